@@ -1,0 +1,8 @@
+"""``python -m realtime`` is the console script ``realtime``."""
+
+import sys
+
+from realtime.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Which address is carried by which transport."""
+
+from tornado.web import Application
+
+from realtime import operations, pages
+from realtime.transports.base import House
+from realtime.transports.fetch_streaming import FetchStreaming
+from realtime.transports.iframe_streaming import IframeStreaming
+from realtime.transports.long_polling import LongPolling
+from realtime.transports.publish import Messages
+from realtime.transports.short_polling import ShortPolling
+from realtime.transports.sse import ServerSentEvents
+from realtime.transports.websocket import WebSocket
+from realtime.wire import Ledger
+
+# In the order in which the web found them.
+TRANSPORTS = (
+    ShortPolling,
+    LongPolling,
+    IframeStreaming,
+    ServerSentEvents,
+    FetchStreaming,
+    WebSocket,
+)
+
+
+def make_app(house: House, ledger: Ledger, hub_label: str) -> Application:
+    """Build the table of addresses."""
+    one, room = {"house": house}, "/rooms/([^/]+)"
+    files = {"house": house, "path": str(pages.folder())}
+    return Application(
+        [
+            *((f"{room}/{t.transport}", t, one) for t in TRANSPORTS),
+            (f"{room}/messages", Messages, one),
+            (f"{room}/members", operations.Members, one),
+            (f"{room}/members/([^/]+)", operations.OneMember, one),
+            ("/rooms", operations.Rooms, one),
+            ("/healthz", operations.Health, {"house": house, "hub": hub_label}),
+            ("/readyz", operations.Readiness, one),
+            ("/wire", operations.Wire, {"house": house, "ledger": ledger}),
+            ("/()", pages.Pages, files),
+            (r"/demos/([\w-]+\.html|static/.+)", pages.Pages, files),
+        ],
+        default_handler_class=operations.Nothing,
+        default_handler_args=one,
+        log_function=lambda handler: None,  # no line per request: a poll is one
+        websocket_ping_interval=house.limits.heartbeat_seconds,
+        # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
+        websocket_max_message_size=4 * house.limits.body_bytes,
+    )

@@ -1,0 +1,167 @@
+"""The command line: read it, build the house, listen, and stop tidily.
+
+``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import math
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+
+from tornado.netutil import bind_sockets
+
+from realtime import talk
+from realtime.app import make_app
+from realtime.errors import GoingAway, NoBroker
+from realtime.gate import Gate
+from realtime.hub import Hub
+from realtime.limits import Limits
+from realtime.presence import Presence
+from realtime.spawn import Choice, HubError, choose
+from realtime.transports.base import House
+from realtime.wire import CountedServer, Ledger
+
+# Seconds that answers and close frames get to leave after a signal to stop.
+_FAREWELL_SECONDS = 0.2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the result is the exit status."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    run = talk.run(options) if options.command == "talk" else serve(options)
+    try:
+        asyncio.run(run)
+    except (HubError, OSError, talk.Stopped) as error:
+        print(f"realtime: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="realtime",
+        description="One room chat, told to browsers in every way the web ever found.",
+        epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=8000, help="port; 0 is a free one (%(default)s)"
+    )
+    parser.add_argument(
+        "--hub",
+        default="auto",
+        metavar="HUB",
+        help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://… (%(default)s)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a further name under which browsers may ask for this server; may be repeated",
+    )
+    _add_limits(parser.add_argument_group("limits"))
+    commands = parser.add_subparsers(dest="command", metavar="")
+    talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
+    return parser
+
+
+def _add_limits(group: "argparse._ArgumentGroup") -> None:
+    for limit in Limits.named():
+        reason = limit.metadata["reason"].replace("%", "%%")
+        group.add_argument(
+            "--" + limit.name.replace("_", "-"),
+            type=_count if limit.type is int else _amount,
+            default=limit.default,
+            metavar="N",
+            help=f"{reason} (%(default)s)",
+        )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise argparse.ArgumentTypeError("must be a number, not negative")
+
+
+# --- serving -------------------------------------------------------------------------------------
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Listen until SIGINT or SIGTERM; raises `HubError` or `OSError` if that cannot begin."""
+    limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
+    sockets = bind_sockets(options.port, options.host)
+    choice = await choose(options.hub, limits)
+    try:
+        await _serve(sockets, choice, limits, options)
+    finally:
+        if choice.server is not None:
+            choice.server.close()
+
+
+async def _serve(
+    sockets: list[socket.socket], choice: Choice, limits: Limits, options: argparse.Namespace
+) -> None:
+    hub = Hub(choice.broker, limits)
+    presence = Presence(choice.broker, limits, holder=secrets.token_hex(8))
+    try:
+        await hub.start()
+    except NoBroker as error:
+        await choice.broker.close()
+        raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
+    presence.start(lambda: hub.rooms)
+    gate = Gate(limits, _own_names(options))
+    ledger = Ledger()
+    app = make_app(House(hub, presence, gate, limits), ledger, choice.label)
+    server = CountedServer(app, ledger=ledger, limits=limits)
+    stopping = _stop_signal()
+    server.add_sockets(sockets)
+    port = sockets[0].getsockname()[1]
+    print(f"realtime: listening on http://{_shown(options.host)}:{port}/ (hub: {choice.label})")
+    sys.stdout.flush()  # programs read the port from this line
+    await stopping.wait()
+    server.stop()
+    await presence.close()
+    await hub.close(GoingAway("The server stops; come back in a moment."))
+    await asyncio.sleep(_FAREWELL_SECONDS)
+    await server.close_all_connections()
+
+
+def _own_names(options: argparse.Namespace) -> list[str]:
+    return [socket.gethostname(), socket.getfqdn(), options.host, *options.allow_host]
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _stop_signal() -> asyncio.Event:
+    stopping = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping

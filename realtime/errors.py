@@ -1,0 +1,165 @@
+"""Every way to be wrong: one class, one code, one HTTP status, one close code.
+
+A client sees the code and a message that says what to do, as JSON on an HTTP answer and as a
+frame or a close reason on an open stream.  Nothing else ever leaves the server about an error:
+no stack trace, and no 500 for something a client did.
+"""
+
+import json
+from typing import ClassVar
+
+
+class RealtimeError(Exception):
+    """The root of all errors a client can be told.
+
+    `status` is the HTTP status.  `retry_after` is in seconds, and becomes a ``Retry-After`` head.
+    """
+
+    code: ClassVar[str] = "error"
+    status: ClassVar[int] = 400
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+    @property
+    def close_code(self) -> int:
+        """Say the status as a WebSocket close code.
+
+        RFC 6455 §7.4.2 leaves 4000-4999 for private use: 4000 + the HTTP status can be read aloud.
+        """
+        return 4000 + self.status
+
+    @property
+    def json(self) -> bytes:
+        """The body of an error answer: ``{"error":{"code","message"}}``."""
+        return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
+
+
+# --- 400: what was said cannot be understood ------------------------------------------------
+
+
+class BadJSON(RealtimeError):
+    code = "bad_json"
+
+
+class BadCursor(RealtimeError):
+    code = "bad_cursor"
+
+
+class BadRoom(RealtimeError):
+    code = "bad_room"
+
+
+class BadName(RealtimeError):
+    code = "bad_name"
+
+
+class BadClient(RealtimeError):
+    code = "bad_client"
+
+
+class BadText(RealtimeError):
+    code = "bad_text"
+
+
+class BadId(RealtimeError):
+    code = "bad_id"
+
+
+class BadVia(RealtimeError):
+    code = "bad_via"
+
+
+class BadSent(RealtimeError):
+    code = "bad_sent"
+
+
+class BadWait(RealtimeError):
+    code = "bad_wait"
+
+
+class BadPad(RealtimeError):
+    code = "bad_pad"
+
+
+class BadRequest(RealtimeError):
+    code = "bad_request"
+
+
+# --- 403 to 413: understood, and refused -----------------------------------------------------
+
+
+class ForeignOrigin(RealtimeError):
+    code = "foreign_origin"
+    status = 403
+
+
+class ForeignHost(RealtimeError):
+    code = "foreign_host"
+    status = 403
+
+
+class NotFound(RealtimeError):
+    code = "not_found"
+    status = 404
+
+
+class BadMethod(RealtimeError):
+    code = "bad_method"
+    status = 405
+
+
+class UpgradeRequired(RealtimeError):
+    code = "upgrade_required"
+    status = 426
+
+
+class TooLong(RealtimeError):
+    code = "too_long"
+    status = 413
+
+
+# --- 429 and 503: right, but not now ---------------------------------------------------------
+
+
+class TooFast(RealtimeError):
+    code = "too_fast"
+    status = 429
+
+
+class Busy(RealtimeError):
+    code = "busy"
+    status = 503
+
+
+class NoBroker(RealtimeError):
+    """The broker cannot be reached, so nothing can be said; what is kept can still be read."""
+
+    code = "no_broker"
+    status = 503
+
+    def __init__(self, message: str = "The hub cannot be reached; try again.") -> None:
+        super().__init__(message, retry_after=1)
+
+
+# --- closing a stream ------------------------------------------------------------------------
+
+
+class TooSlow(RealtimeError):
+    """A follower took nothing for `limits.write_deadline_seconds`; its cursor lets it resume."""
+
+    code = "too_slow"
+    status = 408
+
+
+class GoingAway(RealtimeError):
+    """The server stops.  1012 is "service restart" in the IANA registry of close codes."""
+
+    code = "going_away"
+    status = 503
+
+    @property
+    def close_code(self) -> int:
+        return 1012

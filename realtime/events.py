@@ -1,0 +1,253 @@
+"""What travels: a Draft goes up, an Event comes down, a Cursor says "I have seen up to here".
+
+Bytes from outside become one of these frozen values or a named error, here and nowhere else.
+Pure: no I/O, no clock, no asyncio.
+"""
+
+import json
+import math
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, Self
+
+from realtime.errors import (
+    BadClient,
+    BadCursor,
+    BadId,
+    BadJSON,
+    BadName,
+    BadRoom,
+    BadSent,
+    BadText,
+    BadVia,
+    TooLong,
+)
+from realtime.limits import Limits
+
+# RFC 9562 §4: hexadecimal, in any case, hyphens in these places.
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_CURSOR = re.compile(r"([0-9A-Za-z]{1,32})-(0|[1-9][0-9]{0,14})", re.ASCII)
+_CLIENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
+_ROOM_LENGTH = 64
+# The largest integer that a browser's clock (an IEEE 754 double) holds exactly.
+_SAFE_INTEGER = 2**53
+
+
+# --- the cursor ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """ "I have seen everything up to here": `number` within one life of the log, its `epoch`."""
+
+    epoch: str
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        match = _CURSOR.fullmatch(text)
+        if match is None:
+            raise BadCursor("A cursor is what an earlier answer gave, unchanged, or `now`.")
+        return cls(match[1], int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.number}"
+
+
+# --- down: the event ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What a reader receives: its place in the log, and its JSON, encoded once for everybody."""
+
+    cursor: Cursor
+    json: bytes
+
+    @classmethod
+    def numbered(cls, kind: str, cursor: Cursor, rest: bytes) -> Self:
+        """Build what a broker announces.
+
+        A broker keeps `rest`, the JSON after the cursor, so that the same memory can be read
+        again under another epoch.
+        """
+        return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
+
+    @classmethod
+    def gap(cls, cursor: Cursor, reason: str, missed: int | None) -> Self:
+        """Say that what follows does not continue the reader's cursor.
+
+        `reason` is ``trimmed`` (forgotten since), ``rewound`` (the log ends before the cursor) or
+        ``unknown`` (a cursor of another life of the log); `missed` counts events where it can.
+        """
+        fields = b'{"kind":"gap","cursor":"%b","reason":"%b","missed":%b}'
+        return cls(cursor, fields % (_text(cursor), reason.encode(), _json(missed)))
+
+
+def _text(cursor: Cursor) -> bytes:
+    return str(cursor).encode("ascii")
+
+
+def _json(value: Any) -> bytes:
+    # UTF-8 as it is: an escape costs 6 bytes for a Chinese character, UTF-8 costs 3.
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+
+
+# --- up: the draft -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a client wants to say.  `sent` is the sender's clock in ms and comes back untouched."""
+
+    room: str
+    id: str
+    client: str | None
+    name: str | None
+    text: str
+    via: str
+    sent: float | None
+
+    kind = "say"
+
+    @classmethod
+    def parse(cls, body: bytes, room: str, limits: Limits, via: str) -> Self:
+        """Read one JSON object; `via` is how it came, unless it says so itself.
+
+        Raises one named error: `TooLong` for a size, a `Bad…` for a field.
+        """
+        fields = parse_object(body, limits)
+        return cls(
+            room=room,
+            id=_parse_id(fields.get("id")),
+            client=_optional(parse_client, fields.get("client")),
+            name=_optional(lambda value: parse_name(value, limits), fields.get("name")),
+            text=_parse_text(fields.get("text"), limits),
+            via=_parse_via(fields.get("via", via)),
+            sent=_parse_sent(fields.get("sent")),
+        )
+
+    @property
+    def rest(self) -> bytes:
+        """The JSON of the event after its cursor, up to ``published``, which the broker adds."""
+        return b'"id":%b,"client":%b,"name":%b,"text":%b,"via":%b,"sent":%b' % (
+            *map(_json, (self.id, self.client, self.name, self.text, self.via, self.sent)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody who is in a room, and the transport that tells so."""
+
+    client: str
+    name: str
+    via: str
+
+    @property
+    def rest(self) -> bytes:
+        """The fields of a join or a quit after its id, up to ``published``."""
+        return b'"client":%b,"name":%b,"via":%b,"sent":null' % (
+            *map(_json, (self.client, self.name, self.via)),
+        )
+
+
+def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
+    """Read one JSON object of at most `limits.body_bytes`."""
+    if len(body) > limits.body_bytes:
+        raise TooLong(f"A message is at most {limits.body_bytes} bytes of JSON.")
+    try:
+        # json.loads would guess UTF-16 from bytes; RFC 8259 §8.1 knows only UTF-8.
+        value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise BadJSON("The body must be one JSON object in UTF-8.") from error
+    if not isinstance(value, dict):
+        raise BadJSON('The body must be a JSON object, like `{"text":"hello"}`.')
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    # Python reads NaN and Infinity, which are not JSON: they would break every reader's parser.
+    raise ValueError(name)
+
+
+def _optional(parse: Callable[[Any], str], value: Any) -> str | None:
+    return None if value is None else parse(value)
+
+
+def _parse_id(value: Any) -> str:
+    if value is None:
+        return str(uuid.uuid4())
+    if not isinstance(value, str) or _UUID.fullmatch(value) is None:
+        raise BadId("`id` is a UUID, like 3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677, or absent.")
+    return value
+
+
+def _parse_text(value: Any, limits: Limits) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadText("`text` must be a string that is not empty.")
+    size = len(_utf8(value, BadText("`text` holds half a surrogate pair, which is no character.")))
+    if size > limits.text_bytes:
+        raise TooLong(f"`text` is at most {limits.text_bytes} bytes of UTF-8; this has {size}.")
+    return value
+
+
+def _parse_via(value: Any) -> str:
+    if not isinstance(value, str) or _VIA.fullmatch(value) is None:
+        raise BadVia("`via` is the name of a transport, like `sse`.")
+    return value
+
+
+def _parse_sent(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or abs(value) > _SAFE_INTEGER:
+        raise BadSent("`sent` is your clock in milliseconds, a number, or absent.")
+    return value  # type: ignore[no-any-return]  # narrowed above, to a number
+
+
+# --- names -------------------------------------------------------------------------------------
+
+
+def parse_room(text: str) -> str:
+    """Check a room's name: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
+    if not 1 <= len(text) <= _ROOM_LENGTH or not all(map(_in_room_name, text)):
+        raise BadRoom("A room's name is 1 to 64 letters, digits, `_`, `.` or `-` of any script.")
+    return text
+
+
+def _in_room_name(character: str) -> bool:
+    # Marks are parts of letters in most scripts of India and in Thai, hence M beside L and N.
+    return character in "_.-" or unicodedata.category(character)[0] in "LMN"
+
+
+def parse_client(value: Any) -> str:
+    """Check a client's id, chosen by the client: 1-64 ASCII letters, digits, ``_.-``."""
+    if not isinstance(value, str) or _CLIENT.fullmatch(value) is None:
+        raise BadClient("`client` is 1 to 64 ASCII letters, digits, `_`, `.` or `-`.")
+    return value
+
+
+def parse_name(value: Any, limits: Limits) -> str:
+    """Check a name that others will see: not empty, not long, no control characters."""
+    complaint = BadName(
+        f"`name` is 1 to {limits.name_length} characters, without control characters."
+    )
+    if not isinstance(value, str) or not 1 <= len(value) <= limits.name_length:
+        raise complaint
+    _utf8(value, complaint)
+    if not value.strip() or any(unicodedata.category(c) == "Cc" for c in value):
+        raise complaint
+    return value
+
+
+def _utf8(text: str, complaint: Exception) -> bytes:
+    # JSON can spell half a surrogate pair ("\ud800"); UTF-8 cannot carry it (RFC 3629 §3).
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise complaint from error

@@ -1,0 +1,106 @@
+"""Who may come in, and how often: the `Host` and `Origin` of a request, and the rate of a client.
+
+Pure: time is passed in, as seconds of any monotonic clock.
+"""
+
+import ipaddress
+import math
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from realtime.errors import ForeignHost, ForeignOrigin, TooFast
+from realtime.limits import Limits
+
+
+class Gate:
+    """The rules at the door of one server.
+
+    `own_names` are the host names, besides IP addresses and localhost, under which we are known.
+    """
+
+    def __init__(self, limits: Limits, own_names: Iterable[str]) -> None:
+        self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
+        self._rates = Rates(limits.messages_per_second, limits.message_burst)
+
+    def check_host(self, host: str | None) -> None:
+        """Refuse a name that is not ours: it may be an attacker's, pointed at this address.
+
+        In DNS rebinding a page of ``evil.example`` lets that name resolve to 127.0.0.1 and is
+        then same-origin with us.  An IP address cannot be rebound; no `Host` is no browser.
+        """
+        if host is None:
+            return
+        name = _host_name(host)
+        if name is None or not (name in self._names or _is_local(name)):
+            raise ForeignHost("This server does not go by that name; see --allow-host.")
+
+    def check_origin(self, origin: str | None, host: str | None, fetch_site: str | None) -> None:
+        """Refuse what a page of another site asks with the visitor's browser.
+
+        Browsers send `Origin` (RFC 6454 §7) with every POST, WebSocket and cross-origin fetch,
+        but not with an iframe or a script: there `Sec-Fetch-Site` (W3C Fetch Metadata) tells.
+        """
+        if origin is not None:
+            foreign = _authority(origin) is None or _authority(origin) != (host or "").lower()
+        else:
+            foreign = fetch_site == "cross-site"
+        if foreign:
+            raise ForeignOrigin("Pages of other sites may not use this server.")
+
+    def admit(self, client: str, now: float) -> None:
+        """Count one message of `client`, or raise `TooFast` with the seconds to wait."""
+        self._rates.spend(client, now)
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _is_local(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.endswith(".localhost")  # RFC 6761 §6.3: never leaves the machine
+    return True
+
+
+def _authority(origin: str) -> str | None:
+    """The host and port of an origin; ``null`` (a sandboxed or local page) has none."""
+    scheme, separator, authority = origin.lower().partition("://")
+    return authority if separator and scheme in ("http", "https") else None
+
+
+class Rates:
+    """A token bucket per client: `burst` at once, `rate` per second in the long run."""
+
+    # Far above the connections of one process; a full bucket is the same as no bucket.
+    _PRUNE_AT = 20_000
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = max(burst, 1)
+        self._buckets: dict[str, tuple[float, float]] = {}  # client: (tokens, when counted)
+
+    def spend(self, client: str, now: float) -> None:
+        if self._rate <= 0:
+            return
+        tokens = self._tokens(client, now)
+        if tokens < 1:
+            # A Retry-After is whole seconds (RFC 9110 §10.2.3), and 0 would mean "at once".
+            wait = math.ceil((1 - tokens) / self._rate)
+            raise TooFast(f"At most {self._rate:g} messages a second.", retry_after=wait)
+        if len(self._buckets) >= self._PRUNE_AT:
+            self._forget_full(now)
+        self._buckets[client] = (tokens - 1, now)
+
+    def _tokens(self, client: str, now: float) -> float:
+        tokens, counted = self._buckets.get(client, (self._burst, now))
+        return min(self._burst, tokens + (now - counted) * self._rate)
+
+    def _forget_full(self, now: float) -> None:
+        full = [client for client in self._buckets if self._tokens(client, now) >= self._burst]
+        for client in full:
+            del self._buckets[client]

@@ -1,0 +1,304 @@
+"""The one object that transports talk to: publish, read, follow.
+
+Each room that somebody here reads is a Channel: the room's log, its audience, and the work of
+keeping that log whole.  Announcements come in by number; whatever is not the next one starts a
+sync, which reads the broker's memory from our own cursor.
+
+    publish ─▶ broker ─▶ announced ─▶ room.append ─▶ audience, waiting readers
+                              └─ not the next number: sync ─▶ room.merge ─┘
+"""
+
+import asyncio
+import random
+
+from realtime.audience import Audience, Follower
+from realtime.brokers import Broker, Receipt
+from realtime.errors import Busy, NoBroker, RealtimeError
+from realtime.events import Cursor, Draft, Event
+from realtime.limits import Limits
+from realtime.room import Passage, Place, Room
+from realtime.tasks import Supervisor, backoff
+
+# A room nobody reads is kept for so long: a poll comes back within it.
+IDLE_SECONDS = 60.0
+# Every room is compared with the broker this often: a lost *last* message makes no hole.
+COMPARE_SECONDS = 5.0
+# A room that could not be brought in step for so long makes the process not ready.
+OUT_OF_STEP_SECONDS = 10.0
+# Waiting readers stand at the newest cursors, so few answers are worth remembering.
+_ANSWERS_KEPT = 8
+
+# Where a reader begins: after a cursor, or before the last so many events.
+After = Cursor | int
+
+
+class Answer:
+    """One poll's answer, encoded once for all readers who stand at the same cursor."""
+
+    __slots__ = ("body", "cursor", "events")
+
+    def __init__(self, passage: Passage) -> None:
+        self.cursor = passage.cursor
+        self.events = len(passage.events)
+        self.body = b'{"cursor":"%b","events":[%b]%b}' % (
+            str(passage.cursor).encode(),
+            b",".join(event.json for event in passage.events),
+            b',"more":true' if passage.more else b"",
+        )
+
+
+class Channel:
+    """One room, as this process keeps it in step with the broker."""
+
+    def __init__(self, name: str, broker: Broker, limits: Limits, supervisor: Supervisor) -> None:
+        self.name = name
+        self.room = Room(limits.history_events)
+        self.audience = Audience(self.room, limits)
+        self.out_of_step_since: float | None = None
+        self._broker = broker
+        self._limits = limits
+        self._supervisor = supervisor
+        self._answers: dict[Cursor, Answer] = {}
+        self._waiting: set[asyncio.Future[None]] = set()
+        self._syncing = False
+        self._sync_wanted: asyncio.Future[None] | None = None
+        self._sync_failures = 0
+        self._touched = _now()
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    async def reach(self, after: After) -> None:
+        """Return when `after` can be answered truly; raises `NoBroker` if that needs the broker."""
+        unloaded = not self.room.epoch
+        if unloaded or (isinstance(after, Cursor) and self.room.behind(after)):
+            await asyncio.shield(self.sync_soon())
+
+    def start(self, after: After) -> Cursor:
+        return after if isinstance(after, Cursor) else self.room.last(after)
+
+    def answer(self, cursor: Cursor) -> Answer:
+        answer = self._answers.get(cursor)
+        if answer is None:
+            answer = Answer(self.room.since(cursor, self._limits.answer_events))
+            if len(self._answers) >= _ANSWERS_KEPT:
+                self._answers.clear()
+            self._answers[cursor] = answer
+        return answer
+
+    def waiter(self) -> "asyncio.Future[None]":
+        """A future that is done at the next news."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.add(waiter)
+        waiter.add_done_callback(self._waiting.discard)
+        return waiter
+
+    def touch(self) -> None:
+        self._touched = _now()
+
+    def idle_seconds(self) -> float:
+        """How long nobody has read this room."""
+        if self._waiting or len(self.audience):
+            self.touch()
+        return _now() - self._touched
+
+    # --- news ------------------------------------------------------------------------------------
+
+    def announced(self, event: Event) -> None:
+        match self.room.append(event):
+            case Place.NEXT:
+                self._news()
+            case Place.AHEAD:
+                self.sync_soon()
+
+    def _news(self) -> None:
+        self._answers.clear()
+        self.audience.flush_soon()
+        self.wake()
+
+    def wake(self) -> None:
+        """Let every waiting reader look again."""
+        for waiter in list(self._waiting):
+            if not waiter.done():
+                waiter.set_result(None)
+
+    # --- keeping in step -------------------------------------------------------------------------
+
+    def sync_soon(self) -> "asyncio.Future[None]":
+        """Read the broker's memory from our own cursor, one reading at a time.
+
+        The result is done when a reading that began after this call has ended.  It holds
+        `NoBroker` if that failed, and then another is tried soon, whoever waits or not.
+        """
+        if self._sync_wanted is None:
+            self._sync_wanted = asyncio.get_running_loop().create_future()
+            self._sync_wanted.add_done_callback(lambda done: done.exception())
+        if not self._syncing:
+            self._syncing = True
+            self._supervisor.spawn(f"sync {self.name}", self._sync)
+        return self._sync_wanted
+
+    async def _sync(self) -> None:
+        self.out_of_step_since = self.out_of_step_since or _now()
+        done: asyncio.Future[None] | None = None
+        try:
+            while self._sync_wanted is not None:
+                done, self._sync_wanted = self._sync_wanted, None
+                while await self._read_page():
+                    pass
+                _settle(done, None)
+            self._sync_failures, self.out_of_step_since = 0, None
+        except NoBroker as error:
+            self._sync_failures += 1
+            pause = backoff(self._sync_failures, longest=2.0)
+            asyncio.get_running_loop().call_later(pause, self.sync_soon)
+            _settle(done, error)
+        finally:
+            self._syncing = False
+            if done is not None and not done.done():  # an error of ours: nobody may hang on it
+                _settle(done, NoBroker())
+
+    async def _read_page(self) -> bool:
+        before = self.room.cursor
+        history = await self._broker.history(self.name, before)
+        self.room.merge(history)
+        if self.room.cursor != before:
+            self._news()
+        return history.more
+
+
+def _settle(future: "asyncio.Future[None]", error: NoBroker | None) -> None:
+    if not future.done():
+        future.set_exception(error) if error else future.set_result(None)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class Reader:
+    """A cursor that can wait: what a poll is."""
+
+    def __init__(self, channel: Channel, cursor: Cursor) -> None:
+        self.cursor = cursor
+        self._channel = channel
+        self._waiter: asyncio.Future[None] | None = None
+
+    def poll(self) -> Answer:
+        """Answer what came after the cursor, perhaps nothing, and move past it."""
+        answer = self._channel.answer(self.cursor)
+        self.cursor = answer.cursor
+        return answer
+
+    async def wait(self, seconds: float) -> None:
+        """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
+        if self._channel.room.cursor != self.cursor:
+            return
+        self._waiter = self._channel.waiter()
+        await asyncio.wait([self._waiter], timeout=seconds)
+        self._waiter.cancel()
+
+    def cancel(self) -> None:
+        """End a `wait`: whoever asked is gone."""
+        if self._waiter is not None:
+            self._waiter.cancel()
+
+
+class Hub:
+    """Publish to rooms, read them, follow them; over whichever broker."""
+
+    def __init__(self, broker: Broker, limits: Limits) -> None:
+        self._broker = broker
+        self._limits = limits
+        self._channels: dict[str, Channel] = {}
+        self._supervisor = Supervisor()
+
+    async def start(self) -> None:
+        """Connect to the broker; raises `NoBroker` if that fails."""
+        await self._broker.start(self)
+        self._supervisor.keep("compare", self._compare_for_ever)
+
+    async def close(self, error: RealtimeError) -> None:
+        """Answer every waiting reader, end every stream with `error`, let the broker go."""
+        for channel in self._channels.values():
+            channel.wake()
+            channel.audience.close(error)
+        await self._supervisor.close()
+        await self._broker.close()
+
+    async def check_ready(self) -> None:
+        """Return if all is in step with the broker, or raise why not."""
+        await self._broker.ping()
+        late = _now() - OUT_OF_STEP_SECONDS
+        if any((c.out_of_step_since or late) < late for c in self._channels.values()):
+            raise Busy("A room could not be brought in step with the hub.", retry_after=5)
+
+    # --- the three verbs -------------------------------------------------------------------------
+
+    async def publish(self, draft: Draft) -> Receipt:
+        """Say it to everybody, ourselves included, by way of the broker; once per `draft.id`."""
+        return await self._broker.publish(draft)
+
+    async def read(self, room: str, after: After) -> Reader:
+        """Give a reader that stands after a cursor, or before the last so many events."""
+        channel = await self._channel_at(room, after)
+        return Reader(channel, channel.start(after))
+
+    async def follow(self, room: str, after: After, follower: Follower) -> Audience:
+        """Push to `follower` what came after, and then what comes, until it leaves the audience."""
+        channel = await self._channel_at(room, after)
+        channel.audience.join(follower, channel.start(after))
+        return channel.audience
+
+    # --- what the broker tells -------------------------------------------------------------------
+
+    def announced(self, room: str, event: Event) -> None:
+        if channel := self._channels.get(room):
+            channel.announced(event)
+
+    def confirmed(self, room: str) -> None:
+        if channel := self._channels.get(room):
+            channel.sync_soon()
+
+    # --- the rooms read here ---------------------------------------------------------------------
+
+    @property
+    def rooms(self) -> list[str]:
+        return list(self._channels)
+
+    async def _channel_at(self, room: str, after: After) -> Channel:
+        while True:
+            channel = self._channels.get(room) or self._open(room)
+            channel.touch()
+            await channel.reach(after)
+            if self._channels.get(room) is channel:  # it may have been forgotten meanwhile
+                return channel
+
+    def _open(self, room: str) -> Channel:
+        if len(self._channels) >= self._limits.rooms:
+            self._make_place()
+        channel = Channel(room, self._broker, self._limits, self._supervisor)
+        self._channels[room] = channel
+        self._broker.listen(room)
+        return channel
+
+    def _make_place(self) -> None:
+        idlest = max(self._channels.values(), key=Channel.idle_seconds)
+        if idlest.idle_seconds() < 1:
+            raise Busy("This server reads as many rooms as it may.", retry_after=10)
+        self._forget(idlest)
+
+    def _forget(self, channel: Channel) -> None:
+        del self._channels[channel.name]
+        self._broker.unlisten(channel.name)
+
+    async def _compare_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(COMPARE_SECONDS * random.uniform(0.5, 1) / 2)
+            channels = list(self._channels.values())
+            for channel in channels:
+                # Spread over time, or a thousand rooms would ask the broker in one breath.
+                await asyncio.sleep(COMPARE_SECONDS / 2 / len(channels))
+                if channel.idle_seconds() > IDLE_SECONDS:
+                    self._forget(channel)
+                else:
+                    channel.sync_soon()

@@ -1,0 +1,138 @@
+"""The numbered log of one room, as one process remembers it.
+
+A room is a window of events numbered without a hole: `first` … `top`, in one `epoch`.  Its one
+question is `since`: what came after a cursor?  Pure: it neither waits nor asks anybody; whoever
+owns it brings the events (`append`, one at a time) or a page of the broker's memory (`merge`).
+
+    forgotten │ first ……………… top │ to come
+    ──────────┴───────────────────┴────────▶ number
+              ▲ a cursor left of this is told `gap`
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from realtime.events import Cursor, Event
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A page of a broker's memory: what it keeps after a cursor.
+
+    `first` is the lowest number still kept (``top + 1`` when nothing is), so a reader of the page
+    can tell "nothing came" from "it came and is gone".  `more` says that the page was cut.
+    """
+
+    epoch: str
+    top: int
+    first: int
+    events: Sequence[Event]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """What came after a cursor: the events, the cursor after them, and whether it was cut."""
+
+    events: Sequence[Event]
+    cursor: Cursor
+    more: bool
+
+
+class Place(Enum):
+    """Where an announced event stands to the log: only the next one can be taken as it comes."""
+
+    NEXT = "next"
+    OLD = "old"
+    AHEAD = "ahead"
+
+
+class Room:
+    """The log of one room; it forgets all but the last `capacity` events."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.epoch = ""  # no broker gives out an empty epoch: everything is AHEAD of a new room
+        self.first = 1
+        self._events: list[Event] = []
+
+    @property
+    def top(self) -> int:
+        """The number of the newest event; 0 in a room where nothing was ever said."""
+        return self.first + len(self._events) - 1
+
+    @property
+    def cursor(self) -> Cursor:
+        """The cursor of a reader who has seen everything."""
+        return Cursor(self.epoch, self.top)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def append(self, event: Event) -> Place:
+        """Take an event if it is the next; else say what it is, and leave the log as it was."""
+        epoch, number = event.cursor.epoch, event.cursor.number
+        if epoch != self.epoch or number > self.top + 1:
+            return Place.AHEAD
+        if number <= self.top:
+            return Place.OLD
+        self._events.append(event)
+        self._forget(len(self._events) - self.capacity)
+        return Place.NEXT
+
+    def merge(self, history: History) -> None:
+        """Take a page of the broker's memory that was asked with our own cursor.
+
+        A page of another epoch, or one that begins past our top, does not continue our copy:
+        then the copy begins anew, and readers find out by their cursors.
+        """
+        if history.epoch != self.epoch or history.first > self.top + 1:
+            self.reset(history.epoch, history.first)
+        for event in history.events:
+            self.append(event)
+        # The broker may have forgotten more than we: everybody is told the same window.
+        self._forget(min(history.first, self.top + 1) - self.first)
+
+    def reset(self, epoch: str, first: int) -> None:
+        """Forget everything; the next event is number `first` of `epoch`."""
+        self.epoch, self.first, self._events = epoch, first, []
+
+    def _forget(self, count: int) -> None:
+        if count > 0:
+            del self._events[:count]
+            self.first += count
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def last(self, count: int) -> Cursor:
+        """The cursor of a reader who has seen all but the last `count` events."""
+        return Cursor(self.epoch, max(self.first - 1, self.top - count))
+
+    def since(self, cursor: Cursor, limit: int | None = None) -> Passage:
+        """Answer what came after `cursor`, at most `limit` events (a `gap` not counted).
+
+        A cursor that the window does not continue is answered by a `gap` and all that is kept.
+        """
+        gap = self._gap(cursor)
+        number = self.first - 1 if gap else cursor.number
+        start = number + 1 - self.first
+        events = self._events[start : None if limit is None else start + limit]
+        end = Cursor(self.epoch, number + len(events))
+        return Passage([gap, *events] if gap else events, end, more=end.number < self.top)
+
+    def behind(self, cursor: Cursor) -> bool:
+        """Say whether our copy may be older than `cursor`: ask the broker before saying `gap`.
+
+        A reader comes from another process, where the next event was heard a moment earlier.
+        """
+        return cursor.epoch != self.epoch or cursor.number > self.top
+
+    def _gap(self, cursor: Cursor) -> Event | None:
+        before = Cursor(self.epoch, self.first - 1)
+        if cursor.epoch != self.epoch:
+            return Event.gap(before, "unknown", None)
+        if cursor.number > self.top:
+            return Event.gap(before, "rewound", None)
+        if cursor.number < before.number:
+            return Event.gap(before, "trimmed", before.number - cursor.number)
+        return None

@@ -1,0 +1,90 @@
+"""A conversation to watch: a few speakers talk in a room through the public API.
+
+So that a lone student has something to see; every message takes the way that a page's would.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import time
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError
+
+HELP = "let a few speakers hold a conversation in a room"
+
+# Who says what, in turn; the talk begins again at its end.
+CONVERSATION = (
+    ("Ada", "Is anybody here yet?"),
+    ("阿明", "我在。你是用哪一种方式连上来的？"),
+    ("Ada", "Long polling. I asked, and the server kept me waiting until you spoke."),
+    ("Björn", "Then I come by a stream: one answer that never ends."),
+    ("小惠", "我這邊是 WebSocket，你們說的每句話只多了幾個位元組的框頭。"),
+    ("阿明", "我每秒问一次服务器，大多数时候它回答：没有新消息。"),
+    ("Ada", "How many bytes did that silence cost you?"),
+    ("阿明", "一问一答，几百个字节，什么也没学到。"),
+    ("Björn", "And if your connection breaks, what do you miss?"),
+    ("小惠", "什麼都不會漏：我記得自己讀到哪裡，回來時從那裡接著讀。"),
+    ("Ada", "A cursor. The server remembers nothing about you, then?"),
+    ("小惠", "對，它只記得房間最近說過的話。"),
+    ("Björn", "So we can all come back at another server and go on reading."),
+    ("阿明", "那要是我离开得太久呢？"),
+    ("Ada", "Then it tells you that there is a gap. It never pretends."),
+    ("小惠", "老實的系統，我喜歡。"),
+)
+
+
+class Stopped(Exception):
+    """The conversation cannot go on; the message says why."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (%(default)s)")
+    parser.add_argument("--room", default="lobby", help="the room (%(default)s)")
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="messages a second (%(default)s)", metavar="N"
+    )
+    parser.add_argument(
+        "--count", type=int, default=None, help="stop after so many (default: never)", metavar="N"
+    )
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Speak until `options.count` messages are said, or for ever."""
+    if options.rate <= 0:
+        raise Stopped("--rate must be above 0")
+    client = AsyncHTTPClient()
+    address = f"{options.url.rstrip('/')}/rooms/{quote(options.room, safe='')}/messages"
+    for name, text in _lines(options.count):
+        # People pause for a while and then speak two at a time: exponential gaps, one mean.
+        await asyncio.sleep(random.expovariate(options.rate))
+        await _say(client, address, name, text)
+
+
+def _lines(count: int | None) -> Iterator[tuple[str, str]]:
+    return itertools.islice(itertools.cycle(CONVERSATION), count)
+
+
+async def _say(client: AsyncHTTPClient, address: str, name: str, text: str) -> None:
+    message = {
+        "id": str(uuid.uuid4()),
+        "client": f"talk-{uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:8]}",
+        "name": name,
+        "text": text,
+        "via": "talk",
+        "sent": round(time.time() * 1000),
+    }
+    while True:
+        try:
+            await client.fetch(address, method="POST", body=json.dumps(message))
+            return
+        except HTTPClientError as error:
+            wait = error.response and error.response.headers.get("Retry-After")
+            if not wait:
+                raise Stopped(f"{address}: {error}") from error
+            # The same id again: said once, however often it takes.
+            await asyncio.sleep(float(wait))

@@ -1,0 +1,58 @@
+"""Tasks that must not die silently: each is restarted when it fails, and the failure counted."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+log = logging.getLogger(__name__)
+
+# Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
+    """Seconds to wait after so many failures in a row: full jitter, so that a crowd spreads."""
+    return random.uniform(0, min(longest, _FIRST_PAUSE * 2.0 ** min(failures, 10)))
+
+
+class Supervisor:
+    """Owns the tasks of one object; `failures` counts how often any of them had to be restarted."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` for ever."""
+        self._add(asyncio.create_task(self._forever(name, run), name=name))
+
+    def spawn(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run` once; a failure is logged and counted, and nobody waits for it."""
+        self._add(asyncio.create_task(self._once(name, run), name=name))
+
+    async def close(self) -> None:
+        """Cancel all tasks, and wait until they are gone."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _add(self, task: "asyncio.Task[None]") -> None:
+        # The event loop keeps only a weak reference to a task.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _forever(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        failures = 0
+        while True:
+            await self._once(name, run)
+            failures += 1
+            await asyncio.sleep(backoff(failures))
+
+    async def _once(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except Exception:
+            self.failures += 1
+            log.exception("task %s failed", name)

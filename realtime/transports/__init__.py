@@ -1,0 +1,1 @@
+"""One short file per transport, and `base`, which holds what is the same for all."""

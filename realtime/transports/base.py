@@ -1,0 +1,341 @@
+"""What is the same for every transport, by name: the door, the question, the answer, the stream.
+
+A transport is a Tornado handler that owns one reader or one follower, and one pure function
+`frame(event) -> bytes`.  Its file shows only what makes it different; the steps it names are here.
+"""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler, stream_request_body
+
+from realtime import errors
+from realtime.audience import Audience, Framing
+from realtime.errors import RealtimeError
+from realtime.brokers import Receipt
+from realtime.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
+from realtime.gate import Gate
+from realtime.hub import After, Answer, Hub
+from realtime.limits import Limits
+from realtime.presence import Presence
+
+# A reader without a cursor is shown this much of what was said before.
+GREETING_EVENTS = 50
+
+
+class Stream(Protocol):
+    """A connection, as `wire` gives it: an IOStream that counts and can be pushed to."""
+
+    bytes_out: int
+    events: int
+
+    def carry(self, transport: str, client: str | None) -> None: ...
+    def rest(self) -> None: ...
+    def push(self, data: bytes, events: int) -> bool: ...
+    def write(self, data: bytes) -> "asyncio.Future[None]": ...
+    def writing(self) -> bool: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What every handler may use: the rooms, the people, the door, and the numbers."""
+
+    hub: Hub
+    presence: Presence
+    gate: Gate
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a reader asks: which room, from where on, and as whom."""
+
+    room: str
+    after: After
+    member: Member | None
+
+
+# --- every handler -------------------------------------------------------------------------------
+
+
+@stream_request_body
+class Handler(RequestHandler):
+    """A guarded and counted request, answered in JSON.
+
+    `transport` names the row under which its bytes are counted.  A body is dropped as it comes,
+    except where a handler keeps it.
+    """
+
+    transport: str
+    _counted = False
+
+    def initialize(self, house: House) -> None:
+        self.house = house
+        # Kept, since a WebSocket takes the stream away from its request.
+        self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
+
+    def set_default_headers(self) -> None:
+        self.clear_header("Server")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Content-Type-Options", "nosniff")
+
+    def prepare(self) -> None:
+        self.count(self._client_for_the_books())
+        self.check_door()
+
+    def check_door(self) -> None:
+        """Refuse names that are not ours, and pages of other sites."""
+        head, gate = self.request.headers, self.house.gate
+        gate.check_host(head.get("Host"))
+        gate.check_origin(head.get("Origin"), head.get("Host"), head.get("Sec-Fetch-Site"))
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return None
+
+    def count(self, client: str | None) -> None:
+        """Enter this request in the books, once."""
+        if not self._counted:
+            self._counted = True
+            self.stream.carry(self.transport, client)
+
+    def on_finish(self) -> None:
+        self.stream.rest()
+
+    def compute_etag(self) -> None:
+        """Spare a hash of every answer: nothing here may be cached."""
+
+    def _client_for_the_books(self) -> str | None:
+        try:
+            return parse_client(self.argument("client", errors.BadClient))
+        except RealtimeError:
+            return None
+
+    # --- errors ----------------------------------------------------------------------------------
+
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise errors.BadRoom("A name in a URL must be percent-encoded UTF-8.") from error
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
+        self.count(None)
+        error = _as_realtime_error(status_code, kwargs["exc_info"][1])
+        self.set_status(error.status if error.code != "error" else status_code)
+        self.set_header("Content-Type", "application/json")
+        if error.retry_after is not None:
+            self.set_header("Retry-After", str(math.ceil(error.retry_after)))
+        if isinstance(error, errors.BadMethod):
+            self.set_header("Allow", ", ".join(self._methods()))  # RFC 9110 §15.5.6
+        self.finish(error.json)
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        # A client's mistake and a client that went away are no news.
+        if not isinstance(value, RealtimeError | StreamClosedError):
+            super().log_exception(typ, value, tb)
+
+    def _methods(self) -> list[str]:
+        default = RequestHandler._unimplemented_method
+        return [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) != default]
+
+    # --- the question ----------------------------------------------------------------------------
+
+    def argument(self, name: str, error: type[RealtimeError]) -> str | None:
+        """The last `name` in the query, or None; raises `error` if it is not UTF-8."""
+        values = self.request.query_arguments.get(name)
+        try:
+            return values[-1].decode("utf-8") if values else None
+        except UnicodeDecodeError as cause:
+            raise error(f"`{name}` must be percent-encoded UTF-8.") from cause
+
+    def number(self, name: str, default: float, most: float, error: type[RealtimeError]) -> float:
+        """A number from 0 to `most` in the query; raises `error`."""
+        text = self.argument(name, error)
+        try:
+            value = default if text is None else float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= most:
+            raise error(f"`{name}` is a number from 0 to {most:g}.")
+        return value
+
+    def question(self, room: str, resume: str | None = None) -> Question:
+        """Read ``?after=&client=&name=``, which all ways down share; `resume` wins over `after`."""
+        client = self.argument("client", errors.BadClient)
+        name = self.argument("name", errors.BadName)
+        if client is not None:
+            parse_client(client)
+        if name is not None:
+            parse_name(name, self.house.limits)
+        member = Member(client, name, self.transport) if client and name else None
+        after = resume or self.argument("after", errors.BadCursor)
+        return Question(parse_room(room), _parse_after(after), member)
+
+    @asynccontextmanager
+    async def visit(self, question: Question, linger: float) -> AsyncIterator[None]:
+        """Be a member of the room meanwhile, and `linger` seconds longer."""
+        if question.member is None:
+            yield
+            return
+        await self.house.presence.arrive(question.room, question.member)
+        try:
+            yield
+        finally:
+            self.house.presence.depart(question.room, question.member, linger)
+
+    # --- the message -----------------------------------------------------------------------------
+
+    async def say(self, draft: Draft) -> Receipt:
+        """Publish, at a bearable rate: per client, or per address for one that has no name."""
+        sender = draft.client or self.request.remote_ip or ""
+        self.house.gate.admit(sender, asyncio.get_running_loop().time())
+        return await self.house.hub.publish(draft)
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    def answer(self, answer: Answer) -> None:
+        """Finish a poll."""
+        self.stream.events += answer.events
+        self.set_header("Content-Type", "application/json")
+        self.finish(answer.body)
+
+
+def _parse_after(text: str | None) -> After:
+    if text is None:
+        return GREETING_EVENTS
+    return 0 if text == "now" else Cursor.parse(text)
+
+
+def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
+    if isinstance(error, RealtimeError):
+        return error
+    if isinstance(error, HTTPError) and status == 404:
+        return errors.NotFound("There is nothing at this address; see the table in the README.")
+    if isinstance(error, HTTPError) and status == 405:
+        return errors.BadMethod("This address does not take that method; see `Allow`.")
+    if isinstance(error, HTTPError):
+        return errors.BadRequest("The request cannot be understood.")
+    return RealtimeError("The server made a mistake; it has been logged.")
+
+
+# --- the streams ---------------------------------------------------------------------------------
+
+
+class StreamFollower:
+    """A follower on a connection: pushes, and watches that the peer takes what is pushed.
+
+    `close` ends the stream in the transport's own way; `cut` when the peer takes nothing.
+    """
+
+    audience: Audience
+
+    def __init__(
+        self,
+        stream: Stream,
+        framing: Framing,
+        limits: Limits,
+        close: Callable[[RealtimeError], None],
+    ) -> None:
+        self.framing = framing
+        self.close = close
+        self._stream = stream
+        self._deadline = limits.write_deadline_seconds
+        self._stalled: asyncio.TimerHandle | None = None
+
+    def push(self, frames: bytes, events: int) -> bool:
+        taken = self._stream.push(frames, events)
+        if self._stalled is None and self._stream.writing():
+            self._watch()
+            # A write of nothing is done when all that was written before it is.
+            self._stream.write(b"").add_done_callback(self._drained)
+        return taken
+
+    def leave(self) -> None:
+        self.audience.leave(self)
+        if self._stalled is not None:
+            self._stalled.cancel()
+
+    def _drained(self, written: "asyncio.Future[None]") -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+        if not written.cancelled() and written.exception() is None:
+            self.audience.resume(self)
+
+    def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._stalled = loop.call_later(self._deadline, self._judge, self._stream.bytes_out)
+
+    def _judge(self, bytes_out: int) -> None:
+        if self._stream.bytes_out > bytes_out:
+            self._watch()  # slow, and not dead
+        else:
+            self.close(errors.TooSlow("This stream took nothing; resume by cursor."))
+
+
+class StreamHandler(Handler):
+    """An answer that never ends: one HTTP response, its body written as things happen."""
+
+    async def begin(self, content_type: str, opening: bytes = b"") -> None:
+        """Send the head, so that the client knows that it is being served."""
+        self.set_header("Content-Type", content_type)
+        self.set_header("X-Accel-Buffering", "no")  # nginx would collect 4-8 KB first
+        if not self._chunked:
+            # RFC 9112 §6.3: without length and chunks, the end of the connection ends the body.
+            self.set_header("Connection", "close")
+        if opening:
+            self.write(opening)
+        await self.flush()
+
+    async def stream_events(
+        self,
+        question: Question,
+        frame: Callable[[Event], bytes],
+        heartbeat: bytes,
+        *,
+        content_type: str,
+        opening: bytes = b"",
+    ) -> None:
+        """Push the room's events until either side ends; `heartbeat` breaks a long silence."""
+        # Asked first, so that an error still has a status of its own.
+        reader = await self.house.hub.read(question.room, question.after)
+        envelope = chunk if self._chunked else bytes
+        limits = self.house.limits
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        follower = StreamFollower(self.stream, Framing(frame, envelope), limits, self._end)
+        async with self.visit(question, limits.grace_seconds):
+            await self.begin(content_type, opening)
+            follower.audience = await self.house.hub.follow(question.room, reader.cursor, follower)
+            try:
+                while not self._ended.done():
+                    await asyncio.wait([self._ended], timeout=limits.heartbeat_seconds)
+                    follower.push(envelope(heartbeat), 0)
+            finally:
+                follower.leave()
+
+    @property
+    def _chunked(self) -> bool:
+        return self.request.version != "HTTP/1.0"
+
+    def _end(self, error: RealtimeError) -> None:
+        if isinstance(error, errors.TooSlow):
+            self.stream.close()  # what waits for it would wait for ever
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+    def on_connection_close(self) -> None:
+        super().on_connection_close()
+        if hasattr(self, "_ended") and not self._ended.done():
+            self._ended.set_result(None)
+
+
+def chunk(data: bytes) -> bytes:
+    """Wrap `data` as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,0 +1,42 @@
+"""The way up for all transports but the two-way ones: one POST per message.
+
+It may be repeated: a client that lost the answer sends the same `id` again, and is told the same
+place in the log with 200 instead of 201.
+"""
+
+import json
+
+from realtime.errors import TooLong
+from realtime.events import Draft, parse_room
+from realtime.transports.base import Handler, House
+
+# A body above the limit is read to its end and dropped, up to here, so that the sender hears why.
+_MOST_DROPPED = 1_048_576
+
+
+class Messages(Handler):
+    transport = "messages"
+
+    def initialize(self, house: House) -> None:
+        super().initialize(house)
+        self.body = bytearray()
+        self.request.connection.set_max_body_size(_MOST_DROPPED)  # type: ignore[union-attr]
+
+    def prepare(self) -> None:
+        # Counted later: who sends it stands in the body.
+        self.check_door()
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > _MOST_DROPPED:
+            raise TooLong(f"A message is at most {self.house.limits.body_bytes} bytes of JSON.")
+
+    def data_received(self, chunk: bytes) -> None:
+        if len(self.body) <= self.house.limits.body_bytes:
+            self.body += chunk
+
+    async def post(self, room: str) -> None:
+        draft = Draft.parse(bytes(self.body), parse_room(room), self.house.limits, via="post")
+        self.count(draft.client)
+        receipt = await self.say(draft)
+        self.set_status(201 if receipt.fresh else 200)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}))

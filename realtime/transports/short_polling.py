@@ -1,0 +1,17 @@
+"""Short polling: the client asks every interval, and is answered at once, mostly with nothing.
+
+The oldest way (a page that reloads itself, 1995), and the only one that needs nothing of anybody.
+A message waits half an interval on average, and silence costs a whole request each time.
+"""
+
+from realtime.transports.base import Handler
+
+
+class ShortPolling(Handler):
+    transport = "short_polling"
+
+    async def get(self, room: str) -> None:
+        question = self.question(room)
+        reader = await self.house.hub.read(question.room, question.after)
+        async with self.visit(question, linger=self.house.limits.lease_seconds):
+            self.answer(reader.poll())

@@ -1,0 +1,139 @@
+"""WebSocket: after one HTTP request the connection belongs to frames, both ways (RFC 6455).
+
+The only one of the six that goes up as well: a message costs six bytes of head instead of a
+request.  Tornado shakes hands and reads frames; what goes down to everybody is framed once, here.
+"""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+from tornado.iostream import StreamClosedError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from realtime import errors
+from realtime.audience import Framing
+from realtime.errors import RealtimeError
+from realtime.events import Draft, Event
+from realtime.hub import Reader
+from realtime.transports.base import Handler, Question, StreamFollower
+
+# RFC 6455 §5.2: FIN and the opcode of a text frame.
+_FIN_TEXT = 0x81
+
+
+def frame(event: Event) -> bytes:
+    """Put one event in one unmasked text frame: a server must not mask (RFC 6455 §5.1)."""
+    return head(len(event.json)) + event.json
+
+
+def head(length: int) -> bytes:
+    """The head of a text frame: its length in 7, 7+16 or 7+64 bits (RFC 6455 §5.2)."""
+    if length <= 125:
+        return bytes((_FIN_TEXT, length))
+    if length <= 0xFFFF:
+        return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
+    return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
+
+
+class WebSocket(Handler, WebSocketHandler):
+    transport = "websocket"
+    follower: StreamFollower | None = None
+    _question: Question
+    _reader: Reader
+
+    # --- the handshake ---------------------------------------------------------------------------
+
+    async def get(self, room: str) -> None:
+        self._check_upgrade()
+        self._question = self.question(room)
+        # Asked before the upgrade, so that an error still has a status of its own.
+        self._reader = await self.house.hub.read(self._question.room, self._question.after)
+        await WebSocketHandler.get(self)
+
+    def _check_upgrade(self) -> None:
+        head = self.request.headers
+        upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
+        version, key = head.get("Sec-WebSocket-Version"), head.get("Sec-WebSocket-Key")
+        if (upgrade, version) != ("websocket", "13") or "upgrade" not in tokens or not key:
+            raise errors.UpgradeRequired("This address speaks WebSocket (RFC 6455, version 13).")
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        if isinstance(kwargs["exc_info"][1], errors.UpgradeRequired):
+            self.set_header("Upgrade", "websocket")  # RFC 9110 §15.5.22
+            self.set_header("Sec-WebSocket-Version", "13")
+        super().write_error(status_code, **kwargs)
+
+    def check_origin(self, origin: str) -> bool:
+        return True  # the door has checked it, as for every transport
+
+    def on_finish(self) -> None:
+        # Tornado finishes the request at the handshake; what follows is still ours to count.
+        if self.get_status() != 101:
+            super().on_finish()
+
+    # --- down ------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        question = self._question
+        self.follower = StreamFollower(
+            self.stream, Framing(frame, bytes), self.house.limits, self._end
+        )
+        if question.member is not None:
+            await self.house.presence.arrive(question.room, question.member)
+        self.follower.audience = await self.house.hub.follow(
+            question.room, self._reader.cursor, self.follower
+        )
+
+    def _end(self, error: RealtimeError) -> None:
+        self.close(error.close_code, error.code)
+        if isinstance(error, errors.TooSlow):
+            self.stream.close()  # it would not take the close frame either
+
+    def on_close(self) -> None:
+        if self.follower is None:  # closed before it was open
+            return
+        self.follower.leave()
+        if self._question.member is not None:
+            grace = self.house.limits.grace_seconds
+            self.house.presence.depart(self._question.room, self._question.member, grace)
+
+    # --- up --------------------------------------------------------------------------------------
+
+    async def on_message(self, message: str | bytes) -> None:
+        # Tornado reads the next frame when this is done: one that sends and does not read its
+        # acknowledgements is stopped by TCP, and not remembered by us.
+        with suppress(WebSocketClosedError, StreamClosedError):
+            await self.write_message(await self._answer(message))
+
+    async def _answer(self, message: str | bytes) -> dict[str, Any]:
+        try:
+            if isinstance(message, bytes):
+                raise errors.BadJSON("A message is a text frame; this one is binary.")
+            draft = Draft.parse(
+                message.encode(), self._question.room, self.house.limits, self.transport
+            )
+            receipt = await self.say(draft)
+        except RealtimeError as error:
+            return self._complaint(message, error)
+        return {"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)}
+
+    def _complaint(self, message: str | bytes, error: RealtimeError) -> dict[str, Any]:
+        complaint = {
+            "kind": "error",
+            "id": _id_of(message),
+            "code": error.code,
+            "message": error.message,
+        }
+        if error.retry_after is not None:
+            complaint["retry_after"] = error.retry_after
+        return complaint
+
+
+def _id_of(message: str | bytes) -> str | None:
+    """The id of a message that was refused, where one can be read."""
+    try:
+        value = json.loads(message)["id"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return value if isinstance(value, str) and len(value) <= 64 else None

