@@ -140,6 +140,15 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a draft is answered: where the message stands, and whether it was put there only now."""
+
+    cursor: Cursor
+    id: str
+    fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """Somebody who is in a room, and the transport that tells so."""
 

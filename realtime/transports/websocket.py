@@ -119,7 +119,7 @@ class WebSocket(Handler, WebSocketHandler):
         return {"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)}
 
     def _complaint(self, message: str | bytes, error: RealtimeError) -> dict[str, Any]:
-        complaint = {
+        complaint: dict[str, Any] = {
             "kind": "error",
             "id": _id_of(message),
             "code": error.code,

@@ -1,0 +1,96 @@
+"""What pip installs is whole: a wheel of its own, away from the checkout, serves the pages."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# Neither a wheel nor a server takes longer, even on a slow machine.
+SECONDS = 60
+
+
+def pip(*arguments: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # Of a copy: a `build` folder left in the checkout would put deleted files into the wheel.
+    source = tmp_path_factory.mktemp("source") / "realtime"
+    leftovers = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+    shutil.copytree(ROOT, source, ignore=leftovers)
+    target = tmp_path_factory.mktemp("wheel")
+    # No isolation: setuptools comes with the test extra, and no network is needed.
+    pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", target, source)
+    return next(target.glob("*.whl"))
+
+
+@pytest.fixture
+def installed_server(wheel: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a server that runs from the wheel, in a folder that has nothing of ours."""
+    packages = tmp_path / "packages"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    pip("install", "--no-deps", "--no-index", "--target", packages, wheel)
+    # -S: site-packages give the dependencies by PYTHONPATH alone, and the .pth file of an editable
+    # install, which would lend the checkout's files to the wheel, is not read.
+    paths = [str(packages), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    command = [sys.executable, "-S", "-m", "realtime", "--port", "0", "--hub", "memory"]
+    server = subprocess.Popen(
+        command,
+        cwd=elsewhere,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    # A server that says nothing is ended, and the loop below with it.
+    timer = threading.Timer(SECONDS, server.kill)
+    timer.start()
+    try:
+        assert server.stdout
+        said = ""
+        for line in server.stdout:
+            said += line
+            if match := re.search(r"http://[^/\s]*:(\d+)", line):
+                break
+        else:
+            pytest.fail(f"the server ended without an address:\n{said}")
+        yield f"http://127.0.0.1:{match[1]}"
+    finally:
+        timer.cancel()
+        server.terminate()
+        # Reads the pipe to its end, so that a talkative server can stop, and closes it.
+        server.communicate(timeout=SECONDS)
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    folders = {"realtime": "realtime", "demos": "realtime/demos", "benchmarks": "benchmarks"}
+    expected = {
+        f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
+        for folder, inside in folders.items()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    missing = expected - set(ZipFile(wheel).namelist())
+    assert not missing, f"not in the wheel, see package_data in setup.cfg: {sorted(missing)}"
+
+
+@pytest.mark.parametrize("page", ["/", "/demos/static/style.css"])
+def test_an_installed_server_serves_its_pages(installed_server: str, page: str) -> None:
+    with urllib.request.urlopen(installed_server + page, timeout=10) as answer:
+        assert answer.status == 200
+        assert answer.read()
