@@ -119,14 +119,15 @@ class Audience:
 
     def _push_news(self) -> None:
         while self._cursor != self._room.cursor:
-            events, end = self._page(self._cursor)
+            passage = self._room.since(self._cursor, size=self._push_bytes)
+            events = passage.events
             for framing, group in self._live.items():
                 if group:
                     frames = framing.encode(events)
                     for follower in list(group):
                         if not self._push(follower, frames, len(events)):
                             self._fall_behind(follower)
-            self._cursor = end
+            self._cursor = passage.cursor
 
     def _fall_behind(self, follower: Follower) -> None:
         group = self._live[follower.framing]
@@ -144,22 +145,13 @@ class Audience:
                 del self._lagging[follower]
                 self._live.setdefault(follower.framing, set()).add(follower)
                 return
-            events, end = self._page(cursor)
-            if not self._push(follower, follower.framing.encode(events), len(events)):
+            passage = self._room.since(cursor, size=self._push_bytes)
+            frames = follower.framing.encode(passage.events)
+            if not self._push(follower, frames, len(passage.events)):
                 return  # it calls `resume` when its socket has drained
             if follower in self._lagging:
-                self._lagging[follower] = end
+                self._lagging[follower] = passage.cursor
         self.resume(follower)
-
-    def _page(self, cursor: Cursor) -> tuple[Sequence[Event], Cursor]:
-        """What came after `cursor`, cut at `push_bytes`: what one push may pin in memory."""
-        passage = self._room.since(cursor)
-        size = 0
-        for count, event in enumerate(passage.events, 1):
-            size += len(event.json)
-            if size >= self._push_bytes:
-                return passage.events[:count], passage.events[count - 1].cursor
-        return passage.events, passage.cursor
 
     def _push(self, follower: Follower, frames: bytes, events: int) -> bool:
         # One follower's failure must not keep the message from all those after it.

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import resource
 import secrets
 import signal
 import socket
@@ -34,7 +35,7 @@ _FAREWELL_SECONDS = 0.2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     run = talk.run(options) if options.command == "talk" else serve(options)
     try:
         asyncio.run(run)
@@ -115,6 +116,7 @@ def _amount(text: str) -> float:
 async def serve(options: argparse.Namespace) -> None:
     """Listen until SIGINT or SIGTERM; raises `HubError` or `OSError` if that cannot begin."""
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
+    _raise_open_files()
     sockets = bind_sockets(options.port, options.host)
     choice = await choose(options.hub, limits)
     try:
@@ -150,6 +152,12 @@ async def _serve(
     await hub.close(GoingAway("The server stops; come back in a moment."))
     await asyncio.sleep(_FAREWELL_SECONDS)
     await server.close_all_connections()
+
+
+def _raise_open_files() -> None:
+    # The soft limit is often 1024, for the sake of programs that use select(); we use epoll.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _own_names(options: argparse.Namespace) -> list[str]:

@@ -79,7 +79,9 @@ class Channel:
     def answer(self, cursor: Cursor) -> Answer:
         answer = self._answers.get(cursor)
         if answer is None:
-            answer = Answer(self.room.since(cursor, self._limits.answer_events))
+            limits = self._limits
+            passage = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
+            answer = Answer(passage)
             if len(self._answers) >= _ANSWERS_KEPT:
                 self._answers.clear()
             self._answers[cursor] = answer

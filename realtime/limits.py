@@ -23,6 +23,7 @@ class Limits:
     history_events: int = _limit(1000, "events a room remembers: a lost hour of a slow reader")
     history_seconds: float = _limit(3600, "seconds a quiet room remembers: one lesson")
     answer_events: int = _limit(300, "events in one poll's answer: about 100 KB of usual messages")
+    answer_bytes: int = _limit(262144, "bytes of one poll's answer: what a poll may pin in memory")
     wait_seconds: float = _limit(60, "the most a long poll may ask: proxies cut at 60 by default")
     heartbeat_seconds: float = _limit(15, "silence on a stream: below the usual proxy idle limits")
     write_deadline_seconds: float = _limit(10, "a stream that takes nothing for so long is closed")

@@ -12,6 +12,7 @@ owns it brings the events (`append`, one at a time) or a page of the broker's me
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import accumulate
 
 from realtime.events import Cursor, Event
 
@@ -108,15 +109,18 @@ class Room:
         """The cursor of a reader who has seen all but the last `count` events."""
         return Cursor(self.epoch, max(self.first - 1, self.top - count))
 
-    def since(self, cursor: Cursor, limit: int | None = None) -> Passage:
-        """Answer what came after `cursor`, at most `limit` events (a `gap` not counted).
+    def since(self, cursor: Cursor, limit: int | None = None, size: int | None = None) -> Passage:
+        """Answer what came after `cursor`: at most `limit` events (a `gap` not counted).
 
         A cursor that the window does not continue is answered by a `gap` and all that is kept.
+        The answer ends with the event that makes it `size` bytes of JSON.
         """
         gap = self._gap(cursor)
         number = self.first - 1 if gap else cursor.number
         start = number + 1 - self.first
         events = self._events[start : None if limit is None else start + limit]
+        if size is not None:
+            events = _cut(events, size)
         end = Cursor(self.epoch, number + len(events))
         return Passage([gap, *events] if gap else events, end, more=end.number < self.top)
 
@@ -136,3 +140,10 @@ class Room:
         if cursor.number < before.number:
             return Event.gap(before, "trimmed", before.number - cursor.number)
         return None
+
+
+def _cut(events: list[Event], size: int) -> list[Event]:
+    for count, total in enumerate(accumulate(len(event.json) for event in events), 1):
+        if total >= size:
+            return events[:count]
+    return events

@@ -118,13 +118,16 @@ class Ledger:
         self.streams.add(stream)
         self.addresses[stream.address] += 1
         self._settled[stream] = Counter()
-        self._enter(stream, Counter(connections=1))
 
     def carry(self, stream: CountedStream, transport: str, client: str | None) -> None:
         self.settle(stream)
-        another = (transport, client) != (stream.transport, stream.client)
-        stream.transport, stream.client = transport, client
-        self._enter(stream, Counter(requests=1, connections=int(another)))
+        another = transport != stream.transport
+        stream.transport = transport
+        self._book(transport).update(requests=1, connections=int(another))
+        another = another or client != stream.client
+        stream.client = client
+        if client is not None:
+            self._client_book(stream, client).update(requests=1, connections=int(another))
 
     def settle(self, stream: CountedStream) -> None:
         """Enter what a stream counted since the last time."""
@@ -151,11 +154,14 @@ class Ledger:
     def _enter(self, stream: CountedStream, counts: Counter[str]) -> None:
         self._book(stream.transport).update(counts)
         if stream.client is not None:
-            book = self._clients.setdefault(stream.client, {})
-            book.setdefault(stream.transport, Counter()).update(counts)
-            self._clients.move_to_end(stream.client)
-            if len(self._clients) > _CLIENTS_KEPT:
-                self._clients.popitem(last=False)
+            self._client_book(stream, stream.client).update(counts)
+
+    def _client_book(self, stream: CountedStream, client: str) -> Counter[str]:
+        book = self._clients.setdefault(client, {})
+        self._clients.move_to_end(client)
+        if len(self._clients) > _CLIENTS_KEPT:
+            self._clients.popitem(last=False)
+        return book.setdefault(stream.transport, Counter())
 
     def _book(self, transport: str) -> Counter[str]:
         return self._books.setdefault(transport, Counter())

@@ -291,7 +291,7 @@ class StreamFollower:
 class StreamHandler(Handler):
     """An answer that never ends: one HTTP response, its body written as things happen."""
 
-    async def begin(self, content_type: str, opening: bytes = b"") -> None:
+    async def begin(self, content_type: str, opening: bytes) -> None:
         """Send the head, so that the client knows that it is being served."""
         self.set_header("Content-Type", content_type)
         self.set_header("X-Accel-Buffering", "no")  # nginx would collect 4-8 KB first
@@ -309,7 +309,7 @@ class StreamHandler(Handler):
         heartbeat: bytes,
         *,
         content_type: str,
-        opening: bytes = b"",
+        opening: Callable[[Cursor], bytes] = lambda cursor: b"",
     ) -> None:
         """Push the room's events until either side ends; `heartbeat` breaks a long silence."""
         # Asked first, so that an error still has a status of its own.
@@ -319,7 +319,7 @@ class StreamHandler(Handler):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         follower = StreamFollower(self.stream, Framing(frame, envelope), limits, self._end)
         async with self.visit(question, limits.grace_seconds):
-            await self.begin(content_type, opening)
+            await self.begin(content_type, opening(reader.cursor))
             follower.audience = await self.house.hub.follow(question.room, reader.cursor, follower)
             try:
                 while not self._ended.done():

@@ -50,5 +50,5 @@ class IframeStreaming(StreamHandler):
             frame,
             HEARTBEAT,
             content_type="text/html; charset=utf-8",
-            opening=OPENING + b" " * pad,
+            opening=lambda cursor: OPENING + b" " * pad,
         )

@@ -4,7 +4,7 @@ The first streaming with an interface of its own: `EventSource` reconnects by it
 it was in `Last-Event-ID`, which is our cursor.
 """
 
-from realtime.events import Event
+from realtime.events import Cursor, Event
 from realtime.transports.base import StreamHandler
 
 # A line that begins with a colon is a comment: EventSource reads it and tells nobody.
@@ -16,10 +16,20 @@ def frame(event: Event) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (str(event.cursor).encode(), event.json)
 
 
+def opening(cursor: Cursor) -> bytes:
+    """Say where the reader stands, as an event without data, which only sets the last event id.
+
+    Else one that began at `now` and heard nothing would, reconnecting, begin at a later now.
+    """
+    return b"id: %b\n\n" % str(cursor).encode()
+
+
 class ServerSentEvents(StreamHandler):
     transport = "sse"
 
     async def get(self, room: str) -> None:
         # A browser that reconnects repeats the old URL, and the head says where it really is.
         question = self.question(room, resume=self.request.headers.get("Last-Event-ID"))
-        await self.stream_events(question, frame, HEARTBEAT, content_type="text/event-stream")
+        await self.stream_events(
+            question, frame, HEARTBEAT, content_type="text/event-stream", opening=opening
+        )

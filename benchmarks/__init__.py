@@ -1,0 +1,1 @@
+"""Measurements of the six transports, made from outside, over the public wire contract only."""

@@ -1,0 +1,1 @@
+"""The pages: one per transport and one that explains them all; files, and no code of the server."""

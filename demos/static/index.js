@@ -1,0 +1,21 @@
+// The first page: it carries the room that was chosen into the links, and says which hub is in use.
+// All else on it is plain HTML.
+
+import { fillFoot } from "./skeleton.js";
+
+const room = document.getElementById("room");
+room.value = new URLSearchParams(location.search).get("room") ?? "";
+
+function carryRoom() {
+  for (const link of document.querySelectorAll("a[data-page]")) {
+    const url = new URL(link.dataset.page, location.origin);
+    if (room.value) url.searchParams.set("room", room.value);
+    link.href = url;
+  }
+}
+
+room.addEventListener("input", carryRoom);
+// A browser that comes back to this page may restore the field without an event.
+addEventListener("pageshow", carryRoom);
+carryRoom();
+fillFoot();

@@ -1,0 +1,135 @@
+// The list of what was said, in the order of the room, with what is not yet said below it.
+// Words and names of other people go in as text, each in a <bdi>: a name from right to left must not
+// turn the rest of its line around.
+
+import { transportLabel } from "./skeleton.js";
+
+// A page that is open all day must not grow all day.
+const LINES = 500;
+// Within so many pixels of the end the reader is at the end, and stays there.
+const NEAR = 40;
+
+const GAPS = {
+  trimmed: "the room has forgotten what lay between: you were away longer than its memory reaches",
+  rewound: "the log now ends before the place where you were: the hub came back with an older memory",
+  unknown: "your place belongs to an earlier life of this room: the hub was started anew",
+};
+
+export class Log {
+  #box;
+  #list;
+  #client;
+  #came = Date.now();
+
+  constructor(box, list, client) {
+    this.#box = box;
+    this.#list = list;
+    this.#client = client;
+  }
+
+  /** Show an event where it stands in the room: after all others, before what is unsent. */
+  show(event) {
+    const line = element("li", event.kind);
+    line.dataset.kind = event.kind;
+    if (event.id) line.dataset.id = event.id;
+    if (event.kind === "say") line.append(...this.#said(event));
+    else if (event.kind === "gap") line.append(gapText(event));
+    else line.append(person(event.name), event.kind === "join" ? " joined by " : " left ", transportLabel(event.via));
+    this.#keepAtEnd(() => {
+      this.#find(event.id)?.remove();
+      this.#list.insertBefore(line, this.#list.querySelector("[data-state]"));
+      while (this.#list.children.length > LINES) this.#list.firstElementChild.remove();
+    });
+  }
+
+  /** Show how far a message of our own has come: pending, accepted or refused. */
+  showUnsent(message, state, trouble) {
+    let line = this.#find(message.id);
+    if (line && !line.dataset.state) return; // read back already
+    this.#keepAtEnd(() => {
+      line ??= this.#list.appendChild(this.#unsent(message));
+      line.dataset.state = state;
+      line.querySelector(".delay").textContent = stateText(state, trouble);
+    });
+  }
+
+  isLive(event) {
+    return event.published >= this.#came;
+  }
+
+  #said(event) {
+    const mine = event.client === this.#client;
+    const head = element("p", "head");
+    head.append(person(event.name), " ", transportLabel(event.via), " ", this.#delay(event, mine));
+    return [head, words(event.text)];
+  }
+
+  #unsent(message) {
+    const line = element("li", "say");
+    line.dataset.kind = "say";
+    line.dataset.id = message.id;
+    const head = element("p", "head");
+    head.append(person(message.name), " ", transportLabel(message.via), " ", element("span", "delay"));
+    line.append(head, words(message.text));
+    return line;
+  }
+
+  #delay(event, mine) {
+    const delay = element("span", "delay");
+    if (!this.isLive(event)) {
+      delay.textContent = `before you came, ${new Date(event.published).toLocaleTimeString()}`;
+    } else if (mine && event.sent !== null) {
+      delay.textContent = `sent→shown ${milliseconds(Date.now() - event.sent)}`;
+    } else {
+      delay.textContent = `published→shown ${milliseconds(Date.now() - event.published)}`;
+    }
+    return delay;
+  }
+
+  #find(id) {
+    return id && this.#list.querySelector(`[data-id="${CSS.escape(id)}"]`);
+  }
+
+  #keepAtEnd(change) {
+    const box = this.#box;
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+    change();
+    if (atEnd) box.scrollTop = box.scrollHeight;
+  }
+}
+
+export function person(name) {
+  const bdi = element("bdi", "name");
+  bdi.textContent = name ?? "somebody";
+  return bdi;
+}
+
+function words(text) {
+  const paragraph = element("p", "text");
+  const bdi = document.createElement("bdi");
+  bdi.textContent = text;
+  paragraph.append(bdi);
+  return paragraph;
+}
+
+function gapText({ reason, missed }) {
+  const count = missed === null ? "an unknown number of events" : `${missed} events`;
+  return `Gap (${reason}), ${count} missed: ${GAPS[reason] ?? "the log does not go on where you were"}.`;
+}
+
+function stateText(state, trouble) {
+  if (state === "accepted") return "accepted; not read back yet";
+  if (state === "refused") return `not sent: ${trouble.message}`;
+  return trouble ? `pending: ${trouble.message} Will be sent again.` : "pending";
+}
+
+function milliseconds(ms) {
+  if (ms < 0) return `${Math.round(ms)} ms: the clocks differ`;
+  return ms < 1 ? "under 1 ms" : `${Math.round(ms)} ms`;
+}
+
+function element(tag, name) {
+  const made = document.createElement(tag);
+  made.className = name;
+  return made;
+}

@@ -1,0 +1,69 @@
+// A connection is one life after another; what lasts from life to life is the cursor.
+// A transport tells how one life is lived, and this file when the next begins: after full jitter.
+//
+//   connecting ── opened ──▶ open ── ended ──▶ waiting ── jitter ──▶ connecting …
+//                              └── ended by an error that stays ──▶ refused
+
+// The ceiling doubles from one second to ten.  The wait is anything below it ("full jitter"), or a
+// class whose server restarts would come back in one instant, and again, and again.
+const FIRST = 1;
+const LONGEST = 10;
+// Ids to remember: the server keeps the last 1 000 events, so no older one can come again.
+const SHOWN = 2000;
+
+/**
+ * Live again and again until closed.  `live(life)` begins one life and returns what stops it.
+ * `onState` is told connecting, open, waiting {seconds, trouble} or refused {trouble}.
+ */
+export function keepConnected(live, { after, shown = new Set(), onEvent, onState }) {
+  let cursor = after;
+  let failures = 0;
+  let timer, current, stop, state;
+
+  function tell(next, detail) {
+    if (next === state && next !== "waiting") return;
+    state = next;
+    onState(next, detail);
+  }
+
+  function begin() {
+    tell("connecting");
+    const life = {
+      get cursor() { return cursor; },
+      opened: () => { if (life === current) { failures = 0; tell("open"); } },
+      receive: (event) => { if (life === current) receive(event); },
+      paused: () => { if (life === current) tell("waiting", {}); },
+      ended: (trouble) => { if (life === current) retire(trouble); },
+      renew: () => { if (life === current) { end(); begin(); } },
+    };
+    current = life;
+    stop = live(life);
+  }
+
+  function receive(event) {
+    cursor = event.cursor;
+    if (shown.has(event.id)) return;
+    if (event.id) shown.add(event.id);
+    if (shown.size > SHOWN) shown.delete(shown.values().next().value);
+    onEvent(event);
+  }
+
+  function retire(trouble) {
+    end();
+    if (trouble?.final) return tell("refused", { trouble });
+    const ceiling = Math.min(LONGEST, FIRST * 2 ** failures++);
+    const seconds = (trouble?.retryAfter ?? 0) + Math.random() * ceiling;
+    timer = setTimeout(begin, seconds * 1000);
+    tell("waiting", { seconds, trouble });
+  }
+
+  function end() {
+    clearTimeout(timer);
+    current = undefined; // whatever the old life still says is not heard
+    stop?.();
+    stop = undefined;
+  }
+
+  begin();
+  return { close: end };
+}
