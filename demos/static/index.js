@@ -7,10 +7,8 @@ const room = document.getElementById("room");
 room.value = new URLSearchParams(location.search).get("room") ?? "";
 
 function carryRoom() {
-  for (const link of document.querySelectorAll("a[data-page]")) {
-    const url = new URL(link.dataset.page, location.origin);
-    if (room.value) url.searchParams.set("room", room.value);
-    link.href = url;
+  for (const link of document.querySelectorAll("a.page")) {
+    link.search = room.value ? new URLSearchParams({ room: room.value }) : "";
   }
 }
 

@@ -8,6 +8,10 @@ import { transportLabel } from "./skeleton.js";
 const LINES = 500;
 // Within so many pixels of the end the reader is at the end, and stays there.
 const NEAR = 40;
+// A refused message stays where it was: it is no longer on its way.
+const UNSENT = "[data-state=pending], [data-state=accepted]";
+
+const GOINGS = { join: "joined by", quit: "left" };
 
 const GAPS = {
   trimmed: "the room has forgotten what lay between: you were away longer than its memory reaches",
@@ -34,10 +38,10 @@ export class Log {
     if (event.id) line.dataset.id = event.id;
     if (event.kind === "say") line.append(...this.#said(event));
     else if (event.kind === "gap") line.append(gapText(event));
-    else line.append(person(event.name), event.kind === "join" ? " joined by " : " left ", transportLabel(event.via));
+    else line.append(person(event.name), ` ${GOINGS[event.kind]} `, transportLabel(event.via));
     this.#keepAtEnd(() => {
       this.#find(event.id)?.remove();
-      this.#list.insertBefore(line, this.#list.querySelector("[data-state]"));
+      this.#list.insertBefore(line, this.#list.querySelector(UNSENT));
       while (this.#list.children.length > LINES) this.#list.firstElementChild.remove();
     });
   }

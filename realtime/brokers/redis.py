@@ -158,10 +158,10 @@ class RedisBroker:
         return self._redis.register_script("\n".join(parts))
 
     async def _run(
-        self, script: AsyncScript, room: str, keys: list[str], arguments: Sequence[object]
+        self, script: AsyncScript, room: str, keys: list[str], arguments: list[Any]
     ) -> Any:
         limits = self._limits
-        always = [
+        always: list[Any] = [
             _channel(room),
             secrets.token_hex(5),  # the epoch, if the script has to begin one
             limits.history_events,
@@ -169,7 +169,7 @@ class RedisBroker:
             META_SECONDS * 1000,
         ]
         async with _commanding():
-            return await script(keys=keys, args=[*always, *arguments])
+            return await script(keys=keys, args=always + arguments)
 
     # --- listening -------------------------------------------------------------------------------
 

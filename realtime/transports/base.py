@@ -34,6 +34,8 @@ from realtime.presence import Presence
 
 # A reader without a cursor is shown this much of what was said before.
 GREETING_EVENTS = 50
+# One that says `after=now` is shown nothing of it.
+NOW = 0
 
 
 class Stream(Protocol):
@@ -218,7 +220,7 @@ class Handler(RequestHandler):
 def _parse_after(text: str | None) -> After:
     if text is None:
         return GREETING_EVENTS
-    return 0 if text == "now" else Cursor.parse(text)
+    return NOW if text == "now" else Cursor.parse(text)
 
 
 def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:

@@ -5,7 +5,7 @@ it was in `Last-Event-ID`, which is our cursor.
 """
 
 from realtime.events import Cursor, Event
-from realtime.transports.base import StreamHandler
+from realtime.transports.base import NOW, StreamHandler
 
 # A line that begins with a colon is a comment: EventSource reads it and tells nobody.
 HEARTBEAT = b":\n\n"
@@ -16,10 +16,11 @@ def frame(event: Event) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (str(event.cursor).encode(), event.json)
 
 
-def opening(cursor: Cursor) -> bytes:
-    """Say where the reader stands, as an event without data, which only sets the last event id.
+def standing(cursor: Cursor) -> bytes:
+    """Say where a reader stands: an event without data only sets the browser's last event id.
 
-    Else one that began at `now` and heard nothing would, reconnecting, begin at a later now.
+    One that began at `now` and lost its connection before the first event needs it, or it would
+    begin again at a later now.
     """
     return b"id: %b\n\n" % str(cursor).encode()
 
@@ -31,5 +32,9 @@ class ServerSentEvents(StreamHandler):
         # A browser that reconnects repeats the old URL, and the head says where it really is.
         question = self.question(room, resume=self.request.headers.get("Last-Event-ID"))
         await self.stream_events(
-            question, frame, HEARTBEAT, content_type="text/event-stream", opening=opening
+            question,
+            frame,
+            HEARTBEAT,
+            content_type="text/event-stream",
+            opening=lambda cursor: standing(cursor) if question.after == NOW else b"",
         )
