@@ -158,10 +158,10 @@ class Handler(RequestHandler):
     # --- the question ----------------------------------------------------------------------------
 
     def argument(self, name: str, error: type[RealtimeError]) -> str | None:
-        """The last `name` in the query, or None; raises `error` if it is not UTF-8."""
+        """The last `name` in the query, None if empty or absent; raises `error` if not UTF-8."""
         values = self.request.query_arguments.get(name)
         try:
-            return values[-1].decode("utf-8") if values else None
+            return values[-1].decode("utf-8") or None if values else None
         except UnicodeDecodeError as cause:
             raise error(f"`{name}` must be percent-encoded UTF-8.") from cause
 
@@ -226,7 +226,7 @@ def _parse_after(text: str | None) -> After:
 def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
     if isinstance(error, RealtimeError):
         return error
-    if isinstance(error, HTTPError) and status == 404:
+    if isinstance(error, HTTPError) and status in (403, 404):  # 403: a path out of the pages
         return errors.NotFound("There is nothing at this address; see the table in the README.")
     if isinstance(error, HTTPError) and status == 405:
         return errors.BadMethod("This address does not take that method; see `Allow`.")
