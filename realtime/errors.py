@@ -144,6 +144,13 @@ class NoBroker(RealtimeError):
         super().__init__(message, retry_after=1)
 
 
+class Internal(RealtimeError):
+    """A mistake of ours, and the only way to be told 500."""
+
+    code = "internal"
+    status = 500
+
+
 # --- closing a stream ------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Fetch streaming, the client's half: one JSON object per line (NDJSON), an empty one is silence."""
+"""Fetch streaming, the client's half: a JSON object per line (NDJSON); an empty line is silence."""
 
 import json
 from collections.abc import Iterator

@@ -138,7 +138,7 @@ class Handler(RequestHandler):
         """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
         self.count(None)
         error = _as_realtime_error(status_code, kwargs["exc_info"][1])
-        self.set_status(error.status if error.code != "error" else status_code)
+        self.set_status(error.status)
         self.set_header("Content-Type", "application/json")
         if error.retry_after is not None:
             self.set_header("Retry-After", str(math.ceil(error.retry_after)))
@@ -232,7 +232,7 @@ def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
         return errors.BadMethod("This address does not take that method; see `Allow`.")
     if isinstance(error, HTTPError):
         return errors.BadRequest("The request cannot be understood.")
-    return RealtimeError("The server made a mistake; it has been logged.")
+    return errors.Internal("The server made a mistake; it has been logged.")
 
 
 # --- the streams ---------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
 class StreamFollower:
     """A follower on a connection: pushes, and watches that the peer takes what is pushed.
 
-    `close` ends the stream in the transport's own way; `cut` when the peer takes nothing.
+    `close` ends the stream in the transport's own way, with the error that ended it.
     """
 
     audience: Audience
