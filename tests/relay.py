@@ -7,6 +7,7 @@ written without a line of either.  It can also cut every connection, as a networ
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, Self
 
@@ -98,7 +99,5 @@ class Relay:
     async def _drop(self, writer: asyncio.StreamWriter) -> None:
         self._writers.discard(writer)
         writer.close()
-        try:
+        with suppress(OSError):  # cut, or faster
             await writer.wait_closed()
-        except OSError:
-            pass  # cut, or faster

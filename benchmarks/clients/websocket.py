@@ -207,7 +207,7 @@ class WebSocket(Client):
         super().__init__(url, room, **options)
         self._connection: Connection | None = None
         self._messages = MessageReader()
-        self._reading = asyncio.Lock()
+        self._turn: asyncio.Event | None = None  # set when whoever reads has read
         self._unanswered: list[_Unanswered] = []
         self._closed: Closed | None = None
         self._close_sent = False
@@ -233,7 +233,8 @@ class WebSocket(Client):
         assert response.head is not None
         Response(response.head, body).check(101)
         check_handshake(response.head, key)
-        self._take(response.rest)
+        for message in self._messages.feed(response.rest):
+            self._handle(message)
 
     async def close(self) -> None:
         """Say goodbye, wait for the answer (RFC 6455 §7.1.2), and end the connection."""
@@ -258,15 +259,21 @@ class WebSocket(Client):
             raise Closed(self._closed.code, self._closed.reason)
 
     async def _until(self, done: Callable[[], bool]) -> None:
-        """Read for everybody until `done()`: one reads, the others wait for their turn to look."""
+        """Wait until `done()`: one reads for everybody, the others look again when it has read."""
         assert self._connection is not None, "not open"
         while not done():
-            async with self._reading:
-                if not done():
-                    self._take(await self._connection.read() or None)
+            if self._turn is not None:
+                await self._turn.wait()
+                continue
+            turn = self._turn = asyncio.Event()
+            try:
+                self._take(await self._connection.read())
+            finally:
+                self._turn = None
+                turn.set()
 
-    def _take(self, data: bytes | None) -> None:
-        if data is None:
+    def _take(self, data: bytes) -> None:
+        if not data:
             # RFC 6455 §7.1.5: no close frame came, so there is no better code.
             self._end(Closed(1006, "the connection ended without a close frame"))
             return

@@ -1,10 +1,11 @@
-"""The network may cut a stream of bytes anywhere: ways to cut it, and a connection to feed by hand."""
+"""The network may cut bytes anywhere: ways to cut them, and a connection to feed by hand."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import pytest
+
 from benchmarks.clients.http import Connection, Count, Server
 
 T = TypeVar("T")

@@ -1,0 +1,65 @@
+"""A real Chromium before a real server: one of each for all tests, and a context per test."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright
+
+from tests.server import Server
+
+# For root, for machines without a screen card, and to keep it from calling hosts of its maker.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str:
+    """Find a Chromium; without one the tests are skipped, or fail under STRICT=1."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        tell = pytest.fail if os.environ.get("STRICT") else pytest.skip
+        tell("no Chromium here: the pages are not tested in a browser")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with Server("--hub", "auto") as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def complaints() -> list[str]:
+    """What pages of this test wrote on the console as errors; CSP violations are among them."""
+    return []
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def context(browser: Browser, complaints: list[str]) -> AsyncIterator[BrowserContext]:
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    context = await browser.new_context()
+    context.on("console", listen)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    yield context
+    await context.close()

@@ -1,0 +1,37 @@
+"""A server as its users start it: a process of its own, known by the first line it prints."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parent.parent
+FIRST_LINE = re.compile(r"realtime: listening on (http://[^/]+:(\d+))/ \(hub: (.+)\)\n")
+
+
+class Server:
+    """``python -m realtime --port 0 …``; leaving the context stops it, and it must stop well."""
+
+    def __init__(self, *options: str) -> None:
+        self._options = options
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "realtime", "--port", "0", *self._options]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        match = FIRST_LINE.fullmatch(line)
+        if match is None:
+            self.process.kill()
+            raise AssertionError(f"{line!r}, and then {self.process.communicate()}")
+        self.url, self.port, self.hub = match[1], int(match[2]), match[3]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        _, complaints = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, complaints
+        assert "Traceback" not in complaints, complaints
