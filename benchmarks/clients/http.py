@@ -321,7 +321,10 @@ class Connection:
 
         May be cancelled: what has come stays for the next read.
         """
-        return await self._reader.read(READ_BYTES)
+        try:
+            return await self._reader.read(READ_BYTES)
+        except ConnectionError as error:
+            raise Closed(None, "the connection was reset") from error
 
     async def close(self) -> None:
         """End after what was queued has left."""

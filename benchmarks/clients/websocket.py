@@ -266,8 +266,11 @@ class WebSocket(Client):
                 await self._turn.wait()
                 continue
             turn = self._turn = asyncio.Event()
+            data = b""
             try:
-                self._take(await self._connection.read())
+                with suppress(Closed):  # a reset is an end like any other
+                    data = await self._connection.read()
+                self._take(data)
             finally:
                 self._turn = None
                 turn.set()
