@@ -53,8 +53,8 @@ MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "base", "publish"},
     "demos/{}.html": {"index"},
     "demos/static/transports/{}.js": set(),
-    "benchmarks/clients/{}.py": {"__init__"},
-    "tests/transports/test_{}.py": {"base", "publish"},
+    "benchmarks/clients/{}.py": {"__init__", "base", "http"},
+    "tests/transports/test_{}.py": {"base", "promises", "publish"},
 }
 
 # Modules without a test file of their own, each with its reason.

@@ -86,7 +86,10 @@ class RedisBroker:
     # --- words -----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = [*self._keys(draft.room, "log", "meta"), self._key(draft.room, f"seen:{draft.id}")]
+        keys = [
+            *self._keys(draft.room, "log", "meta"),
+            self._key(draft.room, f"seen:{draft.id.lower()}"),
+        ]
         arguments = [draft.kind, draft.rest, SEEN_SECONDS * 1000]
         epoch, number, fresh = await self._run(self._publish, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(fresh))
