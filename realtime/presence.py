@@ -23,6 +23,7 @@ class _Presence:
     member: Member
     visits: int = 0
     renewed: float = float("-inf")
+    left: bool = False  # it was said so; a stream of it may still be closing
 
 
 class Presence:
@@ -53,8 +54,8 @@ class Presence:
         """
         present = self._present.setdefault((room, member.client), _Presence(member))
         present.visits += 1
-        if present.member != member:
-            present.member, present.renewed = member, float("-inf")
+        if present.member != member or present.left:
+            present.member, present.left, present.renewed = member, False, float("-inf")
         if _now() - present.renewed >= self._limits.lease_seconds / 3:
             try:
                 await self._renew(room, present)
@@ -64,7 +65,7 @@ class Presence:
     def depart(self, room: str, member: Member, seconds: float) -> None:
         """End a visit; unless another is open or begins, the member has quit in `seconds`."""
         present = self._present.get((room, member.client))
-        if present is None:  # it was said that the client left
+        if present is None:  # its lease ran out long ago
             return
         present.visits -= 1
         if present.visits <= 0 and seconds < self._limits.lease_seconds:
@@ -72,7 +73,8 @@ class Presence:
 
     async def leave(self, room: str, client: str) -> None:
         """Take a client off the list now; the quit is said after the grace, unless it returns."""
-        self._present.pop((room, client), None)
+        if present := self._present.get((room, client)):
+            present.left = True
         await self._broker.leave(room, client, None, self._limits.grace_seconds)
         self._sweep_later(room, self._limits.grace_seconds)
 
@@ -99,6 +101,8 @@ class Presence:
             await self._broker.leave(room, client, self._holder, seconds)
         except NoBroker:
             return  # the lease runs out by itself
+        if back := self._present.get((room, client)):  # the two may have crossed on the way
+            await self._renew_or_try_again(room, back)
         self._sweep_later(room, seconds)
 
     def _sweep_later(self, room: str, seconds: float) -> None:
@@ -120,10 +124,10 @@ class Presence:
             await asyncio.sleep(third / 4)
             for key, present in list(self._present.items()):
                 age = _now() - present.renewed
-                if present.visits > 0 and age >= third * 3 / 4:
-                    await self._renew_or_try_again(key[0], present)
-                elif present.visits <= 0 and age >= self._limits.lease_seconds:
+                if present.visits <= 0 and age >= self._limits.lease_seconds:
                     self._present.pop(key, None)
+                elif present.visits > 0 and not present.left and age >= third * 3 / 4:
+                    await self._renew_or_try_again(key[0], present)
 
     async def _renew_or_try_again(self, room: str, present: _Presence) -> None:
         try:

@@ -22,6 +22,7 @@ class Supervisor:
     def __init__(self) -> None:
         self.failures = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` for ever."""
@@ -29,10 +30,13 @@ class Supervisor:
 
     def spawn(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` once; a failure is logged and counted, and nobody waits for it."""
+        if self._closed:  # the last streams end after their owner has
+            return
         self._add(asyncio.create_task(self._once(name, run), name=name))
 
     async def close(self) -> None:
-        """Cancel all tasks, and wait until they are gone."""
+        """Cancel all tasks, wait until they are gone, and begin no more."""
+        self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

@@ -362,6 +362,6 @@ def _id_of(body: bytes) -> str | None:
     """The id that the answer will carry, if the server can read it as we do."""
     try:
         value = json.loads(body)["id"]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return None
     return value if isinstance(value, str) else None

@@ -8,6 +8,8 @@ import { transportLabel } from "./skeleton.js";
 const LINES = 500;
 // Within so many pixels of the end the reader is at the end, and stays there.
 const NEAR = 40;
+// What was said before us comes within so many ms of the first event, whatever the clocks say.
+const GREETING = 2000;
 // A refused message stays where it was: it is no longer on its way.
 const UNSENT = "[data-state=pending], [data-state=accepted]";
 
@@ -24,6 +26,7 @@ export class Log {
   #list;
   #client;
   #came = Date.now();
+  #first;
 
   constructor(box, list, client) {
     this.#box = box;
@@ -33,6 +36,7 @@ export class Log {
 
   /** Show an event where it stands in the room: after all others, before what is unsent. */
   show(event) {
+    this.#first ??= Date.now();
     const line = element("li", event.kind);
     line.dataset.kind = event.kind;
     if (event.id) line.dataset.id = event.id;
@@ -57,8 +61,9 @@ export class Log {
     });
   }
 
+  /** Say whether an event happened while we were here; a clock that is ahead may not hide it. */
   isLive(event) {
-    return event.published >= this.#came;
+    return event.published >= this.#came || Date.now() > this.#first + GREETING;
   }
 
   #said(event) {

@@ -5,12 +5,12 @@ import hashlib
 import json
 
 import pytest
-from pieces import collect, cuts
 
 from benchmarks.clients.fetch_streaming import Lines
 from benchmarks.clients.http import BadResponse
 from benchmarks.clients.iframe_streaming import Blocks
 from benchmarks.clients.sse import EventStream, Message
+from tests.clients.pieces import collect, cuts
 
 # --- event streams: the examples of the HTML standard §9.2.6 and its corners ---------------------
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from pieces import cuts
 
 from benchmarks.clients.http import (
     BadResponse,
@@ -15,6 +14,7 @@ from benchmarks.clients.http import (
     Server,
     encode,
 )
+from tests.clients.pieces import cuts
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Two: a\r\nX-Two: b\r\n\r\nhello\r\n0\r\n\n"
 CHUNKED = (

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pieces import FedConnection, FedServer, until
 
 from benchmarks.clients import CLIENTS, BadResponse, Client, Closed, Refused
 from benchmarks.clients.websocket import accept
+from tests.clients.pieces import FedConnection, FedServer, until
 
 URL = "http://127.0.0.1:9/"
 EVENTS: list[dict[str, Any]] = [

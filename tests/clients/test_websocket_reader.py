@@ -1,7 +1,6 @@
 """The WebSocket readers give the same messages however the network cuts their bytes (RFC 6455)."""
 
 import pytest
-from pieces import collect, cuts
 
 from benchmarks.clients.http import BadResponse, Head
 from benchmarks.clients.websocket import (
@@ -16,6 +15,7 @@ from benchmarks.clients.websocket import (
     frame,
     mask,
 )
+from tests.clients.pieces import collect, cuts
 
 # RFC 6455 §5.7, "Examples".
 HELLO = b"\x81\x05Hello"

@@ -1,0 +1,588 @@
+"""What we promise, written once and held against every transport over every hub.
+
+One total order per room; every acknowledged message reaches every reader, and is shown once;
+outside the window a reader is told `gap`, never nothing; being wrong has a name and disturbs
+nobody else.
+"""
+
+import asyncio
+import json
+import uuid
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from tests.conftest import Servers
+from tests.server import Server
+from tests.transports.readers import (
+    epoch_of,
+    number_of,
+    numbers,
+    reader,
+    say,
+    say_in,
+    take,
+    take_until,
+    texts,
+)
+
+every_transport = pytest.mark.parametrize("transport", CLIENTS)
+STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
+
+# So small that a test can leave the window, and see an answer cut.
+SMALL = ("--history-events", "20", "--answer-events", "7", "--messages-per-second", "0")
+# So short that a test can see somebody quit.
+BRISK = ("--lease-seconds", "1", "--grace-seconds", "0.2")
+SLOW = ("--messages-per-second", "0.01", "--message-burst", "3")
+
+
+def words(first: int, last: int) -> list[str]:
+    return [str(number) for number in range(first, last + 1)]
+
+
+# --- one order for all ---------------------------------------------------------------------------
+
+
+async def test_readers_of_all_transports_hear_all_that_was_acknowledged_once_in_one_order(
+    server: Server, room: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        everybody = [
+            await stack.enter_async_context(reader(server, transport, room))
+            for transport in CLIENTS
+        ]
+        speakers = [say(c, *(f"{c.transport} {n}" for n in range(20))) for c in everybody]
+        _, *heard = await asyncio.gather(
+            asyncio.gather(*speakers), *(take(client, 120) for client in everybody)
+        )
+    one, *others = heard
+    assert all(other == one for other in others)
+    assert numbers(one) == list(range(1, 121))
+    assert {e["text"] for e in one} == {f"{t} {n}" for t in CLIENTS for n in range(20)}
+
+
+@every_transport
+async def test_the_acknowledged_cursor_is_the_place_in_that_order(
+    server: Server, room: str, transport: str
+) -> None:
+    async with reader(server, transport, room) as client:
+        acknowledged = await say(client, *words(1, 5))
+        events = await take(client, 5)
+    assert [event["cursor"] for event in events] == acknowledged
+    assert texts(events) == words(1, 5)
+
+
+@every_transport
+async def test_an_event_has_exactly_the_fields_of_the_contract(
+    server: Server, room: str, transport: str
+) -> None:
+    id = str(uuid.uuid4())
+    async with reader(server, transport, room) as client:
+        # No member, and still somebody: a message may carry a name without a lease.
+        receipt = await client.send("hello", id=id, client="me", name="聊 天", sent=1234.5)
+        (event,) = await take(client, 1)
+    published = event.pop("published")
+    assert isinstance(published, int)
+    assert event == {
+        "kind": "say",
+        "cursor": receipt["cursor"],
+        "id": id,
+        "client": "me",
+        "name": "聊 天",
+        "text": "hello",
+        "via": transport,
+        "sent": 1234.5,
+    }
+
+
+# --- resuming ------------------------------------------------------------------------------------
+
+
+@every_transport
+async def test_a_reader_that_was_cut_resumes_by_its_cursor_without_a_hole_or_a_double(
+    server: Server, room: str, transport: str
+) -> None:
+    cut = reader(server, transport, room)
+    await cut.open()
+    await say_in(server, room, *words(1, 5))
+    assert texts(await take(cut, 3)) == words(1, 3)
+    cut.abort()
+    await say_in(server, room, *words(6, 8))
+    async with reader(server, transport, room, after=cut.cursor) as resumed:
+        await say_in(server, room, "9")
+        assert texts(await take(resumed, 6)) == words(4, 9)
+
+
+@every_transport
+async def test_a_cursor_of_any_transport_is_good_in_any_other(
+    server: Server, room: str, transport: str
+) -> None:
+    await say_in(server, room, *words(1, 4))
+    async with reader(server, transport, room) as client:
+        await take(client, 2)
+    for other in CLIENTS:
+        async with reader(server, other, room, after=client.cursor) as resumed:
+            assert texts(await take(resumed, 2)) == words(3, 4)
+
+
+@every_transport
+async def test_after_now_starts_from_here(server: Server, room: str, transport: str) -> None:
+    await say_in(server, room, "before")
+    async with reader(server, transport, room, after="now") as client:
+        await say_in(server, room, "after")
+        assert texts(await take(client, 1)) == ["after"]
+
+
+@every_transport
+async def test_without_a_cursor_the_last_50_events_come_first(
+    server: Server, room: str, transport: str
+) -> None:
+    await say_in(server, room, *words(1, 60))
+    async with reader(server, transport, room) as client:
+        await say_in(server, room, "61")
+        assert texts(await take(client, 51)) == words(11, 61)
+
+
+@every_transport
+async def test_an_empty_room_has_a_cursor_to_begin_with(
+    server: Server, room: str, transport: str
+) -> None:
+    async with reader(server, transport, room) as client:
+        await say_in(server, room, "first")
+        (event,) = await take(client, 1)
+    assert (event["text"], number_of(event["cursor"])) == ("first", 1)
+
+
+# --- gaps ----------------------------------------------------------------------------------------
+
+
+@every_transport
+async def test_a_cursor_that_left_the_window_is_told_how_much_it_missed(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, *SMALL)
+    cursors = await say_in(server, room, *words(1, 30))
+    async with reader(server, transport, room, after=cursors[2]) as client:
+        await say_in(server, room, "31")
+        gap, *events = await take(client, 22)
+    # 4 to 10 have left a window of 20, and what came later is all here.
+    assert gap | {"reason": "trimmed", "missed": 7, "kind": "gap"} == gap
+    assert texts(events) == words(11, 31)
+
+
+@every_transport
+async def test_the_oldest_cursor_that_is_still_continued_is_told_no_gap(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, *SMALL)
+    cursors = await say_in(server, room, *words(1, 30))
+    async with reader(server, transport, room, after=cursors[9]) as client:
+        assert texts(await take(client, 20)) == words(11, 30)
+
+
+@every_transport
+async def test_a_reader_that_stopped_at_a_gap_resumes_with_what_is_kept(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, *SMALL)
+    cursors = await say_in(server, room, *words(1, 30))
+    async with reader(server, transport, room, after=cursors[0]) as client:
+        (gap,) = await take(client, 1)
+    assert client.cursor == gap["cursor"]
+    async with reader(server, transport, room, after=client.cursor) as resumed:
+        assert texts(await take(resumed, 20)) == words(11, 30)
+
+
+@every_transport
+async def test_a_cursor_of_another_life_of_the_room_is_unknown(
+    server: Server, room: str, transport: str
+) -> None:
+    await say_in(server, room, *words(1, 3))
+    async with reader(server, transport, room, after="anotherlife-2") as client:
+        gap, *events = await take(client, 4)
+    assert gap | {"reason": "unknown", "missed": None, "kind": "gap"} == gap
+    assert texts(events) == words(1, 3)
+
+
+@every_transport
+async def test_a_cursor_beyond_the_top_is_told_that_the_log_was_rewound(
+    server: Server, room: str, transport: str
+) -> None:
+    *_, top = await say_in(server, room, *words(1, 3))
+    beyond = f"{epoch_of(top)}-{number_of(top) + 1}"
+    async with reader(server, transport, room, after=beyond) as client:
+        gap, *events = await take(client, 4)
+    assert gap | {"reason": "rewound", "missed": None, "kind": "gap"} == gap
+    assert texts(events) == words(1, 3)
+
+
+# --- repeating -----------------------------------------------------------------------------------
+
+
+async def test_a_message_is_created_once_and_then_found(server: Server, room: str) -> None:
+    id = str(uuid.uuid4())
+    first = await post(server.url, room, id=id, text="once")
+    again = await post(server.url, room, id=id, text="once")
+    assert (first.status, again.status) == (201, 200)
+    assert first.json() == again.json() == {"cursor": first.json()["cursor"], "id": id}
+
+
+@every_transport
+async def test_a_message_that_is_sent_twice_is_said_once(
+    server: Server, room: str, transport: str
+) -> None:
+    id, last = str(uuid.uuid4()), str(uuid.uuid4())
+    async with reader(server, transport, room) as client:
+        first = await client.send("once", id=id)
+        assert await client.send("once", id=id) == first
+        await client.send("last", id=last)
+        assert texts(await take_until(client, last)) == ["once", "last"]
+
+
+async def test_of_many_that_send_the_same_message_at_once_one_creates_it(
+    server: Server, room: str
+) -> None:
+    id = str(uuid.uuid4())
+    answers = await asyncio.gather(*(post(server.url, room, id=id, text="once") for _ in range(10)))
+    assert sorted(answer.status for answer in answers) == [200] * 9 + [201]
+    assert len({answer.body for answer in answers}) == 1
+
+
+# --- two processes -------------------------------------------------------------------------------
+
+
+@every_transport
+async def test_two_servers_on_one_redis_are_one_chat(
+    servers: Servers, room: str, transport: str
+) -> None:
+    here, there = (servers.get("redis", "--messages-per-second", "0", copy=n) for n in (0, 1))
+    async with (
+        reader(here, transport, room) as reader_here,
+        reader(there, transport, room) as reader_there,
+    ):
+        await asyncio.gather(say(reader_here, *words(1, 10)), say(reader_there, *words(11, 20)))
+        heard_here, heard_there = await take(reader_here, 20), await take(reader_there, 20)
+    assert heard_here == heard_there
+    assert sorted(map(int, texts(heard_here))) == list(range(1, 21))
+
+
+@every_transport
+async def test_a_cursor_is_good_at_another_server_that_never_read_the_room(
+    servers: Servers, room: str, transport: str
+) -> None:
+    here, there = (servers.get("redis", "--messages-per-second", "0", copy=n) for n in (0, 1))
+    cursors = await say_in(here, room, *words(1, 3))
+    async with reader(there, transport, room, after=cursors[0]) as client:
+        assert texts(await take(client, 2)) == words(2, 3)
+
+
+# --- what is said arrives unchanged --------------------------------------------------------------
+
+HARD = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "\"'&amp;&quot;&lt;&#34;`\\\\u0041",
+    "line\nbreak\r\nand\rreturn\ttab",
+    "data: x\n\nid: 1\nevent: y",
+    "\u2028\u2029\u0085\ufeff\u200b",
+    "\0\x01\x1b[31m\x7f\x9f",
+    "😀👩\u200d👩\u200d👧 e\u0301 é",
+    "\u202eשלום עליכם\u202c العربية",
+    "\U0010ffff\ufffe\uffff\ue000",
+    " ",
+    "null",
+    "聊" * 1365 + "!",  # 4096 bytes, the longest
+    "\0" * 2500,  # six times as long in JSON
+]
+
+
+@every_transport
+async def test_hard_texts_arrive_unchanged(server: Server, room: str, transport: str) -> None:
+    async with reader(server, transport, room) as client:
+        await say(client, *HARD)
+        assert texts(await take(client, len(HARD))) == HARD
+
+
+@every_transport
+async def test_a_room_may_be_called_in_any_script(server: Server, transport: str) -> None:
+    room = f"聊天室-नमस्ते.ไทย_{uuid.uuid4().hex[:8]}"
+    async with reader(server, transport, room, client="me", name="聊 & <天>") as client:
+        await client.send("hello")
+        join, said = await take(client, 2)
+    assert (join["name"], said["text"]) == ("聊 & <天>", "hello")
+
+
+# --- being wrong has a name ----------------------------------------------------------------------
+
+
+@every_transport
+@pytest.mark.parametrize(
+    ("question", "code"),
+    [
+        ({"room": "no spaces"}, "bad_room"),
+        ({"room": "x" * 65}, "bad_room"),
+        ({"room": "a/b"}, "bad_room"),
+        ({"after": "yesterday"}, "bad_cursor"),
+        ({"after": "epoch--1"}, "bad_cursor"),
+        ({"after": "epoch-9999999999999999999"}, "bad_cursor"),
+        ({"client": "no spaces"}, "bad_client"),
+        ({"client": "me", "name": "x" * 33}, "bad_name"),
+        ({"client": "me", "name": "a\nb"}, "bad_name"),
+    ],
+)
+async def test_a_wrong_question_is_refused_by_name(
+    servers: Servers, room: str, transport: str, question: dict[str, str], code: str
+) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    asked = {"room": room, **question}
+    with pytest.raises(Refused) as refused:
+        async with reader(server, transport, **asked):
+            pass
+    assert (refused.value.status, refused.value.code) == (400, code)
+    assert refused.value.message
+
+
+WRONG = [
+    (b"{", "bad_json", 400),
+    (b"[]", "bad_json", 400),
+    (b'{"text":NaN}', "bad_json", 400),
+    (b"[" * 10_000, "bad_json", 400),
+    (b"{}", "bad_text", 400),
+    (b'{"text":""}', "bad_text", 400),
+    (b'{"text":7}', "bad_text", 400),
+    (b'{"text":"\\ud800"}', "bad_text", 400),
+    (b'{"text":"x","id":"seven"}', "bad_id", 400),
+    (b'{"text":"x","client":"no spaces"}', "bad_client", 400),
+    (b'{"text":"x","name":""}', "bad_name", 400),
+    (b'{"text":"x","name":"\\ud800"}', "bad_name", 400),
+    (b'{"text":"x","via":"<b>"}', "bad_via", 400),
+    (b'{"text":"x","sent":"now"}', "bad_sent", 400),
+    (json.dumps({"text": "x" * 4097}).encode(), "too_long", 413),
+    (json.dumps({"text": "聊" * 1366}, ensure_ascii=False).encode(), "too_long", 413),
+    (json.dumps({"text": "x", "more": "x" * 20_000}).encode(), "too_long", 413),
+]
+
+
+@every_transport
+async def test_a_wrong_message_is_refused_by_name_and_disturbs_nobody(
+    server: Server, room: str, transport: str
+) -> None:
+    async with (
+        reader(server, transport, room) as client,
+        reader(server, transport, room) as neighbour,
+    ):
+        for body, code, status in WRONG:
+            with pytest.raises(Refused) as refused:
+                await client.send_body(body)
+            # A frame has no status; its connection stays open, as that of a POST does.
+            honest = None if transport == "websocket" else status
+            assert (refused.value.code, refused.value.status) == (code, honest), body[:60]
+        await client.send("right")
+        assert texts(await take(client, 1)) == ["right"]
+        assert texts(await take(neighbour, 1)) == ["right"]
+
+
+@every_transport
+async def test_who_is_too_fast_is_told_when_to_come_again_and_others_are_not(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, *SLOW)
+    me, you = f"me-{room}", f"you-{room}"
+    async with reader(server, transport, room, client=me) as client:
+        await say(client, *words(1, 3))
+        with pytest.raises(Refused) as refused:
+            await client.send("4")
+        await client.send("mine", client=you)
+        assert texts(await take(client, 4)) == [*words(1, 3), "mine"]
+    assert refused.value.code == "too_fast"
+    assert refused.value.status == (None if transport == "websocket" else 429)
+    # One more token in 100 s, at a rate of 0.01 a second.
+    assert refused.value.retry_after is not None
+    assert 0 < refused.value.retry_after <= 100
+
+
+@every_transport
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Origin": "http://evil.example"}, "foreign_origin"),
+        ({"Origin": "null"}, "foreign_origin"),
+        ({"Sec-Fetch-Site": "cross-site"}, "foreign_origin"),
+        ({"Host": "evil.example"}, "foreign_host"),
+    ],
+)
+async def test_a_page_of_another_site_is_refused(
+    servers: Servers, room: str, transport: str, headers: dict[str, str], code: str
+) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    with pytest.raises(Refused) as refused:
+        async with reader(server, transport, room, headers=headers):
+            pass
+    assert (refused.value.status, refused.value.code) == (403, code)
+
+
+@every_transport
+async def test_a_page_of_our_own_is_not(servers: Servers, room: str, transport: str) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    headers = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
+    async with reader(server, transport, room, headers=headers) as client:
+        await client.send("hello")
+        assert texts(await take(client, 1)) == ["hello"]
+
+
+@every_transport
+async def test_a_method_that_an_address_does_not_take_is_refused_by_name(
+    servers: Servers, room: str, transport: str
+) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    response = await request(server.url, "PUT", f"/rooms/{room}/{transport}", b"{}")
+    assert response.status == 405
+    assert response.json()["error"]["code"] == "bad_method"
+    assert "GET" in response.head.fields["allow"]  # RFC 9110 §15.5.6
+
+
+# --- people --------------------------------------------------------------------------------------
+
+
+async def members(server: Server, room: str) -> list[dict[str, Any]]:
+    answer = await get_json(server.url, f"/rooms/{room}/members")
+    found: list[dict[str, Any]] = answer["members"]
+    return found
+
+
+def who(event: dict[str, Any]) -> tuple[str, str, str, str]:
+    return event["kind"], event["client"], event["name"], event["via"]
+
+
+@every_transport
+async def test_a_reader_with_a_name_is_a_member_and_its_join_is_told_once(
+    server: Server, room: str, transport: str
+) -> None:
+    async with (
+        reader(server, transport, room) as listener,
+        reader(server, transport, room, client="me", name="Ada") as member,
+    ):
+        expected = {"client": "me", "name": "Ada", "via": transport}
+        assert await members(server, room) == [expected]
+        await member.send("hello")
+        join, said = await take(listener, 2)
+    assert who(join) == ("join", "me", "Ada", transport)
+    assert (said["kind"], said["text"]) == ("say", "hello")
+    assert "text" not in join
+
+
+@every_transport
+@pytest.mark.parametrize("options", [{}, {"client": "me"}, {"name": "Ada"}])
+async def test_a_reader_without_an_id_and_a_name_only_listens(
+    servers: Servers, room: str, transport: str, options: dict[str, str]
+) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    async with reader(server, transport, room, **options) as listener:
+        assert await members(server, room) == []
+        await say_in(server, room, "hello")
+        assert texts(await take(listener, 1)) == ["hello"]
+
+
+@every_transport
+async def test_a_member_that_is_gone_has_quit_once(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, *BRISK)
+    async with reader(server, "websocket", room) as listener:
+        gone = reader(server, transport, room, client="me", name="Ada")
+        await gone.open()
+        gone.abort()
+        join, quit = await take(listener, 2)
+        await listener.send("last")
+        (last,) = await take(listener, 1)
+        assert await members(server, room) == []
+    assert who(join) == ("join", "me", "Ada", transport)
+    assert who(quit) == ("quit", "me", "Ada", transport)
+    assert last["kind"] == "say"
+
+
+@every_transport
+async def test_a_member_that_says_so_leaves_now_and_has_quit_after_the_grace(
+    servers: Servers, hub: str, room: str, transport: str
+) -> None:
+    server = servers.get(hub, "--grace-seconds", "0.2")
+    async with reader(server, "websocket", room) as listener:
+        member = reader(server, transport, room, client="me", name="Ada")
+        await member.open()
+        await member.close()
+        left = await request(server.url, "DELETE", f"/rooms/{room}/members/me")
+        assert left.status == 204
+        assert await members(server, room) == []
+        join, quit = await take(listener, 2)
+    assert (join["kind"], quit["kind"], quit["client"]) == ("join", "quit", "me")
+
+
+@every_transport
+async def test_a_reload_within_the_grace_is_no_quit_and_join(
+    server: Server, room: str, transport: str
+) -> None:
+    async with reader(server, "websocket", room) as listener:
+        for _ in range(2):
+            async with reader(server, transport, room, client="me", name="Ada") as member:
+                await member.send("here")
+        await listener.send("last")
+        assert texts(await take(listener, 4)) == ["join", "here", "here", "last"]
+
+
+async def test_a_member_of_two_servers_joins_and_quits_once(servers: Servers, room: str) -> None:
+    here, there = (servers.get("redis", *BRISK, copy=n) for n in (0, 1))
+    async with reader(here, "websocket", room) as listener:
+        async with (
+            reader(here, "sse", room, client="me", name="Ada"),
+            reader(there, "sse", room, client="me", name="Ada"),
+        ):
+            assert len(await members(there, room)) == 1
+        join, quit = await take(listener, 2)
+        await listener.send("last")
+        assert [join["kind"], quit["kind"]] == ["join", "quit"]
+        assert texts(await take(listener, 1)) == ["last"]
+
+
+async def test_a_room_is_listed_with_its_members_and_its_top(server: Server, room: str) -> None:
+    async with reader(server, "sse", room, client="me", name="Ada") as member:
+        receipt = await member.send("hello")
+        rooms = (await get_json(server.url, "/rooms"))["rooms"]
+    row = next(row for row in rooms if row["room"] == room)
+    assert row == {"room": room, "members": 1, "top": number_of(receipt["cursor"])}
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_stops_ends_every_stream_as_its_transport_can(
+    servers: Servers, hub: str, room: str
+) -> None:
+    server = servers.make(hub)
+    with server:
+        clients: list[Client] = [reader(server, transport, room) for transport in STREAMS]
+        for client in clients:
+            await client.open()
+        polling = reader(server, "long_polling", room)
+        await polling.open()
+        question = asyncio.create_task(polling.receive())
+        await say_in(server, room, "hello")
+        assert (await question)["text"] == "hello"
+        for client in clients:
+            await take(client, 1)
+        waiting = asyncio.create_task(polling.receive())
+        server.process.terminate()
+        endings = [await ending(client) for client in clients]
+        with pytest.raises(ConnectionError):
+            await waiting
+    # An HTTP stream has nothing but an orderly end; 1012 is "service restart" (IANA).
+    assert endings == [*[(None, "the server ended the stream")] * 3, (1012, "going_away")]
+    for client in [*clients, polling]:
+        await client.close()
+
+
+async def ending(client: Client) -> tuple[int | None, str]:
+    with pytest.raises(Closed) as closed:
+        await take(client, 1)
+    return closed.value.code, closed.value.reason
