@@ -68,6 +68,10 @@ class Presence:
         if present is None:  # its lease ran out long ago
             return
         present.visits -= 1
+        if present.visits > 0 and present.left:
+            # The one that left is this one: a reload, whose new page was here before the goodbye.
+            present.left = False
+            self._supervisor.spawn("stay", lambda: self._renew_or_try_again(room, present))
         if present.visits <= 0 and seconds < self._limits.lease_seconds:
             self._supervisor.spawn("depart", lambda: self._run_out(room, member.client, seconds))
 

@@ -133,7 +133,6 @@ at("say").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const text = at("text").value;
   at("text").value = "";
-  at("error").textContent = "";
   outbox.add({ id: uuid(), client, name, text, via: transport, sent: Date.now() });
 });
 
