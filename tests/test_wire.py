@@ -1,0 +1,163 @@
+"""What crosses the wire is counted to the byte: the client, the server and a relay agree.
+
+Each of the three counts by other means, at another place, and was written apart.
+"""
+
+import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Count, get_json
+from tests.conftest import Servers
+from tests.relay import Relay
+from tests.server import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import reader, say, take
+
+QUIET = ("--messages-per-second", "0", "--rooms", "100")
+
+every_transport = pytest.mark.parametrize("transport", CLIENTS)
+
+
+@pytest.fixture
+def quiet(servers: Servers) -> Server:
+    """A server that nobody else in this session talks to, so that its totals are ours."""
+    return servers.get("memory", *QUIET)
+
+
+async def books(server: Server, client: str | None = None) -> dict[str, dict[str, int]]:
+    """The rows of `/wire`, but for the one that asking for it is counted in."""
+    answer = await get_json(server.url, f"/wire?client={client}" if client else "/wire")
+    rows: dict[str, dict[str, int]] = answer["transports"]
+    rows.pop("operations", None)
+    return rows
+
+
+def seen_from_the_client(row: dict[str, int]) -> Count:
+    """What comes in at the server goes out at the client."""
+    return Count(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
+
+
+def total(rows: dict[str, dict[str, int]]) -> Counter[str]:
+    return sum(map(Counter, rows.values()), Counter())
+
+
+@every_transport
+async def test_client_server_and_relay_count_the_same_bytes(
+    server: Server, room: str, transport: str
+) -> None:
+    me = f"client-{room}"
+    async with (
+        Relay("127.0.0.1", server.port) as relay,
+        reader(relay, transport, room, client=me) as client,
+    ):
+        await say(client, "hello", "聊" * 1000, "\0\n\u2028", "</script>")
+        await take(client, 4)
+        rows = await books(server, me)
+        assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
+        assert total(rows)["bytes_in"] == relay.bytes_up
+        assert total(rows)["bytes_out"] == relay.bytes_down
+        assert total(rows)["connections"] == total(rows)["open"] == relay.connections
+        # And each purpose by itself: what comes down, and what is posted.
+        assert seen_from_the_client(rows.pop(transport)) == client.down
+        assert [seen_from_the_client(row) for row in rows.values()] == (
+            [] if transport == "websocket" else [client.up]
+        )
+
+
+@every_transport
+async def test_after_the_goodbye_they_still_agree(
+    server: Server, room: str, transport: str
+) -> None:
+    me = f"client-{room}"
+    async with Relay("127.0.0.1", server.port) as relay:
+        async with reader(relay, transport, room, client=me) as client:
+            await say(client, "hello")
+            await take(client, 1)
+        while total(await books(server, me))["open"]:
+            await asyncio.sleep(0.01)  # the server has not heard of the end yet
+        rows = total(await books(server, me))
+    assert (rows["bytes_in"], rows["bytes_out"]) == (relay.bytes_up, relay.bytes_down)
+    assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
+
+
+@every_transport
+async def test_events_and_requests_are_counted(server: Server, room: str, transport: str) -> None:
+    me = f"client-{room}"
+    async with reader(server, transport, room, client=me) as client:
+        await say(client, *"12345")
+        await take(client, 5)
+        rows = await books(server, me)
+    assert rows[transport]["events"] == 5
+    if transport.endswith("polling"):
+        assert rows[transport]["requests"] == 2  # the first, answered with nothing, and the second
+    else:
+        assert rows[transport]["requests"] == 1
+    if transport != "websocket":
+        assert (rows["messages"]["requests"], rows["messages"]["events"]) == (5, 0)
+
+
+async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) -> None:
+    before = await books(quiet)
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(Relay("127.0.0.1", quiet.port))
+        clients = [
+            await stack.enter_async_context(reader(relay, transport, room)) for transport in CLIENTS
+        ]
+        for client in clients:
+            await say(client, "hello", "again")
+        for client in clients:
+            await take(client, 12)
+        after = await books(quiet)
+        assert growth(before, after, "bytes_in") == relay.bytes_up
+        assert growth(before, after, "bytes_out") == relay.bytes_down
+        for client in clients:
+            name = client.transport
+            assert grown(before, after, name) == client.down
+        ups = [client.up for client in clients]
+        assert grown(before, after, "messages") == Count(
+            sum(up.bytes_in for up in ups), sum(up.bytes_out for up in ups)
+        )
+
+
+Books = dict[str, dict[str, int]]
+
+
+def growth(before: Books, after: Books, what: str) -> int:
+    return total(after)[what] - total(before)[what]
+
+
+def grown(before: Books, after: Books, transport: str) -> Count:
+    was: dict[str, Any] = before.get(transport, {})
+    rows = {what: after[transport][what] - was.get(what, 0) for what in ("bytes_in", "bytes_out")}
+    return seen_from_the_client(rows)
+
+
+async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
+    before = await books(quiet)
+    garbage = b"SSH-2.0-hello\r\n\r\n"
+    async with Raw(quiet) as raw:
+        raw.send(garbage)
+        answer = await raw.rest()
+    assert grown(before, await books(quiet), "other") == Count(len(answer), len(garbage))
+
+
+async def test_a_question_that_waits_is_counted_before_it_is_answered(
+    server: Server, room: str
+) -> None:
+    me = f"client-{room}"
+    path = f"/rooms/{room}/long_polling?wait=60&client={me}"
+    async with Raw(server) as raw:
+        raw.ask(path)
+        while not (rows := await books(server, me)):
+            await asyncio.sleep(0.01)
+    asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
+    assert rows["long_polling"]["bytes_in"] == len(asked)
+    assert (rows["long_polling"]["requests"], rows["long_polling"]["bytes_out"]) == (1, 0)
+
+
+async def test_an_unknown_client_has_no_books(server: Server) -> None:
+    assert await books(server, "nobody-ever") == {}
