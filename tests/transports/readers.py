@@ -17,11 +17,11 @@ def reader(server: Server | Relay, transport: str, room: str, **options: Any) ->
     return CLIENTS[transport](server.url, room, **options)
 
 
-async def take(client: Client, count: int) -> list[Event]:
+async def take(client: Client, count: int, seconds: float = SECONDS) -> list[Event]:
     """The next `count` events."""
     events: list[Event] = []
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             while len(events) < count:
                 events.append(await client.receive())
     except TimeoutError:

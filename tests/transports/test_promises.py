@@ -218,6 +218,58 @@ async def test_a_cursor_beyond_the_top_is_told_that_the_log_was_rewound(
     assert texts(events) == words(1, 3)
 
 
+# --- slow readers --------------------------------------------------------------------------------
+
+# More than the kernel's buffers hold of a connection that nobody reads (Linux: 4 + 6 MB at most).
+MANY, LONG = 1000, "\0" * 2500  # 15 kB each in JSON
+
+
+async def say_much(server: Server, room: str, clients: list[Client]) -> None:
+    """Say more than a stream can take whose client does not read, and see that it did not."""
+    await say_in(server, room, *(f"{n}{LONG}" for n in range(MANY)))
+    for client in clients:
+        wire = await get_json(server.url, f"/wire?client={client.client}")
+        assert wire["transports"][client.transport]["bytes_out"] < MANY * 6 * len(LONG)
+
+
+async def test_streams_that_take_nothing_for_a_while_miss_nothing_and_hold_up_nobody(
+    server: Server, room: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        neighbour = await stack.enter_async_context(reader(server, "websocket", room))
+        slow = [reader(server, name, room, client=f"{name}-{room}") for name in STREAMS]
+        for client in slow:
+            await stack.enter_async_context(client)
+        _, lively = await asyncio.gather(
+            say_much(server, room, slow), take(neighbour, MANY, seconds=30)
+        )
+        late = await asyncio.gather(*(take(client, MANY, seconds=30) for client in slow))
+    assert numbers(lively) == list(range(1, MANY + 1))
+    assert all(events == lively for events in late)
+
+
+async def test_a_stream_that_falls_out_of_the_window_is_told_exactly_what_it_missed(
+    servers: Servers, hub: str, room: str
+) -> None:
+    server = servers.get(hub, *SMALL)
+    async with AsyncExitStack() as stack:
+        slow = [reader(server, name, room, client=f"{name}-{room}") for name in STREAMS]
+        for client in slow:
+            await stack.enter_async_context(client)
+        await say_much(server, room, slow)
+        for client in slow:
+            seen, missed = 0, 0
+            while seen + missed < MANY:
+                (event,) = await take(client, 1)
+                if event["kind"] == "gap":
+                    missed += event["missed"]
+                else:
+                    seen += 1
+                # Events are numbered from 1, so this says that each was seen or told as missed.
+                assert number_of(event["cursor"]) == seen + missed
+            assert missed > 0
+
+
 # --- repeating -----------------------------------------------------------------------------------
 
 

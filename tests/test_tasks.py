@@ -1,0 +1,66 @@
+"""Tasks that fail are begun again and counted; those of a closed owner are gone."""
+
+import asyncio
+
+import pytest
+
+from realtime import tasks
+from realtime.tasks import Supervisor, backoff
+
+
+async def test_a_task_that_fails_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(tasks, "_FIRST_PAUSE", 0.0)
+    third = asyncio.Event()
+    runs = 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        if runs < 3:
+            raise RuntimeError(f"failure {runs}")
+        third.set()
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor()
+    supervisor.keep("test", run)
+    await asyncio.wait_for(third.wait(), 10)
+    assert supervisor.failures == 2
+    assert "failure 2" in caplog.text
+    await supervisor.close()
+
+
+async def test_close_waits_until_a_task_has_cleaned_up() -> None:
+    begun, cleaned = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleaned.set()
+
+    supervisor = Supervisor()
+    supervisor.spawn("test", run)
+    await begun.wait()
+    await supervisor.close()
+    assert cleaned.is_set()
+
+
+async def test_nothing_begins_after_the_end() -> None:
+    supervisor = Supervisor()
+    await supervisor.close()
+    ran = asyncio.Event()
+
+    async def run() -> None:
+        ran.set()
+
+    supervisor.spawn("late", run)
+    await asyncio.sleep(0)
+    assert not ran.is_set()
+
+
+def test_a_back_off_grows_to_its_bound_and_is_never_negative() -> None:
+    assert all(0 <= backoff(n, longest=2.0) <= 2.0 for n in range(2000))
+    assert all(backoff(1) <= 0.2 for _ in range(100))
