@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, BadResponse, Client, Closed, Refused
+from benchmarks.clients.short_polling import ShortPolling
 from benchmarks.clients.websocket import accept
 from tests.clients.pieces import FedConnection, FedServer, until
 
@@ -234,7 +235,7 @@ async def test_a_long_poll_waits_except_at_the_first(server: FedServer) -> None:
 
 
 async def test_a_cut_answer_is_asked_on_without_the_interval(server: FedServer) -> None:
-    client = CLIENTS["short_polling"](URL, "room", interval=3600)
+    client = ShortPolling(URL, "room", interval=3600)
     opening = asyncio.create_task(client.open())
     await until(lambda: server.connections)
     server.last.feed(answer(EVENTS[:1], "e-1", more=True))
@@ -247,7 +248,7 @@ async def test_a_cut_answer_is_asked_on_without_the_interval(server: FedServer) 
 
 
 async def test_the_interval_is_not_begun_anew_by_a_timeout(server: FedServer) -> None:
-    client = CLIENTS["short_polling"](URL, "room", interval=0.05)
+    client = ShortPolling(URL, "room", interval=0.05)
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-3"))
     while len(asked(connection)) < 2:

@@ -39,7 +39,7 @@ async def take_until(client: Client, id: str) -> list[Event]:
 
 def texts(events: list[Event]) -> list[str]:
     """What was said, and by its kind what was not said by anybody."""
-    return [event.get("text", event["kind"]) for event in events]
+    return [event["text"] if "text" in event else event["kind"] for event in events]
 
 
 def numbers(events: list[Event]) -> list[int]:

@@ -54,10 +54,9 @@ async def test_readers_of_all_transports_hear_all_that_was_acknowledged_once_in_
             for transport in CLIENTS
         ]
         speakers = [say(c, *(f"{c.transport} {n}" for n in range(20))) for c in everybody]
-        _, *heard = await asyncio.gather(
-            asyncio.gather(*speakers), *(take(client, 120) for client in everybody)
-        )
-    one, *others = heard
+        speaking = asyncio.gather(*speakers)
+        one, *others = await asyncio.gather(*(take(client, 120) for client in everybody))
+        await speaking
     assert all(other == one for other in others)
     assert numbers(one) == list(range(1, 121))
     assert {e["text"] for e in one} == {f"{t} {n}" for t in CLIENTS for n in range(20)}

@@ -1,0 +1,113 @@
+"""The door: names that are ours, pages that are ours, and how often somebody may speak."""
+
+import pytest
+
+from realtime.errors import ForeignHost, ForeignOrigin, TooFast
+from realtime.gate import Gate, Rates
+from realtime.limits import Limits
+
+GATE = Gate(Limits(), ["Chat.Example.", "box"])
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.0.0.1:8000", "10.1.2.3:80", "[::1]", "[::1]:8000", "localhost:8000"]
+    + ["LOCALHOST", "a.localhost", "chat.example", "CHAT.example:99", "box", None],
+)
+def test_our_own_names_pass(host: str | None) -> None:
+    GATE.check_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "chat.example.evil", "localhost.evil", "127.0.0.1.evil", "", ":80", "[::1"]
+    + ["evil@localhost.x", "xlocalhost"],
+)
+def test_other_names_are_foreign(host: str) -> None:
+    with pytest.raises(ForeignHost):
+        GATE.check_host(host)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "site"),
+    [
+        ("http://box:8000", "box:8000", None),
+        ("https://box", "box", "same-origin"),
+        ("http://BOX:8000", "box:8000", None),
+        (None, "box", None),
+        (None, "box", "same-origin"),
+        (None, "box", "none"),
+    ],
+)
+def test_our_own_pages_pass(origin: str | None, host: str, site: str | None) -> None:
+    GATE.check_origin(origin, host, site)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "site"),
+    [
+        ("http://evil.example", "box", None),
+        ("http://box:3000", "box:8000", None),
+        ("http://box.evil", "box", None),
+        ("null", "box", None),
+        ("null", "null", None),
+        ("", "", None),
+        ("file://", "", None),
+        ("ftp://box", "box", None),
+        ("http://box", None, None),
+        (None, "box", "cross-site"),
+    ],
+)
+def test_pages_of_others_are_foreign(origin: str | None, host: str | None, site: str | None) -> None:
+    with pytest.raises(ForeignOrigin):
+        GATE.check_origin(origin, host, site)
+
+
+# --- rates ---------------------------------------------------------------------------------------
+
+
+def allowed(rates: Rates, client: str, now: float) -> bool:
+    try:
+        rates.spend(client, now)
+    except TooFast:
+        return False
+    return True
+
+
+def test_a_burst_and_then_the_rate() -> None:
+    rates = Rates(rate=2, burst=3)
+    assert [allowed(rates, "a", 0) for _ in range(4)] == [True, True, True, False]
+    assert [allowed(rates, "a", 1) for _ in range(3)] == [True, True, False]
+
+
+def test_each_client_has_its_own() -> None:
+    rates = Rates(rate=1, burst=1)
+    assert allowed(rates, "a", 0)
+    assert allowed(rates, "b", 0)
+
+
+def test_who_waits_as_told_is_let_in() -> None:
+    rates = Rates(rate=0.3, burst=1)
+    rates.spend("a", 0)
+    with pytest.raises(TooFast) as told:
+        rates.spend("a", 0)
+    assert told.value.retry_after == 4
+    assert allowed(rates, "a", 4)
+
+
+def test_a_rate_of_0_is_switched_off() -> None:
+    rates = Rates(rate=0, burst=1)
+    assert all(allowed(rates, "a", 0) for _ in range(1000))
+
+
+def test_a_burst_is_never_more_than_its_size() -> None:
+    rates = Rates(rate=1, burst=2)
+    rates.spend("a", 0)
+    assert [allowed(rates, "a", 1e6) for _ in range(3)] == [True, True, False]
+
+
+def test_those_who_are_silent_are_forgotten() -> None:
+    rates = Rates(rate=1, burst=1)
+    for number in range(Rates._PRUNE_AT + 1):
+        rates.spend(f"client-{number}", number)
+    assert len(rates._buckets) < 10
