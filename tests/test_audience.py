@@ -1,0 +1,224 @@
+"""One write reaches them all; who cannot take it keeps a cursor, and nothing is doubled or lost."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from realtime.audience import Audience, Framing
+from realtime.errors import GoingAway, RealtimeError
+from realtime.events import Cursor, Event
+from realtime.limits import Limits
+from realtime.room import History, Room
+
+
+def plain(event: Event) -> bytes:
+    return b"%d." % event.cursor.number if b'"gap"' not in event.json else b"gap."
+
+
+FRAMING = Framing(plain, bytes)
+
+
+class ListFollower:
+    """Takes pushes into a list, until it is `full`."""
+
+    def __init__(self, framing: Framing = FRAMING) -> None:
+        self.framing = framing
+        self.taken: list[bytes] = []
+        self.full = False
+        self.closed: RealtimeError | None = None
+
+    def push(self, frames: bytes, events: int) -> bool:
+        if self.full:
+            return False
+        self.taken.append(frames)
+        return True
+
+    def close(self, error: RealtimeError) -> None:
+        self.closed = error
+
+    @property
+    def heard(self) -> bytes:
+        return b"".join(self.taken)
+
+
+class World:
+    """A room, its audience, and a voice."""
+
+    def __init__(self, capacity: int = 100, **limits: Any) -> None:
+        self.room = Room(capacity)
+        self.room.merge(History("e", 0, 1, []))
+        self.audience = Audience(self.room, Limits(**limits))
+
+    def say(self, count: int = 1, epoch: str = "e") -> None:
+        for _ in range(count):
+            self.room.append(Event.numbered("say", Cursor(epoch, self.room.top + 1), b'"":0}'))
+        self.audience.flush_soon()
+
+    async def join(self, follower: ListFollower, number: int = 0) -> ListFollower:
+        self.audience.join(follower, Cursor("e", number))
+        await self.flushed()
+        return follower
+
+    async def flushed(self) -> None:
+        while self.audience._flush_at is not None:
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+async def test_a_follower_reads_what_was_said_and_then_what_is_said(world: World) -> None:
+    world.say(3)
+    follower = await world.join(ListFollower(), 1)
+    world.say()
+    await world.flushed()
+    assert follower.heard == b"2.3.4."
+
+
+async def test_all_of_one_framing_are_pushed_the_same_object(world: World) -> None:
+    one, two = await world.join(ListFollower()), await world.join(ListFollower())
+    world.say(2)
+    await world.flushed()
+    assert one.taken == [b"1.2."]
+    assert one.taken[0] is two.taken[0]
+
+
+async def test_an_event_is_framed_once_for_all(world: World) -> None:
+    framed: list[Event] = []
+
+    def frame(event: Event) -> bytes:
+        framed.append(event)
+        return b"x"
+
+    framing = Framing(frame, bytes)
+    for _ in range(3):
+        await world.join(ListFollower(framing))
+    world.say()
+    await world.flushed()
+    assert len(framed) == 1
+
+
+async def test_framings_do_not_mix(world: World) -> None:
+    wrapped = ListFollower(Framing(plain, lambda frames: b"<" + frames + b">"))
+    bare = ListFollower()
+    await world.join(wrapped)
+    await world.join(bare)
+    world.say(2)
+    await world.flushed()
+    assert (bare.heard, wrapped.heard) == (b"1.2.", b"<1.2.>")
+
+
+async def test_who_refuses_resumes_where_it_was(world: World) -> None:
+    slow, quick = await world.join(ListFollower()), await world.join(ListFollower())
+    world.say()
+    await world.flushed()
+    slow.full = True
+    for _ in range(3):
+        world.say()
+        await world.flushed()
+    slow.full = False
+    world.audience.resume(slow)
+    await world.flushed()
+    world.say()
+    await world.flushed()
+    assert slow.heard == quick.heard == b"1.2.3.4.5."
+
+
+async def test_who_refuses_holds_no_messages(world: World) -> None:
+    slow = await world.join(ListFollower())
+    slow.full = True
+    world.say(5)
+    await world.flushed()
+    assert world.audience._lagging == {slow: Cursor("e", 0)}
+
+
+async def test_who_was_away_too_long_is_told_gap() -> None:
+    world = World(capacity=3)
+    slow = await world.join(ListFollower())
+    slow.full = True
+    world.say(10)
+    await world.flushed()
+    slow.full = False
+    world.audience.resume(slow)
+    await world.flushed()
+    assert slow.heard == b"gap.8.9.10."
+
+
+async def test_a_new_life_of_the_log_is_a_gap_for_the_live(world: World) -> None:
+    follower = await world.join(ListFollower())
+    world.say()
+    await world.flushed()
+    world.room.merge(History("f", 0, 1, []))
+    world.say(1, "f")
+    await world.flushed()
+    assert follower.heard == b"1.gap.1."
+
+
+async def test_a_push_is_bounded_in_bytes() -> None:
+    world = World(push_bytes=100)
+    follower = await world.join(ListFollower())
+    world.say(20)
+    await world.flushed()
+    assert len(follower.taken) > 5
+    assert follower.heard == b"".join(b"%d." % n for n in range(1, 21))
+
+
+async def test_a_long_way_to_catch_up_is_walked_in_turns() -> None:
+    world = World(push_bytes=50)
+    world.say(40)
+    follower = await world.join(ListFollower())
+    assert follower.heard == b"".join(b"%d." % n for n in range(1, 41))
+
+
+async def test_one_that_fails_is_dropped_and_the_others_hear(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            raise RuntimeError("broken")
+
+    broken = await world.join(Broken())
+    others = [await world.join(ListFollower()) for _ in range(3)]
+    world.say()
+    await world.flushed()
+    assert [other.heard for other in others] == [b"1."] * 3
+    assert isinstance(broken.closed, GoingAway)
+    assert "broken" in caplog.text
+    assert len(world.audience) == 3
+
+
+async def test_one_that_leaves_while_it_is_pushed_to_is_gone(world: World) -> None:
+    class Leaving(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            world.audience.leave(self)
+            return False
+
+    await world.join(Leaving())
+    other = await world.join(ListFollower())
+    world.say()
+    await world.flushed()
+    assert other.heard == b"1."
+    assert len(world.audience) == 1
+
+
+async def test_who_left_hears_no_more_and_may_leave_twice(world: World) -> None:
+    follower = await world.join(ListFollower())
+    world.audience.leave(follower)
+    world.audience.leave(follower)
+    world.audience.resume(follower)
+    world.say()
+    await world.flushed()
+    assert follower.heard == b""
+
+
+async def test_close_ends_every_stream(world: World) -> None:
+    live, lagging = await world.join(ListFollower()), await world.join(ListFollower())
+    lagging.full = True
+    world.say()
+    await world.flushed()
+    error = GoingAway("The end.")
+    world.audience.close(error)
+    assert live.closed is lagging.closed is error
