@@ -39,7 +39,7 @@ def make_app(house: House, ledger: Ledger, hub_label: str) -> Application:
             ("/readyz", operations.Readiness, one),
             ("/wire", operations.Wire, {"house": house, "ledger": ledger}),
             ("/()", pages.Pages, files),
-            (r"/demos/([\w-]+\.html|static/.+)", pages.Pages, files),
+            (r"/demos/([\w-]+\.html|static/[\w./-]+)", pages.Pages, files),
         ],
         default_handler_class=operations.Nothing,
         default_handler_args=one,

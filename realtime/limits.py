@@ -18,7 +18,7 @@ class Limits:
     """The bounds of one server process; a rate of 0 is switched off."""
 
     text_bytes: int = _limit(4096, "UTF-8 bytes of one text: a page of prose, one socket buffer")
-    body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text escaped, plus its ids")
+    body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text, its escapes and ids")
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events a room remembers: a lost hour of a slow reader")
     history_seconds: float = _limit(3600, "seconds a quiet room remembers: one lesson")

@@ -37,10 +37,12 @@ class Supervisor:
     async def close(self) -> None:
         """Cancel all tasks, wait until they are gone, and begin no more."""
         self._closed = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # More than once: a client library may take a cancellation for a failed connection, and try
+        # the next; and a TaskGroup whose children fail meanwhile tells of the failures only.
+        while tasks := set(self._tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.1)
 
     def _add(self, task: "asyncio.Task[None]") -> None:
         # The event loop keeps only a weak reference to a task.

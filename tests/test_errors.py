@@ -5,7 +5,9 @@ import json
 from realtime import errors
 from realtime.errors import RealtimeError
 
-ALL = [kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not RealtimeError]
+ALL = [
+    kind for kind in vars(errors).values() if isinstance(kind, type) and kind is not RealtimeError
+]
 KINDS = [kind for kind in ALL if issubclass(kind, RealtimeError)]
 
 

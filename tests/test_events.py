@@ -32,8 +32,23 @@ def test_a_cursor_is_read_as_it_was_written(epoch: str, number: int) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-", "e", "e-", "-1", "e--1", "e-01", "e-1 ", " e-1", "e-1\n", "e-١", "é-1", "a-b-1"]
-    + ["e-" + "9" * 16, "e" * 33 + "-1"],
+    [
+        "",
+        "-",
+        "e",
+        "e-",
+        "-1",
+        "e--1",
+        "e-01",
+        "e-1 ",
+        " e-1",
+        "e-1\n",
+        "e-١",
+        "é-1",
+        "a-b-1",
+        "e-" + "9" * 16,
+        "e" * 33 + "-1",
+    ],
 )
 def test_a_bad_cursor_is_named(text: str) -> None:
     with pytest.raises(errors.BadCursor):
@@ -74,9 +89,20 @@ def test_json_is_one_line_of_utf_8() -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[]", b'"text"', b"null", b'{"text":"\xff"}', '{"text":"x"}'.encode("utf-16")]
-    + [b'{"text":"x","sent":NaN}', b'{"text":"x","sent":-Infinity}', b"[" * 16_000]
-    + [b'\xef\xbb\xbf{"text":"x"}', b'{"text":"x","sent":' + b"9" * 5000 + b"}"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"null",
+        b'{"text":"\xff"}',
+        '{"text":"x"}'.encode("utf-16"),
+        b'{"text":"x","sent":NaN}',
+        b'{"text":"x","sent":-Infinity}',
+        b"[" * 16000,
+        b'\xef\xbb\xbf{"text":"x"}',
+        b'{"text":"x","sent":' + b"9" * 5000 + b"}",
+    ],
 )
 def test_what_is_no_json_object_is_bad_json(body: bytes) -> None:
     with pytest.raises(errors.BadJSON):
@@ -146,7 +172,9 @@ def test_a_room_may_be_of_any_script(name: str) -> None:
     assert parse_room(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b"])
+@pytest.mark.parametrize(
+    "name", ["", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b"]
+)
 def test_a_bad_room_is_named(name: str) -> None:
     with pytest.raises(errors.BadRoom):
         parse_room(name)

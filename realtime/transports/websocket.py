@@ -5,6 +5,7 @@ request.  Tornado shakes hands and reads frames; what goes down to everybody is 
 """
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from realtime.transports.base import Handler, Question, StreamFollower
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
+_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def frame(event: Event) -> bytes:
@@ -54,8 +56,11 @@ class WebSocket(Handler, WebSocketHandler):
     def _check_upgrade(self) -> None:
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
-        version, key = head.get("Sec-WebSocket-Version"), head.get("Sec-WebSocket-Key")
-        if (upgrade, version) != ("websocket", "13") or "upgrade" not in tokens or not key:
+        asked = (self.request.version, upgrade, head.get("Sec-WebSocket-Version"))
+        key = head.get("Sec-WebSocket-Key", "")
+        # RFC 6455 §4.2.1: HTTP/1.1, and a key that is 16 bytes in base64.
+        right = asked == ("HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
+        if not right or "upgrade" not in tokens:
             raise errors.UpgradeRequired("This address speaks WebSocket (RFC 6455, version 13).")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

@@ -155,16 +155,6 @@ async def test_a_close_is_answered_and_then_the_connection_ends(server: Server, 
         assert await raw.rest() == b""  # RFC 6455 §7.1.1: the server closes TCP first
 
 
-@pytest.mark.xfail(strict=True, reason="Tornado takes frames that are not masked")
-async def test_a_frame_that_is_not_masked_is_not_taken(server: Server, room: str) -> None:
-    async with Frames(server) as raw:
-        await raw.shake_hands(room)
-        raw.send(bytes((TEXT, 13)) + b'{"text":"hi"}')  # RFC 6455 §5.1: a server must close it
-        raw.write(CLOSE, b"")
-        frames = await raw.rest()
-    assert not frames or frames[0] == CLOSE
-
-
 async def test_a_text_that_is_not_utf_8_ends_only_its_own_connection(
     server: Server, room: str
 ) -> None:

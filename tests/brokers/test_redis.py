@@ -1,0 +1,422 @@
+"""The broker on a real Redis that is killed, frozen, emptied, and set back to an older snapshot.
+
+What it shares with the other broker is in test_promises.py.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from realtime.brokers import redis as module
+from realtime.brokers.redis import RedisBroker
+from realtime.errors import NoBroker
+from realtime.events import Cursor, Event, Member
+from realtime.limits import Limits
+from realtime.spawn import choose
+from tests.brokers.conftest import SECONDS, Process, Start, draft, eventually
+from tests.brokers.private_redis import PrivateRedis
+
+START = Cursor("", 0)
+
+
+@pytest.fixture
+async def process(redis: PrivateRedis, start: Start) -> Process:
+    return await start(RedisBroker(redis.url, Limits()))
+
+
+@pytest.fixture
+async def admin(redis: PrivateRedis) -> AsyncIterator[Redis]:
+    """Somebody with a command line at the server."""
+    async with Redis.from_url(redis.url, decode_responses=True) as client:
+        yield client
+
+
+async def say(process: Process, room: str, *texts: str) -> list[Cursor]:
+    return [(await process.broker.publish(draft(room, text))).cursor for text in texts]
+
+
+async def kept(process: Process, room: str) -> list[str]:
+    """The texts that a room remembers."""
+    history = await process.broker.history(room, START)
+    return [json.loads(event.json)["text"] for event in history.events]
+
+
+async def answers(process: Process) -> bool:
+    try:
+        await process.broker.ping()
+    except NoBroker:
+        return False
+    return True
+
+
+# --- a connection is lost ------------------------------------------------------------------------
+
+
+async def test_a_killed_subscription_is_confirmed_anew_and_heard_again(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await process.listen(room)
+    await admin.client_kill_filter(_type="pubsub")
+    await process.notes.listening(room, times=2)
+    receipt = await process.broker.publish(draft(room))
+    (event,) = await process.notes.heard(room, 1)
+    assert event.cursor == receipt.cursor
+
+
+async def test_killed_command_connections_are_not_noticed(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
+    await admin.client_kill_filter(_type="normal", skipme=True)
+    receipts = await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
+    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(21, 41))
+
+
+class Wire:
+    """Stands between a broker and its Redis, and can make the ears of all who listen go deaf."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._ears: list[dict[str, bool]] = []
+
+    def deafen(self) -> None:
+        """From now on, nothing reaches those who listen now; whoever comes later does hear."""
+        for ear in self._ears:
+            ear["deaf"] = ear["listens"]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        ear = {"listens": False, "deaf": False}
+        self._ears.append(ear)
+        theirs, ours = await asyncio.open_unix_connection(self._target)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._up(reader, ours, ear))
+                group.create_task(self._down(theirs, writer, ear))
+        finally:
+            ours.close()
+            writer.close()
+
+    async def _up(
+        self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter, ear: dict[str, bool]
+    ) -> None:
+        while data := await reader.read(65536):
+            ear["listens"] = ear["listens"] or b"SUBSCRIBE" in data
+            ours.write(data)
+        ours.close()
+
+    async def _down(
+        self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter, ear: dict[str, bool]
+    ) -> None:
+        while data := await theirs.read(65536):
+            if not ear["deaf"]:
+                writer.write(data)
+        writer.close()
+
+
+@asynccontextmanager
+async def between(redis: PrivateRedis, path: Path) -> AsyncIterator[Wire]:
+    wire = Wire(redis.url.removeprefix("unix://"))
+    async with await asyncio.start_unix_server(wire.serve, path):
+        yield wire
+
+
+async def test_a_connection_that_is_open_and_deaf_is_found_and_replaced(
+    redis: PrivateRedis,
+    start: Start,
+    room: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.1)
+    path = Path(redis.url.removeprefix("unix://") + ".wire")
+    async with between(redis, path) as wire:
+        process = await start(RedisBroker(f"unix://{path}", Limits()))
+        await process.listen(room)
+        wire.deafen()
+        await say(process, room, "nobody hears this")
+        await process.notes.listening(room, times=2)
+        (cursor,) = await say(process, room, "and this is heard")
+        assert [event.cursor for event in await process.notes.heard(room, 1)] == [cursor]
+        await process.broker.close()
+
+
+async def test_whoever_answers_and_is_not_heard_is_not_ready(
+    redis: PrivateRedis, start: Start, admin: Redis
+) -> None:
+    await admin.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    process = await start(RedisBroker(redis.url, Limits()))
+    with pytest.raises(NoBroker, match="not heard"):
+        await process.broker.ping()
+    await admin.execute_command("ACL", "SETUSER", "default", "allchannels")
+    await eventually(lambda: answers(process))
+
+
+async def test_one_connection_listens_to_all_rooms(process: Process, admin: Redis) -> None:
+    for number in range(50):
+        process.broker.listen(f"room-{number}")
+    for number in range(50):
+        await process.notes.listening(f"room-{number}")
+    assert len(await admin.client_list(_type="pubsub")) == 1
+
+
+# --- the server is lost --------------------------------------------------------------------------
+
+
+async def test_a_server_that_forgot_all_begins_a_new_epoch(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    (before,) = await say(process, room, "lost")
+    redis.restart()
+    after = (await process.publish_when_healed(draft(room, "new"))).cursor
+    assert after.number == 1
+    assert after.epoch != before.epoch
+    assert await kept(process, room) == ["new"]
+
+
+async def test_after_a_restart_listening_is_confirmed_anew_and_heard(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    await process.listen(room)
+    redis.restart()
+    await process.notes.listening(room, times=2)
+    receipt = await process.publish_when_healed(draft(room))
+    events = await process.notes.heard(room, 1)
+    assert [event.cursor for event in events] == [receipt.cursor]
+
+
+@pytest.mark.parametrize("first", ["publish", "history", "enter"])
+async def test_an_older_snapshot_begins_a_new_epoch_whoever_comes_first(
+    redis: PrivateRedis, process: Process, room: str, first: str
+) -> None:
+    await say(process, room, "1", "2")
+    redis.snapshot()
+    *_, old = await say(process, room, "3", "4")
+    redis.restart()
+    await eventually(lambda: answers(process))
+    if first == "publish":
+        await process.broker.publish(draft(room, "3 again"))
+    elif first == "enter":
+        await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    history = await process.broker.history(room, old)
+    assert history.epoch != old.epoch
+    # All of it is read, and not what comes after number 4: that is another 4.
+    assert [event.cursor.number for event in history.events][:2] == [1, 2]
+    assert {event.cursor.epoch for event in history.events} == {history.epoch}
+
+
+async def test_no_cursor_is_given_out_twice_over_an_older_snapshot(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    given = await say(process, room, "1", "2")
+    redis.snapshot()
+    given += await say(process, room, "3", "4")
+    redis.restart()
+    await eventually(lambda: answers(process))
+    given += await say(process, room, "5", "6")
+    assert len(set(given)) == 6
+
+
+async def test_an_append_only_file_keeps_every_word(start: Start, room: str) -> None:
+    with PrivateRedis(append_only=True) as redis:
+        process = await start(RedisBroker(redis.url, Limits()))
+        await say(process, room, "1", "2")
+        redis.restart()
+        await eventually(lambda: answers(process))
+        (cursor,) = await say(process, room, "3")
+        assert cursor.number == 3
+        assert await kept(process, room) == ["1", "2", "3"]
+        await process.broker.close()
+
+
+async def test_a_message_in_the_snapshot_is_known_again_under_the_new_epoch(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    message = draft(room)
+    first = await process.broker.publish(message)
+    redis.snapshot()
+    redis.restart()
+    again = await process.publish_when_healed(message)
+    epoch = (await process.broker.history(room, START)).epoch
+    assert not again.fresh
+    assert again.cursor == Cursor(epoch, 1)
+    assert epoch != first.cursor.epoch
+
+
+async def test_a_message_that_the_snapshot_lost_is_said_again(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    await say(process, room, "1")
+    redis.snapshot()
+    lost = draft(room, "2")
+    await process.broker.publish(lost)
+    redis.restart()
+    assert (await process.publish_when_healed(lost)).fresh
+    assert await kept(process, room) == ["1", "2"]
+
+
+# --- keys are lost -------------------------------------------------------------------------------
+
+
+async def test_a_log_that_outlived_its_meta_goes_on_with_its_numbers(
+    process: Process, admin: Redis, room: str
+) -> None:
+    *_, old = await say(process, room, "1", "2")
+    await admin.delete(f"rt:{{{room}}}:meta")
+    (new,) = await say(process, room, "3")
+    assert new.number == 3
+    assert new.epoch != old.epoch
+    assert await kept(process, room) == ["1", "2", "3"]
+
+
+async def test_a_meta_that_outlived_its_log_goes_on_with_its_numbers(
+    process: Process, admin: Redis, room: str
+) -> None:
+    *_, old = await say(process, room, "1", "2")
+    await admin.delete(f"rt:{{{room}}}:log")
+    assert await say(process, room, "3") == [Cursor(old.epoch, 3)]
+
+
+async def test_an_id_that_outlived_its_message_is_said_again(
+    process: Process, admin: Redis, room: str
+) -> None:
+    message = draft(room)
+    await process.broker.publish(message)
+    await admin.delete(f"rt:{{{room}}}:meta", f"rt:{{{room}}}:log")
+    assert (await process.broker.publish(message)).fresh
+
+
+async def test_every_key_ends_by_itself(process: Process, admin: Redis, room: str) -> None:
+    await say(process, room, "1")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.history(f"{room}.quiet", START)
+    keys = await admin.keys("*")
+    assert len(keys) == 6
+    assert [key for key in keys if await admin.pttl(key) < 0] == []
+
+
+async def test_a_room_that_everybody_left_keeps_no_key_of_its_people(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.leave(room, "ada", None, 0)
+    await process.broker.sweep(room)
+    assert set(await admin.keys("*")) == {f"rt:{{{room}}}:log", f"rt:{{{room}}}:meta"}
+
+
+# --- no answer -----------------------------------------------------------------------------------
+
+
+async def refused(process: Process, room: str) -> None:
+    """A message is refused, in time for a client that waits."""
+    async with asyncio.timeout(SECONDS):
+        with pytest.raises(NoBroker):
+            await process.broker.publish(draft(room, "refused"))
+
+
+async def test_a_frozen_server_refuses_in_time_and_heals(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    redis.pause()
+    await refused(process, room)
+    redis.resume()
+    receipt = await process.publish_when_healed(draft(room))
+    assert (await process.broker.history(room, START)).top == receipt.cursor.number
+
+
+async def test_a_server_that_is_gone_refuses_in_time_and_heals(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    redis.kill()
+    await refused(process, room)
+    redis.start()
+    await process.publish_when_healed(draft(room, "healed"))
+    assert await kept(process, room) == ["healed"]
+
+
+async def test_a_message_whose_answer_was_lost_is_said_once_when_repeated(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    await say(process, room, "before")  # so that the next command finds a connection
+    message = draft(room, "once")
+    redis.pause()  # what is sent now is read, and done, by a server that wakes up later
+    with pytest.raises(NoBroker):
+        await process.broker.publish(message)
+    redis.resume()
+    await process.publish_when_healed(message)
+    assert await kept(process, room) == ["before", "once"]
+
+
+async def test_a_late_answer_is_not_taken_for_that_of_the_next_question(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    drafts = [draft(f"{room}-{number}") for number in range(20)]
+    redis.pause()
+    late = await asyncio.gather(*map(process.broker.publish, drafts), return_exceptions=True)
+    assert all(isinstance(error, NoBroker) for error in late)
+    redis.resume()
+    await eventually(lambda: answers(process))
+    asked = [process.broker.history(one.room, START) for one in drafts]
+    for one, history in zip(drafts, await asyncio.gather(*asked), strict=True):
+        assert [json.loads(event.json)["id"] for event in history.events] in ([], [one.id])
+
+
+async def test_a_full_server_refuses_and_heals(process: Process, admin: Redis, room: str) -> None:
+    await admin.config_set("maxmemory", "1")
+    await refused(process, room)
+    await admin.config_set("maxmemory", "0")
+    assert (await process.broker.publish(draft(room))).cursor.number == 1
+
+
+async def test_a_server_that_is_not_there_is_found_out_at_the_start(tmp_path: Path) -> None:
+    broker = RedisBroker(f"unix://{tmp_path}/nobody", Limits())
+    with pytest.raises(NoBroker):
+        await broker.start(Process(broker, notes=None).notes)  # type: ignore[arg-type]
+    await broker.close()
+
+
+# --- many ----------------------------------------------------------------------------------------
+
+
+async def test_a_crowd_that_leaves_at_once_quits_each_once(process: Process, room: str) -> None:
+    crowd = [Member(f"client-{number}", f"{number}", "sse") for number in range(250)]
+    for member in crowd:
+        await process.broker.enter(room, member, "holder")
+        await process.broker.leave(room, member.client, None, 0)
+    await process.broker.sweep(room)
+    quits = [e for e in await whole(process, room) if b'"kind":"quit"' in e.json]
+    assert sorted(json.loads(e.json)["client"] for e in quits) == sorted(m.client for m in crowd)
+    assert len({uuid.UUID(json.loads(e.json)["id"]) for e in quits}) == 250
+
+
+async def whole(process: Process, room: str) -> list[Event]:
+    """All that a room remembers, page by page."""
+    events: list[Event] = []
+    more = True
+    while more:
+        history = await process.broker.history(room, events[-1].cursor if events else START)
+        events += history.events
+        more = history.more
+    return events
+
+
+# --- secrets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hub", ["redis://:{}@localhost", "redis://ada:{}@localhost:1/2"])
+async def test_the_label_of_a_hub_shows_no_password(hub: str) -> None:
+    choice = await choose(hub.format("s3cret"), Limits())
+    assert "s3cret" not in choice.label
+    await choice.broker.close()
+
+
+async def test_a_password_is_used() -> None:
+    with PrivateRedis("--requirepass", "s3cret") as redis:
+        choice = await choose(redis.url.replace("//", "//:s3cret@"), Limits())
+        assert choice.label == redis.url
+        await choice.broker.start(Process(choice.broker, notes=None).notes)  # type: ignore[arg-type]
+        await choice.broker.close()

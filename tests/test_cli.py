@@ -1,0 +1,116 @@
+"""The command line, as a shell sees it: the first line, the exit status, the complaints."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.clients import CLIENTS, get_json, post
+from realtime.limits import Limits
+from tests.server import ROOT, Server
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "realtime", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+def test_the_first_line_says_where_and_which_hub() -> None:
+    with Server("--hub", "memory") as server:
+        assert server.hub == "memory"
+        assert server.url == f"http://127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_it_tidily_with_every_kind_of_stream_open(
+    number: signal.Signals,
+) -> None:
+    with Server("--hub", "memory") as server:
+        clients = [kind(server.url, "lobby", after="now") for kind in CLIENTS.values()]
+        for client in clients:
+            await client.open()
+        waiting = [asyncio.ensure_future(client.receive()) for client in clients]
+        server.process.send_signal(number)
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for client in clients:
+            client.abort()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    result = run("--port", "0", "--hub", f"unix://{tmp_path}/nothing.sock")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("realtime: the hub unix://")
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_password_is_not_shown() -> None:
+    result = run("--port", "0", "--hub", "redis://:secret@127.0.0.1:1/0")
+    assert result.returncode == 1
+    assert "secret" not in result.stderr
+
+
+def test_a_port_in_use_is_one_line_and_exit_1() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("--port", str(taken.getsockname()[1]), "--hub", "memory")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "in use" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--port", "70000"],
+        ["--port", "x"],
+        ["--text-bytes", "0"],
+        ["--text-bytes", "1.5"],
+        ["--messages-per-second", "-1"],
+        ["--lease-seconds", "nan"],
+        ["--nonsense"],
+    ],
+)
+def test_a_bad_option_is_refused(arguments: list[str]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+def test_a_bad_hub_is_refused() -> None:
+    result = run("--port", "0", "--hub", "http://127.0.0.1/")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+
+
+def test_every_limit_is_an_option() -> None:
+    shown = run("--help").stdout
+    missing = [
+        limit.name for limit in Limits.named() if "--" + limit.name.replace("_", "-") not in shown
+    ]
+    assert missing == []
+
+
+async def test_a_limit_given_is_a_limit_kept() -> None:
+    with Server("--hub", "memory", "--text-bytes", "3") as server:
+        assert (await post(server.url, "lobby", text="abcd")).status == 413
+        assert (await post(server.url, "lobby", text="abc")).status == 201
+
+
+async def test_connections_above_the_limit_are_told_busy_and_the_others_live_on() -> None:
+    with Server("--hub", "memory", "--connections", "2") as server:
+        stream = CLIENTS["fetch_streaming"]
+        async with stream(server.url, "lobby") as one, stream(server.url, "lobby"):
+            answer = await post(server.url, "lobby", text="x")
+            assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
+            assert int(answer.head.fields["retry-after"]) >= 1
+            assert one.cursor is None
+        # Both are gone as soon as the server has seen it.
+        async with asyncio.timeout(10):
+            while (await post(server.url, "lobby", text="x")).status != 201:
+                await asyncio.sleep(0.01)
+        assert (await get_json(server.url, "/healthz"))["status"] == "ok"

@@ -1,0 +1,58 @@
+"""The pages as bytes: under a strict policy, and nothing outside of their folder."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import request
+from realtime import pages
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/demos/sse.html", "text/html"),
+        ("/demos/static/style.css", "text/css"),
+        ("/demos/static/transports/sse.js", "text/javascript"),
+    ],
+)
+async def test_a_page_comes_under_a_strict_policy(server: Any, path: str, kind: str) -> None:
+    answer = await request(server.url, "GET", path)
+    assert answer.status == 200
+    fields = answer.head.fields
+    assert fields["content-type"].split(";")[0] == kind
+    assert fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
+    assert "unsafe" not in pages.CONTENT_SECURITY_POLICY
+    assert fields["x-content-type-options"] == "nosniff"
+    assert fields["referrer-policy"] == "no-referrer"
+
+
+async def test_a_page_that_has_not_changed_is_not_sent_again(server: Any) -> None:
+    first = await request(server.url, "GET", "/")
+    tag = {"If-None-Match": first.head.fields["etag"]}
+    again = await request(server.url, "GET", "/", headers=tag)
+    assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/demos/static/../../setup.cfg",
+        "/demos/static/%2e%2e/%2e%2e/setup.cfg",
+        "/demos/static/..%2f..%2fsetup.cfg",
+        "/demos/static//etc/passwd",
+        "/demos/static/%00",
+        "/demos/__init__.py",
+        "/demos/static/",
+        "/demos/nothing.html",
+    ],
+)
+async def test_nothing_else_is_served(server: Any, path: str) -> None:
+    answer = await request(server.url, "GET", path)
+    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+async def test_a_link_on_another_site_may_lead_here(server: Any) -> None:
+    answer = await request(server.url, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status == 200

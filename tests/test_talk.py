@@ -1,0 +1,43 @@
+"""The conversation: it comes through the public API, in two languages, and stops as it was told."""
+
+import subprocess
+import sys
+
+from benchmarks.clients import get_json
+from realtime.talk import CONVERSATION
+from tests.server import ROOT, Server
+
+
+def talk(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "realtime", "talk", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+async def test_so_many_messages_are_said_in_the_room() -> None:
+    with Server("--hub", "memory") as server:
+        result = talk("--url", server.url, "--room", "聊天室", "--rate", "200", "--count", "5")
+        assert (result.returncode, result.stderr) == (0, "")
+        answer = await get_json(server.url, "/rooms/%E8%81%8A%E5%A4%A9%E5%AE%A4/short_polling")
+    said = [(event["name"], event["text"]) for event in answer["events"]]
+    assert said == list(CONVERSATION[:5])
+    assert {event["via"] for event in answer["events"]} == {"talk"}
+
+
+def test_a_server_that_asks_for_patience_gets_it() -> None:
+    with Server("--hub", "memory", "--messages-per-second", "5", "--message-burst", "1") as server:
+        assert talk("--url", server.url, "--rate", "500", "--count", "9").returncode == 0
+
+
+def test_no_server_is_one_line_and_exit_1() -> None:
+    result = talk("--url", "http://127.0.0.1:1", "--rate", "100")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+
+
+def test_a_room_that_cannot_be_is_one_line_and_exit_1() -> None:
+    with Server("--hub", "memory") as server:
+        result = talk("--url", server.url, "--room", "a b", "--rate", "100")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+
+
+def test_a_rate_of_nothing_is_refused() -> None:
+    assert talk("--rate", "0").returncode == 1
