@@ -19,7 +19,7 @@ from realtime.errors import NoBroker
 from realtime.events import Cursor, Event, Member
 from realtime.limits import Limits
 from realtime.spawn import choose
-from tests.brokers.conftest import SECONDS, Process, Start, draft, eventually
+from tests.brokers.conftest import SECONDS, Notes, Process, Start, draft, eventually
 from tests.brokers.private_redis import PrivateRedis
 
 START = Cursor("", 0)
@@ -375,7 +375,7 @@ async def test_a_full_server_refuses_and_heals(process: Process, admin: Redis, r
 async def test_a_server_that_is_not_there_is_found_out_at_the_start(tmp_path: Path) -> None:
     broker = RedisBroker(f"unix://{tmp_path}/nobody", Limits())
     with pytest.raises(NoBroker):
-        await broker.start(Process(broker, notes=None).notes)  # type: ignore[arg-type]
+        await broker.start(Notes())
     await broker.close()
 
 
@@ -414,9 +414,9 @@ async def test_the_label_of_a_hub_shows_no_password(hub: str) -> None:
     await choice.broker.close()
 
 
-async def test_a_password_is_used() -> None:
+async def test_a_password_is_used(start: Start) -> None:
     with PrivateRedis("--requirepass", "s3cret") as redis:
         choice = await choose(redis.url.replace("//", "//:s3cret@"), Limits())
         assert choice.label == redis.url
-        await choice.broker.start(Process(choice.broker, notes=None).notes)  # type: ignore[arg-type]
+        await start(choice.broker)  # which would raise
         await choice.broker.close()
