@@ -114,3 +114,37 @@ async def test_connections_above_the_limit_are_told_busy_and_the_others_live_on(
             while (await post(server.url, "lobby", text="x")).status != 201:
                 await asyncio.sleep(0.01)
         assert (await get_json(server.url, "/healthz"))["status"] == "ok"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_stop_is_nothing_to_complain_about(number: signal.Signals) -> None:
+    with Server("--hub", "memory") as server:
+        assert server.process.stderr is not None
+        async with CLIENTS["long_polling"](server.url, "lobby", after="now") as client:
+            waiting = asyncio.ensure_future(client.receive())
+            server.process.send_signal(number)
+            complaints = await asyncio.to_thread(server.process.stderr.read)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+    assert complaints == ""
+
+
+def test_a_host_by_number_of_six_parts_is_shown_as_an_address() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with Server("--hub", "memory", "--host", "::1") as server:
+        assert server.url == f"http://[::1]:{server.port}"
+
+
+@pytest.mark.parametrize(
+    "hub", ["redis://127.0.0.1:1", "redis://nobody.invalid", "rediss://[::1]:1"]
+)
+def test_a_hub_on_the_network_that_is_not_there_is_one_line_and_exit_1(hub: str) -> None:
+    result = run("--port", "0", "--hub", hub)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith(f"realtime: the hub {hub} cannot be reached: ")
+
+
+def test_a_host_that_is_not_ours_is_one_line_and_exit_1() -> None:
+    result = run("--port", "0", "--hub", "memory", "--host", "192.0.2.1")  # RFC 5737: nobody's
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, get_json, post, request
 from realtime import __version__
+from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Redis
 from tests.server import Server
 
@@ -77,3 +78,41 @@ async def test_a_bad_client_is_named(server: Any, path: str) -> None:
     method = "DELETE" if "members" in path else "GET"
     answer = await request(server.url, method, path)
     assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_client")
+
+
+async def test_it_is_not_ready_while_its_hub_is_frozen_and_is_again_after(room: str) -> None:
+    with PrivateRedis() as redis, Server("--hub", redis.url) as server:
+        await post(server.url, room, text="before")
+        redis.pause()
+        async with asyncio.timeout(10):
+            answer = await request(server.url, "GET", "/readyz")
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "no_broker")
+        assert int(answer.head.fields["retry-after"]) >= 1
+        assert (await request(server.url, "GET", "/healthz")).status == 200
+        redis.resume()
+        async with asyncio.timeout(10):
+            while (await request(server.url, "GET", "/readyz")).status != 200:
+                await asyncio.sleep(0.01)
+        assert (await post(server.url, room, text="after")).status == 201
+
+
+async def test_a_stream_goes_on_over_a_hub_that_was_lost_and_came_back_empty(room: str) -> None:
+    with PrivateRedis() as redis, Server("--hub", redis.url) as server:
+        async with CLIENTS["sse"](server.url, room) as reader:
+            await post(server.url, room, text="before")
+            assert (await reader.receive())["text"] == "before"
+            redis.restart()
+            async with asyncio.timeout(10):
+                while (await post(server.url, room, text="after")).status != 201:
+                    await asyncio.sleep(0.01)
+                assert (await reader.receive())["kind"] == "gap"
+                assert (await reader.receive())["text"] == "after"
+
+
+@pytest.mark.parametrize("member", ["a", "%E8%81%8A", "a%20b"])
+async def test_to_leave_a_room_where_one_never_was_is_no_news(
+    server: Any, room: str, member: str
+) -> None:
+    answer = await request(server.url, "DELETE", f"/rooms/{room}/members/{member}")
+    assert answer.status == (204 if member == "a" else 400)
+    assert room not in [row["room"] for row in (await get_json(server.url, "/rooms"))["rooms"]]

@@ -43,6 +43,15 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(server: Any) -> Non
         "/demos/static/..%2f..%2fsetup.cfg",
         "/demos/static//etc/passwd",
         "/demos/static/%00",
+        "/demos/static/%2fetc%2fpasswd",
+        "/demos/static/..%5c..%5csetup.cfg",
+        "/demos/static/%252e%252e/%252e%252e/setup.cfg",
+        "/demos/../setup.cfg",
+        "/../setup.cfg",
+        "//etc/passwd",
+        "/demos/static/" + "../" * 20 + "etc/passwd",
+        "/demos/static/" + "a" * 300,
+        "/demos/static/transports/",
         "/demos/__init__.py",
         "/demos/static/",
         "/demos/nothing.html",
@@ -56,3 +65,28 @@ async def test_nothing_else_is_served(server: Any, path: str) -> None:
 async def test_a_link_on_another_site_may_lead_here(server: Any) -> None:
     answer = await request(server.url, "GET", "/", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status == 200
+
+
+async def test_a_style_sheet_that_has_not_changed_is_not_sent_again(server: Any) -> None:
+    path = "/demos/static/style.css"
+    first = await request(server.url, "GET", path)
+    assert first.head.fields["cache-control"] == "no-cache"  # ask each time
+    since = {"If-Modified-Since": first.head.fields["last-modified"]}
+    again = await request(server.url, "GET", path, headers=since)
+    assert (again.status, again.body) == (304, b"")
+
+
+async def test_an_old_tag_gets_the_whole_page(server: Any) -> None:
+    answer = await request(server.url, "GET", "/", headers={"If-None-Match": '"old"'})
+    assert answer.status == 200
+    assert answer.body
+
+
+async def test_the_first_page_has_two_addresses(server: Any) -> None:
+    bodies = [(await request(server.url, "GET", p)).body for p in ("/", "/demos/index.html")]
+    assert bodies[0] == bodies[1]
+
+
+async def test_a_foreign_name_gets_no_page(server: Any) -> None:
+    answer = await request(server.url, "GET", "/", headers={"Host": "evil.example"})
+    assert (answer.status, answer.json()["error"]["code"]) == (403, "foreign_host")

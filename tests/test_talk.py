@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks.clients import get_json
+from benchmarks.clients import CLIENTS, get_json
 from realtime.talk import CONVERSATION
 from tests.server import ROOT, Server
 
@@ -41,3 +41,30 @@ def test_a_room_that_cannot_be_is_one_line_and_exit_1() -> None:
 
 def test_a_rate_of_nothing_is_refused() -> None:
     assert talk("--rate", "0").returncode == 1
+
+
+async def test_nothing_is_said_when_nothing_is_to_be_said() -> None:
+    with Server("--hub", "memory") as server:
+        assert talk("--url", server.url, "--count", "0").returncode == 0
+        assert (await get_json(server.url, "/rooms"))["rooms"] == []
+
+
+def test_another_address_that_is_no_server_of_ours_is_named() -> None:
+    with Server("--hub", "memory") as server:
+        result = talk("--url", server.url + "/healthz", "--rate", "100")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert f"{server.url}/healthz" in result.stderr
+
+
+async def test_a_server_that_stops_meanwhile_is_one_line_and_exit_1() -> None:
+    with Server("--hub", "memory") as server:
+        async with CLIENTS["websocket"](server.url, "lobby") as reader:
+            command = [sys.executable, "-m", "realtime", "talk", "--url", server.url]
+            talking = subprocess.Popen(
+                [*command, "--rate", "100"], stderr=subprocess.PIPE, text=True, cwd=ROOT
+            )
+            await reader.receive()
+            server.process.terminate()
+            server.process.wait(20)
+        _, complaints = talking.communicate(timeout=20)
+    assert (talking.returncode, complaints.count("\n")) == (1, 1)

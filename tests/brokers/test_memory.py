@@ -1,10 +1,17 @@
 """What only the memory broker has: a clock that can be set, and nothing left of made-up rooms."""
 
+import json
 import uuid
 
+import pytest
+
 from realtime.brokers.memory import SEEN_SECONDS, MemoryBroker
-from realtime.events import Cursor, Draft
+from realtime.events import Cursor, Draft, Member
 from realtime.limits import Limits
+from tests.brokers.conftest import Notes, draft
+
+START = Cursor("", 0)
+ADA = Member("ada", "Ada", "sse")
 
 
 class Silent:
@@ -32,3 +39,53 @@ async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
         await broker.history(f"room-{number}", Cursor("", 0))
         broker.unlisten(f"room-{number}")
     assert not broker._logs
+
+
+async def kinds(broker: MemoryBroker, room: str) -> list[str]:
+    history = await broker.history(room, START)
+    return [json.loads(event.json)["kind"] for event in history.events]
+
+
+@pytest.mark.parametrize(("seconds", "count"), [(3599, 2), (3600, 0)])
+async def test_every_word_prolongs_the_memory_of_a_room(seconds: float, count: int) -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(history_seconds=3600), lambda: now)
+    await broker.publish(draft("r"))
+    now += 3599
+    await broker.publish(draft("r"))
+    now += seconds
+    assert len((await broker.history("r", START)).events) == count
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(29, ["join"]), (30, ["join", "quit"])])
+async def test_a_lease_is_as_long_as_after_its_last_renewal(
+    seconds: float, said: list[str]
+) -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
+    await broker.enter("r", ADA, "holder")
+    now += 29
+    await broker.enter("r", ADA, "holder")
+    now += seconds
+    await broker.sweep("r")
+    assert await kinds(broker, "r") == said
+
+
+async def test_leaving_never_makes_a_lease_longer() -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
+    await broker.enter("r", ADA, "holder")
+    await broker.leave("r", "ada", "holder", 1000)
+    now += 30
+    await broker.sweep("r")
+    assert await kinds(broker, "r") == ["join", "quit"]
+
+
+async def test_the_caller_is_answered_before_anybody_is_told() -> None:
+    broker, notes = MemoryBroker(Limits()), Notes()
+    await broker.start(notes)
+    broker.listen("r")
+    receipt = await broker.publish(draft("r"))
+    assert notes.events["r"] == []
+    (event,) = await notes.heard("r", 1)
+    assert event.cursor == receipt.cursor

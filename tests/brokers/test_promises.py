@@ -266,3 +266,87 @@ async def test_rooms_are_listed_with_their_members_and_tops(place: Place, room: 
     rows = {row.room: (row.members, row.top) for row in await broker.rooms()}
     assert rows[name] == (1, 2)
     assert "quiet-" + room not in rows
+
+
+async def test_of_many_that_say_one_id_at_once_one_is_first(
+    place: Place, hub: str, room: str
+) -> None:
+    brokers = [await place.broker() for _ in range(1 if hub == "memory" else 2)]
+    one = draft(room)
+    receipts = await asyncio.gather(*(b.publish(one) for b in brokers for _ in range(10)))
+    assert [receipt.fresh for receipt in receipts].count(True) == 1
+    assert len({receipt.cursor for receipt in receipts}) == 1
+
+
+async def test_nothing_comes_after_a_cursor_beyond_the_top(place: Place, room: str) -> None:
+    broker = await place.broker()
+    receipt = await broker.publish(draft(room))
+    history = await broker.history(room, Cursor(receipt.cursor.epoch, 99))
+    assert (list(history.events), history.top, history.more) == ([], 1, False)
+
+
+async def test_who_leaves_is_hidden_at_once_and_quits_after_the_grace(
+    place: Place, room: str
+) -> None:
+    broker = await place.broker()
+    await broker.enter(room, ADA, "one")
+    await broker.leave(room, "ada", None, 0.3)
+    await broker.sweep(room)
+    assert list(await broker.members(room)) == []
+    assert await kinds(broker, room) == ["join"]
+    async with asyncio.timeout(10):
+        while await kinds(broker, room) != ["join", "quit"]:
+            await broker.sweep(room)
+
+
+async def test_who_sweeps_at_once_says_one_quit_together(place: Place, hub: str, room: str) -> None:
+    brokers = [await place.broker() for _ in range(1 if hub == "memory" else 3)]
+    for number in range(20):
+        await brokers[0].enter(room, Member(f"client-{number}", "x", "sse"), "one")
+        await brokers[0].leave(room, f"client-{number}", None, 0)
+    await asyncio.gather(*(broker.sweep(room) for broker in brokers for _ in range(5)))
+    assert (await kinds(brokers[0], room)).count("quit") == 20
+
+
+async def test_who_leaves_and_never_came_is_no_news(place: Place, room: str) -> None:
+    broker = await place.broker()
+    await broker.leave(room, "nobody", None, 0)
+    await broker.sweep(room)
+    assert await kinds(broker, room) == []
+
+
+@pytest.mark.parametrize("name", ["聊天室", "a.b-c_d", "قاعة", "ห้อง", "-", "x" * 64])
+async def test_a_room_of_any_name_is_a_room_of_its_own(place: Place, room: str, name: str) -> None:
+    ear = Ear()
+    broker = await place.broker(ear)
+    before = (await broker.history(name, NEVER)).top  # others of this session may have been here
+    broker.listen(name)
+    await ear.until(lambda: ear.confirmations == [name])
+    await broker.publish(draft(room))
+    receipt = await broker.publish(draft(name))
+    await ear.until(lambda: ear.heard)
+    assert [(where, event.cursor) for where, event in ear.heard] == [(name, receipt.cursor)]
+    assert receipt.cursor.number == before + 1
+    assert name in [row.room for row in await broker.rooms()]
+
+
+@pytest.mark.parametrize(
+    "name", ['"', "\\", "%d {} ${x}", "</script>", "👩‍🚀", "שלום \u202e", "a b"]
+)
+async def test_a_name_of_any_kind_comes_back_unchanged(place: Place, room: str, name: str) -> None:
+    broker = await place.broker()
+    member = Member("a.b-c_", name, "sse")
+    await broker.enter(room, member, "holder")
+    assert list(await broker.members(room)) == [member]
+    await broker.leave(room, member.client, None, 0)
+    await broker.sweep(room)
+    events = [json.loads(event.json) for event in (await broker.history(room, NEVER)).events]
+    assert [event["name"] for event in events] == [name, name]
+
+
+async def test_who_comes_under_another_name_is_listed_by_it(place: Place, room: str) -> None:
+    broker = await place.broker()
+    await broker.enter(room, ADA, "holder")
+    await broker.enter(room, Member("ada", "Lovelace", "websocket"), "holder")
+    assert list(await broker.members(room)) == [Member("ada", "Lovelace", "websocket")]
+    assert await kinds(broker, room) == ["join"]
