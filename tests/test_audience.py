@@ -222,3 +222,38 @@ async def test_close_ends_every_stream(world: World) -> None:
     error = GoingAway("The end.")
     world.audience.close(error)
     assert live.closed is lagging.closed is error
+
+
+async def test_one_that_leaves_while_it_catches_up_is_gone(world: World) -> None:
+    class Leaving(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            world.audience.leave(self)
+            return True
+
+    world.say(3)
+    await world.join(Leaving())
+    assert len(world.audience) == 0
+
+
+async def test_what_piles_up_during_the_rest_after_a_push_is_one_push(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+
+    class Costly(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            nonlocal now
+            now += 1
+            return super().push(frames, events)
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: now)
+    follower = await world.join(Costly())
+    world.say()
+    await world.flushed()
+    for _ in range(3):
+        world.say()
+        await asyncio.sleep(0)
+    assert follower.taken == [b"1."]
+    now += 1
+    await world.flushed()
+    assert follower.taken == [b"1.", b"2.3.4."]

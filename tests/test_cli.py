@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json, post
+from benchmarks.clients import CLIENTS, Closed, get_json, post
 from realtime.limits import Limits
 from tests.server import ROOT, Server
 
@@ -148,3 +148,14 @@ def test_a_hub_on_the_network_that_is_not_there_is_one_line_and_exit_1(hub: str)
 def test_a_host_that_is_not_ours_is_one_line_and_exit_1() -> None:
     result = run("--port", "0", "--hub", "memory", "--host", "192.0.2.1")  # RFC 5737: nobody's
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_whoever_follows_is_told_that_the_server_goes(number: signal.Signals) -> None:
+    with Server("--hub", "memory") as server:
+        async with CLIENTS["websocket"](server.url, "lobby", after="now") as client:
+            server.process.send_signal(number)
+            with pytest.raises(Closed) as closed:
+                async with asyncio.timeout(10):
+                    await client.receive()
+    assert closed.value.code == 1012  # "service restart", in the IANA registry of close codes

@@ -44,6 +44,7 @@ def test_a_cursor_is_read_as_it_was_written(epoch: str, number: int) -> None:
         " e-1",
         "e-1\n",
         "e-١",
+        "e-1١",
         "é-1",
         "a-b-1",
         "e-" + "9" * 16,
@@ -76,6 +77,21 @@ def test_a_join_has_no_text() -> None:
 def test_a_text_comes_back_as_it_was_said(text: str) -> None:
     event = json.loads(b"{%b}" % draft(text=text).rest)
     assert event["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("reason", "missed", "told"), [("trimmed", 7, b"7"), ("unknown", None, b"null")]
+)
+def test_a_gap_is_told_in_the_words_of_the_contract(
+    reason: str, missed: int | None, told: bytes
+) -> None:
+    assert Event.gap(Cursor("e", 3), reason, missed).json == (
+        b'{"kind":"gap","cursor":"e-3","reason":"%b","missed":%b}' % (reason.encode(), told)
+    )
+
+
+def test_a_text_is_never_interpreted() -> None:
+    assert b'"text":"</script><b>&amp;",' in draft(text="</script><b>&amp;").rest
 
 
 def test_json_is_one_line_of_utf_8() -> None:
@@ -154,6 +170,10 @@ def test_a_text_of_just_4096_bytes_is_taken() -> None:
 def test_a_body_is_bounded_before_it_is_read() -> None:
     with pytest.raises(errors.TooLong):
         Draft.parse(b"[" * (LIMITS.body_bytes + 1), "lobby", LIMITS, via="post")
+
+
+def test_an_id_comes_back_as_it_was_given_in_any_case() -> None:
+    assert draft(id=ID.upper()).id == ID.upper()
 
 
 def test_who_gives_no_id_gets_one() -> None:

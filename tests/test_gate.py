@@ -34,6 +34,8 @@ def test_our_own_names_pass(host: str | None) -> None:
     "host",
     [
         "evil.example",
+        "2130706433",
+        "127.1",
         "chat.example.evil",
         "localhost.evil",
         "127.0.0.1.evil",
@@ -55,6 +57,7 @@ def test_other_names_are_foreign(host: str) -> None:
         ("http://box:8000", "box:8000", None),
         ("https://box", "box", "same-origin"),
         ("http://BOX:8000", "box:8000", None),
+        ("http://box:8000", "BOX:8000", None),
         (None, "box", None),
         (None, "box", "same-origin"),
         (None, "box", "none"),
@@ -134,3 +137,22 @@ def test_those_who_are_silent_are_forgotten() -> None:
     for number in range(Rates._PRUNE_AT + 1):
         rates.spend(f"client-{number}", number)
     assert len(rates._buckets) < 10
+
+
+def test_those_who_speak_are_remembered_however_many() -> None:
+    rates = Rates(rate=1, burst=1)
+    for number in range(Rates._PRUNE_AT + 1):
+        rates.spend(f"client-{number}", 0)
+    assert not allowed(rates, "client-0", 0.5)
+
+
+def test_a_burst_of_less_than_one_still_lets_one_in() -> None:
+    assert allowed(Rates(rate=1, burst=0.5), "a", 0)
+
+
+def test_a_client_is_told_to_come_back_in_whole_seconds_and_never_at_once() -> None:
+    gate = Gate(Limits(messages_per_second=1000, message_burst=1), [])
+    gate.admit("a", 0)
+    with pytest.raises(TooFast) as told:
+        gate.admit("a", 0)
+    assert told.value.retry_after == 1

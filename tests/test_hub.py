@@ -151,6 +151,7 @@ async def hear(reader: Reader, count: int) -> list[str]:
     async with asyncio.timeout(PATIENCE):
         while len(heard) < count:
             await reader.wait(PATIENCE)
+            await asyncio.sleep(0)  # or a reader that is told nothing new would never time out
             events = json.loads(reader.poll().body)["events"]
             heard += [event.get("text") or event["reason"] for event in events]
     return heard

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
+from realtime.errors import NoBroker
 from realtime.events import Cursor, Member
 from realtime.limits import Limits
 from realtime.presence import Presence
@@ -16,12 +17,40 @@ LIMITS = Limits(lease_seconds=30, grace_seconds=5)
 ADA = Member("ada", "Ada", "sse")
 
 
+class FaultyBroker(MemoryBroker):
+    """Memory that can be out of reach, and whose `leave` can be long on its way."""
+
+    down = False
+
+    def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
+        super().__init__(limits, clock)
+        self.leaving = asyncio.Event()
+        self.leaving.set()
+
+    async def enter(self, room: str, member: Member, holder: str) -> None:
+        self._check()
+        await super().enter(room, member, holder)
+
+    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
+        await self.leaving.wait()
+        self._check()
+        await super().leave(room, client, holder, seconds)
+
+    async def sweep(self, room: str) -> None:
+        self._check()
+        await super().sweep(room)
+
+    def _check(self) -> None:
+        if self.down:
+            raise NoBroker
+
+
 class World:
     """A broker and a clock; `presence` begins a process of it."""
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.broker = MemoryBroker(LIMITS, lambda: self.now)
+        self.broker = FaultyBroker(LIMITS, lambda: self.now)
 
     @asynccontextmanager
     async def presence(self, holder: str) -> AsyncIterator[Presence]:
@@ -32,6 +61,22 @@ class World:
     async def said(self) -> list[str]:
         history = await self.broker.history("r", Cursor("", 0))
         return [json.loads(event.json)["kind"] for event in history.events]
+
+    @asynccontextmanager
+    async def process(self, holder: str, *rooms: str) -> AsyncIterator[Presence]:
+        """A process that renews and sweeps by itself, and reads `rooms`."""
+        async with self.presence(holder) as presence:
+            presence.start(lambda: rooms)
+            await settled()
+            yield presence
+
+    async def live(self, seconds: float) -> None:
+        """Let everything happen that is due in the next `seconds`."""
+        end = self.now + seconds
+        while self.now < end:
+            await settled()
+            self.now += 0.25
+        await settled()
 
     async def pass_seconds(self, seconds: float) -> None:
         await settled()
@@ -46,8 +91,10 @@ async def settled() -> None:
 
 
 @pytest.fixture
-async def world() -> World:
-    return World()
+async def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: world.now)
+    return world
 
 
 async def test_who_arrives_has_joined_once(world: World) -> None:
@@ -165,3 +212,133 @@ async def test_who_was_never_there_can_leave(world: World) -> None:
         await presence.leave("r", "nobody")
         await world.pass_seconds(10)
         assert await world.said() == []
+
+
+async def test_who_returns_in_the_same_breath_never_left(world: World) -> None:
+    async with world.presence("a") as presence:
+        await presence.arrive("r", ADA)
+        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await presence.arrive("r", ADA)
+        await world.pass_seconds(10)
+        assert await world.said() == ["join"]
+
+
+async def test_who_returns_while_the_goodbye_is_on_its_way_stays(world: World) -> None:
+    async with world.presence("a") as presence:
+        await presence.arrive("r", ADA)
+        world.broker.leaving.clear()
+        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await settled()
+        await presence.arrive("r", ADA)
+        world.broker.leaving.set()
+        await world.pass_seconds(10)
+        assert await world.said() == ["join"]
+
+
+async def test_a_new_name_is_shown_without_a_second_join(world: World) -> None:
+    lady = Member("ada", "Lady Ada", "sse")
+    async with world.presence("a") as presence:
+        await presence.arrive("r", ADA)
+        await presence.arrive("r", lady)
+        assert await presence.members("r") == [lady]
+        assert await world.said() == ["join"]
+
+
+# --- by itself -----------------------------------------------------------------------------------
+
+
+async def test_the_quit_is_said_when_the_grace_ends(world: World) -> None:
+    async with world.presence("a") as presence:
+        await presence.arrive("r", ADA)
+        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await world.live(4)
+        assert await world.said() == ["join"]
+        await world.live(2)
+        assert await world.said() == ["join", "quit"]
+
+
+async def test_the_quit_of_who_left_is_said_when_the_grace_ends(world: World) -> None:
+    async with world.presence("a") as presence:
+        await presence.arrive("r", ADA)
+        await presence.leave("r", "ada")
+        await world.live(6)
+        assert await world.said() == ["join", "quit"]
+
+
+async def test_an_open_stream_is_renewed(world: World) -> None:
+    async with world.process("a", "r") as presence:
+        await presence.arrive("r", ADA)
+        await world.live(100)
+        assert await world.said() == ["join"]
+
+
+async def test_a_stream_that_stays_after_a_late_goodbye_is_renewed(world: World) -> None:
+    async with world.process("a", "r") as presence:
+        await presence.arrive("r", ADA)
+        await presence.arrive("r", ADA)
+        await presence.leave("r", "ada")
+        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await world.live(100)
+        assert await world.said() == ["join"]
+
+
+async def test_a_stream_still_open_does_not_bring_back_who_left(world: World) -> None:
+    async with world.process("a", "r") as presence:
+        await presence.arrive("r", ADA)
+        await presence.leave("r", "ada")
+        await world.live(100)
+        assert await world.said() == ["join", "quit"]
+
+
+async def test_a_poll_that_does_not_come_again_is_not_renewed(world: World) -> None:
+    async with world.process("a", "r") as presence:
+        await presence.arrive("r", ADA)
+        presence.depart("r", ADA, LIMITS.lease_seconds)
+        await world.live(40)
+        assert await world.said() == ["join", "quit"]
+        assert not presence._present
+
+
+async def test_a_process_that_reads_the_room_says_the_quits_of_one_that_died(world: World) -> None:
+    async with world.presence("a") as dying:
+        await dying.arrive("r", ADA)
+    async with world.process("b", "r"):
+        await world.live(40)
+        assert await world.said() == ["join", "quit"]
+
+
+async def test_a_process_sweeps_the_rooms_of_its_members_too(world: World) -> None:
+    bob = Member("bob", "Bob", "sse")
+    async with world.presence("a") as dying:
+        await dying.arrive("r", ADA)
+    async with world.process("b") as presence:
+        await presence.arrive("r", bob)
+        await world.live(40)
+        assert await world.said() == ["join", "join", "quit"]
+
+
+# --- a broker out of reach -----------------------------------------------------------------------
+
+
+async def test_who_arrives_without_the_broker_has_joined_when_it_is_back(world: World) -> None:
+    async with world.process("a", "r") as presence:
+        world.broker.down = True
+        await presence.arrive("r", ADA)
+        await world.live(10)
+        world.broker.down = False
+        await world.live(10)
+        assert await world.said() == ["join"]
+
+
+async def test_who_departs_without_the_broker_quits_when_the_lease_ends(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world.process("a", "r") as presence:
+        await presence.arrive("r", ADA)
+        world.broker.down = True
+        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await world.live(20)
+        world.broker.down = False
+        await world.live(20)
+        assert await world.said() == ["join", "quit"]
+    assert caplog.text == ""

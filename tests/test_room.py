@@ -60,6 +60,7 @@ def test_since_is_cut_with_the_event_that_makes_its_size() -> None:
     size = len(event(1).json)
     passage = room(1, 5).since(Cursor("e", 0), size=size + 1)
     assert (passage.cursor, passage.more) == (Cursor("e", 2), True)
+    assert room(1, 5).since(Cursor("e", 0), size=size).cursor == Cursor("e", 1)
 
 
 def test_a_cursor_before_the_window_is_told_how_many_it_missed() -> None:

@@ -64,3 +64,26 @@ async def test_nothing_begins_after_the_end() -> None:
 def test_a_back_off_grows_to_its_bound_and_is_never_negative() -> None:
     assert all(0 <= backoff(n, longest=2.0) <= 2.0 for n in range(2000))
     assert all(backoff(1) <= 0.2 for _ in range(100))
+
+
+async def test_each_failure_in_a_row_waits_longer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    third = asyncio.Event()
+    in_a_row: list[int] = []
+
+    def pause(failures: int) -> float:
+        in_a_row.append(failures)
+        if failures == 3:
+            third.set()
+        return 0.0
+
+    async def run() -> None:
+        raise RuntimeError("again")
+
+    monkeypatch.setattr(tasks, "backoff", pause)
+    supervisor = Supervisor()
+    supervisor.keep("test", run)
+    await asyncio.wait_for(third.wait(), 10)
+    await supervisor.close()
+    assert in_a_row[:3] == [1, 2, 3]

@@ -350,3 +350,15 @@ async def test_who_comes_under_another_name_is_listed_by_it(place: Place, room: 
     await broker.enter(room, Member("ada", "Lovelace", "websocket"), "holder")
     assert list(await broker.members(room)) == [Member("ada", "Lovelace", "websocket")]
     assert await kinds(broker, room) == ["join"]
+
+
+@pytest.mark.parametrize("holder", ["one", "stranger", None])
+async def test_leaving_never_makes_a_lease_nor_makes_one_longer(
+    place: Place, room: str, holder: str | None
+) -> None:
+    broker = await place.broker(lease_seconds=0.05)
+    await broker.enter(room, ADA, "one")
+    await broker.leave(room, "ada", holder, 1000)
+    async with asyncio.timeout(10):
+        while await kinds(broker, room) != ["join", "quit"]:
+            await broker.sweep(room)
