@@ -1,6 +1,7 @@
 """Tasks that fail are begun again and counted; those of a closed owner are gone."""
 
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -87,3 +88,22 @@ async def test_each_failure_in_a_row_waits_longer(
     await asyncio.wait_for(third.wait(), 10)
     await supervisor.close()
     assert in_a_row[:3] == [1, 2, 3]
+
+
+async def test_a_cancellation_that_is_lost_is_given_again() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    supervisor = Supervisor()
+    supervisor.spawn("stubborn", run)
+    await begun.wait()
+    await asyncio.wait_for(supervisor.close(), 10)
+    assert ended.is_set()
