@@ -30,8 +30,8 @@ class Gate:
         """
         if host is None:
             return
-        name = _host_name(host)
-        if name is None or not (name in self._names or _is_local(name)):
+        name = (_host_name(host) or "").rstrip(".")
+        if not (name in self._names or _is_local(name)):
             raise ForeignHost("This server does not go by that name; see --allow-host.")
 
     def check_origin(self, origin: str | None, host: str | None, fetch_site: str | None) -> None:

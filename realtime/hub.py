@@ -156,7 +156,11 @@ class Channel:
             _settle(done, error)
         finally:
             self._syncing = False
-            _settle(done, NoBroker())  # after an error of ours: nobody may hang on it
+            # After an error, of the broker or of ours: nobody may hang on it.
+            _settle(done, NoBroker())
+            if self._sync_wanted is not None:
+                _settle(self._sync_wanted, NoBroker())
+                self._sync_wanted = None
 
     async def _read_page(self) -> bool:
         before = self.room.cursor
@@ -212,6 +216,7 @@ class Hub:
         self._limits = limits
         self._channels: dict[str, Channel] = {}
         self._supervisor = Supervisor()
+        self._closing: RealtimeError | None = None
 
     async def start(self) -> None:
         """Connect to the broker; raises `NoBroker` if that fails."""
@@ -220,6 +225,7 @@ class Hub:
 
     async def close(self, error: RealtimeError) -> None:
         """Answer every waiting reader, end every stream with `error`, let the broker go."""
+        self._closing = error
         for channel in self._channels.values():
             channel.wake()
             channel.audience.close(error)
@@ -268,6 +274,8 @@ class Hub:
 
     async def _channel_at(self, room: str, after: After) -> Channel:
         while True:
+            if self._closing is not None:
+                raise self._closing
             channel = self._channels.get(room) or self._open(room)
             channel.touch()
             await channel.reach(after)
@@ -289,8 +297,9 @@ class Hub:
         self._forget(idlest)
 
     def _forget(self, channel: Channel) -> None:
-        del self._channels[channel.name]
-        self._broker.unlisten(channel.name)
+        if self._channels.get(channel.name) is channel:  # not one that was opened since
+            del self._channels[channel.name]
+            self._broker.unlisten(channel.name)
 
     async def _compare_for_ever(self) -> None:
         while True:

@@ -130,6 +130,7 @@ class Presence:
                 age = _now() - present.renewed
                 if present.visits <= 0 and age >= self._limits.lease_seconds:
                     self._present.pop(key, None)
+                    self._sweep_later(key[0], 0)  # nobody else here may be reading that room
                 elif present.visits > 0 and not present.left and age >= third * 3 / 4:
                     await self._renew_or_try_again(key[0], present)
 

@@ -22,6 +22,7 @@ GATE = Gate(Limits(), ["Chat.Example.", "box"])
         "a.localhost",
         "chat.example",
         "CHAT.example:99",
+        "chat.example.",
         "box",
         None,
     ],
