@@ -571,3 +571,39 @@ async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
     await asyncio.wait_for(waiting, PATIENCE)
     assert await heard_by_now(reader) == []
     assert follower.closed is error
+
+
+async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -> None:
+    limits = Limits(rooms=2)
+    hub = Hub(MemoryBroker(limits), limits)
+    await hub.start()
+    await hub.read("room", 0)
+    old = hub._channels["room"]
+    hub._forget(old)
+    await hub.read("room", 0)
+    hub._forget(old)
+    assert hub.rooms == ["room"]
+    await hub.close(GoingAway("The end."))
+
+
+async def test_a_read_after_the_end_is_told_so() -> None:
+    hub = Hub(MemoryBroker(Limits()), Limits())
+    await hub.start()
+    await hub.close(GoingAway("The end."))
+    with pytest.raises(GoingAway):
+        await asyncio.wait_for(hub.read("room", 0), PATIENCE)
+
+
+async def test_whoever_waits_for_the_broker_at_the_end_is_told_so() -> None:
+    class Silent(MemoryBroker):
+        async def history(self, room: str, after: Cursor) -> History:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    hub = Hub(Silent(Limits()), Limits())
+    await hub.start()
+    reads = [asyncio.create_task(hub.read("room", 0)) for _ in range(3)]
+    await asyncio.sleep(0)  # the first begins a reading; the others wait for the next one
+    await hub.close(GoingAway("The end."))
+    ended = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), PATIENCE)
+    assert all(isinstance(error, RealtimeError) for error in ended)
