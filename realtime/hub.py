@@ -158,9 +158,13 @@ class Channel:
             self._syncing = False
             # After an error, of the broker or of ours: nobody may hang on it.
             _settle(done, NoBroker())
-            if self._sync_wanted is not None:
-                _settle(self._sync_wanted, NoBroker())
-                self._sync_wanted = None
+            self.give_up()
+
+    def give_up(self) -> None:
+        """Tell whoever waits for a reading that has not begun that it will not."""
+        if self._sync_wanted is not None:
+            _settle(self._sync_wanted, NoBroker())
+            self._sync_wanted = None
 
     async def _read_page(self) -> bool:
         before = self.room.cursor
@@ -230,6 +234,8 @@ class Hub:
             channel.wake()
             channel.audience.close(error)
         await self._supervisor.close()
+        for channel in self._channels.values():
+            channel.give_up()
         await self._broker.close()
 
     async def check_ready(self) -> None:

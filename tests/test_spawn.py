@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -96,8 +97,17 @@ async def test_a_password_is_not_shown(url: str, label: str) -> None:
     await choice.broker.close()
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where servers put their folders; pytest's own path may be too long for a Unix socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        yield Path(folder)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
-async def test_a_server_that_is_killed_takes_its_redis_along(program: Path) -> None:
+@pytest.mark.usefixtures("program", "temporary")
+async def test_a_server_that_is_killed_takes_its_redis_along() -> None:
     server = Server("--hub", "spawn").__enter__()
     children = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(server.process.pid)], capture_output=True, text=True
@@ -161,15 +171,13 @@ def test_without_a_server_on_the_path_that_of_the_extra_is_found(
     assert os.access(found, os.X_OK)
 
 
+@pytest.mark.usefixtures("program")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_server_that_stops_takes_its_redis_and_its_folder_along(
-    program: Path, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+    temporary: Path, number: signal.Signals
 ) -> None:
-    # Not pytest's own folder, whose path may be too long for a Unix socket.
-    with tempfile.TemporaryDirectory() as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        with Server("--hub", "spawn") as server:
-            assert os.listdir(folder)
-            server.process.send_signal(number)
-            server.process.wait(SECONDS)
-        assert os.listdir(folder) == []
+    with Server("--hub", "spawn") as server:
+        assert list(temporary.iterdir())
+        server.process.send_signal(number)
+        server.process.wait(SECONDS)
+    assert not list(temporary.iterdir())
