@@ -149,7 +149,7 @@ async def _serve(
     await stopping.wait()
     server.stop()
     await presence.close()
-    await hub.close(GoingAway("The server stops; come back in a moment."))
+    await hub.close(GoingAway("The server stops; come back in a moment.", retry_after=1))
     await asyncio.sleep(_FAREWELL_SECONDS)
     await server.close_all_connections()
 

@@ -28,6 +28,15 @@ def program() -> Path:
     return found
 
 
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where servers put their folders; pytest's own path may be too long for a Unix socket."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("TMPDIR", folder)
+        monkeypatch.setattr(tempfile, "tempdir", folder)
+        yield Path(folder)
+
+
 def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
@@ -97,14 +106,6 @@ async def test_a_password_is_not_shown(url: str, label: str) -> None:
     await choice.broker.close()
 
 
-@pytest.fixture
-def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where servers put their folders; pytest's own path may be too long for a Unix socket."""
-    with tempfile.TemporaryDirectory() as folder:
-        monkeypatch.setenv("TMPDIR", folder)
-        yield Path(folder)
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
 @pytest.mark.usefixtures("program", "temporary")
 async def test_a_server_that_is_killed_takes_its_redis_along() -> None:
@@ -129,20 +130,18 @@ async def test_a_spawned_server_has_no_port_and_keeps_nothing_on_disk(program: P
 
 
 async def test_a_program_that_never_answers_is_told_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\nexec sleep 60\n")
     program.chmod(0o755)
-    folder = tmp_path / "temporary"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
     monkeypatch.setattr("realtime.spawn._START_SECONDS", 0.2)
     with pytest.raises(HubError, match="did not start"):
         await SpawnedServer.start(program)
-    assert list(folder.iterdir()) == []
+    assert not list(temporary.iterdir())
 
 
+@pytest.mark.usefixtures("temporary")
 async def test_a_program_that_cannot_be_run_is_told(tmp_path: Path) -> None:
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\n")
@@ -150,6 +149,7 @@ async def test_a_program_that_cannot_be_run_is_told(tmp_path: Path) -> None:
         await SpawnedServer.start(program)
 
 
+@pytest.mark.usefixtures("temporary")
 async def test_auto_goes_on_in_memory_when_the_program_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
