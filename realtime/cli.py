@@ -13,7 +13,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tornado.netutil import bind_sockets
 
@@ -28,6 +28,8 @@ from realtime.spawn import Choice, HubError, choose
 from realtime.transports.base import House
 from realtime.wire import CountedServer, Ledger
 
+# A heartbeat or a lease of no time at all would spin; these may be switched off.
+_MAY_BE_ZERO = {"messages_per_second", "message_burst", "grace_seconds", "wait_seconds"}
 # Seconds that answers and close frames get to leave after a signal to stop.
 _FAREWELL_SECONDS = 0.2
 
@@ -84,11 +86,23 @@ def _add_limits(group: "argparse._ArgumentGroup") -> None:
         reason = limit.metadata["reason"].replace("%", "%%")
         group.add_argument(
             "--" + limit.name.replace("_", "-"),
-            type=_count if limit.type is int else _amount,
+            type=_type_of(limit.name, limit.type),
             default=limit.default,
             metavar="N",
             help=f"{reason} (%(default)s)",
         )
+
+
+def _type_of(name: str, kind: object) -> Callable[[str], float]:
+    if kind is int:
+        return _count
+    return _amount if name in _MAY_BE_ZERO else _amount_above_0
+
+
+def _amount_above_0(text: str) -> float:
+    if (amount := _amount(text)) > 0:
+        return amount
+    raise argparse.ArgumentTypeError("must be a number above 0")
 
 
 def _port(text: str) -> int:

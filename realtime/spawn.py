@@ -52,12 +52,14 @@ async def choose(hub: str, limits: Limits) -> Choice:
         return Choice(MemoryBroker(limits), "memory")
     if hub in ("auto", "spawn"):
         return await _spawned(limits, or_memory=hub == "auto")
-    if urlsplit(hub).scheme not in URL_SCHEMES:
-        raise HubError(f"--hub {hub}: say auto, memory, spawn, redis://…, rediss://… or unix://…")
+    scheme, separator, _ = hub.partition("://")
+    if not separator or scheme not in URL_SCHEMES:
+        # What was given is not repeated: it may hold a password.
+        raise HubError("--hub: say auto, memory, spawn, redis://…, rediss://… or unix://…")
     try:
         return Choice(RedisBroker(hub, limits), _without_password(hub))
     except ValueError as error:
-        raise HubError(f"--hub {_without_password(hub)}: {error}") from error
+        raise HubError("--hub: this is no address of a Redis") from error
 
 
 async def _spawned(limits: Limits, *, or_memory: bool) -> Choice:

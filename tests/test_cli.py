@@ -75,6 +75,7 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
         ["--text-bytes", "1.5"],
         ["--messages-per-second", "-1"],
         ["--lease-seconds", "nan"],
+        ["--heartbeat-seconds", "0"],
         ["--nonsense"],
     ],
 )

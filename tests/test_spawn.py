@@ -86,7 +86,7 @@ async def test_a_program_that_is_no_server_is_told(tmp_path: Path) -> None:
         await SpawnedServer.start(program)
 
 
-@pytest.mark.parametrize("hub", ["redis", "http://x", "", "memory "])
+@pytest.mark.parametrize("hub", ["redis", "http://:secret@x", "", "memory "])
 async def test_what_is_no_hub_is_refused(hub: str) -> None:
     with pytest.raises(HubError, match="say auto, memory, spawn"):
         await choose(hub, Limits())
