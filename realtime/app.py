@@ -38,6 +38,7 @@ def make_app(house: House, ledger: Ledger, hub_label: str) -> Application:
             ("/healthz", operations.Health, {"house": house, "hub": hub_label}),
             ("/readyz", operations.Readiness, one),
             ("/wire", operations.Wire, {"house": house, "ledger": ledger}),
+            ("/metrics", operations.Metrics, {"house": house, "ledger": ledger}),
             ("/()", pages.Pages, files),
             (r"/demos/([\w-]+\.html|static/[\w./-]+)", pages.Pages, files),
         ],

@@ -10,13 +10,17 @@ own cursor instead of a queue: it *lags*, and reads on from the log when its soc
 
 import asyncio
 import logging
+import random
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from realtime import metrics
 from realtime.errors import GoingAway, RealtimeError
 from realtime.events import Cursor, Event
 from realtime.limits import Limits
-from realtime.room import Room
+from realtime.room import Passage, Room
 
 log = logging.getLogger(__name__)
 
@@ -85,11 +89,18 @@ class Audience:
         self._lagging.pop(follower, None)
         self._ready.pop(follower, None)
 
-    def close(self, error: RealtimeError) -> None:
-        """End every stream."""
-        followers = [*self._lagging, *(f for group in self._live.values() for f in group)]
-        for follower in followers:
-            follower.close(error)
+    def disperse(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
+        """End every stream, each with an error of its own and at a random moment in `seconds`."""
+        loop = asyncio.get_running_loop()
+        for follower in [*self._lagging, *(f for group in self._live.values() for f in group)]:
+            if seconds:
+                loop.call_later(random.uniform(0, seconds), _close, follower, error)
+            else:
+                _close(follower, error)
+
+    def count(self, counts: Counter[str]) -> None:
+        counts["following"] += len(self) - len(self._lagging)
+        counts["lagging"] += len(self._lagging)
 
     # --- the flush -------------------------------------------------------------------------------
 
@@ -120,19 +131,27 @@ class Audience:
     def _push_news(self) -> None:
         while self._cursor != self._room.cursor:
             passage = self._room.since(self._cursor, size=self._push_bytes)
-            events = passage.events
             for framing, group in self._live.items():
                 if group:
-                    frames = framing.encode(events)
+                    frames = framing.encode(passage.events)
                     for follower in list(group):
-                        if not self._push(follower, frames, len(events)):
+                        if not self._push(follower, frames, passage):
                             self._fall_behind(follower)
             self._cursor = passage.cursor
+            self._clock(passage.events)
+
+    def _clock(self, events: Sequence[Event]) -> None:
+        if any(self._live.values()):
+            now = time.time()
+            for event in events:
+                if event.published is not None:
+                    metrics.DELIVERY.observe(max(0, now - event.published / 1000))
 
     def _fall_behind(self, follower: Follower) -> None:
         group = self._live[follower.framing]
         if follower in group:  # a push that finds the peer gone may make the follower leave
             group.remove(follower)
+            metrics.LAGGED.inc()
             self._lagging[follower] = self._cursor
 
     def _catch_up(self, follower: Follower) -> None:
@@ -147,18 +166,25 @@ class Audience:
                 return
             passage = self._room.since(cursor, size=self._push_bytes)
             frames = follower.framing.encode(passage.events)
-            if not self._push(follower, frames, len(passage.events)):
+            if not self._push(follower, frames, passage):
                 return  # it calls `resume` when its socket has drained
             if follower in self._lagging:
                 self._lagging[follower] = passage.cursor
         self.resume(follower)
 
-    def _push(self, follower: Follower, frames: bytes, events: int) -> bool:
+    def _push(self, follower: Follower, frames: bytes, passage: Passage) -> bool:
         # One follower's failure must not keep the message from all those after it.
         try:
-            return follower.push(frames, events)
+            taken = follower.push(frames, len(passage.events))
         except Exception:
             log.exception("a push failed; its follower is dropped")
             self.leave(follower)
             follower.close(GoingAway("The server could not write to this stream."))
             return False
+        if taken and passage.gap:
+            metrics.GAPS.labels(passage.gap).inc()
+        return taken
+
+
+def _close(follower: Follower, error: Callable[[], RealtimeError]) -> None:
+    follower.close(error())

@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import math
 import resource
 import secrets
 import signal
@@ -17,27 +16,33 @@ from collections.abc import Callable, Sequence
 
 from tornado.netutil import bind_sockets
 
-from realtime import talk
+from realtime import logs, talk
 from realtime.app import make_app
-from realtime.errors import GoingAway, NoBroker
+from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
 from realtime.limits import Limits
 from realtime.presence import Presence
+from realtime.server import CountedServer
 from realtime.spawn import Choice, HubError, choose
 from realtime.transports.base import House
-from realtime.wire import CountedServer, Ledger
+from realtime.wire import Ledger
 
 # A heartbeat or a lease of no time at all would spin; these may be switched off.
-_MAY_BE_ZERO = {"messages_per_second", "message_burst", "grace_seconds", "wait_seconds"}
-# Seconds that answers and close frames get to leave after a signal to stop.
-_FAREWELL_SECONDS = 0.2
+_MAY_BE_ZERO = {
+    *("messages_per_second", "message_burst"),
+    *("grace_seconds", "wait_seconds", "drain_seconds"),
+}
+# What the hub counts is milliseconds, and a memory of more than some thirty years is a mistake.
+_LEAST, _MOST = 0.001, 1e9
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logs.configure()
     run = talk.run(options) if options.command == "talk" else serve(options)
     try:
         asyncio.run(run)
@@ -100,9 +105,9 @@ def _type_of(name: str, kind: object) -> Callable[[str], float]:
 
 
 def _amount_above_0(text: str) -> float:
-    if (amount := _amount(text)) > 0:
+    if (amount := _amount(text)) >= _LEAST:
         return amount
-    raise argparse.ArgumentTypeError("must be a number above 0")
+    raise argparse.ArgumentTypeError(f"must be a number, at least {_LEAST:g}")
 
 
 def _port(text: str) -> int:
@@ -119,16 +124,20 @@ def _count(text: str) -> int:
 
 def _amount(text: str) -> float:
     with contextlib.suppress(ValueError):
-        if 0 <= float(text) < math.inf:
+        if 0 <= float(text) <= _MOST:
             return float(text)
-    raise argparse.ArgumentTypeError("must be a number, not negative")
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MOST:g}")
 
 
 # --- serving -------------------------------------------------------------------------------------
 
 
 async def serve(options: argparse.Namespace) -> None:
-    """Listen until SIGINT or SIGTERM; raises `HubError` or `OSError` if that cannot begin."""
+    """Listen until SIGINT or SIGTERM; raises `HubError` or `OSError` if that cannot begin.
+
+    SIGTERM, of whoever replaces one process by another, lets readers go one by one; Ctrl-C does not
+    make anybody wait.
+    """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
     _raise_open_files()
     sockets = bind_sockets(options.port, options.host)
@@ -155,17 +164,23 @@ async def _serve(
     ledger = Ledger()
     app = make_app(House(hub, presence, gate, limits), ledger, choice.label)
     server = CountedServer(app, ledger=ledger, limits=limits)
-    stopping = _stop_signal()
+    signals = _signals()
     server.add_sockets(sockets)
+    server.start_watching()
     port = sockets[0].getsockname()[1]
     print(f"realtime: listening on http://{_shown(options.host)}:{port}/ (hub: {choice.label})")
     sys.stdout.flush()  # programs read the port from this line
-    await stopping.wait()
-    server.stop()
+    number = await signals.get()
+    seconds = limits.drain_seconds if number == signal.SIGTERM else 0
+    log.info("stopping", extra={"signal": number.name, "seconds": seconds, **hub.count()})
+    presence.be_patient(2 * seconds)  # some are sent at the end, and come back as much later
+    hub.drain(seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await signals.get()  # whoever says it twice does not want to wait
+    await server.close()
     await presence.close()
-    await hub.close(GoingAway("The server stops; come back in a moment.", retry_after=1))
-    await asyncio.sleep(_FAREWELL_SECONDS)
-    await server.close_all_connections()
+    await hub.close()
 
 
 def _raise_open_files() -> None:
@@ -182,8 +197,9 @@ def _shown(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _stop_signal() -> asyncio.Event:
-    stopping = asyncio.Event()
+def _signals() -> "asyncio.Queue[signal.Signals]":
+    """Those that ask us to stop, as they come."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    return stopping
+        asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
+    return signals

@@ -6,6 +6,7 @@ no stack trace, and no 500 for something a client did.
 """
 
 import json
+from http import HTTPStatus
 from typing import ClassVar
 
 
@@ -30,6 +31,11 @@ class RealtimeError(Exception):
         RFC 6455 §7.4.2 leaves 4000-4999 for private use: 4000 + the HTTP status can be read aloud.
         """
         return 4000 + self.status
+
+    @property
+    def phrase(self) -> str:
+        """The words after the status on the first line of an HTTP answer."""
+        return HTTPStatus(self.status).phrase
 
     @property
     def json(self) -> bytes:
@@ -151,11 +157,11 @@ class Internal(RealtimeError):
     status = 500
 
 
-# --- closing a stream ------------------------------------------------------------------------
+# --- closing a connection --------------------------------------------------------------------
 
 
 class TooSlow(RealtimeError):
-    """A follower took nothing for `limits.write_deadline_seconds`; its cursor lets it resume."""
+    """A request took more than `limits.request_seconds` to arrive."""
 
     code = "too_slow"
     status = 408

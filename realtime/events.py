@@ -76,6 +76,13 @@ class Event:
         """
         return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
 
+    @property
+    def published(self) -> int | None:
+        """The broker's clock when it took the event, in ms; a gap was never published."""
+        # Inside of a text each quote is escaped, so this is found at the end or nowhere.
+        _, found, rest = self.json.rpartition(b',"published":')
+        return int(rest[:-1]) if found else None
+
     @classmethod
     def gap(cls, cursor: Cursor, reason: str, missed: int | None) -> Self:
         """Say that what follows does not continue the reader's cursor.

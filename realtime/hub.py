@@ -10,17 +10,18 @@ sync, which reads the broker's memory from our own cursor.
 
 import asyncio
 import random
+from collections import Counter
+from enum import StrEnum
 
+from realtime import metrics
 from realtime.audience import Audience, Follower
 from realtime.brokers import Broker
-from realtime.errors import Busy, NoBroker, RealtimeError
+from realtime.errors import Busy, GoingAway, NoBroker
 from realtime.events import Cursor, Draft, Event, Receipt
 from realtime.limits import Limits
 from realtime.room import Passage, Place, Room
 from realtime.tasks import Supervisor, backoff
 
-# A room nobody reads is kept for so long: a poll comes back within it.
-IDLE_SECONDS = 60.0
 # Every room is compared with the broker this often: a lost *last* message makes no hole.
 COMPARE_SECONDS = 5.0
 # A room that could not be brought in step for so long makes the process not ready.
@@ -32,13 +33,25 @@ _ANSWERS_KEPT = 8
 After = Cursor | int
 
 
+class Cause(StrEnum):
+    """Why a room is read from the broker's memory."""
+
+    OPENED = "opened"  # nothing is known of it yet
+    CONFIRMED = "confirmed"  # listening began anew: something may have been missed
+    HOLE = "hole"  # an announcement was not the next one
+    CURSOR = "cursor"  # a reader has seen more than we
+    COMPARED = "compared"  # the last message may have been lost, which makes no hole
+    RETRIED = "retried"  # the reading before failed
+
+
 class Answer:
     """One poll's answer, encoded once for all readers who stand at the same cursor."""
 
-    __slots__ = ("body", "cursor", "events")
+    __slots__ = ("body", "cursor", "events", "gap")
 
     def __init__(self, passage: Passage) -> None:
         self.cursor = passage.cursor
+        self.gap = passage.gap
         self.events = len(passage.events)
         self.body = b'{"cursor":"%b","events":[%b]%b}' % (
             str(passage.cursor).encode(),
@@ -69,9 +82,10 @@ class Channel:
 
     async def reach(self, after: After) -> None:
         """Return when `after` can be answered truly; raises `NoBroker` if that needs the broker."""
-        unloaded = not self.room.epoch
-        if unloaded or (isinstance(after, Cursor) and self.room.behind(after)):
-            await asyncio.shield(self.sync_soon())
+        if not self.room.epoch:
+            await asyncio.shield(self.sync_soon(Cause.OPENED))
+        elif isinstance(after, Cursor) and self.room.behind(after):
+            await asyncio.shield(self.sync_soon(Cause.CURSOR))
 
     def start(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.last(after)
@@ -94,6 +108,10 @@ class Channel:
         waiter.add_done_callback(self._waiting.discard)
         return waiter
 
+    def count(self, counts: Counter[str]) -> None:
+        counts["waiting"] += len(self._waiting)
+        self.audience.count(counts)
+
     def touch(self) -> None:
         self._touched = _now()
 
@@ -110,7 +128,7 @@ class Channel:
             case Place.NEXT:
                 self._news()
             case Place.AHEAD:
-                self.sync_soon()
+                self.sync_soon(Cause.HOLE)
 
     def _news(self) -> None:
         self._answers.clear()
@@ -125,18 +143,19 @@ class Channel:
 
     # --- keeping in step -------------------------------------------------------------------------
 
-    def sync_soon(self) -> "asyncio.Future[None]":
+    def sync_soon(self, cause: Cause) -> "asyncio.Future[None]":
         """Read the broker's memory from our own cursor, one reading at a time.
 
         The result is done when a reading that began after this call has ended.  It holds
         `NoBroker` if that failed, and then another is tried soon, whoever waits or not.
         """
         if self._sync_wanted is None:
+            metrics.SYNCS.labels(cause).inc()
             self._sync_wanted = asyncio.get_running_loop().create_future()
             self._sync_wanted.add_done_callback(lambda done: done.exception())
         if not self._syncing:
             self._syncing = True
-            self._supervisor.spawn(f"sync {self.name}", self._sync)
+            self._supervisor.spawn("sync", self._sync)
         return self._sync_wanted
 
     async def _sync(self) -> None:
@@ -152,7 +171,7 @@ class Channel:
         except NoBroker as error:
             self._sync_failures += 1
             pause = backoff(self._sync_failures, longest=2.0)
-            asyncio.get_running_loop().call_later(pause, self.sync_soon)
+            asyncio.get_running_loop().call_later(pause, self.sync_soon, Cause.RETRIED)
             _settle(done, error)
         finally:
             self._syncing = False
@@ -169,7 +188,8 @@ class Channel:
     async def _read_page(self) -> bool:
         before = self.room.cursor
         history = await self._broker.history(self.name, before)
-        self.room.merge(history)
+        if not self.room.merge(history) and before.epoch:
+            metrics.RESETS.inc()
         if self.room.cursor != before:
             self._news()
         return history.more
@@ -195,6 +215,8 @@ class Reader:
     def poll(self) -> Answer:
         """Answer what came after the cursor, perhaps nothing, and move past it."""
         answer = self._channel.answer(self.cursor)
+        if answer.gap:
+            metrics.GAPS.labels(answer.gap).inc()
         self.cursor = answer.cursor
         return answer
 
@@ -220,19 +242,30 @@ class Hub:
         self._limits = limits
         self._channels: dict[str, Channel] = {}
         self._supervisor = Supervisor()
-        self._closing: RealtimeError | None = None
+        self._spread: float | None = None  # seconds, once the server has begun to stop
+        self._closed = False
 
     async def start(self) -> None:
         """Connect to the broker; raises `NoBroker` if that fails."""
         await self._broker.start(self)
         self._supervisor.keep("compare", self._compare_for_ever)
 
-    async def close(self, error: RealtimeError) -> None:
-        """Answer every waiting reader, end every stream with `error`, let the broker go."""
-        self._closing = error
+    def drain(self, seconds: float) -> None:
+        """Send readers elsewhere: waiting polls now, each stream at its own moment in `seconds`.
+
+        Reading and publishing go on meanwhile; who would wait or follow is told `GoingAway`.
+        """
+        self._spread = seconds
         for channel in self._channels.values():
             channel.wake()
-            channel.audience.close(error)
+            channel.audience.disperse(seconds, self._going_away)
+
+    async def close(self) -> None:
+        """Answer every waiting reader, end every stream, let the broker go."""
+        self._closed, self._spread = True, self._spread or 0
+        for channel in self._channels.values():
+            channel.wake()
+            channel.audience.disperse(0, self._going_away)
         await self._supervisor.close()
         for channel in self._channels.values():
             channel.give_up()
@@ -240,16 +273,46 @@ class Hub:
 
     async def check_ready(self) -> None:
         """Return if all is in step with the broker, or raise why not."""
-        await self._broker.ping()
+        self.check_open()
+        self._supervisor.check()
+        await self.check_broker()
         late = _now() - OUT_OF_STEP_SECONDS
         if any((c.out_of_step_since or late) < late for c in self._channels.values()):
             raise Busy("A room could not be brought in step with the hub.", retry_after=5)
+
+    async def check_broker(self) -> None:
+        """Return if the broker answers and is heard; raises `NoBroker`, or `Busy` for its tasks."""
+        await self._broker.ping()
+
+    @property
+    def closing(self) -> bool:
+        """Whether the server has begun to stop."""
+        return self._spread is not None
+
+    def check_open(self) -> None:
+        """Raise `GoingAway` if the server has begun to stop: what lasts should not begin here."""
+        if self.closing:
+            raise self._going_away()
+
+    def _going_away(self) -> GoingAway:
+        # At random, or all who were here would come back in the same instant.
+        pause = random.uniform(1, 1 + (self._spread or 0))
+        return GoingAway("The server stops; come back in a moment.", retry_after=pause)
+
+    def count(self) -> Counter[str]:
+        """How many rooms are kept here, in which state, and how many read them in which way."""
+        counts: Counter[str] = Counter(live=0, syncing=0, following=0, lagging=0, waiting=0)
+        for channel in self._channels.values():
+            counts["syncing" if channel.out_of_step_since else "live"] += 1
+            channel.count(counts)
+        return counts
 
     # --- the three verbs -------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
         """Say it to everybody, ourselves included, by way of the broker; once per `draft.id`."""
-        return await self._broker.publish(draft)
+        with metrics.PUBLISH.time():
+            return await self._broker.publish(draft)
 
     async def read(self, room: str, after: After) -> Reader:
         """Give a reader that stands after a cursor, or before the last so many events."""
@@ -270,7 +333,7 @@ class Hub:
 
     def confirmed(self, room: str) -> None:
         if channel := self._channels.get(room):
-            channel.sync_soon()
+            channel.sync_soon(Cause.CONFIRMED)
 
     # --- the rooms read here ---------------------------------------------------------------------
 
@@ -280,8 +343,8 @@ class Hub:
 
     async def _channel_at(self, room: str, after: After) -> Channel:
         while True:
-            if self._closing is not None:
-                raise self._closing
+            if self._closed:
+                raise self._going_away()
             channel = self._channels.get(room) or self._open(room)
             channel.touch()
             await channel.reach(after)
@@ -314,7 +377,7 @@ class Hub:
             for channel in channels:
                 # Spread over time, or a thousand rooms would ask the broker in one breath.
                 await asyncio.sleep(COMPARE_SECONDS / 2 / len(channels))
-                if channel.idle_seconds() > IDLE_SECONDS:
+                if channel.idle_seconds() > self._limits.idle_room_seconds:
                     self._forget(channel)
                 else:
-                    channel.sync_soon()
+                    channel.sync_soon(Cause.COMPARED)

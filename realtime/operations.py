@@ -1,10 +1,16 @@
 """Rooms and people, and what an operator asks: is it alive, is it ready, what crossed the wire."""
 
+import asyncio
 import json
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
 from realtime import __version__
-from realtime.errors import BadClient, NotFound
+from realtime.errors import BadClient, NoBroker, NotFound
 from realtime.events import parse_client, parse_room
 from realtime.transports.base import Handler, House
 from realtime.wire import Ledger
@@ -54,6 +60,7 @@ class Health(Operation):
 
 class Readiness(Operation):
     async def get(self) -> None:
+        self.house.presence.check_ready()
         await self.house.hub.check_ready()
         self.reply({"status": "ready"})
 
@@ -66,6 +73,70 @@ class Wire(Operation):
     def get(self) -> None:
         client = self.argument("client", BadClient)
         self.reply({"transports": self.ledger.report(client and parse_client(client))})
+
+
+class Metrics(Operation):
+    """What `metrics` counted, what is open now, and the figures of the process itself."""
+
+    def initialize(self, house: House, ledger: Ledger) -> None:  # type: ignore[override]
+        super().initialize(house)
+        self.ledger = ledger
+
+    async def get(self) -> None:
+        try:
+            await self.house.hub.check_broker()
+            up = True
+        except NoBroker:
+            up = False
+        now = CollectorRegistry()
+        now.register(_Now(self.house, self.ledger, up))
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(REGISTRY) + generate_latest(now))
+
+
+class _Now:
+    """A collector of what is so at this moment; `up` says whether the broker answers."""
+
+    def __init__(self, house: House, ledger: Ledger, up: bool) -> None:
+        self._house = house
+        self._ledger = ledger
+        self._up = up
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._transports()
+        counts = self._house.hub.count()
+        yield _gauge("rooms", "Rooms kept here", "state", counts, "live", "syncing")
+        yield _gauge("readers", "Who waits here", "as", counts, "following", "lagging", "waiting")
+        yield GaugeMetricFamily(
+            "realtime_members", "Leases renewed here", len(self._house.presence)
+        )
+        yield GaugeMetricFamily("realtime_broker_up", "The hub answers and is heard", self._up)
+        yield GaugeMetricFamily("realtime_draining", "It stops", self._house.hub.closing)
+        yield GaugeMetricFamily("realtime_tasks", "asyncio tasks", len(asyncio.all_tasks()))
+
+    def _transports(self) -> Iterator[Metric]:
+        """What `/wire` tells, under the names of this format."""
+        rows = self._ledger.report()
+        open_now = GaugeMetricFamily(
+            "realtime_connections_open", "Connections open now", labels=["transport"]
+        )
+        for transport, row in rows.items():
+            open_now.add_metric([transport], row["open"])
+        yield open_now
+        for name in ("connections", "requests", "events", "bytes_in", "bytes_out"):
+            family = CounterMetricFamily(
+                f"realtime_{name}", f"{name} since the start", labels=["transport"]
+            )
+            for transport, row in rows.items():
+                family.add_metric([transport], row[name])
+            yield family
+
+
+def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str) -> Metric:
+    gauge = GaugeMetricFamily(f"realtime_{name}", text, labels=[label])
+    for value in values:
+        gauge.add_metric([value], counts[value])
+    return gauge
 
 
 class Nothing(Operation):

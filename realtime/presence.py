@@ -34,6 +34,7 @@ class Presence:
         self._limits = limits
         self._holder = holder
         self._present: dict[tuple[str, str], _Presence] = {}
+        self._patience = 0.0  # seconds that are added to every grace
         self._supervisor = Supervisor()
 
     def start(self, rooms: Callable[[], Sequence[str]]) -> None:
@@ -41,9 +42,21 @@ class Presence:
         self._supervisor.keep("renew leases", self._renew_for_ever)
         self._supervisor.keep("sweep leases", lambda: self._sweep_for_ever(rooms))
 
+    def be_patient(self, seconds: float) -> None:
+        """From now on, whoever departs has so much longer to be back: it is we who send them."""
+        self._patience = seconds
+
+    def check_ready(self) -> None:
+        """Return if leases are renewed and swept, or raise `Busy`."""
+        self._supervisor.check()
+
     async def close(self) -> None:
         """Stop renewing.  Leases run out by themselves, unless another process takes them over."""
         await self._supervisor.close()
+
+    def __len__(self) -> int:
+        """How many clients are, or were a short while ago, in a room by way of this process."""
+        return len(self._present)
 
     # --- coming and going ------------------------------------------------------------------------
 
@@ -57,10 +70,7 @@ class Presence:
         if present.member != member or present.left:
             present.member, present.left, present.renewed = member, False, float("-inf")
         if _now() - present.renewed >= self._limits.lease_seconds / 3:
-            try:
-                await self._renew(room, present)
-            except NoBroker:
-                present.renewed = float("-inf")
+            await self._renew_or_try_again(room, present)
 
     def depart(self, room: str, member: Member, seconds: float) -> None:
         """End a visit; unless another is open or begins, the member has quit in `seconds`."""
@@ -72,6 +82,7 @@ class Presence:
             # The one that left is this one: a reload, whose new page was here before the goodbye.
             present.left = False
             self._supervisor.spawn("stay", lambda: self._renew_or_try_again(room, present))
+        seconds += self._patience
         if present.visits <= 0 and seconds < self._limits.lease_seconds:
             self._supervisor.spawn("depart", lambda: self._run_out(room, member.client, seconds))
 
@@ -85,9 +96,13 @@ class Presence:
     # --- who is there ----------------------------------------------------------------------------
 
     async def members(self, room: str) -> Sequence[Member]:
+        # A process that died says no goodbye, and perhaps nobody here reads that room.
+        await self._broker.sweep(room)
         return await self._broker.members(room)
 
     async def rooms(self) -> Sequence[RoomSummary]:
+        peopled = [summary.room for summary in await self._broker.rooms() if summary.members]
+        await asyncio.gather(*map(self._broker.sweep, peopled))
         return await self._broker.rooms()
 
     # --- leases ----------------------------------------------------------------------------------
@@ -111,7 +126,7 @@ class Presence:
 
     def _sweep_later(self, room: str, seconds: float) -> None:
         def sweep() -> None:
-            self._supervisor.spawn(f"sweep {room}", lambda: self._sweep(room))
+            self._supervisor.spawn("sweep", lambda: self._sweep(room))
 
         # A hair late, or it would come just before the lease has ended.
         asyncio.get_running_loop().call_later(seconds + 0.05, sweep)
@@ -138,7 +153,8 @@ class Presence:
         try:
             await self._renew(room, present)
         except NoBroker:
-            present.renewed = float("-inf")
+            # Soon, but not at every poll: each would be kept waiting for a hub that is away.
+            present.renewed = _now() - self._limits.lease_seconds / 4
 
     async def _sweep_for_ever(self, rooms: Callable[[], Sequence[str]]) -> None:
         # Members whose process died have nobody else to say their quit.

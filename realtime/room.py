@@ -34,11 +34,15 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """What came after a cursor: the events, the cursor after them, and whether it was cut."""
+    """What came after a cursor: the events, the cursor after them, and whether it was cut.
+
+    `gap` is why the first event is a gap, if it is one.
+    """
 
     events: Sequence[Event]
     cursor: Cursor
     more: bool
+    gap: str | None = None
 
 
 class Place(Enum):
@@ -81,18 +85,20 @@ class Room:
         self._forget(len(self._events) - self.capacity)
         return Place.NEXT
 
-    def merge(self, history: History) -> None:
+    def merge(self, history: History) -> bool:
         """Take a page of the broker's memory that was asked with our own cursor.
 
         A page of another epoch, or one that begins past our top, does not continue our copy:
-        then the copy begins anew, and readers find out by their cursors.
+        then the copy begins anew, and readers find out by their cursors.  Says whether it did not.
         """
-        if history.epoch != self.epoch or history.first > self.top + 1:
+        continues = history.epoch == self.epoch and history.first <= self.top + 1
+        if not continues:
             self.reset(history.epoch, history.first)
         for event in history.events:
             self.append(event)
         # The broker may have forgotten more than we: everybody is told the same window.
         self._forget(min(history.first, self.top + 1) - self.first)
+        return continues
 
     def reset(self, epoch: str, first: int) -> None:
         """Forget everything; the next event is number `first` of `epoch`."""
@@ -115,14 +121,17 @@ class Room:
         A cursor that the window does not continue is answered by a `gap` and all that is kept.
         The answer ends with the event that makes it `size` bytes of JSON.
         """
-        gap = self._gap(cursor)
+        gap, missed = self._gap(cursor)
         number = self.first - 1 if gap else cursor.number
         start = number + 1 - self.first
         events = self._events[start : None if limit is None else start + limit]
         if size is not None:
             events = _cut(events, size)
+        if gap is not None:
+            events = [Event.gap(Cursor(self.epoch, number), gap, missed), *events]
+            number -= 1  # a gap is no number of the log
         end = Cursor(self.epoch, number + len(events))
-        return Passage([gap, *events] if gap else events, end, more=end.number < self.top)
+        return Passage(events, end, end.number < self.top, gap)
 
     def behind(self, cursor: Cursor) -> bool:
         """Say whether our copy may be older than `cursor`: ask the broker before saying `gap`.
@@ -131,15 +140,15 @@ class Room:
         """
         return cursor.epoch != self.epoch or cursor.number > self.top
 
-    def _gap(self, cursor: Cursor) -> Event | None:
-        before = Cursor(self.epoch, self.first - 1)
+    def _gap(self, cursor: Cursor) -> tuple[str | None, int | None]:
+        """Why the log does not continue `cursor`, and how many events it missed, if known."""
         if cursor.epoch != self.epoch:
-            return Event.gap(before, "unknown", None)
+            return "unknown", None
         if cursor.number > self.top:
-            return Event.gap(before, "rewound", None)
-        if cursor.number < before.number:
-            return Event.gap(before, "trimmed", before.number - cursor.number)
-        return None
+            return "rewound", None
+        if cursor.number < self.first - 1:
+            return "trimmed", self.first - 1 - cursor.number
+        return None, None
 
 
 def _cut(events: list[Event], size: int) -> list[Event]:

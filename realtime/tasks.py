@@ -5,10 +5,15 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from realtime import metrics
+from realtime.errors import Busy
+
 log = logging.getLogger(__name__)
 
 # Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# A task that was begun again and has run for so long is taken to be well.
+_WELL_SECONDS = 10.0
 
 
 def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
@@ -17,11 +22,12 @@ def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
 
 
 class Supervisor:
-    """Owns the tasks of one object; `failures` counts how often any of them had to be restarted."""
+    """Owns the tasks of one object; `failures` counts how often any of them has failed."""
 
     def __init__(self) -> None:
         self.failures = 0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._failed_at: float | None = None
         self._closed = False
 
     def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -33,6 +39,12 @@ class Supervisor:
         if self._closed:  # the last streams end after their owner has
             return
         self._add(asyncio.create_task(self._once(name, run), name=name))
+
+    def check(self) -> None:
+        """Raise `Busy` while a task that is kept has failed, and not long run well again."""
+        now = asyncio.get_running_loop().time()
+        if self._failed_at is not None and now - self._failed_at < _WELL_SECONDS:
+            raise Busy("A part of the server failed and was begun again.", retry_after=5)
 
     async def close(self) -> None:
         """Cancel all tasks, wait until they are gone, and begin no more."""
@@ -53,6 +65,7 @@ class Supervisor:
         failures = 0
         while True:
             await self._once(name, run)
+            self._failed_at = asyncio.get_running_loop().time()
             failures += 1
             await asyncio.sleep(backoff(failures))
 
@@ -61,4 +74,5 @@ class Supervisor:
             await run()
         except Exception:
             self.failures += 1
-            log.exception("task %s failed", name)
+            metrics.TASK_FAILURES.labels(name).inc()
+            log.exception("a task failed", extra={"task": name})

@@ -9,37 +9,33 @@ import asyncio
 import socket
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
-from typing import Any
 
-from tornado.httpserver import HTTPServer
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
-
-from realtime.errors import Busy
-from realtime.limits import Limits
+from tornado.iostream import IOStream
 
 # Clients whose counts are kept: the latest, as many as one process may have open.
 _CLIENTS_KEPT = 10_000
 # The row of what belongs to no request: garbage, and connections that asked nothing.
 _OTHER = "other"
 # Bytes of one read.  A request is far smaller, and the buffer is made anew for each read.
-_READ_BYTES = 16_384
+READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
 _UNREAD_BYTES = 262_144
-# Seconds that a connection above the limit gets to say its request, so that it reads our answer.
-_REFUSE_SECONDS = 2.0
 
 
 class CountedStream(IOStream):
     """A connection that counts its bytes, and takes pushes without a future for each."""
 
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
-        super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=_READ_BYTES)
+        super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = _OTHER
         self.client: str | None = None
-        self.asking = False  # a request is being read or answered
+        self.asking = False  # a request is known, and being answered
         self._ledger = ledger
+        self._answered = 0  # bytes that had come when the last request was answered
+        # What the last look saw, and since when it has been so.
+        self._moved = self._begun = 0, asyncio.get_running_loop().time()
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
@@ -88,6 +84,21 @@ class CountedStream(IOStream):
         """
         self._ledger.settle(self)
         self.asking = False
+        self._answered = self.bytes_in
+
+    # --- how long it takes its time --------------------------------------------------------------
+
+    def stalled_seconds(self, now: float) -> float:
+        """How long the peer has taken nothing of what waits for it; exact to one look."""
+        if not self.writing() or self.bytes_out != self._moved[0]:
+            self._moved = self.bytes_out, now
+        return now - self._moved[1]
+
+    def asking_seconds(self, now: float) -> float:
+        """How long a part of a request has been here, and not all of it; exact to one look."""
+        if self.asking or self.bytes_in == self._answered or self._answered != self._begun[0]:
+            self._begun = self._answered, now
+        return now - self._begun[1]
 
 
 class Ledger:
@@ -165,52 +176,3 @@ class Ledger:
 
     def _book(self, transport: str) -> Counter[str]:
         return self._books.setdefault(transport, Counter())
-
-
-class CountedServer(HTTPServer):
-    """Tornado's HTTP server over counted streams, with a bound on open connections."""
-
-    def initialize(  # type: ignore[override]  # Tornado's Configurable takes its arguments here
-        self, application: Any, ledger: Ledger, limits: Limits
-    ) -> None:
-        # A head is at most 64 KiB by Tornado's default; a body is ours to bound.
-        super().initialize(application, chunk_size=_READ_BYTES, max_body_size=limits.body_bytes)
-        self._ledger = ledger
-        self._limits = limits
-        self._refusals: set[asyncio.Task[None]] = set()
-
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        # The plain stream has not begun to read; its socket gets a stream that counts.
-        counted = CountedStream(stream.socket, str(address[0]), self._ledger)
-        counted.set_nodelay(True)  # Nagle waits for a full segment: 12-42 ms at p99 on a stream
-        if self._full(counted.address):
-            task = asyncio.create_task(_refuse(counted))
-            self._refusals.add(task)
-            task.add_done_callback(self._refusals.discard)
-        else:
-            self._ledger.opened(counted)
-            super().handle_stream(counted, address)
-
-    def _full(self, address: str) -> bool:
-        limits = self._limits
-        return (
-            len(self._ledger.streams) >= limits.connections
-            or self._ledger.addresses[address] >= limits.connections_per_address
-        )
-
-
-async def _refuse(stream: CountedStream) -> None:
-    """Answer the first request of a connection above the limit, and close it."""
-    body = Busy("Too many connections are open; close some, or come back.").json
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Retry-After: 10\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    try:
-        async with asyncio.timeout(_REFUSE_SECONDS):
-            await stream.read_until(b"\r\n\r\n", max_bytes=_READ_BYTES)
-            await stream.write(head.encode() + body)
-    except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
-        pass
-    finally:
-        stream.close()

@@ -1,6 +1,7 @@
 """A server as its users start it: a process of its own, known by the first line it prints."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -31,7 +32,7 @@ class Server:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.terminate()
+        self.process.send_signal(signal.SIGINT)  # SIGTERM would let readers go one by one
         _, complaints = self.process.communicate(timeout=20)
         assert self.process.returncode == 0, complaints
         assert "Traceback" not in complaints, complaints

@@ -214,14 +214,20 @@ async def test_who_left_hears_no_more_and_may_leave_twice(world: World) -> None:
     assert follower.heard == b""
 
 
-async def test_close_ends_every_stream(world: World) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.01])
+async def test_to_disperse_ends_every_stream_with_an_error_of_its_own(
+    world: World, seconds: float
+) -> None:
     live, lagging = await world.join(ListFollower()), await world.join(ListFollower())
     lagging.full = True
     world.say()
     await world.flushed()
-    error = GoingAway("The end.")
-    world.audience.close(error)
-    assert live.closed is lagging.closed is error
+    errors = [GoingAway("The end."), GoingAway("The end.")]
+    world.audience.disperse(seconds, iter(errors).__next__)
+    async with asyncio.timeout(10):
+        while not (live.closed and lagging.closed):
+            await asyncio.sleep(0.001)
+    assert {live.closed, lagging.closed} == set(errors)
 
 
 async def test_one_that_leaves_while_it_catches_up_is_gone(world: World) -> None:

@@ -29,7 +29,8 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"app"},
     {"operations", "pages"},
-    {"spawn", "talk", "wire"},
+    {"server", "spawn", "talk"},
+    {"logs", "wire"},
     TRANSPORTS,
     {"transports.base"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
@@ -37,6 +38,7 @@ LAYERS: list[set[str]] = [
     {"audience", "brokers.memory", "brokers.redis"},
     {"brokers"},
     {"tasks"},
+    {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
     {"room"},
     {"events", "gate"},

@@ -117,7 +117,7 @@ async def running(**limits: Any) -> AsyncIterator[World]:
     world = World(**limits)
     await world.hub.start()
     yield world
-    await world.hub.close(GoingAway("The end."))
+    await world.hub.close()
 
 
 @pytest.fixture
@@ -505,7 +505,7 @@ async def test_a_room_nobody_reads_is_forgotten(
     monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.01)
     async with running() as world:
         await world.hub.read("r", 0)
-        pass_seconds(hub_module.IDLE_SECONDS + 1)
+        pass_seconds(Limits().idle_room_seconds + 1)
         async with asyncio.timeout(PATIENCE):
             while world.hub.rooms:
                 await asyncio.sleep(0.001)
@@ -560,17 +560,38 @@ async def test_rooms_do_not_mix(world: World) -> None:
 
 
 async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
-    follower, error = ListFollower(), GoingAway("The end.")
+    follower = ListFollower()
     world = World()
     await world.hub.start()
     await world.hub.follow("r", 0, follower)
     reader = await world.hub.read("r", 0)
     waiting = asyncio.create_task(reader.wait(NEVER))
     await asyncio.sleep(0)
-    await world.hub.close(error)
+    await world.hub.close()
     await asyncio.wait_for(waiting, PATIENCE)
     assert await heard_by_now(reader) == []
-    assert follower.closed is error
+    assert isinstance(follower.closed, GoingAway)
+
+
+async def test_to_drain_ends_streams_and_waits_and_nothing_else(world: World) -> None:
+    follower = ListFollower()
+    await world.hub.follow("r", 0, follower)
+    reader = await world.hub.read("r", 0)
+    waiting = asyncio.create_task(reader.wait(NEVER))
+    await asyncio.sleep(0)
+    world.hub.drain(0.01)
+    await asyncio.wait_for(waiting, PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        while follower.closed is None:
+            await asyncio.sleep(0.001)
+    assert isinstance(follower.closed, GoingAway)
+    assert 1 <= (follower.closed.retry_after or 0) <= 1.01
+    with pytest.raises(GoingAway):
+        world.hub.check_open()
+    with pytest.raises(GoingAway):
+        await world.hub.check_ready()
+    await world.say("last words")
+    assert await heard_by_now(await world.hub.read("r", reader.cursor)) == ["last words"]
 
 
 async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -> None:
@@ -583,13 +604,13 @@ async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -
     await hub.read("room", 0)
     hub._forget(old)
     assert hub.rooms == ["room"]
-    await hub.close(GoingAway("The end."))
+    await hub.close()
 
 
 async def test_a_read_after_the_end_is_told_so() -> None:
     hub = Hub(MemoryBroker(Limits()), Limits())
     await hub.start()
-    await hub.close(GoingAway("The end."))
+    await hub.close()
     with pytest.raises(GoingAway):
         await asyncio.wait_for(hub.read("room", 0), PATIENCE)
 
@@ -604,6 +625,6 @@ async def test_whoever_waits_for_the_broker_at_the_end_is_told_so() -> None:
     await hub.start()
     reads = [asyncio.create_task(hub.read("room", 0)) for _ in range(3)]
     await asyncio.sleep(0)  # the first begins a reading; the others wait for the next one
-    await hub.close(GoingAway("The end."))
+    await hub.close()
     ended = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), PATIENCE)
     assert all(isinstance(error, RealtimeError) for error in ended)

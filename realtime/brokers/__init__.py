@@ -11,6 +11,12 @@ from typing import Protocol
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.room import History
 
+# How long a repeated publish is known as such: far longer than a client goes on repeating it.
+SEEN_SECONDS = 300
+# A room's epoch and top outlive its words so many times: with a memory of an hour, a day.  One that
+# was quiet for longer begins a new life.
+META_LIVES = 24
+
 
 @dataclass(frozen=True, slots=True)
 class RoomSummary:

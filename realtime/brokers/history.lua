@@ -1,10 +1,10 @@
 -- KEYS log meta   ARGV … epoch number limit   →  {epoch, top, first, {number, kind, rest, …}}
 local epoch, top = position()
-local after = ARGV[6] == epoch and tonumber(ARGV[7]) or 0
+local after = ARGV[7] == epoch and tonumber(ARGV[8]) or 0
 local oldest = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
 local first = oldest and oldest[1]:match('^%d+') or digits(top + 1)
 local flat = {}
-for _, entry in ipairs(redis.call('XRANGE', LOG, digits(after + 1) .. '-0', '+', 'COUNT', ARGV[8])) do
+for _, entry in ipairs(redis.call('XRANGE', LOG, digits(after + 1) .. '-0', '+', 'COUNT', ARGV[9])) do
   local fields = entry[2]
   table.insert(flat, entry[1]:match('^%d+'))
   table.insert(flat, fields[2])

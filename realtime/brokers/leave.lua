@@ -1,5 +1,5 @@
 -- KEYS log meta members people   ARGV … client holder-or-empty ms
-local client, holder, ends = ARGV[6], ARGV[7], digits(now_ms() + ARGV[8])
+local client, holder, ends = ARGV[7], ARGV[8], digits(now_ms() + ARGV[9])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return
 end

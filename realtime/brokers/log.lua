@@ -2,7 +2,7 @@
 -- A script runs alone on the server: what it reads cannot change before it writes.
 local LOG, META = KEYS[1], KEYS[2]
 local CHANNEL, NEW_EPOCH = ARGV[1], ARGV[2]
-local EVENTS, LOG_MS, META_MS = ARGV[3], ARGV[4], ARGV[5]
+local EVENTS, LOG_MS, META_MS, EMPTY_MS = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
 -- Lua writes large numbers as 1e+15; ids and JSON want the digits.
 local function digits(number) return string.format('%.0f', number) end
@@ -18,19 +18,23 @@ local function last_number()
   return last and tonumber(last[1]:match('^%d+')) or 0
 end
 
+local function server_id()
+  return redis.call('INFO', 'server'):match('run_id:(%x+)')
+end
+
 -- The epoch and the top.  Another run_id is another server: one that came back from an older
 -- snapshot, or a replica that lagged when it was promoted.  It would give numbers away a second
 -- time, and readers would skip real messages as old ones; a new epoch makes them look again.
 local function position()
   local meta = redis.call('HMGET', META, 'epoch', 'top', 'run_id')
-  local run_id = redis.call('INFO', 'server'):match('run_id:(%x+)')
+  local run_id = server_id()
   local epoch, top = meta[1], tonumber(meta[2] or last_number())
   if not epoch or meta[3] ~= run_id then
     epoch = NEW_EPOCH
     redis.call('HSET', META, 'epoch', epoch, 'top', digits(top), 'run_id', run_id)
   end
   -- A room where nothing was said is forgotten soon, or made-up names would fill the memory.
-  redis.call('PEXPIRE', META, top > 0 and META_MS or LOG_MS)
+  redis.call('PEXPIRE', META, top > 0 and META_MS or EMPTY_MS)
   return epoch, top
 end
 

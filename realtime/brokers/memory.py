@@ -10,13 +10,14 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from realtime.brokers import Listener, RoomSummary
+from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
+from realtime.tasks import Supervisor
 
-# How long a repeated publish is known as such: far longer than a client goes on repeating it.
-SEEN_SECONDS = 300
+# Rooms are looked through this often for those that may be forgotten.
+_FORGET_SECONDS = 60.0
 
 
 @dataclass
@@ -42,12 +43,15 @@ class MemoryBroker:
         self._logs: dict[str, _Log] = {}
         self._heard: set[str] = set()
         self._listener: Listener | None = None
+        self._supervisor = Supervisor()
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
+        self._supervisor.keep("forget", self._forget_for_ever)
 
     async def close(self) -> None:
         self._heard.clear()
+        await self._supervisor.close()
 
     async def ping(self) -> None:
         return
@@ -75,9 +79,20 @@ class MemoryBroker:
 
     def unlisten(self, room: str) -> None:
         self._heard.discard(room)
-        # A room that was only looked at leaves no trace, however many somebody makes up.
-        if (log := self._logs.get(room)) and log.top == 0:
-            del self._logs[room]
+
+    async def _forget_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(min(_FORGET_SECONDS, self._limits.history_seconds))
+            self.forget()
+
+    def forget(self) -> None:
+        """Let go of the rooms that Redis would have let expire."""
+        quiet = self._clock() - self._limits.history_seconds * (META_LIVES - 1)
+        for room in self._logs.keys() - self._heard:
+            log = self._logs[room]
+            # One that was only looked at leaves no trace, however many somebody makes up.
+            if not log.people and (log.top == 0 or log.fresh_until <= quiet):
+                del self._logs[room]
 
     def _log(self, room: str) -> _Log:
         log = self._logs.setdefault(room, _Log())

@@ -7,6 +7,6 @@ local epoch, top = position()
 if number and tonumber(number) <= top then
   return {epoch, number, 0}
 end
-epoch, number = append(ARGV[6], ARGV[7])
-redis.call('SET', SEEN, number, 'PX', ARGV[8])
+epoch, number = append(ARGV[7], ARGV[8])
+redis.call('SET', SEEN, number, 'PX', ARGV[9])
 return {epoch, number, 1}

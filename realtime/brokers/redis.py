@@ -8,6 +8,7 @@ connection per process listens, whatever the number of clients, and a few more c
 import asyncio
 import json
 import logging
+import math
 import secrets
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -20,9 +21,9 @@ from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
-from realtime.brokers import Listener, RoomSummary
+from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
 from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
@@ -33,16 +34,16 @@ log = logging.getLogger(__name__)
 
 # A client waits for its answer: within a second it is told 503 rather than left hanging.
 COMMAND_SECONDS = 0.9
-# How long a repeated publish is known as such: far longer than a client goes on repeating it.
-SEEN_SECONDS = 300
-# The epoch and the top outlive the log by far, or a quiet room would begin a new life every hour.
-META_SECONDS = 30 * 24 * 3600
+# The epoch of a room where nothing was said outlives its last reading by so long.
+EMPTY_SECONDS = 120
 # Silence proves nothing on a pub/sub connection, so we talk to ourselves over it.
 PROBE_SECONDS = 10.0
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
 # Commands under way at once; more wait for a connection, and do not open one each.
 COMMAND_CONNECTIONS = 16
+# While commands fail, it is logged so often.
+COMPLAIN_SECONDS = 10.0
 
 
 class RedisBroker:
@@ -60,6 +61,7 @@ class RedisBroker:
         self._probe_channel = f"rt:probe:{secrets.token_hex(8)}"
         self._probe_heard = asyncio.Event()
         self._hearing = False
+        self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
         self._publish = self._script("log", "publish")
         self._history = self._script("log", "history")
         self._enter = self._script("log", "people", "enter")
@@ -68,8 +70,9 @@ class RedisBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        async with _commanding():
+        async with self._commanding():
             await self._redis.ping()
+        self._complained = -math.inf
         self._supervisor.keep("listen", self._listen_for_ever)
 
     async def close(self) -> None:
@@ -78,7 +81,8 @@ class RedisBroker:
         await self._voice.aclose()
 
     async def ping(self) -> None:
-        async with _commanding():
+        self._supervisor.check()
+        async with self._commanding():
             await self._redis.ping()
         if not self._hearing:
             raise NoBroker("The hub answers, but its announcements are not heard; try again.")
@@ -117,15 +121,18 @@ class RedisBroker:
         await self._run(self._leave, room, self._people_keys(room), arguments)
 
     async def sweep(self, room: str) -> None:
-        while await self._run(self._sweep, room, self._people_keys(room), [str(uuid.uuid4())]):
+        lease_ms = int(self._limits.lease_seconds * 1000)
+        while await self._run(
+            self._sweep, room, self._people_keys(room), [str(uuid.uuid4()), lease_ms]
+        ):
             pass
 
     async def members(self, room: str) -> Sequence[Member]:
-        async with _commanding():
+        async with self._commanding():
             return _members(await self._redis.hgetall(self._key(room, "people")))
 
     async def rooms(self) -> Sequence[RoomSummary]:
-        async with _commanding():
+        async with self._commanding():
             names = [
                 key.decode().removeprefix("rt:{").removesuffix("}:meta")
                 async for key in self._redis.scan_iter(match="rt:{*}:meta", count=1000)
@@ -169,10 +176,28 @@ class RedisBroker:
             secrets.token_hex(5),  # the epoch, if the script has to begin one
             limits.history_events,
             int(limits.history_seconds * 1000),
-            META_SECONDS * 1000,
+            int(limits.history_seconds * META_LIVES * 1000),
+            EMPTY_SECONDS * 1000,
         ]
-        async with _commanding():
+        async with self._commanding():
             return await script(keys=keys, args=always + arguments)
+
+    @asynccontextmanager
+    async def _commanding(self) -> AsyncIterator[None]:
+        """Bound a command in time, and turn every way it can fail into `NoBroker`."""
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                yield
+        except (RedisError, OSError, TimeoutError) as error:
+            self._complain(error)
+            raise NoBroker from error
+
+    def _complain(self, error: Exception) -> None:
+        # A full or a frozen hub fails every command: one line tells it as well as a thousand.
+        now = asyncio.get_running_loop().time()
+        if now - self._complained > COMPLAIN_SECONDS:
+            self._complained = now
+            log.error("the hub fails", extra={"error": repr(error)})
 
     # --- listening -------------------------------------------------------------------------------
 
@@ -192,7 +217,9 @@ class RedisBroker:
             except* (RedisError, OSError, TimeoutError) as group:
                 if self._hearing:
                     failures = 0
-                    log.warning("the hub is no longer heard: %s", group.exceptions[0])
+                    log.warning(
+                        "the hub is no longer heard", extra={"error": repr(group.exceptions[0])}
+                    )
                 self._hearing = False
             failures += 1
             await asyncio.sleep(backoff(failures, longest=2.0))
@@ -231,7 +258,9 @@ class RedisBroker:
                 continue
             channel, kind = message["channel"].decode(), message["type"]
             if channel == self._probe_channel:
-                self._hearing = True
+                if not self._hearing:
+                    self._hearing = True
+                    log.info("the hub is heard")
                 self._probe_heard.set()
             elif kind == "subscribe":
                 self._listener.confirmed(_room(channel))
@@ -243,7 +272,7 @@ class RedisBroker:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             self._probe_heard.clear()
-            async with _commanding():
+            async with self._commanding():
                 await self._redis.publish(self._probe_channel, "")
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._probe_heard.wait()
@@ -259,19 +288,6 @@ def _client(url: str, retry: Retry) -> Redis:
         retry=retry,
     )
     return Redis.from_pool(pool)
-
-
-@asynccontextmanager
-async def _commanding() -> AsyncIterator[None]:
-    """Bound a command in time, and turn every way it can fail into `NoBroker`."""
-    try:
-        async with asyncio.timeout(COMMAND_SECONDS):
-            yield
-    except ResponseError as error:
-        log.error("the hub refused a command: %s", error)  # READONLY, OOM, NOPERM, …
-        raise NoBroker from error
-    except (RedisError, OSError, TimeoutError) as error:
-        raise NoBroker from error
 
 
 def _channel(room: str) -> str:

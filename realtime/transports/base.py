@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from realtime import errors
+from realtime import errors, metrics
 from realtime.audience import Audience, Framing
 from realtime.errors import RealtimeError
 from realtime.events import (
@@ -41,7 +41,6 @@ NOW = 0
 class Stream(Protocol):
     """A connection, as `wire` gives it: an IOStream that counts and can be pushed to."""
 
-    bytes_out: int
     events: int
 
     def carry(self, transport: str, client: str | None) -> None: ...
@@ -49,7 +48,6 @@ class Stream(Protocol):
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def writing(self) -> bool: ...
-    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +96,12 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         self.count(self._client_for_the_books())
         self.check_door()
+        self.part_if_closing()
+
+    def part_if_closing(self) -> None:
+        """While the server drains, let this answer be the last on its connection."""
+        if self.house.hub.closing:
+            self.set_header("Connection", "close")
 
     def check_door(self) -> None:
         """Refuse names that are not ours, and pages of other sites."""
@@ -138,6 +142,8 @@ class Handler(RequestHandler):
         """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
         self.count(None)
         error = _as_realtime_error(status_code, kwargs["exc_info"][1])
+        metrics.REFUSED.labels(error.code).inc()
+        self.part_if_closing()
         self.set_status(error.status)
         self.set_header("Content-Type", "application/json")
         if error.retry_after is not None:
@@ -212,6 +218,7 @@ class Handler(RequestHandler):
 
     def answer(self, answer: Answer) -> None:
         """Finish a poll."""
+        self.part_if_closing()
         self.stream.events += answer.events
         self.set_header("Content-Type", "application/json")
         self.finish(answer.body)
@@ -239,7 +246,7 @@ def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
 
 
 class StreamFollower:
-    """A follower on a connection: pushes, and watches that the peer takes what is pushed.
+    """A follower on a connection: pushes, and asks for more when what waited has left.
 
     `close` ends the stream in the transport's own way, with the error that ended it.
     """
@@ -250,44 +257,28 @@ class StreamFollower:
         self,
         stream: Stream,
         framing: Framing,
-        limits: Limits,
         close: Callable[[RealtimeError], None],
     ) -> None:
         self.framing = framing
         self.close = close
         self._stream = stream
-        self._deadline = limits.write_deadline_seconds
-        self._stalled: asyncio.TimerHandle | None = None
+        self._draining = False
 
     def push(self, frames: bytes, events: int) -> bool:
         taken = self._stream.push(frames, events)
-        if self._stalled is None and self._stream.writing():
-            self._watch()
+        if not self._draining and self._stream.writing():
+            self._draining = True
             # A write of nothing is done when all that was written before it is.
             self._stream.write(b"").add_done_callback(self._drained)
         return taken
 
     def leave(self) -> None:
         self.audience.leave(self)
-        if self._stalled is not None:
-            self._stalled.cancel()
 
     def _drained(self, written: "asyncio.Future[None]") -> None:
-        if self._stalled is not None:
-            self._stalled.cancel()
-            self._stalled = None
+        self._draining = False
         if not written.cancelled() and written.exception() is None:
             self.audience.resume(self)
-
-    def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._stalled = loop.call_later(self._deadline, self._judge, self._stream.bytes_out)
-
-    def _judge(self, bytes_out: int) -> None:
-        if self._stream.bytes_out > bytes_out:
-            self._watch()  # slow, and not dead
-        else:
-            self.close(errors.TooSlow("This stream took nothing; resume by cursor."))
 
 
 class StreamHandler(Handler):
@@ -312,38 +303,49 @@ class StreamHandler(Handler):
         *,
         content_type: str,
         opening: Callable[[Cursor], bytes] = lambda cursor: b"",
+        farewell: Callable[[RealtimeError], bytes] | None = None,
     ) -> None:
-        """Push the room's events until either side ends; `heartbeat` breaks a long silence."""
+        """Push the room's events until either side ends; `heartbeat` breaks a long silence.
+
+        `opening` is the first of the body; `farewell` its last, when it is ours to end it.
+        """
         # Asked first, so that an error still has a status of its own.
+        self.house.hub.check_open()
         reader = await self.house.hub.read(question.room, question.after)
         envelope = chunk if self._chunked else bytes
         limits = self.house.limits
-        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        follower = StreamFollower(self.stream, Framing(frame, envelope), limits, self._end)
+        self._ended: asyncio.Future[RealtimeError | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        follower = StreamFollower(self.stream, Framing(frame, envelope), self._end)
         async with self.visit(question, limits.grace_seconds):
             await self.begin(content_type, opening(reader.cursor))
             follower.audience = await self.house.hub.follow(question.room, reader.cursor, follower)
             try:
-                while not self._ended.done():
-                    await asyncio.wait([self._ended], timeout=limits.heartbeat_seconds)
-                    follower.push(envelope(heartbeat), 0)
+                await self._beat(follower, envelope(heartbeat))
+                if farewell and (error := self._ended.result()):
+                    follower.push(envelope(farewell(error)), 0)
             finally:
                 follower.leave()
+
+    async def _beat(self, follower: StreamFollower, heartbeat: bytes) -> None:
+        """Return when the stream has ended."""
+        seconds = self.house.limits.heartbeat_seconds
+        while not (await asyncio.wait([self._ended], timeout=seconds))[0]:
+            follower.push(heartbeat, 0)
 
     @property
     def _chunked(self) -> bool:
         return self.request.version != "HTTP/1.0"
 
-    def _end(self, error: RealtimeError) -> None:
-        if isinstance(error, errors.TooSlow):
-            self.stream.close()  # what waits for it would wait for ever
+    def _end(self, error: RealtimeError | None) -> None:
         if not self._ended.done():
-            self._ended.set_result(None)
+            self._ended.set_result(error)
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        if hasattr(self, "_ended") and not self._ended.done():
-            self._ended.set_result(None)
+        if hasattr(self, "_ended"):
+            self._end(None)
 
 
 def chunk(data: bytes) -> bytes:

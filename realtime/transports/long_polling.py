@@ -23,6 +23,7 @@ class LongPolling(Handler):
         async with self.visit(question, linger=self.house.limits.lease_seconds):
             answer = self.reader.poll()
             if not answer.events:
+                self.house.hub.check_open()  # nobody is let wait where the waiting is ended
                 await self.reader.wait(seconds)
                 answer = self.reader.poll()
             self.answer(answer)

@@ -4,6 +4,7 @@ The first streaming with an interface of its own: `EventSource` reconnects by it
 it was in `Last-Event-ID`, which is our cursor.
 """
 
+from realtime.errors import RealtimeError
 from realtime.events import Cursor, Event
 from realtime.transports.base import NOW, StreamHandler
 
@@ -25,6 +26,11 @@ def standing(cursor: Cursor) -> bytes:
     return b"id: %b\n\n" % str(cursor).encode()
 
 
+def parting(error: RealtimeError) -> bytes:
+    """Say when to come again: the browser waits so many milliseconds, and then reconnects."""
+    return b"retry: %d\n\n" % (1000 * (error.retry_after or 0))
+
+
 class ServerSentEvents(StreamHandler):
     transport = "sse"
 
@@ -37,4 +43,5 @@ class ServerSentEvents(StreamHandler):
             HEARTBEAT,
             content_type="text/event-stream",
             opening=lambda cursor: standing(cursor) if question.after == NOW else b"",
+            farewell=parting,
         )

@@ -12,7 +12,7 @@ from typing import Any
 from tornado.iostream import StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
-from realtime import errors
+from realtime import errors, metrics
 from realtime.audience import Framing
 from realtime.errors import RealtimeError
 from realtime.events import Draft, Event
@@ -49,6 +49,7 @@ class WebSocket(Handler, WebSocketHandler):
     async def get(self, room: str) -> None:
         self._check_upgrade()
         self._question = self.question(room)
+        self.house.hub.check_open()
         # Asked before the upgrade, so that an error still has a status of its own.
         self._reader = await self.house.hub.read(self._question.room, self._question.after)
         await WebSocketHandler.get(self)
@@ -81,9 +82,7 @@ class WebSocket(Handler, WebSocketHandler):
 
     async def open(self) -> None:
         question = self._question
-        self.follower = StreamFollower(
-            self.stream, Framing(frame, bytes), self.house.limits, self._end
-        )
+        self.follower = StreamFollower(self.stream, Framing(frame, bytes), self._end)
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
         self.follower.audience = await self.house.hub.follow(
@@ -92,8 +91,6 @@ class WebSocket(Handler, WebSocketHandler):
 
     def _end(self, error: RealtimeError) -> None:
         self.close(error.close_code, error.code)
-        if isinstance(error, errors.TooSlow):
-            self.stream.close()  # it would not take the close frame either
 
     def on_close(self) -> None:
         if self.follower is None:  # closed before it was open
@@ -120,6 +117,7 @@ class WebSocket(Handler, WebSocketHandler):
             )
             receipt = await self.say(draft)
         except RealtimeError as error:
+            metrics.REFUSED.labels(error.code).inc()
             return self._complaint(message, error)
         return {"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)}
 

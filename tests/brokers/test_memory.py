@@ -5,7 +5,8 @@ import uuid
 
 import pytest
 
-from realtime.brokers.memory import SEEN_SECONDS, MemoryBroker
+from realtime.brokers import META_LIVES, SEEN_SECONDS
+from realtime.brokers.memory import MemoryBroker
 from realtime.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import Notes, draft
@@ -37,8 +38,33 @@ async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
     for number in range(100):
         broker.listen(f"room-{number}")
         await broker.history(f"room-{number}", Cursor("", 0))
+        await broker.sweep(f"room-{number}")
         broker.unlisten(f"room-{number}")
+    broker.forget()
     assert not broker._logs
+    await broker.close()
+
+
+@pytest.mark.parametrize(("lives", "kept"), [(META_LIVES - 0.1, True), (META_LIVES + 0.1, False)])
+async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, kept: bool) -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(history_seconds=10), lambda: now)
+    before = (await broker.publish(draft("r"))).cursor
+    now += 10 * lives
+    broker.forget()
+    after = (await broker.publish(draft("r"))).cursor
+    assert (after.epoch == before.epoch, after.number) == (kept, 2 if kept else 1)
+
+
+async def test_a_room_that_is_heard_or_holds_somebody_is_not_forgotten() -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(), lambda: now)
+    broker.listen("heard")
+    await broker.publish(draft("heard"))
+    await broker.enter("peopled", ADA, "holder")
+    now += 1e6
+    broker.forget()
+    assert broker._logs.keys() == {"heard", "peopled"}
 
 
 async def kinds(broker: MemoryBroker, room: str) -> list[str]:

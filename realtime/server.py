@@ -1,0 +1,141 @@
+"""The door of the house: who may connect, and how long each connection may take its time.
+
+Tornado speaks HTTP; here stand the bounds of its connections.  A reader that takes nothing, a
+request that never ends and a peer that vanished without a word would each hold a connection for
+ever, and there are only so many.  One look at all of them, once in a while, costs less than a timer
+for each.
+"""
+
+import asyncio
+import socket
+from typing import Any
+
+from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+
+from realtime import metrics
+from realtime.errors import Busy, RealtimeError, TooSlow
+from realtime.limits import Limits
+from realtime.tasks import Supervisor
+from realtime.wire import READ_BYTES, CountedStream, Ledger
+
+# Seconds that a connection above the limit gets to say its request, so that it reads our answer.
+_REFUSE_SECONDS = 2.0
+# Seconds that answers and close frames get to leave when the server stops.
+_FAREWELL_SECONDS = 1.0
+
+
+class CountedServer(HTTPServer):
+    """Tornado's HTTP server over counted streams, with bounds in number and in time."""
+
+    def initialize(  # type: ignore[override]  # Tornado's Configurable takes its arguments here
+        self, application: Any, ledger: Ledger, limits: Limits
+    ) -> None:
+        super().initialize(
+            application,
+            chunk_size=READ_BYTES,
+            # A head is at most 64 KiB by Tornado's default; a body is ours to bound.
+            max_body_size=limits.body_bytes,
+            body_timeout=limits.request_seconds,
+            idle_connection_timeout=limits.idle_seconds,
+        )
+        self._ledger = ledger
+        self._limits = limits
+        self._supervisor = Supervisor()
+
+    # --- coming ----------------------------------------------------------------------------------
+
+    def start_watching(self) -> None:
+        """Look after all connections from now on."""
+        self._supervisor.keep("watch", self._watch_for_ever)
+
+    def handle_stream(self, stream: IOStream, address: Any) -> None:
+        # The plain stream has not begun to read; its socket gets a stream that counts.
+        counted = CountedStream(stream.socket, str(address[0]), self._ledger)
+        self._set_options(counted.socket)
+        if self._full(counted.address):
+            error = Busy("Too many connections are open; close some, or come back.", retry_after=10)
+            self._supervisor.spawn("refuse", lambda: _refuse(counted, error))
+        else:
+            self._ledger.opened(counted)
+            super().handle_stream(counted, address)
+
+    def _set_options(self, connection: socket.socket) -> None:
+        # Nagle waits for a full segment: 12-42 ms at p99 on a stream.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Left to itself, the kernel holds up to 4 MB for one reader that stopped (tcp_wmem).
+        buffer = self._limits.send_buffer_bytes
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # A peer that lost its power never says so: heartbeats wait for an acknowledgement that
+            # does not come, for 15 minutes as Linux has it (RFC 5482, tcp(7)).
+            milliseconds = int(self._limits.write_deadline_seconds * 1000)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    def _full(self, address: str) -> bool:
+        limits = self._limits
+        return (
+            len(self._ledger.streams) >= limits.connections
+            or self._ledger.addresses[address] >= limits.connections_per_address
+        )
+
+    # --- taking one's time -----------------------------------------------------------------------
+
+    async def _watch_for_ever(self) -> None:
+        limits = self._limits
+        pause = min(1.0, limits.write_deadline_seconds / 4, limits.request_seconds / 4)
+        while True:
+            await asyncio.sleep(pause)
+            now = asyncio.get_running_loop().time()
+            for stream in list(self._ledger.streams):
+                self._judge(stream, now)
+
+    def _judge(self, stream: CountedStream, now: float) -> None:
+        if stream.stalled_seconds(now) > self._limits.write_deadline_seconds:
+            # Whatever could be said would wait behind what it does not take.
+            metrics.STALLED.labels(stream.transport).inc()
+            stream.close()
+        elif stream.asking_seconds(now) > self._limits.request_seconds:
+            error = TooSlow("The request did not come to its end in time; send it again.")
+            self._supervisor.spawn("refuse", lambda: _answer(stream, error))
+
+    # --- going -----------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        """Let what is being answered leave, and end every connection."""
+        self.stop()
+        deadline = asyncio.get_running_loop().time() + _FAREWELL_SECONDS
+        while self._busy() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+        await self._supervisor.close()
+        await self.close_all_connections()
+
+    def _busy(self) -> bool:
+        return any(stream.asking or stream.writing() for stream in self._ledger.streams)
+
+
+async def _refuse(stream: CountedStream, error: RealtimeError) -> None:
+    """Answer the first request of a connection above the limit, and close it."""
+    try:
+        async with asyncio.timeout(_REFUSE_SECONDS):
+            await stream.read_until(b"\r\n\r\n", max_bytes=READ_BYTES)
+    except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
+        stream.close()
+    else:
+        await _answer(stream, error)
+
+
+async def _answer(stream: CountedStream, error: RealtimeError) -> None:
+    """Answer below HTTP's own machinery, which never saw a request here, and close."""
+    metrics.REFUSED.labels(error.code).inc()
+    lines = [f"HTTP/1.1 {error.status} {error.phrase}", "Content-Type: application/json"]
+    if error.retry_after is not None:
+        lines.append(f"Retry-After: {error.retry_after:.0f}")
+    lines += ["Connection: close", f"Content-Length: {len(error.json)}", "", ""]
+    try:
+        async with asyncio.timeout(_REFUSE_SECONDS):
+            await stream.write("\r\n".join(lines).encode() + error.json)
+    except (StreamClosedError, TimeoutError):
+        pass
+    finally:
+        stream.close()
