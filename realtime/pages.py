@@ -32,6 +32,11 @@ class Pages(Handler, StaticFileHandler):
         Handler.initialize(self, house)
         StaticFileHandler.initialize(self, path, default_filename="index.html")
 
+    def prepare(self) -> None:
+        super().prepare()
+        # A page is small: it is sent whole, whatever part of it is asked for (RFC 9110 §14.2).
+        self.request.headers.pop("Range", None)
+
     def check_door(self) -> None:
         # A link on a page of another site may lead here, so only the name is checked.
         self.house.gate.check_host(self.request.headers.get("Host"))

@@ -36,7 +36,8 @@ class CountedServer(HTTPServer):
             chunk_size=READ_BYTES,
             # A head is at most 64 KiB by Tornado's default; a body is ours to bound.
             max_body_size=limits.body_bytes,
-            body_timeout=limits.request_seconds,
+            # Tornado ends such a connection without a word, so ours comes first where it can.
+            body_timeout=2 * limits.request_seconds,
             idle_connection_timeout=limits.idle_seconds,
         )
         self._ledger = ledger

@@ -16,6 +16,7 @@ class Server:
 
     def __init__(self, *options: str) -> None:
         self._options = options
+        self._told = False
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "realtime", "--port", "0", *self._options]
@@ -31,8 +32,14 @@ class Server:
         self.url, self.port, self.hub = match[1], int(match[2]), match[3]
         return self
 
+    def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """Ask it to end; SIGTERM lets readers go one by one, a second signal does not wait."""
+        self._told = True
+        self.process.send_signal(number)
+
     def __exit__(self, *error: object) -> None:
-        self.process.send_signal(signal.SIGINT)  # SIGTERM would let readers go one by one
-        _, complaints = self.process.communicate(timeout=20)
-        assert self.process.returncode == 0, complaints
-        assert "Traceback" not in complaints, complaints
+        if not self._told:
+            self.stop()
+        _, self.complaints = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, self.complaints
+        assert "Traceback" not in self.complaints, self.complaints

@@ -35,7 +35,7 @@ async def test_a_signal_stops_it_tidily_with_every_kind_of_stream_open(
         for client in clients:
             await client.open()
         waiting = [asyncio.ensure_future(client.receive()) for client in clients]
-        server.process.send_signal(number)
+        server.stop(number)
         assert await asyncio.to_thread(server.process.wait, 20) == 0
         for task in waiting:
             task.cancel()
@@ -124,7 +124,7 @@ async def test_a_stop_is_nothing_to_complain_about(number: signal.Signals) -> No
         assert server.process.stderr is not None
         async with CLIENTS["long_polling"](server.url, "lobby", after="now") as client:
             waiting = asyncio.ensure_future(client.receive())
-            server.process.send_signal(number)
+            server.stop(number)
             complaints = await asyncio.to_thread(server.process.stderr.read)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
@@ -157,7 +157,7 @@ def test_a_host_that_is_not_ours_is_one_line_and_exit_1() -> None:
 async def test_whoever_follows_is_told_that_the_server_goes(number: signal.Signals) -> None:
     with Server("--hub", "memory") as server:
         async with CLIENTS["websocket"](server.url, "lobby", after="now") as client:
-            server.process.send_signal(number)
+            server.stop(number)
             with pytest.raises(Closed) as closed:
                 async with asyncio.timeout(10):
                     await client.receive()

@@ -36,6 +36,9 @@ from realtime.presence import Presence
 GREETING_EVENTS = 50
 # One that says `after=now` is shown nothing of it.
 NOW = 0
+# A body that is too long, or that nobody wants, is read to its end and dropped, up to here, so that
+# the sender hears why: one that is still sending when we close would only see a reset.
+_MOST_DROPPED = 1_048_576
 
 
 class Stream(Protocol):
@@ -48,6 +51,7 @@ class Stream(Protocol):
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def writing(self) -> bool: ...
+    def closed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Handler(RequestHandler):
         self.house = house
         # Kept, since a WebSocket takes the stream away from its request.
         self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
+        self.request.connection.set_max_body_size(_MOST_DROPPED)  # type: ignore[union-attr]
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -96,6 +101,7 @@ class Handler(RequestHandler):
     def prepare(self) -> None:
         self.count(self._client_for_the_books())
         self.check_door()
+        self.check_length()
         self.part_if_closing()
 
     def part_if_closing(self) -> None:
@@ -108,6 +114,12 @@ class Handler(RequestHandler):
         head, gate = self.request.headers, self.house.gate
         gate.check_host(head.get("Host"))
         gate.check_origin(head.get("Origin"), head.get("Host"), head.get("Sec-Fetch-Site"))
+
+    def check_length(self) -> None:
+        """Refuse a body that is too long even to be dropped."""
+        length = self.request.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > _MOST_DROPPED:
+            raise errors.TooLong(f"A body is at most {self.house.limits.body_bytes} bytes.")
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return None
@@ -138,10 +150,19 @@ class Handler(RequestHandler):
         except UnicodeDecodeError as error:
             raise errors.BadRoom("A name in a URL must be percent-encoded UTF-8.") from error
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        if self._headers_written:
+            # There is one head to an answer; all that can be told now is its end.
+            if not self._finished:
+                self.finish()
+        elif not self.stream.closed():
+            super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
         self.count(None)
-        error = _as_realtime_error(status_code, kwargs["exc_info"][1])
+        _, cause, _ = kwargs.get("exc_info", (None, None, None))
+        error = _as_realtime_error(status_code, cause)
         metrics.REFUSED.labels(error.code).inc()
         self.part_if_closing()
         self.set_status(error.status)
@@ -153,8 +174,8 @@ class Handler(RequestHandler):
         self.finish(error.json)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        # A client's mistake and a client that went away are no news.
-        if not isinstance(value, RealtimeError | StreamClosedError):
+        # A client's mistake and a client that went away are no news, and not theirs to write.
+        if not isinstance(value, RealtimeError | StreamClosedError | HTTPError):
             super().log_exception(typ, value, tb)
 
     def _methods(self) -> list[str]:
@@ -230,7 +251,7 @@ def _parse_after(text: str | None) -> After:
     return NOW if text == "now" else Cursor.parse(text)
 
 
-def _as_realtime_error(status: int, error: BaseException) -> RealtimeError:
+def _as_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
     if isinstance(error, RealtimeError):
         return error
     if isinstance(error, HTTPError) and status in (403, 404):  # 403: a path out of the pages

@@ -6,12 +6,8 @@ place in the log with 200 instead of 201.
 
 import json
 
-from realtime.errors import TooLong
 from realtime.events import Draft, parse_room
 from realtime.transports.base import Handler, House
-
-# A body above the limit is read to its end and dropped, up to here, so that the sender hears why.
-_MOST_DROPPED = 1_048_576
 
 
 class Messages(Handler):
@@ -20,14 +16,12 @@ class Messages(Handler):
     def initialize(self, house: House) -> None:
         super().initialize(house)
         self.body = bytearray()
-        self.request.connection.set_max_body_size(_MOST_DROPPED)  # type: ignore[union-attr]
 
     def prepare(self) -> None:
         # Counted later: who sends it stands in the body.
         self.check_door()
-        length = self.request.headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > _MOST_DROPPED:
-            raise TooLong(f"A message is at most {self.house.limits.body_bytes} bytes of JSON.")
+        self.check_length()
+        self.part_if_closing()
 
     def data_received(self, chunk: bytes) -> None:
         if len(self.body) <= self.house.limits.body_bytes:

@@ -65,7 +65,7 @@ class WebSocket(Handler, WebSocketHandler):
             raise errors.UpgradeRequired("This address speaks WebSocket (RFC 6455, version 13).")
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if isinstance(kwargs["exc_info"][1], errors.UpgradeRequired):
+        if isinstance(kwargs.get("exc_info", (None, None, None))[1], errors.UpgradeRequired):
             self.set_header("Upgrade", "websocket")  # RFC 9110 §15.5.22
             self.set_header("Sec-WebSocket-Version", "13")
         super().write_error(status_code, **kwargs)

@@ -7,6 +7,7 @@ nobody else.
 
 import asyncio
 import json
+import signal
 import uuid
 from contextlib import AsyncExitStack
 from typing import Any
@@ -625,7 +626,7 @@ async def test_a_server_that_stops_ends_every_stream_as_its_transport_can(
         for client in clients:
             await take(client, 1)
         waiting = asyncio.create_task(polling.receive())
-        server.process.terminate()
+        server.stop(signal.SIGTERM)
         endings = [await ending(client) for client in clients]
         with pytest.raises((ConnectionError, Refused)):
             await waiting

@@ -1,0 +1,146 @@
+"""SIGTERM: everybody is sent elsewhere, each in the words of its transport, and nothing is lost."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from tests.conftest import Servers
+from tests.server import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import reader, say_in, take, texts
+
+SECONDS = 20
+
+
+@pytest.fixture
+async def draining(servers: Servers, room: str) -> AsyncIterator[Server]:
+    """A server in the middle of its drain, which is so long that only a second signal ends it."""
+    with servers.make("memory", "--drain-seconds", "600") as server:
+        await say_in(server, room, "before")
+        server.stop(signal.SIGTERM)
+        async with asyncio.timeout(SECONDS):
+            while (await request(server.url, "GET", "/readyz")).status == 200:
+                await asyncio.sleep(0.01)
+        yield server
+        server.stop()
+
+
+async def test_it_is_not_ready_and_alive(draining: Server) -> None:
+    answer = await request(draining.url, "GET", "/readyz")
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "going_away")
+    assert int(answer.head.fields["retry-after"]) >= 1
+    assert (await get_json(draining.url, "/healthz"))["status"] == "ok"
+
+
+async def test_what_is_said_meanwhile_is_taken_and_can_be_read(draining: Server, room: str) -> None:
+    assert (await post(draining.url, room, text="meanwhile")).status == 201
+    answer = await request(draining.url, "GET", f"/rooms/{room}/short_polling")
+    assert texts(answer.json()["events"]) == ["before", "meanwhile"]
+    assert answer.head.fields["connection"] == "close"
+
+
+@pytest.mark.parametrize("transport", CLIENTS.keys() - {"short_polling"})
+async def test_nobody_begins_to_wait_there(draining: Server, room: str, transport: str) -> None:
+    with pytest.raises(Refused) as refused:
+        async with reader(draining, transport, room, after="now"):
+            pass
+    assert (refused.value.status, refused.value.code) == (503, "going_away")
+    assert 1 <= (refused.value.retry_after or 0) <= 601
+
+
+async def test_a_second_signal_ends_it_at_once(draining: Server) -> None:
+    draining.stop()
+    assert await asyncio.to_thread(draining.process.wait, SECONDS) == 0
+
+
+async def test_a_waiting_poll_is_answered_with_its_cursor(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "0.2") as server:
+        (cursor,) = await say_in(server, room, "before")
+        async with Raw(server) as raw:
+            raw.ask(f"/rooms/{room}/long_polling?wait=60&after={cursor}&client=waiter")
+            await until_waiting(server)
+            server.stop(signal.SIGTERM)
+            head = await raw.head()
+            body = await raw.body(head)
+        assert "Connection: close" in head
+        assert json.loads(body) == {"cursor": cursor, "events": []}
+
+
+async def until_waiting(server: Server) -> None:
+    async with asyncio.timeout(SECONDS):
+        while 'realtime_readers{as="waiting"} 1.0' not in await metrics(server):
+            await asyncio.sleep(0.01)
+
+
+async def metrics(server: Server) -> str:
+    return (await request(server.url, "GET", "/metrics")).body.decode()
+
+
+async def test_an_event_source_is_told_when_to_come_again(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "0.2") as server:
+        (cursor,) = await say_in(server, room, "before")
+        async with Raw(server) as raw:
+            raw.ask(f"/rooms/{room}/sse?after={cursor}")
+            await raw.head()
+            server.stop(signal.SIGTERM)
+            field, _, milliseconds = (await raw.chunk()).partition(b": ")
+            assert field == b"retry"
+            assert 1000 <= int(milliseconds) <= 1200
+            assert await raw.chunk() == b""
+
+
+async def test_a_websocket_is_told_that_the_service_restarts(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "0.2") as server:
+        async with reader(server, "websocket", room, after="now") as client:
+            server.stop(signal.SIGTERM)
+            with pytest.raises(Closed) as closed:
+                await take(client, 1)
+    assert (closed.value.code, closed.value.reason) == (1012, "going_away")
+
+
+async def test_streams_end_at_moments_of_their_own(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "2") as server:
+        clients = [reader(server, "websocket", room, after="now") for _ in range(8)]
+        await asyncio.gather(*(client.open() for client in clients))
+        server.stop(signal.SIGTERM)
+
+        endings = [asyncio.create_task(outlive(client)) for client in clients]
+        await asyncio.wait(endings, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        # The first is gone, and others still hear what is said.
+        assert (await post(server.url, room, text="still here")).status == 201
+        await asyncio.wait(endings, timeout=SECONDS)
+        heard = [client.cursor is not None for client in clients]
+        for client in clients:
+            await client.close()
+    assert {*heard} == {True, False}
+
+
+async def outlive(client: Client) -> None:
+    """Read until the end."""
+    with suppress(Closed):
+        while True:
+            await client.receive()
+
+
+async def test_a_member_who_is_sent_elsewhere_has_not_quit(servers: Servers, room: str) -> None:
+    brisk = ("--lease-seconds", "30", "--grace-seconds", "0.1", "--drain-seconds", "0.5")
+    other = servers.get("redis", *brisk)
+    async with reader(other, "websocket", room) as watcher:
+        with servers.make("redis", *brisk) as server:
+            member = reader(server, "sse", room, client="ada", name="Ada")
+            await member.open()
+            (joined,) = await take(watcher, 1)
+            server.stop(signal.SIGTERM)
+            await outlive(member)
+            await member.close()
+        async with reader(other, "sse", room, client="ada", name="Ada"):
+            members = (await get_json(other.url, f"/rooms/{room}/members"))["members"]
+            await say_in(other, room, "after")
+            (after,) = await take(watcher, 1)
+    assert (joined["kind"], after["kind"]) == ("join", "say")
+    assert [member["client"] for member in members] == ["ada"]

@@ -1,0 +1,45 @@
+"""A line per event worth knowing, each a JSON object; none per message and none per request."""
+
+import asyncio
+import json
+from typing import Any
+
+from benchmarks.clients import request
+from tests.brokers.private_redis import PrivateRedis
+from tests.server import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import reader, say_in, take
+
+
+def log_of(server: Server) -> list[dict[str, Any]]:
+    """Every line that a server wrote, once it has stopped."""
+    return [json.loads(line) for line in server.complaints.splitlines()]
+
+
+async def test_a_line_says_when_how_grave_who_and_what(room: str) -> None:
+    with PrivateRedis() as redis, Server("--hub", redis.url) as server:
+        async with reader(server, "sse", room) as client:
+            async with asyncio.timeout(20):  # what was never heard is not missed
+                while (await request(server.url, "GET", "/readyz")).status != 200:
+                    await asyncio.sleep(0.01)
+            redis.restart()
+            await take(client, 1)  # the gap: by then it was found
+    lost = next(line for line in log_of(server) if line["message"] == "the hub is no longer heard")
+    assert lost.keys() == {"time", "level", "by", "message", "error"}
+    assert (lost["level"], lost["by"]) == ("WARNING", "realtime.brokers.redis")
+
+
+async def test_traffic_is_not_told_be_it_good_or_bad(room: str) -> None:
+    with Server("--hub", "memory") as server:
+        async with reader(server, "websocket", room) as client:
+            await say_in(server, room, "hello", "again")
+            await take(client, 2)
+        for garbage in (
+            b"\0\r\n\r\n",
+            b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
+            b"GET nowhere\r\n\r\n",
+        ):
+            async with Raw(server) as raw:
+                raw.send(garbage)
+                await raw.rest()
+    assert [line["message"] for line in log_of(server)] == ["stopping"]
