@@ -14,7 +14,6 @@ import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -88,8 +87,9 @@ def find_program() -> Path | None:
 
 
 def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    # Up to the last @, since a password may hold a slash that should have been escaped.
+    scheme, _, rest = url.partition("?")[0].partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 class SpawnedServer:
@@ -99,7 +99,14 @@ class SpawnedServer:
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))  # mode 0700
         socket = self._folder / "hub.sock"
         self.url = f"unix://{socket}"
-        self._process = subprocess.Popen(
+        try:
+            self._process = self._begin(program, socket)
+        except OSError:
+            self._folder.rmdir()
+            raise
+
+    def _begin(self, program: Path, socket: Path) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
             [
                 *(str(program), "--port", "0", "--unixsocket", str(socket)),
                 *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),

@@ -7,7 +7,9 @@ import argparse
 import asyncio
 import itertools
 import json
+import math
 import random
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -55,8 +57,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     """Speak until `options.count` messages are said, or for ever."""
-    if options.rate <= 0:
+    if not 0 < options.rate < math.inf:  # nor is NaN
         raise Stopped("--rate must be above 0")
+    if options.count is not None and options.count < 0:
+        raise Stopped("--count must not be negative")
+    if not re.match(r"https?://[^/]", options.url):
+        raise Stopped(f"--url {options.url} is no address of a server, like http://127.0.0.1:8000")
     client = AsyncHTTPClient()
     address = f"{options.url.rstrip('/')}/rooms/{quote(options.room, safe='')}/messages"
     for name, text in _lines(options.count):
@@ -88,3 +94,5 @@ async def _say(client: AsyncHTTPClient, address: str, name: str, text: str) -> N
                 raise Stopped(f"{address}: {error}") from error
             # The same id again: said once, however often it takes.
             await asyncio.sleep(float(wait))
+        except (OSError, ValueError) as error:
+            raise Stopped(f"{address}: {error}") from error

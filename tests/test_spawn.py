@@ -98,6 +98,7 @@ async def test_what_is_no_hub_is_refused(hub: str) -> None:
         ("redis://:secret@box:6379/1", "redis://box:6379/1"),
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
         ("rediss://user:secret@box", "rediss://box"),
+        ("redis://box?password=secret", "redis://box"),
     ],
 )
 async def test_a_password_is_not_shown(url: str, label: str) -> None:

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.clients import CLIENTS, get_json
 from realtime.talk import CONVERSATION
 from tests.server import ROOT, Server
@@ -68,3 +70,20 @@ async def test_a_server_that_stops_meanwhile_is_one_line_and_exit_1() -> None:
             server.process.wait(20)
         _, complaints = talking.communicate(timeout=20)
     assert (talking.returncode, complaints.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--url", "foo"),
+        ("--url", "http://[::1"),
+        ("--url", "http://127.0.0.1:1"),
+        ("--rate", "nan"),
+        ("--rate", "inf"),
+        ("--count", "-1"),
+    ],
+)
+def test_what_cannot_be_is_one_line_that_names_it(wrong: tuple[str, str]) -> None:
+    result = talk("--rate", "100", *wrong)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert wrong[1] in result.stderr or wrong[0] in result.stderr

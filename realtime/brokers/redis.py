@@ -287,6 +287,10 @@ def _client(url: str, retry: Retry) -> Redis:
         socket_timeout=COMMAND_SECONDS,
         retry=retry,
     )
+    try:
+        pool.connection_class(**pool.connection_kwargs)
+    except TypeError as error:  # or it would be found out when somebody says the first word
+        raise ValueError("an option of the address is not known") from error
     return Redis.from_pool(pool)
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from realtime.brokers import META_LIVES
 from realtime.brokers import redis as module
-from realtime.brokers.redis import RedisBroker
+from realtime.brokers.redis import EMPTY_SECONDS, RedisBroker
 from realtime.errors import NoBroker
 from realtime.events import Cursor, Event, Member
 from realtime.limits import Limits
@@ -420,3 +421,48 @@ async def test_a_password_is_used(start: Start) -> None:
         assert choice.label == redis.url
         await start(choice.broker)  # which would raise
         await choice.broker.close()
+
+
+# --- people, over a server that was away ---------------------------------------------------------
+
+
+async def test_leases_that_nobody_could_renew_are_as_good_as_new_when_it_is_back(
+    redis: PrivateRedis, start: Start, room: str
+) -> None:
+    process = await start(RedisBroker(redis.url, Limits(lease_seconds=0.5)))
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    redis.snapshot()
+    redis.kill()
+    await asyncio.sleep(0.6)  # longer than the lease
+    redis.start()
+    await eventually(lambda: answers(process))
+    await process.broker.sweep(room)
+    assert [member.client for member in await process.broker.members(room)] == ["ada"]
+
+    async def swept() -> bool:
+        await process.broker.sweep(room)
+        return not await process.broker.members(room)
+
+    await eventually(swept)
+    history = await process.broker.history(room, START)
+    assert [json.loads(event.json)["kind"] for event in history.events] == ["join", "quit"]
+
+
+async def test_a_room_that_was_only_looked_at_leaves_nothing_for_long(
+    admin: Redis, process: Process, room: str
+) -> None:
+    await process.broker.history(room, START)
+    await process.broker.sweep(room)
+    await process.broker.leave(room, "nobody", None, 1)
+    (key,) = await admin.keys("*")
+    assert 0 < await admin.ttl(key) <= EMPTY_SECONDS
+
+
+async def test_all_that_a_room_leaves_ends_some_time(
+    admin: Redis, process: Process, room: str
+) -> None:
+    await say(process, room, "hello")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    seconds = [await admin.ttl(key) for key in await admin.keys("*")]
+    assert len(seconds) == 5
+    assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
