@@ -25,6 +25,7 @@ from realtime.limits import Limits
 from realtime.presence import Presence
 from realtime.server import CountedServer
 from realtime.spawn import Choice, HubError, choose
+from realtime.tasks import Supervisor
 from realtime.transports.base import House
 from realtime.wire import Ledger
 
@@ -142,11 +143,16 @@ async def serve(options: argparse.Namespace) -> None:
     _raise_open_files()
     sockets = bind_sockets(options.port, options.host)
     choice = await choose(options.hub, limits)
+    if choice.server is None:
+        await _serve(sockets, choice, limits, options)
+        return
+    supervisor = Supervisor()
+    supervisor.keep("watch the private server", choice.server.watch)
     try:
         await _serve(sockets, choice, limits, options)
     finally:
-        if choice.server is not None:
-            choice.server.close()
+        await supervisor.close()
+        choice.server.close()
 
 
 async def _serve(

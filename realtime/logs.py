@@ -14,9 +14,10 @@ def configure() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         JsonFormatter(
-            "{asctime}{levelname}{name}{message}",
+            "{levelname}{name}{message}",
             style="{",
-            rename_fields={"asctime": "time", "levelname": "level", "name": "by"},
+            timestamp="time",
+            rename_fields={"levelname": "level", "name": "by"},
             json_ensure_ascii=False,
         )
     )

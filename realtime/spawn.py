@@ -6,6 +6,7 @@ network port: it lives behind a Unix socket in a folder that only we may enter, 
 
 import asyncio
 import ctypes
+import logging
 import shutil
 import signal
 import subprocess
@@ -28,8 +29,12 @@ PROGRAMS = ("redis-server", "valkey-server")
 URL_SCHEMES = ("redis", "rediss", "unix")
 # A server answers within some 100 ms; a machine that is busy may need longer.
 _START_SECONDS = 10.0
+# How soon a server that died is missed.
+_WATCH_SECONDS = 0.5
 # <linux/prctl.h>: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger(__name__)
 
 
 class HubError(Exception):
@@ -96,19 +101,20 @@ class SpawnedServer:
     """A private server, and the folder that holds its socket."""
 
     def __init__(self, program: Path) -> None:
+        self._program = program
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))  # mode 0700
-        socket = self._folder / "hub.sock"
-        self.url = f"unix://{socket}"
+        self._socket = self._folder / "hub.sock"
+        self.url = f"unix://{self._socket}"
         try:
-            self._process = self._begin(program, socket)
+            self._process = self._begin()
         except OSError:
             self._folder.rmdir()
             raise
 
-    def _begin(self, program: Path, socket: Path) -> "subprocess.Popen[bytes]":
+    def _begin(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [
-                *(str(program), "--port", "0", "--unixsocket", str(socket)),
+                *(str(self._program), "--port", "0", "--unixsocket", str(self._socket)),
                 *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
             ],
             stdin=subprocess.DEVNULL,
@@ -142,6 +148,14 @@ class SpawnedServer:
                 except (RedisError, OSError):
                     await asyncio.sleep(0.02)
         raise HubError(f"{program.name} did not start")
+
+    async def watch(self) -> None:
+        """Begin another when this one has died: nobody else would."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if (status := self._process.poll()) is not None:
+                log.error("the private server has died", extra={"status": status})
+                self._process = self._begin()
 
     def close(self) -> None:
         """End the server and remove what it left."""

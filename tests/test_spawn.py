@@ -14,11 +14,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from benchmarks.clients import post
 from realtime.brokers.memory import MemoryBroker
 from realtime.limits import Limits
 from realtime.spawn import HubError, SpawnedServer, choose, find_program
 from tests.conftest import SECONDS, missing
 from tests.server import Server
+from tests.transports.readers import reader, say_in, take, texts
 
 
 @pytest.fixture
@@ -182,3 +184,18 @@ def test_a_server_that_stops_takes_its_redis_and_its_folder_along(
         server.process.send_signal(number)
         server.process.wait(SECONDS)
     assert not list(temporary.iterdir())
+
+
+@pytest.mark.usefixtures("program", "temporary")
+async def test_a_private_server_that_died_is_begun_again(room: str) -> None:
+    with Server("--hub", "spawn") as server:
+        pid = server.process.pid
+        (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        async with reader(server, "sse", room) as client:
+            await say_in(server, room, "before")
+            await take(client, 1)
+            os.kill(int(child), signal.SIGKILL)
+            async with asyncio.timeout(20):
+                while (await post(server.url, room, text="after")).status != 201:
+                    await asyncio.sleep(0.05)
+            assert texts(await take(client, 2)) == ["gap", "after"]
