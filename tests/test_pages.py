@@ -35,6 +35,13 @@ async def test_a_page_that_has_not_changed_is_not_sent_again(server: Any) -> Non
     assert (again.status, again.body) == (304, b"")
 
 
+async def test_a_page_is_sent_whole_whatever_part_is_asked_for(server: Any) -> None:
+    whole = await request(server.url, "GET", "/")
+    for part in ("bytes=0-9", "bytes=5-2", "bytes=99999999-"):
+        answer = await request(server.url, "GET", "/", headers={"Range": part})
+        assert (answer.status, answer.body) == (200, whole.body)
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
-from realtime.errors import NoBroker
+from realtime.errors import Busy, NoBroker
 from realtime.events import Cursor, Member
 from realtime.limits import Limits
 from realtime.presence import Presence
@@ -21,6 +21,7 @@ class FaultyBroker(MemoryBroker):
     """Memory that can be out of reach, and whose `leave` can be long on its way."""
 
     down = False
+    refused = 0
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         super().__init__(limits, clock)
@@ -42,6 +43,7 @@ class FaultyBroker(MemoryBroker):
 
     def _check(self) -> None:
         if self.down:
+            self.refused += 1
             raise NoBroker
 
 
@@ -342,3 +344,59 @@ async def test_who_departs_without_the_broker_quits_when_the_lease_ends(
         await world.live(20)
         assert await world.said() == ["join", "quit"]
     assert caplog.text == ""
+
+
+async def test_a_hub_that_is_away_keeps_a_poller_waiting_once_and_not_at_each_poll(
+    world: World,
+) -> None:
+    async with world.presence("a") as presence:
+        world.broker.down = True
+        for _ in range(10):
+            await presence.arrive("r", ADA)
+            presence.depart("r", ADA, LIMITS.lease_seconds)
+            world.now += 0.1
+        assert world.broker.refused == 1
+        world.broker.down = False
+        world.now += LIMITS.lease_seconds / 10
+        await presence.arrive("r", ADA)
+        assert await world.said() == ["join"]
+
+
+# --- who is there, said to whoever asks ----------------------------------------------------------
+
+
+async def test_the_members_of_a_process_that_died_are_not_listed_though_nobody_reads_the_room(
+    world: World,
+) -> None:
+    async with world.presence("dies") as presence:
+        await presence.arrive("r", ADA)
+    world.now += LIMITS.lease_seconds + 1
+    async with world.presence("asked") as presence:
+        assert await presence.members("r") == []
+        assert await world.said() == ["join", "quit"]
+
+
+async def test_nor_are_they_counted_in_the_list_of_rooms(world: World) -> None:
+    async with world.presence("dies") as presence:
+        await presence.arrive("r", ADA)
+    world.now += LIMITS.lease_seconds + 1
+    async with world.presence("asked") as presence:
+        assert [room.members for room in await presence.rooms()] == [0]
+
+
+async def test_a_sweep_that_fails_for_a_reason_of_ours_is_not_ready_for_a_while(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world.process("a", "r") as presence:
+        presence.check_ready()
+
+        async def fail(room: str) -> None:
+            raise RuntimeError("a mistake of ours")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(world.broker, "sweep", fail)
+            await world.live(LIMITS.lease_seconds / 6 + 1)
+        with pytest.raises(Busy):
+            presence.check_ready()
+        await world.live(20)
+        presence.check_ready()

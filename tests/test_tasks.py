@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from realtime import tasks
+from realtime.errors import Busy
 from realtime.tasks import Supervisor, backoff
 
 
@@ -107,3 +108,26 @@ async def test_a_cancellation_that_is_lost_is_given_again() -> None:
     await begun.wait()
     await asyncio.wait_for(supervisor.close(), 10)
     assert ended.is_set()
+
+
+async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = asyncio.Event()
+
+    async def run() -> None:
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("once")
+        await asyncio.Event().wait()
+
+    supervisor = Supervisor()
+    supervisor.check()
+    supervisor.keep("test", run)
+    await asyncio.wait_for(failed.wait(), 10)
+    await asyncio.sleep(0)
+    with pytest.raises(Busy):
+        supervisor.check()
+    monkeypatch.setattr(tasks, "_WELL_SECONDS", 0.0)
+    supervisor.check()
+    await supervisor.close()

@@ -4,13 +4,16 @@ Each of the three counts by other means, at another place, and was written apart
 """
 
 import asyncio
+import socket
 from collections import Counter
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 
 from benchmarks.clients import CLIENTS, Count, get_json
+from realtime.wire import CountedStream, Ledger
 from tests.conftest import Servers
 from tests.relay import Relay
 from tests.server import Server
@@ -161,3 +164,64 @@ async def test_a_question_that_waits_is_counted_before_it_is_answered(
 
 async def test_an_unknown_client_has_no_books(server: Server) -> None:
     assert await books(server, "nobody-ever") == {}
+
+
+# --- how long a connection takes its time --------------------------------------------------------
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[CountedStream, socket.socket]]:
+    """A stream and the other end of its connection."""
+    ours, theirs = socket.socketpair()
+    stream = CountedStream(ours, "here", Ledger())
+    yield stream, theirs
+    stream.close()
+    theirs.close()
+
+
+async def test_a_stream_is_stalled_since_it_last_moved(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    assert stream.stalled_seconds(1) == 0  # nothing waits
+    assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel takes
+    assert stream.stalled_seconds(2) == 0  # it has moved since the last look
+    assert stream.stalled_seconds(5) == 3
+    before = stream.bytes_out
+    while stream.bytes_out == before:
+        other.recv(65_536)
+        await asyncio.sleep(0)
+    assert stream.stalled_seconds(6) == 0
+    assert stream.stalled_seconds(8) == 2
+
+
+async def test_a_request_is_being_asked_since_its_first_byte(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    assert stream.asking_seconds(1) == 0  # nothing has come
+    await read_one(stream, other)
+    assert stream.asking_seconds(2) == 1
+    assert stream.asking_seconds(5) == 4
+    stream.carry("sse", None)
+    assert stream.asking_seconds(9) == 0  # it is known, and takes as long as it takes
+    stream.rest()
+    assert stream.asking_seconds(10) == 0
+    await read_one(stream, other)
+    assert stream.asking_seconds(12) == 2
+
+
+async def test_each_request_has_time_of_its_own(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    for now in range(1, 10):  # at every look there is a part of another one
+        await read_one(stream, other)
+        assert stream.asking_seconds(now) <= 1
+        stream.carry("messages", None)
+        stream.rest()
+
+
+async def read_one(stream: CountedStream, other: socket.socket) -> None:
+    other.send(b"G")
+    assert await stream.read_bytes(1) == b"G"

@@ -423,6 +423,17 @@ async def test_a_password_is_used(start: Start) -> None:
         await choice.broker.close()
 
 
+async def test_a_hub_that_refuses_everything_is_one_line_in_the_log(
+    admin: Redis, process: Process, room: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await admin.config_set("maxmemory", "1")
+    for _ in range(5):
+        with pytest.raises(NoBroker):
+            await process.broker.publish(draft(room))
+    (line,) = [record for record in caplog.records if record.message == "the hub fails"]
+    assert "OutOfMemory" in str(vars(line)["error"])
+
+
 # --- people, over a server that was away ---------------------------------------------------------
 
 
@@ -465,4 +476,7 @@ async def test_all_that_a_room_leaves_ends_some_time(
     await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
     seconds = [await admin.ttl(key) for key in await admin.keys("*")]
     assert len(seconds) == 5
+    await admin.delete(f"rt:{{{room}}}:meta")
+    await process.broker.sweep(room)
+    seconds += [await admin.ttl(f"rt:{{{room}}}:meta")]
     assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
