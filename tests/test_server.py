@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from benchmarks.clients import CLIENTS, Closed, get_json, post
 from realtime.limits import Limits
@@ -44,6 +44,31 @@ async def test_every_connection_is_bounded_in_what_the_kernel_holds_and_waits_fo
     assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 7000
     writer.close()
     await writer.wait_closed()
+    await server.close()
+
+
+class Endless(RequestHandler):
+    def get(self) -> None:
+        self.write(b"x" * 10_000_000)
+
+
+async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
+    ledger, limits = Ledger(), Limits(write_deadline_seconds=0.1)
+    server = CountedServer(Application([("/", Endless)]), ledger=ledger, limits=limits)
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    server.start_watching()
+    with socket.socket() as idle:
+        idle.connect(sockets[0].getsockname())
+        idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(10):
+            while not ledger.streams:
+                await asyncio.sleep(0)
+            while ledger.streams:
+                await asyncio.sleep(0.01)
     await server.close()
 
 
