@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
+from typing import Any
 
 from realtime import metrics
 from realtime.errors import Busy
@@ -19,6 +21,34 @@ _WELL_SECONDS = 10.0
 def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
     """Seconds to wait after so many failures in a row: full jitter, so that a crowd spreads."""
     return random.uniform(0, min(longest, _FIRST_PAUSE * 2.0 ** min(failures, 10)))
+
+
+async def end(tasks: "Iterable[asyncio.Task[None]]") -> None:
+    """Cancel `tasks` and wait until they are gone."""
+    # More than once, since a client library may take a cancellation for a failed connection, and
+    # try the next.
+    while running := {task for task in tasks if not task.done()}:
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=0.1)
+
+
+async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
+    """Run all until the first one ends or fails; then end the others, and raise what it raised.
+
+    An asyncio.TaskGroup cancels the others only once, and waits for ever for one that missed it.
+    """
+    tasks = [asyncio.create_task(run) for run in runs]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending = asyncio.create_task(end(tasks))
+        while not ending.done():  # whoever ends us meanwhile waits for them, too
+            with suppress(asyncio.CancelledError):
+                await asyncio.shield(ending)
+    for task in done:
+        if not task.cancelled():
+            task.result()
 
 
 class Supervisor:
@@ -49,12 +79,7 @@ class Supervisor:
     async def close(self) -> None:
         """Cancel all tasks, wait until they are gone, and begin no more."""
         self._closed = True
-        # More than once: a client library may take a cancellation for a failed connection, and try
-        # the next; and a TaskGroup whose children fail meanwhile tells of the failures only.
-        while tasks := set(self._tasks):
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks, timeout=0.1)
+        await end(self._tasks)
 
     def _add(self, task: "asyncio.Task[None]") -> None:
         # The event loop keeps only a weak reference to a task.

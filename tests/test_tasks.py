@@ -7,7 +7,7 @@ import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import Supervisor, backoff
+from realtime.tasks import Supervisor, backoff, run_together
 
 
 async def test_a_task_that_fails_is_begun_again(
@@ -131,3 +131,48 @@ async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_w
     monkeypatch.setattr(tasks, "_WELL_SECONDS", 0.0)
     supervisor.check()
     await supervisor.close()
+
+
+# --- several that belong together -----------------------------------------------------------------
+
+
+async def for_ever(ended: list[str], name: str) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.append(name)
+
+
+async def test_the_first_of_several_that_fails_ends_the_others_and_is_told() -> None:
+    ended: list[str] = []
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ConnectionError("the line is dead")
+
+    with pytest.raises(ConnectionError, match="the line is dead"):
+        await run_together(for_ever(ended, "a"), fail(), for_ever(ended, "b"))
+    assert sorted(ended) == ["a", "b"]
+
+
+async def test_several_that_are_ended_are_all_gone_though_one_missed_it() -> None:
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await for_ever(ended, "stubborn")
+
+    supervisor = Supervisor()
+    supervisor.spawn("several", lambda: run_together(for_ever(ended, "a"), stubborn()))
+    await begun.wait()
+    await asyncio.wait_for(supervisor.close(), 10)
+    assert sorted(ended) == ["a", "stubborn"]
+
+
+async def test_the_end_of_one_without_an_error_is_the_end_of_all() -> None:
+    ended: list[str] = []
+    await run_together(for_ever(ended, "a"), asyncio.sleep(0))
+    assert ended == ["a"]

@@ -28,7 +28,7 @@ from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
-from realtime.tasks import Supervisor, backoff
+from realtime.tasks import Supervisor, backoff, run_together
 
 log = logging.getLogger(__name__)
 
@@ -214,12 +214,10 @@ class RedisBroker:
         while True:
             try:
                 await self._listen_on_one_connection()
-            except* (RedisError, OSError, TimeoutError) as group:
+            except (RedisError, OSError, TimeoutError, NoBroker) as error:
                 if self._hearing:
                     failures = 0
-                    log.warning(
-                        "the hub is no longer heard", extra={"error": repr(group.exceptions[0])}
-                    )
+                    log.warning("the hub is no longer heard", extra={"error": repr(error)})
                 self._hearing = False
             failures += 1
             await asyncio.sleep(backoff(failures, longest=2.0))
@@ -227,12 +225,9 @@ class RedisBroker:
     async def _listen_on_one_connection(self) -> None:
         pubsub = self._voice.pubsub()
         try:
-            async with asyncio.TaskGroup() as group:
-                async with asyncio.timeout(COMMAND_SECONDS):
-                    await pubsub.subscribe(self._probe_channel)
-                group.create_task(self._own_the_channels(pubsub))
-                group.create_task(self._read(pubsub))
-                group.create_task(self._probe())
+            async with asyncio.timeout(COMMAND_SECONDS):
+                await pubsub.subscribe(self._probe_channel)
+            await run_together(self._own_the_channels(pubsub), self._read(pubsub), self._probe())
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
 

@@ -174,8 +174,10 @@ class Handler(RequestHandler):
         self.finish(error.json)
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        # A client's mistake and a client that went away are no news, and not theirs to write.
-        if not isinstance(value, RealtimeError | StreamClosedError | HTTPError):
+        # A client's mistake and one that went away are no news, and not theirs to write; what is
+        # cancelled is so at our own end.
+        quiet = RealtimeError | StreamClosedError | HTTPError | asyncio.CancelledError
+        if not isinstance(value, quiet):
             super().log_exception(typ, value, tb)
 
     def _methods(self) -> list[str]:
@@ -221,8 +223,8 @@ class Handler(RequestHandler):
         if question.member is None:
             yield
             return
-        await self.house.presence.arrive(question.room, question.member)
         try:
+            await self.house.presence.arrive(question.room, question.member)
             yield
         finally:
             self.house.presence.depart(question.room, question.member, linger)

@@ -41,6 +41,7 @@ def head(length: int) -> bytes:
 class WebSocket(Handler, WebSocketHandler):
     transport = "websocket"
     follower: StreamFollower | None = None
+    _gone = False
     _question: Question
     _reader: Reader
 
@@ -82,20 +83,35 @@ class WebSocket(Handler, WebSocketHandler):
 
     async def open(self) -> None:
         question = self._question
-        self.follower = StreamFollower(self.stream, Framing(frame, bytes), self._end)
+        follower = StreamFollower(self.stream, Framing(frame, bytes), self._end)
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
-        self.follower.audience = await self.house.hub.follow(
-            question.room, self._reader.cursor, self.follower
-        )
+        try:
+            follower.audience = await self.house.hub.follow(
+                question.room, self._reader.cursor, follower
+            )
+        except RealtimeError as error:
+            self._depart()
+            self._end(error)
+            return
+        self.follower = follower
+        if self._gone:  # while we waited: `on_close` found nobody to retire
+            self._retire()
 
     def _end(self, error: RealtimeError) -> None:
         self.close(error.close_code, error.code)
 
     def on_close(self) -> None:
-        if self.follower is None:  # closed before it was open
-            return
+        self._gone = True
+        if self.follower is not None:
+            self._retire()
+
+    def _retire(self) -> None:
+        assert self.follower is not None
         self.follower.leave()
+        self._depart()
+
+    def _depart(self) -> None:
         if self._question.member is not None:
             grace = self.house.limits.grace_seconds
             self.house.presence.depart(self._question.room, self._question.member, grace)
