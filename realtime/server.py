@@ -17,10 +17,12 @@ from realtime import metrics
 from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
 from realtime.tasks import Supervisor
-from realtime.wire import READ_BYTES, CountedStream, Ledger
+from realtime.wire import OTHER, READ_BYTES, CountedStream, Ledger
 
 # Seconds that a connection above the limit gets to say its request, so that it reads our answer.
 _REFUSE_SECONDS = 2.0
+# Seconds that a connection gets to read why it is closed.
+_LINGER_SECONDS = 0.5
 # Seconds that answers and close frames get to leave when the server stops.
 _FAREWELL_SECONDS = 1.0
 
@@ -97,6 +99,7 @@ class CountedServer(HTTPServer):
             metrics.STALLED.labels(stream.transport).inc()
             stream.close()
         elif stream.asking_seconds(now) > self._limits.request_seconds:
+            stream.carry(OTHER, None)  # nobody will know what it was to be
             error = TooSlow("The request did not come to its end in time; send it again.")
             self._supervisor.spawn("refuse", lambda: _answer(stream, error))
 
@@ -109,6 +112,8 @@ class CountedServer(HTTPServer):
         while self._busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._supervisor.close()
+        for stream in list(self._ledger.streams):  # Tornado forgets those that became WebSockets
+            stream.close()
         await self.close_all_connections()
 
     def _busy(self) -> bool:
@@ -136,7 +141,11 @@ async def _answer(stream: CountedStream, error: RealtimeError) -> None:
     try:
         async with asyncio.timeout(_REFUSE_SECONDS):
             await stream.write("\r\n".join(lines).encode() + error.json)
-    except (StreamClosedError, TimeoutError):
+            # One that is still sending would be told a reset, which takes the answer away from it
+            # before it is read (RFC 9112 §9.6).
+            stream.socket.shutdown(socket.SHUT_WR)
+            await asyncio.sleep(_LINGER_SECONDS)
+    except OSError:  # it has gone, or takes nothing
         pass
     finally:
         stream.close()

@@ -6,7 +6,10 @@ bytes of its own head, which were read before anybody could know, are counted wi
 """
 
 import asyncio
+import fcntl
 import socket
+import termios
+from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Mapping
 
@@ -15,7 +18,7 @@ from tornado.iostream import IOStream
 # Clients whose counts are kept: the latest, as many as one process may have open.
 _CLIENTS_KEPT = 10_000
 # The row of what belongs to no request: garbage, and connections that asked nothing.
-_OTHER = "other"
+OTHER = "other"
 # Bytes of one read.  A request is far smaller, and the buffer is made anew for each read.
 READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
@@ -29,13 +32,15 @@ class CountedStream(IOStream):
         super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
         self.bytes_in = self.bytes_out = self.events = 0
-        self.transport = _OTHER
+        self.transport = OTHER
         self.client: str | None = None
         self.asking = False  # a request is known, and being answered
         self._ledger = ledger
         self._answered = 0  # bytes that had come when the last request was answered
         # What the last look saw, and since when it has been so.
-        self._moved = self._begun = 0, asyncio.get_running_loop().time()
+        now = asyncio.get_running_loop().time()
+        self._moved: tuple[int | None, float] = None, now
+        self._begun = 0, now
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         count = super().read_from_fd(buf)
@@ -90,9 +95,20 @@ class CountedStream(IOStream):
 
     def stalled_seconds(self, now: float) -> float:
         """How long the peer has taken nothing of what waits for it; exact to one look."""
-        if not self.writing() or self.bytes_out != self._moved[0]:
-            self._moved = self.bytes_out, now
+        taken = self.bytes_out - self._unacknowledged() if self.writing() else None
+        if taken is None or taken != self._moved[0]:
+            self._moved = taken, now
         return now - self._moved[1]
+
+    def _unacknowledged(self) -> int:
+        """Bytes that the kernel holds.
+
+        It asks for more only when a third of its buffer is free: whoever takes a little of it each
+        second would look like somebody who takes nothing.
+        """
+        count = array("i", [0])
+        fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, count)
+        return count[0]
 
     def asking_seconds(self, now: float) -> float:
         """How long a part of a request has been here, and not all of it; exact to one look."""
@@ -157,7 +173,7 @@ class Ledger:
         self.settle(stream)
         if not stream.asking:
             unclaimed = stream.bytes_in - self._settled[stream]["bytes_in"]
-            self._book(_OTHER)["bytes_in"] += unclaimed
+            self._book(OTHER)["bytes_in"] += unclaimed
         self.streams.remove(stream)
         self.addresses[stream.address] -= 1
         del self._settled[stream]
