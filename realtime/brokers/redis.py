@@ -61,6 +61,8 @@ class RedisBroker:
         self._probe_channel = f"rt:probe:{secrets.token_hex(8)}"
         self._probe_heard = asyncio.Event()
         self._hearing = False
+        self._running = 0  # commands under way
+        self._closed = False
         self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
         self._publish = self._script("log", "publish")
         self._history = self._script("log", "history")
@@ -76,7 +78,10 @@ class RedisBroker:
         self._supervisor.keep("listen", self._listen_for_ever)
 
     async def close(self) -> None:
+        self._closed = True
         await self._supervisor.close()
+        while self._running:  # no longer than a command may take
+            await asyncio.sleep(0.01)
         await self._redis.aclose()
         await self._voice.aclose()
 
@@ -185,12 +190,17 @@ class RedisBroker:
     @asynccontextmanager
     async def _commanding(self) -> AsyncIterator[None]:
         """Bound a command in time, and turn every way it can fail into `NoBroker`."""
+        if self._closed:
+            raise NoBroker
+        self._running += 1
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 yield
         except (RedisError, OSError, TimeoutError) as error:
             self._complain(error)
             raise NoBroker from error
+        finally:
+            self._running -= 1
 
     def _complain(self, error: Exception) -> None:
         # A full or a frozen hub fails every command: one line tells it as well as a thousand.

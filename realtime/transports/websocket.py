@@ -21,9 +21,6 @@ from realtime.transports.base import Handler, Question, StreamFollower
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
-# RFC 6455 §7.4.1 and the IANA registry: others may not be sent, or do not exist yet.
-_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015)}
-_PROTOCOL_ERROR = 1002
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
@@ -45,7 +42,6 @@ class WebSocket(Handler, WebSocketHandler):
     transport = "websocket"
     follower: StreamFollower | None = None
     _gone = False
-    _close_code: int | None = None
     _question: Question
     _reader: Reader
 
@@ -82,18 +78,6 @@ class WebSocket(Handler, WebSocketHandler):
         # Tornado finishes the request at the handshake; what follows is still ours to count.
         if self.get_status() != 101:
             super().on_finish()
-
-    # --- the closing handshake -------------------------------------------------------------------
-
-    @property
-    def close_code(self) -> int | None:
-        """What the peer's close frame said.  Tornado sends it back, be it allowed or not."""
-        return self._close_code
-
-    @close_code.setter
-    def close_code(self, code: int | None) -> None:
-        allowed = code is None or code in _CLOSE_CODES or 3000 <= code <= 4999
-        self._close_code = code if allowed else _PROTOCOL_ERROR
 
     # --- down ------------------------------------------------------------------------------------
 
