@@ -1,5 +1,6 @@
 """A server as its users start it: a process of its own, known by the first line it prints."""
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -16,7 +17,7 @@ class Server:
 
     def __init__(self, *options: str) -> None:
         self._options = options
-        self._told = False
+        self._told = self._killed = False
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "realtime", "--port", "0", *self._options]
@@ -37,9 +38,18 @@ class Server:
         self._told = True
         self.process.send_signal(number)
 
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.kill()
+        self._killed = True
+
+    async def ended(self) -> None:
+        """Return when it has ended by itself."""
+        await asyncio.to_thread(self.process.wait, 20)
+
     def __exit__(self, *error: object) -> None:
-        if not self._told:
+        if not self._told and not self._killed:
             self.stop()
         _, self.complaints = self.process.communicate(timeout=20)
-        assert self.process.returncode == 0, self.complaints
+        assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints
         assert "Traceback" not in self.complaints, self.complaints

@@ -31,18 +31,28 @@ async def pause() -> None:
     await asyncio.sleep(random.uniform(0, PAUSE))
 
 
+class Turn:
+    """One address after the other, and again; the list may grow meanwhile."""
+
+    def __init__(self, urls: Sequence[str], start: int) -> None:
+        self._urls = urls
+        self._next = start
+
+    def __next__(self) -> str:
+        self._next += 1
+        return self._urls[(self._next - 1) % len(self._urls)]
+
+
 class Witness:
     """A reader that comes back; `events` is all that it received, as it came."""
 
-    def __init__(
-        self, urls: Sequence[str], transport: str, room: str, after: str, **options: Any
-    ) -> None:
+    def __init__(self, urls: Turn, transport: str, room: str, after: str, **options: Any) -> None:
         self.transport = transport
         self.events: list[Event] = []
         self.news = asyncio.Event()
         self.opened = asyncio.Event()
         self.returns = -1
-        self._urls = itertools.cycle(urls)
+        self._urls = urls
         self._room = room
         self._cursor = after
         self._options = options | ({"interval": 0.05} if transport == "short_polling" else {})
@@ -83,10 +93,10 @@ class Witness:
 class Speaker:
     """Says texts, each until it is acknowledged; `acknowledged` are the cursors by id."""
 
-    def __init__(self, urls: Sequence[str], transport: str, room: str) -> None:
+    def __init__(self, urls: Turn, transport: str, room: str) -> None:
         self.acknowledged: dict[str, str] = {}
         self.repeated = 0
-        self._urls = itertools.cycle(urls)
+        self._urls = urls
         self._transport = transport
         self._room = room
         self._client: Client | None = None
@@ -138,7 +148,7 @@ class Scene:
                 for transport in CLIENTS:
                     await self.attach(f"{transport} {number}", transport, number)
             self.speakers = [
-                Speaker(self._from(number), transport, self.room)
+                Speaker(Turn(self.urls, number), transport, self.room)
                 for number in range(len(self.urls))
                 for transport in ("websocket", "sse")
             ]
@@ -159,20 +169,16 @@ class Scene:
 
     async def attach(self, name: str, transport: str, server: int) -> Witness:
         """Let one more witness come, and return when it is there."""
-        urls = self._from(server)
         path = f"/rooms/{self.room}/short_polling?after=now"
-        where = (await get_json(urls[0], path))["cursor"]
+        where = (await get_json(self.urls[server], path))["cursor"]
         member = name.replace(" ", "-")
         who = {"client": member, "name": member} if self._members else {}
-        witness = Witness(urls, transport, self.room, where, **who)
+        witness = Witness(Turn(self.urls, server), transport, self.room, where, **who)
         self.witnesses[name] = witness
         self._tasks.append(asyncio.create_task(witness.run(), name=name))
         async with asyncio.timeout(SECONDS):
             await witness.opened.wait()
         return witness
-
-    def _from(self, server: int) -> list[str]:
-        return self.urls[server:] + self.urls[:server]
 
     # --- speaking --------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from benchmarks.clients import CLIENTS, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Begin, until_status
 from tests.faults.redis_relay import RedisRelay
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, Speaker, Turn
 from tests.server import Server
 
 
@@ -251,9 +251,7 @@ async def test_ten_who_speak_at_once_in_two_processes_are_one_order_without_a_ho
     redis: PrivateRedis, begin: Begin, room: str
 ) -> None:
     async with scene_of([await begin(redis.url), await begin(redis.url)], room) as scene:
-        scene.speakers += [
-            type(scene.speakers[0])(scene._from(n % 2), "sse", room) for n in range(6)
-        ]
+        scene.speakers += [Speaker(Turn(scene.urls, number), "sse", room) for number in range(6)]
         async with scene.load():
             await scene.more(500)
         audit = await scene.audit()
