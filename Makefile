@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 bin := .venv/bin
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test check format pictures constraints clean
+.PHONY: help run test check format soak pictures constraints clean
 # One after the other, even with -j: check and test share a terminal.
 .NOTPARALLEL:
 
@@ -34,6 +34,10 @@ check: .venv/dev.stamp ## formatting, lint and types
 
 format: .venv/dev.stamp ## rewrite the sources as check wants them
 	@$(bin)/ruff check --fix --quiet . ; $(bin)/ruff format .
+
+SECONDS ?= 120
+soak: .venv/dev.stamp ## faults at random, and an audit: make soak SECONDS=3600 SEED=7
+	@$(bin)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
 pictures: .venv/dev.stamp ## make the pictures of the docs anew, from the real pages
 	@$(bin)/python -m tools.pictures

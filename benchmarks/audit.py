@@ -24,24 +24,25 @@ class Audit:
     lost: dict[str, list[str]] = field(default_factory=dict)
     doubled: dict[str, list[str]] = field(default_factory=dict)
     misplaced: dict[str, list[str]] = field(default_factory=dict)
-    disagreeing: list[tuple[str, str]] = field(default_factory=list)
+    disagreeing: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
         return not (self.lost or self.doubled or self.misplaced or self.disagreeing)
 
     def __str__(self) -> str:
+        """One line, and one more for each fault."""
         told = ", ".join(f"{count} {reason}" for reason, count in sorted(self.gaps.items()))
-        words = [
-            f"{self.acknowledged} acknowledged, {self.readers} readers, gaps: {told or 'none'}"
+        faults = {name: getattr(self, name) for name in ("lost", "doubled", "misplaced")}
+        counts = [f"{sum(map(len, ones.values()))} {name}" for name, ones in faults.items()]
+        lines = [
+            f"{self.acknowledged} acknowledged, {self.readers} readers: {', '.join(counts)}, "
+            f"{len(self.disagreeing)} disagreeing; gaps: {told or 'none'}"
         ]
-        for name in ("lost", "doubled", "misplaced"):
-            found = getattr(self, name)
-            words.append(f"{name} {sum(map(len, found.values()))}")
-            words += [f"  {reader}: {ids[:5]}" for reader, ids in found.items()]
-        words.append(f"disagreeing {len(self.disagreeing)}")
-        words += [f"  {one} and {other}" for one, other in self.disagreeing[:5]]
-        return "\n".join(words)
+        for name, ones in faults.items():
+            lines += [f"  {name} by {reader}: {ids[:5]}" for reader, ids in ones.items()]
+        lines += [f"  disagreeing at {place}" for place in self.disagreeing[:5]]
+        return "\n".join(lines)
 
 
 def audit(
@@ -55,37 +56,47 @@ def audit(
     have been told of a gap.  Everything else nobody may miss, gap or no gap.
     """
     result = Audit(len(received), len(acknowledged))
-    shown: dict[str, list[str]] = {}
-    places: dict[str, set[int]] = {}
-    for reader, events in received.items():
-        found = _Reading(events)
+    readings = {reader: _Reading(events) for reader, events in received.items()}
+    for reader, found in readings.items():
         result.gaps.update(found.gaps)
-        shown[reader] = list(found.shown)
-        for id, number in found.shown.items():
-            places.setdefault(id, set()).add(number)
         forgiven = set(excused) if found.gaps else set()
         lost = [id for id in acknowledged if id not in found.shown and id not in forgiven]
-        for name, faults in (
-            ("lost", lost),
-            ("doubled", found.doubled),
-            ("misplaced", found.misplaced),
-        ):
-            if faults:
-                getattr(result, name)[reader] = faults
-    # One that stands at two places was lost by the hub and said again by its sender.
-    moved = {id for id, numbers in places.items() if len(numbers) > 1}
-    for one, other in combinations(shown, 2):
-        common = set(shown[one]) & set(shown[other]) - moved
-        if [id for id in shown[one] if id in common] != [id for id in shown[other] if id in common]:
-            result.disagreeing.append((one, other))
+        faults = {"lost": lost, "doubled": found.doubled, "misplaced": found.misplaced}
+        for name, ones in faults.items():
+            if ones:
+                getattr(result, name)[reader] = ones
+    result.disagreeing = _disagreements([*readings.values()])
     return result
 
 
+def _disagreements(readings: Sequence["_Reading"]) -> list[str]:
+    """The places where not everybody saw the same, and the lives of the log not in the same turn.
+
+    Each reader saw the numbers of a life one after the other, which was looked at before; so one
+    message per place, and one turn of the lives, is one order for all.
+    """
+    held: dict[str, str] = {}
+    wrong = [
+        cursor
+        for reading in readings
+        for cursor, id in reading.places.items()
+        if held.setdefault(cursor, id) != id
+    ]
+    for one, other in combinations(readings, 2):
+        common = set(one.epochs) & set(other.epochs)
+        turns = [[epoch for epoch in r.epochs if epoch in common] for r in (one, other)]
+        if turns[0] != turns[1]:
+            wrong.append(" or ".join(map(str, turns)))
+    return wrong
+
+
 class _Reading:
-    """What one reader received: `shown` are the ids in the order of their first coming."""
+    """What one reader received: which ids, at which places, in which lives of the log."""
 
     def __init__(self, events: Sequence[Event]) -> None:
-        self.shown: dict[str, int] = {}
+        self.shown: set[str] = set()
+        self.places: dict[str, str] = {}  # cursor: id
+        self.epochs: list[str] = []
         self.gaps: list[str] = []
         self.doubled: list[str] = []
         self.misplaced: list[str] = []
@@ -107,5 +118,8 @@ class _Reading:
             if self._last is not None and (epoch, number) != (self._last[0], self._last[1] + 1):
                 self.misplaced.append(event["cursor"])
             self._since_gap.add(event["id"])
-            self.shown.setdefault(event["id"], number)
+            self.shown.add(event["id"])
+            self.places[event["cursor"]] = event["id"]
+        if epoch not in self.epochs[-1:]:
+            self.epochs.append(epoch)
         self._last = epoch, number

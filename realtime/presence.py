@@ -78,8 +78,9 @@ class Presence:
         if present is None:  # its lease ran out long ago
             return
         present.visits -= 1
-        if present.visits > 0 and present.left:
-            # The one that left is this one: a reload, whose new page was here before the goodbye.
+        if present.visits > 0 and seconds < self._limits.lease_seconds:
+            # Perhaps the one that said goodbye is this one, and said it to another process: a
+            # reload, whose new page was here before the goodbye.
             present.left = False
             self._supervisor.spawn("stay", lambda: self._renew_or_try_again(room, present))
         seconds += self._patience

@@ -32,15 +32,15 @@ class PrivateRedis:
             missing("redis-server (or valkey-server)")
         # Not pytest's folder: the path of a Unix socket has 107 bytes (unix(7)).
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
-        self._socket = self._folder / "redis.sock"
+        self.path = str(self._folder / "redis.sock")
         self._process: subprocess.Popen[bytes] | None = None
         self._command = [
-            *(str(program), "--port", "0", "--unixsocket", str(self._socket)),
+            *(str(program), "--port", "0", "--unixsocket", self.path),
             *("--dir", str(self._folder), "--logfile", str(self._folder / "redis.log")),
             *("--save", "", "--appendonly", "yes" if append_only else "no"),
             *("--appendfsync", "always", *options),
         ]
-        self.url = f"unix://{self._socket}"
+        self.url = f"unix://{self.path}"
 
     def __enter__(self) -> Self:
         self.start()
@@ -87,6 +87,14 @@ class PrivateRedis:
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
+    def forget(self) -> None:
+        """Remove, while it is dead, all that it wrote to disk."""
+        for written in (self._folder / "appendonlydir", self._folder / "dump.rdb"):
+            if written.is_dir():
+                shutil.rmtree(written)
+            else:
+                written.unlink(missing_ok=True)
+
     def snapshot(self) -> None:
         """Write all to disk now; this is what the next start will find."""
         assert "OK" in self._says("SAVE")
@@ -110,7 +118,7 @@ class PrivateRedis:
         """The first line of an answer, or nothing while nobody is there."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(SECONDS)
-            if connection.connect_ex(str(self._socket)) != 0:
+            if connection.connect_ex(self.path) != 0:
                 return ""
             connection.sendall(f"{command}\r\n".encode())
             return connection.makefile().readline()

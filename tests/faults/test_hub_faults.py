@@ -59,7 +59,7 @@ async def test_a_last_message_that_nobody_was_told_of_is_found(
     redis: PrivateRedis, begin: Begin, room: str
 ) -> None:
     async with (
-        RedisRelay(redis.url.removeprefix("unix://")) as relay,
+        RedisRelay(redis.path) as relay,
         scene_of([await begin(relay.url), await begin(relay.url)], room) as scene,
     ):
         await scene.heard_by_all(await scene.speakers[0].say("first"))
@@ -77,7 +77,7 @@ async def test_announcements_that_are_lost_here_and_there_are_read_from_the_log(
     redis: PrivateRedis, begin: Begin, room: str
 ) -> None:
     async with (
-        RedisRelay(redis.url.removeprefix("unix://")) as relay,
+        RedisRelay(redis.path) as relay,
         scene_of([await begin(relay.url), await begin(redis.url)], room) as scene,
     ):
         async with scene.load():
@@ -96,7 +96,7 @@ async def test_a_publish_whose_reply_was_lost_is_said_once(
     redis: PrivateRedis, begin: Begin, room: str
 ) -> None:
     async with (
-        RedisRelay(redis.url.removeprefix("unix://")) as relay,
+        RedisRelay(redis.path) as relay,
         scene_of([await begin(relay.url), await begin(relay.url)], room) as scene,
     ):
         async with scene.load():
@@ -114,7 +114,7 @@ async def test_a_subscriber_that_the_hub_gives_up_for_being_slow_catches_up(
     redis: PrivateRedis, admin: Redis, begin: Begin, room: str
 ) -> None:
     await admin.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
-    async with RedisRelay(redis.url.removeprefix("unix://")) as relay:
+    async with RedisRelay(redis.path) as relay:
         slow, quick = await begin(relay.url), await begin(redis.url)
         async with scene_of([slow, quick], room) as scene:
             before = await subscribers(admin)
@@ -204,7 +204,7 @@ async def test_a_replica_that_lagged_and_is_promoted_gives_no_number_twice(
         )
         replica = stack.enter_context(PrivateRedis("--replicaof", f"127.0.0.1 {port}"))
         there = await stack.enter_async_context(Redis.from_url(replica.url))
-        relay = await stack.enter_async_context(RedisRelay(master.url.removeprefix("unix://")))
+        relay = await stack.enter_async_context(RedisRelay(master.path))
         servers = [await begin(relay.url), await begin(relay.url)]
         scene = await stack.enter_async_context(scene_of(servers, room))
         async with scene.load():
@@ -215,7 +215,7 @@ async def test_a_replica_that_lagged_and_is_promoted_gives_no_number_twice(
             await there.execute_command("REPLICAOF", "NO", "ONE")  # here it stays behind
             await scene.more(50)
             excused = await scene.acknowledged_until(master.kill)
-            relay.target = replica.url.removeprefix("unix://")
+            relay.target = replica.path
             await relay.cut()
             await scene.more(120)
         audit = await scene.audit(excused)
