@@ -1,0 +1,1 @@
+"""What must hold whatever happens: hypothesis makes the worlds, and shrinks the one that fails."""

@@ -1,0 +1,500 @@
+"""What comes from outside is a value or one named error, and never anything else.
+
+Beside each parser stands an oracle, written from the contract and by other means: no parser's own
+pattern is used to judge it.
+"""
+
+import http.client
+import json
+import math
+import string
+import unicodedata
+import uuid
+from collections.abc import Callable
+from typing import Any, TypeVar
+from urllib.parse import quote_from_bytes
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from realtime.errors import RealtimeError
+from realtime.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
+from realtime.limits import Limits
+from realtime.room import History, Room
+from realtime.transports.base import GREETING_EVENTS, NOW, _parse_after
+from tests.conftest import Servers
+from tests.properties.strategies import JSON_VALUES, NAMES, TEXTS, examples
+from tests.server import Server
+
+T = TypeVar("T")
+
+LIMITS = Limits()
+ASCII_WORD = set(string.ascii_letters + string.digits + "_.-")
+# Half a surrogate pair is among these: a URL cannot carry one, JSON can.
+ANY_TEXT = st.text(st.characters(), max_size=70)
+SAFE_INTEGER = 2**53
+
+
+def outcome(parse: Callable[..., T], *arguments: Any) -> T | str:
+    """A value, or the code of the error; whatever else is raised fails the test."""
+    try:
+        return parse(*arguments)
+    except RealtimeError as error:
+        return _code_of(error)
+
+
+def _code_of(error: RealtimeError) -> str:
+    assert 400 <= error.status < 500
+    assert json.loads(error.json) == {"error": {"code": error.code, "message": error.message}}
+    assert error.message
+    return error.code
+
+
+def bytes_of(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def is_utf_8(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+# --- cursors -------------------------------------------------------------------------------------
+
+CURSORS = st.builds(
+    Cursor,
+    st.text(string.ascii_letters + string.digits, min_size=1, max_size=32),
+    st.integers(0, 10**15 - 1),
+)
+NEARLY_CURSORS = st.one_of(
+    CURSORS.map(str),
+    st.from_regex(r"[0-9a-fA-F]{0,40}-?-?0?[0-9]{0,20}\s?", fullmatch=True),
+    st.builds(lambda epoch, number: f"{epoch}-{number}", ANY_TEXT, st.integers()),
+    ANY_TEXT,
+)
+
+
+@given(CURSORS)
+@examples(100)
+def test_a_cursor_comes_back_as_it_was_given_out(cursor: Cursor) -> None:
+    assert outcome(Cursor.parse, str(cursor)) == cursor
+
+
+@given(NEARLY_CURSORS)
+@example("a-0")
+@example("a-00")
+@example("é-1")
+@example("a-1\n")
+@example("a-1٣")
+@example("a_b-1")
+@examples(300)
+def test_what_is_taken_for_a_cursor_is_one_to_the_letter(text: str) -> None:
+    cursor = outcome(Cursor.parse, text)
+    if isinstance(cursor, str):
+        assert cursor == "bad_cursor"
+        assert not _is_cursor(text)
+        return
+    assert _is_cursor(text)
+    assert str(cursor) == text  # or two spellings of one place would be answered twice
+    assert quote_from_bytes(text.encode(), safe="") == text  # URL-safe, as it stands
+
+
+def _is_cursor(text: str) -> bool:
+    """``<epoch>-<number>`` in ASCII, as a broker may have given it out."""
+    epoch, hyphen, number = text.rpartition("-")
+    plain = text.isascii() and hyphen and epoch.isalnum() and number.isdigit()
+    return bool(plain) and len(epoch) <= 32 and int(number) < 10**15 and str(int(number)) == number
+
+
+@given(st.one_of(st.none(), st.just("now"), st.just("NOW"), NEARLY_CURSORS))
+@examples(200)
+def test_after_is_a_cursor_or_now_or_the_last_fifty(text: str | None) -> None:
+    after = outcome(_parse_after, text)
+    if text is None:
+        assert after == GREETING_EVENTS == 50
+    elif text == "now":
+        assert after == NOW == 0
+    else:
+        assert after == outcome(Cursor.parse, text)
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+# Letters, marks and digits of any script, and what stands beside them in the tables of Unicode.
+OF_ANY_SCRIPT = st.text(st.characters(categories=["L", "M", "N"]), max_size=66)
+NEARLY_ROOMS = st.one_of(
+    OF_ANY_SCRIPT,
+    st.text("ab_.-", max_size=66),
+    st.builds(lambda a, b, c: a + b + c, OF_ANY_SCRIPT, st.characters(), st.text("a.", max_size=3)),
+    ANY_TEXT,
+)
+
+
+@given(NEARLY_ROOMS)
+@example("a" * 64)
+@example("a" * 65)
+@example("हिन्दी")
+@example("½²٣Ⅷ")
+@example("")
+@examples(300)
+def test_a_room_is_1_to_64_letters_and_digits_of_any_script(text: str) -> None:
+    room = outcome(parse_room, text)
+    assert room == (text if _is_room(text) else "bad_room")
+
+
+def _is_room(text: str) -> bool:
+    return 1 <= len(text) <= 64 and all(map(_is_of_a_word, text))
+
+
+def _is_of_a_word(character: str) -> bool:
+    # `isalnum` comes from the properties Alphabetic and Numeric_Type, not from the categories.
+    return character in "_-." or character.isalnum() or unicodedata.category(character)[0] == "M"
+
+
+@given(st.one_of(st.text(sorted(ASCII_WORD), max_size=66), ANY_TEXT, JSON_VALUES))
+@example("a" * 64)
+@example("a" * 65)
+@example("a\n")
+@example("٣")
+@examples(300)
+def test_a_client_is_1_to_64_ascii_letters_and_digits(value: Any) -> None:
+    good = isinstance(value, str) and 1 <= len(value) <= 64 and set(value) <= ASCII_WORD
+    assert outcome(parse_client, value) == (value if good else "bad_client")
+
+
+@given(st.one_of(NAMES, ANY_TEXT, JSON_VALUES), st.integers(1, 40))
+@example("\ud800", 32)
+@example("\u3000", 32)
+@example("a\x85", 32)
+@example("אדה 😀", 32)
+@examples(300)
+def test_a_name_is_something_to_see_and_not_too_long(value: Any, most: int) -> None:
+    name = outcome(parse_name, value, Limits(name_length=most))
+    good = isinstance(value, str) and 1 <= len(value) <= most and _is_to_be_seen(value)
+    assert name == (value if good else "bad_name")
+
+
+def _is_to_be_seen(name: str) -> bool:
+    """Not only space, and none of C0, DEL and C1, which would write over a terminal's screen."""
+    controls = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))}
+    return is_utf_8(name) and not name.isspace() and not controls & set(name)
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "text": st.one_of(TEXTS, JSON_VALUES, st.sampled_from(["聊" * 1365, "聊" * 1366, "x" * 4097])),
+    "id": st.one_of(st.uuids().map(str), st.uuids().map(lambda id: str(id).upper()), JSON_VALUES),
+    "client": st.one_of(st.text(sorted(ASCII_WORD), max_size=66), JSON_VALUES),
+    "name": st.one_of(NAMES, JSON_VALUES),
+    "via": st.one_of(st.text(sorted(ASCII_WORD), max_size=34), JSON_VALUES),
+    "sent": st.one_of(
+        st.integers(-SAFE_INTEGER - 1, SAFE_INTEGER + 1),
+        st.floats(-1e17, 1e17),
+        JSON_VALUES,
+    ),
+    "more": JSON_VALUES,
+}
+OPTIONAL_FIELDS: dict[str, st.SearchStrategy[Any]] = {
+    "id": st.uuids().map(str),
+    "client": st.text(sorted(ASCII_WORD), min_size=1, max_size=64),
+    "name": NAMES,
+    "via": st.text(sorted(ASCII_WORD), min_size=1, max_size=32),
+    "sent": st.one_of(
+        st.none(),
+        st.integers(-SAFE_INTEGER, SAFE_INTEGER),
+        st.floats(-SAFE_INTEGER, SAFE_INTEGER),
+    ),
+}
+GOOD_OBJECTS = st.fixed_dictionaries({"text": TEXTS}, optional=OPTIONAL_FIELDS)
+
+
+@st.composite
+def nearly_drafts(draw: st.DrawFn) -> dict[str, Any]:
+    """A good object in which one field, seldom two, may be anything."""
+    fields = draw(GOOD_OBJECTS)
+    for field in draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=2)):
+        fields[field] = draw(FIELDS[field])
+    return dict(fields)
+
+
+BODIES = st.one_of(
+    st.binary(max_size=60),
+    JSON_VALUES.map(lambda value: json.dumps(value).encode()),
+    nearly_drafts().map(lambda fields: json.dumps(fields).encode()),
+    st.builds(
+        lambda body, place, junk: body[: place % (len(body) + 1)] + junk + body[place % 9 :],
+        nearly_drafts().map(lambda fields: json.dumps(fields, ensure_ascii=True).encode()),
+        st.integers(0, 200),
+        st.binary(max_size=3),
+    ),
+    st.sampled_from([b"[" * 16000, b'{"text":' * 1800, b'{"text":1' + b"0" * 6000 + b"}"]),
+)
+
+
+def parse_draft(body: bytes) -> Draft | str:
+    return outcome(Draft.parse, body, "lobby", LIMITS, "post")
+
+
+@given(BODIES)
+@examples(400)
+def test_any_bytes_are_a_draft_or_a_named_error(body: bytes) -> None:
+    draft = parse_draft(body)
+    assert isinstance(draft, Draft) or draft in _CODES
+
+
+_CODES = {"bad_json", "too_long"} | {
+    f"bad_{field}" for field in ("id", "client", "name", "text", "via", "sent")
+}
+
+
+@given(nearly_drafts(), st.booleans())
+@example({"text": "x" * 4096}, False)
+@example({"text": "x" * 4097}, False)
+@example({"text": "\ud800"}, True)
+@example({"text": ""}, False)
+@example({"text": "x", "more": "y" * 16_384}, False)
+@example({"text": "x", "more": math.nan}, False)
+@example({"text": "x", "sent": 2.0**53}, False)
+@example({"text": "x", "sent": 2**53 + 1}, False)
+@example({"text": "x", "sent": -(2**53) - 1}, False)
+@example({"text": "x", "sent": True}, False)
+@example({"text": "x", "id": "3f0c9a528f0e4c2b9d3e0a4be1d2c677"}, False)
+@example({"text": "x", "id": "{3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677}"}, False)
+@examples(500)
+def test_an_object_is_taken_just_when_every_field_keeps_the_contract(
+    fields: dict[str, Any], escaped: bool
+) -> None:
+    body = json.dumps(fields, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    draft = parse_draft(body)
+    wrong = _what_is_wrong_with(fields, body)
+    if wrong:
+        assert draft in wrong
+        return
+    assert isinstance(draft, Draft)
+    for field in ("text", "client", "name", "sent"):
+        assert getattr(draft, field) == fields.get(field)
+    assert (draft.room, draft.via) == ("lobby", fields.get("via", "post"))
+    assert draft.id == fields["id"] if fields.get("id") else uuid.UUID(draft.id)
+
+
+def _what_is_wrong_with(fields: dict[str, Any], body: bytes) -> set[str]:
+    """The codes of all that is wrong; one of them must be told."""
+    # NaN and Infinity are no JSON, wherever they stand, and a body is UTF-8 (RFC 8259).
+    if len(body) > LIMITS.body_bytes:
+        return {"too_long"}
+    if not _is_strict_json(body):
+        return {"bad_json"}
+    wrong = {f"bad_{field}" for field, good in _GOOD.items() if not good(fields)}
+    text = fields.get("text")
+    if isinstance(text, str) and is_utf_8(text) and len(text.encode()) > 4096:
+        wrong.add("too_long")
+    return wrong
+
+
+def _is_strict_json(body: bytes) -> bool:
+    try:
+        value = json.loads(body.decode())
+    except (UnicodeDecodeError, ValueError):
+        return False
+    return _is_finite(value)
+
+
+def _is_finite(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _is_uuid(value: Any) -> bool:
+    try:
+        # `UUID` takes braces and other spellings too; a UUID on the wire has one (RFC 9562 §4).
+        return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
+    except ValueError:
+        return False
+
+
+def _is_word(value: Any, most: int) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= most and set(value) <= ASCII_WORD
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 32 and _is_to_be_seen(value)
+
+
+def _is_clock(value: Any) -> bool:
+    return type(value) in (int, float) and -SAFE_INTEGER <= value <= SAFE_INTEGER
+
+
+_GOOD: dict[str, Callable[[dict[str, Any]], bool]] = {
+    "text": lambda f: isinstance(f["text"], str) and f["text"] != "" and is_utf_8(f["text"]),
+    "id": lambda f: f.get("id") is None or _is_uuid(f["id"]),
+    "client": lambda f: f.get("client") is None or _is_word(f["client"], 64),
+    "name": lambda f: f.get("name") is None or _is_name(f["name"]),
+    "via": lambda f: "via" not in f or _is_word(f["via"], 32),
+    "sent": lambda f: f.get("sent") is None or _is_clock(f["sent"]),
+}
+
+
+# --- from the draft to the wire ------------------------------------------------------------------
+
+
+@given(GOOD_OBJECTS)
+@examples(300)
+def test_what_was_said_comes_down_field_for_field(fields: dict[str, Any]) -> None:
+    body = json.dumps(fields).encode()
+    draft = Draft.parse(body, "lobby", LIMITS, "post")
+    event = Event.numbered("say", Cursor("e", 7), draft.rest + b',"published":9}')
+    told = json.loads(event.json.decode())
+    assert told == {
+        **{"kind": "say", "cursor": "e-7", "id": draft.id, "client": None, "name": None},
+        **{"via": "post", "sent": None, "published": 9},
+        **fields,
+    }
+    # A JSON number keeps its kind: 1 does not come back as 1.0, which another parser would show.
+    assert type(told["sent"]) is type(fields.get("sent"))
+
+
+@given(GOOD_OBJECTS, st.booleans())
+@example({"text": "\x01" * 1000}, True)
+@example({"text": '"\\' * 2000}, True)
+@example({"text": "聊" * 1365}, False)
+@example({"text": "x", "sent": 9e15}, False)
+@examples(200)
+def test_a_message_is_hardly_longer_down_than_it_was_up(
+    fields: dict[str, Any], escaped: bool
+) -> None:
+    """Or a reader's share would be the sender's to choose, times all who read."""
+    body = json.dumps(fields, ensure_ascii=escaped, separators=(",", ":")).encode()
+    draft = Draft.parse(body, "lobby", LIMITS, "post")
+    cursor = Cursor("e" * 32, 10**15 - 1)
+    event = Event.numbered("say", cursor, draft.rest + b',"published":%d}' % 10**13)
+    # An empty message down: its cursor, its id, its nulls, its clocks and the names of its fields.
+    assert len(event.json) <= len(body) + 256
+    assert b"\n" not in event.json
+    assert b"\r" not in event.json
+
+
+@given(NAMES, st.text(sorted(ASCII_WORD), min_size=1, max_size=64))
+@examples(100)
+def test_a_member_comes_down_as_it_came(name: str, client: str) -> None:
+    member = Member(parse_client(client), parse_name(name, LIMITS), "sse")
+    rest = b'"id":"x",%b,"published":1}' % member.rest
+    told = json.loads(Event.numbered("join", Cursor("e", 1), rest).json)
+    assert (told["client"], told["name"], told["via"]) == (client, name, "sse")
+    assert "text" not in told
+
+
+@given(
+    st.lists(TEXTS, min_size=1, max_size=10),
+    st.integers(1, 12),
+    st.integers(0, 2000),
+)
+@examples(100)
+def test_an_answer_is_over_its_size_by_one_message_at_most(
+    texts: list[str], limit: int, size: int
+) -> None:
+    drafts = [
+        Draft.parse(json.dumps({"text": text}).encode(), "r", LIMITS, "post") for text in texts
+    ]
+    events = [
+        Event.numbered("say", Cursor("e", number), draft.rest + b',"published":1}')
+        for number, draft in enumerate(drafts, 1)
+    ]
+    room = Room(100)
+    room.merge(History("e", len(events), 1, events))
+    passage = room.since(Cursor("e", 0), limit, size)
+    assert 1 <= len(passage.events) <= limit
+    assert sum(len(event.json) for event in passage.events[:-1]) <= size
+
+
+# --- through the door ----------------------------------------------------------------------------
+
+# What each is in a query, where it is not empty; `wait` and `pad` are for one transport alone.
+_GOOD_IN_A_QUERY: dict[str, Callable[[str], bool]] = {
+    "after": lambda text: text == "now" or _is_cursor(text),
+    "client": lambda text: _is_word(text, 64),
+    "name": _is_name,
+    "wait": lambda text: _is_number(text, 60),
+    "pad": lambda text: _is_number(text, 16_384),
+}
+_READ_BY = {"wait": ["long_polling"], "pad": ["iframe_streaming"]}
+
+
+def _is_number(text: str, most: float) -> bool:
+    try:
+        return 0 <= float(text) <= most
+    except ValueError:
+        return False
+
+
+def get(server: Server, path: str) -> tuple[int, Any]:
+    """The status, and the JSON of a body that has an end."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        whole = "Content-Length" in response.headers
+        return response.status, json.loads(response.read()) if whole else None
+    finally:
+        connection.close()
+
+
+def is_good(value: bytes, good: Callable[[str], bool]) -> bool:
+    try:
+        return good(value.decode())
+    except UnicodeDecodeError:
+        return False
+
+
+VALUES = st.one_of(
+    st.binary(max_size=40),
+    NEARLY_CURSORS.map(bytes_of),
+    st.floats().map(lambda number: str(number).encode()),
+    st.sampled_from([b"", b"now", b"nan", b"-1", b"60", b"1e999", b"\xff", b"%00", b"&&", b"=;"]),
+)
+
+
+@pytest.mark.parametrize("name", _GOOD_IN_A_QUERY)
+@given(
+    value=VALUES,
+    transport=st.sampled_from(
+        ["short_polling", "long_polling", "sse", "iframe_streaming", "fetch_streaming"]
+    ),
+)
+@example(value=b"nan", transport="long_polling")
+@example(value=b"nan", transport="iframe_streaming")
+@example(value=b"\xff", transport="sse")
+@examples(20)
+def test_any_query_is_answered_or_told_what_is_wrong_in_it(
+    servers: Servers, name: str, value: bytes, transport: str
+) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    # A cursor of no life is answered at once, with a gap: no long poll has to wait.
+    rest = "wait=0" if name == "after" else "after=e-1"
+    status, answer = get(server, f"/rooms/r/{transport}?{rest}&{name}={quote_from_bytes(value)}")
+    looked_at = transport in _READ_BY.get(name, [transport])
+    if value == b"" or not looked_at or is_good(value, _GOOD_IN_A_QUERY[name]):
+        assert status == 200
+    else:
+        assert status == 400
+        assert answer["error"]["code"] == ("bad_cursor" if name == "after" else f"bad_{name}")
+
+
+@given(name=st.one_of(st.binary(min_size=1, max_size=30), NEARLY_ROOMS.map(bytes_of)))
+@example(name=b"\xff")
+@example(name="聊天室".encode())
+@example(name=b"%")
+@example(name=b"a/b")
+@examples(50)
+def test_any_room_in_an_address_is_read_or_bad_room(servers: Servers, name: bytes) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    status, answer = get(
+        server, f"/rooms/{quote_from_bytes(name, safe='')}/short_polling?after=now"
+    )
+    if is_good(name, _is_room):
+        assert status == 200
+    elif name:
+        assert (status, answer["error"]["code"]) == (400, "bad_room")
