@@ -13,10 +13,11 @@ import asyncio
 import random
 import secrets
 import signal
+import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -117,14 +118,19 @@ class World:
         self.scene.urls.remove(old.url)
 
 
-FAULTS: list[Callable[[World], Awaitable[None]]] = [
+Fault = Callable[[World], Awaitable[None]]
+FAULTS: list[Fault] = [
     *(World.kill_subscribers, World.cut_the_line, World.lose_announcements),
     *(World.swallow_a_reply, World.stall_subscribers, World.freeze, World.restart),
     *(World.forget, World.kill_a_server, World.roll_a_server),
 ]
 
 
-async def play(world: World, faults: list[Callable[[World], Awaitable[None]]]) -> Audit:
+# Fault: for each time that it happened, seconds until all had heard what was said next.
+Healing = dict[str, list[float]]
+
+
+async def play(world: World, faults: Sequence[Fault], healing: Healing) -> Audit:
     """One round: a new room, these faults, and what everybody was shown."""
     world.excused = set()
     urls = [server.url for server in world.servers]
@@ -134,8 +140,15 @@ async def play(world: World, faults: list[Callable[[World], Awaitable[None]]]) -
             for fault in faults:
                 await scene.more(BETWEEN)
                 await fault(world)
+                over = time.monotonic()
+                await scene.heard_by_all(await scene.speakers[0].say("after the fault"))
+                healing.setdefault(name_of(fault), []).append(time.monotonic() - over)
             await scene.more(BETWEEN)
         return await scene.audit(world.excused)
+
+
+def name_of(fault: Fault) -> str:
+    return fault.__doc__ or ""
 
 
 async def failures(server: Server) -> float:
@@ -153,6 +166,7 @@ async def soak(seconds: float, seed: int) -> bool:
     """Play rounds until the time is up; says whether all of them were clean."""
     dice, ends = random.Random(seed), time.monotonic() + seconds
     totals: Counter[str] = Counter()
+    healing: Healing = {}
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(PrivateRedis(append_only=True))
         relay = await stack.enter_async_context(RedisRelay(redis.path))
@@ -163,16 +177,24 @@ async def soak(seconds: float, seed: int) -> bool:
             await world.begin_server()
         while time.monotonic() < ends:
             faults = dice.choices(FAULTS, k=dice.randint(2, 5))
-            audit = await play(world, faults)
+            audit = await play(world, faults, healing)
             totals.update(rounds=1, faults=len(faults), acknowledged=audit.acknowledged)
             totals.update(gaps=audit.gaps.total())
-            print(f"\nround {totals['rounds']}: " + "; ".join(f.__doc__ or "" for f in faults))
+            print(f"\nround {totals['rounds']}: " + "; ".join(map(name_of, faults)))
             print(audit, flush=True)
             if not audit.clean or any([await failures(server) for server in world.servers]):
                 print(f"NOT CLEAN, in round {totals['rounds']} of seed {seed}")
                 return False
+    print_healing(healing)
     print(f"\nclean, seed {seed}: " + ", ".join(f"{n} {name}" for name, n in totals.items()))
     return True
+
+
+def print_healing(healing: Healing) -> None:
+    print("\ntimes  median   worst   seconds until all 12 readers had heard what was said next")
+    for name, seconds in sorted(healing.items()):
+        median, worst = statistics.median(seconds), max(seconds)
+        print(f"{len(seconds):5}  {median:6.2f}  {worst:6.2f}   {name}")
 
 
 def main() -> int:
