@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.conftest import Servers
+from tests.hostile.frames import CLOSE, Peer, frames_in
 from tests.server import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts
@@ -144,3 +145,18 @@ async def test_a_member_who_is_sent_elsewhere_has_not_quit(servers: Servers, roo
             (after,) = await take(watcher, 1)
     assert (joined["kind"], after["kind"]) == ("join", "say")
     assert [member["client"] for member in members] == ["ada"]
+
+
+async def test_a_websocket_is_told_nothing_after_its_close_frame(
+    servers: Servers, room: str
+) -> None:
+    with servers.make("memory", "--drain-seconds", "0.5") as server:
+        async with Peer(server) as peer:
+            await peer.shake_hands(room)
+            server.stop(signal.SIGTERM)
+            async with asyncio.timeout(SECONDS):
+                data = await peer.reader.read(65_536)
+            assert (await post(server.url, room, text="meanwhile")).status == 201
+            data += await peer.rest()
+    opcodes = [opcode for _, _, opcode, _ in frames_in(data)]
+    assert opcodes == [CLOSE]

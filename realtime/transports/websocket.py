@@ -4,13 +4,19 @@ The only one of the six that goes up as well: a message costs six bytes of head 
 request.  Tornado shakes hands and reads frames; what goes down to everybody is framed once, here.
 """
 
+import asyncio
 import json
 import re
 from contextlib import suppress
 from typing import Any
 
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketClosedError, WebSocketHandler
+from tornado.websocket import (
+    WebSocketClosedError,
+    WebSocketHandler,
+    WebSocketProtocol,
+    WebSocketProtocol13,
+)
 
 from realtime import errors, metrics
 from realtime.audience import Framing
@@ -21,6 +27,9 @@ from realtime.transports.base import Handler, Question, StreamFollower
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
+# RFC 6455 §7.4.1 and the IANA registry: others may not be sent, or do not exist yet.
+_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015)}
+_PROTOCOL_ERROR = 1002
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
@@ -36,6 +45,26 @@ def head(length: int) -> bytes:
     if length <= 0xFFFF:
         return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
     return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
+
+
+class Frames(WebSocketProtocol13):
+    """Tornado's reading of frames, with two rules of RFC 6455 that it leaves out."""
+
+    _frame_mask: bytes | None = None  # of the frame that was just read
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        # §7.4: Tornado sends back whatever code it was sent, be it allowed or not.
+        allowed = code is None or code in _CLOSE_CODES or 3000 <= code <= 4999
+        super().close(code if allowed else _PROTOCOL_ERROR, reason)
+
+    def _handle_message(self, opcode: int, data: bytes) -> "asyncio.Future[None] | None":
+        # §5.1: a server MUST close the connection upon receiving a frame that is not masked.
+        if self._frame_mask is None:
+            self.close(_PROTOCOL_ERROR)
+            self._abort()  # whatever else it sent is not read
+            return None
+        self._frame_mask = None
+        return super()._handle_message(opcode, data)
 
 
 class WebSocket(Handler, WebSocketHandler):
@@ -71,6 +100,11 @@ class WebSocket(Handler, WebSocketHandler):
             self.set_header("Sec-WebSocket-Version", "13")
         super().write_error(status_code, **kwargs)
 
+    def get_websocket_protocol(self) -> WebSocketProtocol | None:
+        usual = super().get_websocket_protocol()
+        assert isinstance(usual, WebSocketProtocol13)  # the version was checked
+        return Frames(self, usual.mask_outgoing, usual.params)
+
     def check_origin(self, origin: str) -> bool:
         return True  # the door has checked it, as for every transport
 
@@ -99,6 +133,8 @@ class WebSocket(Handler, WebSocketHandler):
             self._retire()
 
     def _end(self, error: RealtimeError) -> None:
+        if self.follower is not None:
+            self.follower.leave()  # no data after a close frame (RFC 6455 §5.5.1)
         self.close(error.close_code, error.code)
 
     def on_close(self) -> None:

@@ -1,0 +1,143 @@
+"""What the fuzzing of HTTP and of WebSocket share: chance that can be repeated, and odd values.
+
+A run prints nothing while all is well.  When something is wrong the message holds the seed and the
+bytes; `FUZZ_SEED=…` in the environment makes the same bytes again.
+"""
+
+import json
+import os
+import random
+import secrets
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+# Texts that have hurt parsers before: nothing, everything, numbers that are none, half characters.
+ODD_TEXTS = [
+    *("", " ", "now", "null", "0", "-1", "1e999", "nan", "inf", "-inf", "1_0", "٣", "０", "0x10"),
+    *("0-0", "abc-1", "abc-999999999999999", "abc-9999999999999999", "-", "--", "a-01", "a-1-1"),
+    *("..", ".", "../..", "/", "//", "\\", "%", "%00", "\x00", "\x7f", "\r\n", "\n", "\t"),
+    *("聊天室", "é", "é", "ॐ", "\u202e", "\ufeff", "\ufffe", "💬" * 20, "Ā" * 65),
+    *("a" * 64, "a" * 65, "a" * 5000, "{}", "}", "rt:{a}:meta", "*", "?", "__proto__"),
+    *("<script>", "'", '"', "`", "${x}", "%s%n", "=cmd", "a" * 32, "b.c_d-e"),
+]
+# What is no UTF-8, once it is percent-decoded (RFC 3629 §3, §4).
+BAD_ESCAPES = ["%ff", "%c0%80", "%ed%a0%80", "%f8%88%80%80%80", "%", "%zz", "%u0041", "%e2%82"]
+
+
+def new_seed() -> int:
+    return int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
+
+
+class Chance(random.Random):
+    """Choices that a seed repeats."""
+
+    def maybe(self, probability: float) -> bool:
+        return self.random() < probability
+
+    def some(self, make: Callable[[], Any], most: int) -> list[Any]:
+        return [make() for _ in range(self.randint(0, most))]
+
+    # --- text and JSON ---------------------------------------------------------------------------
+
+    def text(self) -> str:
+        if self.maybe(0.7):
+            return self.choice(ODD_TEXTS)
+        return "".join(chr(self._code_point()) for _ in range(self.randint(0, 40)))
+
+    def _code_point(self) -> int:
+        return self.choice(
+            [self.randrange(0x80), self.randrange(0xD800), self.randrange(0xE000, 0x110000)]
+        )
+
+    def escaped(self) -> str:
+        """A value as it stands in a URL, sometimes wrongly."""
+        return self.choice(BAD_ESCAPES) if self.maybe(0.2) else quote(self.text(), safe="")
+
+    def value(self, depth: int = 0) -> Any:
+        """A JSON value, and some that only Python calls so."""
+        if depth < 3 and self.maybe(0.3):
+            if self.maybe(0.5):
+                return self.some(lambda: self.value(depth + 1), 4)
+            return {self.text(): self.value(depth + 1) for _ in range(self.randint(0, 4))}
+        numbers = [0, -1, 2**53, 2**53 + 1, 10**300, 0.1, 1e308, float("nan"), float("inf")]
+        return self.choice([None, True, False, *numbers, self.text(), self.text(), self.text()])
+
+    def message(self) -> bytes:
+        """The body of a message: nearly right, or a field wrong, or no JSON at all."""
+        right = {
+            "text": self.text() or "x",
+            "id": f"{self.getrandbits(32):08x}-0000-4000-8000-{self.getrandbits(48):012x}",
+            "client": f"fuzz-{self.randrange(5)}",
+            "name": "Fuzz",
+            "via": "sse",
+            "sent": self.choice([None, 0, 1.5, -(2**53)]),
+        }
+        fields = {name: value for name, value in right.items() if name == "text" or self.maybe(0.8)}
+        if self.maybe(0.4):
+            fields[self.choice([*right, self.text()])] = self.value()
+        body = json.dumps(fields, ensure_ascii=self.maybe(0.5)).encode("utf-8", "surrogatepass")
+        return self.mutated(body) if self.maybe(0.2) else self._odd_body(body)
+
+    def _odd_body(self, body: bytes) -> bytes:
+        if self.maybe(0.7):
+            return body
+        return self.choice(
+            [
+                b"",
+                b"[" * 8000,
+                b'{"a":' * 3000,
+                b'{"text":' + b"[" * 15_000 + b"]" * 300 + b"}",
+                b'{"text":"x","sent":' + b"9" * 5000 + b"}",
+                b'{"text":"x","sent":1e400}',
+                b'{"text":"x","sent":-NaN}',
+                b'{"text":"\\ud800","name":"\\udfff"}',
+                b'{"text":"a","text":"b","text":3}',
+                b'{"text":"x"}{"text":"y"}',
+                b"\xef\xbb\xbf" + body,
+                body.decode("utf-8", "replace").encode("utf-16"),
+                b"\x1f\x8b\x08\x00" + self.randbytes(30),
+                b"\x00" * 100,
+                self.randbytes(self.randint(1, 300)),
+                b'{"text":"' + b"x" * 16_400 + b'"}',
+                b"text=x&name=y",
+            ]
+        )
+
+    # --- bytes -----------------------------------------------------------------------------------
+
+    def mutated(self, data: bytes) -> bytes:
+        """Change, insert, remove, repeat or cut a few pieces."""
+        result = bytearray(data)
+        for _ in range(self.randint(1, 4)):
+            at = self.randint(0, len(result))
+            end = min(len(result), at + self.randint(1, 12))
+            match self.randrange(5):
+                case 0:
+                    del result[at:end]
+                case 1:
+                    result[at:end] = self.randbytes(end - at)
+                case 2:
+                    result[at:at] = self._odd_bytes()
+                case 3:
+                    result += result[at:end] * 3
+                case 4:
+                    del result[at:]
+        return bytes(result)
+
+    def _odd_bytes(self) -> bytes:
+        odd = [
+            b"\0",
+            b"\r",
+            b"\n",
+            b"\r\n",
+            b"\r\n\r\n",
+            b":",
+            b" ",
+            b"\t",
+            b"\xff",
+            b";",
+            b",",
+            b'"',
+        ]
+        return self.choice([*odd, self.randbytes(self.randint(1, 8))])

@@ -1,0 +1,87 @@
+"""HTTP as bytes, for the tests of this folder: what is asked, what an answer must be, the end."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from benchmarks.clients.http import BadResponse, Head, ResponseReader
+
+# Above every delay of the server; reached only when something is wrong.
+SECONDS = 10.0
+# Connections of a crowd at once.
+CROWD = 80
+STREAMS = ("text/event-stream", "application/x-ndjson", "text/html; charset=utf-8")
+
+
+def get(target: str, *fields: str, version: str = "HTTP/1.1") -> bytes:
+    head = [f"GET {target} {version}", *(fields or ["Host: 127.0.0.1"]), "", ""]
+    return "\r\n".join(head).encode("latin-1")
+
+
+# --- looking at answers --------------------------------------------------------------------------
+
+
+def check(head: Head, body: bytes) -> None:
+    """An answer of ours: never a mistake of ours, and an error has its name."""
+    fields = head.fields
+    assert head.status < 500 or head.status == 503, (head, body)
+    if head.status < 400:
+        return
+    assert fields["content-type"].startswith("application/json"), (head, body)
+    error = json.loads(body)["error"]
+    assert error.keys() == {"code", "message"}, body
+    assert error["code"], body
+    assert error["message"], body
+    assert ("allow" in fields) == (head.status == 405), head
+    assert ("retry-after" in fields) == (head.status in (429, 503)), head
+
+
+def check_all(data: bytes) -> list[int]:
+    """Check every answer in what a connection brought, up to one that never ends, or was cut."""
+    statuses = []
+    while data:
+        response = ResponseReader()
+        body = response.feed(data)
+        head = response.head
+        if head is None:
+            break
+        statuses.append(head.status)
+        if head.status == 400 and not head.fields:  # the parser's own, before there is a handler
+            assert not response.rest, data
+            break
+        if head.status == 101 or head.fields.get("content-type") in STREAMS:
+            break
+        with suppress(BadResponse):
+            response.end()
+        if not response.complete:
+            break
+        check(head, body)
+        data = response.rest
+    return statuses
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+def abort(writer: asyncio.StreamWriter) -> None:
+    """Go without a goodbye, as half of the clients of a bad network do."""
+    raw = writer.get_extra_info("socket")
+    if raw is not None and raw.fileno() != -1:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def crowd(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Do all of it, some at once; the first failure ends the rest."""
+    jobs = iter(work)
+
+    async def one_after_the_other() -> None:
+        for job in jobs:
+            await job()
+
+    async with asyncio.timeout(3 * SECONDS), asyncio.TaskGroup() as group:
+        for _ in range(CROWD):
+            group.create_task(one_after_the_other())
