@@ -25,7 +25,7 @@ class Relay:
         self.bytes_down = 0
         self.connections = 0
         self.transcript: list[tuple[Direction, bytes]] | None = [] if transcript else None
-        self._target = host, port
+        self.target = host, port  # may be changed, for connections to come
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -64,7 +64,7 @@ class Relay:
         self.connections += 1
         self._writers.add(writer)
         try:
-            there_reader, there_writer = await asyncio.open_connection(*self._target)
+            there_reader, there_writer = await asyncio.open_connection(*self.target)
             self._writers.add(there_writer)
             try:
                 await asyncio.gather(

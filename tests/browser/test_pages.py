@@ -1,11 +1,13 @@
 """The pages as a student meets them: two tabs, two transports, one room."""
 
+import signal
 import uuid
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
+from tests.conftest import Servers
 from tests.relay import Relay
 from tests.server import Server
 
@@ -102,6 +104,33 @@ async def test_a_page_whose_connections_are_cut_goes_on_where_it_was(
         assert await page.locator("#messages li[data-kind=say]").count() == 3
         assert await page.locator("#messages li[data-kind=gap]").count() == 0
         await page.close()
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_page_does_not_notice_that_its_server_was_replaced(
+    servers: Servers, context: BrowserContext, room: str, transport: str
+) -> None:
+    options = ("--drain-seconds", "0.5", "--grace-seconds", "5")
+    with (
+        servers.make("redis", *options) as old,
+        servers.make("redis", *options) as new,
+    ):
+        async with Relay("127.0.0.1", old.port) as relay:
+            page = await enter(context, relay.url, transport, room)
+            await post(old.url, room, text="before")
+            await expect(heard(page, "before")).to_have_count(1)
+            relay.target = "127.0.0.1", new.port
+            old.stop(signal.SIGTERM)
+            await post(new.url, room, text="meanwhile")
+            await old.ended()
+            await post(new.url, room, text="after")
+            await expect(heard(page, "after")).to_have_count(1, timeout=15_000)
+            await expect(heard(page, "meanwhile")).to_have_count(1)
+            kinds = page.locator("#messages li")
+            assert [await li.get_attribute("data-kind") for li in await kinds.all()] == [
+                *["join", "say", "say", "say"]
+            ]
+            await page.close()
 
 
 async def test_a_refused_message_is_told_to_its_sender(
