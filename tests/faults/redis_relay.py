@@ -6,7 +6,6 @@ Redis' protocol is RESP: each value says its kind in a byte, and its length wher
 
 import asyncio
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from realtime.tasks import end
@@ -37,7 +36,7 @@ class RedisRelay:
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.dropped = 0
+        self.dropped = self.swallowed = 0
         self._drop = False
         self._swallow: bytes | None = None
         self._flowing = asyncio.Event()
@@ -49,12 +48,7 @@ class RedisRelay:
         self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self._server.close()
         await self.cut()
 
@@ -122,6 +116,7 @@ class RedisRelay:
         with suppress(OSError):
             while data := await source.read(65_536):
                 if line.swallow:
+                    self.swallowed += 1
                     return
                 if line.subscriber:
                     await self._flowing.wait()

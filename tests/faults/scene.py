@@ -10,7 +10,6 @@ import random
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.audit import Audit, audit
@@ -157,12 +156,7 @@ class Scene:
             raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await end(self._tasks)
         for speaker in self.speakers:
             speaker.abort()
