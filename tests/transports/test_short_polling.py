@@ -32,10 +32,11 @@ async def test_silence_is_answered_with_a_cursor_and_nothing_else(
 async def test_the_connection_is_kept_for_the_next_question(server: Server, room: str) -> None:
     async with Raw(server) as raw:
         for number in range(3):
-            await say_in(server, room, str(number))
-            raw.ask(f"/rooms/{room}/short_polling")
+            (cursor,) = await say_in(server, room, str(number))
+            # Its announcement may still be on its way to us; with its cursor we are sure to know it.
+            raw.ask(f"/rooms/{room}/short_polling?after={cursor}")
             answer = json.loads(await raw.body(await raw.head()))
-            assert len(answer["events"]) == number + 1
+            assert answer == {"cursor": cursor, "events": []}
 
 
 async def test_the_answer_is_the_events_as_they_were_announced(server: Server, room: str) -> None:
