@@ -33,7 +33,7 @@ async def test_the_connection_is_kept_for_the_next_question(server: Server, room
     async with Raw(server) as raw:
         for number in range(3):
             (cursor,) = await say_in(server, room, str(number))
-            # Its announcement may still be on its way to us; with its cursor we are sure to know it.
+            # Its announcement may still be on its way; asked with its cursor, we have read it.
             raw.ask(f"/rooms/{room}/short_polling?after={cursor}")
             answer = json.loads(await raw.body(await raw.head()))
             assert answer == {"cursor": cursor, "events": []}
