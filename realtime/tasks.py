@@ -5,12 +5,16 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from realtime import metrics
 from realtime.errors import Busy
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# The event loop keeps only a weak reference to a task.
+_ending: set[asyncio.Task[None]] = set()
 
 # Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -23,14 +27,40 @@ def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
     return random.uniform(0, min(longest, _FIRST_PAUSE * 2.0 ** min(failures, 10)))
 
 
-async def end(tasks: "Iterable[asyncio.Task[None]]") -> None:
-    """Cancel `tasks` and wait until they are gone."""
+def _hear(task: "asyncio.Future[Any]") -> None:
+    """Take note of an error that nobody may wait for, or asyncio would log it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def end(tasks: "Iterable[asyncio.Future[Any]]") -> None:
+    """Cancel `tasks` and wait until they are gone; how they ended is of no more interest."""
+    for task in tasks:
+        task.add_done_callback(_hear)
     # More than once, since a client library may take a cancellation for a failed connection, and
     # try the next.
     while running := {task for task in tasks if not task.done()}:
         for task in running:
             task.cancel()
         await asyncio.wait(running, timeout=0.1)
+
+
+async def within(seconds: float, run: Awaitable[T]) -> T:
+    """Await `run`, or raise `TimeoutError` when the time is up.
+
+    asyncio.timeout cancels once and then waits, with whoever waits for us, for one that missed it.
+    """
+    task = asyncio.ensure_future(run)
+    task.add_done_callback(_hear)
+    try:
+        await asyncio.wait([task], timeout=seconds)
+    finally:
+        if not task.done():
+            _ending.add(ending := asyncio.create_task(end([task])))
+            ending.add_done_callback(_ending.discard)
+    if not task.done():
+        raise TimeoutError
+    return task.result()
 
 
 async def run_together(*runs: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import Supervisor, backoff, run_together
+from realtime.tasks import Supervisor, backoff, run_together, within
 
 
 async def test_a_task_that_fails_is_begun_again(
@@ -176,3 +176,29 @@ async def test_the_end_of_one_without_an_error_is_the_end_of_all() -> None:
     ended: list[str] = []
     await run_together(for_ever(ended, "a"), asyncio.sleep(0))
     assert ended == ["a"]
+
+
+async def test_a_time_that_is_up_is_told_at_once_though_the_task_missed_its_cancellation() -> None:
+    begun, let_go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def stubborn() -> None:
+        begun.set()
+        while not let_go.is_set():
+            with suppress(asyncio.CancelledError):
+                await let_go.wait()
+        ended.set()
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(within(0.01, stubborn()), 10)
+    assert begun.is_set()
+    let_go.set()
+    await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
+    async def fail() -> None:
+        raise ConnectionError("no")
+
+    assert await within(10, asyncio.sleep(0, "done")) == "done"
+    with pytest.raises(ConnectionError):
+        await within(10, fail())

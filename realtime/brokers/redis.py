@@ -11,29 +11,30 @@ import logging
 import math
 import secrets
 import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.commands.core import AsyncScript
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
 from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
-from realtime.tasks import Supervisor, backoff, run_together
+from realtime.tasks import Supervisor, backoff, run_together, within
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # A client waits for its answer: within a second it is told 503 rather than left hanging.
-COMMAND_SECONDS = 0.9
+COMMAND_SECONDS = 0.8
 # The epoch of a room where nothing was said outlives its last reading by so long.
 EMPTY_SECONDS = 120
 # Silence proves nothing on a pub/sub connection, so we talk to ourselves over it.
@@ -62,6 +63,7 @@ class RedisBroker:
         self._probe_heard = asyncio.Event()
         self._hearing = False
         self._running = 0  # commands under way
+        self._failing = False  # the last one was not answered
         self._closed = False
         self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
         self._publish = self._script("log", "publish")
@@ -72,8 +74,7 @@ class RedisBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        async with self._commanding():
-            await self._redis.ping()
+        await self._ask(self._redis.ping)
         self._complained = -math.inf
         self._supervisor.keep("listen", self._listen_for_ever)
 
@@ -87,8 +88,7 @@ class RedisBroker:
 
     async def ping(self) -> None:
         self._supervisor.check()
-        async with self._commanding():
-            await self._redis.ping()
+        await self._ask(self._redis.ping)
         if not self._hearing:
             raise NoBroker("The hub answers, but its announcements are not heard; try again.")
 
@@ -133,21 +133,22 @@ class RedisBroker:
             pass
 
     async def members(self, room: str) -> Sequence[Member]:
-        async with self._commanding():
-            return _members(await self._redis.hgetall(self._key(room, "people")))
+        return _members(await self._ask(lambda: self._redis.hgetall(self._key(room, "people"))))
 
     async def rooms(self) -> Sequence[RoomSummary]:
-        async with self._commanding():
-            names = [
-                key.decode().removeprefix("rt:{").removesuffix("}:meta")
-                async for key in self._redis.scan_iter(match="rt:{*}:meta", count=1000)
-            ]
-            pipeline = self._redis.pipeline(transaction=False)
-            for room in names:
-                pipeline.hget(self._key(room, "meta"), "top")
-                pipeline.hgetall(self._key(room, "people"))
-                pipeline.exists(self._key(room, "log"))
-            answers = await pipeline.execute()
+        return await self._ask(self._rooms_kept)
+
+    async def _rooms_kept(self) -> Sequence[RoomSummary]:
+        names = [
+            key.decode().removeprefix("rt:{").removesuffix("}:meta")
+            async for key in self._redis.scan_iter(match="rt:{*}:meta", count=1000)
+        ]
+        pipeline = self._redis.pipeline(transaction=False)
+        for room in names:
+            pipeline.hget(self._key(room, "meta"), "top")
+            pipeline.hgetall(self._key(room, "people"))
+            pipeline.exists(self._key(room, "log"))
+        answers = await pipeline.execute()
         rows = zip(names, answers[::3], answers[1::3], answers[2::3], strict=True)
         return [
             RoomSummary(room, len(_members(people)), int(top or 0))
@@ -184,23 +185,28 @@ class RedisBroker:
             int(limits.history_seconds * META_LIVES * 1000),
             EMPTY_SECONDS * 1000,
         ]
-        async with self._commanding():
-            return await script(keys=keys, args=always + arguments)
+        return await self._ask(lambda: script(keys=keys, args=always + arguments))
 
-    @asynccontextmanager
-    async def _commanding(self) -> AsyncIterator[None]:
-        """Bound a command in time, and turn every way it can fail into `NoBroker`."""
-        if self._closed:
+    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Await a command, bounded in time, and turn every way it can fail into `NoBroker`.
+
+        While the last one failed they are tried one at a time, and whoever comes meanwhile is told
+        at once: a thousand who wait for the same timeout help nobody.
+        """
+        if self._closed or (self._failing and self._running):
             raise NoBroker
         self._running += 1
         try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                yield
-        except (RedisError, OSError, TimeoutError) as error:
+            answer = await within(COMMAND_SECONDS, command())
+        except (RedisError, OSError) as error:
+            # One that is refused (READONLY, OOM, NOPERM) was answered: the next may be right.
+            self._failing = not isinstance(error, ResponseError)
             self._complain(error)
             raise NoBroker from error
         finally:
             self._running -= 1
+        self._failing = False
+        return answer
 
     def _complain(self, error: Exception) -> None:
         # A full or a frozen hub fails every command: one line tells it as well as a thousand.
@@ -277,8 +283,7 @@ class RedisBroker:
         while True:
             await asyncio.sleep(PROBE_SECONDS)
             self._probe_heard.clear()
-            async with self._commanding():
-                await self._redis.publish(self._probe_channel, "")
+            await self._ask(lambda: self._redis.publish(self._probe_channel, ""))
             async with asyncio.timeout(PROBE_SECONDS):
                 await self._probe_heard.wait()
 

@@ -423,6 +423,34 @@ async def test_a_password_is_used(start: Start) -> None:
         await choice.broker.close()
 
 
+async def test_while_the_hub_does_not_answer_only_one_waits_for_it(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    redis.pause()
+    with pytest.raises(NoBroker):
+        await process.broker.publish(draft(room))
+    trying = asyncio.create_task(process.broker.publish(draft(room)))
+    await asyncio.sleep(0)
+    for _ in range(1000):
+        with pytest.raises(NoBroker):
+            await process.broker.publish(draft(room))
+    assert not trying.done()
+    redis.resume()
+    await trying
+    await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(100)))
+
+
+async def test_a_hub_that_refuses_one_command_is_asked_the_next(
+    admin: Redis, process: Process, room: str
+) -> None:
+    await admin.config_set("maxmemory", "1")
+    refused = [process.broker.publish(draft(room)) for _ in range(3)]
+    asked = process.broker.members(room)  # which needs no memory
+    *errors, members = await asyncio.gather(*refused, asked, return_exceptions=True)
+    assert [type(error) for error in errors] == [NoBroker] * 3
+    assert members == []
+
+
 async def test_a_hub_that_refuses_everything_is_one_line_in_the_log(
     admin: Redis, process: Process, room: str, caplog: pytest.LogCaptureFixture
 ) -> None:
