@@ -44,6 +44,10 @@ class Cause(StrEnum):
     RETRIED = "retried"  # the reading before failed
 
 
+for _cause in Cause:
+    metrics.SYNCS.labels(_cause)
+
+
 class Answer:
     """One poll's answer, encoded once for all readers who stand at the same cursor."""
 
