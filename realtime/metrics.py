@@ -7,7 +7,7 @@ per room or per client, since each value of a label is a row that is kept for ev
 from prometheus_client import Counter, Histogram, disable_created_metrics
 
 # When each row was begun is of no use to anybody here, and would be half of the answer.
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]  # it is left untyped
 
 # A message is fast below a frame of the screen and slow above a second.
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
