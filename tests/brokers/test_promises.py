@@ -362,3 +362,13 @@ async def test_leaving_never_makes_a_lease_nor_makes_one_longer(
     async with asyncio.timeout(10):
         while await kinds(broker, room) != ["join", "quit"]:
             await broker.sweep(room)
+
+
+async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: str) -> None:
+    broker = await place.broker()
+    for client in ("ad", "ada", "bad"):
+        await broker.enter(room, Member(client, client, "sse"), "holder")
+    await broker.leave(room, "ad", None, 0)
+    await broker.sweep(room)
+    assert await kinds(broker, room) == ["join", "join", "join", "quit"]
+    assert sorted(member.client for member in await broker.members(room)) == ["ada", "bad"]

@@ -501,6 +501,7 @@ async def test_all_that_a_room_leaves_ends_some_time(
     admin: Redis, process: Process, room: str
 ) -> None:
     await say(process, room, "hello")
+    assert await admin.ttl(f"rt:{{{room}}}:meta") > Limits().history_seconds
     await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
     seconds = [await admin.ttl(key) for key in await admin.keys("*")]
     assert len(seconds) == 5
