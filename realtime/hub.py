@@ -26,6 +26,8 @@ from realtime.tasks import Supervisor, backoff
 COMPARE_SECONDS = 5.0
 # A room that could not be brought in step for so long makes the process not ready.
 OUT_OF_STEP_SECONDS = 10.0
+# A room read so short a while ago does not give way to another: its reader may be about to wait.
+_SPARED_SECONDS = 0.2
 # Waiting readers stand at the newest cursors, so few answers are worth remembering.
 _ANSWERS_KEPT = 8
 
@@ -365,7 +367,7 @@ class Hub:
 
     def _make_place(self) -> None:
         idlest = max(self._channels.values(), key=Channel.idle_seconds)
-        if idlest.idle_seconds() < 1:
+        if idlest.idle_seconds() < _SPARED_SECONDS:
             raise Busy("This server reads as many rooms as it may.", retry_after=10)
         self._forget(idlest)
 
