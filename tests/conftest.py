@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from tests.server import Server
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("realtime", deadline=None)
+settings.load_profile("realtime")
 
 # Neither a start nor an end takes longer, even on a slow machine.
 SECONDS = 20

@@ -263,3 +263,20 @@ async def test_what_piles_up_during_the_rest_after_a_push_is_one_push(
     now += 1
     await world.flushed()
     assert follower.taken == [b"1.", b"2.3.4."]
+
+
+async def test_who_refuses_while_it_catches_up_resumes_where_it_was() -> None:
+    world = World(push_bytes=1)
+    world.say(3)
+    follower = ListFollower()
+    follower.full = True
+    await world.join(follower)
+    world.say()
+    await world.flushed()
+    assert follower.heard == b""
+    follower.full = False
+    world.audience.resume(follower)
+    await world.flushed()
+    world.say()
+    await world.flushed()
+    assert follower.heard == b"1.2.3.4.5."

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -13,7 +14,7 @@ from tests.conftest import Servers
 from tests.hostile.frames import CLOSE, Peer, frames_in
 from tests.server import Server
 from tests.transports.raw import Raw
-from tests.transports.readers import reader, say_in, take, texts
+from tests.transports.readers import reader, say_in, take, texts, until_waiting
 
 SECONDS = 20
 
@@ -64,22 +65,12 @@ async def test_a_waiting_poll_is_answered_with_its_cursor(servers: Servers, room
         (cursor,) = await say_in(server, room, "before")
         async with Raw(server) as raw:
             raw.ask(f"/rooms/{room}/long_polling?wait=60&after={cursor}&client=waiter")
-            await until_waiting(server)
+            await until_waiting(server, 1)
             server.stop(signal.SIGTERM)
             head = await raw.head()
             body = await raw.body(head)
         assert "Connection: close" in head
         assert json.loads(body) == {"cursor": cursor, "events": []}
-
-
-async def until_waiting(server: Server) -> None:
-    async with asyncio.timeout(SECONDS):
-        while 'realtime_readers{as="waiting"} 1.0' not in await metrics(server):
-            await asyncio.sleep(0.01)
-
-
-async def metrics(server: Server) -> str:
-    return (await request(server.url, "GET", "/metrics")).body.decode()
 
 
 async def test_an_event_source_is_told_when_to_come_again(servers: Servers, room: str) -> None:
@@ -160,3 +151,42 @@ async def test_a_websocket_is_told_nothing_after_its_close_frame(
             data += await peer.rest()
     opcodes = [opcode for _, _, opcode, _ in frames_in(data)]
     assert opcodes == [CLOSE]
+
+
+async def test_an_answer_that_is_on_its_way_at_the_end_arrives_whole(
+    servers: Servers, room: str
+) -> None:
+    # The kernel holds a little of it; the rest has to wait for us to read.
+    with servers.make("memory", "--send-buffer-bytes", "4096") as server:
+        await say_in(server, room, *("x" * 4000 for _ in range(30)))
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.settimeout(SECONDS)
+            slow.connect(("127.0.0.1", server.port))
+            head = (
+                f"GET /rooms/{room}/short_polling HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
+            )
+            slow.sendall(head.encode())
+            first = await asyncio.to_thread(slow.recv, 100)
+            server.stop()
+            async with asyncio.timeout(SECONDS):
+                while await is_listening(server):
+                    await asyncio.sleep(0.001)
+            answer = first + await asyncio.to_thread(read_all, slow)
+    assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["events"]) == 30
+
+
+async def is_listening(server: Server) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def read_all(connection: socket.socket) -> bytes:
+    data = b""
+    while piece := connection.recv(65_536):
+        data += piece
+    return data

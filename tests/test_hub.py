@@ -628,3 +628,73 @@ async def test_whoever_waits_for_the_broker_at_the_end_is_told_so() -> None:
     await hub.close()
     ended = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), PATIENCE)
     assert all(isinstance(error, RealtimeError) for error in ended)
+
+
+async def test_one_that_goes_while_a_room_is_opened_takes_nobody_along(world: World) -> None:
+    await world.say("a")
+    world.broker.answering.clear()
+    # The first begins a reading, and the others wait for one together.
+    reads = [asyncio.create_task(world.hub.read("r", 50)) for _ in range(3)]
+    await asyncio.sleep(0)
+    reads[1].cancel()
+    await asyncio.sleep(0)
+    world.broker.answering.set()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait(reads)
+    assert [read.cancelled() for read in reads] == [False, True, False]
+    assert await heard_by_now(reads[2].result()) == ["a"]
+
+
+async def test_one_that_goes_while_its_cursor_is_looked_for_takes_nobody_along(
+    world: World,
+) -> None:
+    await world.hub.read("r", 0)
+    before = await world.top()
+    ahead = (await world.say_unheard("a"))[0].cursor
+    world.broker.answering.clear()
+    reads = [asyncio.create_task(world.hub.read("r", ahead)) for _ in range(3)]
+    await asyncio.sleep(0)
+    reads[1].cancel()
+    await asyncio.sleep(0)
+    world.broker.answering.set()
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.wait(reads)
+    assert [read.cancelled() for read in reads] == [False, True, False]
+    assert await heard_by_now(reads[2].result()) == []
+    assert await heard_by_now(await world.hub.read("r", before)) == ["a"]
+
+
+async def test_who_comes_while_a_reading_fails_is_told_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: NEVER)
+    history = world.broker.history
+    failing = asyncio.Event()
+
+    async def fail(room: str, after: Cursor) -> None:
+        await failing.wait()
+        raise NoBroker
+
+    monkeypatch.setattr(world.broker, "history", fail)
+    first = asyncio.create_task(world.hub.read("r", 50))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # now it is being read
+    second = asyncio.create_task(world.hub.read("r", 50))
+    await asyncio.sleep(0)
+    failing.set()
+    async with asyncio.timeout(PATIENCE):
+        ended = await asyncio.gather(first, second, return_exceptions=True)
+    assert [type(error) for error in ended] == [NoBroker, NoBroker]
+    monkeypatch.setattr(world.broker, "history", history)
+    await world.say("a")
+    assert await heard_by_now(await world.hub.read("r", 50)) == ["a"]
+
+
+async def test_answers_to_many_different_questions_are_not_all_kept(world: World) -> None:
+    await world.say("a", "b")
+    reader = await world.hub.read("r", 50)
+    first = reader._channel.answer(reader.cursor)
+    assert reader._channel.answer(reader.cursor) is first
+    for number in range(20):
+        (await world.hub.read("r", Cursor("other", number))).poll()
+    assert reader._channel.answer(reader.cursor) is not first

@@ -400,3 +400,25 @@ async def test_a_sweep_that_fails_for_a_reason_of_ours_is_not_ready_for_a_while(
             presence.check_ready()
         await world.live(20)
         presence.check_ready()
+
+
+async def test_the_quit_of_a_poller_is_said_though_nobody_reads_the_room(world: World) -> None:
+    async with world.process("one") as one:
+        await world.live(1)  # so that the lease does not end with a round of sweeping
+        await one.arrive("r", ADA)
+        one.depart("r", ADA, LIMITS.lease_seconds)
+        await world.live(LIMITS.lease_seconds * 1.5)
+        assert len(one) == 0
+    assert await world.said() == ["join", "quit"]
+
+
+async def test_a_poller_who_leaves_and_comes_back_never_left(world: World) -> None:
+    async with world.presence("one") as one:
+        await one.arrive("r", ADA)
+        one.depart("r", ADA, LIMITS.lease_seconds)
+        await one.leave("r", "ada")
+        await one.arrive("r", ADA)
+        one.depart("r", ADA, LIMITS.lease_seconds)
+        assert await one.members("r") == [ADA]
+        await world.pass_seconds(LIMITS.grace_seconds + 1)
+        assert await world.said() == ["join"]

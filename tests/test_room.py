@@ -180,3 +180,9 @@ def test_a_reader_sees_each_number_once_in_order_or_is_told(
             cursor = passage.cursor
     log.merge(history())
     assert log.since(cursor).cursor == Cursor(f"e{lives}", top)
+
+
+def test_one_event_that_was_forgotten_is_a_gap() -> None:
+    passage = room(11, 15).since(Cursor("e", 9))
+    assert b'"reason":"trimmed","missed":1}' in passage.events[0].json
+    assert [e.cursor.number for e in passage.events[1:]] == [11, 12, 13, 14, 15]

@@ -372,3 +372,13 @@ async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: 
     await broker.sweep(room)
     assert await kinds(broker, room) == ["join", "join", "join", "quit"]
     assert sorted(member.client for member in await broker.members(room)) == ["ada", "bad"]
+
+
+async def test_a_lease_that_was_renewed_is_one_lease(place: Place, room: str) -> None:
+    broker = await place.broker()
+    for _ in range(3):
+        await broker.enter(room, ADA, "holder")
+    await broker.leave(room, "ada", "holder", 0)
+    await broker.sweep(room)
+    assert list(await broker.members(room)) == []
+    assert await kinds(broker, room) == ["join", "quit"]

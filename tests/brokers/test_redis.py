@@ -22,6 +22,7 @@ from realtime.limits import Limits
 from realtime.spawn import choose
 from tests.brokers.conftest import SECONDS, Notes, Process, Start, draft, eventually
 from tests.brokers.private_redis import PrivateRedis
+from tests.faults.redis_relay import RedisRelay
 
 START = Cursor("", 0)
 
@@ -509,3 +510,36 @@ async def test_all_that_a_room_leaves_ends_some_time(
     await process.broker.sweep(room)
     seconds += [await admin.ttl(f"rt:{{{room}}}:meta")]
     assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
+
+
+async def test_a_hub_that_is_no_longer_heard_is_not_ready(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await process.listen(room)
+    await process.broker.ping()
+    await admin.execute_command("ACL", "SETUSER", "default", "resetchannels")
+    await admin.client_kill_filter(_type="pubsub")
+
+    async def unheard() -> bool:
+        return not await answers(process)
+
+    await eventually(unheard)
+    with pytest.raises(NoBroker, match="not heard"):
+        await process.broker.ping()
+    await admin.execute_command("ACL", "SETUSER", "default", "allchannels")
+    await eventually(lambda: answers(process))
+
+
+async def test_a_word_whose_answer_was_cut_off_is_asked_about_again_before_anybody_is_refused(
+    redis: PrivateRedis, room: str
+) -> None:
+    async with RedisRelay(redis.path) as relay:
+        broker = RedisBroker(relay.url, Limits())
+        await broker.start(Notes())
+        await broker.publish(draft(room))
+        relay.swallow_reply(to=b'"text"')
+        receipt = await broker.publish(draft(room))
+        history = await broker.history(room, START)
+        await broker.close()
+    assert (receipt.cursor.number, receipt.fresh) == (2, False)
+    assert history.top == 2

@@ -18,7 +18,7 @@ from tests.faults.scene import Scene
 from tests.relay import Relay
 from tests.server import Server
 from tests.transports.raw import Raw
-from tests.transports.readers import reader, say_in, take, texts
+from tests.transports.readers import reader, say_in, take, texts, until_waiting
 
 POLLS = ["short_polling", "long_polling"]
 # So short that a test can see a lease end.
@@ -86,22 +86,13 @@ async def test_a_long_poll_whose_answer_went_into_a_dead_line_asks_again_and_has
         poll = reader(relay, "long_polling", room, after="now")
         await poll.open()
         waiting = asyncio.create_task(poll.receive())
-        await until_asked(server, room)
+        await until_waiting(server, 1)
         relay.cut()
         await say_in(server, room, "while nobody listened")
         with pytest.raises(ConnectionError):
             await waiting
         assert texts(await take(poll, 1)) == ["while nobody listened"]
         await poll.close()
-
-
-async def until_asked(server: Server, room: str) -> None:
-    async with asyncio.timeout(SECONDS):
-        while True:
-            answer = await request(server.url, "GET", "/metrics")
-            if b'realtime_readers{as="waiting"} 0.0' not in answer.body:
-                return
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("transport", POLLS)

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from benchmarks.clients import CLIENTS, Client, Event
+from benchmarks.clients import CLIENTS, Client, Event, request
 from tests.relay import Relay
 from tests.server import Server
 
@@ -35,6 +35,14 @@ async def take_until(client: Client, id: str) -> list[Event]:
     while not events or events[-1].get("id") != id:
         events += await take(client, 1)
     return events
+
+
+async def until_waiting(server: Server, count: int) -> None:
+    """Return when the server keeps so many questions that it has not answered yet."""
+    row = f'realtime_readers{{as="waiting"}} {count}.0'.encode()
+    async with asyncio.timeout(SECONDS):
+        while row not in (await request(server.url, "GET", "/metrics")).body:
+            await asyncio.sleep(0.01)
 
 
 def texts(events: list[Event]) -> list[str]:

@@ -640,3 +640,16 @@ async def ending(client: Client) -> tuple[int | None, str]:
     with pytest.raises(Closed) as closed:
         await take(client, 1)
     return closed.value.code, closed.value.reason
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+async def test_who_comes_in_now_misses_nothing_that_is_said_while_its_stream_begins(
+    servers: Servers, room: str, transport: str
+) -> None:
+    # Its own join is said after `now` was looked up, and before its stream is followed; over memory
+    # it is announced before that, too.
+    server = servers.get("memory", "--messages-per-second", "0")
+    who = {"client": "me", "name": "Me"}
+    async with reader(server, transport, room, after="now", **who) as member:
+        (join,) = await take(member, 1)
+    assert (join["kind"], join["client"]) == ("join", "me")

@@ -91,3 +91,18 @@ async def test_http_1_0_gets_lines_without_chunks_that_end_with_the_connection(
     assert not any(line.startswith("Transfer-Encoding") for line in head)
     assert "Connection: close" in head
     assert [block.split(b"\n")[0].decode() for block in blocks] == [f"id: {c}" for c in cursors]
+
+
+async def test_one_that_begins_now_is_told_where_that_is_and_can_go_on_from_there(
+    server: Server, room: str
+) -> None:
+    (cursor,) = await say_in(server, room, "before")
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse?after=now")
+        await raw.head()
+        assert await raw.chunk() == f"id: {cursor}\n\n".encode()
+    (missed,) = await say_in(server, room, "while it was away")
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse?after=now", f"Last-Event-ID: {cursor}")
+        await raw.head()
+        assert (await raw.chunk()).startswith(f"id: {missed}\n".encode())
