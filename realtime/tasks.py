@@ -13,8 +13,6 @@ from realtime.errors import Busy
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# The event loop keeps only a weak reference to a task.
-_ending: set[asyncio.Task[None]] = set()
 
 # Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -45,24 +43,6 @@ async def end(tasks: "Iterable[asyncio.Future[Any]]") -> None:
         await asyncio.wait(running, timeout=0.1)
 
 
-async def within(seconds: float, run: Awaitable[T]) -> T:
-    """Await `run`, or raise `TimeoutError` when the time is up.
-
-    asyncio.timeout cancels once and then waits, with whoever waits for us, for one that missed it.
-    """
-    task = asyncio.ensure_future(run)
-    task.add_done_callback(_hear)
-    try:
-        await asyncio.wait([task], timeout=seconds)
-    finally:
-        if not task.done():
-            _ending.add(ending := asyncio.create_task(end([task])))
-            ending.add_done_callback(_ending.discard)
-    if not task.done():
-        raise TimeoutError
-    return task.result()
-
-
 async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
     """Run all until the first one ends or fails; then end the others, and raise what it raised.
 
@@ -86,7 +66,7 @@ class Supervisor:
 
     def __init__(self) -> None:
         self.failures = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._failed_at: float | None = None
         self._closed = False
 
@@ -100,6 +80,24 @@ class Supervisor:
             return
         self._add(asyncio.create_task(self._once(name, run), name=name))
 
+    async def within(self, seconds: float, run: Awaitable[T]) -> T:
+        """Await `run`, or raise `TimeoutError` when the time is up.
+
+        asyncio.timeout cancels once, and then waits, with whoever waits for us, for one that missed
+        it.  Here that one is ours to end, and nobody else's to wait for.
+        """
+        task = asyncio.ensure_future(run)
+        task.add_done_callback(_hear)
+        try:
+            await asyncio.wait([task], timeout=seconds)
+        finally:
+            if not task.done():
+                self._add(task)
+                self._add(asyncio.create_task(end([task])))
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+
     def check(self) -> None:
         """Raise `Busy` while a task that is kept has failed, and not long run well again."""
         now = asyncio.get_running_loop().time()
@@ -111,7 +109,7 @@ class Supervisor:
         self._closed = True
         await end(self._tasks)
 
-    def _add(self, task: "asyncio.Task[None]") -> None:
+    def _add(self, task: "asyncio.Future[Any]") -> None:
         # The event loop keeps only a weak reference to a task.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

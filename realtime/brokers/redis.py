@@ -27,7 +27,7 @@ from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
-from realtime.tasks import Supervisor, backoff, run_together, within
+from realtime.tasks import Supervisor, backoff, run_together
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +80,9 @@ class RedisBroker:
 
     async def close(self) -> None:
         self._closed = True
-        await self._supervisor.close()
         while self._running:  # no longer than a command may take
             await asyncio.sleep(0.01)
+        await self._supervisor.close()
         await self._redis.aclose()
         await self._voice.aclose()
 
@@ -197,7 +197,7 @@ class RedisBroker:
             raise NoBroker
         self._running += 1
         try:
-            answer = await within(COMMAND_SECONDS, command())
+            answer = await self._supervisor.within(COMMAND_SECONDS, command())
         except (RedisError, OSError) as error:
             # One that is refused (READONLY, OOM, NOPERM) was answered: the next may be right.
             self._failing = not isinstance(error, ResponseError)

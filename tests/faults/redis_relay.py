@@ -50,7 +50,9 @@ class RedisRelay:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        await self.cut()
+        for _ in range(3):  # one that was just accepted, and what the cut leaves to the loop
+            await self.cut()
+            await asyncio.sleep(0.01)
 
     # --- the misdeeds ----------------------------------------------------------------------------
 
@@ -93,10 +95,9 @@ class RedisRelay:
         except (OSError, asyncio.CancelledError):
             pass  # nobody listens there, or it is cut
         finally:
+            # Without waiting, since we may be cancelled while we wait for the first of them.
             for one in filter(None, (writer, there_writer)):
                 one.transport.abort()
-                with suppress(OSError):
-                    await one.wait_closed()
 
     async def _up(
         self, line: "_Line", source: asyncio.StreamReader, target: asyncio.StreamWriter
