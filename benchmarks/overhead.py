@@ -1,0 +1,215 @@
+"""What a message costs on the wire: bytes up and down, requests, and TCP segments.
+
+Three count, and know nothing of each other: the generator at its sockets, a relay in between, and
+the server below its transports (`/wire`).  They must agree to the byte, or the result is untrue.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import ClassVar
+
+from realtime.proxy import Proxy
+
+from benchmarks import theory
+from benchmarks.clients.http import Server, encode, get_json
+from benchmarks.crowd import Crowd, Reader, evenly, our_words, undisturbed
+from benchmarks.listeners import Poll, listener
+from benchmarks.script import (
+    Benchmark,
+    Factors,
+    Measure,
+    Sample,
+    floats,
+    ints,
+    main,
+    positive,
+)
+from benchmarks.talk import Said, new_room, talk
+from realtime.network import Network
+from realtime.transports.iframe_streaming import SCRIPT
+
+# Seconds until the server has seen the end of a connection.
+_SETTLE_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one reader has cost up to some moment."""
+
+    bytes_up: int
+    bytes_down: int
+    requests: int
+    segments: int
+
+    @classmethod
+    def of(cls, reader: Reader) -> "Count":
+        return cls(reader.bytes_out, reader.bytes_in, reader.listener.requests, reader.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What the model has to be told: an event, and the heads that a poll sends and receives."""
+
+    event: bytes
+    cursor: str
+    question: int
+    head: int
+
+
+class Overhead(Benchmark):
+    name = "overhead"
+    question = "What does a message cost on the wire, by each transport?"
+    examples = """\
+  python -m benchmarks.overhead --quick
+  python -m benchmarks.overhead --sizes 20,2000 --rate 0.5,50 --transports sse,websocket
+
+Segments are those of the loopback, whose packets are larger than those of a network (65 483 bytes
+of payload instead of 1 460), acknowledgements included; both ways of the reader's connection."""
+    factors = ("transport", "size", "rate")
+    measures: ClassVar = {
+        "bytes_up": Measure("B", "from the reader to the server, per message"),
+        "bytes_down": Measure("B", "from the server to the reader, per message"),
+        "requests": Measure("", "per message"),
+        "segments": Measure("", "of TCP, both ways, per message"),
+    }
+    quick: ClassVar = {"sizes": [100], "rate": [20.0], "seconds": 0.5, "interval": 0.25, "runs": 3}
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--sizes", type=ints, default=[100, 1000], metavar="N,…", help="of texts (100,1000)"
+        )
+        parser.add_argument(
+            "--rate", type=floats, default=[5.0, 50.0], metavar="N,…", help="a second (5,50)"
+        )
+        parser.add_argument(
+            "--seconds", type=positive, default=2.0, help="of each run (%(default)s)"
+        )
+        parser.add_argument(
+            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+        )
+
+    def cells(self) -> list[Factors]:
+        options = self.options
+        self._lengths: dict[tuple[str, int], Lengths] = {}
+        return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
+
+    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+        with relay(self.url({"network": self.options.network[0]})) as between:
+            return self._measure(factors, chance, between)
+
+    def _measure(self, factors: Factors, chance: random.Random, between: Proxy) -> Sample:
+        options, room = self.options, new_room(self.name)
+        counts: list[Count] = []
+        with Crowd() as crowd, undisturbed():
+            one = listener(
+                factors["transport"],
+                Server(between.url.rstrip("/")),
+                room,
+                client=room,
+                interval=options.interval,
+                phase=chance.random(),
+            )
+            [reader] = crowd.listen([one])
+            times = evenly(0.0, factors["rate"], round(options.seconds * factors["rate"]), chance)
+            said = talk(
+                crowd,
+                our_words(self.stand.url, room, factors["size"]),
+                times,
+                patience=5 + options.interval,
+                marks=[
+                    (when, lambda: counts.append(Count.of(reader)))
+                    for when in (0.0, options.seconds)
+                ],
+            )
+            sample = said.sample(crowd)
+        sample.latencies = []
+        self._learn(factors, reader, said)
+        before, after = counts
+        for name in self.measures:
+            difference = getattr(after, name) - getattr(before, name)
+            sample.measures[name] = difference / len(times)
+        sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
+        return sample
+
+    def _miscounted(self, reader: Reader, between: Proxy, client: str, transport: str) -> int:
+        """Compare the three; the server sees the end of the connection a moment later."""
+        ours = reader.bytes_out, reader.bytes_in
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            wire = asyncio.run(get_json(self.stand.url, f"/wire?client={client}"))
+            row = wire["transports"][transport]
+            told = row["bytes_in"], row["bytes_out"]
+            relayed = between.bytes_up, between.bytes_down
+            if ours == relayed == told:
+                return 0
+            time.sleep(0.02)
+        self.notes.append(f"{transport}: counted {ours} here, {relayed} between, {told} there")
+        return 1
+
+    def _learn(self, factors: Factors, reader: Reader, said: Said) -> None:
+        heard = [one.event for one in reader.listener.heard]
+        if not heard:
+            return
+        polls = isinstance(reader.listener, Poll)
+        self._lengths[factors["transport"], factors["size"]] = Lengths(
+            encode(heard[-1]),
+            heard[-1]["cursor"],
+            len(reader.listener.question()) if polls else 0,
+            reader.listener.head_bytes if isinstance(reader.listener, Poll) else 0,
+        )
+
+    def predict(self, factors: Factors) -> dict[str, float]:
+        transport, rate = factors["transport"], factors["rate"]
+        lengths = self._lengths.get((transport, factors["size"]))
+        if lengths is None:
+            return {}
+        rtt = Network.parse(self.options.network[0]).rtt
+        questions = theory.questions_per_message(transport, rate, rtt, self.options.interval)
+        if not questions:
+            down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)
+            return {"bytes_up": 0, "bytes_down": down, "requests": 0}
+        bare = theory.answer_bytes(lengths.head, [], lengths.cursor)
+        # A comma stands between the events of an answer: one for each, less one for each answer.
+        down = len(lengths.event) + questions * bare + max(0.0, 1 - questions)
+        return {
+            "bytes_up": questions * lengths.question,
+            "bytes_down": down,
+            "requests": questions,
+        }
+
+
+@contextmanager
+def relay(url: str) -> Iterator[Proxy]:
+    """Let a relay stand before `url`, on a thread of its own."""
+    server = Server(url)
+    ready: threading.Event = threading.Event()
+    held: list[tuple[Proxy, asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def stand() -> None:
+        async with Proxy(server.host, server.port) as proxy:
+            end = asyncio.Event()
+            held.append((proxy, asyncio.get_running_loop(), end))
+            ready.set()
+            await end.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(stand()), daemon=True)
+    thread.start()
+    ready.wait(10)
+    proxy, loop, end = held[0]
+    try:
+        yield proxy
+    finally:
+        loop.call_soon_threadsafe(end.set)
+        thread.join(10)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Overhead))

@@ -1,0 +1,173 @@
+"""What should come out, before anything is measured: each model a few lines, with its derivation.
+
+A *transit* is the way of one message through the network in one direction: half a round trip,
+d = rtt/2.  The models know the network and the protocol and nothing else: no server that computes,
+no scheduler.  What a measurement shows beyond them is what those cost, and it is printed.
+
+Time 0 is when the server has the message.  Rates are per second, times are seconds.
+"""
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# --- how long ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A share `at_once` of the messages takes `low`; the others lie evenly between low and high."""
+
+    at_once: float
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        return self.low + (1 - self.at_once) * (self.high - self.low) / 2
+
+    def quantile(self, share: float) -> float:
+        """Give the time by which this share of the messages has come."""
+        if share <= self.at_once:
+            return self.low
+        return self.low + (self.high - self.low) * (share - self.at_once) / (1 - self.at_once)
+
+    def distribution(self) -> list[tuple[float, float]]:
+        """Give the corners of the cumulative distribution, as (time, share)."""
+        return [(self.low, 0.0), (self.low, self.at_once), (self.high, 1.0)]
+
+
+def stream(rtt: float) -> Wait:
+    """A connection is open and the server may write: one transit, for SSE, frames and all alike."""
+    return Wait(1.0, rtt / 2, rtt / 2)
+
+
+def short_polling(rtt: float, interval: float) -> Wait:
+    """Half an interval plus a transit, on average.
+
+    Questions reach the server every T = max(interval, rtt), since the next is not asked before the
+    last is answered.  A message that knows nothing of them waits for the next one between 0 and T,
+    evenly; the answer needs one transit.
+    """
+    period = max(interval, rtt)
+    return Wait(0.0, rtt / 2, rtt / 2 + period)
+
+
+def blind(rtt: float, *, fresh: bool = False) -> float:
+    """The time between a long poll's answer and the next question at the server.
+
+    The answer travels down and the question up: one round trip.  Where every question opens a
+    connection of its own, SYN and SYN-ACK are one more: these are the article's *two round trips*
+    between updates.
+    """
+    return 2 * rtt if fresh else rtt
+
+
+def long_polling(rtt: float, rate: float, *, fresh: bool = False) -> Wait:
+    """One transit if a question is waiting, up to three if not; messages come every 1/rate.
+
+    After an answer the server is blind for B.  If 1/rate >= B a question always waits: 1 transit.
+    Else something always happened meanwhile: the question is answered at once, each cycle takes B,
+    and a message waits between 0 and B for its end: with B = rtt that is 1 to 3 transits.
+    """
+    gap = blind(rtt, fresh=fresh)
+    at_once = 1.0 if rate * gap <= 1 else 0.0
+    return Wait(at_once, rtt / 2, rtt / 2 + (0.0 if at_once else gap))
+
+
+def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> Wait:
+    """The same when messages come at random (Poisson), as people write.
+
+    Begin with an answer.  In the blind time B come n = rate * B messages on average; they wait
+    between 0 and B, evenly, and are answered together.  With the chance e^-n there are none: then
+    the question waits, and the next message is answered at once.  So of the n + e^-n messages of a
+    cycle, e^-n found a question waiting.
+    """
+    gap = blind(rtt, fresh=fresh)
+    none = math.exp(-rate * gap)
+    return Wait(none / (rate * gap + none), rtt / 2, rtt / 2 + gap)
+
+
+def of_transport(transport: str, rtt: float, rate: float, interval: float) -> Wait:
+    """The model for messages that come every 1/rate seconds."""
+    if transport == "short_polling":
+        return short_polling(rtt, interval)
+    if transport == "long_polling":
+        return long_polling(rtt, rate)
+    return stream(rtt)
+
+
+def catching_up(transport: str, rtt: float, interval: float) -> Wait:
+    """From a cut to what was said at that very moment.
+
+    SYN and SYN-ACK, then question and answer: two round trips, whatever the transport.  A cursor
+    is in the question, so nothing has to be said after it.  A short poller does not even notice
+    before its next question is due.
+    """
+    late = interval if transport == "short_polling" else 0.0
+    return Wait(0.0 if late else 1.0, 2 * rtt, 2 * rtt + late)
+
+
+# --- how many bytes ------------------------------------------------------------------------------
+
+
+def chunk_bytes(size: int) -> int:
+    """A chunk (RFC 9112 §7.1): its size in hexadecimal, and two line ends."""
+    return len(f"{size:x}") + 4 + size
+
+
+def frame_bytes(size: int) -> int:
+    """A frame of a server (RFC 6455 §5.2): two bytes, and two or eight more for a longer length."""
+    return size + (2 if size < 126 else 4 if size < 65_536 else 10)
+
+
+def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"") -> int:
+    """One event alone on a stream that is open; `event` is its JSON, `script` what the iframe runs.
+
+    SSE writes two lines and an empty one, NDJSON one line, the iframe a block whose attribute holds
+    the escaped JSON; each in a chunk.  A WebSocket writes a frame.
+    """
+    if transport == "websocket":
+        return frame_bytes(len(event))
+    if transport == "sse":
+        return chunk_bytes(len(b"id: \ndata: \n\n") + len(cursor) + len(event))
+    if transport == "fetch_streaming":
+        return chunk_bytes(len(event) + 1)
+    escaped = html.escape(event.decode(), quote=False).replace('"', "&#34;").encode()
+    return chunk_bytes(len(b'<script data-event=""></script>\n') + len(script) + len(escaped))
+
+
+def answer_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
+    """The answer to a poll: its head, and a body of its events with commas between them."""
+    body = len('{"cursor":"","events":[]}') + len(cursor)
+    return head + body + sum(map(len, events)) + max(len(events) - 1, 0)
+
+
+def questions_per_message(transport: str, rate: float, rtt: float, interval: float) -> float:
+    """How often a poller asks for each message: by the clock, or once per answer."""
+    if transport == "short_polling":
+        return 1 / (rate * max(interval, rtt))
+    if transport == "long_polling":
+        # In each blind time all that came is one answer.
+        return 1.0 if rate * rtt <= 1 else 1 / (rate * rtt)
+    return 0.0
+
+
+def questions_per_quiet_minute(transport: str, interval: float, wait: float) -> float:
+    """How often a poller asks in a minute in which nothing happens."""
+    if transport == "short_polling":
+        return 60 / interval
+    return 60 / wait if transport == "long_polling" else 0.0
+
+
+def heartbeat_bytes(transport: str) -> tuple[int, int]:
+    """Up and down, for each sign of life on a stream where nothing happens.
+
+    A ping is two bytes and its pong six, since a client masks (RFC 6455 §5.3); the others are a
+    chunk with a comment, an empty line, or white space.
+    """
+    if transport == "websocket":
+        return 6, 2
+    silence = {"sse": 3, "fetch_streaming": 1, "iframe_streaming": 1}
+    return 0, chunk_bytes(silence[transport])
