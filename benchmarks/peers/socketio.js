@@ -1,0 +1,47 @@
+// Socket.IO 4 with its Redis adapter, as its documentation sets it up, and a POST to speak by.
+//
+// usage: node socketio.js redis://127.0.0.1:PORT
+
+const { createServer } = require("node:http");
+const { createAdapter } = require("@socket.io/redis-adapter");
+const { createClient } = require("redis");
+const { Server } = require("socket.io");
+
+function speak(io, request, response) {
+  const room = new URL(request.url, "http://localhost").searchParams.get("room");
+  const pieces = [];
+  request.on("data", (piece) => pieces.push(piece));
+  request.on("end", () => {
+    io.to(room).emit("message", JSON.parse(Buffer.concat(pieces)));
+    response.end("{}");
+  });
+}
+
+async function main() {
+  const publisher = createClient({ url: process.argv[2] });
+  const subscriber = publisher.duplicate();
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  const server = createServer();
+  // Not compressed, as nowhere else here.
+  const io = new Server(server, {
+    adapter: createAdapter(publisher, subscriber),
+    perMessageDeflate: false,
+    httpCompression: false,
+  });
+  io.on("connection", (socket) => {
+    socket.on("join", (room, done) => {
+      socket.join(room);
+      done();
+    });
+  });
+  // Socket.IO has taken over the requests of its own path; the others are ours.
+  server.prependListener("request", (request, response) => {
+    if (request.url.startsWith("/say")) speak(io, request, response);
+  });
+  server.listen(0, "127.0.0.1", 4096, () => {
+    console.log(`socket.io: listening on http://127.0.0.1:${server.address().port}/ (redis)`);
+  });
+}
+
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(0));
+main();

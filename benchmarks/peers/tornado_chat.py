@@ -1,0 +1,71 @@
+"""A chat as Tornado's documentation teaches it: `write_message` to each, and a poll that waits.
+
+One process and no hub, as most such programs are.  usage: python -m benchmarks.peers.tornado_chat
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from contextlib import suppress
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, RequestHandler
+from tornado.websocket import WebSocketHandler
+
+
+class Room:
+    """Everything that was said, whoever listens on a WebSocket, and who waits for more."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.sockets: set[WebSocketHandler] = set()
+        self.news = asyncio.Condition()
+
+
+ROOMS: dict[str, Room] = defaultdict(Room)
+
+
+class Say(RequestHandler):
+    async def post(self) -> None:
+        room = ROOMS[self.get_query_argument("room")]
+        room.messages.append(self.request.body)
+        text = self.request.body.decode()
+        for connection in room.sockets:
+            connection.write_message(text)
+        async with room.news:
+            room.news.notify_all()
+        self.write({})
+
+
+class Poll(RequestHandler):
+    async def get(self) -> None:
+        room = ROOMS[self.get_query_argument("room")]
+        after = int(self.get_query_argument("after", str(len(room.messages))))
+        if self.get_query_argument("after", None) is not None:
+            async with room.news:
+                await room.news.wait_for(lambda: len(room.messages) > after)
+        messages = [json.loads(message) for message in room.messages[after:]]
+        self.write({"messages": messages, "after": len(room.messages)})
+
+
+class Listen(WebSocketHandler):
+    def open(self) -> None:
+        ROOMS[self.get_query_argument("room")].sockets.add(self)
+
+    def on_close(self) -> None:
+        ROOMS[self.get_query_argument("room")].sockets.discard(self)
+
+
+async def main() -> None:
+    handlers = [("/say", Say), ("/poll", Poll), ("/listen", Listen)]
+    sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
+    HTTPServer(Application(handlers)).add_sockets(sockets)
+    port = sockets[0].getsockname()[1]
+    print(f"tornado: listening on http://127.0.0.1:{port}/ (no hub)", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())
