@@ -40,7 +40,7 @@ class Capacity(Benchmark):
   python -m benchmarks.capacity --bound 250 --rate 2 --steps 100,300,1000,3000 -t sse"""
     factors = ("transport", "clients")
     measures: ClassVar = {"p99": Measure("ms", "99 of 100 had come after")}
-    quick: ClassVar = {"steps": [100, 400], "seconds": 1.0, "runs": 1}
+    quick: ClassVar = {"steps": [100, 300], "seconds": 0.5, "runs": 1}
     runs = 5
 
     @classmethod

@@ -95,6 +95,16 @@ class _Owner(Protocol):
 # --- a reader ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What a reader has cost up to some moment; segments of TCP both ways."""
+
+    bytes_up: int
+    bytes_down: int
+    requests: int
+    segments: int
+
+
 class Reader:
     """A listener on a line, which it finds again when the line breaks."""
 
@@ -111,8 +121,10 @@ class Reader:
         if not self._left and self._line is None:
             self._line = _Line(self._crowd, self.listener.server, self)
 
-    @property
-    def segments(self) -> int:
+    def count(self) -> Count:
+        return Count(self.bytes_out, self.bytes_in, self.listener.requests, self._all_segments())
+
+    def _all_segments(self) -> int:
         return self._segments + (self._line.segments() if self._line else 0)
 
     def cut(self) -> None:
@@ -173,7 +185,7 @@ class Reader:
 
     def _hang_up(self) -> None:
         if self._line is not None:
-            self._segments = self.segments
+            self._segments = self._all_segments()
             self._crowd.detach(self._line)
             self._line = None
 
@@ -235,12 +247,6 @@ class Speaker:
         """Has all that was said been acknowledged?"""
         return not self._busy
 
-    def leave(self) -> None:
-        for line in [*self._free, *self._busy]:
-            self._crowd.detach(line)
-        self._free.clear()
-        self._busy.clear()
-
     def _say(self, when: float) -> None:
         self.late.append(clock() - when)
         id, number = str(uuid.uuid4()), next(self._numbers)
@@ -283,9 +289,9 @@ class Crowd:
     def __init__(self) -> None:
         self.readers: list[Reader] = []
         self.deaf = 0.0  # the longest time for which it did not look at its sockets, in seconds
-        self._speakers: list[Speaker] = []
         self._epoll = select.epoll()
-        self._lines: dict[int, _Line] = {}
+        self._open: set[_Line] = set()
+        self._lines: dict[int, _Line] = {}  # those that are looked at, by file descriptor
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._unread: list[tuple[_Line, bytes, float]] = []
@@ -295,10 +301,8 @@ class Crowd:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for reader in self.readers:
-            reader.leave()
-        for speaker in self._speakers:
-            speaker.leave()
+        for line in list(self._open):
+            self.detach(line)
         self._epoll.close()
 
     # --- who is here -----------------------------------------------------------------------------
@@ -317,9 +321,7 @@ class Crowd:
         return come
 
     def speaker(self, words: Words) -> Speaker:
-        speaker = Speaker(self, words)
-        self._speakers.append(speaker)
-        return speaker
+        return Speaker(self, words)
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -404,6 +406,7 @@ class Crowd:
     # --- what a line tells -----------------------------------------------------------------------
 
     def attach(self, line: _Line) -> None:
+        self._open.add(line)
         self._lines[line.socket.fileno()] = line
         self._epoll.register(line.socket, select.EPOLLIN | select.EPOLLOUT)
 
@@ -423,7 +426,8 @@ class Crowd:
         self._unread.append((line, b"", clock()))
 
     def detach(self, line: _Line) -> None:
-        if line.socket.fileno() != -1:
+        if line in self._open:
+            self._open.remove(line)
             self.ignore(line)
             line.socket.close()
 

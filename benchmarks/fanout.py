@@ -36,11 +36,11 @@ class Fanout(Benchmark):
         "cpu_us": Measure("µs", "of the server's CPU, per delivery"),
     }
     quick: ClassVar = {
-        "followers": [1, 200],
-        "messages": 5,
+        "followers": [1, 100],
+        "messages": 4,
         "rate": 10.0,
-        "interval": 0.5,
-        "runs": 3,
+        "interval": 0.2,
+        "runs": 2,
     }
 
     @classmethod

@@ -37,7 +37,14 @@ one transit, and whoever sends from afar adds another."""
     factors = ("transport", "network", "rate")
     measures = LATENCY_MEASURES
     networks = ("none", "rtt=25ms", "rtt=100ms")
-    quick: ClassVar = {"messages": 30, "rate": [25.0], "interval": 0.2, "warm_up": 3}
+    quick: ClassVar = {
+        "messages": 20,
+        "rate": [25.0],
+        "interval": 0.2,
+        "warm_up": 2,
+        "network": ["none", "rtt=50ms"],
+        "runs": 2,
+    }
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
@@ -93,7 +100,7 @@ one transit, and whoever sends from afar adds another."""
         return [(1000 * when, share) for when, share in self._wait(factors).distribution()]
 
     def _wait(self, factors: Factors) -> theory.Wait:
-        rtt = Network.parse(factors["network"]).rtt
+        rtt = Network.parse(factors["network"]).mean_rtt
         interval = self.options.interval
         return theory.of_transport(factors["transport"], rtt, factors["rate"], interval)
 

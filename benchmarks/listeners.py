@@ -292,6 +292,8 @@ class WebSocketListener(Listener):
         """Take a piece of the head; give what came after it."""
         body = self._reader.feed(data)
         head = self._reader.head
+        if head is not None and 200 <= head.status < 300:
+            raise BadResponse(f"{head.status} where 101 was asked for")
         if head is None or not self._reader.complete:
             return b""
         Response(head, body).check(101)

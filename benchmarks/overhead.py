@@ -15,11 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
-from realtime.proxy import Proxy
-
 from benchmarks import theory
 from benchmarks.clients.http import Server, encode, get_json
-from benchmarks.crowd import Crowd, Reader, evenly, our_words, undisturbed
+from benchmarks.crowd import Count, Crowd, Reader, evenly, our_words, undisturbed
 from benchmarks.listeners import Poll, listener
 from benchmarks.script import (
     Benchmark,
@@ -33,24 +31,11 @@ from benchmarks.script import (
 )
 from benchmarks.talk import Said, new_room, talk
 from realtime.network import Network
+from realtime.proxy import Proxy
 from realtime.transports.iframe_streaming import SCRIPT
 
 # Seconds until the server has seen the end of a connection.
 _SETTLE_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """What one reader has cost up to some moment."""
-
-    bytes_up: int
-    bytes_down: int
-    requests: int
-    segments: int
-
-    @classmethod
-    def of(cls, reader: Reader) -> "Count":
-        return cls(reader.bytes_out, reader.bytes_in, reader.listener.requests, reader.segments)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +110,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
                 times,
                 patience=5 + options.interval,
                 marks=[
-                    (when, lambda: counts.append(Count.of(reader)))
-                    for when in (0.0, options.seconds)
+                    (when, lambda: counts.append(reader.count())) for when in (0.0, options.seconds)
                 ],
             )
             sample = said.sample(crowd)
@@ -159,9 +143,10 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         if not heard:
             return
         polls = isinstance(reader.listener, Poll)
+        usual = heard[len(heard) // 2]  # numbers grow longer
         self._lengths[factors["transport"], factors["size"]] = Lengths(
-            encode(heard[-1]),
-            heard[-1]["cursor"],
+            encode(usual),
+            usual["cursor"],
             len(reader.listener.question()) if polls else 0,
             reader.listener.head_bytes if isinstance(reader.listener, Poll) else 0,
         )
@@ -171,7 +156,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         lengths = self._lengths.get((transport, factors["size"]))
         if lengths is None:
             return {}
-        rtt = Network.parse(self.options.network[0]).rtt
+        rtt = Network.parse(self.options.network[0]).mean_rtt
         questions = theory.questions_per_message(transport, rate, rtt, self.options.interval)
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)

@@ -240,9 +240,11 @@ def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argpa
     benchmark.add_options(parser)
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--quick" in arguments:
-        parser.set_defaults(**benchmark.quick)
+        parser.set_defaults(**{n: v for n, v in benchmark.quick.items() if n != "network"})
     options = parser.parse_args(arguments)
-    options.network = options.network or [*benchmark.networks]
+    usual = benchmark.quick.get("network") if options.quick else None
+    # An option that may be repeated adds to its default, so it has none.
+    options.network = options.network or usual or [*benchmark.networks]
     return options
 
 
@@ -461,7 +463,8 @@ def describe(result: Mapping[str, Any]) -> str:
     """Correctness first, then a row per cell, then what is to be known about it."""
     lines = ["", *_correctness_lines(result), ""]
     names = [*result["measures"]]
-    heads = [*result["factors"], *(f"{n} ({result['measures'][n]['unit']})" for n in names)]
+    units = {name: result["measures"][name]["unit"] for name in names}
+    heads = [*result["factors"], *(f"{n} ({units[n]})" if units[n] else n for n in names)]
     rows = [
         [*(cell["factors"].get(factor, "") for factor in result["factors"])]
         + [_figure(cell, name) for name in names]

@@ -13,7 +13,6 @@ from benchmarks import theory
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, Reader
 from benchmarks.listeners import listener
-from benchmarks.overhead import Count
 from benchmarks.script import (
     Benchmark,
     Factors,
@@ -108,12 +107,12 @@ class Silence(Benchmark):
                 )
             crowd.wait(_SETTLE_SECONDS)
             costs = [stand.cost for stand in stands.values()]
-            before = [[Count.of(reader) for reader in crowds[name]] for name in stands]
+            before = [[reader.count() for reader in crowds[name]] for name in stands]
             idle, used = alone.cost.cpu_seconds(), [cost.cpu_seconds() for cost in costs]
             crowd.wait(options.seconds)
             used = [cost.cpu_seconds() - then for cost, then in zip(costs, used, strict=True)]
             idle = 0.0 if options.url else alone.cost.cpu_seconds() - idle
-            after = [[Count.of(reader) for reader in crowds[name]] for name in stands]
+            after = [[reader.count() for reader in crowds[name]] for name in stands]
             held = [stand.cost.memory_bytes() - memory[name] for name, stand in stands.items()]
         samples = {}
         for number, name in enumerate(stands):

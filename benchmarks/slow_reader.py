@@ -47,7 +47,7 @@ class SlowReader(Benchmark):
         "others_p99": Measure("ms", "what somebody who reads had to wait meanwhile (p99)"),
         "closed_s": Measure("s", "until the server ended the last of them"),
     }
-    quick: ClassVar = {"stopped": 20, "megabytes": 1.0, "deadline": 2.0, "runs": 1}
+    quick: ClassVar = {"stopped": 20, "megabytes": 1.0, "deadline": 1.5, "runs": 1}
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """The command line: read it, build the house, listen, and stop tidily.
 
-``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch.
+``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch;
+``realtime proxy`` puts a bad network before a server.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from tornado.netutil import bind_sockets
 
-from realtime import logs, talk
+from realtime import logs, proxy, talk
 from realtime.app import make_app
 from realtime.errors import NoBroker
 from realtime.gate import Gate
@@ -44,10 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status."""
     options = _parser().parse_args(arguments)
     logs.configure()
-    run = talk.run(options) if options.command == "talk" else serve(options)
+    run = _COMMANDS.get(options.command, serve)
     try:
-        asyncio.run(run)
-    except (HubError, OSError, talk.Stopped) as error:
+        asyncio.run(run(options))
+    except (HubError, OSError, talk.Stopped, proxy.ProxyError) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -84,7 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_limits(parser.add_argument_group("limits"))
     commands = parser.add_subparsers(dest="command", metavar="")
     talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
+    network = commands.add_parser("proxy", help=proxy.HELP, description=proxy.__doc__)
+    network.formatter_class = argparse.RawDescriptionHelpFormatter
+    network.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    network.add_argument(
+        "--port", type=_port, default=9000, help="port; 0 is a free one (%(default)s)"
+    )
+    proxy.add_options(network)
     return parser
+
+
+_COMMANDS = {"talk": talk.run, "proxy": proxy.run}
 
 
 def _add_limits(group: "argparse._ArgumentGroup") -> None:

@@ -44,7 +44,7 @@ ours."""
         "cpu_us": Measure("µs", "of the server's CPU, per delivery"),
         "memory_kib": Measure("KiB", "of the server's memory, per idle connection"),
     }
-    quick: ClassVar = {"followers": 100, "messages": 5, "rate": 10.0, "runs": 2}
+    quick: ClassVar = {"followers": 100, "messages": 5, "rate": 10.0, "runs": 1}
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:

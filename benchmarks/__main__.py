@@ -1,0 +1,91 @@
+"""``python -m benchmarks``: ask all questions, one after the other, and write the report."""
+
+import argparse
+import importlib
+import secrets
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import report
+from benchmarks.script import INTERRUPTED, Benchmark, main
+
+# In the order of the report.
+QUESTIONS = {
+    "latency": "Latency",
+    "gap": "Gap",
+    "overhead": "Overhead",
+    "silence": "Silence",
+    "fanout": "Fanout",
+    "capacity": "Capacity",
+    "slow_reader": "SlowReader",
+    "recovery": "Recovery",
+    "peers": "Peers",
+}
+
+
+def find(name: str) -> type[Benchmark]:
+    """Import a benchmark by its name."""
+    module = importlib.import_module(
+        "benchmarks.peers.__main__" if name == "peers" else f"benchmarks.{name}"
+    )
+    found: type[Benchmark] = getattr(module, QUESTIONS[name])
+    return found
+
+
+def ask_all(arguments: Sequence[str] | None = None) -> int:
+    """Run the scripts with the same seed; the result is the worst of their exit statuses."""
+    options = _parse(arguments)
+    begin = time.monotonic()
+    worst = 0
+    for name in options.only:
+        status = main(find(name), _arguments(options, name))
+        if status == INTERRUPTED:
+            return status
+        worst = max(worst, status)
+    files = [str(path) for name in options.only if (path := options.out / f"{name}.json").exists()]
+    if not files:
+        return worst
+    worst = max(worst, report.main([*files, "--out", str(options.out)]))
+    print(f"all of it took {time.monotonic() - begin:.0f} s")
+    return worst
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        epilog="Each question is a script of its own: python -m benchmarks.latency --help",
+    )
+    parser.add_argument("--quick", action="store_true", help="rough answers, within 3 minutes")
+    parser.add_argument("--url", help="a server that runs already (default: start one)")
+    parser.add_argument("--hub", default="auto", help="the hub of the server (%(default)s)")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
+    parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
+    parser.add_argument(
+        "--only",
+        type=_names,
+        default=[*QUESTIONS],
+        metavar="NAME,…",
+        help=f"some of {', '.join(QUESTIONS)}",
+    )
+    return parser.parse_args(arguments)
+
+
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in QUESTIONS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(QUESTIONS)}")
+    return names
+
+
+def _arguments(options: argparse.Namespace, name: str) -> list[str]:
+    given = ["--seed", str(options.seed), "--out", str(options.out), "--hub", options.hub]
+    given += ["--url", options.url] if options.url and name != "peers" else []
+    return given + (["--quick"] if options.quick else [])
+
+
+if __name__ == "__main__":
+    sys.exit(ask_all())

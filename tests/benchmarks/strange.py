@@ -1,0 +1,129 @@
+"""A server that speaks as much of the contract as the load generator needs, and errs to order.
+
+It is late by a known time, stops for a known time, and loses, doubles or swaps known messages: what
+a measurement must see.  It runs on a thread of its own, since the load generator has its own loop.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+Event = dict[str, Any]
+# Turns the numbered message into what the readers are sent at this moment.
+Tamper = Callable[[int, Event], list[Event]]
+
+
+def faithful(number: int, event: Event) -> list[Event]:
+    return [event]
+
+
+class StrangeServer:
+    """SSE and POST; `delay` in seconds for every message, `stalls` by the number of a message."""
+
+    def __init__(
+        self,
+        *,
+        delay: float = 0.0,
+        stalls: dict[int, float] | None = None,
+        tamper: Tamper = faithful,
+    ) -> None:
+        self._delay = delay
+        self._stalls = stalls or {}
+        self._tamper = tamper
+        self._number = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self._streams: list[asyncio.StreamWriter] = []
+        self._ready = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
+        self._thread.start()
+        assert self._ready.wait(10)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._end.set)
+        self._thread.join(10)
+
+    async def _serve(self) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        self._ready.set()
+        await self._end.wait()
+        server.close()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*(writer.wait_closed() for writer in self._writers))
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await self._answer(head.decode(), reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    async def _answer(
+        self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        line, *fields = head.lower().split("\r\n")
+        if line.startswith("post"):
+            length = next(int(f.split(":")[1]) for f in fields if f.startswith("content-length"))
+            body = await self._say(json.loads(await reader.readexactly(length)))
+            writer.write(_response(201, body))
+        elif "/healthz" in line:
+            writer.write(_response(200, {"hub": "none", "version": "strange"}))
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+            self._streams.append(writer)
+
+    async def _say(self, message: Event) -> Event:
+        self._number += 1
+        number = self._number
+        if number in self._stalls:
+            time.sleep(self._stalls[number])  # and everybody waits
+        if self._delay:
+            await asyncio.sleep(self._delay)
+        event = {"kind": "say", "cursor": f"strange-{number}", "id": message["id"]}
+        for one in self._tamper(number, event):
+            for stream in self._streams:
+                stream.write(f"id: {one['cursor']}\ndata: {json.dumps(one)}\n\n".encode())
+        return {"cursor": event["cursor"], "id": event["id"]}
+
+
+def _response(status: int, body: Event) -> bytes:
+    text = json.dumps(body).encode()
+    return b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%b" % (status, len(text), text)
+
+
+def losing(lost: int) -> Tamper:
+    return lambda number, event: [] if number == lost else [event]
+
+
+def doubling(doubled: int) -> Tamper:
+    return lambda number, event: [event, event] if number == doubled else [event]
+
+
+def swapping(first: int) -> Tamper:
+    """Send this message after the next one."""
+    held: list[Event] = []
+
+    def tamper(number: int, event: Event) -> list[Event]:
+        if number == first:
+            held.append(event)
+            return []
+        return [event, *held] if number == first + 1 else [event]
+
+    return tamper

@@ -1,0 +1,200 @@
+"""The load generator sees what a reader would have seen: each delay, each stall, each lost word."""
+
+import random
+import time
+
+import pytest
+
+from benchmarks.clients import CLIENTS
+from benchmarks.clients.http import BadResponse, Refused
+from benchmarks.clients.http import Server as Address
+from benchmarks.crowd import Crowd, Silent, at_random, clock, evenly, our_words, undisturbed
+from benchmarks.listeners import listener
+from benchmarks.stats import percentile
+from benchmarks.talk import Said, talk
+from tests.benchmarks.strange import StrangeServer, doubling, losing, swapping
+from tests.conftest import Servers
+from tests.server import Server
+
+
+def speak_to(
+    server: StrangeServer, messages: int = 20, rate: float = 100.0, patience: float = 1.0
+) -> Said:
+    with Crowd() as crowd, undisturbed():
+        crowd.listen([listener("sse", Address(server.url), "room")])
+        times = evenly(0.0, rate, messages, random.Random(1))
+        return talk(crowd, our_words(server.url, "room", 20), times, patience=patience)
+
+
+@pytest.fixture
+def quiet(servers: Servers) -> Server:
+    return servers.get("memory", "--messages-per-second", "0")
+
+
+# --- time ----------------------------------------------------------------------------------------
+
+
+def test_a_known_delay_is_measured() -> None:
+    with StrangeServer(delay=0.03) as server:
+        latencies = speak_to(server).latencies()
+    assert len(latencies) == 20
+    assert min(latencies) >= 30
+    assert percentile(sorted(latencies), 50) < 60
+
+
+def test_a_server_that_stalls_shows_it_in_p99_and_in_every_message_that_was_due_meanwhile() -> None:
+    with StrangeServer(stalls={10: 0.25}) as server:
+        latencies = sorted(speak_to(server, messages=100).latencies())
+    assert percentile(latencies, 99) >= 200
+    # 25 were due while it stood still, and waited for 250, 240, 230 … ms.  A generator that waits
+    # for answers would have said one of them.
+    assert sum(latency > 50 for latency in latencies) >= 19
+
+
+def test_a_short_stall_is_the_worst_latency() -> None:
+    with StrangeServer(stalls={7: 0.05}) as server:
+        assert max(speak_to(server).latencies()) >= 50
+
+
+# --- correctness ---------------------------------------------------------------------------------
+
+
+def test_a_lost_message_is_counted() -> None:
+    with StrangeServer(tamper=losing(7)) as server:
+        said = speak_to(server, patience=0.3)
+    [lost] = said.audit.lost.values()
+    assert lost == [[*said.speaker.cursors][6]]
+
+
+def test_a_lost_last_message_is_counted() -> None:
+    with StrangeServer(tamper=losing(20)) as server:
+        [lost] = speak_to(server, patience=0.3).audit.lost.values()
+    assert len(lost) == 1
+
+
+def test_a_doubled_message_is_counted() -> None:
+    with StrangeServer(tamper=doubling(7)) as server:
+        [doubled] = speak_to(server).audit.doubled.values()
+    assert len(doubled) == 1
+
+
+def test_messages_out_of_turn_are_counted() -> None:
+    with StrangeServer(tamper=swapping(7)) as server:
+        assert speak_to(server).audit.misplaced
+
+
+def test_nothing_is_found_where_nothing_is_wrong() -> None:
+    with StrangeServer() as server:
+        assert speak_to(server).audit.clean
+
+
+# --- the six, of the real server -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("transport", CLIENTS)
+def test_every_reader_hears_everything_once(
+    transport: str, fresh: bool, quiet: Server, room: str
+) -> None:
+    with Crowd() as crowd:
+        crowd.listen(
+            listener(transport, Address(quiet.url), room, interval=0.02, fresh=fresh)
+            for _ in range(20)
+        )
+        times = at_random(0.0, 100.0, 30, random.Random(1))
+        said = talk(crowd, our_words(quiet.url, room, 50), times)
+    assert said.audit.clean
+    assert len(said.latencies()) == 20 * 30
+    assert min(said.latencies()) > 0
+    assert not any(reader.broken for reader in said.readers)
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+def test_who_is_cut_comes_again_and_has_missed_nothing(
+    transport: str, quiet: Server, room: str
+) -> None:
+    with Crowd() as crowd:
+        readers = crowd.listen(
+            listener(transport, Address(quiet.url), room, interval=0.02) for _ in range(5)
+        )
+
+        def cut() -> None:
+            for reader in readers:
+                reader.cut()
+
+        marks = [(0.1, cut), (0.2, cut)]
+        times = evenly(0.0, 100.0, 30, random.Random(1))
+        said = talk(crowd, our_words(quiet.url, room, 50), times, marks=marks)
+    assert said.audit.clean
+    assert len(said.latencies()) == 5 * 30
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+def test_who_stops_reading_hears_nothing_more_and_disturbs_nobody(
+    transport: str, quiet: Server, room: str
+) -> None:
+    with Crowd() as crowd:
+        [stopped] = crowd.listen([listener(transport, Address(quiet.url), room)])
+        stopped.stop_reading()
+        crowd.readers.clear()
+        crowd.listen([listener("sse", Address(quiet.url), room)])
+        said = talk(crowd, our_words(quiet.url, room, 50), [0.0, 0.01])
+        stopped.leave()
+    assert not stopped.listener.heard
+    assert len(said.latencies()) == 2
+
+
+def test_a_refusal_is_told_by_its_name(quiet: Server) -> None:
+    with Crowd() as crowd, pytest.raises(Refused, match="bad_room"):
+        crowd.listen([listener("sse", Address(quiet.url), "no room")])
+
+
+def test_a_websocket_that_is_none_is_told() -> None:
+    with StrangeServer() as server, Crowd() as crowd, pytest.raises((Refused, BadResponse)):
+        crowd.listen([listener("websocket", Address(server.url), "room")])
+
+
+def test_where_nobody_listens_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.crowd._PATIENCE_SECONDS", 0.2)
+    with Crowd() as crowd, pytest.raises(Silent, match="1 of 1 readers"):
+        crowd.listen([listener("sse", Address("http://127.0.0.1:1"), "room")])
+
+
+# --- the generator itself ------------------------------------------------------------------------
+
+
+def test_it_says_how_late_it_was_itself(quiet: Server, room: str) -> None:
+    with Crowd() as crowd:
+        crowd.listen([listener("sse", Address(quiet.url), room)])
+        # Something keeps the generator, and not the server, for 50 ms.
+        said = talk(
+            crowd,
+            our_words(quiet.url, room, 20),
+            [0.0, 0.1],
+            marks=[(0.09, lambda: time.sleep(0.05))],
+        )
+    assert max(said.speaker.late) >= 0.03
+    assert crowd.deaf >= 0.04
+
+
+def test_what_is_due_is_said_on_time(quiet: Server, room: str) -> None:
+    with Crowd() as crowd, undisturbed():
+        speaker = crowd.speaker(our_words(quiet.url, room, 20))
+        begin = clock() + 0.1
+        speaker.plan(begin + 0.01 * number for number in range(20))
+        assert crowd.run(lambda: len(speaker.cursors) == 20, 5)
+    assert min(speaker.late) >= 0
+    assert percentile(sorted(speaker.late), 50) < 0.002
+
+
+def test_an_even_schedule_has_a_random_phase() -> None:
+    one, other = (evenly(5.0, 10.0, 100, random.Random(seed)) for seed in (1, 2))
+    assert one != other
+    assert all(5.0 <= times[0] < 5.1 for times in (one, other))
+    assert one[99] - one[0] == pytest.approx(9.9)
+
+
+def test_a_random_schedule_has_the_rate_it_was_asked_for() -> None:
+    times = at_random(0.0, 50.0, 20_000, random.Random(1))
+    assert times == sorted(times)
+    assert len(times) / times[-1] == pytest.approx(50, rel=0.05)

@@ -1,0 +1,93 @@
+"""The models, against simulations that know nothing of their formulas, and against the RFCs."""
+
+import random
+from statistics import fmean
+
+import pytest
+
+from benchmarks import theory
+from benchmarks.theory import Wait
+
+
+def simulate_long_poll(times: list[float], rtt: float, blind: float) -> list[float]:
+    """Play it event by event: a question waits, is answered, and the next one comes `blind` later.
+
+    Gives how long each message took from the server to the reader.
+    """
+    took = []
+    waiting_from = 0.0
+    at = 0
+    while at < len(times):
+        answered = max(times[at], waiting_from)
+        while at < len(times) and times[at] <= answered:
+            took.append(answered - times[at] + rtt / 2)
+            at += 1
+        waiting_from = answered + blind
+    return took
+
+
+def poisson(rate: float, count: int) -> list[float]:
+    chance, when, times = random.Random(1), 0.0, []
+    for _ in range(count):
+        when += chance.expovariate(rate)
+        times.append(when)
+    return times
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("rate", [0.5, 2, 10, 40])
+def test_long_polling_at_random_is_as_simulated(rate: float, fresh: bool) -> None:
+    rtt = 0.1
+    model = theory.long_polling_at_random(rtt, rate, fresh=fresh)
+    took = simulate_long_poll(poisson(rate, 40_000), rtt, theory.blind(rtt, fresh=fresh))
+    assert fmean(took) == pytest.approx(model.mean, rel=0.03)
+    at_once = fmean(one <= rtt / 2 + 1e-9 for one in took)
+    assert at_once == pytest.approx(model.at_once, abs=0.02)
+
+
+@pytest.mark.parametrize(("rate", "transits"), [(1, (1, 1)), (9.9, (1, 1)), (10.1, (1, 3))])
+def test_long_polling_needs_one_transit_until_the_rate_bites_and_then_up_to_three(
+    rate: float, transits: tuple[int, int]
+) -> None:
+    model = theory.long_polling(0.1, rate)
+    assert model.low == pytest.approx(transits[0] * 0.05)
+    assert model.high == pytest.approx(transits[1] * 0.05)
+
+
+def test_the_articles_two_round_trips_are_those_of_a_connection_for_each_question() -> None:
+    assert theory.blind(0.1, fresh=True) == 0.2
+    assert theory.long_polling(0.1, 6, fresh=True).at_once == 0
+    assert theory.long_polling(0.1, 6).at_once == 1
+
+
+@pytest.mark.parametrize(("interval", "rtt"), [(1.0, 0.1), (0.05, 0.1)])
+def test_short_polling_is_as_simulated(interval: float, rtt: float) -> None:
+    chance = random.Random(1)
+    period = max(interval, rtt)
+    took = [period * chance.random() + rtt / 2 for _ in range(20_000)]
+    model = theory.short_polling(rtt, interval)
+    assert fmean(took) == pytest.approx(model.mean, rel=0.02)
+    assert sorted(took)[18_000] == pytest.approx(model.quantile(0.9), rel=0.02)
+
+
+def test_a_stream_needs_one_transit() -> None:
+    assert {theory.stream(0.1).quantile(share) for share in (0.0, 0.5, 1.0)} == {0.05}
+
+
+def test_a_mixture_has_its_quantiles_and_its_mean() -> None:
+    wait = Wait(0.5, 10.0, 30.0)
+    assert [wait.quantile(share) for share in (0.2, 0.5, 0.75, 1)] == [10, 10, 20, 30]
+    assert wait.mean == 15
+    assert wait.distribution() == [(10, 0), (10, 0.5), (30, 1)]
+
+
+@pytest.mark.parametrize(
+    ("size", "chunk"), [(1, b"1\r\nx\r\n"), (15, b"f\r\n" + b"x" * 15 + b"\r\n"), (16, None)]
+)
+def test_a_chunk_is_as_long_as_one(size: int, chunk: bytes | None) -> None:
+    assert theory.chunk_bytes(size) == (len(chunk) if chunk else 2 + 2 + 16 + 2)
+
+
+@pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)])
+def test_a_frame_has_its_head(size: int, head: int) -> None:
+    assert theory.frame_bytes(size) == size + head
