@@ -3,14 +3,16 @@
 Pure: what the words mean is done by the proxy.  See `Network` for them all.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from fractions import Fraction
 from typing import Any
 
-_TIMES = {"ms": 0.001, "s": 1.0, "min": 60.0}
-_SIZES = {"": 1, "B": 1, "kB": 1000, "MB": 1_000_000}
+# Fractions: 43 times 0.001 is not 0.043.
+_TIMES = {"ms": Fraction(1, 1000), "s": Fraction(1), "min": Fraction(60)}
+_SIZES = {"": Fraction(1), "B": Fraction(1), "kB": Fraction(1000), "MB": Fraction(1_000_000)}
+_MOST = 10**12
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)")
 _HELP = "say for example rtt=100ms,jitter=20ms,rate=50kB,buffer=4kB,flush=1s,idle=60s,cut=30s"
 
@@ -98,14 +100,14 @@ def _stall(text: str) -> tuple[float, float]:
     return stall
 
 
-def _quantity(text: str, units: Mapping[str, float], kind: str) -> float:
+def _quantity(text: str, units: Mapping[str, Fraction], kind: str) -> float:
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in units:
         raise ValueError(f"{text!r} is not {kind}")
-    value = float(match[1]) * units[match[2]]
-    if not 0 < value < math.inf:
-        raise ValueError(f"{text!r}: leave out what is not to be")
-    return value
+    value = Fraction(match[1]) * units[match[2]]
+    if not 0 < value < _MOST:
+        raise ValueError(f"{text!r} is nothing or too much; leave out what is not to be")
+    return float(value)
 
 
 _PARSERS: dict[str, Callable[[str], Any]] = {

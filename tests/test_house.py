@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
     {"app"},
     {"operations", "pages"},
-    {"server", "spawn", "talk"},
+    {"proxy", "server", "spawn", "talk"},
     {"logs", "wire"},
     TRANSPORTS,
     {"transports.base"},
@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
     {"room"},
-    {"events", "gate"},
+    {"boundaries", "events", "gate", "network"},
     {"errors", "limits"},
     {"__init__", "transports"},
 ]

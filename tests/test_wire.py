@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Count, get_json
+from realtime.proxy import Proxy
 from realtime.wire import CountedStream, Ledger
 from tests.conftest import Servers
-from tests.relay import Relay
 from tests.server import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say, take
@@ -54,7 +54,7 @@ async def test_client_server_and_relay_count_the_same_bytes(
 ) -> None:
     me = f"client-{room}"
     async with (
-        Relay("127.0.0.1", server.port) as relay,
+        Proxy("127.0.0.1", server.port) as relay,
         reader(relay, transport, room, client=me) as client,
     ):
         await say(client, "hello", "聊" * 1000, "\0\n\u2028", "</script>")
@@ -76,7 +76,7 @@ async def test_after_the_goodbye_they_still_agree(
     server: Server, room: str, transport: str
 ) -> None:
     me = f"client-{room}"
-    async with Relay("127.0.0.1", server.port) as relay:
+    async with Proxy("127.0.0.1", server.port) as relay:
         async with reader(relay, transport, room, client=me) as client:
             await say(client, "hello")
             await take(client, 1)
@@ -106,7 +106,7 @@ async def test_events_and_requests_are_counted(server: Server, room: str, transp
 async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) -> None:
     before = await books(quiet)
     async with AsyncExitStack() as stack:
-        relay = await stack.enter_async_context(Relay("127.0.0.1", quiet.port))
+        relay = await stack.enter_async_context(Proxy("127.0.0.1", quiet.port))
         clients = [
             await stack.enter_async_context(reader(relay, transport, room)) for transport in CLIENTS
         ]

@@ -7,8 +7,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
+from realtime.proxy import Proxy
 from tests.conftest import Servers
-from tests.relay import Relay
 from tests.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -87,7 +87,7 @@ async def test_what_others_say_is_text(
 async def test_a_page_whose_connections_are_cut_goes_on_where_it_was(
     server: Server, context: BrowserContext, room: str, transport: str
 ) -> None:
-    async with Relay("127.0.0.1", server.port) as relay:
+    async with Proxy("127.0.0.1", server.port) as relay:
         page = await enter(context, relay.url, transport, room)
         await post(server.url, room, text="before")
         await expect(heard(page, "before")).to_have_count(1)
@@ -115,7 +115,7 @@ async def test_a_page_does_not_notice_that_its_server_was_replaced(
         servers.make("redis", *options) as old,
         servers.make("redis", *options) as new,
     ):
-        async with Relay("127.0.0.1", old.port) as relay:
+        async with Proxy("127.0.0.1", old.port) as relay:
             page = await enter(context, relay.url, transport, room)
             await post(old.url, room, text="before")
             await expect(heard(page, "before")).to_have_count(1)

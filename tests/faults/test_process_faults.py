@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, get_json, request
+from realtime.proxy import Proxy
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Begin
 from tests.faults.scene import Scene
-from tests.relay import Relay
 from tests.server import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts, until_waiting
@@ -48,8 +48,8 @@ async def test_every_connection_that_is_cut_again_and_again_costs_nothing(
 ) -> None:
     one, other = await begin(redis.url), await begin(redis.url)
     async with (
-        Relay("127.0.0.1", one.port) as first,
-        Relay("127.0.0.1", other.port) as second,
+        Proxy("127.0.0.1", one.port) as first,
+        Proxy("127.0.0.1", other.port) as second,
         Scene([first.url, second.url], room) as scene,
     ):
         async with scene.load():
@@ -82,7 +82,7 @@ async def test_an_answer_that_the_network_cut_is_given_again(
 async def test_a_long_poll_whose_answer_went_into_a_dead_line_asks_again_and_has_it(
     server: Server, room: str
 ) -> None:
-    async with Relay("127.0.0.1", server.port) as relay:
+    async with Proxy("127.0.0.1", server.port) as relay:
         poll = reader(relay, "long_polling", room, after="now")
         await poll.open()
         waiting = asyncio.create_task(poll.receive())

@@ -4,14 +4,14 @@ import asyncio
 from typing import Any
 
 from benchmarks.clients import CLIENTS, Client, Event, request
-from tests.relay import Relay
+from realtime.proxy import Proxy
 from tests.server import Server
 
 # Above every delay of the server that a test waits for; reached only when something is wrong.
 SECONDS = 10.0
 
 
-def reader(server: Server | Relay, transport: str, room: str, **options: Any) -> Client:
+def reader(server: Server | Proxy, transport: str, room: str, **options: Any) -> Client:
     if transport == "short_polling":
         options = {"interval": 0.02, **options}
     return CLIENTS[transport](server.url, room, **options)
