@@ -32,6 +32,8 @@ READ_BYTES = 65_536
 _BATCH = 16
 # Seconds until another try where nobody listens.
 _RETRY_SECONDS = 0.05
+# Readers that may be on their way in at once.
+_AT_THE_DOOR = 50
 # Seconds that all readers together get to begin, and an answer to a POST to come.
 _PATIENCE_SECONDS = 30.0
 
@@ -309,15 +311,23 @@ class Crowd:
 
     def listen(self, listeners: Iterable[Listener]) -> list[Reader]:
         """Bring readers in, and return when all are ready."""
-        come = []
+        come: list[Reader] = []
+        waiting: list[Reader] = []
+
+        def few(most: int) -> bool:
+            waiting[:] = [reader for reader in waiting if not reader.listener.ready]
+            return len(waiting) <= most
+
         for listener in listeners:
             come.append(Reader(self, listener))
-            # Not all at once: the queue of an accepting server has its bounds.
-            self.run(lambda: True, 0.0)
+            waiting.append(come[-1])
+            # Not all at once: the queue of an accepting server has its bounds, and what does not
+            # fit is dropped without a word, and tried again by TCP after a second, and three …
+            if len(waiting) > _AT_THE_DOOR:
+                self.run(lambda: few(_AT_THE_DOOR), _PATIENCE_SECONDS)
         self.readers += come
-        if not self.run(lambda: all(r.listener.ready for r in come), _PATIENCE_SECONDS):
-            missing = sum(not r.listener.ready for r in come)
-            raise Silent(f"{missing} of {len(come)} readers could not begin to read")
+        if not self.run(lambda: few(0), _PATIENCE_SECONDS):
+            raise Silent(f"{len(waiting)} of {len(come)} readers could not begin to read")
         return come
 
     def speaker(self, words: Words) -> Speaker:
