@@ -17,7 +17,7 @@ from benchmarks import plots, stats
 from benchmarks.charts import Result, Words, plain
 from benchmarks.plots import Row
 from benchmarks.report import BadResult, document, figure, in_all, load, text, verdict
-from benchmarks.stats import Interval
+from benchmarks.stats import FEWEST_RUNS, Interval
 
 # For all others less is better.
 _MORE_IS_BETTER = {"at_once"}
@@ -27,19 +27,22 @@ _IGNORED_SETTINGS = {"out", "seed", "url"}
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One figure of both runs; `ratio` is B over A."""
+    """One figure of both; `ratio` is B over A, `runs` the number of them in the lesser of both."""
 
     place: str
     measure: str
     a: Mapping[str, Any]
     b: Mapping[str, Any]
     ratio: Interval
+    runs: int
 
     @property
     def verdict(self) -> str:
-        """Say ``better``, ``worse`` or ``same``; ``same`` too where one run is all there is."""
+        """Say ``better``, ``worse``, ``same``, or ``unknown`` where runs are too few to tell."""
         low, high = self.ratio.low, self.ratio.high
-        if low is None or high is None or low <= 1 <= high:
+        if self.runs < FEWEST_RUNS or low is None or high is None:
+            return "unknown"
+        if low <= 1 <= high:
             return "same"
         more = self.ratio.value > 1
         return "better" if more == (self.measure in _MORE_IS_BETTER) else "worse"
@@ -77,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare",
         description=__doc__,
-        epilog="examples:\n  python -m benchmarks.compare before/latency.json results/latency.json\n"
+        epilog="examples:\n  python -m benchmarks.compare old/latency.json results/latency.json\n"
         "  python -m benchmarks.compare benchmarks/reference results --out results",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -127,10 +130,11 @@ def _lines(a: Result, b: Result) -> Iterator[Line]:
             continue
         for measure in a["measures"]:
             one, two = cell["summary"].get(measure), other["summary"].get(measure)
-            runs = [_values(each, measure) for each in (cell, other)]
-            if one and two and all(runs):
+            here, others = _values(cell, measure), _values(other, measure)
+            if one and two and here and others:
                 place = " ".join(plain(value) for value in cell["factors"].values())
-                yield Line(place, measure, one, two, stats.ratio(*runs))
+                ratio, runs = stats.ratio(here, others), min(len(here), len(others))
+                yield Line(place, measure, one, two, ratio, runs)
 
 
 def _key(cell: Mapping[str, Any]) -> str:

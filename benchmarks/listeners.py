@@ -11,7 +11,7 @@ All times are seconds of one clock, `time.perf_counter()`.
 import base64
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -49,6 +49,7 @@ class Listener(ABC):
     """One reader.  `ready` is true as soon as nothing that is said from then on can be missed."""
 
     fresh = False  # a new connection for every question
+    head_bytes = 0  # a request's head is filled up to so many bytes, since a browser says more
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -67,6 +68,15 @@ class Listener(ABC):
 
     @abstractmethod
     def question(self) -> bytes: ...
+
+    def get(self, path: str, fields: Mapping[str, str] | None = None) -> bytes:
+        """Write a GET."""
+        bare = self.server.request("GET", path, fields or {})
+        missing = self.head_bytes - len(bare) - len("User-Agent: \r\n")
+        if missing <= 0:
+            return bare
+        filled = {"User-Agent": "x" * missing, **(fields or {})}
+        return self.server.request("GET", path, filled)
 
     @abstractmethod
     def take(self, data: bytes, when: float) -> float | None:
@@ -186,7 +196,7 @@ class OurPoll(Poll):
             wait = self._wait * min(1.0, self.phase + max(self.requests - 2, 0))
             wait = wait if self.ready else 0.0
             path = address("long_polling", self._room, after, wait=f"{wait:g}", **self._client)
-        return self.server.request("GET", path, {})
+        return self.get(path)
 
     def _answered(self, response: Response, when: float) -> bool:
         answer = response.check(200).json()
@@ -214,7 +224,7 @@ class Stream(Listener):
 
     def question(self) -> bytes:
         self._reader, self._decode = ResponseReader(), None
-        return self.server.request("GET", self._path(self.cursor), {})
+        return self.get(self._path(self.cursor))
 
     def take(self, data: bytes, when: float) -> None:
         body = self._reader.feed(data)
@@ -279,7 +289,7 @@ class WebSocketListener(Listener):
             "Sec-WebSocket-Key": KEY,
             "Sec-WebSocket-Version": "13",
         }
-        return self.server.request("GET", self._path(self.cursor), upgrade)
+        return self.get(self._path(self.cursor), upgrade)
 
     def take(self, data: bytes, when: float) -> float | None:
         if not self._reader.complete:
@@ -344,11 +354,13 @@ def listener(
     wait: float = 25.0,
     phase: float = 1.0,
     fresh: bool = False,
+    head_bytes: int = 0,
 ) -> Listener:
     """Make a reader of one of our six transports; `interval` and `wait` in seconds."""
+    made: Listener
     if transport in ("short_polling", "long_polling"):
         short = transport == "short_polling"
-        return OurPoll(
+        made = OurPoll(
             server,
             room,
             after=after,
@@ -358,16 +370,22 @@ def listener(
             phase=phase,
             fresh=fresh,
         )
-    given = {} if client is None else {"client": client}
+    else:
+        given = {} if client is None else {"client": client}
 
-    def path(cursor: str | None) -> str:
-        return address(transport, room, cursor or after, **given)
+        def path(cursor: str | None) -> str:
+            return address(transport, room, cursor or after, **given)
 
-    if transport == "websocket":
-        return WebSocketListener(server, path)
-    decoders = {
-        "iframe_streaming": iframe_decoder,
-        "sse": sse_decoder,
-        "fetch_streaming": lines_decoder,
-    }
-    return Stream(server, path, decoders[transport])
+        if transport == "websocket":
+            made = WebSocketListener(server, path)
+        else:
+            made = Stream(server, path, _DECODERS[transport])
+    made.head_bytes = head_bytes
+    return made
+
+
+_DECODERS = {
+    "iframe_streaming": iframe_decoder,
+    "sse": sse_decoder,
+    "fetch_streaming": lines_decoder,
+}

@@ -24,6 +24,7 @@ from benchmarks.script import (
     Factors,
     Measure,
     Sample,
+    add_head_bytes,
     floats,
     ints,
     main,
@@ -68,6 +69,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        add_head_bytes(parser)
         parser.add_argument(
             "--sizes", type=ints, default=[100, 1000], metavar="N,…", help="of texts (100,1000)"
         )
@@ -92,7 +94,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
 
     def _measure(self, factors: Factors, chance: random.Random, between: Proxy) -> Sample:
         options, room = self.options, new_room(self.name)
-        counts: list[Count] = []
+        counts: list[tuple[Count, int]] = []
         with Crowd() as crowd, undisturbed():
             one = listener(
                 factors["transport"],
@@ -101,25 +103,33 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
                 client=room,
                 interval=options.interval,
                 phase=chance.random(),
+                head_bytes=options.head_bytes,
             )
             [reader] = crowd.listen([one])
-            times = evenly(0.0, factors["rate"], round(options.seconds * factors["rate"]), chance)
+            # Counted from when things are as they will be: the first interval has no past.
+            begin = options.interval if factors["transport"] == "short_polling" else 0.0
+            messages = round((begin + options.seconds) * factors["rate"])
+            times = evenly(0.0, factors["rate"], messages, chance)
             said = talk(
                 crowd,
                 our_words(self.stand.url, room, factors["size"]),
                 times,
                 patience=5 + options.interval,
                 marks=[
-                    (when, lambda: counts.append(reader.count())) for when in (0.0, options.seconds)
+                    (when, lambda: counts.append((reader.count(), len(one.heard))))
+                    for when in (begin, begin + options.seconds)
                 ],
             )
             sample = said.sample(crowd)
         sample.latencies = []
         self._learn(factors, reader, said)
-        before, after = counts
-        for name in self.measures:
-            difference = getattr(after, name) - getattr(before, name)
-            sample.measures[name] = difference / len(times)
+        (before, then), (after, now) = counts
+        sample.measures = {
+            name: (getattr(after, name) - getattr(before, name)) / (now - then)
+            if now > then
+            else None
+            for name in self.measures
+        }
         sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
         return sample
 

@@ -278,6 +278,17 @@ def _add_common(parser: argparse.ArgumentParser, benchmark: type[Benchmark]) -> 
     )
 
 
+def add_head_bytes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--head-bytes",
+        type=positive_int,
+        default=550,
+        metavar="N",
+        help="heads of requests are filled up to so many bytes; Chromium's are some 550, without "
+        "cookies (%(default)s)",
+    )
+
+
 def transport_names(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
@@ -475,6 +486,8 @@ def describe(result: Mapping[str, Any]) -> str:
         "",
         "value [95 % interval over runs] | what theory predicts, and how far off it is",
     ]
+    if result["settings"]["runs"] < stats.FEWEST_RUNS:
+        lines.append(f"Of fewer than {stats.FEWEST_RUNS} runs an interval says little.")
     lines += result["notes"]
     return "\n".join(lines)
 

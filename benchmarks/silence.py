@@ -18,6 +18,7 @@ from benchmarks.script import (
     Factors,
     Measure,
     Sample,
+    add_head_bytes,
     main,
     positive,
     positive_int,
@@ -50,6 +51,7 @@ class Silence(Benchmark):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        add_head_bytes(parser)
         parser.add_argument(
             "--clients", type=positive_int, default=100, help="of each transport (%(default)s)"
         )
@@ -102,6 +104,7 @@ class Silence(Benchmark):
                         interval=options.interval,
                         wait=options.wait,
                         phase=chance.random(),
+                        head_bytes=options.head_bytes,
                     )
                     for _ in range(options.clients)
                 )

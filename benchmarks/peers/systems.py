@@ -221,7 +221,7 @@ class _NchanEventSourceListener(Stream):
     def question(self) -> bytes:
         super().question()
         accept = {"Accept": "text/event-stream"}
-        return self.server.request("GET", self._path(None), accept)
+        return self.get(self._path(None), accept)
 
 
 def _decoder(head: Head) -> Decoder:
@@ -253,7 +253,7 @@ class _NchanPoll(Poll):
         self.ready = True
 
     def question(self) -> bytes:
-        return self.server.request("GET", self._path, self._place)
+        return self.get(self._path, self._place)
 
     def _answered(self, response: Response, when: float) -> bool:
         fields = response.head.fields
@@ -298,7 +298,7 @@ class _TornadoPoll(Poll):
         self._after = ""
 
     def question(self) -> bytes:
-        return self.server.request("GET", f"/poll?room={self._room}{self._after}", {})
+        return self.get(f"/poll?room={self._room}{self._after}")
 
     def _answered(self, response: Response, when: float) -> bool:
         answer = response.check(200).json()
