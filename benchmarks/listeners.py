@@ -129,7 +129,7 @@ class Poll(Listener):
         self.phase = phase
         self.interval = interval
         self.fresh = fresh
-        self.head_bytes = 0  # of the last answer
+        self.answer_head_bytes = 0  # of the last answer
         self._reader = ResponseReader()
         self._body = bytearray()
         self._fed = 0
@@ -147,7 +147,7 @@ class Poll(Listener):
             return None
         head = self._reader.head
         assert head is not None
-        self.head_bytes = self._fed - len(self._body)
+        self.answer_head_bytes = self._fed - len(self._body)
         more = self._answered(Response(head, bytes(self._body)), when)
         pause = self.interval if self.ready else self.interval * self.phase
         self.ready = True

@@ -158,7 +158,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             encode(usual),
             usual["cursor"],
             len(reader.listener.question()) if polls else 0,
-            reader.listener.head_bytes if isinstance(reader.listener, Poll) else 0,
+            reader.listener.answer_head_bytes if isinstance(reader.listener, Poll) else 0,
         )
 
     def predict(self, factors: Factors) -> dict[str, float]:
