@@ -8,10 +8,7 @@ import argparse
 import asyncio
 import random
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -19,6 +16,7 @@ from benchmarks import theory
 from benchmarks.clients.http import Server, encode, get_json
 from benchmarks.crowd import Count, Crowd, Reader, evenly, our_words, undisturbed
 from benchmarks.listeners import Poll, listener
+from benchmarks.relay import Relay
 from benchmarks.script import (
     Benchmark,
     Factors,
@@ -32,7 +30,6 @@ from benchmarks.script import (
 )
 from benchmarks.talk import Said, new_room, talk
 from realtime.network import Network
-from realtime.proxy import Proxy
 from realtime.transports.iframe_streaming import SCRIPT
 
 # Seconds until the server has seen the end of a connection.
@@ -89,16 +86,16 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        with relay(self.url({"network": self.options.network[0]})) as between:
+        with Relay(self.url({"network": self.options.network[0]})) as between:
             return self._measure(factors, chance, between)
 
-    def _measure(self, factors: Factors, chance: random.Random, between: Proxy) -> Sample:
+    def _measure(self, factors: Factors, chance: random.Random, between: Relay) -> Sample:
         options, room = self.options, new_room(self.name)
         counts: list[tuple[Count, int]] = []
         with Crowd() as crowd, undisturbed():
             one = listener(
                 factors["transport"],
-                Server(between.url.rstrip("/")),
+                Server(between.url),
                 room,
                 client=room,
                 interval=options.interval,
@@ -133,7 +130,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
         return sample
 
-    def _miscounted(self, reader: Reader, between: Proxy, client: str, transport: str) -> int:
+    def _miscounted(self, reader: Reader, between: Relay, client: str, transport: str) -> int:
         """Compare the three; the server sees the end of the connection a moment later."""
         ours = reader.bytes_out, reader.bytes_in
         deadline = time.monotonic() + _SETTLE_SECONDS
@@ -141,7 +138,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             wire = asyncio.run(get_json(self.stand.url, f"/wire?client={client}"))
             row = wire["transports"][transport]
             told = row["bytes_in"], row["bytes_out"]
-            relayed = between.bytes_up, between.bytes_down
+            relayed = between.proxy.bytes_up, between.proxy.bytes_down
             if ours == relayed == told:
                 return 0
             time.sleep(0.02)
@@ -179,31 +176,6 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             "bytes_down": down,
             "requests": questions,
         }
-
-
-@contextmanager
-def relay(url: str) -> Iterator[Proxy]:
-    """Let a relay stand before `url`, on a thread of its own."""
-    server = Server(url)
-    ready: threading.Event = threading.Event()
-    held: list[tuple[Proxy, asyncio.AbstractEventLoop, asyncio.Event]] = []
-
-    async def stand() -> None:
-        async with Proxy(server.host, server.port) as proxy:
-            end = asyncio.Event()
-            held.append((proxy, asyncio.get_running_loop(), end))
-            ready.set()
-            await end.wait()
-
-    thread = threading.Thread(target=lambda: asyncio.run(stand()), daemon=True)
-    thread.start()
-    ready.wait(10)
-    proxy, loop, end = held[0]
-    try:
-        yield proxy
-    finally:
-        loop.call_soon_threadsafe(end.set)
-        thread.join(10)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -10,6 +12,7 @@ from benchmarks.clients.http import BadResponse, Refused
 from benchmarks.clients.http import Server as Address
 from benchmarks.crowd import Crowd, Silent, at_random, clock, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
+from benchmarks.relay import Relay
 from benchmarks.stats import percentile
 from benchmarks.talk import Said, talk
 from tests.benchmarks.strange import StrangeServer, doubling, losing, swapping
@@ -175,6 +178,49 @@ def test_it_says_how_late_it_was_itself(quiet: Server, room: str) -> None:
         )
     assert max(said.speaker.late) >= 0.03
     assert crowd.deaf >= 0.04
+    # And a latency begins when the message was due, whoever is to blame.
+    assert max(said.latencies()) >= 30
+
+
+def test_time_is_taken_when_bytes_come_and_not_when_they_are_understood(
+    quiet: Server, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Crowd() as crowd, undisturbed():
+        readers = crowd.listen(listener("sse", Address(quiet.url), room) for _ in range(10))
+
+        def slowly(take: Callable[[bytes, float], float | None], data: bytes, when: float) -> None:
+            time.sleep(0.02)
+            take(data, when)
+
+        for reader in readers:
+            monkeypatch.setattr(
+                reader.listener, "take", partial(slowly, reader.listener.take), raising=True
+            )
+        latencies = sorted(talk(crowd, our_words(quiet.url, room, 20), [0.0]).latencies())
+    # All ten were read before the first was understood: one that was not would be 20 ms later.
+    assert len(latencies) == 10
+    assert latencies[-1] - latencies[0] < 15
+
+
+def test_what_warms_up_is_not_counted(quiet: Server, room: str) -> None:
+    with Crowd() as crowd:
+        crowd.listen([listener("sse", Address(quiet.url), room)])
+        times = evenly(0.0, 100.0, 10, random.Random(1))
+        said = talk(crowd, our_words(quiet.url, room, 20), times, warm_up=4)
+    assert len(said.latencies()) == 6
+    assert said.audit.acknowledged == 10
+
+
+def test_a_connection_that_breaks_is_counted_and_the_reader_comes_again(
+    quiet: Server, room: str
+) -> None:
+    with Relay(quiet.url) as between, Crowd() as crowd:
+        [reader] = crowd.listen([listener("sse", Address(between.url), room)])
+        times = evenly(0.0, 100.0, 30, random.Random(1))
+        marks = [(0.1, lambda: between.call(between.proxy.cut))]
+        said = talk(crowd, our_words(quiet.url, room, 20), times, marks=marks)
+    assert reader.broken == 1
+    assert said.audit.clean
 
 
 def test_what_is_due_is_said_on_time(quiet: Server, room: str) -> None:

@@ -1,0 +1,147 @@
+"""The arithmetic of single questions, on data whose answers are known."""
+
+import argparse
+import socket
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from benchmarks.capacity import Capacity
+from benchmarks.fanout import first_and_last
+from benchmarks.gap import _at_once
+from benchmarks.listeners import Heard
+from benchmarks.peers.__main__ import _quotients
+from benchmarks.recovery import caught_up
+from benchmarks.script import Cell, Sample
+from benchmarks.slow_reader import kernel_bytes
+from benchmarks.talk import Said
+
+
+def said(dues: dict[str, float], heard: list[list[tuple[str, float]]]) -> Said:
+    """Messages by their ids and times, and when each reader heard which."""
+    readers = [
+        SimpleNamespace(
+            listener=SimpleNamespace(heard=[Heard(when, {"id": id}, 0.0) for id, when in one])
+        )
+        for one in heard
+    ]
+    speaker = SimpleNamespace(due=dues, cursors=dict.fromkeys(dues, ""))
+    return Said(cast(Any, speaker), cast(Any, readers), {*dues})
+
+
+# --- fanout and recovery -------------------------------------------------------------------------
+
+
+def test_the_first_and_the_last_reader_of_each_message() -> None:
+    one = said({"a": 0.0, "b": 1.0}, [[("a", 0.1), ("b", 1.2)], [("a", 0.3), ("b", 1.6)]])
+    found = first_and_last(one)
+    assert (found["first_ms"], found["last_ms"]) == pytest.approx((150, 450))
+
+
+def test_where_nobody_heard_anything_there_is_no_figure() -> None:
+    assert first_and_last(said({"a": 0.0}, [[]])) == {"first_ms": None, "last_ms": None}
+
+
+def test_a_message_heard_twice_counts_when_it_was_heard_first() -> None:
+    one = said({"a": 0.0}, [[("a", 0.1), ("a", 0.9)]])
+    assert one.latencies() == pytest.approx([100])
+
+
+def test_caught_up_is_from_the_cut_to_what_was_due_last_before_it() -> None:
+    dues = {"a": 1.0, "b": 2.0, "c": 3.0}
+    one = said(dues, [[("a", 1.1), ("b", 2.5), ("c", 3.1)], [("a", 1.1), ("b", 2.7), ("c", 3.1)]])
+    assert caught_up(one, [2.01]) == pytest.approx([490, 690])
+
+
+# --- gap -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fresh", "share"), [(False, 2 / 3), (True, 1 / 3)])
+def test_a_message_found_a_question_if_that_had_come_before_it_was_due(
+    fresh: bool, share: float
+) -> None:
+    """The question was asked at 0 and needs half a round trip, or one and a half."""
+    heard = [(due, Heard(9.0, {}, 0.0)) for due in (0.04, 0.06, 0.16)]
+    assert _at_once(heard, 0.1, fresh) == pytest.approx(share)
+
+
+# --- capacity ------------------------------------------------------------------------------------
+
+
+def capacity(*runs: list[float | None], limited: set[tuple[str, int]] | None = None) -> Any:
+    """Steps of 10, 20 and 40 clients, and their p99 in each run; the bound is 100."""
+    options = argparse.Namespace(
+        transports=["sse"],
+        steps=[10, 20, 40],
+        bound=100.0,
+        seed=1,
+        url="http://127.0.0.1:1",
+        hub="",
+    )
+    with ExitStack() as stack:
+        bench = Capacity(options, stack)
+        cells = [Cell(factors) for factors in bench.cells()]
+        for cell, column in zip(cells, zip(*runs, strict=True), strict=True):
+            cell.samples += [Sample({"p99": p99}) for p99 in column]
+        bench._limited = limited or set()
+        return bench.more(cells)["capacity"]["sse"]
+
+
+@pytest.mark.parametrize(
+    ("p99", "most"),
+    [
+        ([50.0, 60.0, 200.0], 20),
+        ([50.0, 60.0, 99.0], 40),
+        ([150.0, None, None], 0),
+        ([50.0, None, 60.0], 10),  # what comes after a failure does not count
+    ],
+)
+def test_the_most_clients_are_those_of_the_last_step_before_the_first_failure(
+    p99: list[float | None], most: int
+) -> None:
+    assert capacity(p99)["value"] == most
+
+
+def test_a_ladder_that_ends_is_not_the_servers_limit() -> None:
+    assert not capacity([50.0, 60.0, 70.0])["reached"]
+    assert capacity([50.0, 60.0, 170.0])["reached"]
+
+
+def test_a_generator_that_was_late_is_not_the_servers_limit() -> None:
+    assert not capacity([50.0, 60.0, 170.0], limited={("sse", 40)})["reached"]
+    assert capacity([50.0, 60.0, 170.0], limited={("sse", 10)})["reached"]
+
+
+def test_capacity_is_the_median_of_the_runs() -> None:
+    assert capacity([50.0, 60.0, 200.0], [50.0, 60.0, 90.0], [50.0, 60.0, 90.0])["value"] == 40
+
+
+# --- the others ----------------------------------------------------------------------------------
+
+
+def test_ratios_are_of_the_same_run() -> None:
+    one = Cell({}, [Sample({"x": 2.0}), Sample({"x": 40.0}), Sample({"x": None})])
+    base = Cell({}, [Sample({"x": 1.0}), Sample({"x": 20.0}), Sample({"x": 5.0})])
+    assert _quotients(one, base, "x") == [2, 2]
+
+
+def test_bytes_that_wait_in_the_kernel_are_counted() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            connection, _ = server.accept()
+            with connection:
+                assert kernel_bytes(port) == 0
+                connection.setblocking(False)
+                sent = 0
+                try:
+                    while True:
+                        sent += connection.send(bytes(65_536))
+                except BlockingIOError:
+                    pass
+                waiting = kernel_bytes(port)
+                assert waiting is not None
+                assert 0 < waiting <= sent
+                client.setblocking(False)
