@@ -43,6 +43,7 @@ except ImportError as error:
 Factors = dict[str, Any]
 # Exit statuses: a measurement that cannot be trusted is not one that could not be made.
 FAILED, UNTRUE, INTERRUPTED = 1, 3, 130
+_NUMBERS = re.compile(r"\[\s*-?\d[-+\d.e,\s]*\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +341,7 @@ def _result(
         "benchmark": bench.name,
         "realtime": __version__,
         "seed": options.seed,
-        "settings": {name: _plain(value) for name, value in vars(options).items()},
+        "settings": {name: value for name, value in vars(options).items() if name != "out"},
         "machine": machine(),
         "versions": versions(),
         "server": about,
@@ -402,10 +403,6 @@ def _short(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
-
-
 def _correctness(samples: Sequence[Sample]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for sample in samples:
@@ -463,7 +460,10 @@ def versions() -> dict[str, str]:
 def save(result: Mapping[str, Any], folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{result['benchmark']}.json"
-    path.write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
+    # A list of numbers is one line, and not thousands.
+    text = _NUMBERS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 
