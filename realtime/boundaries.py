@@ -1,163 +1,299 @@
-"""Where does one HTTP/1.1 message end and the next begin?  Pure, and of no opinion about the rest.
+"""Where does an HTTP/1.1 response end?  RFC 9112 §6.3, for bytes in pieces of any size.
 
-A proxy that collects a response has to know when it is whole (RFC 9112 §6.3), and for that, whether
-it answers a HEAD.  What breaks the protocol is not mended and not refused: from there on everything
-is passed on as it comes, since whoever reads it will say what is wrong with it.
+A proxy that buffers must know: an answer that has ended goes out at once, one that goes on may
+wait.  How long it is depends on what was asked, so both directions are read.  Pure, and in
+bounded memory: of a head only what tells the length is kept, of a body nothing.
 """
 
+import math
 import re
-from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-# A head or a line without an end is no head: Tornado stops at 64 KiB too.
-_MOST_BYTES = 65_536
-_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r]*chunked[ \t]*\r\n", re.IGNORECASE)
-_STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r]*)?\r\n")
+# A head longer than this is not read; servers refuse far shorter ones (ours above 64 KiB).
+_HEAD_BYTES = 65_536
+# Requests that may wait for their answers; no browser pipelines at all.
+_PIPELINED = 1_000
 
-# A state takes data from a place on, and gives where it stopped and whether a message ends there.
-State = Callable[[bytes, int], tuple[int, bool]]
+_REQUEST_LINE = re.compile(rb"([!-~]+) [!-~]+ (HTTP/1\.[01])")
+_STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-5]\d\d)(?: .*)?", re.DOTALL)
+_LENGTH = re.compile(rb"\d{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
+
+# The length of a body that comes in chunks, each with a length of its own.
+_CHUNKED = -1
 
 
-class Boundaries(ABC):
-    """Reads one direction of a connection."""
+class _Faulty(Exception):
+    """This is not HTTP as RFC 9112 has it: where anything ends is anybody's guess."""
+
+
+class Boundaries:
+    """One connection: told what went up and what came down, it knows where responses end.
+
+    `opaque` means that it knows no more, and that nobody needs to: the connection has become a
+    tunnel (101, CONNECT), or something on it was malformed.  It stays so.
+    """
 
     def __init__(self) -> None:
-        self._state: State = self._head
-        self._seen = bytearray()  # of a head or a line that is not whole yet
-        self._left = 0  # bytes of this body or chunk that are still to come
+        methods: deque[bytes] = deque()
+        self._requests = _Requests(methods)
+        self._responses = _Responses(methods)
 
-    def feed(self, data: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Cut `data`, which may begin and end anywhere, where messages end: (piece, ends here)."""
+    @property
+    def opaque(self) -> bool:
+        return self._requests.opaque or self._responses.opaque
+
+    def sent(self, data: bytes) -> None:
+        """Take the next bytes that went up."""
+        if not self.opaque:
+            self._requests.feed(data)
+
+    def received(self, data: bytes) -> list[int]:
+        """Take the next bytes that came down; give the offsets in them where a response ended.
+
+        An interim response (1xx) is one, too: whoever waits for "100 Continue" sends no more.
+        One that lasts until the connection is closed never ends here.
+        """
+        return [] if self.opaque else self._responses.feed(data)
+
+
+class ResponseBuffer:
+    """Holds responses back as a buffering proxy does, which is what makes a stream go silent.
+
+    It is one of those that do not know ``X-Accel-Buffering: no``, with which a server asks nginx to
+    let a stream pass.
+    """
+
+    def __init__(self, boundaries: Boundaries) -> None:
+        self._boundaries = boundaries
+        self._held = bytearray()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def put(self, data: bytes, size: int | None) -> bytes:
+        """Take the next bytes that came down, give those that may go on.
+
+        That is all of them when there are `size` or nobody asks for buffering, else up to the end
+        of the last response that is whole.
+        """
+        start = len(self._held)
+        ends = self._boundaries.received(data)
+        self._held += data
+        if size is None or len(self._held) >= size or self._boundaries.opaque:
+            return self.flush()
+        return self._take(start + ends[-1]) if ends else b""
+
+    def flush(self) -> bytes:
+        """Give all that is held."""
+        return self._take(len(self._held))
+
+    def _take(self, count: int) -> bytes:
+        data = bytes(self._held[:count])
+        del self._held[:count]
+        return data
+
+
+class _Messages:
+    """What requests and responses have in common: lines, then a body by count or by chunks.
+
+    A message is read by the methods below, in their order; `_read` is the one whose line is next.
+    """
+
+    def __init__(self) -> None:
+        self.opaque = False
+        self._read: Callable[[bytes], None] = self._start
+        self._line = bytearray()  # as much of it as is here
+        self._head_bytes = 0
+        self._left = 0.0  # bytes of body to skip, infinitely many when the close is the end
+        self._ended = False
+        self._version = b""
+        self._fields: dict[bytes, list[bytes]] = {}
+
+    def feed(self, data: bytes) -> list[int]:
+        """Take the next bytes, give the offsets in them where a message ended."""
+        ends = []
         at = 0
-        while at < len(data):
-            end, ended = self._state(data, at)
-            yield data[at:end], ended
-            at = end
+        while at < len(data) and not self.opaque:
+            try:
+                at = self._skip(data, at) if self._left else self._read_line(data, at)
+            except _Faulty:
+                self.opaque = True
+            if self._ended:
+                ends.append(at)
+                self._begin()
+        return ends
 
-    @abstractmethod
-    def _body(self, head: bytes) -> State | None:
-        """Say what follows a head: a state, or None if the message ends with it."""
+    # --- pieces into lines and counts ------------------------------------------------------------
 
-    # --- states ----------------------------------------------------------------------------------
+    def _skip(self, data: bytes, at: int) -> int:
+        count = int(min(self._left, len(data) - at))
+        self._left -= count
+        if not self._left and self._read == self._start:
+            self._ended = True
+        return at + count
 
-    def _head(self, data: bytes, at: int) -> tuple[int, bool]:
-        end, head = self._until(b"\r\n\r\n", data, at)
-        if head is None:
-            return end, False
-        state = self._body(head)
-        self._state = state or self._head
-        return end, state is None or state == self._everything
+    def _read_line(self, data: bytes, at: int) -> int:
+        stop = data.find(b"\n", at) + 1 or len(data)
+        self._line += data[at:stop]
+        self._head_bytes += stop - at
+        if self._head_bytes > _HEAD_BYTES:
+            raise _Faulty
+        if self._line.endswith(b"\n"):
+            # §2.2: "a recipient MAY recognize a single LF as a line terminator and ignore any
+            # preceding CR."
+            line = bytes(self._line[:-1]).removesuffix(b"\r")
+            self._line.clear()
+            self._read(line)
+        return stop
 
-    def _bytes(self, data: bytes, at: int) -> tuple[int, bool]:
-        """A body of known length (RFC 9112 §6.2)."""
-        end = self._take(data, at)
-        if self._left == 0:
-            self._state = self._head
-        return end, self._left == 0
+    def _begin(self) -> None:
+        self._ended = False
+        self._head_bytes = 0
+        self._read = self._start
+        self._fields = {}
 
-    def _size(self, data: bytes, at: int) -> tuple[int, bool]:
-        """The line before a chunk (§7.1): its size, and extensions that nobody uses."""
-        end, line = self._until(b"\r\n", data, at)
-        if line is None:
-            return end, False
-        match = _SIZE.fullmatch(line)
+    # --- a message, from its first line to its last ----------------------------------------------
+
+    def _start(self, line: bytes) -> None:
+        raise NotImplementedError
+
+    def _field(self, line: bytes) -> None:
+        if not line:
+            self._body(self._length())
+            return
+        name, colon, value = line.partition(b":")
+        # §5.1: "No whitespace is allowed between the field name and colon."  A line that begins
+        # with some is obsolete folding (§5.2), which nobody has sent for decades.
+        if not colon or not name or name != b"".join(name.split()):
+            raise _Faulty
+        if name.lower() in (b"content-length", b"transfer-encoding"):
+            values = [value.strip(b" \t").lower() for value in value.split(b",")]
+            self._fields.setdefault(name.lower(), []).extend(values)
+
+    def _body(self, length: float) -> None:
+        if length == _CHUNKED:
+            self._read_chunk_size()
+            return
+        self._read = self._start
+        self._left = length
+        self._ended = not length
+
+    def _read_chunk_size(self) -> None:
+        self._head_bytes = 0
+        self._read = self._chunk
+
+    def _chunk(self, line: bytes) -> None:
+        # §7.1: chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
+        match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
-            self._state = self._everything
-        elif size := int(match[1], 16):
-            self._left = size + 2  # the chunk ends with CRLF
-            self._state = self._chunk
-        else:
-            self._state = self._trailer
-        return end, match is None
+            raise _Faulty
+        self._left = int(match[1], 16)
+        # §7.1: "The chunked coding is complete when a chunk with a chunk-size of zero is received,
+        # possibly followed by a trailer section, and finally terminated by an empty line."
+        self._read = self._chunk_end if self._left else self._trailer
 
-    def _chunk(self, data: bytes, at: int) -> tuple[int, bool]:
-        end = self._take(data, at)
-        if self._left == 0:
-            self._state = self._size
-        return end, False
+    def _chunk_end(self, line: bytes) -> None:
+        if line:
+            raise _Faulty
+        self._read_chunk_size()
 
-    def _trailer(self, data: bytes, at: int) -> tuple[int, bool]:
-        """Lines after the last chunk (§7.1.2); an empty one is the end."""
-        end, line = self._until(b"\r\n", data, at)
-        ended = line == b"\r\n"
-        if ended:
-            self._state = self._head
-        return end, ended
+    def _trailer(self, line: bytes) -> None:
+        self._ended = not line
 
-    def _rest(self, data: bytes, at: int) -> tuple[int, bool]:
-        """A body that ends with the connection (§6.3, rule 8)."""
-        return len(data), False
+    # --- how long a body is ----------------------------------------------------------------------
 
-    def _everything(self, data: bytes, at: int) -> tuple[int, bool]:
-        """No HTTP any more, or none that can be read: nothing is to be collected."""
-        return len(data), True
+    def _length(self) -> float:
+        raise NotImplementedError
 
-    # --- steps -----------------------------------------------------------------------------------
+    def _declared_length(self, *, undeclared: float) -> float:
+        """The length by the fields (§6.3, 3 to 6), or `undeclared` when they do not tell."""
+        codings = self._fields.get(b"transfer-encoding")
+        if codings is None:
+            lengths = set(self._fields.get(b"content-length", ()))
+            return self._one_length(lengths) if lengths else undeclared
+        # §6.3, 3: "the Transfer-Encoding overrides the Content-Length."
+        # §6.1: of an HTTP/1.0 message with a Transfer-Encoding "the framing is faulty".
+        if self._version == b"HTTP/1.0":
+            raise _Faulty
+        if codings[-1] == b"chunked":
+            return _CHUNKED
+        # §6.3, 4: of a response without chunked at the end "the message body length is determined
+        # by reading the connection until it is closed by the server"; of a request it "cannot be
+        # determined reliably".
+        if not undeclared:
+            raise _Faulty
+        return undeclared
 
-    def _take(self, data: bytes, at: int) -> int:
-        end = min(len(data), at + self._left)
-        self._left -= end - at
-        return end
-
-    def _until(self, mark: bytes, data: bytes, at: int) -> tuple[int, bytes | None]:
-        """Collect up to and with `mark`; None while it has not come."""
-        known = len(self._seen)
-        self._seen += data[at:]
-        # The mark may have begun in an earlier piece.
-        found = self._seen.find(mark, max(0, known - len(mark) + 1))
-        if found < 0:
-            if len(self._seen) > _MOST_BYTES:
-                self._seen.clear()
-                self._state = self._everything
-            return len(data), None
-        end = found + len(mark)
-        text = bytes(self._seen[:end])
-        self._seen.clear()
-        return at + end - known, text
-
-    def _framed(self, head: bytes) -> State | None:
-        """The framing that requests and responses share; None if the head tells of no body."""
-        if _CHUNKED.search(head):
-            return self._size
-        if match := _LENGTH.search(head):
-            self._left = int(match[1])
-            return self._bytes if self._left else None
-        return None
+    def _one_length(self, values: set[bytes]) -> int:
+        # §6.3, 5: an invalid Content-Length is an error, unless it is a list where "all values in
+        # the list are valid, and all values in the list are the same".
+        (value,) = values if len(values) == 1 else (b"",)
+        if not _LENGTH.fullmatch(value):
+            raise _Faulty
+        return int(value)
 
 
-class Requests(Boundaries):
-    """What goes up; `methods` are those that were not answered yet, in their order."""
+class _Requests(_Messages):
+    """Notes the method of each request, for the response that answers it."""
 
-    def __init__(self) -> None:
+    def __init__(self, methods: deque[bytes]) -> None:
         super().__init__()
-        self.methods: deque[bytes] = deque()
+        self._methods = methods
 
-    def _body(self, head: bytes) -> State | None:
-        self.methods.append(head.partition(b" ")[0])
-        return self._framed(head)
+    def _start(self, line: bytes) -> None:
+        # §2.2: "SHOULD ignore at least one empty line (CRLF) received prior to the request-line."
+        if not line:
+            return
+        match = _REQUEST_LINE.fullmatch(line)
+        if match is None or len(self._methods) >= _PIPELINED:
+            raise _Faulty
+        self._methods.append(match[1])
+        self._version = match[2]
+        self._read = self._field
+
+    def _length(self) -> float:
+        # §6.3, 7: "If this is a request message and none of the above are true, then the message
+        # body length is zero".
+        return self._declared_length(undeclared=0)
 
 
-class Responses(Boundaries):
-    """What comes down; `requests` is what went up."""
+class _Responses(_Messages):
+    """Takes the methods in the order of asking: §9.3.2, responses come "in the same order"."""
 
-    def __init__(self, requests: Requests) -> None:
+    def __init__(self, methods: deque[bytes]) -> None:
         super().__init__()
-        self._requests = requests
+        self._methods = methods
+        self._status = 0
 
-    def _body(self, head: bytes) -> State | None:
-        """RFC 9112 §6.3, in the order of its rules."""
-        match = _STATUS.match(head)
-        if match is None or match[1] == b"101":
-            return self._everything
-        if match[1].startswith(b"1"):
-            return None  # an interim answer, and the real one comes after it
-        methods = self._requests.methods
-        method = methods.popleft() if methods else b"GET"
-        if method == b"HEAD" or match[1] in (b"204", b"304"):
-            return None
-        if framing := self._framed(head):
-            return framing
-        return None if _LENGTH.search(head) else self._rest
+    def _start(self, line: bytes) -> None:
+        match = _STATUS_LINE.fullmatch(line)
+        if match is None:
+            raise _Faulty
+        self._version = match[1]
+        self._status = int(match[2])
+        self._read = self._field
+
+    def _length(self) -> float:
+        # §6.3, 1: "Any response to a HEAD request and any response with a 1xx (Informational), 204
+        # (No Content), or 304 (Not Modified) status code is always terminated by the first empty
+        # line after the header fields".
+        if self._status < 200:
+            # RFC 9110 §15.2.2: after "101 Switching Protocols" the connection speaks another one.
+            # Any other is an interim response, and the request still waits for its answer.
+            self.opaque = self._status == 101
+            return 0
+        # A server may speak unasked: "408 Request Timeout" before it closes.
+        method = self._methods.popleft() if self._methods else b""
+        if method == b"HEAD" or self._status in (204, 304):
+            return 0
+        # §6.3, 2: "Any 2xx (Successful) response to a CONNECT request implies that the connection
+        # will become a tunnel immediately after the empty line that concludes the header fields."
+        if method == b"CONNECT" and self._status < 300:
+            self.opaque = True
+            return 0
+        # §6.3, 8: "Otherwise, this is a response message without a declared message body length,
+        # so the message body length is determined by the number of octets received prior to the
+        # server closing the connection."
+        return self._declared_length(undeclared=math.inf)

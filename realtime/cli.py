@@ -1,7 +1,7 @@
 """The command line: read it, build the house, listen, and stop tidily.
 
 ``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch;
-``realtime proxy`` puts a bad network before a server.
+``realtime proxy`` is a bad network in front of a server.
 """
 
 import argparse
@@ -45,10 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status."""
     options = _parser().parse_args(arguments)
     logs.configure()
-    run = _COMMANDS.get(options.command, serve)
+    _raise_open_files()
+    run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
     try:
         asyncio.run(run(options))
-    except (HubError, OSError, talk.Stopped, proxy.ProxyError) as error:
+    except (HubError, OSError, talk.Stopped) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -63,12 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
         description="One room chat, told to browsers in every way the web ever found.",
-        epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation.",
+        epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation, "
+        "`realtime proxy --help` of the bad network.",
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument(
-        "--port", type=_port, default=8000, help="port; 0 is a free one (%(default)s)"
-    )
+    _add_address(parser, port=8000)
     parser.add_argument(
         "--hub",
         default="auto",
@@ -85,17 +84,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_limits(parser.add_argument_group("limits"))
     commands = parser.add_subparsers(dest="command", metavar="")
     talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
-    network = commands.add_parser("proxy", help=proxy.HELP, description=proxy.__doc__)
-    network.formatter_class = argparse.RawDescriptionHelpFormatter
-    network.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    network.add_argument(
-        "--port", type=_port, default=9000, help="port; 0 is a free one (%(default)s)"
-    )
-    proxy.add_options(network)
+    proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
+    _add_address(proxied, port=9000)
+    proxy.add_options(proxied)
     return parser
 
 
-_COMMANDS = {"talk": talk.run, "proxy": proxy.run}
+def _add_address(parser: argparse.ArgumentParser, *, port: int) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    parser.add_argument(
+        "--port", type=_port, default=port, help="port; 0 is a free one (%(default)s)"
+    )
 
 
 def _add_limits(group: "argparse._ArgumentGroup") -> None:
@@ -151,7 +150,6 @@ async def serve(options: argparse.Namespace) -> None:
     make anybody wait.
     """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
-    _raise_open_files()
     sockets = bind_sockets(options.port, options.host)
     choice = await choose(options.hub, limits)
     if choice.server is None:

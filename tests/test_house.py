@@ -37,11 +37,11 @@ LAYERS: list[set[str]] = [
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
     {"brokers"},
-    {"tasks"},
+    {"forwarding", "tasks"},
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
-    {"room"},
-    {"boundaries", "events", "gate", "network"},
+    {"boundaries", "line", "room"},
+    {"events", "gate", "network"},
     {"errors", "limits"},
     {"__init__", "transports"},
 ]

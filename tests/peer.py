@@ -1,0 +1,108 @@
+"""The other end of a connection, as a test wants it: a server of its own, in this very loop."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Self
+
+from realtime.tasks import end
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+class Peer:
+    """Listens on a free port; `answer` is what it does with each connection, which it then ends.
+
+    `errors` are those of connections that broke.
+    """
+
+    def __init__(self, answer: Answer) -> None:
+        self.errors: list[OSError] = []
+        self._answer = answer
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port: int = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._server.close()
+        await end(self._tasks)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._answer(reader, writer)
+            writer.close()
+            await writer.wait_closed()
+        except OSError as error:
+            self.errors.append(error)
+        finally:
+            writer.transport.abort()
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Say what is said."""
+    with suppress(asyncio.CancelledError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+
+
+async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read, and never answer."""
+    with suppress(asyncio.CancelledError):
+        while await reader.read(65_536):
+            pass
+
+
+class Caller:
+    """A client's connection; an async context manager whose every read ends in time."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __aenter__(self) -> Self:
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self._port)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self.writer.transport.abort()
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.reader.readexactly(count)
+
+    async def rest(self) -> bytes:
+        async with asyncio.timeout(10):
+            return await self.reader.read()
+
+    async def exchange(self, data: bytes = b"ping") -> float:
+        """Say something to an echo, and give the seconds until it is all back."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        self.send(data)
+        assert await self.exactly(len(data)) == data
+        return loop.time() - begun
+
+    async def silent(self, seconds: float) -> bool:
+        """Whether nothing comes for so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                return not await self.reader.read(1)
+        except TimeoutError:
+            return True
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Return when `condition()` holds."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.005)
