@@ -22,7 +22,7 @@ class LongPolling(Handler):
         self.reader = await self.house.hub.read(question.room, question.after)
         async with self.visit(question, linger=self.house.limits.lease_seconds):
             answer = self.reader.poll()
-            if not answer.events:
+            if not answer.events and not self.stream.closed():
                 self.house.hub.check_open()  # nobody is let wait where the waiting is ended
                 await self.reader.wait(seconds)
                 answer = self.reader.poll()

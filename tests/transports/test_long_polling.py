@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks.clients import get_json
+from benchmarks.clients import get_json, request
 from tests.conftest import Servers
 from tests.server import Server
 from tests.transports.raw import POLL_HEAD, Raw
@@ -110,4 +110,16 @@ async def test_a_question_whose_asker_is_gone_is_no_longer_waited_with(
         async with Raw(server) as raw:
             raw.ask(f"/rooms/{room}/long_polling?wait=60")
             await until_waiting(server, 1)
+        await until_waiting(server, 0)
+
+
+async def test_a_question_whose_asker_is_gone_before_it_was_read_is_not_waited_with(
+    servers: Servers, room: str
+) -> None:
+    with servers.make("redis") as server:
+        for number in range(40):  # the hub is asked meanwhile, each time for another room
+            async with Raw(server) as raw:
+                raw.ask(f"/rooms/{room}-{number}/long_polling?wait=60")
+        # Whoever asks after them is read after them.
+        assert (await request(server.url, "GET", "/rooms")).status == 200
         await until_waiting(server, 0)
