@@ -12,6 +12,7 @@ from benchmarks.capacity import Capacity
 from benchmarks.fanout import first_and_last
 from benchmarks.gap import _at_once
 from benchmarks.listeners import Heard
+from benchmarks.overhead import Overhead
 from benchmarks.peers.__main__ import _quotients
 from benchmarks.recovery import caught_up
 from benchmarks.script import Cell, Sample
@@ -114,6 +115,10 @@ def test_a_generator_that_was_late_is_not_the_servers_limit() -> None:
     assert capacity([50.0, 60.0, 170.0], limited={("sse", 10)})["reached"]
 
 
+def test_it_is_the_first_step_that_failed_which_says_whose_limit_it_was() -> None:
+    assert not capacity([50.0, 150.0, None], limited={("sse", 20)})["reached"]
+
+
 def test_capacity_is_the_median_of_the_runs() -> None:
     assert capacity([50.0, 60.0, 200.0], [50.0, 60.0, 90.0], [50.0, 60.0, 90.0])["value"] == 40
 
@@ -145,3 +150,28 @@ def test_bytes_that_wait_in_the_kernel_are_counted() -> None:
                 assert waiting is not None
                 assert 0 < waiting <= sent
                 client.setblocking(False)
+
+
+@pytest.mark.parametrize(
+    ("here", "between", "there", "miscounted"),
+    [((5, 7), (5, 7), (5, 7), 0), ((5, 7), (5, 7), (5, 8), 1), ((5, 7), (6, 7), (5, 7), 1)],
+)
+def test_three_who_count_must_agree(
+    here: tuple[int, int],
+    between: tuple[int, int],
+    there: tuple[int, int],
+    miscounted: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def wire(url: str, path: str) -> Any:
+        return {"transports": {"sse": {"bytes_in": there[0], "bytes_out": there[1]}}}
+
+    monkeypatch.setattr("benchmarks.overhead.get_json", wire)
+    monkeypatch.setattr("benchmarks.overhead._SETTLE_SECONDS", 0.05)
+    with ExitStack() as stack:
+        options = argparse.Namespace(url="http://127.0.0.1:1", hub="")
+        bench = Overhead(options, stack)
+        reader = SimpleNamespace(bytes_out=here[0], bytes_in=here[1])
+        relay = SimpleNamespace(proxy=SimpleNamespace(bytes_up=between[0], bytes_down=between[1]))
+        found = bench._miscounted(cast(Any, reader), cast(Any, relay), "client", "sse")
+        assert (found, len(bench.notes)) == (miscounted, miscounted)
