@@ -14,17 +14,9 @@ from benchmarks import stats
 from benchmarks.clients.http import Refused, Server
 from benchmarks.crowd import Crowd, Silent, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    Benchmark,
-    Cell,
-    Factors,
-    Measure,
-    Sample,
-    interval,
-    ints,
-    main,
-    positive,
-)
+from benchmarks.options import ints, positive
+from benchmarks.samples import Cell, Factors, Measure, Sample, interval
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import new_room, talk
 
 # Of the bound: the share of it that a short poller may wait, and that the generator may be late.

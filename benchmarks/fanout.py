@@ -10,16 +10,9 @@ from typing import ClassVar
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    Benchmark,
-    Factors,
-    Measure,
-    Sample,
-    ints,
-    main,
-    positive,
-    positive_int,
-)
+from benchmarks.options import ints, positive, positive_int
+from benchmarks.samples import Factors, Measure, Sample
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import Said, new_room, talk
 
 

@@ -16,7 +16,9 @@ from benchmarks import theory
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, at_random, our_words, undisturbed
 from benchmarks.listeners import Heard, listener
-from benchmarks.script import Benchmark, Factors, Measure, Sample, floats, main, positive_int
+from benchmarks.options import floats, positive_int
+from benchmarks.samples import Factors, Measure, Sample
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import new_room, talk
 from realtime.network import Network
 

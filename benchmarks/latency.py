@@ -9,16 +9,9 @@ from benchmarks import theory
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    LATENCY_MEASURES,
-    Benchmark,
-    Factors,
-    Sample,
-    floats,
-    main,
-    positive,
-    positive_int,
-)
+from benchmarks.options import floats, positive, positive_int
+from benchmarks.samples import LATENCY_MEASURES, Factors, Sample
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import new_room, talk
 from realtime.network import Network
 

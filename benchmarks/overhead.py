@@ -16,18 +16,10 @@ from benchmarks import theory
 from benchmarks.clients.http import Server, encode, get_json
 from benchmarks.crowd import Count, Crowd, Reader, evenly, our_words, undisturbed
 from benchmarks.listeners import Poll, listener
+from benchmarks.options import add_head_bytes, floats, ints, positive
 from benchmarks.relay import Relay
-from benchmarks.script import (
-    Benchmark,
-    Factors,
-    Measure,
-    Sample,
-    add_head_bytes,
-    floats,
-    ints,
-    main,
-    positive,
-)
+from benchmarks.samples import Factors, Measure, Sample
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import Said, new_room, talk
 from realtime.network import Network
 from realtime.transports.iframe_streaming import SCRIPT

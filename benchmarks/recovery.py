@@ -14,16 +14,9 @@ from benchmarks import theory
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, clock, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    LATENCY_MEASURES,
-    Benchmark,
-    Factors,
-    Sample,
-    main,
-    percentiles,
-    positive,
-    positive_int,
-)
+from benchmarks.options import positive, positive_int
+from benchmarks.samples import LATENCY_MEASURES, Factors, Sample, percentiles
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import Said, new_room, talk
 from realtime.network import Network
 

@@ -7,22 +7,16 @@ any reader says what a server costs by itself, which is taken off.
 import argparse
 import random
 import sys
+from contextlib import ExitStack
 from typing import ClassVar
 
 from benchmarks import theory
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, Reader
+from benchmarks.crowd import Crowd
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    Benchmark,
-    Factors,
-    Measure,
-    Sample,
-    add_head_bytes,
-    main,
-    positive,
-    positive_int,
-)
+from benchmarks.options import add_head_bytes, positive, positive_int
+from benchmarks.samples import Factors, Measure, Sample
+from benchmarks.script import Benchmark, main
 from benchmarks.stand import Stand
 from benchmarks.talk import new_room
 
@@ -30,6 +24,62 @@ from benchmarks.talk import new_room
 _SETTLE_SECONDS = 1.0
 # As the server has it (limits.py).
 _HEARTBEAT_SECONDS = 15
+
+
+class _Group:
+    """The clients of one transport, and the server that has no others."""
+
+    def __init__(
+        self,
+        transport: str,
+        stand: Stand,
+        crowd: Crowd,
+        options: argparse.Namespace,
+        chance: random.Random,
+    ) -> None:
+        self.transport = transport
+        self._cost = stand.cost
+        self._client_minutes = options.clients * options.seconds / 60
+        server, room = Server(stand.url), new_room("silence")
+        # One that came and went has warmed the server up.
+        [first] = crowd.listen([listener(transport, server, room)])
+        first.leave()
+        self._memory = self._cost.memory_bytes()
+        self._readers = crowd.listen(
+            listener(
+                transport,
+                server,
+                room,
+                interval=options.interval,
+                wait=options.wait,
+                phase=chance.random(),
+                head_bytes=options.head_bytes,
+            )
+            for _ in range(options.clients)
+        )
+
+    def begin(self) -> None:
+        self._before = self._counts()
+        self._cpu = self._cost.cpu_seconds()
+
+    def end(self, idle: float, deaf: float) -> Sample:
+        """Give what was used since `begin`; `idle` seconds of CPU are any server's own."""
+        used = self._cost.cpu_seconds() - self._cpu - idle
+        measures: dict[str, float | None] = {
+            name: (after - before) / self._client_minutes
+            for (name, before), after in zip(
+                self._before.items(), self._counts().values(), strict=True
+            )
+        }
+        measures["cpu_ms"] = 1000 * used / self._client_minutes
+        held = self._cost.memory_bytes() - self._memory
+        measures["memory_kib"] = held / 1024 / len(self._readers)
+        return Sample(measures, broken=sum(reader.broken for reader in self._readers), deaf=deaf)
+
+    def _counts(self) -> dict[str, int]:
+        counts = [reader.count() for reader in self._readers]
+        names = ("bytes_up", "bytes_down", "requests")
+        return {name: sum(getattr(count, name) for count in counts) for name in names}
 
 
 class Silence(Benchmark):
@@ -81,58 +131,20 @@ class Silence(Benchmark):
         return self._samples.pop(transport)
 
     def _listen(self, transports: list[str], chance: random.Random) -> dict[str, Sample]:
-        options = self.options
-        alone = self.stand
-        with Crowd() as crowd:
-            stands = {
-                name: alone if options.url else self.stack.enter_context(Stand(None, options.hub))
-                for name in transports
-            }
-            crowds: dict[str, list[Reader]] = {}
-            memory = {}
-            for name, stand in stands.items():
-                server, room = Server(stand.url), new_room(self.name)
-                # One that came and went has warmed the server up.
-                [first] = crowd.listen([listener(name, server, room)])
-                first.leave()
-                memory[name] = stand.cost.memory_bytes()
-                crowds[name] = crowd.listen(
-                    listener(
-                        name,
-                        server,
-                        room,
-                        interval=options.interval,
-                        wait=options.wait,
-                        phase=chance.random(),
-                        head_bytes=options.head_bytes,
-                    )
-                    for _ in range(options.clients)
-                )
+        options, alone = self.options, self.stand
+        with ExitStack() as stack:
+            crowd = stack.enter_context(Crowd())
+            groups = []
+            for name in transports:
+                stand = alone if options.url else stack.enter_context(Stand(None, options.hub))
+                groups.append(_Group(name, stand, crowd, options, chance))
             crowd.wait(_SETTLE_SECONDS)
-            costs = [stand.cost for stand in stands.values()]
-            before = [[reader.count() for reader in crowds[name]] for name in stands]
-            idle, used = alone.cost.cpu_seconds(), [cost.cpu_seconds() for cost in costs]
+            idle = alone.cost.cpu_seconds()
+            for group in groups:
+                group.begin()
             crowd.wait(options.seconds)
-            used = [cost.cpu_seconds() - then for cost, then in zip(costs, used, strict=True)]
             idle = 0.0 if options.url else alone.cost.cpu_seconds() - idle
-            after = [[reader.count() for reader in crowds[name]] for name in stands]
-            held = [stand.cost.memory_bytes() - memory[name] for name, stand in stands.items()]
-        samples = {}
-        for number, name in enumerate(stands):
-            client_minutes = options.clients * options.seconds / 60
-            measures: dict[str, float | None] = {
-                what: sum(
-                    getattr(b, what) - getattr(a, what)
-                    for a, b in zip(before[number], after[number], strict=True)
-                )
-                / client_minutes
-                for what in ("bytes_up", "bytes_down", "requests")
-            }
-            measures["cpu_ms"] = 1000 * (used[number] - idle) / client_minutes
-            measures["memory_kib"] = held[number] / 1024 / options.clients
-            broken = sum(reader.broken for reader in crowds[name])
-            samples[name] = Sample(measures, broken=broken, deaf=crowd.deaf)
-        return samples
+            return {group.transport: group.end(idle, crowd.deaf) for group in groups}
 
     def predict(self, factors: Factors) -> dict[str, float]:
         transport, options = factors["transport"], self.options

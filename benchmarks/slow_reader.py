@@ -14,16 +14,9 @@ from typing import Any, ClassVar
 from benchmarks.clients.http import Server, get_json
 from benchmarks.crowd import Crowd, clock, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
-from benchmarks.script import (
-    Benchmark,
-    Factors,
-    Measure,
-    Sample,
-    main,
-    percentiles,
-    positive,
-    positive_int,
-)
+from benchmarks.options import positive, positive_int
+from benchmarks.samples import Factors, Measure, Sample, percentiles
+from benchmarks.script import Benchmark, main
 from benchmarks.stand import Stand
 from benchmarks.talk import new_room, talk
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from benchmarks.audit import Audit, audit
 from benchmarks.crowd import Crowd, Reader, Speaker, Words, clock
 from benchmarks.listeners import Heard
-from benchmarks.script import Sample, percentiles
+from benchmarks.samples import Sample, percentiles
 
 # Between the plan and its first message, so that the plan itself makes nobody late.
 _LEAD_SECONDS = 0.05

@@ -8,18 +8,10 @@ from typing import Any, ClassVar
 
 from benchmarks import stats
 from benchmarks.crowd import Crowd, evenly, undisturbed
+from benchmarks.options import positive, positive_int
 from benchmarks.peers.systems import SYSTEMS, start_redis
-from benchmarks.script import (
-    Benchmark,
-    Cell,
-    Factors,
-    Measure,
-    Sample,
-    interval,
-    main,
-    positive,
-    positive_int,
-)
+from benchmarks.samples import Cell, Factors, Measure, Sample, interval
+from benchmarks.script import Benchmark, main
 from benchmarks.talk import new_room, talk
 
 AGAINST = "realtime websocket"

@@ -15,7 +15,7 @@ from benchmarks.listeners import Heard
 from benchmarks.overhead import Overhead
 from benchmarks.peers.__main__ import _quotients
 from benchmarks.recovery import caught_up
-from benchmarks.script import Cell, Sample
+from benchmarks.samples import Cell, Sample
 from benchmarks.slow_reader import kernel_bytes
 from benchmarks.talk import Said
 

@@ -10,17 +10,10 @@ import pytest
 
 from benchmarks import script
 from benchmarks.audit import Audit
-from benchmarks.script import (
-    Benchmark,
-    Cell,
-    Factors,
-    Measure,
-    Sample,
-    describe,
-    summarise,
-    trusted,
-)
+from benchmarks.samples import Cell, Factors, Measure, Sample, summarise, trusted
+from benchmarks.script import Benchmark
 from benchmarks.stand import Stand
+from benchmarks.table import describe
 
 
 class Known(Benchmark):

@@ -1,0 +1,73 @@
+"""A result as text: whether it is true first, then a row per cell, then what is to be known."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.samples import trusted
+from benchmarks.stats import FEWEST_RUNS
+
+
+def describe(result: Mapping[str, Any]) -> str:
+    """Write the table."""
+    lines = ["", *_correctness_lines(result), ""]
+    names = [*result["measures"]]
+    units = {name: result["measures"][name]["unit"] for name in names}
+    heads = [*result["factors"], *(f"{n} ({units[n]})" if units[n] else n for n in names)]
+    rows = [
+        [*(cell["factors"].get(factor, "") for factor in result["factors"])]
+        + [_figure(cell, name) for name in names]
+        for cell in result["cells"]
+    ]
+    lines.append(tabulate(rows, headers=heads, disable_numparse=True))
+    lines += [
+        "",
+        "value [95 % interval over runs] | what theory predicts, and how far off it is",
+    ]
+    if result["settings"]["runs"] < FEWEST_RUNS:
+        lines.append(f"Of fewer than {FEWEST_RUNS} runs an interval says little.")
+    lines += result["notes"]
+    return "\n".join(lines)
+
+
+def _correctness_lines(result: Mapping[str, Any]) -> list[str]:
+    told, generator = result["correctness"], result["generator"]
+    verdict = "" if trusted(told) else "!!! "
+    counts = ", ".join(f"{told.get(name, 0)} {name}" for name in ("lost", "doubled", "misplaced"))
+    lines = [
+        f"{verdict}{result['benchmark']}: {counts}, of {told.get('deliveries', 0)} deliveries; "
+        f"{told.get('unacknowledged', 0)} unacknowledged, {told.get('gaps', 0)} gaps, "
+        f"{told.get('broken', 0)} connections broken"
+    ]
+    if generator["late_max_ms"] is not None:
+        lines.append(
+            f"the generator itself was late by {generator['late_p99_ms']:g} ms (p99), "
+            f"{generator['late_max_ms']:g} ms (max), deaf for at most "
+            f"{generator['deaf_max_ms']:g} ms; seed {result['seed']}"
+        )
+    return lines
+
+
+def _figure(cell: Mapping[str, Any], name: str) -> str:
+    summary = cell["summary"].get(name)
+    if summary is None:
+        return "–"
+    text = _number(summary["value"])
+    if summary["low"] is not None:
+        text += f" [{_number(summary['low'])}–{_number(summary['high'])}]"
+    predicted = cell["theory"].get(name)
+    if predicted is not None:
+        text += f" | {_number(predicted)} {_off(summary['value'], predicted)}"
+    return text
+
+
+def _off(value: float, predicted: float) -> str:
+    """The disagreement: as a share of what was predicted, unless that is nothing."""
+    if predicted == 0:
+        return f"{value:+.3g}"
+    return f"{100 * (value / predicted - 1):+.0f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
