@@ -34,7 +34,8 @@ class Cost(Protocol):
 class ProcessCost:
     """Of processes on this machine, as the kernel counts: time to the nanosecond.
 
-    Memory is the proportional set size: what processes share is divided among them.
+    Memory is what a process has written (anonymous pages), and none of the programs and libraries
+    that it shares with others, whose number changes meanwhile.
     """
 
     def __init__(self, *pids: int) -> None:
@@ -49,12 +50,12 @@ class ProcessCost:
         )
 
     def memory_bytes(self) -> float:
-        return sum(map(_proportional_bytes, self._pids))
+        return sum(map(_anonymous_bytes, self._pids))
 
 
-def _proportional_bytes(pid: int) -> int:
+def _anonymous_bytes(pid: int) -> int:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    found = re.search(r"^Pss: +(\d+) kB", rollup, re.MULTILINE)
+    found = re.search(r"^Anonymous: +(\d+) kB", rollup, re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
 

@@ -43,7 +43,7 @@ def test_a_server_elsewhere_tells_the_same_as_the_kernel(servers: Servers) -> No
     server = servers.get("memory", "--messages-per-second", "0")
     told, counted = MetricsCost(server.url), ProcessCost(server.process.pid)
     assert told.cpu_seconds() == pytest.approx(counted.cpu_seconds(), rel=0.3, abs=0.05)
-    assert told.memory_bytes() == pytest.approx(counted.memory_bytes(), rel=0.5)
+    assert 1 <= told.memory_bytes() / counted.memory_bytes() < 3  # libraries come on top
 
 
 def test_a_program_that_says_nothing_is_named() -> None:
