@@ -150,7 +150,7 @@ class Silence(Benchmark):
         transport, options = factors["transport"], self.options
         questions = theory.questions_per_quiet_minute(transport, options.interval, options.wait)
         if questions:
-            return {"requests": questions}
+            return {"requests": questions, "bytes_up": questions * options.head_bytes}
         up, down = theory.heartbeat_bytes(transport)
         beats = 60 / _HEARTBEAT_SECONDS
         return {"bytes_up": beats * up, "bytes_down": beats * down, "requests": 0}
