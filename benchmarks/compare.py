@@ -1,223 +1,268 @@
-"""``python -m benchmarks.compare A B``: two runs side by side, and which differences are real.
+"""Two result files, or two folders of them: A beside B, and whether they differ at all.
 
-A figure is better or worse only where the interval of the ratio leaves out 1.  Runs on different
-machines, or with other settings, differ for reasons that no code has; that is said first.
+    python -m benchmarks.compare before after --out compared
+
+prints a table, and with --out writes the same as a page with plots.  What was lost comes first,
+then what makes the comparison void; figures last.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks import plots, stats
-from benchmarks.charts import Result, Words, plain
-from benchmarks.plots import Row
-from benchmarks.report import BadResult, document, figure, in_all, load, text, verdict
-from benchmarks.stats import FEWEST_RUNS, Interval
+from benchmarks import tables
+from benchmarks.comparison import Comparison, Difference, Line, compare
+from benchmarks.markup import Markup, join, tag
+from benchmarks.page import figure, page, table, warning, write
+from benchmarks.plots import Board, Mark, Panel, Row, board, written
+from benchmarks.report import date, machine, slug, title
+from benchmarks.results import TRANSPORTS, Estimate, ResultError, load
+from benchmarks.words import Words, catalogue
 
-# For all others less is better.
-_MORE_IS_BETTER = {"at_once"}
-# What has to be equal for figures to be compared; the seed is chance, and may differ.
-_IGNORED_SETTINGS = {"out", "seed", "url"}
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure of both; `ratio` is B over A, `runs` the number of them in the lesser of both."""
-
-    place: str
-    measure: str
-    a: Mapping[str, Any]
-    b: Mapping[str, Any]
-    ratio: Interval
-    runs: int
-
-    @property
-    def verdict(self) -> str:
-        """Say ``better``, ``worse``, ``same``, or ``unknown`` where runs are too few to tell."""
-        low, high = self.ratio.low, self.ratio.high
-        if self.runs < FEWEST_RUNS or low is None or high is None:
-            return "unknown"
-        if low <= 1 <= high:
-            return "same"
-        more = self.ratio.value > 1
-        return "better" if more == (self.measure in _MORE_IS_BETTER) else "worse"
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two results of one question."""
-
-    name: str
-    a: Result
-    b: Result
-    differences: list[str]
-    lines: list[Line]
+EXAMPLES = """\
+examples:
+  python -m benchmarks.compare before/latency.json after/latency.json
+  python -m benchmarks.compare before after --out compared
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the comparison; the result is the exit status."""
+    """Read the command line, print the table, return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        pairs = match(load([options.a]), load([options.b]))
-    except BadResult as error:
-        print(f"compare: {error}", file=sys.stderr)
+        found, alone = compare(load([options.a]), load([options.b]))
+    except ResultError as error:
+        print(error, file=sys.stderr)
         return 1
-    print("\n\n".join(describe(pair) for pair in pairs))
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / "compare.html"
-        path.write_text(page(pairs, options.language), encoding="utf-8")
-        print(f"\nwritten to {path}")
+    words = catalogue()
+    print("\n".join(text(found, alone, words["en"])))
+    if options.out is None:
+        return 0
+    path = options.out / "compare.html"
+    bodies = {language: body(found, alone, its) for language, its in words.items()}
+    try:
+        write({path: page(bodies, words, "compare.title")})
+    except OSError as error:
+        print(f"{options.out}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    print(f"\n{path}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.compare",
-        description=__doc__,
-        epilog="examples:\n  python -m benchmarks.compare old/latency.json results/latency.json\n"
-        "  python -m benchmarks.compare benchmarks/reference results --out results",
+        description="Compare results of benchmarks: same, better or worse, with intervals.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("a", type=Path, metavar="A", help="a result file, or a folder of them")
-    parser.add_argument("b", type=Path, metavar="B", help="another")
-    parser.add_argument("--out", type=Path, help="write a page, compare.html, to this folder")
-    parser.add_argument("--language", choices=("en", "zh-Hans", "zh-Hant"), default="en")
+    parser.add_argument("b", type=Path, metavar="B", help="what to compare with it")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write compare.html there")
     return parser
 
 
-# --- comparing -----------------------------------------------------------------------------------
+# --- text ----------------------------------------------------------------------------------------
 
 
-def match(ones: Iterable[Result], others: Iterable[Result]) -> list[Pair]:
-    """Put together what answers the same question; raises `BadResult` if nothing does."""
-    there = {result["benchmark"]: result for result in others}
-    pairs = [
-        pair(result, there[result["benchmark"]]) for result in ones if result["benchmark"] in there
+def text(found: Sequence[Comparison], alone: Sequence[str], words: Words) -> list[str]:
+    """Return the lines to print."""
+    lines = [f"!!! {alarm}" for alarm in _alarms(found, words)]
+    lines += [line for one in found for line in ["", *_text(one, words)]]
+    return lines + ([words.say("compare.missing", what=", ".join(alone))] if alone else [])
+
+
+def _alarms(found: Sequence[Comparison], words: Words) -> list[str]:
+    """One line for each benchmark that has something grave; lost messages before all else."""
+    lost = [(one, "correctness") for one in found if one.correctness]
+    void = [(one, "void") for one in found if one.void]
+    return [f"{title(one.a, words)}: {words.say(f'compare.{key}')}" for one, key in lost + void]
+
+
+def _text(one: Comparison, words: Words) -> list[str]:
+    lines = [
+        f"{title(one.a, words)}",
+        f"  A: {_origin(one, 0, words)}",
+        f"  B: {_origin(one, 1, words)}",
     ]
-    if not pairs:
-        raise BadResult("no question was asked in both runs")
-    return pairs
+    for heading, differences, loud in _warnings(one, words):
+        lines.append(f"  {'!!! ' if loud else ''}{heading}:")
+        lines += [f"      {_said(difference, words)}" for difference in differences]
+    lines += [f"  {sentence}" for sentence in _remarks(one, words)]
+    return lines + [f"  {row}" for row in _aligned([_heads(one, words), *_rows(one, words)])]
 
 
-def pair(a: Result, b: Result) -> Pair:
-    return Pair(str(a["benchmark"]), a, b, list(differences(a, b)), list(_lines(a, b)))
+def _origin(one: Comparison, which: int, words: Words) -> str:
+    result = (one.a, one.b)[which]
+    return f"{result.path}, {words.say('on', date=date(result), machine=machine(result, words))}"
 
 
-def differences(a: Result, b: Result) -> Iterator[str]:
-    """Say what makes figures of these two incomparable."""
-    for name in ("cpu", "cores", "python"):
-        one, other = (result["machine"].get(name) for result in (a, b))
-        if one != other:
-            yield f"{name} {one} / {other}"
-    settings = a.get("settings") or {}, b.get("settings") or {}
-    for name in sorted(settings[0].keys() | settings[1].keys()):
-        one, other = (given.get(name) for given in settings)
-        if one != other and name not in _IGNORED_SETTINGS:
-            yield f"--{name} {one} / {other}"
+def _warnings(one: Comparison, words: Words) -> Iterable[tuple[str, list[Difference], bool]]:
+    """Headings with what is below them, and whether it is to be loud; the gravest first."""
+    for key, differences in [("correctness", one.correctness), ("void", one.void)]:
+        if differences:
+            yield words.say(f"compare.{key}"), differences, True
+    if one.notes:
+        yield words.say("compare.note"), one.notes, False
 
 
-def _lines(a: Result, b: Result) -> Iterator[Line]:
-    there = {_key(cell): cell for cell in b["cells"]}
-    for cell in a["cells"]:
-        other = there.get(_key(cell))
-        if other is None:
-            continue
-        for measure in a["measures"]:
-            one, two = cell["summary"].get(measure), other["summary"].get(measure)
-            here, others = _values(cell, measure), _values(other, measure)
-            if one and two and here and others:
-                place = " ".join(plain(value) for value in cell["factors"].values())
-                ratio, runs = stats.ratio(here, others), min(len(here), len(others))
-                yield Line(place, measure, one, two, ratio, runs)
+def _said(difference: Difference, words: Words) -> str:
+    name = words.name(f"count.{difference.name}", difference.name)
+    return words.say("compare.differ", what=name, a=difference.a, b=difference.b)
 
 
-def _key(cell: Mapping[str, Any]) -> str:
-    return json.dumps(cell["factors"], sort_keys=True)
+def _remarks(one: Comparison, words: Words) -> list[str]:
+    """Sentences for what is not as one may think."""
+    said = [words.say("compare.cpu")] if one.another_machine else []
+    if one.missing:
+        said.append(words.say("compare.missing", what="; ".join(one.missing)))
+    return said + ([words.say("compare.several")] if one.several else [])
 
 
-def _values(cell: Mapping[str, Any], measure: str) -> list[float]:
-    return [run[measure] for run in cell["runs"] if run.get(measure) is not None]
+def _heads(one: Comparison, words: Words) -> list[str]:
+    names = [tables.factor_name(factor, words) for factor in one.a.factors]
+    last = [words.say("compare.ratio"), words.say("compare.verdict")]
+    return [*names, words.say("measure"), "A", "B", *last]
 
 
-# --- showing -------------------------------------------------------------------------------------
-
-
-def describe(pair: Pair) -> str:
-    """The comparison as text."""
-    lines = [f"{pair.name}: A {pair.a.get('started')}, B {pair.b.get('started')}"]
-    if pair.differences:
-        lines.append(f"!!! not comparable in absolute figures: {'; '.join(pair.differences)}")
-    for letter, result in (("A", pair.a), ("B", pair.b)):
-        told = result["correctness"]
-        counts = ", ".join(f"{told.get(n, 0)} {n}" for n in ("lost", "doubled", "misplaced"))
-        lines.append(f"{letter}: {counts}, of {told.get('deliveries', 0)} deliveries")
-    rows = [("", "measure", "A", "B", "B/A", "")]
-    rows += [
-        (one.place, one.measure, figure(one.a), figure(one.b), _ratio(one.ratio), one.verdict)
-        for one in pair.lines
+def _rows(one: Comparison, words: Words) -> list[list[str]]:
+    return [
+        [
+            *(_level(line, factor, words) for factor in one.a.factors),
+            _measure(one, line, words),
+            *(_written(estimate) for estimate in (line.a, line.b, line.ratio)),
+            words.say(f"compare.{line.verdict}"),
+        ]
+        for line in one.lines
     ]
+
+
+def _level(line: Line, factor: str, words: Words) -> str:
+    return words.level(factor, line.factors.get(factor, "–"))
+
+
+def _measure(one: Comparison, line: Line, words: Words) -> str:
+    unit = tables.unit(one.a, line.measure, words)
+    name = tables.measure_name(one.a, line.measure, words)
+    return name if unit in name else name + words.say("and") + unit
+
+
+def _written(estimate: Estimate | None) -> str:
+    return "–" if estimate is None else written(estimate)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        padded = (f"{part:<{width}}" for part, width in zip(row, widths, strict=True))
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join(lines)
-
-
-def _ratio(found: Interval) -> str:
-    if found.low is None or found.high is None:
-        return f"{found.value:.2f}"
-    return f"{found.value:.2f} [{found.low:.2f}–{found.high:.2f}]"
-
-
-def page(pairs: Sequence[Pair], language: str) -> str:
-    body = "".join(_section(pair) for pair in pairs)
-    return document("compare.title", body, language)
-
-
-def _section(pair: Pair) -> str:
-    parts = [f"<section><h2>{escape(pair.name)}</h2>"]
-    if pair.differences:
-        told = text("compare.void", differences="; ".join(pair.differences))
-        parts.append(f'<p class="verdict bad">{told}</p>')
-    for letter, result in (("A", pair.a), ("B", pair.b)):
-        parts.append(f"<h3>{letter}: {escape(str(result.get('started')))}</h3>{verdict(result)}")
-    for measure in pair.a["measures"]:
-        lines = [line for line in pair.lines if line.measure == measure]
-        if lines:
-            drawn = in_all(lambda words, m=measure, ls=lines: _plot(words, m, ls), "div")  # type: ignore[misc]
-            parts.append(f"<figure>{drawn}</figure>")
-    return "".join([*parts, _table(pair), "</section>"])
-
-
-def _plot(words: Words, measure: str, lines: Sequence[Line]) -> str:
-    drawn = [
-        Row(line.place, line.ratio.value, line.ratio.low, line.ratio.high, style=number)
-        for number, line in enumerate(lines)
-        if 0 < line.ratio.value < float("inf")
+    return [
+        "  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
     ]
-    label = words.name("measure", measure)
-    return plots.rows(f"{label}: B / A", words("compare.ratio"), drawn, log=True, one=True)
 
 
-def _table(pair: Pair) -> str:
-    rows = []
-    for line in pair.lines:
-        name = in_all(lambda words, m=line.measure: escape(words.name("measure", m)))  # type: ignore[misc]
-        cells = [escape(line.place), name, figure(line.a), figure(line.b), _ratio(line.ratio)]
-        cells.append(text(f"compare.{line.verdict}"))
-        shown = "".join(f"<td>{cell}</td>" for cell in cells)
-        rows.append(f'<tr class="{line.verdict}">{shown}</tr>')
-    head = "".join(f"<th>{one}</th>" for one in ("", "", "A", "B", "B/A", ""))
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
+# --- the page ------------------------------------------------------------------------------------
+
+
+def body(found: Sequence[Comparison], alone: Sequence[str], words: Words) -> Markup:
+    """Return the content of the page in one language."""
+    return join(
+        tag("p", words.say("compare.intro")),
+        *(warning(alarm) for alarm in _alarms(found, words)),
+        tag("p", words.say("compare.missing", what=words.say("and").join(alone))) if alone else "",
+        *(_section(one, words) for one in found),
     )
+
+
+def _section(one: Comparison, words: Words) -> Markup:
+    return tag(
+        "section",
+        tag("h2", title(one.a, words)),
+        *(
+            tag("p", f"{name}: {_origin(one, n, words)}", class_="small")
+            for n, name in enumerate("AB")
+        ),
+        *(
+            warning(
+                heading,
+                *(_said(difference, words) for difference in differences),
+                look="warning alarm" if loud else "warning",
+            )
+            for heading, differences, loud in _warnings(one, words)
+        ),
+        *(tag("p", sentence) for sentence in _remarks(one, words)),
+        *(figure(drawing, caption) for drawing, caption in _plots(one, words)),
+        _table(one, words) if one.lines else tag("p", words.say("empty")),
+        id=f"{words.language}-{slug(one.a.benchmark)}",
+    )
+
+
+def _table(one: Comparison, words: Words) -> Markup:
+    head = tag("tr", *(tag("th", name, scope="col") for name in _heads(one, words)))
+    rows = [
+        tag(
+            "tr",
+            *(
+                tag("th", tables.named(line.factors.get(f, "–"), f, words), scope="row")
+                for f in one.a.factors
+            ),
+            tag("td", _measure(one, line, words)),
+            *(tables.value(estimate) for estimate in (line.a, line.b, line.ratio)),
+            tag("td", words.say(f"compare.{line.verdict}"), class_=LOOKS.get(line.verdict)),
+        )
+        for line in one.lines
+    ]
+    return table(head, rows, words.say("figures"))
+
+
+LOOKS = {"better": "good", "worse": "bad"}
+
+
+def _plots(one: Comparison, words: Words) -> Iterable[tuple[Markup, str]]:
+    """How many times as much, for all measures; then A beside B, measure by measure."""
+    measures = list(dict.fromkeys(line.measure for line in one.lines))
+    panels = [_ratios(one, measure, words) for measure in measures]
+    panels = [panel for panel in panels if panel.rows]
+    if panels:
+        heading, about = words.say("compare.plot.ratios"), words.say("compare.read.ratios")
+        yield board(Board(heading, about, panels)), about
+    about = words.say("compare.read")
+    for measure in measures:
+        name = tables.measure_name(one.a, measure, words)
+        panel = _beside(one, measure, words)
+        yield (
+            board(Board(words.say("compare.plot", measure=name), about, [panel], ["A", "B"])),
+            about,
+        )
+
+
+def _ratios(one: Comparison, measure: str, words: Words) -> Panel:
+    rows = [
+        Row(_label(one, line, words), _look(line), [Mark(line.ratio)])
+        for line in one.lines
+        if line.measure == measure and line.ratio
+    ]
+    name = tables.measure_name(one.a, measure, words)
+    return Panel(name, words.say("compare.ratio"), rows, bars=False, ratio=True)
+
+
+def _beside(one: Comparison, measure: str, words: Words) -> Panel:
+    rows = [
+        Row(_label(one, line, words), _look(line), [Mark(line.a), Mark(line.b, shape=1)])
+        for line in one.lines
+        if line.measure == measure
+    ]
+    return Panel("", tables.unit(one.a, measure, words), rows)
+
+
+def _label(one: Comparison, line: Line, words: Words) -> str:
+    """Name a cell by the factors that differ between cells."""
+    telling = [f for f in line.factors if len(one.a.levels(f)) > 1] or list(line.factors)
+    return words.say("and").join(words.level(f, line.factors[f]) for f in telling)
+
+
+def _look(line: Line) -> int | None:
+    name = line.factors.get("transport")
+    return TRANSPORTS.index(name) if name in TRANSPORTS and isinstance(name, str) else None
 
 
 if __name__ == "__main__":

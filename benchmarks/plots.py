@@ -1,331 +1,500 @@
-"""Two kinds of plots as SVG text: curves over an axis, and figures in a row with their intervals.
+"""Plots as SVG: data in, text out; no file, no library, no script.
 
-Pure functions: data in, text out.  Whatever stands in a name is escaped.  Each SVG stands alone,
-with its colours for light, dark and paper, and says in words what it shows.  What differs by colour
-differs by shape too, for those who see no colours, and for projectors that have lost some.
+Two kinds are enough.  A `Chart` has curves or dots over two axes; a `Board` has panels of rows,
+with a bar or dots in each.  What was measured is solid and has a shape of its own, so that a plot
+can be read without its colours; what theory says is dashed, or an upright stroke across its row.
+
+    chart(Chart(...))          an <svg> element, for a page that has STYLE
+    standalone(chart(...))     a file of its own
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from html import escape
+import itertools
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
-Point = tuple[float, float]
+from benchmarks.markup import Markup, join, tag
+from benchmarks.results import Estimate
+from benchmarks.scales import Scale, number, scale, short, wide
 
-WIDTH = 900
-_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 30, 50, 60
-_CURVES_HEIGHT = 460
-_ROW_HEIGHT = 34
+WIDTH = 960.0
+MARGIN = 20.0
+TEXT = 17.0  # large, since a projector halves it
+LINE = 24.0
+HEIGHT = 400.0  # of the area of a chart
+# Paper for the figure behind a bar; the names before the bars may take this share of a panel.
+FIGURE = 76.0
+NAMES = 0.42
+# Pieces of a line that is straight between two values but not on paper.
+PIECES = 24
+SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross")
 
-# By M. Okabe and K. Ito, for the colour-blind; the second is for a dark ground.
-_COLOURS = (
-    ("#e69f00", "#e69f00"),
-    ("#d55e00", "#ff7f2a"),
-    ("#009e73", "#2bd4a4"),
-    ("#0072b2", "#56b4e9"),
-    ("#cc79a7", "#e39fc6"),
-    ("#222222", "#f2f2f2"),
-    ("#7a5195", "#b48ad0"),
-    ("#8c6d31", "#c9a961"),
-    ("#5b7f2b", "#9bc75c"),
+# For a light and a dark background, after Okabe and Ito; those of the demo pages, in their order.
+HUES = (
+    ("#c27c00", "#e69f00"),
+    ("#d55e00", "#f0753a"),
+    ("#b8588d", "#d88db5"),
+    ("#008a64", "#1fb88d"),
+    ("#2f93cc", "#8fd0f7"),
+    ("#004f86", "#4a8fe0"),
 )
-# Paths around 0 0, some 10 pixels wide.
-_MARKS = (
-    "M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0z",
-    "M-4.5,-4.5h9v9h-9z",
-    "M0,-6l5.5,10h-11z",
-    "M0,-6.5l6,6.5l-6,6.5l-6,-6.5z",
-    "M-5,-2h3v-3h4v3h3v4h-3v3h-4v-3h-3z",
-    "M0,6l5.5,-10h-11z",
+PAPER, INK, SOFT, RULE = (
+    ("#ffffff", "#15181c"),
+    ("#1a1d21", "#e8eaed"),
+    ("#565d66", "#a4adb8"),
+    ("#d5d9de", "#39414a"),
 )
 
-_STYLE = """\
-.plot{background:#fff;color:#222;font:16px system-ui,"Noto Sans","Noto Sans CJK SC",sans-serif}
-.plot text{fill:currentColor}
-.plot .title{font-weight:600;font-size:18px}
-.plot .grid{stroke:currentColor;stroke-opacity:.15}
-.plot .axis{stroke:currentColor}
-.plot .line{fill:none;stroke-width:2.5;stroke-linejoin:round}
-.plot .theory{stroke-dasharray:7 5;stroke-width:2}
-.plot .interval{stroke-width:3;stroke-opacity:.55}
-"""
 
-
-def _style() -> str:
-    light = "".join(_colour(number, pair[0]) for number, pair in enumerate(_COLOURS))
-    dark = "".join(_colour(number, pair[1]) for number, pair in enumerate(_COLOURS))
+def _colours(theme: int) -> str:
+    hues = "".join(f".plot .hue{n}{{color:{hue[theme]}}}" for n, hue in enumerate(HUES))
     return (
-        f"<style>{_STYLE}{light}@media screen and (prefers-color-scheme:dark){{"
-        f".plot{{background:#181a1d;color:#eee}}{dark}}}</style>"
+        f".plot{{color:{SOFT[theme]}}}.plot text{{fill:{INK[theme]}}}"
+        f".plot .soft{{fill:{SOFT[theme]}}}.plot .paper{{fill:{PAPER[theme]}}}"
+        f".plot .rule{{stroke:{RULE[theme]}}}.plot .axis{{stroke:{SOFT[theme]}}}"
+        f".plot .tick,.plot .ink{{stroke:{INK[theme]}}}.plot .hollow{{fill:{PAPER[theme]}}}{hues}"
     )
 
 
-def _colour(number: int, colour: str) -> str:
-    return f".plot .s{number}{{stroke:{colour}}}.plot .m{number}{{fill:{colour}}}"
+# Plain rules, without variables: programs that are no browsers draw these files too.  A print is
+# always light.
+STYLE = (
+    '.plot{font:17px system-ui,"Noto Sans","PingFang SC","PingFang TC","Microsoft YaHei",'
+    '"Microsoft JhengHei","Noto Sans CJK SC","Noto Sans CJK TC",sans-serif}'
+    ".plot .head{font-size:21px;font-weight:600}.plot .sub{font-weight:600}"
+    ".plot .rule,.plot .axis{stroke-width:1}"
+    ".plot .curve{fill:none;stroke:currentColor;stroke-width:3;stroke-linejoin:round}"
+    ".plot .theory{stroke-dasharray:9 6;stroke-width:2}"
+    ".plot .whisker{fill:none;stroke:currentColor;stroke-width:2}"
+    ".plot .tick{fill:none;stroke-width:3}"
+    ".plot .over{fill:none;stroke-width:2}.plot .mark{fill:currentColor}"
+    ".plot .hollow{stroke:currentColor;stroke-width:2}"
+    f"{_colours(0)}@media screen and (prefers-color-scheme:dark){{{_colours(1)}}}"
+)
 
 
-# --- axes ----------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Dot:
+    """A point, with the interval of its y where that is known."""
+
+    x: float
+    y: Estimate
 
 
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """From values to pixels: `low` is at `begin`, `high` at `end`, which may be the smaller one."""
-
-    low: float
-    high: float
-    begin: float
-    end: float
-    log: bool = False
-
-    @classmethod
-    def over(
-        cls, values: Iterable[float], begin: float, end: float, *, log: bool, zero: bool = True
-    ) -> "Axis":
-        """Hold all `values` with a little room; a linear axis begins at 0 unless told otherwise."""
-        known = [value for value in values if math.isfinite(value) and (value > 0 or not log)]
-        low, high = min(known, default=1.0), max(known, default=10.0)
-        if log:
-            # Whole decades, or halves of them, so that there are ticks.
-            low, high = _nice_below(low), _nice_above(high)
-            return cls(low, high if high > low else low * 10, begin, end, log)
-        low = min(low, 0.0) if zero else low
-        room = (high - low or 1.0) * 0.05
-        return cls(low if zero else low - room, high + room, begin, end)
-
-    def at(self, value: float) -> float:
-        low, high = self.low, self.high
-        if self.log:
-            value, low, high = (math.log10(max(one, 1e-12)) for one in (value, low, high))
-        place = self.begin + (value - low) / (high - low) * (self.end - self.begin)
-        least, most = sorted((self.begin, self.end))
-        return min(max(place, least), most)
-
-    def ticks(self) -> list[float]:
-        """Some round values: 1, 2 and 5 times a power of ten."""
-        if self.log:
-            decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-            steps = (1, 2, 5) if len(decades) <= 3 else (1,)
-            ones = [step * 10.0**decade for decade in decades for step in steps]
-            return [one for one in ones if self.low * 0.999 <= one <= self.high * 1.001]
-        rough = (self.high - self.low) / 6
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = next(power * one for one in (1, 2, 5, 10) if power * one >= rough)
-        first = math.ceil(self.low / step - 1e-9)
-        return [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
-
-
-def _nice_below(value: float) -> float:
-    power = 10.0 ** math.floor(math.log10(value) + 1e-9)
-    return max(power * one for one in (1, 2, 5) if power * one <= value * 1.0001)
-
-
-def _nice_above(value: float) -> float:
-    power = 10.0 ** math.floor(math.log10(value) + 1e-9)
-    return min(power * one for one in (1, 2, 5, 10) if power * one >= value * 0.9999)
-
-
-def wide(values: Iterable[float]) -> bool:
-    """Do these values need a logarithmic axis to be told apart?"""
-    known = [value for value in values if value > 0]
-    return bool(known) and max(known) > 30 * min(known)
-
-
-def number(value: float) -> str:
-    """Three digits, and no more zeros than they need."""
-    if value == 0 or not math.isfinite(value):
-        return "0" if value == 0 else "∞"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}".replace(",", " ")
-    return f"{value:.3g}"
-
-
-# --- curves --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """A line through points; `style` chooses colour and shape.
-
-    `marked` shows each point, `intervals` (low, high) at each; `theory` makes it thin and dashed.
-    """
+@dataclass(frozen=True)
+class Series:
+    """What belongs together: one colour, one shape, one entry in the legend."""
 
     label: str
-    points: Sequence[Point]
-    style: int
-    theory: bool = False
-    marked: bool = False
-    steps: bool = False
-    intervals: Sequence[tuple[float, float] | None] = ()
+    look: int | None  # which colour and shape; None is grey
+    dots: Sequence[Dot] = ()
+    curve: Sequence[tuple[float, float]] = ()  # measured, solid
+    theory: Sequence[tuple[float, float]] = ()  # dashed
 
 
-def curves(
-    title: str,
-    x_label: str,
-    y_label: str,
-    drawn: Sequence[Curve],
-    *,
-    x_log: bool = False,
-    y_log: bool = False,
-    x_zero: bool = True,
-) -> str:
-    """Draw curves over two axes, with a legend above."""
-    labels = [curve for curve in drawn if curve.label]
-    top = _TOP + 26 * math.ceil(len(labels) / 3) + 10
-    height = top + _CURVES_HEIGHT
-    floor = height - _BOTTOM
-    all_y = [y for curve in drawn for _, y in curve.points]
-    all_y += [end for curve in drawn for one in curve.intervals if one for end in one]
-    x = Axis.over(
-        [x for curve in drawn for x, _ in curve.points],
-        _LEFT,
-        WIDTH - _RIGHT,
-        log=x_log,
-        zero=x_zero,
-    )
-    y = Axis.over(all_y, floor, top, log=y_log)
-    parts = [_grid(x, y, x_label, y_label, top, floor)]
-    parts += [_legend(curve, place) for place, curve in enumerate(labels)]
-    parts += [_curve(curve, x, y) for curve in drawn]
-    return _svg(title, height, parts)
+@dataclass(frozen=True)
+class Chart:
+    """Curves and dots over two axes."""
+
+    title: str
+    about: str
+    x_label: str
+    y_label: str
+    series: Sequence[Series]
+    log_x: bool | None = None
+    log_y: bool | None = None
+    y_values: Sequence[float] = ()  # which the y axis must hold as well
+    level: tuple[str, float] | None = None  # a line across, and its name
+    theory: str = "theory"
+    percent: bool = False  # y is a share, written in per cent
 
 
-def _grid(x: Axis, y: Axis, x_label: str, y_label: str, top: float, floor: float) -> str:
-    parts = []
-    for tick in x.ticks():
-        at = x.at(tick)
-        parts.append(f'<path class="grid" d="M{at:.1f},{top}V{floor}"/>')
-        parts.append(_text(at, floor + 22, number(tick), "middle"))
-    for tick in y.ticks():
-        at = y.at(tick)
-        parts.append(f'<path class="grid" d="M{_LEFT},{at:.1f}H{WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 8, at + 5, number(tick), "end"))
-    parts.append(f'<path class="axis" d="M{_LEFT},{top}V{floor}H{WIDTH - _RIGHT}" fill="none"/>')
-    parts.append(_text((_LEFT + WIDTH - _RIGHT) / 2, floor + 48, x_label, "middle"))
-    middle = (top + floor) / 2
-    parts.append(
-        f'<text transform="translate(24,{middle:.0f}) rotate(-90)" text-anchor="middle">'
-        f"{escape(y_label)}</text>"
-    )
-    return "".join(parts)
+@dataclass(frozen=True)
+class Mark:
+    """One figure of a row; `shape` is its place in the board's legend."""
 
-
-def _legend(curve: Curve, place: int) -> str:
-    left, top = _LEFT + place % 3 * 265, _TOP + 6 + place // 3 * 26
-    style = curve.style % len(_COLOURS)
-    dashed = " theory" if curve.theory else ""
-    line = f'<path class="line s{style}{dashed}" d="M{left},{top}h34"/>'
-    mark = "" if curve.theory else _mark(left + 17, top, curve.style)
-    return line + mark + _text(left + 42, top + 5, curve.label)
-
-
-def _curve(curve: Curve, x: Axis, y: Axis) -> str:
-    style = curve.style % len(_COLOURS)
-    places = [(x.at(a), y.at(b)) for a, b in curve.points]
-    parts = []
-    for (left, _), one in zip(places, curve.intervals, strict=False):
-        if one is not None:
-            ends = f"M{left:.1f},{y.at(one[0]):.1f}V{y.at(one[1]):.1f}"
-            parts.append(f'<path class="interval s{style}" d="{ends}"/>')
-    if places:
-        dashed = " theory" if curve.theory else ""
-        parts.append(f'<path class="line s{style}{dashed}" d="{_path(places, curve.steps)}"/>')
-    if curve.marked:
-        parts += [_mark(a, b, curve.style) for a, b in places]
-    elif not curve.theory:
-        # A few marks, so that the curves can be told apart without colour.
-        chosen = range(len(places) // 8, len(places), max(1, len(places) // 4))
-        parts += [_mark(*places[one], curve.style) for one in chosen]
-    return "".join(parts)
-
-
-def _path(places: Sequence[Point], steps: bool) -> str:
-    first, *rest = places
-    text = f"M{first[0]:.1f},{first[1]:.1f}"
-    for a, b in rest:
-        text += f"H{a:.1f}V{b:.1f}" if steps else f"L{a:.1f},{b:.1f}"
-    return text
-
-
-# --- rows ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure: its value, its interval, and what theory predicts; `open` means: at least."""
-
-    label: str
-    value: float | None
-    low: float | None = None
-    high: float | None = None
+    estimate: Estimate | None
     theory: float | None = None
-    style: int = 0
-    open: bool = False
+    shape: int = 0
 
 
-def rows(
-    title: str, x_label: str, drawn: Sequence[Row], *, log: bool = False, one: bool = False
-) -> str:
-    """Draw a row for each figure; `one` marks the value 1, for ratios."""
-    left = 30 + 9.5 * max((_width(row.label) for row in drawn), default=1)
-    floor = _TOP + _ROW_HEIGHT * len(drawn) + 6
-    figures = [f for row in drawn for f in (row.value, row.low, row.high, row.theory) if f]
-    x = Axis.over([*figures, *([1.0] if one else [])], left, WIDTH - 120, log=log)
+@dataclass(frozen=True)
+class Row:
+    label: str
+    look: int | None
+    marks: Sequence[Mark]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows over one axis.  Its axis begins at 0, or is logarithmic; ratios lie around 1."""
+
+    title: str
+    unit: str
+    rows: Sequence[Row]
+    bars: bool = True
+    ratio: bool = False
+    log: bool | None = None
+
+
+@dataclass(frozen=True)
+class Board:
+    """Panels side by side, or one below the other."""
+
+    title: str
+    about: str
+    panels: Sequence[Panel]
+    legend: Sequence[str] = field(default=())  # what the shapes of a row mean
+    columns: int = 1
+    shared: bool = True  # all panels have the same unit, and the same axis
+    theory: str = "theory"
+
+
+def standalone(drawing: Markup, language: str) -> str:
+    """Return an <svg> element as a file of its own, with its colours and fonts."""
+    opening, rest = drawing.split(">", 1)
+    return f'{opening} xml:lang="{language}">{tag("style", Markup(STYLE))}{rest}\n'
+
+
+# --- charts --------------------------------------------------------------------------------------
+
+
+def chart(data: Chart) -> Markup:
+    """Draw curves and dots over two axes."""
+    keys = [_key(series) for series in data.series]
+    if any(series.theory for series in data.series):
+        keys.append((data.theory, _line([(0, 0), (34, 0)], "curve theory")))
+    legend, bottom = _legend(keys, MARGIN + 44)
+    top = bottom + LINE + 16
+    x = scale(_xs(data), MARGIN + 64, WIDTH - MARGIN - 12, data.log_x, tick=78)
+    zero = data.log_y is False
+    y = scale(_ys(data), top + HEIGHT, top, data.log_y, zero=zero, tick=44)
+    body = join(
+        legend,
+        _text(data.y_label, MARGIN, bottom + 22, "soft"),
+        _grid(x, y, data.percent),
+        _text(data.x_label, x.end, top + HEIGHT + 52, "soft", "end"),
+        _level(data, x, y),
+        # Curves first, so that no line runs over a dot.
+        *(_curves(series, x, y) for series in data.series),
+        *(_dots(series, x, y) for series in data.series),
+    )
+    return _drawing(data.title, data.about, top + HEIGHT + 68, body)
+
+
+def evenly(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Put points between those of a line: on a logarithmic axis it is not straight in between."""
+    return [
+        (x1 + (x2 - x1) * n / PIECES, y1 + (y2 - y1) * n / PIECES)
+        for (x1, y1), (x2, y2) in itertools.pairwise(line)
+        for n in range(PIECES)
+    ] + list(line[-1:])
+
+
+def _xs(data: Chart) -> list[float]:
+    lines = [line for s in data.series for line in (s.curve, s.theory)]
+    return [x for line in lines for x, _ in line] + [d.x for s in data.series for d in s.dots]
+
+
+def _ys(data: Chart) -> list[float]:
+    lines = [line for s in data.series for line in (s.curve, s.theory)]
+    found = [y for line in lines for _, y in line]
+    found += [y for s in data.series for dot in s.dots for y in _extent(dot.y)]
+    return found + list(data.y_values) + ([data.level[1]] if data.level else [])
+
+
+def _extent(estimate: Estimate) -> list[float]:
+    ends = (estimate.value, estimate.low, estimate.high)
+    return [end for end in ends if end is not None]
+
+
+def _grid(x: Scale, y: Scale, percent: bool) -> Markup:
     parts = []
-    for tick in x.ticks():
-        strong = "axis" if one and tick == 1 else "grid"
-        parts.append(f'<path class="{strong}" d="M{x.at(tick):.1f},{_TOP - 8}V{floor}"/>')
-        parts.append(_text(x.at(tick), floor + 22, number(tick), "middle"))
-    for place, row in enumerate(drawn):
-        parts.append(_row(row, x, _TOP + _ROW_HEIGHT * (place + 0.5), left))
-    parts.append(_text((left + WIDTH - 120) / 2, floor + 48, x_label, "middle"))
-    return _svg(title, floor + _BOTTOM, parts)
+    for value in x.ticks:
+        parts.append(_line([(x.at(value), y.start), (x.at(value), y.end)], "rule"))
+        parts.append(_text(short(value), x.at(value), y.start + 24, "soft", "middle"))
+    for value in y.ticks:
+        label = f"{number(value * 100)} %" if percent else short(value)
+        parts.append(_line([(x.start, y.at(value)), (x.end, y.at(value))], "rule"))
+        parts.append(_text(label, x.start - 10, y.at(value) + 6, "soft", "end"))
+    parts.append(_line([(x.start, y.end), (x.start, y.start), (x.end, y.start)], "axis over"))
+    return join(*parts)
 
 
-def _row(row: Row, x: Axis, at: float, left: float) -> str:
-    style = row.style % len(_COLOURS)
-    parts = [_text(left - 12, at + 5, row.label, "end")]
-    if row.value is None:
-        return "".join([*parts, _text(left + 8, at + 5, "–")])
-    if row.low is not None and row.high is not None:
-        ends = f"M{x.at(row.low):.1f},{at:.1f}H{x.at(row.high):.1f}"
-        parts.append(f'<path class="interval s{style}" d="{ends}"/>')
-    if row.theory is not None:
-        parts.append(
-            f'<path class="line theory s{style}" d="M{x.at(row.theory):.1f},{at - 13:.1f}v26"/>'
-        )
-    parts.append(_mark(x.at(row.value), at, row.style))
-    if row.open:
-        arrow = f"M{x.at(row.value) + 8:.1f},{at:.1f}h22m-7,-5l7,5l-7,5"
-        parts.append(f'<path class="line s{style}" d="{arrow}"/>')
-    shown = ("≥ " if row.open else "") + number(row.value)
-    parts.append(_text(WIDTH - 108, at + 5, shown))
-    return "".join(parts)
+def _level(data: Chart, x: Scale, y: Scale) -> Markup:
+    if data.level is None:
+        return Markup()
+    name, value = data.level
+    line = _line([(x.start, y.at(value)), (x.end, y.at(value))], "tick over")
+    return join(line, _text(name, x.start + 8, y.at(value) - 8))
 
 
-def _width(text: str) -> float:
-    """In latin letters; Chinese characters are twice as wide."""
-    return sum(2.0 if ord(one) > 0x2E80 else 1.0 for one in text)
-
-
-# --- parts ---------------------------------------------------------------------------------------
-
-
-def _svg(title: str, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="plot" viewBox="0 0 {WIDTH} {height:.0f}" '
-        f'role="img"><title>{escape(title)}</title>{_style()}'
-        f"{_text(20, 28, title, cls='title')}{''.join(parts)}</svg>"
+def _curves(series: Series, x: Scale, y: Scale) -> Markup:
+    theory = [(x.at(a), y.at(b)) for a, b in series.theory]
+    curve = [(x.at(a), y.at(b)) for a, b in series.curve]
+    return _hued(
+        series.look,
+        _line(theory, "curve theory") if theory else "",
+        _line(curve, "curve") if curve else "",
+        # A few shapes along the curve tell it from the others where colours do not.
+        *(_shape(series.look, px, py) for px, py in _spaced(curve, series.look or 0)),
     )
 
 
-def _mark(x: float, y: float, style: int) -> str:
-    shape = _MARKS[style % len(_MARKS)]
-    return (
-        f'<path class="m{style % len(_COLOURS)}" d="{shape}" '
-        f'transform="translate({x:.1f},{y:.1f})"/>'
+def _spaced(points: Sequence[tuple[float, float]], shift: int) -> Iterator[tuple[float, float]]:
+    """Six points of a curve, at heights which differ from series to series."""
+    if not points:
+        return
+    lowest, highest = min(y for _, y in points), max(y for _, y in points)
+    for step in range(6):
+        height = lowest + (highest - lowest) * (step + 0.15 + 0.14 * (shift % 6)) / 6
+        yield _at_height(points, height)
+
+
+def _at_height(points: Sequence[tuple[float, float]], height: float) -> tuple[float, float]:
+    """Where a curve crosses a height; y need not rise, but the curve must reach it."""
+    for (x1, y1), (x2, y2) in itertools.pairwise(points):
+        if min(y1, y2) <= height <= max(y1, y2):
+            return (x1 + (x2 - x1) * (height - y1) / (y2 - y1) if y2 != y1 else x1), height
+    return points[0]
+
+
+def _dots(series: Series, x: Scale, y: Scale) -> Markup:
+    joined = [(x.at(dot.x), y.at(dot.y.value)) for dot in series.dots] if not series.theory else []
+    dots = [_dot(series, dot, x, y) for dot in series.dots]
+    return _hued(series.look, _line(joined, "curve") if joined else "", *dots)
+
+
+def _dot(series: Series, dot: Dot, x: Scale, y: Scale) -> Markup:
+    px, interval = x.at(dot.x), Markup()
+    if dot.y.low is not None and dot.y.high is not None:
+        interval = _line([(px, y.at(dot.y.low)), (px, y.at(dot.y.high))], "whisker")
+    name = tag("title", f"{series.label}, {number(dot.x)}: {written(dot.y)}")
+    return tag("g", name, interval, _shape(series.look, px, y.at(dot.y.value)))
+
+
+def _key(series: Series) -> tuple[str, Markup]:
+    line = _line([(0, 0), (34, 0)], "curve") if series.curve or not series.theory else ""
+    return series.label, _hued(series.look, line, _shape(series.look, 17, 0))
+
+
+# --- boards --------------------------------------------------------------------------------------
+
+
+def board(data: Board) -> Markup:
+    """Draw panels of rows."""
+    keys = [(name, _sample(data, shape)) for shape, name in enumerate(data.legend)]
+    if any(m.theory is not None for p in data.panels for r in p.rows for m in r.marks):
+        keys.append((data.theory, _line([(17, -10), (17, 10)], "tick")))
+    legend, y = _legend(keys, MARGIN + 44)
+    width = (WIDTH - MARGIN * (data.columns + 1)) / data.columns
+    longest = max(text_width(row.label) for panel in data.panels for row in panel.rows)
+    names = min(longest + 16, NAMES * width)
+    parts, panels = [legend], iter(data.panels)
+    while line := list(itertools.islice(panels, data.columns)):
+        for column, one in enumerate(line):
+            left = MARGIN + column * (width + MARGIN)
+            axis = data.panels if data.shared else [one]
+            x = _panel_scale(axis, left + names, left + width - FIGURE)
+            parts.append(_panel(one, x, left, y + 18, width))
+        y += max(map(_panel_height, line))
+    return _drawing(data.title, data.about, y + 16, join(*parts))
+
+
+def _sample(data: Board, shape: int) -> Markup:
+    if data.panels and data.panels[0].bars:
+        return _bar(0, 34, 0, shape)
+    return _shape(shape, 17, 0)
+
+
+def _row_height(row: Row) -> float:
+    return LINE * max(1, len(row.marks)) + 8
+
+
+def _panel_height(panel: Panel) -> float:
+    return sum(map(_row_height, panel.rows)) + 3.6 * LINE
+
+
+def _panel(panel: Panel, x: Scale, left: float, top: float, width: float) -> Markup:
+    """Title and unit, grid, then row after row."""
+    first = top + LINE + 4
+    bottom = first + sum(map(_row_height, panel.rows))
+    room = width if not panel.title else width - text_width(panel.title) - 20
+    parts = [
+        _text(shorten(panel.title, width), left, top + 12, "sub"),
+        _text(shorten(panel.unit, room), left + width, top + 12, "soft", "end"),
+    ]
+    for value in x.ticks:
+        strong = "axis" if panel.ratio and value == 1 else "rule"
+        parts.append(_line([(x.at(value), first), (x.at(value), bottom)], strong))
+        parts.append(_text(short(value), x.at(value), bottom + 22, "soft", "middle"))
+    y = first
+    for row in panel.rows:
+        parts.append(_row(row, panel.bars, left, y, x))
+        y += _row_height(row)
+    return join(*parts)
+
+
+def _panel_scale(panels: Sequence[Panel], start: float, end: float) -> Scale:
+    """The axis on which all rows of these panels have a place."""
+    marks = [mark for panel in panels for row in panel.rows for mark in row.marks]
+    panel = panels[0]
+    values = [value for mark in marks if mark.estimate for value in _extent(mark.estimate)]
+    values += [mark.theory for mark in marks if mark.theory is not None]
+    if panel.ratio:
+        # As far to the left of 1 as to the right: twice as much and half as much look alike.
+        values += [1.0, *(1 / value for value in values if value > 0)]
+        return scale(values, start, end, log=True)
+    log = wide(values) if panel.log is None else panel.log
+    if log and panel.bars:
+        # The shortest bar has a length as well.
+        values.append(min(value for value in values if value > 0) / 2)
+    return scale(values, start, end, log=log, zero=True)
+
+
+def _row(row: Row, bars: bool, left: float, top: float, x: Scale) -> Markup:
+    height = _row_height(row)
+    name = _text(
+        shorten(row.label, x.start - left - 14), x.start - 12, top + height / 2 + 6, anchor="end"
+    )
+    marks = [
+        _mark(mark, row, bars, x, top + 4 + LINE * (place + 0.5))
+        for place, mark in enumerate(row.marks)
+    ]
+    return _hued(row.look, tag("g", tag("title", row.label), name), *marks)
+
+
+def _mark(mark: Mark, row: Row, bars: bool, x: Scale, y: float) -> Markup:
+    theory = Markup()
+    if mark.theory is not None:
+        at = x.at(mark.theory)
+        theory = _line([(at, y - 11), (at, y + 11)], "tick")
+    if mark.estimate is None:
+        return join(theory, _text("–", x.start + 8, y + 6, "soft"))
+    value = x.at(mark.estimate.value)
+    body = _bar(x.start, value, y, mark.shape) if bars else _shape(mark.shape, value, y)
+    last = max([value, *(x.at(end) for end in _extent(mark.estimate))])
+    if mark.estimate.at_least:
+        last = value + 26
+        body = join(body, _arrow(value, y))
+    figure = ("≥ " if mark.estimate.at_least else "") + number(mark.estimate.value)
+    after = max(last, x.at(mark.theory) if mark.theory is not None else 0) + 10
+    told = tag("title", f"{row.label}: {written(mark.estimate)}")
+    interval = _interval(mark.estimate, x, y, bars)
+    return tag("g", told, body, interval, theory, _text(figure, after, y + 6, "soft"))
+
+
+def _interval(estimate: Estimate, x: Scale, y: float, bars: bool) -> Markup:
+    if estimate.low is None or estimate.high is None or estimate.at_least:
+        return Markup()
+    low, high = x.at(estimate.low), x.at(estimate.high)
+    # Over a bar of its own colour it would not be seen.
+    look = "ink over" if bars else "whisker"
+    ends = [_line([(end, y - 5), (end, y + 5)], look) for end in (low, high)]
+    return join(_line([(low, y), (high, y)], look), *ends)
+
+
+def _bar(start: float, end: float, y: float, shape: int) -> Markup:
+    """The first of a row is full, the second hollow."""
+    look = "mark" if shape == 0 else "hollow"
+    width = _n(max(end - start, 0))
+    return tag("rect", class_=look, x=_n(start), y=_n(y - 8), width=width, height="16")
+
+
+def _arrow(x: float, y: float) -> Markup:
+    points = [(x + 12, y - 7), (x + 22, y), (x + 12, y + 7)]
+    return join(_line([(x, y), (x + 22, y)], "whisker"), _line(points, "whisker"))
+
+
+# --- pieces --------------------------------------------------------------------------------------
+
+
+def _drawing(title: str, about: str, height: float, body: Markup) -> Markup:
+    return tag(
+        "svg",
+        tag("title", title),
+        tag("desc", about),
+        tag("rect", class_="paper", width=_n(WIDTH), height=_n(height)),
+        _text(shorten(title, (WIDTH - 2 * MARGIN) * TEXT / 21), MARGIN, MARGIN + 14, "head"),
+        body,
+        xmlns="http://www.w3.org/2000/svg",
+        class_="plot",
+        role="img",
+        viewBox=f"0 0 {_n(WIDTH)} {_n(height)}",
     )
 
 
-def _text(x: float, y: float, text: str, anchor: str = "start", cls: str = "") -> str:
-    named = f' class="{cls}"' if cls else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(text)}</text>'
+def _legend(keys: Sequence[tuple[str, Markup]], top: float) -> tuple[Markup, float]:
+    """Draw entries from left to right, in as many lines as they need; return where they end."""
+    parts, x, y = [], MARGIN, top + 8
+    for label, sample in keys:
+        label = shorten(label, WIDTH / 2)
+        width = 44 + text_width(label) + 28
+        if x > MARGIN and x + width > WIDTH:
+            x, y = MARGIN, y + LINE
+        parts.append(tag("g", sample, _text(label, 44, 6), transform=f"translate({_n(x)} {_n(y)})"))
+        x += width
+    return join(*parts), (y + 12 if keys else top - 8)
+
+
+def _hued(look: int | None, *parts: str) -> Markup:
+    return tag("g", *parts, class_=None if look is None else f"hue{look % len(HUES)}")
+
+
+def _shape(look: int | None, x: float, y: float) -> Markup:
+    """A sign of about 14 units, one of six."""
+    name = SHAPES[(look or 0) % len(SHAPES)]
+    if name == "circle":
+        return tag("circle", class_="mark", cx=_n(x), cy=_n(y), r="6.5")
+    corners = {
+        "square": ((-6, -6), (6, -6), (6, 6), (-6, 6)),
+        "triangle": ((0, -8), (8, 6), (-8, 6)),
+        "diamond": ((0, -9), (8, 0), (0, 9), (-8, 0)),
+        "down": ((0, 8), (8, -6), (-8, -6)),
+        "cross": (
+            *((-2, -7), (2, -7), (2, -2), (7, -2), (7, 2), (2, 2)),
+            *((2, 7), (-2, 7), (-2, 2), (-7, 2), (-7, -2), (-2, -2)),
+        ),
+    }[name]
+    return tag("path", class_="mark", d=_path((x + a, y + b) for a, b in corners) + "Z")
+
+
+def _line(points: Iterable[tuple[float, float]], look: str) -> Markup:
+    return tag("path", class_=look, d=_path(points), fill="none")
+
+
+def _path(points: Iterable[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+
+
+def _text(text: str, x: float, y: float, look: str | None = None, anchor: str = "start") -> Markup:
+    side = None if anchor == "start" else anchor
+    return tag("text", text, class_=look, x=_n(x), y=_n(y), text_anchor=side)
+
+
+def _n(value: float) -> str:
+    """Write a place with one digit after the point: finer than any screen."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def text_width(text: str) -> float:
+    """Guess how wide a text is drawn, rather too wide; there is no font here to ask."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return TEXT * (wide + 0.62 * (len(text) - wide))
+
+
+def shorten(text: str, width: float) -> str:
+    """Cut a text that has no room, with a sign that says so."""
+    if text_width(text) <= width:
+        return text
+    while text and text_width(text + "…") > width:
+        text = text[: min(len(text) - 1, int(width / TEXT * 2.5))]
+    return text + "…"
+
+
+def written(estimate: Estimate) -> str:
+    """Write a value with its interval: 1.2 (1.1–1.4)."""
+    value = ("≥ " if estimate.at_least else "") + number(estimate.value)
+    if estimate.low is None or estimate.high is None:
+        return value
+    return f"{value} ({number(estimate.low)}–{number(estimate.high)})"

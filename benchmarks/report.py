@@ -1,316 +1,284 @@
-"""``python -m benchmarks.report``: result files become one page that needs nothing but itself.
+"""Result files in, one page and its plots out: what was lost first, then how fast, then theory.
 
-The page is written in three languages at once and shows one; it has no script and fetches nothing.
-Beside it each plot is a file of its own, for slides.
+    python -m benchmarks.report results --out report
+
+writes report/report.html, which needs nothing else and fetches nothing, and one SVG file per plot
+and language in report/plots.  A file that is no result is named in one line; nothing is written.
 """
 
 import argparse
-import json
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.charts import LANGUAGES, Result, Words, charts, plain
-from benchmarks.plots import number
+from benchmarks import tables
+from benchmarks.figures import Figure, figures
+from benchmarks.markup import Markup, join, tag
+from benchmarks.page import facts, figure, page, table, warning, write
+from benchmarks.plots import standalone
+from benchmarks.results import Result, ResultError, load
+from benchmarks.samples import FAULTS
+from benchmarks.scales import number
+from benchmarks.words import Words, catalogue
 
-FAULTS = ("lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted")
-# The order in which one reads them; kinds that are not known come last.
-ORDER = (
-    *("latency", "gap", "overhead", "silence", "fanout"),
-    *("capacity", "slow_reader", "recovery", "peers"),
-)
-
-_STYLE = """\
-:root{color-scheme:light dark;--ground:#fff;--ink:#222;--line:#ccc;--bad:#b00020;--good:#1b6e2e}
-@media screen and (prefers-color-scheme:dark){:root{--ground:#181a1d;--ink:#eee;--line:#444;
---bad:#ff8a80;--good:#8fd694}}
-body{margin:0 auto;max-width:64rem;padding:1rem;background:var(--ground);color:var(--ink);
-font:1.125rem/1.5 system-ui,"Noto Sans","Noto Sans CJK SC",sans-serif}
-h1,h2{line-height:1.2}h2{margin-top:3rem;border-top:2px solid var(--line);padding-top:1rem}
-fieldset{border:0;padding:0}label{margin-right:1rem;cursor:pointer}
-.verdict{font-weight:600;color:var(--good)}.verdict.bad{color:var(--bad);font-size:1.4rem}
-.made,.off{opacity:.75}figure{margin:1.5rem 0;break-inside:avoid}svg{width:100%;height:auto}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.95rem}
-th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:left;white-space:nowrap}
-td{font-variant-numeric:tabular-nums}pre{white-space:pre-wrap;font-size:.85rem}
-.worse{color:var(--bad)}.better{color:var(--good)}
-@media print{fieldset{display:none}body{max-width:none;font-size:11pt}h2{break-before:auto}}
+EXAMPLES = """\
+examples:
+  python -m benchmarks.report                     what is in ./results, to ./report
+  python -m benchmarks.report results/gap.json    one benchmark alone
+  python -m benchmarks.report old new --out both  two machines on one page
 """
 
 
-class BadResult(Exception):
-    """A file is not what a benchmark writes; the message names it."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the report; the result is the exit status."""
+    """Read the command line, write the report, return the exit status."""
     options = _parser().parse_args(arguments)
     try:
-        results = load(options.files)
-    except BadResult as error:
-        print(f"report: {error}", file=sys.stderr)
+        results = load(options.files or [Path("results")])
+        write({options.out / name: text for name, text in report(results).items()})
+    except ResultError as error:
+        print(error, file=sys.stderr)
         return 1
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / "report.html"
-    path.write_text(page(results, options.language), encoding="utf-8")
-    count = write_plots(results, options.out / "plots")
-    print(f"{len(results)} results: {path}, and {count} plots in {options.out / 'plots'}")
+    except OSError as error:
+        print(f"{options.out}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    print(options.out / "report.html")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
-        description=__doc__,
-        epilog="examples:\n  python -m benchmarks.report\n"
-        "  python -m benchmarks.report results/latency.json --out slides --language zh-Hans",
+        description="Make one page, in three languages, of the results of benchmarks.",
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "files", nargs="*", type=Path, default=[Path("results")], help="files, or folders of them"
+        "files", nargs="*", type=Path, metavar="FILE", help="result files, or folders of them"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("results"), help="folder to write to (%(default)s)"
-    )
-    parser.add_argument(
-        "--language", choices=LANGUAGES, default="en", help="shown first (%(default)s)"
+        "--out", type=Path, default=Path("report"), metavar="FOLDER", help="where to (./report)"
     )
     return parser
 
 
-# --- reading -------------------------------------------------------------------------------------
+def report(results: Sequence[Result]) -> dict[str, str]:
+    """Return the files of a report: the page, and each plot in each language."""
+    words = catalogue()
+    names = _names(results)
+    drawn = {
+        language: {name: figures(result, its) for name, result in names.items()}
+        for language, its in words.items()
+    }
+    bodies = {language: _body(names, drawn[language], its) for language, its in words.items()}
+    files = {"report.html": page(bodies, words, "report.title")}
+    for language, plots in drawn.items():
+        for name, found in plots.items():
+            for stem, one in zip(_stems(name, found), found, strict=True):
+                files[f"plots/{stem}.{language}.svg"] = standalone(one.drawing, language)
+    return files
 
 
-def load(paths: Iterable[Path]) -> list[Result]:
-    """Read result files, and those of folders, in the order of the report; raises `BadResult`."""
-    files = [file for path in paths for file in _files(path)]
-    results = [load_one(file) for file in files]
-    if not results:
-        raise BadResult("there is no result file here; run a benchmark first")
-    return sorted(results, key=lambda result: (_place(result), str(result.get("started"))))
+def _names(results: Sequence[Result]) -> dict[str, Result]:
+    """Name each result by its kind; the second of a kind is latency-2."""
+    seen: Counter[str] = Counter()
+    names = {}
+    for result in results:
+        kind = slug(result.benchmark)
+        seen[kind] += 1
+        names[kind if seen[kind] == 1 else f"{kind}-{seen[kind]}"] = result
+    return names
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.json")) if path.is_dir() else [path]
+def _stems(name: str, found: Sequence[Figure]) -> list[str]:
+    """Names for the files of plots, which differ even where those in the result file do not."""
+    seen: Counter[str] = Counter()
+    stems = []
+    for one in found:
+        stem = f"{name}-{slug(one.name)}"
+        seen[stem] += 1
+        stems.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
+    return stems
 
 
-def _place(result: Result) -> int:
-    name = result["benchmark"]
-    return ORDER.index(name) if name in ORDER else len(ORDER)
-
-
-def load_one(path: Path) -> Result:
-    """Read one file and see that all is there which the page needs."""
-    try:
-        result = json.loads(path.read_text("utf-8"))
-        names = ("benchmark", "correctness", "measures", "factors", "cells", "machine")
-        for name in names:
-            result[name]
-        for cell in result["cells"]:
-            _ = cell["factors"], cell["summary"], cell["theory"], cell["runs"]
-    except OSError as error:
-        raise BadResult(f"{path}: {error.strerror}") from error
-    except (ValueError, TypeError, LookupError) as error:
-        raise BadResult(f"{path} is no result of a benchmark") from error
-    found: Result = result
-    return found
+def slug(text: str) -> str:
+    """Return a name for a file or an anchor, whatever the text was: letters, digits, hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "other"
 
 
 # --- the page ------------------------------------------------------------------------------------
 
-# What is to be said in a language; the page has it in all of them.
-Saying = Callable[[Words], str]
 
-
-def in_all(say: Saying, tag: str = "span") -> str:
-    """Say something in each language; the style shows the one that was chosen."""
-    return "".join(
-        f'<{tag} lang="{language}">{say(Words(language))}</{tag}>' for language in LANGUAGES
+def _body(
+    names: Mapping[str, Result], drawn: Mapping[str, Sequence[Figure]], words: Words
+) -> Markup:
+    alarm = any(result.faults for result in names.values())
+    return join(
+        tag("p", words.say("report.intro")),
+        warning(words.say("report.alarm")) if alarm else "",
+        _overview(names, words),
+        *(_section(name, result, drawn[name], words) for name, result in names.items()),
     )
 
 
-def text(key: str, **values: Any) -> str:
-    return in_all(lambda words: escape(words(key, **values)))
-
-
-def page(results: Sequence[Result], language: str) -> str:
-    sections = "".join(section(result) for result in results)
-    return document("title", f"<p>{text('intro')}</p><p>{text('how')}</p>{sections}", language)
-
-
-def document(title: str, body: str, language: str) -> str:
-    """Put `body` into a page with a choice of languages."""
-    switch = "".join(
-        f'<label><input type="radio" name="language" id="{one}"'
-        f"{' checked' if one == language else ''}> {escape(Words(one)('language'))}</label>"
-        for one in LANGUAGES
-    )
-    hidden = "".join(
-        f"body:has(#{one}:checked) [lang]:not([lang={one}]){{display:none}}" for one in LANGUAGES
-    )
-    return (
-        f'<!DOCTYPE html><html><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width"><title>'
-        f"{escape(Words(language)(title))}</title><style>{_STYLE}{hidden}</style></head><body>"
-        f"<fieldset>{switch}</fieldset><h1>{text(title)}</h1>{body}</body></html>\n"
-    )
-
-
-def section(result: Result) -> str:
-    """The answer to one question: is it true, what is it, and how was it made."""
-    figures = [in_all(lambda words, n=n: _figure(result, words, n), "div") for n in _range(result)]  # type: ignore[misc]
-    parts = [
-        f"<section><h2>{_question(result)}</h2>",
-        verdict(result),
-        f'<p class="made">{_made(result)}</p>',
-        *(f"<figure>{one}</figure>" for one in figures),
-        f"<h3>{text('figures')}</h3>{table(result)}",
-        _notes(result),
-        f"<details><summary>{text('details')}</summary><pre>{_settings(result)}</pre></details>",
-        "</section>",
+def _overview(names: Mapping[str, Result], words: Words) -> Markup:
+    heads = [words.say(key) for key in ("question", "measured", "machine", "messages")]
+    rows = [
+        tag(
+            "tr",
+            tag("td", tag("a", title(result, words), href=f"#{words.language}-{name}")),
+            tag("td", tag("span", date(result), class_="date"), *_stopped(result, words)),
+            tag("td", machine(result, words)),
+            tag("td", _promise(result, words), class_=_state(result)),
+        )
+        for name, result in names.items()
     ]
-    return "".join(parts)
+    head = tag("tr", *(tag("th", name, scope="col") for name in heads))
+    return table(head, rows, words.say("contents"))
 
 
-def _range(result: Result) -> range:
-    return range(len(charts(result, Words("en"))))
+def _stopped(result: Result, words: Words) -> list[str]:
+    if result.complete:
+        return []
+    return [tag("br"), tag("span", words.say("incomplete.short"), class_="bad")]
 
 
-def _figure(result: Result, words: Words, place: int) -> str:
-    return charts(result, words)[place].svg
-
-
-def _question(result: Result) -> str:
-    name = str(result["benchmark"])
-    if name not in ORDER:
-        return text("question.other", name=name)
-    return text(f"question.{name}", bound=_plain(result.get("bound_ms")))
-
-
-def _plain(value: Any) -> str:
-    return number(value) if isinstance(value, int | float) else "?"
-
-
-def verdict(result: Result) -> str:
-    """What comes first: whether the figures may be trusted."""
-    told = result["correctness"]
-    found = {name: told[name] for name in FAULTS if told.get(name)}
-    deliveries = told.get("deliveries", 0)
-
-    def say(words: Words) -> str:
-        if not found:
-            return escape(words("clean", deliveries=deliveries))
-        faults = ", ".join(words(f"fault.{name}", count=n) for name, n in found.items())
-        return escape(words("faulty", faults=faults, deliveries=deliveries))
-
-    parts = []
-    if found or deliveries:
-        parts.append(f'<p class="verdict{" bad" if found else ""}">{in_all(say)}</p>')
-    if not result.get("complete", True):
-        parts.append(f'<p class="verdict bad">{text("incomplete")}</p>')
-    generator = result.get("generator") or {}
-    if generator.get("late_max_ms") is not None:
-        late = {"p99": _plain(generator["late_p99_ms"]), "max": _plain(generator["late_max_ms"])}
-        parts.append(f"<p>{text('generator', **late)}</p>")
-    return "".join(parts)
-
-
-def _made(result: Result) -> str:
-    machine, server = result["machine"], result.get("server") or {}
-    return text(
-        "made",
-        date=str(result.get("started", "?"))[:10],
-        cpu=machine.get("cpu", "?"),
-        cores=machine.get("cores", "?"),
-        system=machine.get("system", "?"),
-        hub=server.get("hub", "?"),
+def _section(name: str, result: Result, drawn: Sequence[Figure], words: Words) -> Markup:
+    question = words.name(f"question.{result.benchmark}", "")
+    return tag(
+        "section",
+        tag("h2", title(result, words)),
+        tag("p", question, class_="question") if question else "",
+        tag("p", _origin(result, words), class_="small"),
+        "" if result.complete else warning(words.say("incomplete")),
+        correctness(result, words),
+        *(figure(one.drawing, one.caption) for one in drawn),
+        "" if drawn or not result.cells else tag("p", words.say("unknown")),
+        tag("h3", words.say("figures")),
+        tables.cells(result, words),
+        tables.capacity(result, words),
+        tables.ratios(result, words),
+        tag("p", words.say("interval.none"), class_="small") if _single(result) else "",
+        _notes(result, words),
+        _details(result, words),
+        id=f"{words.language}-{name}",
     )
 
 
-def _notes(result: Result) -> str:
-    notes = list(map(str, result.get("notes") or []))
-    if not notes:
-        return ""
-    items = "".join(f"<li>{escape(note)}</li>" for note in notes)
-    return f"<h3>{text('notes')}</h3><ul>{items}</ul>"
+def title(result: Result, words: Words) -> str:
+    return words.name(f"title.{result.benchmark}", result.benchmark)
 
 
-def _settings(result: Result) -> str:
-    names = ("settings", "machine", "versions", "server", "seed", "seconds", "started", "realtime")
-    shown = {name: result[name] for name in names if name in result}
-    return escape(json.dumps(shown, ensure_ascii=False, indent=1))
+def date(result: Result) -> str:
+    """Return when it was measured, to the minute, as the file has it."""
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*?(?:\+00:00|Z)$", r"\1 \2 UTC", result.started)
 
 
-# --- the table -----------------------------------------------------------------------------------
+def machine(result: Result, words: Words) -> str:
+    """Return the machine in a line: processor, cores, system, Python."""
+    known = result.machine
+    parts = [known.get("cpu", ""), known.get("system", "")]
+    if known.get("cores"):
+        parts.insert(1, words.say("cores", n=known["cores"]))
+    if known.get("python"):
+        parts.append(f"Python {known['python']}")
+    return words.say("and").join(filter(None, parts)) or "–"
 
 
-def table(result: Result) -> str:
-    """Every figure with its interval, and what theory says beside it."""
-    factors, measures = result["factors"], [*result["measures"]]
-    heads = [in_all(lambda words, f=f: escape(words.name("factor", f))) for f in factors]  # type: ignore[misc]
-    heads += [in_all(lambda words, m=m: escape(words.name("measure", m))) for m in measures]  # type: ignore[misc]
-    rows = []
-    for cell in result["cells"]:
-        cells = [escape(plain(cell["factors"].get(factor, ""))) for factor in factors]
-        cells += [_cell(cell, measure) for measure in measures]
-        rows.append("".join(f"<td>{one}</td>" for one in cells))
-    head = "".join(f"<th>{one}</th>" for one in heads)
-    body = "".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+def _origin(result: Result, words: Words) -> str:
+    line = date(result)
+    if result.machine:
+        line = words.say("on", date=line, machine=machine(result, words))
+    if result.seconds is None:
+        return line
+    return line + words.say("and") + words.say("took", seconds=number(result.seconds))
+
+
+def _single(result: Result) -> bool:
+    """Whether some cell was measured only once, so that its figures have no interval."""
+    return any(len(cell.runs) < 2 for cell in result.cells)
+
+
+# --- correctness ---------------------------------------------------------------------------------
+
+
+def correctness(result: Result, words: Words) -> Markup:
+    """Say first whether every message arrived, and how punctual the load generator itself was."""
+    counts = {
+        words.name(f"count.{name}", name): _count(value)
+        for name, value in result.correctness.items()
+    }
+    lateness = {
+        words.name(f"generator.{name}", name): number(value)
+        for name, value in result.generator.items()
+        if value is not None
+    }
+    return tag(
+        "div",
+        tag("h3", _promise(result, words)),
+        facts(counts, "counts"),
+        facts(lateness, "counts"),
+        class_="verdict",
+        data_state=_state(result),
     )
 
 
-def _cell(cell: Mapping[str, Any], measure: str) -> str:
-    found = cell["summary"].get(measure)
-    if not found:
-        return "–"
-    shown = figure(found)
-    predicted = cell["theory"].get(measure)
-    if predicted is None:
-        return shown
-    off = disagreement(found["value"], predicted)
-    return (
-        f'{shown} <span class="off">{text("theory")} {number(predicted)}, '
-        f"{text('off')} {escape(off)}</span>"
-    )
+def _count(value: float | None) -> str:
+    return "–" if value is None else number(value)
 
 
-def figure(found: Mapping[str, Any]) -> str:
-    """A value and its interval, if it has one."""
-    if found.get("low") is None or found.get("high") is None:
-        return number(found["value"])
-    return f"{number(found['value'])} [{number(found['low'])}–{number(found['high'])}]"
+def _state(result: Result) -> str:
+    if result.faults:
+        return "bad"
+    return "good" if _counted(result) and result.correctness.get("acknowledged") != 0 else "unknown"
 
 
-def disagreement(value: float, predicted: float) -> str:
-    """In percent of what was predicted, or as it is where that is nothing."""
-    if predicted == 0:
-        return f"{value:+.3g}"
-    return f"{100 * (value / predicted - 1):+.0f} %"
+def _counted(result: Result) -> dict[str, float]:
+    """What of the promise was looked at: a file need not count everything."""
+    counts = {name: result.correctness.get(name) for name in FAULTS}
+    return {name: count for name, count in counts.items() if count is not None}
 
 
-# --- plots as files ------------------------------------------------------------------------------
+def _promise(result: Result, words: Words) -> str:
+    told = result.faults or _counted(result)
+    if not told:
+        return words.say("correct.unknown")
+    if _state(result) == "unknown":
+        return words.say("correct.silent")
+    faults = [words.say(f"fault.{name}", n=number(count)) for name, count in told.items()]
+    return words.say(f"correct.{_state(result)}", faults=words.say("and").join(faults))
 
 
-def write_plots(results: Sequence[Result], folder: Path) -> int:
-    """Write each plot in each language; give how many there are."""
-    folder.mkdir(parents=True, exist_ok=True)
-    written = set()
-    for place, result in enumerate(results):
-        name = str(result["benchmark"])
-        # Two results of one kind have plots of the same names.
-        twin = any(other["benchmark"] == name for other in results[:place])
-        prefix = f"{name}-{place}" if twin else name
-        for language in LANGUAGES:
-            for chart in charts(result, Words(language)):
-                path = folder / f"{prefix}-{chart.name}.{language}.svg"
-                path.write_text(chart.svg, encoding="utf-8")
-                written.add(path)
-    return len(written)
+# --- the small print -----------------------------------------------------------------------------
+
+
+def _notes(result: Result, words: Words) -> Markup:
+    if not result.notes:
+        return Markup()
+    # They are written by the benchmark, in English.
+    notes = tag("ul", *(tag("li", note, lang="en") for note in result.notes), class_="notes")
+    return join(tag("h3", words.say("notes")), notes)
+
+
+def _details(result: Result, words: Words) -> Markup:
+    groups = {
+        "settings": result.settings,
+        "machine": result.machine,
+        "versions": {"realtime": result.realtime, **result.versions},
+        "server": result.server,
+    }
+    parts = [
+        join(tag("h3", words.say(key)), _pairs(found)) for key, found in groups.items() if found
+    ]
+    origin = {words.say("file"): result.path, words.say("seed"): result.seed or "–"}
+    summary = tag("summary", words.say("details"))
+    return tag("details", summary, _pairs(origin), *parts)
+
+
+def _pairs(found: Mapping[str, str]) -> Markup:
+    rows = [part for name, value in found.items() for part in (tag("dt", name), tag("dd", value))]
+    return tag("dl", *rows, class_="facts")
 
 
 if __name__ == "__main__":

@@ -72,12 +72,12 @@ def bootstrap_percentile(
 
 
 def ratio(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Interval:
-    """Give the median of `b` over that of `a`, whose runs were made at different times."""
+    """Give the median of `a` over that of `b`, whose runs were made at different times."""
     chance = random.Random(seed)
-    value = _divide(median(b), median(a))
+    value = _divide(median(a), median(b))
     if min(len(a), len(b)) < 2:
         return Interval(value, None, None)
-    drawn = [_divide(median(_draw(b, chance)), median(_draw(a, chance))) for _ in range(_DRAWS)]
+    drawn = [_divide(median(_draw(a, chance)), median(_draw(b, chance))) for _ in range(_DRAWS)]
     return Interval(value, *_ends(drawn))
 
 

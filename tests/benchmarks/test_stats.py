@@ -83,9 +83,9 @@ def test_chance_is_that_of_the_seed() -> None:
 
 
 def test_a_ratio_is_of_medians() -> None:
-    found = ratio([1.0, 2.0, 3.0], [4.0, 4.0, 5.0])
+    found = ratio([4.0, 4.0, 5.0], [1.0, 2.0, 3.0])
     assert found.value == 2
     assert found.low is not None
     assert found.high is not None
     assert found.low <= 2 <= found.high
-    assert ratio([2.0], [3.0]).value == 1.5
+    assert ratio([3.0], [2.0]).value == 1.5

@@ -1,0 +1,309 @@
+"""Which plots answer which question: one function per benchmark, from a result to drawings.
+
+Each is a table of what stands on which axis; how it is drawn is in plots.py.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from benchmarks.markup import Markup
+from benchmarks.plots import Board, Chart, Dot, Mark, Panel, Row, Series, board, chart, evenly
+from benchmarks.results import TRANSPORTS, Cell, Factor, Result
+from benchmarks.scales import number
+from benchmarks.words import Words
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot, the name of its file, and a sentence on how to read it."""
+
+    name: str
+    caption: str
+    drawing: Markup
+
+
+def figures(result: Result, words: Words) -> list[Figure]:
+    """Return the plots of a result that have something to show; an unknown benchmark has none."""
+    make = PLOTS.get(result.benchmark)
+    return [figure for figure in make(result, words) if figure] if make else []
+
+
+def _latency(result: Result, words: Words) -> Iterable[Figure | None]:
+    for group in _groups(result, "network", "rate"):
+        series = [
+            Series(str(name), _look(name), curve=evenly(cell.ecdf), theory=evenly(cell.theory_ecdf))
+            for name, cell in _by(result, "transport", group)
+            if cell.ecdf or cell.theory_ecdf
+        ]
+        data = Chart(
+            words.say("plot.ecdf", where=_where(group, words)),
+            words.say("read.ecdf"),
+            words.say("axis.ms"),
+            words.say("axis.share"),
+            series,
+            log_y=False,
+            y_values=(0, 1),
+            percent=True,
+        )
+        yield _chart("-".join(["ecdf", *_telling(result, group)]), data, words)
+    panels = [
+        _panel(result, words, group, ("p50", "p99"), "axis.ms", bars=False)
+        for group in _groups(result, "network", "rate")
+    ]
+    legend = [words.say("measure.p50"), words.say("measure.p99")]
+    yield _board("percentiles", "percentiles", panels, words, legend)
+
+
+def _gap(result: Result, words: Words) -> Iterable[Figure | None]:
+    for measure in ("at_once", "mean"):
+        series = [
+            _against_rate(result, words, group, measure, look)
+            for look, group in enumerate(_groups(result, "network", "connection"))
+        ]
+        share = measure == "at_once"
+        data = Chart(
+            words.say(f"plot.gap.{measure}"),
+            words.say(f"read.gap.{measure}"),
+            words.say("axis.rate"),
+            words.say(f"axis.{measure}"),
+            series,
+            log_x=True,
+            log_y=False if share else None,
+            y_values=(0, 1) if share else (),
+            percent=share,
+        )
+        yield _chart(measure.replace("_", "-"), data, words)
+
+
+def _against_rate(
+    result: Result, words: Words, group: Mapping[str, Factor], measure: str, look: int
+) -> Series:
+    cells = [(_float(name), cell) for name, cell in _by(result, "rate", group)]
+    return Series(
+        _where(group, words),
+        look,
+        dots=[Dot(x, cell.summary[measure]) for x, cell in cells if measure in cell.summary],
+        theory=[(x, cell.theory[measure]) for x, cell in cells if measure in cell.theory],
+    )
+
+
+def _overhead(result: Result, words: Words) -> Iterable[Figure | None]:
+    groups = _groups(result, "size", "rate")
+    panels = [
+        _panel(result, words, group, ("bytes_down", "bytes_up"), "axis.bytes_per_message")
+        for group in groups
+    ]
+    legend = [words.say("measure.bytes_down"), words.say("measure.bytes_up")]
+    yield _board("bytes", "overhead", panels, words, legend)
+
+
+def _silence(result: Result, words: Words) -> Iterable[Figure | None]:
+    asked = [
+        (("bytes_down", "bytes_up"), "axis.bytes_per_minute"),
+        (("requests",), "axis.requests_per_minute"),
+        (("cpu_ms",), "axis.cpu_per_minute"),
+        (("memory_kib",), "axis.kib"),
+    ]
+    panels = [
+        replace(_panel(result, words, {}, measures, unit), title=words.say(f"panel.{measures[-1]}"))
+        for measures, unit in asked
+    ]
+    legend = [words.say("measure.bytes_down"), words.say("measure.bytes_up")]
+    yield _board("cost", "silence", panels, words, legend, shared=False)
+
+
+def _fanout(result: Result, words: Words) -> Iterable[Figure | None]:
+    both = [
+        cell.summary[name].value
+        for cell in result.cells
+        for name in ("first_ms", "last_ms")
+        if name in cell.summary
+    ]
+    # The first and the last on axes of the same length, so that the eye can compare them.
+    for measure, axis, values in [
+        ("first_ms", "axis.ms", both),
+        ("last_ms", "axis.ms", both),
+        ("cpu_us", "axis.us_per_delivery", []),
+    ]:
+        data = Chart(
+            words.say(f"plot.{measure}"),
+            words.say(f"read.{measure}"),
+            words.say("axis.followers"),
+            words.say(axis),
+            _against(result, "followers", measure),
+            log_x=True,
+            log_y=True,
+            y_values=values,
+        )
+        yield _chart(measure.replace("_", "-"), data, words)
+
+
+def _capacity(result: Result, words: Words) -> Iterable[Figure | None]:
+    names = sorted(result.capacity, key=_place)
+    rows = [Row(name, _look(name), [Mark(result.capacity[name])]) for name in names]
+    panel = Panel("", words.say("axis.clients"), rows)
+    yield _board("clients", "capacity", [panel], words)
+    bound = result.bound_ms
+    data = Chart(
+        words.say("plot.capacity.p99"),
+        words.say("read.capacity.p99"),
+        words.say("axis.clients"),
+        words.say("axis.p99"),
+        _against(result, "clients", "p99"),
+        log_x=True,
+        level=None if bound is None else (words.say("bound", ms=number(bound)), bound),
+    )
+    yield _chart("p99", data, words)
+
+
+def _slow_reader(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = [
+        replace(_panel(result, words, {}, (measure,), unit), title=words.say(f"panel.{measure}"))
+        for measure, unit in [
+            ("server_kib", "axis.kib"),
+            ("kernel_kib", "axis.kib"),
+            ("others_p99", "axis.ms"),
+            ("closed_s", "axis.s"),
+        ]
+    ]
+    yield _board("cost", "slow_reader", panels, words, shared=False)
+
+
+def _recovery(result: Result, words: Words) -> Iterable[Figure | None]:
+    measures = ("p50", "p99", "max")
+    panels = [
+        _panel(result, words, group, measures, "axis.ms", bars=False)
+        for group in _groups(result, "network")
+    ]
+    legend = [words.say(f"measure.{measure}") for measure in measures]
+    yield _board("time", "recovery", panels, words, legend)
+
+
+def _peers(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = []
+    for measure in ("p50", "p99", "cpu_us", "memory_kib"):
+        rows = [
+            Row(peer, _peer_look(peer), [Mark(ratios[measure])])
+            for peer, ratios in result.ratios.items()
+            if measure in ratios
+        ]
+        if rows:
+            unit = words.say("axis.ratio", peer=result.against)
+            title = words.say(f"panel.{measure}")
+            panels.append(Panel(title, unit, rows, bars=False, ratio=True))
+    yield _board("ratios", "peers", panels, words)
+
+
+PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
+    "latency": _latency,
+    "gap": _gap,
+    "overhead": _overhead,
+    "silence": _silence,
+    "fanout": _fanout,
+    "capacity": _capacity,
+    "slow_reader": _slow_reader,
+    "recovery": _recovery,
+    "peers": _peers,
+}
+
+
+def _chart(name: str, data: Chart, words: Words) -> Figure | None:
+    if not any(series.dots or series.curve or series.theory for series in data.series):
+        return None
+    data = replace(data, theory=words.say("theory"))
+    return Figure(name, data.about, chart(data))
+
+
+def _board(
+    name: str,
+    key: str,
+    panels: Sequence[Panel],
+    words: Words,
+    legend: Sequence[str] = (),
+    shared: bool = True,
+) -> Figure | None:
+    if not any(panel.rows for panel in panels):
+        return None
+    title, about = words.say(f"plot.{key}"), words.say(f"read.{key}")
+    data = Board(title, about, panels, legend, 1 if shared else 2, shared, words.say("theory"))
+    return Figure(name, about, board(data))
+
+
+def _panel(
+    result: Result,
+    words: Words,
+    group: Mapping[str, Factor],
+    measures: Sequence[str],
+    unit: str,
+    bars: bool = True,
+) -> Panel:
+    """A row per transport, and in it a mark per measure."""
+    rows = [
+        Row(str(name), _look(name), [_mark(cell, m, shape) for shape, m in enumerate(measures)])
+        for name, cell in _by(result, "transport", group)
+    ]
+    return Panel(_where(group, words), words.say(unit), rows, bars)
+
+
+def _mark(cell: Cell, measure: str, shape: int) -> Mark:
+    return Mark(cell.summary.get(measure), cell.theory.get(measure), shape)
+
+
+def _against(result: Result, factor: str, measure: str) -> list[Series]:
+    """One series per transport: a measure against a factor that is a number."""
+    found = []
+    for name in result.levels("transport"):
+        cells = [(_float(x), cell) for x, cell in _by(result, factor, {"transport": name})]
+        dots = [Dot(x, cell.summary[measure]) for x, cell in cells if measure in cell.summary]
+        theory = [(x, cell.theory[measure]) for x, cell in cells if measure in cell.theory]
+        found.append(Series(str(name), _look(name), dots, theory=theory))
+    return found
+
+
+def _groups(result: Result, *factors: str) -> list[dict[str, Factor]]:
+    """The combinations of these factors that have cells; a factor that no cell has is left out."""
+    found: dict[tuple[tuple[str, Factor], ...], None] = {}
+    for cell in result.ordered:
+        found.setdefault(tuple((f, cell.factors[f]) for f in factors if f in cell.factors))
+    orders = {factor: result.levels(factor) for factor in factors}
+    return sorted(map(dict, found), key=lambda g: [orders[f].index(g[f]) for f in g])
+
+
+def _by(result: Result, factor: str, group: Mapping[str, Factor]) -> Iterable[tuple[Factor, Cell]]:
+    """The cells of a group, each with its level of `factor`."""
+    for cell in result.pick(**group):
+        if factor in cell.factors:
+            yield cell.factors[factor], cell
+
+
+def _where(group: Mapping[str, Factor], words: Words) -> str:
+    return words.say("and").join(words.level(factor, level) for factor, level in group.items())
+
+
+def _telling(result: Result, group: Mapping[str, Factor]) -> list[str]:
+    """The levels that tell this group from others: a single rate need not be named."""
+    several = {factor: len(result.levels(factor)) > 1 for factor in group}
+    return [str(level) for factor, level in group.items() if several[factor] or factor == "network"]
+
+
+def _look(name: Factor) -> int | None:
+    return TRANSPORTS.index(name) if isinstance(name, str) and name in TRANSPORTS else None
+
+
+def _peer_look(peer: str) -> int | None:
+    """Our own ways have their colours among the peers: "realtime sse" is sse."""
+    house, _, name = peer.partition(" ")
+    return _look(name) if house == "realtime" else None
+
+
+def _place(name: str) -> int:
+    return TRANSPORTS.index(name) if name in TRANSPORTS else len(TRANSPORTS)
+
+
+def _float(level: Factor) -> float:
+    """A factor as a place on an axis: 10 is 10, and so is "10/s"; what is no number is 0."""
+    if not isinstance(level, str):
+        return level
+    digits = level.removesuffix("/s")
+    return float(digits) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", digits) else 0.0

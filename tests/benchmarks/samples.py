@@ -1,0 +1,283 @@
+"""Result files as the benchmarks write them, made up: plausible figures, and every odd case."""
+
+import json
+import math
+import random
+import statistics
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.results import TRANSPORTS, Result, parse
+
+Json = dict[str, Any]
+
+HOSTILE = '</script><b onclick="x">&amp;\x00\x1b[31m\u202e\ud800<!--'
+ONE_WAY = {"none": 0.3, "25 ms": 25.0, "100 ms": 100.0}
+
+
+def result(kind: str, **changes: Any) -> Json:
+    """A result file of `kind`; `changes` replace what is at its top."""
+    return {**_frame(kind), **KINDS[kind](), **changes}
+
+
+def parsed(kind: str, **changes: Any) -> Result:
+    return parse(result(kind, **changes), f"{kind}.json")
+
+
+def save(folder: Path, *results: Json) -> list[Path]:
+    """Write them as files, named by number and kind."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for place, one in enumerate(results):
+        path = folder / f"{place}-{one['benchmark']}.json"
+        path.write_text(json.dumps(one, indent=1), "utf-8")
+        paths.append(path)
+    return paths
+
+
+def cell(
+    factors: Json, middle: Mapping[str, float | None], theory: Json | None = None, runs: int = 5
+) -> Json:
+    """A cell whose runs lie around `middle`; always the same ones for the same factors."""
+    rng = random.Random(str(sorted(factors.items())))
+    noisy = [
+        {n: None if m is None else m * rng.uniform(0.93, 1.08) for n, m in middle.items()}
+        for _ in range(runs)
+    ]
+    summary = {name: _summary([run[name] for run in noisy]) for name in middle}
+    return {"factors": factors, "runs": noisy, "summary": summary, "theory": theory or {}}
+
+
+def _summary(values: Iterable[float | None]) -> Json | None:
+    found = [value for value in values if value is not None]
+    if not found:
+        return None
+    return {"value": statistics.median(found), "low": min(found), "high": max(found)}
+
+
+def _frame(kind: str) -> Json:
+    return {
+        "benchmark": kind,
+        "realtime": "0.1.0",
+        "started": "2026-11-23T08:20:00+00:00",
+        "seconds": 123.4,
+        "complete": True,
+        "seed": 7,
+        "settings": {"transports": list(TRANSPORTS), "runs": 5, "rate": 10.0},
+        "machine": {
+            "cpu": "Example 9000 @ 3.0 GHz",
+            "cores": 4,
+            "memory_bytes": 16e9,
+            "system": "Linux 6.1",
+            "python": "3.11.7",
+        },
+        "versions": {"tornado": "6.6.1", "redis": "8.1.0"},
+        "server": {"hub": "redis, spawned", "version": "0.1.0"},
+        "correctness": {
+            "acknowledged": 1200,
+            "deliveries": 7200,
+            "lost": 0,
+            "doubled": 0,
+            "misplaced": 0,
+            "gaps": 0,
+        },
+        "generator": {"late_p99_ms": 0.3, "late_max_ms": 2.1, "cpu_share": 0.21},
+        "notes": ["Loopback: the network costs nothing unless a delay is added."],
+    }
+
+
+def _units(**units: str) -> Json:
+    return {name: {"unit": unit, "label": f"label of {name}"} for name, unit in units.items()}
+
+
+def _latency() -> Json:
+    return {
+        "measures": _units(p50="ms", p90="ms", p99="ms", max="ms"),
+        "factors": ["transport", "network", "rate"],
+        "cells": [_delays(t, network) for network in ONE_WAY for t in TRANSPORTS],
+    }
+
+
+def _delays(transport: str, network: str) -> Json:
+    """Short polling waits half an interval of 500 ms; a long poll is sometimes between two."""
+    base = ONE_WAY[network] + 1 + 0.2 * TRANSPORTS.index(transport)
+    spread = {"short_polling": 500.0, "long_polling": 2 * ONE_WAY[network] + 1}.get(transport, 0.8)
+    points = [(n / 60, base + spread * (n / 60) ** (1 if spread > 100 else 3)) for n in range(61)]
+    points.append((1.0, points[-1][1] * 1.6))
+    at = dict(points[:-1])
+    middle = {"p50": at[0.5], "p90": at[0.9], "p99": points[59][1], "max": points[-1][1]}
+    factors = {"transport": transport, "network": network, "rate": "10/s"}
+    found = cell(factors, middle, {"p50": ONE_WAY[network] + spread / 2})
+    found["ecdf"] = [[ms, share] for share, ms in points]
+    if transport == "short_polling":
+        found["theory_ecdf"] = [[ONE_WAY[network], 0.0], [ONE_WAY[network] + 500, 1.0]]
+    return found
+
+
+def _gap() -> Json:
+    cells = []
+    for network, one_way in ONE_WAY.items():
+        for connection, trips in [("kept", 2), ("fresh", 4)]:
+            for rate in (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0):
+                blind = trips * one_way / 1000
+                at_once = 1 / (1 + rate * blind)
+                mean = one_way + 1000 * blind * (1 - math.exp(-rate * blind)) / 2
+                factors = {"network": network, "connection": connection, "rate": rate}
+                theory = {"mean": mean, "at_once": at_once}
+                cells.append(cell(factors, {"mean": mean * 1.05, "at_once": at_once * 0.9}, theory))
+    return {
+        "measures": _units(mean="ms", at_once="share"),
+        "factors": ["network", "connection", "rate"],
+        "cells": cells,
+    }
+
+
+def _overhead() -> Json:
+    down = dict(zip(TRANSPORTS, (620, 410, 310, 70, 6, 4), strict=True))
+    up = dict(zip(TRANSPORTS, (900, 350, 0, 0, 0, 0), strict=True))
+    cells = []
+    for size in (20, 200, 2000):
+        for t in TRANSPORTS:
+            middle: dict[str, float | None] = {
+                "bytes_up": up[t],
+                "bytes_down": down[t] + size + 200,
+                "requests": 2.5 if t == "short_polling" else float(up[t] > 0),
+                "segments": 2.2,
+            }
+            theory = {"bytes_up": up[t] * 0.98, "bytes_down": down[t] + size + 199, "requests": 1}
+            cells.append(cell({"transport": t, "size": size, "rate": 1.0}, middle, theory))
+    units = _units(bytes_up="bytes", bytes_down="bytes", requests="requests", segments="segments")
+    return {"measures": units, "factors": ["transport", "size", "rate"], "cells": cells}
+
+
+def _silence() -> Json:
+    up = (110_000, 850, 0, 0, 0, 24)
+    down = (90_000, 700, 40, 12, 4, 8)
+    requests = (120, 2.4, 0, 0, 0, 0)
+    cells = []
+    for place, t in enumerate(TRANSPORTS):
+        middle: dict[str, float | None] = {
+            "bytes_up": up[place],
+            "bytes_down": down[place],
+            "requests": requests[place],
+            "cpu_ms": 30 / (1 + 4 * place),
+            "memory_kib": None if t == "short_polling" else 20 + place,
+        }
+        theory = {"bytes_up": up[place], "bytes_down": down[place], "requests": requests[place]}
+        cells.append(cell({"transport": t}, middle, theory))
+    units = _units(
+        bytes_up="bytes", bytes_down="bytes", requests="requests", cpu_ms="ms", memory_kib="KiB"
+    )
+    return {"measures": units, "factors": ["transport"], "cells": cells}
+
+
+def _fanout() -> Json:
+    cells = []
+    for place, t in enumerate(TRANSPORTS):
+        for n in (1, 10, 100, 1000):
+            cost = 40 - 5 * place
+            middle = {
+                "first_ms": 0.8 + 0.1 * place,
+                "last_ms": 1 + 0.1 * place + n * cost / 1000,
+                "cpu_us": cost + 200 / n,
+            }
+            cells.append(cell({"transport": t, "followers": n}, middle))
+    return {
+        "measures": _units(first_ms="ms", last_ms="ms", cpu_us="µs"),
+        "factors": ["transport", "followers"],
+        "cells": cells,
+    }
+
+
+def _capacity() -> Json:
+    most = dict(zip(TRANSPORTS, (400, 1200, 2500, 3100, 3200, 4000), strict=True))
+    cells = [
+        cell({"transport": t, "clients": n}, {"p99": 5 + 95 * (n / most[t]) ** 3})
+        for t in TRANSPORTS
+        for n in (100, 500, 1000, 2000, 4000)
+    ]
+    capacity = {
+        t: {"value": n, "low": n * 0.9, "high": n * 1.1, "reached": t != "websocket"}
+        for t, n in most.items()
+    }
+    return {
+        "measures": _units(p99="ms"),
+        "factors": ["transport", "clients"],
+        "cells": cells,
+        "bound_ms": 100,
+        "capacity": capacity,
+    }
+
+
+def _slow_reader() -> Json:
+    cells = []
+    for place, t in enumerate(TRANSPORTS):
+        streams = place > 1
+        middle = {
+            "server_kib": 64 + 8.0 * place,
+            "kernel_kib": 2500.0 if streams else None,
+            "others_p99": 3 + 0.2 * place,
+            "closed_s": 10.1 if streams else None,
+        }
+        cells.append(cell({"transport": t}, middle))
+    units = _units(server_kib="KiB", kernel_kib="KiB", others_p99="ms", closed_s="s")
+    return {"measures": units, "factors": ["transport"], "cells": cells}
+
+
+def _recovery() -> Json:
+    cells = []
+    for network, one_way in ONE_WAY.items():
+        for place, t in enumerate(TRANSPORTS):
+            half = 250 + 4 * one_way + 6 * place
+            middle = {"p50": half, "p99": half * 2.1, "max": half * 2.6}
+            cells.append(cell({"transport": t, "network": network}, middle, {"p50": half * 0.96}))
+    return {
+        "measures": _units(p50="ms", p99="ms", max="ms"),
+        "factors": ["transport", "network"],
+        "cells": cells,
+        "correctness": {"lost": 0, "doubled": 0},
+    }
+
+
+def _peers() -> Json:
+    against = "realtime websocket"
+    factor = {
+        "realtime sse": 1.04,
+        against: 1.0,
+        "socket.io websocket": 2.4,
+        "nchan eventsource": 0.8,
+        "tornado write_message": 1.3,
+    }
+    cells = [
+        cell({"peer": peer}, {"p50": f, "p99": 2 * f, "cpu_us": 12 * f**2, "memory_kib": 30 / f})
+        for peer, f in factor.items()
+    ]
+    ratios = {
+        peer: {
+            name: {"value": f**power, "low": f**power * 0.93, "high": f**power * 1.08}
+            for name, power in [("p50", 1), ("p99", 1), ("cpu_us", 2), ("memory_kib", -1)]
+        }
+        for peer, f in factor.items()
+        if peer != against
+    }
+    return {
+        "measures": _units(p50="ms", p99="ms", cpu_us="µs", memory_kib="KiB"),
+        "factors": ["peer"],
+        "cells": cells,
+        "ratios": ratios,
+        "against": against,
+    }
+
+
+KINDS = {
+    "latency": _latency,
+    "gap": _gap,
+    "overhead": _overhead,
+    "silence": _silence,
+    "fanout": _fanout,
+    "capacity": _capacity,
+    "slow_reader": _slow_reader,
+    "recovery": _recovery,
+    "peers": _peers,
+}

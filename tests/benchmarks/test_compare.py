@@ -1,0 +1,282 @@
+"""A beside B: what was lost first, what cannot be compared said loudly, and no verdict too many."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from benchmarks.compare import body, main, text
+from benchmarks.comparison import Comparison, Line, compare, times, verdict
+from benchmarks.results import Estimate, parse
+from benchmarks.words import LANGUAGES, catalogue
+from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
+
+
+def changed(before: Json, change: Callable[[Json], object]) -> Json:
+    after = copy.deepcopy(before)
+    change(after)
+    return after
+
+
+def scaled(before: Json, measure: str, factor: float) -> Json:
+    """The same result, but that one measure is `factor` times as much in every run."""
+    after = copy.deepcopy(before)
+    for one in after["cells"]:
+        for run in one["runs"]:
+            run[measure] *= factor
+        one["summary"][measure] = {k: v * factor for k, v in one["summary"][measure].items()}
+    return after
+
+
+def compared(a: Json, b: Json) -> Comparison:
+    [found], _ = compare([parse(a, "a.json")], [parse(b, "b.json")])
+    return found
+
+
+def verdicts(found: Comparison, measure: str) -> set[str]:
+    return {line.verdict for line in found.lines if line.measure == measure}
+
+
+def printed(a: Json, b: Json) -> str:
+    found, alone = compare([parse(a, "a.json")], [parse(b, "b.json")])
+    return "\n".join(text(found, alone, catalogue()["en"]))
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
+    found = times([10, 11, 12], [20, 22, 24])
+    assert found is not None
+    assert found.value == pytest.approx(2)
+    assert found.low is not None
+    assert found.high is not None
+    assert 1.6 < found.low < 2 < found.high < 2.5
+
+
+@pytest.mark.parametrize(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
+def test_there_is_no_ratio_to_nothing(a: list[float], b: list[float]) -> None:
+    assert times(a, b) is None
+
+
+def test_one_run_gives_a_ratio_without_an_interval() -> None:
+    assert times([2], [3, 3]) == Estimate(1.5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "more", "said"),
+    [
+        (Estimate(1, 0.9, 1.1), Estimate(1.2, 1.1, 1.3), False, "same"),
+        (Estimate(1, 0.9, 1.1), Estimate(1.3, 1.2, 1.4), False, "worse"),
+        (Estimate(1, 0.9, 1.1), Estimate(0.5, 0.4, 0.6), False, "better"),
+        (Estimate(1, 0.9, 1.1), Estimate(1.3, 1.2, 1.4), True, "better"),
+        (Estimate(1, 0.9, 1.1), Estimate(0.5, 0.4, 0.6), True, "worse"),
+        (Estimate(1), Estimate(9), False, "unknown"),
+        (None, Estimate(1, 0.9, 1.1), False, "unknown"),
+        (Estimate(5, 4, 6), Estimate(9, 8, 10, at_least=True), True, "better"),
+        (Estimate(9, 8, 10, at_least=True), Estimate(50, 40, 60), True, "same"),
+    ],
+)
+def test_only_intervals_apart_are_a_difference(
+    a: Estimate | None, b: Estimate | None, more: bool, said: str
+) -> None:
+    assert verdict(a, b, more) == said
+
+
+def test_less_is_better_but_for_what_found_a_question_waiting() -> None:
+    before = result("gap")
+    assert verdicts(compared(before, scaled(before, "mean", 0.5)), "mean") == {"better"}
+    assert verdicts(compared(before, scaled(before, "mean", 2)), "mean") == {"worse"}
+    assert verdicts(compared(before, scaled(before, "at_once", 0.5)), "at_once") == {"worse"}
+    assert verdicts(compared(before, copy.deepcopy(before)), "mean") == {"same"}
+
+
+def test_more_capacity_is_better_and_at_least_so_many_has_no_ratio() -> None:
+    before = result("capacity")
+    more = {name: {k: v * 2 for k, v in one.items()} for name, one in before["capacity"].items()}
+    for one in more.values():
+        one["reached"] = True
+    found = compared(before, {**before, "capacity": more})
+    lines = {line.factors["transport"]: line for line in found.lines if line.measure == "capacity"}
+    assert lines["sse"].verdict == "better"
+    assert lines["sse"].ratio == Estimate(2)
+    # At least 4,000 may be 8,000 as well.
+    assert lines["websocket"].ratio is None
+    assert lines["websocket"].verdict == "same"
+
+
+def test_what_ran_once_is_not_judged() -> None:
+    one = cell({"transport": "sse"}, {"cpu_ms": 1.0}, runs=1)
+    before = result("silence", cells=[one])
+    found = compared(before, scaled(before, "cpu_ms", 9))
+    assert verdicts(found, "cpu_ms") == {"unknown"}
+
+
+def test_cells_are_matched_by_their_factors_in_whatever_order() -> None:
+    before = result("silence")
+    found = compared(before, changed(before, lambda after: after["cells"].reverse()))
+    assert {line.ratio.value for line in found.lines if line.ratio} == {1.0}
+    assert found.missing == []
+
+
+def test_a_cell_that_only_one_has_is_named() -> None:
+    before = result("silence")
+    found = compared(before, changed(before, lambda after: after["cells"].pop()))
+    assert found.missing == ["websocket"]
+    assert "left out: websocket" in printed(before, changed(before, lambda b: b["cells"].pop()))
+
+
+def test_a_benchmark_that_only_one_has_is_named() -> None:
+    a, b = parse(result("gap"), "a"), parse(result("peers"), "b")
+    assert compare([a], [b]) == ([], ["gap", "peers"])
+
+
+def test_of_several_the_newest_is_taken() -> None:
+    old, new = result("gap"), result("gap", started="2027-01-01T00:00:00+00:00")
+    found, _ = compare([parse(new, "new"), parse(old, "old")], [parse(old, "b")])
+    assert found[0].a.path == "new"
+    assert found[0].several
+
+
+# --- what must be said first ---------------------------------------------------------------------
+
+
+def test_lost_messages_come_before_everything() -> None:
+    before = result("overhead")
+    said = printed(before, changed(before, lambda b: b["correctness"].update(lost=3)))
+    assert said.startswith("!!! Overhead: The promise was broken\n")
+    assert "lost: A 0, B 3" in said
+    assert said.index("lost: A 0, B 3") < said.index("bytes up")
+
+
+def test_as_many_lost_by_both_is_no_better() -> None:
+    both = result("overhead", correctness={"lost": 3})
+    assert "lost: A 3, B 3" in printed(both, both)
+
+
+def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
+    before = result("silence")
+    after = changed(before, lambda b: b["machine"].update(cpu="Other 1"))
+    found = compared(before, after)
+    assert verdicts(found, "cpu_ms") == verdicts(found, "memory_kib") == {"unknown"}
+    assert verdicts(found, "bytes_down") == {"same"}
+    said = printed(before, after)
+    assert said.startswith("!!! The cost of silence: These two cannot be compared as they are")
+    assert "cpu: A Example 9000 @ 3.0 GHz, B Other 1" in said
+    assert "On another machine" in said
+
+
+def test_with_other_settings_nothing_is_judged() -> None:
+    before = result("silence")
+    after = changed(before, lambda b: b["settings"].update(rate=20.0))
+    assert {line.verdict for line in compared(before, after).lines} == {"unknown"}
+    assert "rate: A 10.0, B 20.0" in printed(before, after)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda b: b.update(seed=8), "seed: A 7, B 8"),
+        (lambda b: b["versions"].update(tornado="7"), "tornado: A 6.6.1, B 7"),
+        (lambda b: b["settings"].update(runs=9), "runs: A 5, B 9"),
+        (lambda b: b["settings"].update(transports=["sse"]), 'B ["sse"]'),
+        (lambda b: b.update(complete=False), "complete: A True, B False"),
+    ],
+)
+def test_what_else_differs_is_said_and_does_not_forbid(
+    change: Callable[[Json], object], said: str
+) -> None:
+    before = result("silence")
+    after = changed(before, change)
+    assert said in printed(before, after)
+    assert "!!!" not in printed(before, after)
+    assert verdicts(compared(before, after), "cpu_ms") == {"same"}
+
+
+def test_equal_results_have_nothing_to_warn_of() -> None:
+    said = printed(result("latency"), result("latency"))
+    assert "!!!" not in said
+    assert "differ" not in said
+
+
+# --- the command line and the page ---------------------------------------------------------------
+
+
+def run(folder: Path, *results: Json, out: bool = True) -> int:
+    paths = [str(path) for path in save(folder, *results)]
+    return main([*paths, *(["--out", str(folder / "out")] if out else [])])
+
+
+def test_it_prints_a_table_and_writes_nothing_unless_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = result("silence")
+    assert run(tmp_path, before, scaled(before, "cpu_ms", 2), out=False) == 0
+    printed = capsys.readouterr().out
+    assert "worse" in printed
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [path] = save(tmp_path, result("gap"))
+    assert main([str(path), str(tmp_path / "none.json")]) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.json'}: No such file")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
+    found, alone = compare([parse(result(kind), "a")], [parse(result(kind), "b")])
+    for language, words in catalogue().items():
+        page = body(found, alone, words)
+        assert f'id="{language}-{kind.replace("_", "-")}"' in page
+        assert "<svg" in page
+
+
+def test_nothing_in_common_is_no_error(tmp_path: Path) -> None:
+    assert run(tmp_path, result("gap"), result("peers")) == 0
+    assert run(tmp_path / "empty", result("gap", cells=[]), result("gap", cells=[])) == 0
+
+
+def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = result("silence", seed=HOSTILE, machine={"cpu": HOSTILE})
+    bad["cells"][0]["factors"]["transport"] = HOSTILE
+    bad["settings"] = {HOSTILE: HOSTILE}
+    other: dict[str, Any] = {**bad, "settings": {}, "seed": 1}
+    assert run(tmp_path, bad, other) == 0
+    page = (tmp_path / "out" / "compare.html").read_text("utf-8")
+    assert page.count("<script") == 1
+    assert "<b onclick" not in page
+    assert not set("\x00\x1b\u202e") & set(page + capsys.readouterr().out)
+
+
+def test_a_line_is_what_a_table_shows() -> None:
+    [line] = compared(
+        result(
+            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+        ),
+        result(
+            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+        ),
+    ).lines
+    assert line == Line({"transport": "sse"}, "cpu_ms", line.a, line.a, line.ratio, "same")
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_page_opens_in_each_language(
+    context: BrowserContext, complaints: list[str], tmp_path: Path
+) -> None:
+    before = result("silence")
+    assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 0
+    page = await context.new_page()
+    await page.goto((tmp_path / "out" / "compare.html").as_uri())
+    for language, own in LANGUAGES.items():
+        await page.get_by_label(own).check()
+        heading = catalogue()[language].say("compare.title")
+        await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    assert complaints == []

@@ -1,0 +1,446 @@
+"""The report: what was lost comes first, theory stands beside, and the page needs nothing else."""
+
+import json
+import re
+import string
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, expect
+
+from benchmarks.markup import tag
+from benchmarks.report import main, report, slug
+from benchmarks.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, parse, read
+from benchmarks.tables import disagreement
+from benchmarks.words import CATALOGUE, LANGUAGES
+from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
+
+
+def html(*results: dict[str, Any]) -> str:
+    return report([parse(one, "result.json") for one in results])["report.html"]
+
+
+class Reader(HTMLParser):
+    """The text of one language, and everything that a page could fetch."""
+
+    def __init__(self, page: str, language: str = "en") -> None:
+        super().__init__()
+        self.language, self.article, self.states = language, "", []
+        self.text, self.tags, self.addresses, self.ids = "", [], [], []
+        self.feed(page)
+        self.text = re.sub(r"\s+", " ", self.text)
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        given = dict(attributes)
+        self.tags.append(name)
+        self.ids += [given["id"]] if given.get("id") else []
+        self.addresses += [given[key] for key in ("src", "href", "data", "action") if key in given]
+        if name == "article":
+            self.article = given["lang"] or ""
+        if self.article == self.language and "data-state" in given:
+            self.states.append(given["data-state"])
+        if name in ("td", "tr", "p", "dt", "dd", "h3", "span"):
+            self.text += " "
+
+    def handle_endtag(self, name: str) -> None:
+        self.article = "" if name == "article" else self.article
+
+    def handle_data(self, data: str) -> None:
+        if self.article == self.language:
+            self.text += data
+
+
+# --- words ---------------------------------------------------------------------------------------
+
+
+def placeholders(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_the_three_languages_say_the_same_things() -> None:
+    texts = json.loads(CATALOGUE.read_text("utf-8"))
+    assert list(texts) == list(LANGUAGES)
+    english = texts["en"]
+    for language in LANGUAGES:
+        assert texts[language].keys() == english.keys()
+        for key, text in texts[language].items():
+            assert text.strip() == text or key == "and"
+            assert placeholders(text) == placeholders(english[key]), (language, key)
+
+
+def test_simplified_and_traditional_are_two_scripts() -> None:
+    texts = json.loads(CATALOGUE.read_text("utf-8"))
+    simplified, traditional = ("".join(texts[name].values()) for name in ("zh-Hans", "zh-Hant"))
+    assert not set("這個沒軟體連線訊遲輪詢節區間論測") & set(simplified) - set("个体区")
+    assert not set("这个没软体连线讯迟轮询节区间论测") & set(traditional) - set("體區")
+    for term in ("服务器", "连接", "消息", "轮询", "字节", "延迟"):
+        assert term in simplified
+    for term in ("伺服器", "連線", "訊息", "輪詢", "位元組", "延遲"):
+        assert term in traditional
+
+
+# --- what a page says ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_each_kind_has_its_question_in_each_language(kind: str, language: str) -> None:
+    texts = json.loads(CATALOGUE.read_text("utf-8"))[language]
+    text = Reader(html(result(kind)), language).text
+    assert texts[f"title.{kind}"] in text
+    assert texts[f"question.{kind}"] in text
+    assert "2026-11-23 08:20 UTC" in text
+    assert "Example 9000" in text
+
+
+def test_losses_are_loud() -> None:
+    counts = {"acknowledged": 1200, "lost": 3, "doubled": 1, "misplaced": 0}
+    page = Reader(html(result("latency", correctness=counts)))
+    assert page.states == ["bad"]
+    assert "The promise was broken: 3 lost, 1 doubled." in page.text
+    assert "broken promises" in page.text
+
+
+def test_a_kept_promise_says_what_was_counted() -> None:
+    page = Reader(html(result("recovery")))
+    assert page.states == ["good"]
+    assert "The promise was kept: 0 lost, 0 doubled." in page.text
+    assert "broken" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        ({}, "does not say whether messages were lost"),
+        ({"lost": None, "doubled": None}, "does not say whether messages were lost"),
+        ({"acknowledged": 0, "lost": 0}, "No message was sent"),
+    ],
+)
+def test_what_was_not_counted_is_not_called_kept(counts: dict[str, Any], said: str) -> None:
+    page = Reader(html(result("latency", correctness=counts)))
+    assert page.states == ["unknown"]
+    assert said in page.text
+
+
+def test_correctness_comes_before_every_figure() -> None:
+    text = Reader(html(result("latency"))).text
+    section = text[text.index("How long does a message take") :]
+    assert section.index("The promise was kept") < section.index("How soon messages came")
+
+
+def test_it_says_how_late_the_generator_was() -> None:
+    text = Reader(html(result("latency"))).text
+    assert "load generator late by, p99 (ms) 0.3" in text
+    nothing = {"late_p99_ms": None, "late_max_ms": None, "cpu_share": None}
+    assert "load generator" not in Reader(html(result("latency", generator=nothing))).text
+
+
+def test_theory_and_the_disagreement_stand_beside_the_measured_value() -> None:
+    one = cell({"transport": "sse", "network": "none", "rate": "10/s"}, {"p50": None})
+    one["summary"] = {"p50": {"value": 1.2, "low": 1.1, "high": 1.4}}
+    one["theory"] = {"p50": 0.8}
+    text = Reader(html(result("latency", cells=[one]))).text
+    assert "1.2 (1.1–1.4) 0.8 +50 %" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "theory", "said"),
+    [(1.5, 1.0, "+50 %"), (0.5, 1.0, "−50 %"), (1.0, 1.0, "0 %"), (1.0, 0.0, "–"), (1, None, "–")],
+)
+def test_disagreement_is_of_the_theory(value: float, theory: float | None, said: str) -> None:
+    assert disagreement(Estimate(value), theory) == said
+
+
+def test_an_incomplete_run_says_so() -> None:
+    assert "stopped before its end" in Reader(html(result("gap", complete=False))).text
+    assert "stopped" not in Reader(html(result("gap"))).text
+
+
+def test_one_run_has_no_interval_and_says_so() -> None:
+    one = cell({"transport": "sse"}, {"cpu_ms": 2.0}, runs=1)
+    one["summary"] = {"cpu_ms": {"value": 2.0, "low": None, "high": None}}
+    text = Reader(html(result("silence", cells=[one]))).text
+    assert "No interval: it takes two runs or more." in text
+    assert "No interval" not in Reader(html(result("silence"))).text
+
+
+def test_what_could_not_be_measured_is_a_dash() -> None:
+    one = cell({"transport": "sse"}, {"cpu_ms": None, "memory_kib": None})
+    assert "sse – – – – –" in Reader(html(result("silence", cells=[one]))).text
+
+
+def test_two_files_of_a_kind_are_both_shown() -> None:
+    other = result("silence", started="2026-11-25T10:00:00+00:00", machine={"cpu": "Other 1"})
+    page = Reader(html(result("silence"), other))
+    assert page.text.index("2026-11-23 08:20") < page.text.index("2026-11-25 10:00")
+    assert "Other 1" in page.text
+    assert {"en-silence", "en-silence-2"} <= set(page.ids)
+
+
+def test_an_unknown_benchmark_has_a_table_and_no_plot() -> None:
+    page = html(result("latency", benchmark="weather"))
+    assert "no plots for this benchmark" in Reader(page).text
+    assert "svg" not in Reader(page).tags
+    assert "p50 (half are sooner)" in Reader(page).text
+
+
+def test_a_measure_that_we_do_not_know_has_the_label_of_its_file() -> None:
+    measures = {"drops": {"unit": "per hour", "label": "drops of rain"}}
+    one = cell({"town": "Aachen"}, {"drops": 12.0})
+    page = html(
+        result("latency", benchmark="rain", measures=measures, factors=["town"], cells=[one])
+    )
+    text = Reader(page).text
+    assert "drops of rain, per hour" in text
+    assert "Aachen" in text
+
+
+def test_transports_stand_in_their_order() -> None:
+    cells = list(reversed(KINDS["silence"]()["cells"]))
+    found = parsed("silence", cells=cells)
+    assert found.levels("transport") == list(TRANSPORTS)
+    assert [one.factors["transport"] for one in found.ordered] == list(TRANSPORTS)
+
+
+def test_benchmarks_stand_in_their_order(tmp_path: Path) -> None:
+    save(tmp_path, *(result(kind) for kind in reversed(BENCHMARKS)))
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    ids = Reader((tmp_path / "out/report.html").read_text("utf-8")).ids
+    sections = [name.removeprefix("en-") for name in ids if name.startswith("en-")]
+    assert sections == [slug(kind) for kind in BENCHMARKS]
+
+
+def test_at_least_so_many_is_said() -> None:
+    assert "websocket ≥ 4,000" in Reader(html(result("capacity"))).text
+
+
+# --- a page of its own ---------------------------------------------------------------------------
+
+
+def test_the_page_refers_to_nothing_outside_of_itself() -> None:
+    page = html(*(result(kind) for kind in KINDS))
+    found = Reader(page)
+    assert {address for address in found.addresses if not address.startswith("#")} == {"data:,"}
+    assert not {"iframe", "img", "object", "embed", "base"} & set(found.tags)
+    outside = re.findall(r"https?://[^\"'\s<]+|url\(|@import", page)
+    assert set(outside) <= {"http://www.w3.org/2000/svg"}
+    assert "default-src &#x27;none&#x27;" in page
+
+
+def test_every_link_leads_somewhere_and_every_id_is_there_once() -> None:
+    found = Reader(html(*(result(kind) for kind in KINDS), result("gap")))
+    assert len(found.ids) == len(set(found.ids))
+    assert {a[1:] for a in found.addresses if a.startswith("#")} <= set(found.ids)
+
+
+def hostile() -> dict[str, Any]:
+    """A result file in which every text is an attack."""
+    text = json.dumps(result("overhead"))
+    for word in ("sse", "Example 9000 @ 3.0 GHz", "Loopback", "tornado", "label of segments"):
+        text = text.replace(word, json.dumps(HOSTILE)[1:-1])
+    return json.loads(text) | {"started": HOSTILE, "seed": HOSTILE, "server": {HOSTILE: [HOSTILE]}}
+
+
+@pytest.mark.parametrize("kind", ["overhead", HOSTILE])
+def test_hostile_text_stays_text(kind: str) -> None:
+    files = report([parse({**hostile(), "benchmark": kind}, "result.json")])
+    page = files["report.html"]
+    assert page.count("<script") == page.count("</script>") == 1
+    assert "<b" not in re.sub(r"<b(ody|r/)", "", page)
+    assert "</script><b onclick=" in Reader(page).text
+    for text in files.values():
+        assert not set("\x00\x1b\u202e\ud800") & set(text)
+        text.encode()
+    assert all(
+        re.fullmatch(r"report\.html|plots/[a-z0-9-]+\.[a-zA-Z-]+\.svg", name) for name in files
+    )
+
+
+def test_text_is_escaped_by_default() -> None:
+    assert tag("p", "<i>", tag("i"), title='"&') == '<p title="&quot;&amp;">&lt;i&gt;<i></i></p>'
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def test_it_writes_a_page_and_each_plot_in_each_language(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = save(tmp_path / "in", result("latency"), result("gap"))
+    out = tmp_path / "out"
+    assert main([*map(str, files), "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out / 'report.html'}\n"
+    names = {path.name for path in (out / "plots").iterdir()}
+    for language in LANGUAGES:
+        assert f"latency-ecdf-none.{language}.svg" in names
+        assert f"gap-at-once.{language}.svg" in names
+    assert not [name for name in names if name.endswith(".part")]
+
+
+BROKEN = {
+    "not JSON": "{",
+    "not UTF-8": b"\xff\xfe{}",
+    "an array": "[]",
+    "no benchmark": "{}",
+    "no date": '{"benchmark": "gap"}',
+    "NaN": '{"benchmark": "gap", "started": "", "seconds": NaN}',
+    "infinite": '{"benchmark": "gap", "started": "", "seconds": 1e999}',
+    "text for a number": '{"benchmark": "gap", "started": "", "correctness": {"lost": "3"}}',
+    "a flag for a number": '{"benchmark": "gap", "started": "", "correctness": {"lost": true}}',
+    "cells that are none": '{"benchmark": "gap", "started": "", "cells": [1]}',
+    "a curve of triples": '{"benchmark": "gap", "started": "", "cells": [{"ecdf": [[1, 2, 3]]}]}',
+    "deep": '{"benchmark":' + "[" * 100_000,
+    "endless digits": '{"benchmark": "gap", "started": "", "seconds": ' + "9" * 10_000 + "}",
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
+def test_a_broken_file_is_named_in_one_line_and_nothing_is_written(
+    content: str | bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "in", result("latency"))
+    bad = tmp_path / "in" / "bad.json"
+    bad.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{bad}: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="nothing\\.json: No such file"):
+        read(tmp_path / "nothing.json")
+
+
+def test_a_folder_without_results_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err == f"{tmp_path}: no *.json in this folder\n"
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save(tmp_path / "in", result("gap"))
+    (tmp_path / "out").write_text("a file, not a folder")
+    assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
+    assert capsys.readouterr().err.startswith(f"{tmp_path / 'out'}: ")
+
+
+# --- in a browser --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def page_file(tmp_path: Path) -> Path:
+    save(tmp_path / "in", *(result(kind) for kind in KINDS), {**hostile(), "complete": False})
+    assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
+    return tmp_path / "out" / "report.html"
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_language_is_switched_on_the_page(
+    context: BrowserContext, complaints: list[str], page_file: Path
+) -> None:
+    page = await context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(page_file.as_uri())
+    await expect(page.get_by_role("heading", level=1)).to_have_text("What each way costs")
+    await page.get_by_label("繁體").check()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("每種方式的代價")
+    await expect(page).to_have_title("每種方式的代價")
+    assert await page.evaluate("document.documentElement.lang") == "zh-Hant"
+    await page.get_by_label("简体").check()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("每种方式的代价")
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+    assert complaints == []
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("en-GB", "en"),
+        ("fr-FR", "en"),
+        ("zh-CN", "zh-Hans"),
+        ("zh-SG", "zh-Hans"),
+        ("zh-TW", "zh-Hant"),
+        ("zh-Hant-HK", "zh-Hant"),
+    ],
+)
+async def test_the_page_begins_in_the_language_of_the_browser(
+    browser: Browser, page_file: Path, locale: str, language: str
+) -> None:
+    page = await browser.new_page(locale=locale)
+    await page.goto(page_file.as_uri())
+    await expect(page.locator(f"article[lang={language}]")).to_be_visible()
+    await expect(page.locator("article:visible")).to_have_count(1)
+    await page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_switch_needs_no_script(browser: Browser, page_file: Path) -> None:
+    page = await browser.new_page(java_script_enabled=False)
+    await page.goto(page_file.as_uri())
+    await expect(page.locator("article[lang=en]")).to_be_visible()
+    await page.get_by_label("简体").check()
+    await expect(page.locator("article[lang=zh-Hans]")).to_be_visible()
+    await expect(page.locator("article[lang=en]")).to_be_hidden()
+    await page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+async def test_a_print_is_light_whole_and_in_the_chosen_language(
+    browser: Browser, page_file: Path
+) -> None:
+    page = await browser.new_page(color_scheme="dark", locale="zh-TW")
+    await page.set_viewport_size({"width": 720, "height": 1000})
+    await page.goto(page_file.as_uri())
+    colour = "e => getComputedStyle(e).fill"
+    paper = page.locator("article[lang=zh-Hant] .plot .paper").first
+    assert await paper.evaluate(colour) == "rgb(21, 24, 28)"
+    await page.emulate_media(media="print", color_scheme="dark")
+    assert await paper.evaluate(colour) == "rgb(255, 255, 255)"
+    background = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == "rgb(255, 255, 255)"
+    await expect(page.locator("article[lang=zh-Hant]")).to_be_visible()
+    await expect(page.get_by_label("English")).to_be_hidden()
+    cut = "all => all.filter(e => e.getBoundingClientRect().right > innerWidth + 1).length"
+    for part in (".plot", "table"):
+        assert await page.locator(f"article[lang=zh-Hant] {part}").evaluate_all(cut) == 0, part
+    await page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("width", [360, 1024, 1920])
+async def test_the_page_is_never_wider_than_its_window(
+    browser: Browser, page_file: Path, width: int
+) -> None:
+    page = await browser.new_page(viewport={"width": width, "height": 800})
+    await page.goto(page_file.as_uri())
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    await page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
+@pytest.mark.parametrize("locale", ["en-GB", "zh-TW"])
+async def test_no_word_of_a_plot_is_cut(browser: Browser, page_file: Path, locale: str) -> None:
+    page = await browser.new_page(locale=locale)
+    await page.goto(page_file.as_uri())
+    cut = """all => all.filter(text => {
+      const {x, width} = text.getBBox();
+      const moved = text.parentNode.transform.baseVal[0]?.matrix.e ?? 0;
+      return x + moved < 0 || x + moved + width > text.ownerSVGElement.viewBox.baseVal.width;
+    }).map(text => text.textContent)"""
+    assert await page.locator("article:visible .plot text").evaluate_all(cut) == []
+    await page.context.close()
