@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
-from benchmarks.clients.http import Response, ResponseReader, Server, encode, messages_path
+from benchmarks.clients.http import Refused, Response, ResponseReader, Server, encode, messages_path
 from benchmarks.listeners import Listener
 
 clock = time.perf_counter
@@ -230,6 +230,7 @@ class Speaker:
     def __init__(self, crowd: "Crowd", words: Words) -> None:
         self.due: dict[str, float] = {}  # id: when it was to be said
         self.cursors: dict[str, str] = {}  # id: where it was put, once acknowledged
+        self.refused: list[str] = []  # ids to which a server that is overloaded said no
         self.late: list[float] = []  # seconds by which we ourselves were late
         self.bytes_in = self.bytes_out = 0
         self._crowd = crowd
@@ -269,9 +270,14 @@ class Speaker:
         if not reader.complete:
             return
         assert reader.head is not None
-        self.cursors[id] = self._words.receipt(Response(reader.head, bytes(body)), id, number)
         del self._busy[line]
         self._free.append(line)
+        try:
+            self.cursors[id] = self._words.receipt(Response(reader.head, bytes(body)), id, number)
+        except Refused as error:
+            if error.status != 503:  # ours to mend: a wrong room, a rate that is not allowed
+                raise
+            self.refused.append(id)
 
     def ended(self, line: _Line, when: float) -> None:
         self._crowd.detach(line)

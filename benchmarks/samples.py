@@ -33,7 +33,8 @@ class Sample:
     measures: dict[str, float | None]
     latencies: list[float] = field(default_factory=list)
     audit: Audit | None = None
-    unacknowledged: int = 0
+    unacknowledged: int = 0  # without any answer
+    refused: int = 0  # with a 503: whoever is overloaded may say no, and nothing is lost
     broken: int = 0
     miscounted: int = 0  # counts of bytes that should be equal and are not
     late: list[float] = field(default_factory=list)
@@ -96,6 +97,7 @@ def correctness(samples: Sequence[Sample]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for sample in samples:
         counts["unacknowledged"] += sample.unacknowledged
+        counts["refused"] += sample.refused
         counts["broken"] += sample.broken
         counts["miscounted"] += sample.miscounted
         if (audit := sample.audit) is not None:

@@ -35,10 +35,11 @@ def _correctness_lines(result: Mapping[str, Any]) -> list[str]:
     told, generator = result["correctness"], result["generator"]
     verdict = "" if trusted(told) else "!!! "
     counts = ", ".join(f"{told.get(name, 0)} {name}" for name in ("lost", "doubled", "misplaced"))
+    others = ("unacknowledged", "refused", "gaps")
+    more = ", ".join(f"{told.get(name, 0)} {name}" for name in others)
     lines = [
         f"{verdict}{result['benchmark']}: {counts}, of {told.get('deliveries', 0)} deliveries; "
-        f"{told.get('unacknowledged', 0)} unacknowledged, {told.get('gaps', 0)} gaps, "
-        f"{told.get('broken', 0)} connections broken"
+        f"{more}, {told.get('broken', 0)} connections broken"
     ]
     if generator["late_max_ms"] is not None:
         lines.append(

@@ -49,7 +49,10 @@ class Said:
             percentiles(latencies),
             latencies,
             self.audit,
-            unacknowledged=len(self.speaker.due) - len(self.speaker.cursors),
+            refused=len(self.speaker.refused),
+            unacknowledged=(
+                len(self.speaker.due) - len(self.speaker.cursors) - len(self.speaker.refused)
+            ),
             broken=sum(reader.broken for reader in self.readers),
             late=self.speaker.late,
             deaf=crowd.deaf,

@@ -22,7 +22,10 @@ def faithful(number: int, event: Event) -> list[Event]:
 
 
 class StrangeServer:
-    """SSE and POST; `delay` in seconds for every message, `stalls` by the number of a message."""
+    """SSE and POST; `delay` in seconds for every message, `stalls` by the number of a message.
+
+    Messages of the numbers `refused` are answered with `status`.
+    """
 
     def __init__(
         self,
@@ -30,7 +33,11 @@ class StrangeServer:
         delay: float = 0.0,
         stalls: dict[int, float] | None = None,
         tamper: Tamper = faithful,
+        refused: frozenset[int] = frozenset(),
+        status: int = 503,
     ) -> None:
+        self._refused = refused
+        self._status = status
         self._delay = delay
         self._stalls = stalls or {}
         self._tamper = tamper
@@ -81,8 +88,13 @@ class StrangeServer:
         line, *fields = head.lower().split("\r\n")
         if line.startswith("post"):
             length = next(int(f.split(":")[1]) for f in fields if f.startswith("content-length"))
-            body = await self._say(json.loads(await reader.readexactly(length)))
-            writer.write(_response(201, body))
+            message = json.loads(await reader.readexactly(length))
+            if self._number + 1 in self._refused:
+                self._number += 1
+                error = {"error": {"code": "busy", "message": "Come again."}}
+                writer.write(_response(self._status, error))
+            else:
+                writer.write(_response(201, await self._say(message)))
         elif "/healthz" in line:
             writer.write(_response(200, {"hub": "none", "version": "strange"}))
         else:

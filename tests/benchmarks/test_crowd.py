@@ -87,6 +87,20 @@ def test_messages_out_of_turn_are_counted() -> None:
         assert speak_to(server).audit.misplaced
 
 
+def test_a_message_that_was_refused_for_want_of_strength_is_counted_and_not_lost() -> None:
+    with StrangeServer(refused=frozenset({7, 8})) as server:
+        said = speak_to(server)
+    assert len(said.speaker.refused) == 2
+    assert len(said.speaker.cursors) == 18
+    assert not said.audit.lost
+
+
+def test_a_message_that_was_refused_for_another_reason_ends_the_measurement() -> None:
+    server = StrangeServer(refused=frozenset({7}), status=429)
+    with server, pytest.raises(Refused, match="busy"):
+        speak_to(server)
+
+
 def test_nothing_is_found_where_nothing_is_wrong() -> None:
     with StrangeServer() as server:
         assert speak_to(server).audit.clean
