@@ -39,15 +39,16 @@ def ask_all(arguments: Sequence[str] | None = None) -> int:
     options = _parse(arguments)
     begin = time.monotonic()
     worst = 0
+    files = []
     for name in options.only:
         status = main(find(name), _arguments(options, name))
-        if status == INTERRUPTED:
-            return status
         worst = max(worst, status)
-    files = [str(path) for name in options.only if (path := options.out / f"{name}.json").exists()]
-    if not files:
-        return worst
-    worst = max(worst, report.main([*files, "--out", str(options.out)]))
+        path = options.out / f"{name}.json"
+        files += [str(path)] if path.exists() else []
+        if status == INTERRUPTED:
+            break
+    if files:
+        worst = max(worst, report.main([*files, "--out", str(options.out)]))
     print(f"all of it took {time.monotonic() - begin:.0f} s")
     return worst
 

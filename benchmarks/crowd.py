@@ -112,7 +112,9 @@ class Reader:
 
     def __init__(self, crowd: "Crowd", listener: Listener) -> None:
         self.listener = listener
-        self.bytes_in = self.bytes_out = self.broken = 0
+        self.bytes_in = self.bytes_out = 0
+        self.broken = 0  # connections that ended out of turn
+        self.refused = 0  # answers of a server that is overloaded
         self._segments = 0
         self._crowd = crowd
         self._line: _Line | None = None
@@ -158,12 +160,24 @@ class Reader:
         if line is not self._line:  # of a line that was cut meanwhile
             return
         self.bytes_in += len(data)
-        due = self.listener.take(data, when)
+        try:
+            due = self.listener.take(data, when)
+        except Refused as error:
+            self._come_later(error, when)
+            return
         if due is None:
             return
         if self.listener.fresh:
             self._hang_up()
         self._crowd.at(due, self._speak)
+
+    def _come_later(self, error: Refused, when: float) -> None:
+        """Do as a 503 says; any other refusal is ours to mend, and ends the measurement."""
+        if error.status != 503:
+            raise error
+        self.refused += 1
+        self._hang_up()
+        self._crowd.at(when + (error.retry_after or _RETRY_SECONDS), self.connect)
 
     def ended(self, line: _Line, when: float) -> None:
         if line is not self._line:

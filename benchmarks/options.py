@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.clients import CLIENTS
+from benchmarks.clients.http import Server
 from realtime.network import Network
 
 
 def add_common(parser: argparse.ArgumentParser, runs: int, networks: Sequence[str]) -> None:
     """Add the options that every script has."""
     parser.add_argument("--quick", action="store_true", help="a rough answer, in some 20 seconds")
-    parser.add_argument("--url", help="a server that runs already (default: start one)")
+    parser.add_argument("--url", type=_url, help="a server that runs already (default: start one)")
     parser.add_argument("--hub", default="auto", help="the hub of the server (%(default)s)")
     parser.add_argument(
         *("--transports", "-t"),
@@ -56,6 +57,14 @@ def transport_names(text: str) -> list[str]:
         if name not in CLIENTS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CLIENTS)}")
     return names
+
+
+def _url(text: str) -> str:
+    try:
+        Server(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _network(text: str) -> str:

@@ -151,9 +151,12 @@ def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> 
     result["generator"]["cpu_share"] = round((time.process_time() - begin[1]) / seconds, 3)
     if trouble:
         result["notes"].append(trouble)
-    path = save(result, options.out)
     print(describe(result))
-    print(f"written to {path}")
+    try:
+        print(f"written to {save(result, options.out)}")
+    except OSError as error:
+        print(f"{benchmark.name}: {options.out}: {error.strerror}", file=sys.stderr)
+        return FAILED
     return _status(result, trouble)
 
 
@@ -195,6 +198,10 @@ def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argpa
     if "--quick" in arguments:
         parser.set_defaults(**{n: v for n, v in benchmark.quick.items() if n != "network"})
     options = parser.parse_args(arguments)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)  # now, and not when all has been measured
+    except OSError as error:
+        parser.error(f"--out {options.out}: {error.strerror}")
     usual = benchmark.quick.get("network") if options.quick else None
     # An option that may be repeated adds to its default, so it has none.
     options.network = options.network or usual or [*benchmark.networks]
@@ -249,7 +256,7 @@ def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
 
 
 def save(result: Mapping[str, Any], folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the result file, and give its path."""
     path = folder / f"{result['benchmark']}.json"
     text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
     # A list of numbers is one line, and not thousands.

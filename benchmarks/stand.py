@@ -10,11 +10,12 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from realtime.network import Network
+from realtime.spawn import die_with_parent
 
 # A process says its first line within this time, even on a busy machine.
 _LINE = re.compile(r"(http://\S+?)/? ")
@@ -84,9 +85,14 @@ class MetricsCost:
 class Process:
     """A program that prints its address on its first line, and ends when it is told."""
 
-    def __init__(self, command: list[str], **options: Any) -> None:
+    def __init__(self, command: list[str]) -> None:
         self._popen = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, **options
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            # Else a `kill -9` of ours would leave it running for ever.
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         assert self._popen.stdout is not None
         line = self._popen.stdout.readline()
@@ -150,8 +156,11 @@ class Stand:
                 health = answer.read()
         except (URLError, OSError) as error:
             raise StandError(f"{self.url} cannot be reached: {error}") from error
-        told: dict[str, str] = json.loads(health)
-        return {"hub": told["hub"], "version": told["version"]}
+        try:
+            told: dict[str, str] = json.loads(health)
+            return {"hub": told["hub"], "version": told["version"]}
+        except (ValueError, LookupError, TypeError) as error:
+            raise StandError(f"{self.url} is no server of this kind: see /healthz") from error
 
     def _start(self, command: list[str]) -> Process:
         process = Process(command)

@@ -49,7 +49,7 @@ class Said:
             percentiles(latencies),
             latencies,
             self.audit,
-            refused=len(self.speaker.refused),
+            refused=len(self.speaker.refused) + sum(reader.refused for reader in self.readers),
             unacknowledged=(
                 len(self.speaker.due) - len(self.speaker.cursors) - len(self.speaker.refused)
             ),

@@ -121,7 +121,7 @@ class SpawnedServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for us, and we end it when we are done
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
     @classmethod
@@ -168,6 +168,6 @@ class SpawnedServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _die_with_parent() -> None:
-    # Else a `kill -9` of ours would leave the server running for ever.
+def die_with_parent() -> None:
+    """End when the parent does: else a `kill -9` of it would leave a server running for ever."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

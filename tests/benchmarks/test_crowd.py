@@ -11,7 +11,7 @@ import pytest
 from benchmarks.clients import CLIENTS, post
 from benchmarks.clients.http import BadResponse, Refused
 from benchmarks.clients.http import Server as Address
-from benchmarks.crowd import Crowd, Silent, at_random, clock, evenly, our_words, undisturbed
+from benchmarks.crowd import Crowd, Reader, Silent, at_random, clock, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
 from benchmarks.relay import Relay
 from benchmarks.stats import percentile
@@ -165,6 +165,14 @@ def test_who_stops_reading_hears_nothing_more_and_disturbs_nobody(
 def test_a_refusal_is_told_by_its_name(quiet: Server) -> None:
     with Crowd() as crowd, pytest.raises(Refused, match="bad_room"):
         crowd.listen([listener("sse", Address(quiet.url), "no room")])
+
+
+def test_a_reader_to_whom_an_overloaded_server_says_no_comes_again(servers: Servers) -> None:
+    with servers.make("memory", "--connections-per-address", "1") as server, Crowd() as crowd:
+        crowd.listen([listener("sse", Address(server.url), "room")])
+        one_too_many = Reader(crowd, listener("sse", Address(server.url), "room"))
+        assert crowd.run(lambda: one_too_many.refused == 1, 5)
+        assert not one_too_many.broken
 
 
 def test_a_websocket_that_is_none_is_told() -> None:
