@@ -13,9 +13,11 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import ClassVar
+from urllib.error import URLError
+from urllib.request import urlopen
 
 from benchmarks.clients.base import Event, Step
 from benchmarks.clients.http import Head, Response, Server, encode
@@ -190,7 +192,18 @@ class Nchan(System):
         stack.callback(_end, process)
         self.url = f"http://127.0.0.1:{port}"
         _await_port(port, process)
+        self._await_redis()
         self.cost = ProcessCost(*_children(process.pid))
+
+    def _await_redis(self) -> None:
+        """Return when it takes messages: it listens before it has found its Redis."""
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(URLError):
+                urlopen(f"{self.url}/say?room=warm-up", b"{}", timeout=5).close()
+                return
+            time.sleep(0.02)
+        raise StandError("nchan does not reach its Redis")
 
     def address(self, room: str) -> str:
         return f"/hear?room={room}"
