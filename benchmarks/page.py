@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.markup import Markup, tag
-from benchmarks.plots import STYLE
+from benchmarks.pen import STYLE
 from benchmarks.words import LANGUAGES, Words
 
 HERE = Path(__file__).parent

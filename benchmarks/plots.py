@@ -4,73 +4,25 @@ Two kinds are enough.  A `Chart` has curves or dots over two axes; a `Board` has
 with a bar or dots in each.  What was measured is solid and has a shape of its own, so that a plot
 can be read without its colours; what theory says is dashed, or an upright stroke across its row.
 
-    chart(Chart(...))          an <svg> element, for a page that has STYLE
-    standalone(chart(...))     a file of its own
+    chart(Chart(...))              an <svg> element, for a page that has pen.STYLE
+    pen.standalone(chart(...))     a file of its own
 """
 
 import itertools
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from benchmarks import pen
 from benchmarks.markup import Markup, join, tag
-from benchmarks.results import Estimate
+from benchmarks.results import HUGE, Estimate
 from benchmarks.scales import Scale, number, scale, short, wide
 
-WIDTH = 960.0
-MARGIN = 20.0
-TEXT = 17.0  # large, since a projector halves it
-LINE = 24.0
 HEIGHT = 400.0  # of the area of a chart
 # Paper for the figure behind a bar; the names before the bars may take this share of a panel.
 FIGURE = 76.0
 NAMES = 0.42
-# Pieces of a line that is straight between two values but not on paper.
-PIECES = 24
-SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross")
-
-# For a light and a dark background, after Okabe and Ito; those of the demo pages, in their order.
-HUES = (
-    ("#c27c00", "#e69f00"),
-    ("#d55e00", "#f0753a"),
-    ("#b8588d", "#d88db5"),
-    ("#008a64", "#1fb88d"),
-    ("#2f93cc", "#8fd0f7"),
-    ("#004f86", "#4a8fe0"),
-)
-PAPER, INK, SOFT, RULE = (
-    ("#ffffff", "#15181c"),
-    ("#1a1d21", "#e8eaed"),
-    ("#565d66", "#a4adb8"),
-    ("#d5d9de", "#39414a"),
-)
-
-
-def _colours(theme: int) -> str:
-    hues = "".join(f".plot .hue{n}{{color:{hue[theme]}}}" for n, hue in enumerate(HUES))
-    return (
-        f".plot{{color:{SOFT[theme]}}}.plot text{{fill:{INK[theme]}}}"
-        f".plot .soft{{fill:{SOFT[theme]}}}.plot .paper{{fill:{PAPER[theme]}}}"
-        f".plot .rule{{stroke:{RULE[theme]}}}.plot .axis{{stroke:{SOFT[theme]}}}"
-        f".plot .tick,.plot .ink{{stroke:{INK[theme]}}}.plot .hollow{{fill:{PAPER[theme]}}}{hues}"
-    )
-
-
-# Plain rules, without variables: programs that are no browsers draw these files too.  A print is
-# always light.
-STYLE = (
-    '.plot{font:17px system-ui,"Noto Sans","PingFang SC","PingFang TC","Microsoft YaHei",'
-    '"Microsoft JhengHei","Noto Sans CJK SC","Noto Sans CJK TC",sans-serif}'
-    ".plot .head{font-size:21px;font-weight:600}.plot .sub{font-weight:600}"
-    ".plot .rule,.plot .axis{stroke-width:1}"
-    ".plot .curve{fill:none;stroke:currentColor;stroke-width:3;stroke-linejoin:round}"
-    ".plot .theory{stroke-dasharray:9 6;stroke-width:2}"
-    ".plot .whisker{fill:none;stroke:currentColor;stroke-width:2}"
-    ".plot .tick{fill:none;stroke-width:3}"
-    ".plot .over{fill:none;stroke-width:2}.plot .mark{fill:currentColor}"
-    ".plot .hollow{stroke:currentColor;stroke-width:2}"
-    f"{_colours(0)}@media screen and (prefers-color-scheme:dark){{{_colours(1)}}}"
-)
+# So many points make a line look smooth.
+SMOOTH = 120
 
 
 @dataclass(frozen=True)
@@ -134,7 +86,6 @@ class Panel:
     rows: Sequence[Row]
     bars: bool = True
     ratio: bool = False
-    log: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -144,16 +95,10 @@ class Board:
     title: str
     about: str
     panels: Sequence[Panel]
-    legend: Sequence[str] = field(default=())  # what the shapes of a row mean
+    legend: Sequence[str] = ()  # what the shapes of a row mean
     columns: int = 1
     shared: bool = True  # all panels have the same unit, and the same axis
     theory: str = "theory"
-
-
-def standalone(drawing: Markup, language: str) -> str:
-    """Return an <svg> element as a file of its own, with its colours and fonts."""
-    opening, rest = drawing.split(">", 1)
-    return f'{opening} xml:lang="{language}">{tag("style", Markup(STYLE))}{rest}\n'
 
 
 # --- charts --------------------------------------------------------------------------------------
@@ -163,31 +108,32 @@ def chart(data: Chart) -> Markup:
     """Draw curves and dots over two axes."""
     keys = [_key(series) for series in data.series]
     if any(series.theory for series in data.series):
-        keys.append((data.theory, _line([(0, 0), (34, 0)], "curve theory")))
-    legend, bottom = _legend(keys, MARGIN + 44)
-    top = bottom + LINE + 16
-    x = scale(_xs(data), MARGIN + 64, WIDTH - MARGIN - 12, data.log_x, tick=78)
+        keys.append((data.theory, pen.line([(0, 0), (34, 0)], "curve theory")))
+    legend, bottom = pen.legend(keys, pen.MARGIN + 44)
+    top = bottom + pen.LINE + 16
+    x = scale(_xs(data), pen.MARGIN + 64, pen.WIDTH - pen.MARGIN - 12, data.log_x, tick=78)
     zero = data.log_y is False
     y = scale(_ys(data), top + HEIGHT, top, data.log_y, zero=zero, tick=44)
     body = join(
         legend,
-        _text(data.y_label, MARGIN, bottom + 22, "soft"),
+        pen.text(data.y_label, pen.MARGIN, bottom + 22, "soft"),
         _grid(x, y, data.percent),
-        _text(data.x_label, x.end, top + HEIGHT + 52, "soft", "end"),
+        pen.text(data.x_label, x.end, top + HEIGHT + 52, "soft", "end"),
         _level(data, x, y),
         # Curves first, so that no line runs over a dot.
         *(_curves(series, x, y) for series in data.series),
         *(_dots(series, x, y) for series in data.series),
     )
-    return _drawing(data.title, data.about, top + HEIGHT + 68, body)
+    return pen.drawing(data.title, data.about, top + HEIGHT + 68, body)
 
 
 def evenly(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Put points between those of a line: on a logarithmic axis it is not straight in between."""
+    pieces = max(1, SMOOTH // max(1, len(line)))
     return [
-        (x1 + (x2 - x1) * n / PIECES, y1 + (y2 - y1) * n / PIECES)
+        (x1 + (x2 - x1) * n / pieces, y1 + (y2 - y1) * n / pieces)
         for (x1, y1), (x2, y2) in itertools.pairwise(line)
-        for n in range(PIECES)
+        for n in range(pieces)
     ] + list(line[-1:])
 
 
@@ -211,13 +157,13 @@ def _extent(estimate: Estimate) -> list[float]:
 def _grid(x: Scale, y: Scale, percent: bool) -> Markup:
     parts = []
     for value in x.ticks:
-        parts.append(_line([(x.at(value), y.start), (x.at(value), y.end)], "rule"))
-        parts.append(_text(short(value), x.at(value), y.start + 24, "soft", "middle"))
+        parts.append(pen.line([(x.at(value), y.start), (x.at(value), y.end)], "rule"))
+        parts.append(pen.text(short(value), x.at(value), y.start + 24, "soft", "middle"))
     for value in y.ticks:
         label = f"{number(value * 100)} %" if percent else short(value)
-        parts.append(_line([(x.start, y.at(value)), (x.end, y.at(value))], "rule"))
-        parts.append(_text(label, x.start - 10, y.at(value) + 6, "soft", "end"))
-    parts.append(_line([(x.start, y.end), (x.start, y.start), (x.end, y.start)], "axis over"))
+        parts.append(pen.line([(x.start, y.at(value)), (x.end, y.at(value))], "rule"))
+        parts.append(pen.text(label, x.start - 10, y.at(value) + 6, "soft", "end"))
+    parts.append(pen.line([(x.start, y.end), (x.start, y.start), (x.end, y.start)], "axis over"))
     return join(*parts)
 
 
@@ -225,19 +171,19 @@ def _level(data: Chart, x: Scale, y: Scale) -> Markup:
     if data.level is None:
         return Markup()
     name, value = data.level
-    line = _line([(x.start, y.at(value)), (x.end, y.at(value))], "tick over")
-    return join(line, _text(name, x.start + 8, y.at(value) - 8))
+    line = pen.line([(x.start, y.at(value)), (x.end, y.at(value))], "tick over")
+    return join(line, pen.text(name, x.start + 8, y.at(value) - 8))
 
 
 def _curves(series: Series, x: Scale, y: Scale) -> Markup:
     theory = [(x.at(a), y.at(b)) for a, b in series.theory]
     curve = [(x.at(a), y.at(b)) for a, b in series.curve]
-    return _hued(
+    return pen.hued(
         series.look,
-        _line(theory, "curve theory") if theory else "",
-        _line(curve, "curve") if curve else "",
+        pen.line(theory, "curve theory") if theory else "",
+        pen.line(curve, "curve") if curve else "",
         # A few shapes along the curve tell it from the others where colours do not.
-        *(_shape(series.look, px, py) for px, py in _spaced(curve, series.look or 0)),
+        *(pen.shape(series.look, px, py) for px, py in _spaced(curve, series.look or 0)),
     )
 
 
@@ -262,20 +208,20 @@ def _at_height(points: Sequence[tuple[float, float]], height: float) -> tuple[fl
 def _dots(series: Series, x: Scale, y: Scale) -> Markup:
     joined = [(x.at(dot.x), y.at(dot.y.value)) for dot in series.dots] if not series.theory else []
     dots = [_dot(series, dot, x, y) for dot in series.dots]
-    return _hued(series.look, _line(joined, "curve") if joined else "", *dots)
+    return pen.hued(series.look, pen.line(joined, "curve") if joined else "", *dots)
 
 
 def _dot(series: Series, dot: Dot, x: Scale, y: Scale) -> Markup:
     px, interval = x.at(dot.x), Markup()
     if dot.y.low is not None and dot.y.high is not None:
-        interval = _line([(px, y.at(dot.y.low)), (px, y.at(dot.y.high))], "whisker")
+        interval = pen.line([(px, y.at(dot.y.low)), (px, y.at(dot.y.high))], "whisker")
     name = tag("title", f"{series.label}, {number(dot.x)}: {written(dot.y)}")
-    return tag("g", name, interval, _shape(series.look, px, y.at(dot.y.value)))
+    return tag("g", name, interval, pen.shape(series.look, px, y.at(dot.y.value)))
 
 
 def _key(series: Series) -> tuple[str, Markup]:
-    line = _line([(0, 0), (34, 0)], "curve") if series.curve or not series.theory else ""
-    return series.label, _hued(series.look, line, _shape(series.look, 17, 0))
+    line = pen.line([(0, 0), (34, 0)], "curve") if series.curve or not series.theory else ""
+    return series.label, pen.hued(series.look, line, pen.shape(series.look, 17, 0))
 
 
 # --- boards --------------------------------------------------------------------------------------
@@ -285,49 +231,49 @@ def board(data: Board) -> Markup:
     """Draw panels of rows."""
     keys = [(name, _sample(data, shape)) for shape, name in enumerate(data.legend)]
     if any(m.theory is not None for p in data.panels for r in p.rows for m in r.marks):
-        keys.append((data.theory, _line([(17, -10), (17, 10)], "tick")))
-    legend, y = _legend(keys, MARGIN + 44)
-    width = (WIDTH - MARGIN * (data.columns + 1)) / data.columns
-    longest = max(text_width(row.label) for panel in data.panels for row in panel.rows)
+        keys.append((data.theory, pen.line([(17, -10), (17, 10)], "tick")))
+    legend, y = pen.legend(keys, pen.MARGIN + 44)
+    width = (pen.WIDTH - pen.MARGIN * (data.columns + 1)) / data.columns
+    longest = max(pen.text_width(row.label) for panel in data.panels for row in panel.rows)
     names = min(longest + 16, NAMES * width)
     parts, panels = [legend], iter(data.panels)
     while line := list(itertools.islice(panels, data.columns)):
         for column, one in enumerate(line):
-            left = MARGIN + column * (width + MARGIN)
+            left = pen.MARGIN + column * (width + pen.MARGIN)
             axis = data.panels if data.shared else [one]
             x = _panel_scale(axis, left + names, left + width - FIGURE)
             parts.append(_panel(one, x, left, y + 18, width))
         y += max(map(_panel_height, line))
-    return _drawing(data.title, data.about, y + 16, join(*parts))
+    return pen.drawing(data.title, data.about, y + 16, join(*parts))
 
 
 def _sample(data: Board, shape: int) -> Markup:
     if data.panels and data.panels[0].bars:
         return _bar(0, 34, 0, shape)
-    return _shape(shape, 17, 0)
+    return pen.shape(shape, 17, 0)
 
 
 def _row_height(row: Row) -> float:
-    return LINE * max(1, len(row.marks)) + 8
+    return pen.LINE * max(1, len(row.marks)) + 8
 
 
 def _panel_height(panel: Panel) -> float:
-    return sum(map(_row_height, panel.rows)) + 3.6 * LINE
+    return sum(map(_row_height, panel.rows)) + 3.6 * pen.LINE
 
 
 def _panel(panel: Panel, x: Scale, left: float, top: float, width: float) -> Markup:
     """Title and unit, grid, then row after row."""
-    first = top + LINE + 4
+    first = top + pen.LINE + 4
     bottom = first + sum(map(_row_height, panel.rows))
-    room = width if not panel.title else width - text_width(panel.title) - 20
+    room = width if not panel.title else width - pen.text_width(panel.title) - 20
     parts = [
-        _text(shorten(panel.title, width), left, top + 12, "sub"),
-        _text(shorten(panel.unit, room), left + width, top + 12, "soft", "end"),
+        pen.text(pen.shorten(panel.title, width), left, top + 12, "sub"),
+        pen.text(pen.shorten(panel.unit, room), left + width, top + 12, "soft", "end"),
     ]
     for value in x.ticks:
         strong = "axis" if panel.ratio and value == 1 else "rule"
-        parts.append(_line([(x.at(value), first), (x.at(value), bottom)], strong))
-        parts.append(_text(short(value), x.at(value), bottom + 22, "soft", "middle"))
+        parts.append(pen.line([(x.at(value), first), (x.at(value), bottom)], strong))
+        parts.append(pen.text(short(value), x.at(value), bottom + 22, "soft", "middle"))
     y = first
     for row in panel.rows:
         parts.append(_row(row, panel.bars, left, y, x))
@@ -343,9 +289,9 @@ def _panel_scale(panels: Sequence[Panel], start: float, end: float) -> Scale:
     values += [mark.theory for mark in marks if mark.theory is not None]
     if panel.ratio:
         # As far to the left of 1 as to the right: twice as much and half as much look alike.
-        values += [1.0, *(1 / value for value in values if value > 0)]
+        values += [1.0, *(1 / value for value in values if value > 1 / HUGE)]
         return scale(values, start, end, log=True)
-    log = wide(values) if panel.log is None else panel.log
+    log = wide(values)
     if log and panel.bars:
         # The shortest bar has a length as well.
         values.append(min(value for value in values if value > 0) / 2)
@@ -354,25 +300,24 @@ def _panel_scale(panels: Sequence[Panel], start: float, end: float) -> Scale:
 
 def _row(row: Row, bars: bool, left: float, top: float, x: Scale) -> Markup:
     height = _row_height(row)
-    name = _text(
-        shorten(row.label, x.start - left - 14), x.start - 12, top + height / 2 + 6, anchor="end"
-    )
+    label = pen.shorten(row.label, x.start - left - 14)
+    name = pen.text(label, x.start - 12, top + height / 2 + 6, anchor="end")
     marks = [
-        _mark(mark, row, bars, x, top + 4 + LINE * (place + 0.5))
+        _mark(mark, row, bars, x, top + 4 + pen.LINE * (place + 0.5))
         for place, mark in enumerate(row.marks)
     ]
-    return _hued(row.look, tag("g", tag("title", row.label), name), *marks)
+    return pen.hued(row.look, tag("g", tag("title", row.label), name), *marks)
 
 
 def _mark(mark: Mark, row: Row, bars: bool, x: Scale, y: float) -> Markup:
     theory = Markup()
     if mark.theory is not None:
         at = x.at(mark.theory)
-        theory = _line([(at, y - 11), (at, y + 11)], "tick")
+        theory = pen.line([(at, y - 11), (at, y + 11)], "tick")
     if mark.estimate is None:
-        return join(theory, _text("–", x.start + 8, y + 6, "soft"))
+        return join(theory, pen.text("–", x.start + 8, y + 6, "soft"))
     value = x.at(mark.estimate.value)
-    body = _bar(x.start, value, y, mark.shape) if bars else _shape(mark.shape, value, y)
+    body = _bar(x.start, value, y, mark.shape) if bars else pen.shape(mark.shape, value, y)
     last = max([value, *(x.at(end) for end in _extent(mark.estimate))])
     if mark.estimate.at_least:
         last = value + 26
@@ -381,7 +326,7 @@ def _mark(mark: Mark, row: Row, bars: bool, x: Scale, y: float) -> Markup:
     after = max(last, x.at(mark.theory) if mark.theory is not None else 0) + 10
     told = tag("title", f"{row.label}: {written(mark.estimate)}")
     interval = _interval(mark.estimate, x, y, bars)
-    return tag("g", told, body, interval, theory, _text(figure, after, y + 6, "soft"))
+    return tag("g", told, body, interval, theory, pen.text(figure, after, y + 6, "soft"))
 
 
 def _interval(estimate: Estimate, x: Scale, y: float, bars: bool) -> Markup:
@@ -390,106 +335,19 @@ def _interval(estimate: Estimate, x: Scale, y: float, bars: bool) -> Markup:
     low, high = x.at(estimate.low), x.at(estimate.high)
     # Over a bar of its own colour it would not be seen.
     look = "ink over" if bars else "whisker"
-    ends = [_line([(end, y - 5), (end, y + 5)], look) for end in (low, high)]
-    return join(_line([(low, y), (high, y)], look), *ends)
+    ends = [pen.line([(end, y - 5), (end, y + 5)], look) for end in (low, high)]
+    return join(pen.line([(low, y), (high, y)], look), *ends)
 
 
 def _bar(start: float, end: float, y: float, shape: int) -> Markup:
     """The first of a row is full, the second hollow."""
     look = "mark" if shape == 0 else "hollow"
-    width = _n(max(end - start, 0))
-    return tag("rect", class_=look, x=_n(start), y=_n(y - 8), width=width, height="16")
+    return pen.box(start, y - 8, max(end - start, 0), 16, look)
 
 
 def _arrow(x: float, y: float) -> Markup:
     points = [(x + 12, y - 7), (x + 22, y), (x + 12, y + 7)]
-    return join(_line([(x, y), (x + 22, y)], "whisker"), _line(points, "whisker"))
-
-
-# --- pieces --------------------------------------------------------------------------------------
-
-
-def _drawing(title: str, about: str, height: float, body: Markup) -> Markup:
-    return tag(
-        "svg",
-        tag("title", title),
-        tag("desc", about),
-        tag("rect", class_="paper", width=_n(WIDTH), height=_n(height)),
-        _text(shorten(title, (WIDTH - 2 * MARGIN) * TEXT / 21), MARGIN, MARGIN + 14, "head"),
-        body,
-        xmlns="http://www.w3.org/2000/svg",
-        class_="plot",
-        role="img",
-        viewBox=f"0 0 {_n(WIDTH)} {_n(height)}",
-    )
-
-
-def _legend(keys: Sequence[tuple[str, Markup]], top: float) -> tuple[Markup, float]:
-    """Draw entries from left to right, in as many lines as they need; return where they end."""
-    parts, x, y = [], MARGIN, top + 8
-    for label, sample in keys:
-        label = shorten(label, WIDTH / 2)
-        width = 44 + text_width(label) + 28
-        if x > MARGIN and x + width > WIDTH:
-            x, y = MARGIN, y + LINE
-        parts.append(tag("g", sample, _text(label, 44, 6), transform=f"translate({_n(x)} {_n(y)})"))
-        x += width
-    return join(*parts), (y + 12 if keys else top - 8)
-
-
-def _hued(look: int | None, *parts: str) -> Markup:
-    return tag("g", *parts, class_=None if look is None else f"hue{look % len(HUES)}")
-
-
-def _shape(look: int | None, x: float, y: float) -> Markup:
-    """A sign of about 14 units, one of six."""
-    name = SHAPES[(look or 0) % len(SHAPES)]
-    if name == "circle":
-        return tag("circle", class_="mark", cx=_n(x), cy=_n(y), r="6.5")
-    corners = {
-        "square": ((-6, -6), (6, -6), (6, 6), (-6, 6)),
-        "triangle": ((0, -8), (8, 6), (-8, 6)),
-        "diamond": ((0, -9), (8, 0), (0, 9), (-8, 0)),
-        "down": ((0, 8), (8, -6), (-8, -6)),
-        "cross": (
-            *((-2, -7), (2, -7), (2, -2), (7, -2), (7, 2), (2, 2)),
-            *((2, 7), (-2, 7), (-2, 2), (-7, 2), (-7, -2), (-2, -2)),
-        ),
-    }[name]
-    return tag("path", class_="mark", d=_path((x + a, y + b) for a, b in corners) + "Z")
-
-
-def _line(points: Iterable[tuple[float, float]], look: str) -> Markup:
-    return tag("path", class_=look, d=_path(points), fill="none")
-
-
-def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
-
-
-def _text(text: str, x: float, y: float, look: str | None = None, anchor: str = "start") -> Markup:
-    side = None if anchor == "start" else anchor
-    return tag("text", text, class_=look, x=_n(x), y=_n(y), text_anchor=side)
-
-
-def _n(value: float) -> str:
-    """Write a place with one digit after the point: finer than any screen."""
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def text_width(text: str) -> float:
-    """Guess how wide a text is drawn, rather too wide; there is no font here to ask."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return TEXT * (wide + 0.62 * (len(text) - wide))
-
-
-def shorten(text: str, width: float) -> str:
-    """Cut a text that has no room, with a sign that says so."""
-    if text_width(text) <= width:
-        return text
-    while text and text_width(text + "…") > width:
-        text = text[: min(len(text) - 1, int(width / TEXT * 2.5))]
-    return text + "…"
+    return join(pen.line([(x, y), (x + 22, y)], "whisker"), pen.line(points, "whisker"))
 
 
 def written(estimate: Estimate) -> str:

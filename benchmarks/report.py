@@ -17,7 +17,7 @@ from benchmarks import tables
 from benchmarks.figures import Figure, figures
 from benchmarks.markup import Markup, join, tag
 from benchmarks.page import facts, figure, page, table, warning, write
-from benchmarks.plots import standalone
+from benchmarks.pen import standalone
 from benchmarks.results import Result, ResultError, load
 from benchmarks.samples import FAULTS
 from benchmarks.scales import number

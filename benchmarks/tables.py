@@ -25,7 +25,7 @@ def capacity(result: Result, words: Words) -> Markup:
         return Markup()
     names = [words.say("factor.transport"), words.say("measure.capacity")]
     rows = [
-        tag("tr", tag("th", named(name), scope="row"), value(estimate))
+        tag("tr", tag("th", named(name, "transport", words), scope="row"), value(estimate))
         for name, estimate in result.capacity.items()
     ]
     heading = tag("h3", words.say("capacity.heading"))
@@ -62,13 +62,11 @@ def factor_name(factor: str, words: Words) -> str:
     return words.name(f"factor.{factor}", factor)
 
 
-def named(level: Factor, factor: str = "transport", words: Words | None = None) -> str:
+def named(level: Factor, factor: str, words: Words) -> str:
     """Return a level of a factor as a cell shows it; a transport has its colour."""
-    if level in TRANSPORTS:
-        return way(str(level))
-    if words is not None and isinstance(level, str):
-        return words.level(factor, level)
-    return level if isinstance(level, str) else number(level)
+    if isinstance(level, str):
+        return way(level) if level in TRANSPORTS else words.level(factor, level)
+    return number(level)
 
 
 def value(estimate: Estimate | None) -> Markup:

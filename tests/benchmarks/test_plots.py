@@ -9,12 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.figures import figures
+from benchmarks.pen import HUES, MARGIN, SHAPES, WIDTH, shorten, standalone, text_width
 from benchmarks.plots import (
     FIGURE,
-    HUES,
-    MARGIN,
-    SHAPES,
-    WIDTH,
     Board,
     Chart,
     Dot,
@@ -24,14 +21,11 @@ from benchmarks.plots import (
     Series,
     board,
     chart,
-    shorten,
-    standalone,
-    text_width,
 )
 from benchmarks.results import TRANSPORTS, Estimate
 from benchmarks.scales import number, scale, short
 from benchmarks.words import LANGUAGES, catalogue
-from tests.benchmarks.samples import HOSTILE, KINDS, parsed
+from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -219,6 +213,19 @@ def test_the_curve_of_a_distribution_goes_through_its_points() -> None:
     )
 
 
+def test_an_even_distribution_is_no_straight_line_on_a_logarithmic_axis() -> None:
+    one = cell({"transport": "sse", "network": "none", "rate": "10/s"}, {"p50": 500.0})
+    one |= {"ecdf": [[1, 0.0], [1001, 1.0]], "theory_ecdf": [[1, 0.0], [1001, 1.0]]}
+    [found, _] = figures(parsed("latency", cells=[one]), catalogue()["en"])
+    for look in ("curve", "theory"):
+        path = max((p.attrib["d"] for p in elements(found.drawing, "path", look)), key=len)
+        points = [tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]]
+        x, y = zip(*points, strict=True)
+        half = min(points, key=lambda point: abs(point[1] - (y[0] + y[-1]) / 2))
+        # 501 is half-way between 1 and 1,001, and nine tenths of the way on paper.
+        assert (half[0] - x[0]) / (x[-1] - x[0]) == pytest.approx(0.9, abs=0.01)
+
+
 # --- boards --------------------------------------------------------------------------------------
 
 
@@ -325,15 +332,15 @@ def test_an_unknown_benchmark_has_no_plots() -> None:
 
 @pytest.mark.parametrize("kind", ["latency", "overhead", "silence", "fanout", "recovery"])
 def test_a_hostile_name_stays_text(kind: str) -> None:
-    cells = [dict(cell) for cell in KINDS[kind]()["cells"]]
-    for cell in cells[:3]:
-        cell["factors"] = {**cell["factors"], "transport": HOSTILE}
+    cells = KINDS[kind]()["cells"]
+    for one in cells[:3]:
+        one["factors"]["transport"] = HOSTILE
     found = list(drawings(kind, cells=cells))
     assert any("&lt;/script&gt;" in one for one in found)
-    for one in found:
-        root = ElementTree.fromstring(one)
+    for drawing in found:
+        root = ElementTree.fromstring(drawing)
         assert not {SVG + "b", SVG + "script"} & {part.tag for part in root.iter()}
-        assert not set("\x1b\u202e") & set(one)
+        assert not set("\x1b\u202e") & set(drawing)
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "字" * 5000])

@@ -3,6 +3,8 @@
 import json
 import re
 import string
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from benchmarks.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, pa
 from benchmarks.tables import disagreement
 from benchmarks.words import CATALOGUE, LANGUAGES
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
+
+ROOT = Path(__file__).parents[2]
 
 
 def html(*results: dict[str, Any]) -> str:
@@ -70,15 +74,24 @@ def test_the_three_languages_say_the_same_things() -> None:
             assert placeholders(text) == placeholders(english[key]), (language, key)
 
 
-def test_simplified_and_traditional_are_two_scripts() -> None:
-    texts = json.loads(CATALOGUE.read_text("utf-8"))
-    simplified, traditional = ("".join(texts[name].values()) for name in ("zh-Hans", "zh-Hant"))
-    assert not set("這個沒軟體連線訊遲輪詢節區間論測") & set(simplified) - set("个体区")
-    assert not set("这个没软体连线讯迟轮询节区间论测") & set(traditional) - set("體區")
-    for term in ("服务器", "连接", "消息", "轮询", "字节", "延迟"):
-        assert term in simplified
-    for term in ("伺服器", "連線", "訊息", "輪詢", "位元組", "延遲"):
-        assert term in traditional
+@pytest.mark.parametrize(("language", "script"), [("zh-Hans", "gb2312"), ("zh-Hant", "big5")])
+def test_simplified_and_traditional_are_two_scripts(language: str, script: str) -> None:
+    """The old codes of the two sides of the strait have the signs of one script only."""
+    texts = json.loads(CATALOGUE.read_text("utf-8"))[language]
+    signs = {sign for text in texts.values() for sign in text if "\u4e00" <= sign <= "\u9fff"}
+    assert not [sign for sign in signs if not sign.encode(script, "ignore")]
+
+
+@pytest.mark.parametrize(
+    ("language", "terms"),
+    [
+        ("zh-Hans", ["服务器", "连接", "消息", "轮询", "字节", "延迟", "内存", "网络"]),
+        ("zh-Hant", ["伺服器", "連線", "訊息", "輪詢", "位元組", "延遲", "記憶體", "網路"]),
+    ],
+)
+def test_each_side_has_its_own_terms(language: str, terms: list[str]) -> None:
+    said = "".join(json.loads(CATALOGUE.read_text("utf-8"))[language].values())
+    assert [term for term in terms if term not in said] == []
 
 
 # --- what a page says ----------------------------------------------------------------------------
@@ -329,6 +342,15 @@ def test_a_place_that_cannot_be_written_is_named(
     (tmp_path / "out").write_text("a file, not a folder")
     assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'out'}: ")
+
+
+@pytest.mark.parametrize("module", ["report", "compare"])
+def test_help_has_examples_and_needs_the_standard_library_alone(module: str) -> None:
+    # -S: what pip has installed is out of reach.
+    command = [sys.executable, "-S", "-m", f"benchmarks.{module}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"python -m benchmarks.{module} " in done.stdout.split("examples:")[1]
 
 
 # --- in a browser --------------------------------------------------------------------------------
