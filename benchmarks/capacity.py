@@ -43,15 +43,15 @@ class Capacity(Benchmark):
         parser.add_argument(
             "--steps",
             type=ints,
-            default=[50, 100, 200, 400, 800, 1600, 3200],
+            default=[100, 200, 400, 800, 1600, 3200],
             metavar="N,…",
-            help="numbers of clients (50,100,200,400,800,1600,3200)",
+            help="numbers of clients (100,200,400,800,1600,3200)",
         )
         parser.add_argument(
             "--rate", type=positive, default=10.0, help="messages a second (%(default)s)"
         )
         parser.add_argument(
-            "--seconds", type=positive, default=1.5, help="of each step (%(default)s)"
+            "--seconds", type=positive, default=1.0, help="of each step (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:

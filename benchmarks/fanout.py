@@ -47,7 +47,7 @@ class Fanout(Benchmark):
         )
         parser.add_argument("--rate", type=positive, default=5.0, help="a second (%(default)s)")
         parser.add_argument(
-            "--messages", type=positive_int, default=10, help="in a run (%(default)s)"
+            "--messages", type=positive_int, default=6, help="in a run (%(default)s)"
         )
         parser.add_argument(
             "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"

@@ -66,7 +66,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             "--rate", type=floats, default=[5.0, 50.0], metavar="N,…", help="a second (5,50)"
         )
         parser.add_argument(
-            "--seconds", type=positive, default=2.0, help="of each run (%(default)s)"
+            "--seconds", type=positive, default=1.5, help="of each run (%(default)s)"
         )
         parser.add_argument(
             "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"

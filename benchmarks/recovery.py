@@ -41,7 +41,7 @@ class Recovery(Benchmark):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cuts", type=positive_int, default=4, help="in a run (%(default)s)")
+        parser.add_argument("--cuts", type=positive_int, default=3, help="in a run (%(default)s)")
         parser.add_argument(
             "--every", type=positive, default=1.0, help="seconds between cuts (%(default)s)"
         )
