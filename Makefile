@@ -58,7 +58,7 @@ constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
 		--output-file constraints.txt
 
 clean: ## remove all that make has made
-	@rm -rf .venv build dist results benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian has Python without ensurepip, which leaves a .venv without pip: look before, not after.

@@ -85,7 +85,7 @@ class Capacity(Benchmark):
 
     def _measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url({"network": options.network[0]}))
+        server = Server(self.url())
         pace = _INTERVAL_SHARE * options.bound / 1000
         with Crowd() as crowd, undisturbed():
             crowd.listen(

@@ -58,7 +58,7 @@ class Fanout(Benchmark):
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url({"network": options.network[0]}))
+        server = Server(self.url())
         with Crowd() as crowd, undisturbed():
             crowd.listen(
                 listener(

@@ -72,7 +72,7 @@ class Gap(Benchmark):
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server, fresh = Server(self.url(factors)), factors["connection"] == "fresh"
+        server, fresh = Server(self.url(factors["network"])), factors["connection"] == "fresh"
         with Crowd() as crowd, undisturbed():
             readers = (
                 listener("long_polling", server, room, fresh=fresh) for _ in range(options.readers)

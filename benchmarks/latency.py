@@ -69,7 +69,7 @@ one transit, and whoever sends from afar adds another."""
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url(factors))
+        server = Server(self.url(factors["network"]))
         interval = options.interval
         with Crowd() as crowd, undisturbed():
             readers = (

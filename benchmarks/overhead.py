@@ -78,7 +78,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        with Relay(self.url({"network": self.options.network[0]})) as between:
+        with Relay(self.url()) as between:
             return self._measure(factors, chance, between)
 
     def _measure(self, factors: Factors, chance: random.Random, between: Relay) -> Sample:

@@ -60,7 +60,7 @@ class Recovery(Benchmark):
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url(factors))
+        server = Server(self.url(factors["network"]))
         with Crowd() as crowd, undisturbed():
             readers = crowd.listen(
                 listener(

@@ -106,9 +106,10 @@ class Benchmark(ABC):
         """Give what this question adds to the result file."""
         return {}
 
-    def url(self, factors: Factors) -> str:
-        """Where the readers of a cell connect: behind its network."""
-        return self.stand.through(Network.parse(factors["network"]), self.options.seed)
+    def url(self, network: str | None = None, stand: Stand | None = None) -> str:
+        """Where readers connect: behind a network, the only one if none is named."""
+        one = Network.parse(network or self.options.network[0])
+        return (stand or self.stand).through(one, self.options.seed)
 
     def grid(self, **values: Sequence[Any]) -> list[Factors]:
         """Combine all values of all factors."""
@@ -205,6 +206,8 @@ def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argpa
     usual = benchmark.quick.get("network") if options.quick else None
     # An option that may be repeated adds to its default, so it has none.
     options.network = options.network or usual or [*benchmark.networks]
+    if len(options.network) > 1 and "network" not in benchmark.factors:
+        parser.error("--network: this question is asked through one at a time")
     return options
 
 

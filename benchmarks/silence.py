@@ -17,7 +17,7 @@ from benchmarks.listeners import listener
 from benchmarks.options import add_head_bytes, positive, positive_int
 from benchmarks.samples import Factors, Measure, Sample
 from benchmarks.script import Benchmark, main
-from benchmarks.stand import Stand
+from benchmarks.stand import Cost, Stand
 from benchmarks.talk import new_room
 
 # A connection is quiet some time after it began.
@@ -32,15 +32,16 @@ class _Group:
     def __init__(
         self,
         transport: str,
-        stand: Stand,
+        url: str,
+        cost: Cost,
         crowd: Crowd,
         options: argparse.Namespace,
         chance: random.Random,
     ) -> None:
         self.transport = transport
-        self._cost = stand.cost
+        self._cost = cost
         self._client_minutes = options.clients * options.seconds / 60
-        server, room = Server(stand.url), new_room("silence")
+        server, room = Server(url), new_room("silence")
         # One that came and went has warmed the server up.
         [first] = crowd.listen([listener(transport, server, room)])
         first.leave()
@@ -137,7 +138,8 @@ class Silence(Benchmark):
             groups = []
             for name in transports:
                 stand = alone if options.url else stack.enter_context(Stand(None, options.hub))
-                groups.append(_Group(name, stand, crowd, options, chance))
+                url = self.url(stand=stand)
+                groups.append(_Group(name, url, stand.cost, crowd, options, chance))
             crowd.wait(_SETTLE_SECONDS)
             idle = alone.cost.cpu_seconds()
             for group in groups:

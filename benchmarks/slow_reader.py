@@ -77,7 +77,7 @@ class SlowReader(Benchmark):
 
     def _measure(self, stand: Stand, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        transport, server = factors["transport"], Server(stand.url)
+        transport, server = factors["transport"], Server(self.url(stand=stand))
         count = round(options.megabytes * 1e6 / options.size)
         words = our_words(stand.url, room, options.size)
         with Crowd() as crowd, undisturbed():
@@ -94,7 +94,7 @@ class SlowReader(Benchmark):
             began = clock()
             said = talk(crowd, words, evenly(0.0, options.rate, count, chance))
             held = stand.cost.memory_bytes() - memory
-            kernel = kernel_bytes(server.port)
+            kernel = kernel_bytes(Server(stand.url).port)
             closed = self._until_closed(crowd, stand, transport, began)
             sample = said.sample(crowd)
             for reader in stopped:

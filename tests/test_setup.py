@@ -16,6 +16,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+# What Python and npm leave in the folders of the sources.
+LEFTOVERS = {"__pycache__", "node_modules"}
 # Neither a wheel nor a server takes longer, even on a slow machine.
 SECONDS = 60
 
@@ -30,7 +32,7 @@ def pip(*arguments: str | Path) -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Of a copy: a `build` folder left in the checkout would put deleted files into the wheel.
     source = tmp_path_factory.mktemp("source") / "realtime"
-    leftovers = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist")
+    leftovers = shutil.ignore_patterns(".*", *LEFTOVERS, "*.egg-info", "build", "dist", "results")
     shutil.copytree(ROOT, source, ignore=leftovers)
     target = tmp_path_factory.mktemp("wheel")
     # No isolation: setuptools comes with the test extra, and no network is needed.
@@ -83,7 +85,7 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
         f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, inside in folders.items()
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not LEFTOVERS & {*path.parts}
     }
     missing = expected - set(ZipFile(wheel).namelist())
     assert not missing, f"not in the wheel, see package_data in setup.cfg: {sorted(missing)}"

@@ -12,6 +12,7 @@ from benchmarks.options import positive, positive_int
 from benchmarks.peers.systems import SYSTEMS, start_redis
 from benchmarks.samples import Cell, Factors, Measure, Sample, interval
 from benchmarks.script import Benchmark, main
+from benchmarks.stand import Stand
 from benchmarks.talk import new_room, talk
 
 AGAINST = "realtime websocket"
@@ -68,6 +69,7 @@ ours."""
         system = SYSTEMS[factors["peer"]]()
         with ExitStack() as stack, Crowd() as crowd, undisturbed():
             system.start(stack, self.redis)
+            system.behind = self.url(stand=stack.enter_context(Stand(system.url)))
             words = system.words(room, options.size)
             # One that is told something before all others: what is loaded late is loaded now.
             [first] = crowd.listen([system.listener(new_room(self.name))])

@@ -35,10 +35,14 @@ _START_SECONDS = 10.0
 
 
 class System(ABC):
-    """One way to listen to one system.  `url` and `cost` are known once it has started."""
+    """One way to listen to one system.
+
+    `url` and `cost` are known once it has started; readers are at `behind`, if that is set.
+    """
 
     name: ClassVar[str]
     url: str
+    behind: str | None = None
     cost: ProcessCost
 
     @classmethod
@@ -51,6 +55,11 @@ class System(ABC):
 
     @abstractmethod
     def listener(self, room: str) -> Listener: ...
+
+    @property
+    def readers(self) -> Server:
+        """Where readers connect."""
+        return Server(self.behind or self.url)
 
     def words(self, room: str, size: int) -> Words:
         """Say a JSON object that carries its number, by POST to ``/say?room=``."""
@@ -95,7 +104,7 @@ class Ours(System):
         self.run(stack, command + limits)
 
     def listener(self, room: str) -> Listener:
-        return listener(self.transport, Server(self.url), room)
+        return listener(self.transport, self.readers, room)
 
     def words(self, room: str, size: int) -> Words:
         return our_words(self.url, room, size)
@@ -136,7 +145,7 @@ class SocketIO(System):
         self.run(stack, ["node", str(FOLDER / "socketio.js"), redis])
 
     def listener(self, room: str) -> Listener:
-        return _SocketIOListener(Server(self.url), room)
+        return _SocketIOListener(self.readers, room)
 
 
 class _SocketIOListener(WebSocketListener):
@@ -213,7 +222,7 @@ class NchanWebSocket(Nchan):
     name = "nchan websocket"
 
     def listener(self, room: str) -> Listener:
-        return _NchanWebSocketListener(Server(self.url), lambda cursor: self.address(room))
+        return _NchanWebSocketListener(self.readers, lambda cursor: self.address(room))
 
 
 class _NchanWebSocketListener(WebSocketListener):
@@ -225,9 +234,7 @@ class NchanEventSource(Nchan):
     name = "nchan eventsource"
 
     def listener(self, room: str) -> Listener:
-        return _NchanEventSourceListener(
-            Server(self.url), lambda cursor: self.address(room), _decoder
-        )
+        return _NchanEventSourceListener(self.readers, lambda cursor: self.address(room), _decoder)
 
 
 class _NchanEventSourceListener(Stream):
@@ -252,7 +259,7 @@ class NchanLongPolling(Nchan):
     name = "nchan longpoll"
 
     def listener(self, room: str) -> Listener:
-        return _NchanPoll(Server(self.url), self.address(room))
+        return _NchanPoll(self.readers, self.address(room))
 
 
 class _NchanPoll(Poll):
@@ -294,14 +301,14 @@ class TornadoWebSocket(Tornado):
     name = "tornado write_message"
 
     def listener(self, room: str) -> Listener:
-        return WebSocketListener(Server(self.url), lambda cursor: f"/listen?room={room}")
+        return WebSocketListener(self.readers, lambda cursor: f"/listen?room={room}")
 
 
 class TornadoPolling(Tornado):
     name = "tornado long polling"
 
     def listener(self, room: str) -> Listener:
-        return _TornadoPoll(Server(self.url), room)
+        return _TornadoPoll(self.readers, room)
 
 
 class _TornadoPoll(Poll):

@@ -20,9 +20,9 @@ SCRIPTS = {
     "latency": ["--network", "rtt=20ms"],
     "gap": ["--network", "rtt=50ms", "--rate", "20", "--messages", "10"],
     "overhead": [],
-    "silence": ["--seconds", "2", "--clients", "5"],
-    "fanout": ["--followers", "1,20"],
-    "capacity": ["--steps", "5,10"],
+    "silence": ["--seconds", "2", "--clients", "5", "--network", "rtt=20ms"],
+    "fanout": ["--followers", "1,20", "--network", "rtt=20ms"],
+    "capacity": ["--steps", "5,10", "--network", "rtt=20ms"],
     "slow_reader": ["--stopped", "5", "--megabytes", "0.4", "--deadline", "1"],
     "recovery": ["--network", "rtt=20ms"],
 }
@@ -140,6 +140,12 @@ def test_what_cannot_be_is_named(arguments: list[str], word: str) -> None:
     assert word in done.stderr
 
 
+def test_a_question_of_one_network_is_not_asked_of_two() -> None:
+    done = run("silence", "--network", "none", "--network", "rtt=1s")
+    assert done.returncode == 2
+    assert "one at a time" in done.stderr
+
+
 # --- peers ---------------------------------------------------------------------------------------
 
 
@@ -147,7 +153,8 @@ def test_what_cannot_be_is_named(arguments: list[str], word: str) -> None:
 def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """One run of all that this machine has."""
     folder = tmp_path_factory.mktemp("peers")
-    done = run("peers", "--quick", "--followers", "20", "--seed", "7", "--out", folder)
+    options = ["--quick", "--followers", "20", "--seed", "7", "--network", "rtt=20ms"]
+    done = run("peers", *options, "--out", folder)
     assert (done.returncode, done.stderr) == (0, "")
     return result(folder, "peers")
 
@@ -158,6 +165,7 @@ def test_a_peer_is_measured(name: str, peers: dict[str, Any]) -> None:
         missing(lack)
     [cell] = (cell for cell in peers["cells"] if cell["factors"]["peer"] == name)
     assert all(found["value"] > 0 for found in cell["summary"].values())
+    assert cell["summary"]["p50"]["value"] >= 10  # through the network, like everybody
     assert name in peers["ratios"] or name == peers["against"]
 
 
