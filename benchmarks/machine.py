@@ -36,13 +36,11 @@ def _cpu_name() -> str:
 def versions() -> dict[str, str]:
     """Tell the versions of libraries and programs that matter, of those that are here."""
     found = {name: _library(name) for name in _LIBRARIES}
-    hub = find_program()
-    programs = {
-        "hub": hub and str(hub),
-        "node": shutil.which("node"),
-        "nginx": shutil.which("nginx"),
-    }
-    found |= {name: _program(path) for name, path in programs.items() if path}
+    if hub := find_program():
+        found["hub"] = _program(str(hub))
+    for name in ("node", "nginx"):
+        if path := shutil.which(name):
+            found[name] = _program(path)
     if _SOCKET_IO.exists():
         found["socket.io"] = json.loads(_SOCKET_IO.read_text())["version"]
     return found
