@@ -24,7 +24,7 @@ from benchmarks.talk import Said, new_room, talk
 from realtime.network import Network
 from realtime.transports.iframe_streaming import SCRIPT
 
-# Seconds until the server has seen the end of a connection.
+# Seconds until the server has seen the last question.
 _SETTLE_SECONDS = 5.0
 
 
@@ -110,6 +110,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
                 ],
             )
             sample = said.sample(crowd)
+            sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
         sample.latencies = []
         self._learn(factors, reader, said)
         (before, then), (after, now) = counts
@@ -119,11 +120,13 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             else None
             for name in self.measures
         }
-        sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
         return sample
 
     def _miscounted(self, reader: Reader, between: Relay, client: str, transport: str) -> int:
-        """Compare the three; the server sees the end of the connection a moment later."""
+        """Compare the three, while the connection stands.
+
+        A question whose asker leaves before the server has looked at it belongs to nobody there.
+        """
         ours = reader.bytes_out, reader.bytes_in
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
