@@ -149,9 +149,9 @@ class Poll(Listener):
         assert head is not None
         self.answer_head_bytes = self._fed - len(self._body)
         more = self._answered(Response(head, bytes(self._body)), when)
-        pause = self.interval if self.ready else self.interval * self.phase
+        due = self.asked + self.interval if self.ready else when + self.interval * self.phase
         self.ready = True
-        return when if more else max(when, self.asked + pause)
+        return when if more else max(when, due)
 
     def speak(self, when: float) -> bytes:
         return self.begin(when)

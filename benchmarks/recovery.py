@@ -43,7 +43,7 @@ class Recovery(Benchmark):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--cuts", type=positive_int, default=3, help="in a run (%(default)s)")
         parser.add_argument(
-            "--every", type=positive, default=1.0, help="seconds between cuts (%(default)s)"
+            "--every", type=positive, default=1.3, help="seconds between cuts (%(default)s)"
         )
         parser.add_argument(
             "--readers", type=positive_int, default=10, help="that are cut together (%(default)s)"

@@ -102,11 +102,14 @@ def catching_up(transport: str, rtt: float, interval: float) -> Wait:
     """From a cut to what was said at that very moment.
 
     SYN and SYN-ACK, then question and answer: two round trips, whatever the transport.  A cursor
-    is in the question, so nothing has to be said after it.  A short poller does not even notice
-    before its next question is due.
+    is in the question, so nothing has to be said after it.  A short poller notices only if it has
+    asked and is not yet answered, which is so for rtt of every interval; else not before its next
+    question is due.
     """
-    late = interval if transport == "short_polling" else 0.0
-    return Wait(0.0 if late else 1.0, 2 * rtt, 2 * rtt + late)
+    if transport != "short_polling":
+        return Wait(1.0, 2 * rtt, 2 * rtt)
+    period = max(interval, rtt)
+    return Wait(rtt / period, 2 * rtt, rtt + period)
 
 
 # --- how many bytes ------------------------------------------------------------------------------

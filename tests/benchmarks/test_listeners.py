@@ -40,10 +40,10 @@ def test_a_head_that_is_longer_by_itself_is_left_as_it_is(transport: str) -> Non
 def test_a_short_poller_asks_when_its_interval_is_over_and_first_when_its_phase_is() -> None:
     one = listener("short_polling", SERVER, "room", interval=10.0, phase=0.3)
     one.begin(100.0)
-    assert one.take(EMPTY, 100.5) == pytest.approx(103.0)
-    one.speak(103.0)
-    assert one.take(EMPTY, 103.5) == pytest.approx(113.0)
-    one.speak(113.0)
+    assert one.take(EMPTY, 100.5) == pytest.approx(103.5)
+    one.speak(103.5)
+    assert one.take(EMPTY, 103.9) == pytest.approx(113.5)
+    one.speak(113.5)
     assert one.take(EMPTY, 130.0) == 130.0  # it took longer than the interval
 
 

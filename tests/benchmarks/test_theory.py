@@ -91,3 +91,18 @@ def test_a_chunk_is_as_long_as_one(size: int, chunk: bytes | None) -> None:
 @pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)])
 def test_a_frame_has_its_head(size: int, head: int) -> None:
     assert theory.frame_bytes(size) == size + head
+
+
+@pytest.mark.parametrize("transport", ["long_polling", "sse", "websocket"])
+def test_who_is_cut_needs_two_round_trips(transport: str) -> None:
+    assert theory.catching_up(transport, 0.1, 1.0).mean == pytest.approx(0.2)
+
+
+def test_a_short_poller_that_is_cut_is_as_simulated() -> None:
+    """It has asked at 0 and is answered at rtt; the cut comes anywhere in the interval."""
+    rtt, interval, chance = 0.1, 1.0, random.Random(1)
+    cuts = [interval * chance.random() for _ in range(20_000)]
+    took = [2 * rtt + (0 if cut < rtt else interval - cut) for cut in cuts]
+    model = theory.catching_up("short_polling", rtt, interval)
+    assert fmean(took) == pytest.approx(model.mean, rel=0.02)
+    assert max(took) == pytest.approx(model.high, rel=0.01)
