@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from benchmarks import stats
-from benchmarks.clients.http import Refused, Server
+from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, Silent, evenly, our_words, undisturbed
 from benchmarks.listeners import listener
 from benchmarks.options import ints, positive
@@ -77,7 +77,8 @@ class Capacity(Benchmark):
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         try:
             sample = self._measure(factors, chance)
-        except (Silent, Refused):  # so many cannot even begin
+        except Silent:  # so many cannot even begin, unless nobody is there any more
+            self.stand.about()
             return Sample({"p99": None})
         if max(sample.late, default=0.0) > _GENERATOR_SHARE * self.options.bound / 1000:
             self._limited.add((factors["transport"], factors["clients"]))
@@ -96,7 +97,10 @@ class Capacity(Benchmark):
             said = talk(crowd, our_words(self.stand.url, room, 100), times, patience=10)
             sample = said.sample(crowd)
         # Kept as the figure it is: tens of thousands of values would tell no more.
-        sample.measures = {"p99": sample.measures["p99"]}
+        # What was lost, or never said, took for ever: no percentile of the others may hide it.
+        whole = sample.audit is not None and sample.audit.clean
+        whole = whole and not (sample.unacknowledged or sample.refused)
+        sample.measures = {"p99": sample.measures["p99"] if whole else None}
         sample.latencies = []
         return sample
 

@@ -343,10 +343,12 @@ class Crowd:
             waiting.append(come[-1])
             # Not all at once: the queue of an accepting server has its bounds, and what does not
             # fit is dropped without a word, and tried again by TCP after a second, and three …
-            if len(waiting) > _AT_THE_DOOR:
-                self.run(lambda: few(_AT_THE_DOOR), _PATIENCE_SECONDS)
+            if len(waiting) > _AT_THE_DOOR and not self.run(
+                lambda: few(_AT_THE_DOOR), _PATIENCE_SECONDS
+            ):
+                break
         self.readers += come
-        if not self.run(lambda: few(0), _PATIENCE_SECONDS):
+        if len(waiting) > _AT_THE_DOOR or not self.run(lambda: few(0), _PATIENCE_SECONDS):
             raise Silent(f"{len(waiting)} of {len(come)} readers could not begin to read")
         return come
 
@@ -479,7 +481,7 @@ def undisturbed() -> Iterator[None]:
 
 
 def evenly(start: float, rate: float, messages: int, chance: random.Random) -> list[float]:
-    """Every 1/`rate` seconds; the phase is random, so that it beats with nothing."""
+    """Every 1/`rate` seconds; the phase is random, and another in every run."""
     phase = chance.random() / rate
     return [start + phase + number / rate for number in range(messages)]
 

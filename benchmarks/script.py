@@ -17,7 +17,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.error import URLError
 
 from benchmarks import stats
 from benchmarks.clients import BadResponse, Refused
@@ -137,7 +136,15 @@ def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> 
             _run(bench, cells, options)
         except KeyboardInterrupt:
             trouble = "interrupted: what was done until then is here"
-        except (StandError, Silent, Refused, BadResponse, URLError, OSError) as error:
+        except (
+            StandError,
+            Silent,
+            Refused,
+            BadResponse,
+            OSError,
+            ValueError,
+            LookupError,
+        ) as error:
             trouble = f"{type(error).__name__}: {_reason(error)}"
         if not any(cell.samples for cell in cells):
             print(f"{benchmark.name}: {trouble}", file=sys.stderr)
