@@ -11,17 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from benchmarks.clients import CLIENTS
 from benchmarks.samples import FAULTS
 
 # Always in this order, which is about the order in which the web found them.
-TRANSPORTS = (
-    "short_polling",
-    "long_polling",
-    "iframe_streaming",
-    "sse",
-    "fetch_streaming",
-    "websocket",
-)
+TRANSPORTS = tuple(CLIENTS)
 # A report shows them in this order, and what it does not know after them.
 BENCHMARKS = (
     "latency",

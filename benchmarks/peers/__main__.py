@@ -12,7 +12,7 @@ from benchmarks.options import positive, positive_int
 from benchmarks.peers.systems import SYSTEMS, start_redis
 from benchmarks.samples import Cell, Factors, Measure, Sample, interval
 from benchmarks.script import Benchmark, main
-from benchmarks.stand import Stand
+from benchmarks.stand import Stand, StandError
 from benchmarks.talk import new_room, talk
 
 AGAINST = "realtime websocket"
@@ -54,6 +54,8 @@ ours."""
         parser.add_argument("--size", type=positive_int, default=100, help="bytes (%(default)s)")
 
     def cells(self) -> list[Factors]:
+        if self.options.url:
+            raise StandError("--url: here every system is started anew, ours among them")
         self.redis = start_redis(self.stack)
         here = []
         for name in self.options.peers:
