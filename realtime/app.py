@@ -3,7 +3,9 @@
 from tornado.web import Application
 
 from realtime import operations, pages
+from realtime.connection import Site
 from realtime.transports.base import House
+from realtime.transports.exchange import Exchange
 from realtime.transports.fetch_streaming import FetchStreaming
 from realtime.transports.iframe_streaming import IframeStreaming
 from realtime.transports.long_polling import LongPolling
@@ -13,25 +15,24 @@ from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.wire import Ledger
 
-# In the order in which the web found them.
-TRANSPORTS = (
+# In the order in which the web found them; the last is not one answer, but a connection of its own.
+EXCHANGES: tuple[type[Exchange], ...] = (
+    Messages,
     ShortPolling,
     LongPolling,
     IframeStreaming,
     ServerSentEvents,
     FetchStreaming,
-    WebSocket,
 )
 
 
-def make_app(house: House, ledger: Ledger, hub_label: str) -> Application:
+def make_site(house: House, ledger: Ledger, hub_label: str) -> Site:
     """Build the table of addresses."""
     one, room = {"house": house}, "/rooms/([^/]+)"
     files = {"house": house, "path": str(pages.folder())}
-    return Application(
+    application = Application(
         [
-            *((f"{room}/{t.transport}", t, one) for t in TRANSPORTS),
-            (f"{room}/messages", Messages, one),
+            (f"{room}/{WebSocket.transport}", WebSocket, one),
             (f"{room}/members", operations.Members, one),
             (f"{room}/members/([^/]+)", operations.OneMember, one),
             ("/rooms", operations.Rooms, one),
@@ -45,7 +46,7 @@ def make_app(house: House, ledger: Ledger, hub_label: str) -> Application:
         default_handler_class=operations.Nothing,
         default_handler_args=one,
         log_function=lambda handler: None,  # no line per request: a poll is one
-        websocket_ping_interval=house.limits.heartbeat_seconds,
         # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
         websocket_max_message_size=4 * house.limits.body_bytes,
     )
+    return Site(house, {kind.transport: kind for kind in EXCHANGES}, application)

@@ -6,6 +6,9 @@ own cursor instead of a queue: it *lags*, and reads on from the log when its soc
 
     room.since(cursor) ─▶ frame once per transport ─▶ push, push, push …
                                                         └─ refused: lagging, with its cursor
+
+A flush of a large audience takes turns with everybody else: after some milliseconds it lets the
+event loop go round once, and goes on where it was.
 """
 
 import asyncio
@@ -13,8 +16,9 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 from realtime import metrics
 from realtime.errors import GoingAway, RealtimeError
@@ -24,22 +28,31 @@ from realtime.room import Passage, Room
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Pages that one lagging follower may read before the others have their turn.
 _PAGES_PER_TURN = 4
+# Seconds that a flush may keep the event loop to itself, and pushes between looks at the clock.
+_TURN_SECONDS = 0.005
+_PUSHES_PER_LOOK = 32
 
 
 class Framing(NamedTuple):
     """How a transport puts events on the wire; followers of equal framing share their bytes.
 
     `frame` says it for one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk,
-    or nothing.
+    or nothing.  `heartbeat` is what breaks a long silence.
     """
 
     frame: Callable[[Event], bytes]
     envelope: Callable[[bytes], bytes]
+    heartbeat: bytes = b""
 
     def encode(self, events: Sequence[Event]) -> bytes:
         return self.envelope(b"".join(map(self.frame, events)))
+
+    def beat(self) -> bytes:
+        return self.envelope(self.heartbeat)
 
 
 class Follower(Protocol):
@@ -50,8 +63,15 @@ class Follower(Protocol):
     def push(self, frames: bytes, events: int) -> bool:
         """Take all of `frames`, or refuse them and call `Audience.resume` when there is room."""
 
+    def beat(self, heartbeat: bytes) -> bool:
+        """Take what breaks a silence, or refuse it as a push."""
+
     def close(self, error: RealtimeError) -> None:
         """End the stream, telling why where the transport can."""
+
+
+# Live followers, in the order in which they came.
+Group = dict[Follower, None]
 
 
 class Audience:
@@ -60,12 +80,16 @@ class Audience:
     def __init__(self, room: Room, limits: Limits) -> None:
         self._room = room
         self._push_bytes = limits.push_bytes
+        self._heartbeat_seconds = limits.heartbeat_seconds
         self._cursor = room.cursor  # where all live followers stand
-        self._live: dict[Framing, set[Follower]] = {}
+        self._live: dict[Framing, Group] = {}
         self._lagging: dict[Follower, Cursor] = {}
         self._ready: dict[Follower, None] = {}  # those of the lagging that can take more, in order
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._flushing: Iterator[None] | None = None
         self._rest_until = 0.0
+        self._heard_at = 0.0  # when the live followers were last pushed something
+        self._beat_at: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._live.values())) + len(self._lagging)
@@ -85,7 +109,7 @@ class Audience:
 
     def leave(self, follower: Follower) -> None:
         """Forget a follower; one that has left already is no error."""
-        self._live.get(follower.framing, set()).discard(follower)
+        self._live.get(follower.framing, {}).pop(follower, None)
         self._lagging.pop(follower, None)
         self._ready.pop(follower, None)
 
@@ -110,7 +134,7 @@ class Audience:
         So at most half of the time goes into flushing, the event loop answers others meanwhile,
         and what piles up during a rest costs one write per follower instead of one per message.
         """
-        if self._flush_at is None:
+        if self._flush_at is None and self._flushing is None:
             loop = asyncio.get_running_loop()
             rest = self._rest_until - loop.time()
             self._flush_at = (
@@ -119,26 +143,60 @@ class Audience:
 
     def _flush(self) -> None:
         self._flush_at = None
+        self._flushing = self._steps()
+        self._take_turn(0.0)
+
+    def _take_turn(self, spent: float) -> None:
+        """Do as much of the flush as fits into one turn; `spent` seconds went into it before."""
         loop = asyncio.get_running_loop()
-        started = loop.time()
-        self._push_news()
+        started = now = loop.time()
+        steps, self._flushing = self._flushing, None  # if it fails, the next flush begins anew
+        assert steps is not None
+        for _ in steps:
+            now = loop.time()
+            if now - started >= _TURN_SECONDS:
+                self._flushing = steps
+                # Not `call_soon`: whoever is ready to be heard comes first.
+                loop.call_later(0, self._take_turn, spent + now - started)
+                return
+        now = loop.time()
+        self._rest_until = now + spent + now - started
+        if self._ready or self._cursor != self._room.cursor:
+            self.flush_soon()
+
+    def _steps(self) -> Iterator[None]:
+        """Flush, with a pause wherever somebody else may be let in."""
+        more = self._cursor != self._room.cursor
+        while more:
+            passage = self._room.since(self._cursor, size=self._push_bytes)
+            encode = partial(Framing.encode, events=passage.events)
+            for frames, group, some in self._batches(encode):
+                for follower in some:
+                    # It may have left while others had their turn.
+                    if follower in group and not self._push(follower, frames, passage):
+                        self._fall_behind(follower)
+                yield
+            self._cursor = passage.cursor
+            more = passage.more  # what came meanwhile is for the next flush
+            self._clock(passage.events)
         ready, self._ready = self._ready, {}
         for follower in ready:
             self._catch_up(follower)
-        ended = loop.time()
-        self._rest_until = ended + (ended - started)
+            yield
 
-    def _push_news(self) -> None:
-        while self._cursor != self._room.cursor:
-            passage = self._room.since(self._cursor, size=self._push_bytes)
-            for framing, group in self._live.items():
-                if group:
-                    frames = framing.encode(passage.events)
-                    for follower in list(group):
-                        if not self._push(follower, frames, passage):
-                            self._fall_behind(follower)
-            self._cursor = passage.cursor
-            self._clock(passage.events)
+    def _batches(
+        self, encode: Callable[[Framing], bytes]
+    ) -> Iterator[tuple[bytes, Group, Sequence[Follower]]]:
+        """All live followers, some at a time, with what they are to be told.
+
+        Each time it begins with another: none is always last.
+        """
+        self._heard_at = asyncio.get_running_loop().time()
+        for framing, group in _rotated(list(self._live.items())):
+            followers = _rotated(list(group))
+            frames = encode(framing) if followers else b""
+            for start in range(0, len(followers), _PUSHES_PER_LOOK):
+                yield frames, group, followers[start : start + _PUSHES_PER_LOOK]
 
     def _clock(self, events: Sequence[Event]) -> None:
         if any(self._live.values()):
@@ -150,7 +208,7 @@ class Audience:
     def _fall_behind(self, follower: Follower) -> None:
         group = self._live[follower.framing]
         if follower in group:  # a push that finds the peer gone may make the follower leave
-            group.remove(follower)
+            del group[follower]
             metrics.LAGGED.inc()
             self._lagging[follower] = self._cursor
 
@@ -162,7 +220,8 @@ class Audience:
                 return
             if cursor == self._cursor:
                 del self._lagging[follower]
-                self._live.setdefault(follower.framing, set()).add(follower)
+                self._live.setdefault(follower.framing, {})[follower] = None
+                self._begin_beating()
                 return
             passage = self._room.since(cursor, size=self._push_bytes)
             frames = follower.framing.encode(passage.events)
@@ -184,6 +243,40 @@ class Audience:
         if taken and passage.gap:
             metrics.GAPS.labels(passage.gap).inc()
         return taken
+
+    # --- the heartbeat ---------------------------------------------------------------------------
+
+    def _begin_beating(self) -> None:
+        """Watch the silence, with one timer for all followers, while there are any."""
+        if self._beat_at is None:
+            loop = asyncio.get_running_loop()
+            self._heard_at = loop.time()
+            self._beat_at = loop.call_later(self._heartbeat_seconds, self._beat)
+
+    def _beat(self) -> None:
+        self._beat_at = None
+        if not any(self._live.values()):
+            return
+        loop = asyncio.get_running_loop()
+        silent = loop.time() - self._heard_at >= self._heartbeat_seconds
+        if silent and self._flushing is None:
+            self._flushing = self._beats()
+            self._take_turn(0.0)
+        due = max(self._heard_at + self._heartbeat_seconds, loop.time() + _TURN_SECONDS)
+        self._beat_at = loop.call_at(due, self._beat)
+
+    def _beats(self) -> Iterator[None]:
+        for heartbeat, group, some in self._batches(lambda framing: framing.beat()):
+            for follower in some:
+                if follower in group and not follower.beat(heartbeat):
+                    self._fall_behind(follower)
+            yield
+
+
+def _rotated(items: list[T]) -> list[T]:
+    """The same in a circle, from anywhere on."""
+    start = random.randrange(len(items)) if items else 0
+    return items[start:] + items[:start]
 
 
 def _close(follower: Follower, error: Callable[[], RealtimeError]) -> None:

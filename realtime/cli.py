@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from tornado.netutil import bind_sockets
 
 from realtime import logs, proxy, talk
-from realtime.app import make_app
+from realtime.app import make_site
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
@@ -37,6 +37,9 @@ _MAY_BE_ZERO = {
 }
 # What the hub counts is milliseconds, and a memory of more than some thirty years is a mistake.
 _LEAST, _MOST = 0.001, 1e9
+
+# Connections that may wait to be accepted: a crowd that comes at once, a class or a benchmark.
+_BACKLOG = 4096
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +153,7 @@ async def serve(options: argparse.Namespace) -> None:
     make anybody wait.
     """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
-    sockets = bind_sockets(options.port, options.host)
+    sockets = bind_sockets(options.port, options.host, backlog=_BACKLOG)
     choice = await choose(options.hub, limits)
     if choice.server is None:
         await _serve(sockets, choice, limits, options)
@@ -177,8 +180,8 @@ async def _serve(
     presence.start(lambda: hub.rooms)
     gate = Gate(limits, _own_names(options))
     ledger = Ledger()
-    app = make_app(House(hub, presence, gate, limits), ledger, choice.label)
-    server = CountedServer(app, ledger=ledger, limits=limits)
+    site = make_site(House(hub, presence, gate, limits), ledger, choice.label)
+    server = CountedServer(site, ledger=ledger, limits=limits)
     signals = _signals()
     server.add_sockets(sockets)
     server.start_watching()

@@ -53,7 +53,7 @@ for _cause in Cause:
 class Answer:
     """One poll's answer, encoded once for all readers who stand at the same cursor."""
 
-    __slots__ = ("body", "cursor", "events", "gap")
+    __slots__ = ("_head", "_whole", "body", "cursor", "events", "gap")
 
     def __init__(self, passage: Passage) -> None:
         self.cursor = passage.cursor
@@ -64,6 +64,13 @@ class Answer:
             b",".join(event.json for event in passage.events),
             b',"more":true' if passage.more else b"",
         )
+        self._head = self._whole = b""
+
+    def behind(self, head: bytes) -> bytes:
+        """Give the body behind a head: the same bytes to all who have the same head."""
+        if head != self._head:
+            self._head, self._whole = head, head + self.body
+        return self._whole
 
 
 class Channel:
@@ -111,8 +118,10 @@ class Channel:
         """A future that is done at the next news."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.add(waiter)
-        waiter.add_done_callback(self._waiting.discard)
         return waiter
+
+    def forget(self, waiter: "asyncio.Future[None]") -> None:
+        self._waiting.discard(waiter)
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
@@ -143,9 +152,9 @@ class Channel:
 
     def wake(self) -> None:
         """Let every waiting reader look again."""
-        for waiter in list(self._waiting):
-            if not waiter.done():
-                waiter.set_result(None)
+        waiting, self._waiting = self._waiting, set()
+        for waiter in waiting:
+            _settle(waiter, None)
 
     # --- keeping in step -------------------------------------------------------------------------
 
@@ -230,14 +239,18 @@ class Reader:
         """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
         if self._channel.room.cursor != self.cursor:
             return
-        self._waiter = self._channel.waiter()
-        await asyncio.wait([self._waiter], timeout=seconds)
-        self._waiter.cancel()
+        self._waiter = waiter = self._channel.waiter()
+        timer = asyncio.get_running_loop().call_later(seconds, self.cancel)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            self._channel.forget(waiter)
 
     def cancel(self) -> None:
         """End a `wait`: whoever asked is gone."""
         if self._waiter is not None:
-            self._waiter.cancel()
+            _settle(self._waiter, None)
 
 
 class Hub:

@@ -12,7 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from realtime import __version__
 from realtime.errors import BadClient, NoBroker, NotFound
 from realtime.events import parse_client, parse_room
-from realtime.transports.base import Handler, House
+from realtime.transports.base import House
+from realtime.transports.handler import Handler
 from realtime.wire import Ledger
 
 

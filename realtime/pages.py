@@ -6,7 +6,8 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from realtime.transports.base import Handler, House
+from realtime.transports.base import House
+from realtime.transports.handler import Handler
 
 # Scripts, styles and connections of our own, and not a word of inline code.  What others said can
 # then not become code, even if a page once showed it wrongly.

@@ -1,23 +1,27 @@
 """The door of the house: who may connect, and how long each connection may take its time.
 
-Tornado speaks HTTP; here stand the bounds of its connections.  A reader that takes nothing, a
-request that never ends and a peer that vanished without a word would each hold a connection for
-ever, and there are only so many.  One look at all of them, once in a while, costs less than a timer
-for each.
+Here stand the bounds of connections.  A reader that takes nothing, a request that never ends and a
+peer that vanished without a word would each hold a connection for ever, and there are only so many.
+One look at all of them, once in a while, costs less than a timer for each.
 """
 
 import asyncio
+import logging
 import socket
+import ssl
 from typing import Any
 
-from tornado.httpserver import HTTPServer
+from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.netutil import ssl_wrap_socket
+from tornado.tcpserver import TCPServer
 
 from realtime import metrics
+from realtime.connection import Connection, Site
 from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
-from realtime.tasks import Supervisor
-from realtime.wire import OTHER, READ_BYTES, CountedStream, Ledger
+from realtime.tasks import Supervisor, end
+from realtime.wire import OTHER, READ_BYTES, CountedStream, CountedTLSStream, Ledger
 
 # Seconds that a connection above the limit gets to say its request, so that it reads our answer.
 _REFUSE_SECONDS = 2.0
@@ -26,25 +30,29 @@ _LINGER_SECONDS = 0.5
 # Seconds that answers and close frames get to leave when the server stops.
 _FAREWELL_SECONDS = 1.0
 
+log = logging.getLogger(__name__)
 
-class CountedServer(HTTPServer):
-    """Tornado's HTTP server over counted streams, with bounds in number and in time."""
 
-    def initialize(  # type: ignore[override]  # Tornado's Configurable takes its arguments here
-        self, application: Any, ledger: Ledger, limits: Limits
+class CountedServer(TCPServer):
+    """Connections over counted streams, with bounds in number and in time; `tls` makes it https."""
+
+    def __init__(
+        self, site: Site, *, ledger: Ledger, limits: Limits, tls: ssl.SSLContext | None = None
     ) -> None:
-        super().initialize(
-            application,
+        super().__init__()
+        self._site = site
+        self._ledger = ledger
+        self._limits = limits
+        self._tls = tls
+        self._supervisor = Supervisor()
+        self._serving: set[asyncio.Task[None]] = set()
+        self._parameters = HTTP1ConnectionParameters(
             chunk_size=READ_BYTES,
             # A head is at most 64 KiB by Tornado's default; a body is ours to bound.
             max_body_size=limits.body_bytes,
             # Tornado ends such a connection without a word, so ours comes first where it can.
             body_timeout=2 * limits.request_seconds,
-            idle_connection_timeout=limits.idle_seconds,
         )
-        self._ledger = ledger
-        self._limits = limits
-        self._supervisor = Supervisor()
 
     # --- coming ----------------------------------------------------------------------------------
 
@@ -54,14 +62,34 @@ class CountedServer(HTTPServer):
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         # The plain stream has not begun to read; its socket gets a stream that counts.
-        counted = CountedStream(stream.socket, str(address[0]), self._ledger)
-        self._set_options(counted.socket)
+        self._set_options(stream.socket)
+        counted = self._counted(stream.socket, str(address[0]))
         if self._full(counted.address):
             error = Busy("Too many connections are open; close some, or come back.", retry_after=10)
             self._supervisor.spawn("refuse", lambda: _refuse(counted, error))
         else:
             self._ledger.opened(counted)
-            super().handle_stream(counted, address)
+            self._serve(counted)
+
+    def _counted(self, connection: socket.socket, address: str) -> CountedStream:
+        if self._tls is None:
+            return CountedStream(connection, address, self._ledger)
+        secured = ssl_wrap_socket(
+            connection, self._tls, server_side=True, do_handshake_on_connect=False
+        )
+        return CountedTLSStream(secured, address, self._ledger)
+
+    def _serve(self, stream: CountedStream) -> None:
+        protocol = "http" if self._tls is None else "https"
+        connection = Connection(stream, self._site, self._parameters, protocol)
+        task = asyncio.create_task(connection.serve())
+        self._serving.add(task)
+        task.add_done_callback(self._served)
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        self._serving.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.error("a connection failed", exc_info=error)
 
     def _set_options(self, connection: socket.socket) -> None:
         # Nagle waits for a full segment: 12-42 ms at p99 on a stream.
@@ -98,6 +126,8 @@ class CountedServer(HTTPServer):
             # Whatever could be said would wait behind what it does not take.
             metrics.STALLED.labels(stream.transport).inc()
             stream.close()
+        elif stream.idle_seconds(now) > self._limits.idle_seconds:
+            stream.close()
         elif stream.asking_seconds(now) > self._limits.request_seconds:
             stream.carry(OTHER, None)  # nobody will know what it was to be
             error = TooSlow("The request did not come to its end in time; send it again.")
@@ -112,9 +142,9 @@ class CountedServer(HTTPServer):
         while self._busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._supervisor.close()
-        for stream in list(self._ledger.streams):  # Tornado forgets those that became WebSockets
+        for stream in list(self._ledger.streams):
             stream.close()
-        await self.close_all_connections()
+        await end(self._serving)
 
     def _busy(self) -> bool:
         return any(stream.asking or stream.writing() for stream in self._ledger.streams)

@@ -11,9 +11,11 @@ import socket
 import termios
 from array import array
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 
-from tornado.iostream import IOStream
+from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 # Clients whose counts are kept: the latest, as many as one process may have open.
 _CLIENTS_KEPT = 10_000
@@ -22,35 +24,67 @@ OTHER = "other"
 # Bytes of one read.  A request is far smaller, and the buffer is made anew for each read.
 READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
-_UNREAD_BYTES = 262_144
+UNREAD_BYTES = 262_144
 
 
 class CountedStream(IOStream):
-    """A connection that counts its bytes, and takes pushes without a future for each."""
+    """A connection that counts its bytes, and takes pushes without a future for each.
+
+    Our own attributes are slots: those of Tornado fill a dict, which would double for one more.
+    """
+
+    __slots__ = (
+        *("address", "bytes_in", "bytes_out", "events", "transport", "client", "asking"),
+        *("drained", "settled", "_draining", "_unread", "_ledger", "_answered"),
+        *("_moved", "_begun", "_rested"),
+    )
 
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
-        super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
+        super().__init__(connection, max_buffer_size=UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = OTHER
         self.client: str | None = None
         self.asking = False  # a request is known, and being answered
+        self.drained: Callable[[], None] | None = None  # called when there is room again
+        self.settled = (0, 0, 0)  # what is in the books already: bytes in and out, events
+        self._draining = False
+        self._unread = b""
         self._ledger = ledger
         self._answered = 0  # bytes that had come when the last request was answered
         # What the last look saw, and since when it has been so.
         now = asyncio.get_running_loop().time()
         self._moved: tuple[int | None, float] = None, now
         self._begun = 0, now
+        self._rested = now
+
+    # --- in --------------------------------------------------------------------------------------
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
+        if self._unread:
+            return self._read_again(buf)
         count = super().read_from_fd(buf)
         self.bytes_in += count or 0
         return count
+
+    def unread(self, data: bytes) -> None:
+        """Let `data`, which is all that was read, be read once more, by somebody else."""
+        self._unread = data
+
+    def _read_again(self, buf: bytearray | memoryview) -> int:
+        part, self._unread = self._unread[: len(buf)], self._unread[len(buf) :]
+        buf[: len(part)] = part
+        return len(part)
+
+    # --- out -------------------------------------------------------------------------------------
 
     def write_to_fd(self, data: memoryview) -> int:
         count = super().write_to_fd(data)
         self.bytes_out += count
         return count
+
+    def set_nodelay(self, value: bool) -> None:
+        """Leave Nagle's algorithm off, where Tornado would turn it on and off for each answer."""
 
     def close_fd(self) -> None:
         self._ledger.closed(self)
@@ -60,9 +94,11 @@ class CountedStream(IOStream):
         """Write all of `data`, straight to the socket, or nothing while an older write waits.
 
         What the kernel does not take at once waits in the stream's own buffer, as a view of
-        `data`: a thousand slow readers of one push share its bytes.
+        `data`: a thousand slow readers of one push share its bytes.  `drained` is called when it
+        has left.
         """
         if self.writing() or self.closed():
+            self.call_when_drained()
             return False
         try:
             sent = self.socket.send(data)
@@ -75,7 +111,28 @@ class CountedStream(IOStream):
         self.events += events
         if sent < len(data):
             self.write(memoryview(data)[sent:])
+            self.call_when_drained()
         return True
+
+    async def flush(self) -> None:
+        """Return when all that was written has left, or never will."""
+        if self.writing():
+            with suppress(StreamClosedError):
+                await self.write(b"")
+
+    def call_when_drained(self) -> None:
+        """Call `drained` when all that waits to be written has left; once, however often asked."""
+        if not self._draining and not self.closed():
+            self._draining = True
+            # A write of nothing is done when all that was written before it is.
+            self.write(b"").add_done_callback(self._has_drained)
+
+    def _has_drained(self, written: "asyncio.Future[None]") -> None:
+        self._draining = False
+        if self.drained and not written.cancelled() and written.exception() is None:
+            self.drained()
+
+    # --- whose bytes these are -------------------------------------------------------------------
 
     def carry(self, transport: str, client: str | None) -> None:
         """Count for this transport and client from now on, with the head that was just read."""
@@ -90,6 +147,7 @@ class CountedStream(IOStream):
         self._ledger.settle(self)
         self.asking = False
         self._answered = self.bytes_in
+        self._rested = asyncio.get_running_loop().time()
 
     # --- how long it takes its time --------------------------------------------------------------
 
@@ -116,6 +174,40 @@ class CountedStream(IOStream):
             self._begun = self._answered, now
         return now - self._begun[1]
 
+    def idle_seconds(self, now: float) -> float:
+        """How long nothing was asked, and nothing was left to be answered."""
+        idle = not self.asking and self.bytes_in == self._answered and not self.writing()
+        return now - self._rested if idle else 0.0
+
+
+class CountedTLSStream(CountedStream, SSLIOStream):
+    """The same over TLS, which has no direct way to the socket: a record is made for each client.
+
+    What is counted is what TLS is given to carry: records, their padding and the handshake are
+    between OpenSSL and the kernel.
+    """
+
+    def push(self, data: bytes, events: int) -> bool:
+        if self.writing() or self.closed():
+            self.call_when_drained()
+            return False
+        self.events += events
+        self.write(data)
+        if self.writing():
+            self.call_when_drained()
+        return True
+
+
+@dataclass(slots=True)
+class Row:
+    """What is counted of one transport."""
+
+    connections: int = 0
+    requests: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    events: int = 0
+
 
 class Ledger:
     """The books: counts per transport since the start, and the same per client."""
@@ -123,9 +215,8 @@ class Ledger:
     def __init__(self) -> None:
         self.streams: set[CountedStream] = set()
         self.addresses: Counter[str] = Counter()
-        self._books: dict[str, Counter[str]] = {}
-        self._clients: OrderedDict[str, dict[str, Counter[str]]] = OrderedDict()
-        self._settled: dict[CountedStream, Counter[str]] = {}
+        self._books: dict[str, Row] = {}
+        self._clients: OrderedDict[str, dict[str, Row]] = OrderedDict()
 
     def report(self, client: str | None = None) -> Mapping[str, Mapping[str, int]]:
         """Give the counts per transport, of everybody or of one client, up to this moment."""
@@ -133,10 +224,9 @@ class Ledger:
             self.settle(stream)
         books = self._books if client is None else self._clients.get(client, {})
         open_now = Counter(s.transport for s in self.streams if client in (None, s.client))
-        names = ("connections", "requests", "bytes_in", "bytes_out", "events")
         return {
-            transport: {"open": open_now[transport]} | {name: counts[name] for name in names}
-            for transport, counts in books.items()
+            transport: {"open": open_now[transport]} | asdict(row)
+            for transport, row in books.items()
         }
 
     # --- what a stream tells ---------------------------------------------------------------------
@@ -144,51 +234,65 @@ class Ledger:
     def opened(self, stream: CountedStream) -> None:
         self.streams.add(stream)
         self.addresses[stream.address] += 1
-        self._settled[stream] = Counter()
 
     def carry(self, stream: CountedStream, transport: str, client: str | None) -> None:
         self.settle(stream)
         another = transport != stream.transport
         stream.transport = transport
-        self._book(transport).update(requests=1, connections=int(another))
+        _begin(self._book(transport), another)
         another = another or client != stream.client
         stream.client = client
         if client is not None:
-            self._client_book(stream, client).update(requests=1, connections=int(another))
+            _begin(self._client_book(stream, client), another)
 
     def settle(self, stream: CountedStream) -> None:
         """Enter what a stream counted since the last time."""
         if stream not in self.streams:  # closed, and settled then
             return
-        settled = self._settled[stream]
-        counted = Counter(bytes_out=stream.bytes_out, events=stream.events)
+        bytes_in, bytes_out, events = stream.settled
         # Between two requests nobody knows yet whose the incoming bytes are.
-        counted["bytes_in"] = stream.bytes_in if stream.asking else settled["bytes_in"]
-        self._settled[stream] = counted
-        self._enter(stream, counted - settled)
+        now = stream.bytes_in if stream.asking else bytes_in, stream.bytes_out, stream.events
+        if now == stream.settled:
+            return
+        stream.settled = now
+        counts = now[0] - bytes_in, now[1] - bytes_out, now[2] - events
+        _enter(self._book(stream.transport), *counts)
+        if stream.client is not None:
+            _enter(self._client_book(stream, stream.client), *counts)
 
     def closed(self, stream: CountedStream) -> None:
         if stream not in self.streams:  # one that was refused, or closed before
             return
         self.settle(stream)
         if not stream.asking:
-            unclaimed = stream.bytes_in - self._settled[stream]["bytes_in"]
-            self._book(OTHER)["bytes_in"] += unclaimed
+            self._book(OTHER).bytes_in += stream.bytes_in - stream.settled[0]
         self.streams.remove(stream)
         self.addresses[stream.address] -= 1
-        del self._settled[stream]
 
-    def _enter(self, stream: CountedStream, counts: Counter[str]) -> None:
-        self._book(stream.transport).update(counts)
-        if stream.client is not None:
-            self._client_book(stream, stream.client).update(counts)
-
-    def _client_book(self, stream: CountedStream, client: str) -> Counter[str]:
+    def _client_book(self, stream: CountedStream, client: str) -> Row:
         book = self._clients.setdefault(client, {})
         self._clients.move_to_end(client)
         if len(self._clients) > _CLIENTS_KEPT:
             self._clients.popitem(last=False)
-        return book.setdefault(stream.transport, Counter())
+        return _row(book, stream.transport)
 
-    def _book(self, transport: str) -> Counter[str]:
-        return self._books.setdefault(transport, Counter())
+    def _book(self, transport: str) -> Row:
+        return _row(self._books, transport)
+
+
+def _row(book: dict[str, Row], transport: str) -> Row:
+    row = book.get(transport)
+    if row is None:
+        row = book[transport] = Row()
+    return row
+
+
+def _begin(row: Row, another: bool) -> None:
+    row.requests += 1
+    row.connections += another
+
+
+def _enter(row: Row, bytes_in: int, bytes_out: int, events: int) -> None:
+    row.bytes_in += bytes_in
+    row.bytes_out += bytes_out
+    row.events += events

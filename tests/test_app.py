@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
-from realtime.app import TRANSPORTS
+from benchmarks.clients import CLIENTS, request
 
-SIX = [transport.transport for transport in TRANSPORTS]
+SIX = [*CLIENTS]
 WAYS = [f"/rooms/lobby/{name}" for name in SIX]
 
 

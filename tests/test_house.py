@@ -22,6 +22,8 @@ SIX = {
 }
 
 TRANSPORTS = {f"transports.{name}" for name in SIX} | {"transports.publish"}
+# What they have in common, each built on the one before.
+COMMON = {"base", "exchange", "streaming", "handler"}
 
 # A module imports only from rows below its own.
 LAYERS: list[set[str]] = [
@@ -30,9 +32,13 @@ LAYERS: list[set[str]] = [
     {"app"},
     {"operations", "pages"},
     {"proxy", "server", "spawn", "talk"},
+    {"connection"},
     {"logs", "wire"},
     TRANSPORTS,
+    {"transports.streaming"},
+    {"transports.exchange", "transports.handler"},
     {"transports.base"},
+    {"http1"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
@@ -52,11 +58,11 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
-    "realtime/transports/{}.py": {"__init__", "base", "publish"},
+    "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
     "demos/{}.html": {"index"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
-    "tests/transports/test_{}.py": {"base", "promises", "publish"},
+    "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,
 }
 
 # Modules without a test file of their own, each with its reason.

@@ -5,7 +5,7 @@ with any method, any head and any framing; here NDJSON.
 """
 
 from realtime.events import Event
-from realtime.transports.base import StreamHandler
+from realtime.transports.streaming import StreamExchange
 
 # An empty line is no object.
 HEARTBEAT = b"\n"
@@ -15,10 +15,10 @@ def frame(event: Event) -> bytes:
     return event.json + b"\n"
 
 
-class FetchStreaming(StreamHandler):
+class FetchStreaming(StreamExchange):
     transport = "fetch_streaming"
 
     async def get(self, room: str) -> None:
         await self.stream_events(
-            self.question(room), frame, HEARTBEAT, content_type="application/x-ndjson"
+            self.question(room), frame, HEARTBEAT, content_type=b"application/x-ndjson"
         )

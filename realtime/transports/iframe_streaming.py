@@ -11,7 +11,7 @@ import hashlib
 
 from realtime.errors import BadPad
 from realtime.events import Event
-from realtime.transports.base import StreamHandler
+from realtime.transports.streaming import StreamExchange
 
 # It removes itself, or the page would keep three nodes for every message it ever showed.
 SCRIPT = (
@@ -38,17 +38,17 @@ def frame(event: Event) -> bytes:
     return b'<script data-event="%b">%b</script>\n' % (data, SCRIPT)
 
 
-class IframeStreaming(StreamHandler):
+class IframeStreaming(StreamExchange):
     transport = "iframe_streaming"
 
     async def get(self, room: str) -> None:
         question = self.question(room)
         pad = int(self.number("pad", 0, MOST_PADDING, BadPad))
-        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
         await self.stream_events(
             question,
             frame,
             HEARTBEAT,
-            content_type="text/html; charset=utf-8",
+            b"Content-Security-Policy: " + CONTENT_SECURITY_POLICY.encode(),
+            content_type=b"text/html; charset=utf-8",
             opening=lambda cursor: OPENING + b" " * pad,
         )

@@ -7,30 +7,19 @@ place in the log with 200 instead of 201.
 import json
 
 from realtime.events import Draft, parse_room
-from realtime.transports.base import Handler, House
+from realtime.transports.exchange import Exchange
 
 
-class Messages(Handler):
+class Messages(Exchange):
     transport = "messages"
-
-    def initialize(self, house: House) -> None:
-        super().initialize(house)
-        self.body = bytearray()
+    methods = ("POST",)
 
     def prepare(self) -> None:
-        # Counted later: who sends it stands in the body.
-        self.check_door()
-        self.check_length()
-        self.part_if_closing()
-
-    def data_received(self, chunk: bytes) -> None:
-        if len(self.body) <= self.house.limits.body_bytes:
-            self.body += chunk
+        self.check_door()  # counted later: who sends it stands in the body
 
     async def post(self, room: str) -> None:
-        draft = Draft.parse(bytes(self.body), parse_room(room), self.house.limits, via="post")
+        draft = Draft.parse(self.request.body, parse_room(room), self.house.limits, via="post")
         self.count(draft.client)
         receipt = await self.say(draft)
-        self.set_status(201 if receipt.fresh else 200)
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}))
+        status = 201 if receipt.fresh else 200
+        self.reply(status, json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}).encode())

@@ -4,10 +4,10 @@ The oldest way (a page that reloads itself, 1995), and the only one that needs n
 A message waits half an interval on average, and silence costs a whole request each time.
 """
 
-from realtime.transports.base import Handler
+from realtime.transports.exchange import Exchange
 
 
-class ShortPolling(Handler):
+class ShortPolling(Exchange):
     transport = "short_polling"
 
     async def get(self, room: str) -> None:

@@ -6,7 +6,8 @@ it was in `Last-Event-ID`, which is our cursor.
 
 from realtime.errors import RealtimeError
 from realtime.events import Cursor, Event
-from realtime.transports.base import NOW, StreamHandler
+from realtime.transports.base import NOW
+from realtime.transports.streaming import StreamExchange
 
 # A line that begins with a colon is a comment: EventSource reads it and tells nobody.
 HEARTBEAT = b":\n\n"
@@ -31,17 +32,17 @@ def parting(error: RealtimeError) -> bytes:
     return b"retry: %d\n\n" % (1000 * (error.retry_after or 0))
 
 
-class ServerSentEvents(StreamHandler):
+class ServerSentEvents(StreamExchange):
     transport = "sse"
 
     async def get(self, room: str) -> None:
         # A browser that reconnects repeats the old URL, and the head says where it really is.
-        question = self.question(room, resume=self.request.headers.get("Last-Event-ID"))
+        question = self.question(room, resume=self.fields.get("Last-Event-ID"))
         await self.stream_events(
             question,
             frame,
             HEARTBEAT,
-            content_type="text/event-stream",
+            content_type=b"text/event-stream",
             opening=lambda cursor: standing(cursor) if question.after == NOW else b"",
             farewell=parting,
         )

@@ -11,22 +11,21 @@ from contextlib import suppress
 from typing import Any
 
 from tornado.iostream import StreamClosedError
-from tornado.websocket import (
-    WebSocketClosedError,
-    WebSocketHandler,
-    WebSocketProtocol,
-    WebSocketProtocol13,
-)
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from realtime import errors, metrics
 from realtime.audience import Framing
 from realtime.errors import RealtimeError
 from realtime.events import Draft, Event
 from realtime.hub import Reader
-from realtime.transports.base import Handler, Question, StreamFollower
+from realtime.transports.base import Question
+from realtime.transports.handler import Handler
+from realtime.transports.streaming import StreamFollower
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
+# FIN and the opcode of a ping, and no payload.
+PING = bytes((0x89, 0))
 # RFC 6455 §7.4.1 and the IANA registry: others may not be sent, or do not exist yet.
 _CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015)}
 _PROTOCOL_ERROR = 1002
@@ -35,7 +34,11 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 def frame(event: Event) -> bytes:
     """Put one event in one unmasked text frame: a server must not mask (RFC 6455 §5.1)."""
-    return head(len(event.json)) + event.json
+    return text_frame(event.json)
+
+
+def text_frame(text: bytes) -> bytes:
+    return head(len(text)) + text
 
 
 def head(length: int) -> bytes:
@@ -65,6 +68,19 @@ class Frames(WebSocketProtocol13):
             return None
         self._frame_mask = None
         return super()._handle_message(opcode, data)
+
+
+class PingedFollower(StreamFollower):
+    """A follower that answers a heartbeat; one that does not is gone, whatever TCP may say."""
+
+    _heard = -1  # bytes that had come from it at the last heartbeat
+
+    def beat(self, heartbeat: bytes) -> bool:
+        if self._stream.bytes_in == self._heard:
+            self.close(errors.TooSlow("A ping was not answered."))
+            return True
+        self._heard = self._stream.bytes_in
+        return super().beat(heartbeat)
 
 
 class WebSocket(Handler, WebSocketHandler):
@@ -117,7 +133,7 @@ class WebSocket(Handler, WebSocketHandler):
 
     async def open(self) -> None:
         question = self._question
-        follower = StreamFollower(self.stream, Framing(frame, bytes), self._end)
+        follower = PingedFollower(self.stream, Framing(frame, bytes, PING), self._end)
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
         try:
@@ -155,10 +171,12 @@ class WebSocket(Handler, WebSocketHandler):
     # --- up --------------------------------------------------------------------------------------
 
     async def on_message(self, message: str | bytes) -> None:
-        # Tornado reads the next frame when this is done: one that sends and does not read its
-        # acknowledgements is stopped by TCP, and not remembered by us.
-        with suppress(WebSocketClosedError, StreamClosedError):
-            await self.write_message(await self._answer(message))
+        answer = text_frame(json.dumps(await self._answer(message)).encode())
+        if not self.stream.push(answer, 0):
+            # Tornado reads the next frame when this is done: one that sends and does not read its
+            # acknowledgements is stopped by TCP, and not remembered by us.
+            with suppress(StreamClosedError):
+                await self.stream.write(answer)
 
     async def _answer(self, message: str | bytes) -> dict[str, Any]:
         try:

@@ -52,7 +52,7 @@ class WatchedServer(Server):
             self._clear_away()
         self.complaints = "".join(line for line in self._heard if not _is_information(line))
         assert self.process.returncode == 0, self.complaints
-        assert self.complaints == ""
+        assert self.complaints == "", self.complaints
 
     def _clear_away(self) -> None:
         self.process.kill()  # of no effect on one that has ended

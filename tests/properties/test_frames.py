@@ -22,7 +22,7 @@ from realtime.events import Event
 from realtime.hub import Answer
 from realtime.room import Passage
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
-from realtime.transports.base import chunk
+from realtime.transports.streaming import chunk
 from tests.conftest import Servers
 from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, examples, pieces, said
 from tests.server import Server

@@ -1,0 +1,193 @@
+"""One connection: a request, its answer, the next request.
+
+    read ─▶ plain, and for an exchange ─▶ exchange ─▶ answer ─┐
+     ▲  └─▶ else: unread, and Tornado reads it as HTTP ───────┤
+     └────────────────────────────────────────────────────────┘
+
+One coroutine does it in turn, so answers leave in the order of their requests (RFC 9112 §9.3.2).
+"""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+
+from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
+from tornado.httputil import (
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    HTTPServerRequest,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+from tornado.web import Application
+
+from realtime.http1 import Request, plain_head
+from realtime.transports.base import MOST_DROPPED, House
+from realtime.transports.exchange import Exchange
+from realtime.wire import UNREAD_BYTES, CountedStream
+
+log = logging.getLogger(__name__)
+
+_IN_A_ROOM = re.compile(r"/rooms/([^/]+)/(\w+)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Who answers: an exchange for ``/rooms/ROOM/…``, and the application for all the rest."""
+
+    house: House
+    exchanges: Mapping[str, type[Exchange]]
+    application: Application
+
+    def find(self, target: str) -> tuple[type[Exchange], str] | None:
+        """Give the exchange for a target, and the room as it stands there."""
+        match = _IN_A_ROOM.fullmatch(target.partition("?")[0])
+        if match is None or (kind := self.exchanges.get(match[2])) is None:
+            return None
+        return kind, match[1]
+
+
+class Connection:
+    """A client's connection; to Tornado, the context of a request."""
+
+    def __init__(
+        self,
+        stream: CountedStream,
+        site: Site,
+        parameters: HTTP1ConnectionParameters,
+        protocol: str,
+    ) -> None:
+        self.remote_ip = stream.address
+        self.protocol = protocol
+        self._stream = stream
+        self._site = site
+        self._parameters = parameters
+
+    async def serve(self) -> None:
+        """Answer requests until either side has had enough, or it has become a WebSocket."""
+        try:
+            while await self._serve_one():
+                pass
+        except (StreamClosedError, UnsatisfiableReadError):
+            self._stream.close()
+        except BaseException:
+            self._stream.close()
+            raise
+
+    async def _serve_one(self) -> bool:
+        stream = self._stream
+        reading = asyncio.ensure_future(stream.read_bytes(UNREAD_BYTES, partial=True))
+        if reading.done():
+            await asyncio.sleep(0)  # one that always has more to ask lets others have their turn
+        data = await reading
+        head = plain_head(data)
+        found = self._site.find(head.target) if head else None
+        most = self._site.house.limits.body_bytes
+        if head is None or found is None or head.length > most or head.whole < len(data):
+            return await self._leave_to_tornado(data)
+        if missing := head.whole - len(data):
+            data += await stream.read_bytes(missing)
+        kind, room = found
+        request = head.request(data)
+        exchange = kind(self._site.house, stream, request, room, stream.set_close_callback)
+        await exchange.run()
+        stream.set_close_callback(None)
+        await stream.flush()
+        if not exchange.keep_alive:
+            stream.close()
+        return exchange.keep_alive
+
+    async def _leave_to_tornado(self, data: bytes) -> bool:
+        self._stream.unread(data)
+        connection = HTTP1Connection(self._stream, False, self._parameters, self)
+        return await connection.read_response(_Routed(self._site, self._stream, connection))
+
+
+class _Routed(HTTPMessageDelegate):
+    """A request of which nothing is known yet."""
+
+    _delegate: HTTPMessageDelegate
+
+    def __init__(self, site: Site, stream: CountedStream, connection: HTTP1Connection) -> None:
+        self._site = site
+        self._stream = stream
+        self._connection = connection
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
+        if found := self._site.find(start_line.path):
+            self._delegate = _Unplain(self._site.house, *found, self._stream, self._connection)
+        else:
+            self._delegate = self._site.application.start_request(self, self._connection)
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()
+
+
+class _Unplain(HTTPMessageDelegate):
+    """An exchange whose request Tornado takes apart."""
+
+    def __init__(
+        self,
+        house: House,
+        kind: type[Exchange],
+        room: str,
+        stream: CountedStream,
+        connection: HTTP1Connection,
+    ) -> None:
+        self._house = house
+        self._kind = kind
+        self._room = room
+        self._stream = stream
+        self._connection = connection
+        self._body = bytearray()
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        assert isinstance(start_line, RequestStartLine)
+        # Made for what it refuses: RFC 9112 has rules about `Host` and the target.
+        HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
+        self._connection.set_max_body_size(MOST_DROPPED)
+        self._start, self._fields = start_line, headers
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > MOST_DROPPED:
+            return asyncio.ensure_future(self._run())  # which refuses it, before any of it is read
+        return None
+
+    def data_received(self, chunk: bytes) -> None:
+        if len(self._body) <= self._house.limits.body_bytes:
+            self._body += chunk
+
+    def finish(self) -> None:
+        self._running = asyncio.ensure_future(self._run())
+
+    def on_connection_close(self) -> None:
+        """Nothing to be done: there is no exchange before all of the request is here."""
+
+    async def _run(self) -> None:
+        method, target, version = self._start
+        known = self._fields.get("Connection", "").lower()
+        keep_alive = known == "keep-alive" if version == "HTTP/1.0" else known != "close"
+        request = Request(
+            method, target, version, self._fields, bytes(self._body), keep_alive=keep_alive
+        )
+        watch = self._connection.set_close_callback
+        exchange = self._kind(self._house, self._stream, request, self._room, watch)
+        await exchange.run()
+        await self._stream.flush()
+        self._connection.finish()
+        if not exchange.keep_alive:
+            self._stream.close()

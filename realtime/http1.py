@@ -1,0 +1,119 @@
+"""HTTP/1.1, the plain part of it: a whole request taken apart, the head of an answer put together.
+
+Who polls asks the same again and again, in one packet, and its fields are those of the time before
+to the byte.  Such a request is taken apart here, its fields once for all times.  Whatever is not
+plain (a part of it still to come, HTTP/1.0, an upgrade, chunks) is left to Tornado, which knows all
+of RFC 9112.  Pure: no I/O.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from email.utils import formatdate
+from functools import cached_property, lru_cache
+from http import HTTPStatus
+
+from tornado.escape import parse_qs_bytes
+from tornado.httputil import HTTPHeaders, HTTPInputError
+
+# What a browser sends in front of a poll is some 700 bytes.  What is remembered has a bound.
+_MOST_REMEMBERED = 4096
+_HEADS_REMEMBERED = 512
+_PLAIN_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1")
+# A name or an address and a port: more than Tornado needs to be asked about it.
+_PLAIN_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
+# With one of these, the bytes that follow the head are not ours to understand.
+_NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
+_LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
+# As many arguments as Tornado would take apart.
+_MOST_ARGUMENTS = 100
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked: `target` as it came, `fields` of the head, and all of the body.
+
+    `keep_alive` says whether another request may follow on the same connection.
+    """
+
+    method: str
+    target: str
+    version: str
+    fields: HTTPHeaders
+    body: bytes = b""
+    keep_alive: bool = True
+
+    @cached_property
+    def arguments(self) -> dict[str, list[bytes]]:
+        """What stands behind the question mark; an argument may come more than once."""
+        query = self.target.partition("?")[2]
+        return parse_qs_bytes(query, keep_blank_values=True) if query else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The head of a plain request, and how many bytes of body belong to it."""
+
+    method: str
+    target: str
+    fields: HTTPHeaders
+    size: int
+    length: int
+
+    @property
+    def whole(self) -> int:
+        """Bytes of the whole request."""
+        return self.size + self.length
+
+    def request(self, data: bytes) -> Request:
+        """Give the request, now that `data` is all of it."""
+        return Request(self.method, self.target, "HTTP/1.1", self.fields, data[self.size :])
+
+
+def plain_head(data: bytes) -> Head | None:
+    """Take apart the head at the beginning of `data`; None if it is not plain, or not all here."""
+    end = data.find(b"\r\n\r\n")
+    line, _, block = data[: end + 2].partition(b"\r\n")
+    start = _PLAIN_LINE.fullmatch(line)
+    if end < 0 or start is None or len(block) > _MOST_REMEMBERED:
+        return None
+    if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
+        return None
+    fields, length = known
+    return Head(start[1].decode(), start[2].decode(), fields, end + 4, length)
+
+
+@lru_cache(_HEADS_REMEMBERED)
+def _plain_fields(block: bytes) -> tuple[HTTPHeaders, int] | None:
+    """The fields of a head and the length they tell, if there is nothing special about them."""
+    try:
+        fields = HTTPHeaders.parse(block.decode("latin1"))
+    except HTTPInputError:
+        return None
+    length = fields.get("Content-Length", "0")
+    plain = (
+        _PLAIN_HOST.fullmatch(fields.get("Host", ""))
+        and _LENGTH.fullmatch(length)
+        and fields.get("Connection", "keep-alive").lower() == "keep-alive"
+        and not any(name in fields for name in _NOT_PLAIN)
+    )
+    return (fields, int(length)) if plain else None
+
+
+def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:
+    """Put together the head of an answer; without a `length` its body has an end of its own."""
+    lines = [_status_line(status), *fields, _date(int(time.time()))]
+    if length is not None:
+        lines.append(b"Content-Length: %d" % length)
+    return b"\r\n".join((*lines, b"", b""))
+
+
+@lru_cache
+def _status_line(status: int) -> bytes:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
+
+
+@lru_cache(1)
+def _date(second: int) -> bytes:
+    # RFC 9110 §6.6.1: an origin server with a clock must say the time.
+    return b"Date: " + formatdate(second, usegmt=True).encode()

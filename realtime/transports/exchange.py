@@ -1,0 +1,141 @@
+"""A request and its answer, without what a framework for web sites adds to them.
+
+A `RequestHandler` costs more than all else that a poll needs.  An exchange is an object with a
+method per verb; its answer is put together in one piece and goes straight to the socket.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from typing import ClassVar
+from urllib.parse import unquote_to_bytes
+
+from tornado.iostream import StreamClosedError
+
+from realtime import errors, metrics
+from realtime.errors import RealtimeError
+from realtime.http1 import Request, answer_head
+from realtime.hub import Answer
+from realtime.transports.base import Asking, House, Stream, decode_room
+
+log = logging.getLogger(__name__)
+
+_NO_STORE = b"Cache-Control: no-store"
+_NO_SNIFF = b"X-Content-Type-Options: nosniff"
+JSON = b"application/json"
+
+# Calls back when the connection ends; None calls nobody.
+Watch = Callable[[Callable[[], None] | None], None]
+
+
+class Exchange(Asking):
+    """One request, which `run` answers.
+
+    `watch` tells when the other side is gone.  After `run`, `keep_alive` says whether the
+    connection may carry another exchange.
+    """
+
+    methods: ClassVar = ("GET",)
+    _counted = False
+    _answered = False
+
+    def __init__(
+        self, house: House, stream: Stream, request: Request, room: str, watch: Watch
+    ) -> None:
+        self.house = house
+        self.stream = stream
+        self.request = request
+        self.fields = request.fields
+        self.arguments = request.arguments
+        self.keep_alive = request.keep_alive
+        self._room = room
+        self._watch = watch
+
+    async def get(self, room: str) -> None:
+        raise NotImplementedError
+
+    async def post(self, room: str) -> None:
+        raise NotImplementedError
+
+    # --- the course of things --------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Answer, if only with an error; raises nothing but a cancellation."""
+        try:
+            await self._answer()
+        except RealtimeError as error:
+            self.refuse(error)
+        except StreamClosedError:
+            pass
+        except Exception:
+            log.exception("an exchange failed", extra={"transport": self.transport})
+            self.refuse(errors.Internal("The server made a mistake; it has been logged."))
+        finally:
+            self.stream.rest()
+
+    async def _answer(self) -> None:
+        self.prepare()
+        self.check_length()
+        if self.request.method not in self.methods:
+            raise errors.BadMethod("This address does not take that method; see `Allow`.")
+        room = decode_room(unquote_to_bytes(self._room))
+        await (self.get(room) if self.request.method == "GET" else self.post(room))
+
+    def prepare(self) -> None:
+        self.count(self.client_for_the_books())
+        self.check_door()
+
+    def count(self, client: str | None) -> None:
+        """Enter this request in the books, once."""
+        if not self._counted:
+            self._counted = True
+            self.stream.carry(self.transport, client)
+
+    # --- the answer ------------------------------------------------------------------------------
+
+    def answer(self, answer: Answer) -> None:
+        """Answer a poll: one piece of bytes for all who stand at the same cursor."""
+        head = self.head(200, JSON, length=len(answer.body))
+        self._send(answer.behind(head), answer.events)
+
+    def reply(self, status: int, body: bytes, *fields: bytes) -> None:
+        """Answer in JSON."""
+        self._send(self.head(status, JSON, *fields, length=len(body)) + body, 0)
+
+    def refuse(self, error: RealtimeError) -> None:
+        """Answer the one JSON shape of all errors."""
+        self.count(None)
+        metrics.REFUSED.labels(error.code).inc()
+        fields = []
+        if error.retry_after is not None:
+            fields.append(b"Retry-After: %d" % math.ceil(error.retry_after))
+        if isinstance(error, errors.BadMethod):
+            fields.append(b"Allow: " + ", ".join(self.methods).encode())  # RFC 9110 §15.5.6
+        self.reply(error.status, error.json, *fields)
+
+    def head(self, status: int, content_type: bytes, *fields: bytes, length: int | None) -> bytes:
+        if self.house.hub.closing:
+            self.keep_alive = False  # while the server drains, an answer is the last of its kind
+        if not self.keep_alive:
+            fields = (*fields, b"Connection: close")
+        elif self.request.version == "HTTP/1.0":
+            fields = (*fields, b"Connection: keep-alive")
+        told = b"Content-Type: " + content_type
+        return answer_head(status, told, _NO_STORE, _NO_SNIFF, *fields, length=length)
+
+    def _send(self, data: bytes, events: int) -> None:
+        self._answered = True
+        if self.request.method == "HEAD":  # RFC 9110 §9.3.2
+            data = data[: data.index(b"\r\n\r\n") + 4]
+        if not self.stream.push(data, events) and not self.stream.closed():
+            self.stream.write(data)
+
+    # --- the other side --------------------------------------------------------------------------
+
+    def on_close(self, call: Callable[[], None]) -> None:
+        """Call when the other side is gone; at once if it is."""
+        if self.stream.closed():
+            asyncio.get_running_loop().call_soon(call)
+        else:
+            self._watch(call)

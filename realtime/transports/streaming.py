@@ -1,0 +1,119 @@
+"""An answer that never ends, and the follower that is at the other end of it."""
+
+import asyncio
+from collections.abc import Callable
+
+from realtime.audience import Audience, Framing
+from realtime.errors import RealtimeError
+from realtime.events import Cursor, Event
+from realtime.transports.base import Question, Stream
+from realtime.transports.exchange import Exchange
+
+_END = b"0\r\n\r\n"
+
+
+class StreamFollower:
+    """A follower on a connection: pushes, and asks for more when what waited has left.
+
+    `close` ends the stream in the transport's own way, with the error that ended it.
+    """
+
+    audience: Audience
+
+    def __init__(
+        self,
+        stream: Stream,
+        framing: Framing,
+        close: Callable[[RealtimeError], None],
+    ) -> None:
+        self.framing = framing
+        self.close = close
+        self.push = stream.push
+        self._stream = stream
+        stream.drained = self._drained
+
+    def beat(self, heartbeat: bytes) -> bool:
+        return self.push(heartbeat, 0)
+
+    def leave(self) -> None:
+        self._stream.drained = None
+        self.audience.leave(self)
+
+    def _drained(self) -> None:
+        self.audience.resume(self)
+
+
+class StreamExchange(Exchange):
+    """An answer that never ends: one HTTP response, its body written as things happen."""
+
+    def begin(self, content_type: bytes, *fields: bytes, opening: bytes) -> None:
+        """Send the head, so that the client knows that it is being served."""
+        # nginx would collect 4-8 KB first.
+        fields = (*fields, b"X-Accel-Buffering: no")
+        if self._chunked:
+            fields = (*fields, b"Transfer-Encoding: chunked")
+        else:
+            # RFC 9112 §6.3: without length and chunks, the end of the connection ends the body.
+            self.keep_alive = False
+        head = self.head(200, content_type, *fields, length=None)
+        self._send(head + self._envelope(opening) if opening else head, 0)
+
+    async def stream_events(
+        self,
+        question: Question,
+        frame: Callable[[Event], bytes],
+        heartbeat: bytes,
+        *fields: bytes,
+        content_type: bytes,
+        opening: Callable[[Cursor], bytes] = lambda cursor: b"",
+        farewell: Callable[[RealtimeError], bytes] | None = None,
+    ) -> None:
+        """Push the room's events until either side ends; `heartbeat` breaks a long silence.
+
+        `opening` is the first of the body; `farewell` its last, when it is ours to end it.
+        """
+        # Asked first, so that an error still has a status of its own.
+        self.house.hub.check_open()
+        reader = await self.house.hub.read(question.room, question.after)
+        self._ended: asyncio.Future[RealtimeError | None] = (
+            asyncio.get_running_loop().create_future()
+        )
+        framing = Framing(frame, self._envelope, heartbeat)
+        follower = StreamFollower(self.stream, framing, self._end)
+        async with self.visit(question, self.house.limits.grace_seconds):
+            self.begin(content_type, *fields, opening=opening(reader.cursor))
+            self.on_close(lambda: self._end(None))
+            follower.audience = await self.house.hub.follow(question.room, reader.cursor, follower)
+            try:
+                error = await self._ended
+            finally:
+                follower.leave()
+        if error is not None:
+            self._part(farewell(error) if farewell else b"")
+
+    def refuse(self, error: RealtimeError) -> None:
+        if self._answered:
+            self._part(b"")  # there is one head to an answer; all that can be told now is its end
+        else:
+            super().refuse(error)
+
+    def _part(self, farewell: bytes) -> None:
+        data = self._envelope(farewell) if farewell else b""
+        self._send(data + _END if self._chunked else data, 0)
+
+    @property
+    def _chunked(self) -> bool:
+        return self.request.version != "HTTP/1.0"
+
+    @property
+    def _envelope(self) -> Callable[[bytes], bytes]:
+        return chunk if self._chunked else bytes
+
+    def _end(self, error: RealtimeError | None) -> None:
+        if not self._ended.done():
+            self._ended.set_result(error)
+
+
+def chunk(data: bytes) -> bytes:
+    """Wrap `data` as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
