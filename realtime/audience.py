@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 # Pages that one lagging follower may read before the others have their turn.
 _PAGES_PER_TURN = 4
+# A screen shows 60 frames a second: what comes within the same one is seen at once.
+_FRAME_SECONDS = 1 / 60
 # Seconds that a flush may keep the event loop to itself, and pushes between looks at the clock.
 _TURN_SECONDS = 0.005
 _PUSHES_PER_LOOK = 32
@@ -129,14 +131,14 @@ class Audience:
     # --- the flush -------------------------------------------------------------------------------
 
     def flush_soon(self) -> None:
-        """Push what is new: at once when idle, else after a rest as long as the last flush took.
+        """Push what is new: at once when idle, else after a rest that follows each flush.
 
         So at most half of the time goes into flushing, the event loop answers others meanwhile,
         and what piles up during a rest costs one write per follower instead of one per message.
         """
         if self._flush_at is None and self._flushing is None:
             loop = asyncio.get_running_loop()
-            rest = self._rest_until - loop.time()
+            rest = self._rest_until - time.monotonic()
             self._flush_at = (
                 loop.call_later(rest, self._flush) if rest > 0 else loop.call_soon(self._flush)
             )
@@ -148,19 +150,18 @@ class Audience:
 
     def _take_turn(self, spent: float) -> None:
         """Do as much of the flush as fits into one turn; `spent` seconds went into it before."""
-        loop = asyncio.get_running_loop()
-        started = now = loop.time()
+        started = now = time.monotonic()  # a loop may hold its own clock still for a round
         steps, self._flushing = self._flushing, None  # if it fails, the next flush begins anew
         assert steps is not None
         for _ in steps:
-            now = loop.time()
+            now = time.monotonic()
             if now - started >= _TURN_SECONDS:
                 self._flushing = steps
                 # Not `call_soon`: whoever is ready to be heard comes first.
-                loop.call_later(0, self._take_turn, spent + now - started)
+                asyncio.get_running_loop().call_later(0, self._take_turn, spent + now - started)
                 return
-        now = loop.time()
-        self._rest_until = now + spent + now - started
+        now = time.monotonic()
+        self._rest_until = now + _rest(spent + now - started)
         if self._ready or self._cursor != self._room.cursor:
             self.flush_soon()
 
@@ -191,7 +192,7 @@ class Audience:
 
         Each time it begins with another: none is always last.
         """
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = time.monotonic()
         for framing, group in _rotated(list(self._live.items())):
             followers = _rotated(list(group))
             frames = encode(framing) if followers else b""
@@ -249,21 +250,21 @@ class Audience:
     def _begin_beating(self) -> None:
         """Watch the silence, with one timer for all followers, while there are any."""
         if self._beat_at is None:
-            loop = asyncio.get_running_loop()
-            self._heard_at = loop.time()
-            self._beat_at = loop.call_later(self._heartbeat_seconds, self._beat)
+            self._heard_at = time.monotonic()
+            self._beat_in(self._heartbeat_seconds)
+
+    def _beat_in(self, seconds: float) -> None:
+        self._beat_at = asyncio.get_running_loop().call_later(seconds, self._beat)
 
     def _beat(self) -> None:
         self._beat_at = None
         if not any(self._live.values()):
             return
-        loop = asyncio.get_running_loop()
-        silent = loop.time() - self._heard_at >= self._heartbeat_seconds
-        if silent and self._flushing is None:
+        if time.monotonic() - self._heard_at >= self._heartbeat_seconds and not self._flushing:
             self._flushing = self._beats()
             self._take_turn(0.0)
-        due = max(self._heard_at + self._heartbeat_seconds, loop.time() + _TURN_SECONDS)
-        self._beat_at = loop.call_at(due, self._beat)
+        due = self._heard_at + self._heartbeat_seconds - time.monotonic()
+        self._beat_in(max(due, _TURN_SECONDS))
 
     def _beats(self) -> Iterator[None]:
         for heartbeat, group, some in self._batches(lambda framing: framing.beat()):
@@ -271,6 +272,11 @@ class Audience:
                 if follower in group and not follower.beat(heartbeat):
                     self._fall_behind(follower)
             yield
+
+
+def _rest(spent: float) -> float:
+    """Seconds between two flushes: as long as the last one took, and more where nobody sees it."""
+    return max(spent, min(3 * spent, _FRAME_SECONDS))
 
 
 def _rotated(items: list[T]) -> list[T]:

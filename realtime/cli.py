@@ -51,13 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _raise_open_files()
     run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
     try:
-        asyncio.run(run(options))
+        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+            runner.run(run(options))
     except (HubError, OSError, talk.Stopped) as error:
         print(f"realtime: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 0
     return 0
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop, where it is installed, unless somebody wants asyncio's own."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -76,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         metavar="HUB",
         help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://… (%(default)s)",
+    )
+    parser.add_argument(
+        "--loop",
+        choices=("auto", "asyncio"),
+        default="auto",
+        help="the event loop; auto is uvloop where it is installed (%(default)s)",
     )
     parser.add_argument(
         "--allow-host",

@@ -35,7 +35,7 @@ class CountedStream(IOStream):
 
     __slots__ = (
         *("address", "bytes_in", "bytes_out", "events", "transport", "client", "asking"),
-        *("drained", "settled", "_draining", "_unread", "_ledger", "_answered"),
+        *("drained", "settled", "_draining", "_send", "_unread", "_ledger", "_answered"),
         *("_moved", "_begun", "_rested"),
     )
 
@@ -48,6 +48,7 @@ class CountedStream(IOStream):
         self.asking = False  # a request is known, and being answered
         self.drained: Callable[[], None] | None = None  # called when there is room again
         self.settled = (0, 0, 0)  # what is in the books already: bytes in and out, events
+        self._send: Callable[[bytes], int] | None = None  # while nothing stands in the way
         self._draining = False
         self._unread = b""
         self._ledger = ledger
@@ -78,6 +79,10 @@ class CountedStream(IOStream):
 
     # --- out -------------------------------------------------------------------------------------
 
+    def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
+        self._send = None  # what is pushed from now on must not overtake this
+        return super().write(data)
+
     def write_to_fd(self, data: memoryview) -> int:
         count = super().write_to_fd(data)
         self.bytes_out += count
@@ -87,6 +92,7 @@ class CountedStream(IOStream):
         """Leave Nagle's algorithm off, where Tornado would turn it on and off for each answer."""
 
     def close_fd(self) -> None:
+        self._send = None
         self._ledger.closed(self)
         super().close_fd()
 
@@ -97,11 +103,12 @@ class CountedStream(IOStream):
         `data`: a thousand slow readers of one push share its bytes.  `drained` is called when it
         has left.
         """
-        if self.writing() or self.closed():
+        send = self._send or self._way()
+        if send is None:
             self.call_when_drained()
             return False
         try:
-            sent = self.socket.send(data)
+            sent = send(data)
         except BlockingIOError:
             sent = 0
         except OSError as error:
@@ -113,6 +120,11 @@ class CountedStream(IOStream):
             self.write(memoryview(data)[sent:])
             self.call_when_drained()
         return True
+
+    def _way(self) -> Callable[[bytes], int] | None:
+        """The way to the socket, if nothing stands in it: looked for when it is not known."""
+        self._send = None if self.writing() or self.closed() else self.socket.send
+        return self._send
 
     async def flush(self) -> None:
         """Return when all that was written has left, or never will."""

@@ -7,6 +7,7 @@ request.  Tornado shakes hands and reads frames; what goes down to everybody is 
 import asyncio
 import json
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +20,7 @@ from realtime.audience import Framing
 from realtime.errors import RealtimeError
 from realtime.events import Draft, Event
 from realtime.hub import Reader
-from realtime.transports.base import Question
+from realtime.transports.base import Question, Stream
 from realtime.transports.handler import Handler
 from realtime.transports.streaming import StreamFollower
 
@@ -75,7 +76,13 @@ class Frames(WebSocketProtocol13):
 class PingedFollower(StreamFollower):
     """A follower that answers a heartbeat; one that does not is gone, whatever TCP may say."""
 
-    _heard = -1  # bytes that had come from it at the last heartbeat
+    __slots__ = ("_heard",)
+
+    def __init__(
+        self, stream: Stream, framing: Framing, close: Callable[[RealtimeError], None]
+    ) -> None:
+        super().__init__(stream, framing, close)
+        self._heard = -1  # bytes that had come from it at the last heartbeat
 
     def beat(self, heartbeat: bytes) -> bool:
         if self._stream.bytes_in == self._heard:
