@@ -12,6 +12,7 @@ import resource
 import secrets
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Sequence
 
@@ -90,6 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HUB",
         help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://… (%(default)s)",
     )
+    parser.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        help="serve https with this certificate and its chain, in PEM",
+    )
+    parser.add_argument("--tls-key", metavar="FILE", help="its key, if not in the same file")
     parser.add_argument(
         "--loop",
         choices=("auto", "asyncio"),
@@ -172,22 +179,27 @@ async def serve(options: argparse.Namespace) -> None:
     make anybody wait.
     """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
+    tls = _tls(options)
     sockets = bind_sockets(options.port, options.host, backlog=_BACKLOG)
     choice = await choose(options.hub, limits)
     if choice.server is None:
-        await _serve(sockets, choice, limits, options)
+        await _serve(sockets, tls, choice, limits, options)
         return
     supervisor = Supervisor()
     supervisor.keep("watch the private server", choice.server.watch)
     try:
-        await _serve(sockets, choice, limits, options)
+        await _serve(sockets, tls, choice, limits, options)
     finally:
         await supervisor.close()
         choice.server.close()
 
 
 async def _serve(
-    sockets: list[socket.socket], choice: Choice, limits: Limits, options: argparse.Namespace
+    sockets: list[socket.socket],
+    tls: ssl.SSLContext | None,
+    choice: Choice,
+    limits: Limits,
+    options: argparse.Namespace,
 ) -> None:
     hub = Hub(choice.broker, limits)
     presence = Presence(choice.broker, limits, holder=secrets.token_hex(8))
@@ -200,12 +212,14 @@ async def _serve(
     gate = Gate(limits, _own_names(options))
     ledger = Ledger()
     site = make_site(House(hub, presence, gate, limits), ledger, choice.label)
-    server = CountedServer(site, ledger=ledger, limits=limits)
+    server = CountedServer(site, ledger=ledger, limits=limits, tls=tls)
     signals = _signals()
     server.add_sockets(sockets)
     server.start_watching()
     port = sockets[0].getsockname()[1]
-    print(f"realtime: listening on http://{_shown(options.host)}:{port}/ (hub: {choice.label})")
+    scheme = "https" if tls else "http"
+    address = f"{scheme}://{_shown(options.host)}:{port}/"
+    print(f"realtime: listening on {address} (hub: {choice.label})")
     sys.stdout.flush()  # programs read the port from this line
     number = await signals.get()
     seconds = limits.drain_seconds if number == signal.SIGTERM else 0
@@ -218,6 +232,19 @@ async def _serve(
     await server.close()
     await presence.close()
     await hub.close()
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.tls_certificate is None:
+        if options.tls_key is not None:
+            raise OSError("--tls-key: a key needs its --tls-certificate")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls_certificate, options.tls_key)
+    except OSError as error:  # of which ssl.SSLError is one
+        raise OSError(f"--tls-certificate, --tls-key: {error}") from error
+    return context
 
 
 def _raise_open_files() -> None:

@@ -27,7 +27,7 @@ from tornado.web import Application
 from realtime.http1 import Request, plain_head
 from realtime.transports.base import MOST_DROPPED, House
 from realtime.transports.exchange import Exchange
-from realtime.wire import UNREAD_BYTES, CountedStream
+from realtime.wire import CountedStream
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +79,7 @@ class Connection:
 
     async def _serve_one(self) -> bool:
         stream = self._stream
-        reading = asyncio.ensure_future(stream.read_bytes(UNREAD_BYTES, partial=True))
-        if reading.done():
-            await asyncio.sleep(0)  # one that always has more to ask lets others have their turn
-        data = await reading
+        data = await stream.read_piece()
         head = plain_head(data)
         found = self._site.find(head.target) if head else None
         most = self._site.house.limits.body_bytes

@@ -24,7 +24,7 @@ OTHER = "other"
 # Bytes of one read.  A request is far smaller, and the buffer is made anew for each read.
 READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
-UNREAD_BYTES = 262_144
+_UNREAD_BYTES = 262_144
 
 
 class CountedStream(IOStream):
@@ -35,12 +35,22 @@ class CountedStream(IOStream):
 
     __slots__ = (
         *("address", "bytes_in", "bytes_out", "events", "transport", "client", "asking"),
-        *("drained", "settled", "_draining", "_send", "_unread", "_ledger", "_answered"),
+        *(
+            "drained",
+            "settled",
+            "_draining",
+            "_held",
+            "_one_piece",
+            "_send",
+            "_unread",
+            "_ledger",
+            "_answered",
+        ),
         *("_moved", "_begun", "_rested"),
     )
 
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
-        super().__init__(connection, max_buffer_size=UNREAD_BYTES, read_chunk_size=READ_BYTES)
+        super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = OTHER
@@ -51,6 +61,7 @@ class CountedStream(IOStream):
         self._send: Callable[[bytes], int] | None = None  # while nothing stands in the way
         self._draining = False
         self._unread = b""
+        self._one_piece = self._held = False
         self._ledger = ledger
         self._answered = 0  # bytes that had come when the last request was answered
         # What the last look saw, and since when it has been so.
@@ -64,12 +75,30 @@ class CountedStream(IOStream):
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         if self._unread:
             return self._read_again(buf)
+        if self._held:
+            return None
         count = super().read_from_fd(buf)
         self.bytes_in += count or 0
+        self._held = self._one_piece and bool(count)
         return count
 
+    async def read_piece(self) -> bytes:
+        """Read what has come, and nothing after it until it was looked at, and perhaps unread.
+
+        Tornado reads on while nobody asks, to learn of the end of the connection.
+        """
+        self._one_piece = True
+        reading = asyncio.ensure_future(self.read_bytes(_UNREAD_BYTES, partial=True))
+        try:
+            if reading.done():
+                self._held = True
+                await asyncio.sleep(0)  # who always has more to ask lets others have their turn
+            return await reading
+        finally:
+            self._one_piece = self._held = False
+
     def unread(self, data: bytes) -> None:
-        """Let `data`, which is all that was read, be read once more, by somebody else."""
+        """Let `data`, which is the piece that was just read, be read again by somebody else."""
         self._unread = data
 
     def _read_again(self, buf: bytearray | memoryview) -> int:

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
@@ -68,6 +69,19 @@ class Redis:
             self.process.wait()
 
 
+def make_certificate(path: Path) -> None:
+    """Write a certificate for this machine that signs itself, and its key."""
+    program = shutil.which("openssl")
+    if program is None:
+        missing("openssl")
+    command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+    command += ["-keyout", str(path), "-out", str(path.with_suffix(".crt"))]
+    subprocess.run(command, check=True, capture_output=True)
+    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
+
+
 class Servers:
     """Starts what a test asks for when it is first asked for; the stack stops all at the end."""
 
@@ -86,7 +100,17 @@ class Servers:
 
     def make(self, hub: str, *options: str) -> Server:
         """A server for one test alone, not started yet."""
+        if hub == "tls":
+            return Server("--hub", "memory", "--tls-certificate", str(self.certificate), *options)
         return Server("--hub", self.redis.url if hub == "redis" else hub, *options)
+
+    @cached_property
+    def certificate(self) -> Path:
+        """A certificate of our own and its key, which all of this session trust."""
+        path = self._folders.mktemp("tls") / "certificate.pem"
+        make_certificate(path)
+        os.environ["SSL_CERT_FILE"] = str(path)
+        return path
 
     @property
     def redis(self) -> Redis:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).parent.parent
-FIRST_LINE = re.compile(r"realtime: listening on (http://[^/]+:(\d+))/ \(hub: (.+)\)\n")
+FIRST_LINE = re.compile(r"realtime: listening on (https?://[^/]+:(\d+))/ \(hub: (.+)\)\n")
 
 
 class Server:

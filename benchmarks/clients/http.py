@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import socket
+import ssl
 import struct
 from collections.abc import Mapping
 from contextlib import suppress
@@ -298,11 +299,13 @@ class Connection:
         self._count = count
 
     @classmethod
-    async def open(cls, host: str, port: int, count: Count) -> "Connection":
+    async def open(
+        cls, host: str, port: int, count: Count, tls: ssl.SSLContext | None = None
+    ) -> "Connection":
         loop = asyncio.get_running_loop()
         reader = _CountingReader(count)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.create_connection(lambda: protocol, host, port)
+        transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
         # Nagle would hold a small write until the one before it is acknowledged.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop), count)
@@ -329,7 +332,7 @@ class Connection:
     async def close(self) -> None:
         """End after what was queued has left."""
         self._writer.close()
-        with suppress(ConnectionError):  # the other side was faster
+        with suppress(OSError):  # the other side was faster, or TLS complains of its last words
             await self._writer.wait_closed()
 
     def abort(self) -> None:
@@ -350,14 +353,16 @@ class Server:
 
     def __init__(self, url: str, host: str | None = None) -> None:
         parts = urlsplit(url)
-        if parts.scheme != "http" or parts.hostname is None:
-            raise ValueError(f"not an http:// address: {url!r}")
+        if parts.scheme not in ("http", "https") or parts.hostname is None:
+            raise ValueError(f"not an http:// or https:// address: {url!r}")
+        # Whom to trust is OpenSSL's to know; SSL_CERT_FILE tells it of one more.
+        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.host = parts.hostname
-        self.port = parts.port or 80
+        self.port = parts.port or (443 if self.tls else 80)
         self.authority = host or parts.netloc
 
     async def connect(self, count: Count) -> Connection:
-        return await Connection.open(self.host, self.port, count)
+        return await Connection.open(self.host, self.port, count, self.tls)
 
     def request(self, method: str, path: str, headers: Headers, body: bytes | None = None) -> bytes:
         """Build a whole HTTP/1.1 request; `headers` are added to the few that it must have."""

@@ -29,6 +29,13 @@ from tests.transports.readers import (
     texts,
 )
 
+
+@pytest.fixture(params=["memory", "redis", "tls"])
+def hub(request: pytest.FixtureRequest) -> str:
+    """Every promise is kept over every hub, and over TLS."""
+    return str(request.param)
+
+
 every_transport = pytest.mark.parametrize("transport", CLIENTS)
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 
