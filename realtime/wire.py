@@ -34,18 +34,9 @@ class CountedStream(IOStream):
     """
 
     __slots__ = (
-        *("address", "bytes_in", "bytes_out", "events", "transport", "client", "asking"),
-        *(
-            "drained",
-            "settled",
-            "_draining",
-            "_held",
-            "_one_piece",
-            "_send",
-            "_unread",
-            "_ledger",
-            "_answered",
-        ),
+        *("address", "transport", "client", "asking", "drained", "settled"),
+        *("bytes_in", "bytes_out", "events", "_ledger", "_answered"),
+        *("_send", "_draining", "_unread", "_one_piece", "_held"),
         *("_moved", "_begun", "_rested"),
     )
 

@@ -15,12 +15,13 @@ FIRST_LINE = re.compile(r"realtime: listening on (https?://[^/]+:(\d+))/ \(hub: 
 class Server:
     """``python -m realtime --port 0 …``; leaving the context stops it, and it must stop well."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, program: tuple[str, ...] = ("-m", "realtime")) -> None:
         self._options = options
+        self._program = program
         self._told = self._killed = False
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "realtime", "--port", "0", *self._options]
+        command = [sys.executable, *self._program, "--port", "0", *self._options]
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )

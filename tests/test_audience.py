@@ -17,7 +17,7 @@ def plain(event: Event) -> bytes:
     return b"%d." % event.cursor.number if b'"gap"' not in event.json else b"gap."
 
 
-FRAMING = Framing(plain, bytes)
+FRAMING = Framing(plain, bytes, b"beat.")
 
 
 class ListFollower:
@@ -34,6 +34,9 @@ class ListFollower:
             return False
         self.taken.append(frames)
         return True
+
+    def beat(self, heartbeat: bytes) -> bool:
+        return self.push(heartbeat, 0)
 
     def close(self, error: RealtimeError) -> None:
         self.closed = error
@@ -62,7 +65,7 @@ class World:
         return follower
 
     async def flushed(self) -> None:
-        while self.audience._flush_at is not None:
+        while self.audience._flush_at is not None or self.audience._flushing is not None:
             await asyncio.sleep(0)
 
 
@@ -264,6 +267,129 @@ async def test_what_piles_up_during_the_rest_after_a_push_is_one_push(
     now += 1
     await world.flushed()
     assert follower.taken == [b"1.", b"2.3.4."]
+
+
+class Clock:
+    """A time that only work lets pass."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+
+async def test_a_flush_of_many_takes_turns_with_everybody_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    course: list[str] = []
+
+    class Slow(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            clock.now += 0.001
+            course.append("push")
+            return super().push(frames, events)
+
+    crowd = [await world.join(Slow()) for _ in range(100)]
+    clock.now += 1
+    world.say()
+    asyncio.get_running_loop().call_soon(course.append, "somebody else")
+    await world.flushed()
+    assert all(follower.taken == [b"1."] for follower in crowd)
+    assert 0 < course.index("somebody else") < 100
+
+
+async def test_who_comes_and_goes_between_two_turns_misses_and_doubles_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+    late = ListFollower()
+    crowd: list[ListFollower] = []
+
+    class Slow(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            clock.now += 0.001
+            return super().push(frames, events)
+
+    def between_two_turns() -> None:
+        untold = [follower for follower in crowd if not follower.taken]
+        assert 0 < len(untold) < 100
+        for follower in untold:
+            world.audience.leave(follower)
+        world.say()
+        world.audience.join(late, Cursor("e", 0))
+
+    crowd += [await world.join(Slow()) for _ in range(100)]
+    clock.now += 1
+    world.say()
+    asyncio.get_running_loop().call_soon(between_two_turns)
+    await world.flushed()
+    clock.now += 10
+    await world.flushed()
+    assert late.heard == b"1.2."
+    assert {follower.heard for follower in crowd} == {b"1.2.", b""}
+    assert len(world.audience) == 1 + sum(bool(follower.taken) for follower in crowd)
+
+
+async def test_nobody_is_always_the_last(world: World) -> None:
+    course: list[ListFollower] = []
+
+    class Noted(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            course.append(self)
+            return super().push(frames, events)
+
+    crowd = [await world.join(Noted()) for _ in range(5)]
+    for _ in range(100):
+        world.say()
+        await world.flushed()
+    assert {*course[4::5]} == {*crowd}
+
+
+async def test_a_flush_that_fails_is_not_the_last(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: Event) -> bytes:
+        if event.cursor.number == 1:
+            raise ValueError
+        return plain(event)
+
+    follower = await world.join(ListFollower(Framing(broken, bytes)))
+    world.say()
+    await world.flushed()
+    assert follower.taken == []
+    assert "ValueError" in caplog.text
+    world.audience._cursor = Cursor("e", 1)
+    world.say()
+    await world.flushed()
+    assert follower.taken == [b"2."]
+
+
+async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
+    world = World(heartbeat_seconds=0.1)
+    crowd = [await world.join(ListFollower()) for _ in range(3)]
+    world.say()
+    async with asyncio.timeout(10):
+        while not all(follower.heard.endswith(b"beat.beat.") for follower in crowd):
+            await asyncio.sleep(0.01)
+    assert all(follower.heard.startswith(b"1.beat.") for follower in crowd)
+    for follower in crowd:
+        world.audience.leave(follower)
+    await asyncio.sleep(0.2)
+    assert world.audience._beat_at is None
+
+
+async def test_who_takes_no_heartbeat_lags_and_is_back_when_it_can() -> None:
+    world = World(heartbeat_seconds=0.05)
+    follower = await world.join(ListFollower())
+    follower.full = True
+    async with asyncio.timeout(10):
+        while not world.audience._lagging:
+            await asyncio.sleep(0.01)
+    follower.full = False
+    world.say()
+    world.audience.resume(follower)
+    await world.flushed()
+    assert follower.heard.startswith(b"1.")
 
 
 async def test_who_refuses_while_it_catches_up_resumes_where_it_was() -> None:

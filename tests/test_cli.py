@@ -6,13 +6,16 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from benchmarks.clients import CLIENTS, Closed, get_json, post
 from realtime.limits import Limits
+from tests.conftest import Servers
 from tests.server import ROOT, Server
+from tests.transports.readers import reader, take
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -42,6 +45,41 @@ async def test_a_signal_stops_it_tidily_with_every_kind_of_stream_open(
         await asyncio.gather(*waiting, return_exceptions=True)
         for client in clients:
             client.abort()
+
+
+# What a machine is like that has neither of the two: they cannot be imported.
+BARE = "import sys; sys.modules |= {'uvloop': None, 'hiredis': None}; sys.argv[0] = 'realtime'"
+
+
+async def test_everything_works_without_uvloop_and_hiredis(servers: Servers, room: str) -> None:
+    code = f"{BARE}; from realtime.cli import main; sys.exit(main())"
+    with Server("--hub", servers.redis.url, program=("-c", code)) as server:
+        async with AsyncExitStack() as stack:
+            everybody = [
+                await stack.enter_async_context(reader(server, transport, room))
+                for transport in CLIENTS
+            ]
+            for client in everybody:
+                await client.send("hello")
+            heard = [await take(client, 6) for client in everybody]
+        assert all(events == heard[0] for events in heard)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--tls-certificate", "nowhere.pem"], "--tls-certificate, --tls-key: [Errno 2]"),
+        (["--tls-certificate", "README.md"], "--tls-certificate, --tls-key: [SSL"),
+        (["--tls-key", "key.pem"], "--tls-key: a key needs its --tls-certificate"),
+    ],
+)
+def test_a_certificate_that_is_none_is_one_line_and_exit_1(
+    options: list[str], complaint: str
+) -> None:
+    result = run("--port", "0", "--hub", "memory", *options)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"realtime: {complaint}")
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_hub_that_cannot_be_reached_is_one_line_and_exit_1(tmp_path: Path) -> None:
