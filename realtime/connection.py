@@ -120,7 +120,9 @@ class _Routed(HTTPMessageDelegate):
         if found := self._site.find(start_line.path):
             self._delegate = _Unplain(self._site.house, *found, self._stream, self._connection)
         else:
-            self._delegate = self._site.application.start_request(self, self._connection)
+            self._delegate = self._site.application.start_request(
+                self._connection.context, self._connection
+            )
         return self._delegate.headers_received(start_line, headers)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
