@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 # Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+# A bound in time is counted in so many steps, see `Patience`.
+_STEPS = 8
 # A task that was begun again and has run for so long is taken to be well.
 _WELL_SECONDS = 10.0
 
@@ -61,6 +63,33 @@ async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
             task.result()
 
 
+class Patience:
+    """Calls `ended` when `seconds` are up, unless it is left before.
+
+    An event loop that was held up finds its timers due *before* it has handed on what came in time,
+    and would blame whoever sent it.  So the time is counted in steps, and one that ends late is one
+    step like any other: what is there to be read has the rest of them to be read in.
+    """
+
+    def __init__(self, seconds: float, ended: Callable[[], None]) -> None:
+        self._step = seconds / _STEPS
+        self._left = _STEPS
+        self._ended = ended
+
+    def __enter__(self) -> None:
+        self._begin_step()
+
+    def __exit__(self, *error: object) -> None:
+        self._timer.cancel()
+
+    def _begin_step(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._step, self._end_step)
+
+    def _end_step(self) -> None:
+        self._left -= 1
+        self._begin_step() if self._left else self._ended()
+
+
 class Supervisor:
     """Owns the tasks of one object; `failures` counts how often any of them has failed."""
 
@@ -81,7 +110,7 @@ class Supervisor:
         self._add(asyncio.create_task(self._once(name, run), name=name))
 
     async def within(self, seconds: float, run: Awaitable[T]) -> T:
-        """Await `run`, or raise `TimeoutError` when the time is up.
+        """Await `run`, or raise `TimeoutError` when the time is up, counted as by `Patience`.
 
         asyncio.timeout cancels once, and then waits, with whoever waits for us, for one that missed
         it.  Here that one is ours to end, and nobody else's to wait for.
@@ -89,14 +118,18 @@ class Supervisor:
         task = asyncio.ensure_future(run)
         task.add_done_callback(_hear)
         try:
-            await asyncio.wait([task], timeout=seconds)
+            for _ in range(_STEPS):
+                if (await asyncio.wait([task], timeout=seconds / _STEPS))[0]:
+                    return task.result()
+            raise TimeoutError
         finally:
             if not task.done():
-                self._add(task)
-                self._add(asyncio.create_task(end([task])))
-        if not task.done():
-            raise TimeoutError
-        return task.result()
+                self.let_go(task)
+
+    def let_go(self, task: "asyncio.Future[Any]") -> None:
+        """End a task, which nobody but `close` waits for."""
+        self._add(task)
+        self._add(asyncio.create_task(end([task])))
 
     def check(self) -> None:
         """Raise `Busy` while a task that is kept has failed, and not long run well again."""

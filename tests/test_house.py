@@ -42,7 +42,7 @@ LAYERS: list[set[str]] = [
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
-    {"brokers"},
+    {"brokers", "brokers.carrier"},
     {"forwarding", "tasks"},
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.

@@ -1,13 +1,15 @@
 """Tasks that fail are begun again and counted; those of a closed owner are gone."""
 
 import asyncio
+import socket
+import time
 from contextlib import suppress
 
 import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import Supervisor, backoff, run_together
+from realtime.tasks import Patience, Supervisor, backoff, run_together
 
 
 async def test_a_task_that_fails_is_begun_again(
@@ -205,3 +207,34 @@ async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
     assert await supervisor.within(10, asyncio.sleep(0, "done")) == "done"
     with pytest.raises(ConnectionError):
         await supervisor.within(10, fail())
+
+
+# --- bounds in time -------------------------------------------------------------------------------
+
+
+async def test_patience_ends_when_the_time_is_up_and_not_after_it_was_left() -> None:
+    ended = asyncio.Event()
+    began = time.monotonic()
+    with Patience(0.04, ended.set):
+        await asyncio.wait_for(ended.wait(), 10)
+    assert time.monotonic() - began >= 0.04
+    ended.clear()
+    with Patience(0.04, ended.set):
+        pass
+    await asyncio.sleep(0.06)
+    assert not ended.is_set()
+
+
+async def test_what_came_in_time_is_taken_though_the_loop_was_held_up() -> None:
+    async def run() -> str:
+        theirs.send(b"here")  # it comes while the loop is held up
+        told = await asyncio.get_running_loop().sock_recv(ours, 4)
+        for _ in range(5):  # a client library passes it on from hand to hand
+            await asyncio.sleep(0)
+        return told.decode()
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        asyncio.get_running_loop().call_soon(time.sleep, 0.1)
+        assert await Supervisor().within(0.05, run()) == "here"

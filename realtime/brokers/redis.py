@@ -1,8 +1,9 @@
 """The broker for many processes: Redis or Valkey numbers, remembers and announces.
 
 Each step that must not be torn apart is one Lua script.  Pub/sub is only the fast path: it loses
-messages by design, so the hub checks every number it hears and reads what is missing.  One
-connection per process listens, whatever the number of clients, and a few more carry commands.
+messages by design, so the hub checks every number it hears and reads what is missing.  Whatever the
+number of clients, a process has one connection that listens, one that carries what is said, one for
+pages of history, and a few for rare questions.
 """
 
 import asyncio
@@ -16,13 +17,13 @@ from importlib.resources import files
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.client import PubSub
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import RedisError, ResponseError
 
 from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.brokers.carrier import Carrier, Script
 from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
@@ -41,10 +42,25 @@ EMPTY_SECONDS = 120
 PROBE_SECONDS = 10.0
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
-# Commands under way at once; more wait for a connection, and do not open one each.
+# Scripts in one round trip: some ten milliseconds of the server's only thread, and a megabyte or
+# two of words or of pages.
+WORDS_TOGETHER, PAGES_TOGETHER = 512, 16
+# Rare questions under way at once; more wait for a connection, and do not open one each.
 COMMAND_CONNECTIONS = 16
 # While commands fail, it is logged so often.
 COMPLAIN_SECONDS = 10.0
+
+
+def _script(*names: str) -> Script:
+    folder = files("realtime.brokers")
+    return Script(b"\n".join((folder / f"{name}.lua").read_bytes() for name in names))
+
+
+_PUBLISH = _script("log", "publish")
+_HISTORY = _script("log", "history")
+_ENTER = _script("log", "people", "enter")
+_LEAVE = _script("log", "people", "leave")
+_SWEEP = _script("log", "people", "sweep")
 
 
 class RedisBroker:
@@ -52,25 +68,35 @@ class RedisBroker:
 
     def __init__(self, url: str, limits: Limits) -> None:
         self._limits = limits
-        self._redis = _client(url, Retry(ExponentialBackoff(cap=0.1, base=0.01), 3))
-        # This one never retries by itself: a subscription renewed behind our back is a hole.
-        self._voice = _client(url, Retry(NoBackoff(), 0))
+        self._redis = Redis.from_pool(_pool(url, Retry(ExponentialBackoff(cap=0.1, base=0.01), 3)))
+        # One that never retries by itself: a subscription renewed behind our back is a hole, and a
+        # script that is sent again gets another token.  RESP2, since redis-py spells out every
+        # announcement that comes by RESP3 for its own log.
+        pool = _pool(url, Retry(NoBackoff(), 0), protocol=2)
+        self._connect: Callable[[], AbstractConnection] = pool.make_connection
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
         self._rooms: set[str] = set()
         self._rooms_changed = asyncio.Event()
-        self._probe_channel = f"rt:probe:{secrets.token_hex(8)}"
+        self._probe_channel = b"rt:probe:%b" % secrets.token_hex(8).encode()
         self._probe_heard = asyncio.Event()
         self._hearing = False
         self._running = 0  # commands under way
         self._failing = False  # the last one was not answered
         self._closed = False
         self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
-        self._publish = self._script("log", "publish")
-        self._history = self._script("log", "history")
-        self._enter = self._script("log", "people", "enter")
-        self._leave = self._script("log", "people", "leave")
-        self._sweep = self._script("log", "people", "sweep")
+        self._words = self._carrier(WORDS_TOGETHER)
+        self._pages = self._carrier(PAGES_TOGETHER)
+        self._bounds = [
+            b"%d" % limits.history_events,
+            b"%d" % (limits.history_seconds * 1000),
+            b"%d" % (limits.history_seconds * META_LIVES * 1000),
+            b"%d" % (EMPTY_SECONDS * 1000),
+        ]
+        self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
+
+    def _carrier(self, batch: int) -> Carrier:
+        return Carrier(self._connect, batch, COMMAND_SECONDS, self._supervisor)
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
@@ -82,9 +108,10 @@ class RedisBroker:
         self._closed = True
         while self._running:  # no longer than a command may take
             await asyncio.sleep(0.01)
+        await self._words.close()
+        await self._pages.close()
         await self._supervisor.close()
         await self._redis.aclose()
-        await self._voice.aclose()
 
     async def ping(self) -> None:
         self._supervisor.check()
@@ -95,18 +122,15 @@ class RedisBroker:
     # --- words -----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = [
-            *self._keys(draft.room, "log", "meta"),
-            self._key(draft.room, f"seen:{draft.id.lower()}"),
-        ]
-        arguments = [draft.kind, draft.rest, SEEN_SECONDS * 1000]
-        epoch, number, fresh = await self._run(self._publish, draft.room, keys, arguments)
+        keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
+        arguments = [draft.kind.encode(), draft.rest, b"%d" % (SEEN_SECONDS * 1000)]
+        epoch, number, fresh = await self._run(self._words, _PUBLISH, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(fresh))
 
     async def history(self, room: str, after: Cursor) -> History:
-        keys = self._keys(room, "log", "meta")
-        arguments = [after.epoch, after.number, PAGE_EVENTS]
-        epoch, top, first, flat = await self._run(self._history, room, keys, arguments)
+        keys = _keys(room, b"log", b"meta")
+        arguments = [after.epoch.encode(), b"%d" % after.number, b"%d" % PAGE_EVENTS]
+        epoch, top, first, flat = await self._run(self._pages, _HISTORY, room, keys, arguments)
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), rest)
             for number, kind, rest in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -117,23 +141,24 @@ class RedisBroker:
     # --- people ----------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, holder: str) -> None:
-        lease_ms = int(self._limits.lease_seconds * 1000)
-        arguments = [member.client, holder, member.rest, str(uuid.uuid4()), lease_ms]
-        await self._run(self._enter, room, self._people_keys(room), arguments)
+        who = [member.client.encode(), holder.encode(), member.rest]
+        await self._run_about_people(_ENTER, room, [*who, _new_id(), self._lease_ms])
 
     async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
-        arguments = [client, holder or "", int(seconds * 1000)]
-        await self._run(self._leave, room, self._people_keys(room), arguments)
+        who = [client.encode(), (holder or "").encode()]
+        await self._run_about_people(_LEAVE, room, [*who, b"%d" % (seconds * 1000)])
 
     async def sweep(self, room: str) -> None:
-        lease_ms = int(self._limits.lease_seconds * 1000)
-        while await self._run(
-            self._sweep, room, self._people_keys(room), [str(uuid.uuid4()), lease_ms]
-        ):
+        while await self._run_about_people(_SWEEP, room, [_new_id(), self._lease_ms]):
             pass
 
+    async def _run_about_people(self, script: Script, room: str, arguments: list[bytes]) -> Any:
+        # By the way of the words, and in one order with them.
+        keys = _keys(room, b"log", b"meta", b"members", b"people")
+        return await self._run(self._words, script, room, keys, arguments)
+
     async def members(self, room: str) -> Sequence[Member]:
-        return _members(await self._ask(lambda: self._redis.hgetall(self._key(room, "people"))))
+        return _members(await self._ask(lambda: self._redis.hgetall(_key(room, b"people"))))
 
     async def rooms(self) -> Sequence[RoomSummary]:
         return await self._ask(self._rooms_kept)
@@ -145,9 +170,9 @@ class RedisBroker:
         ]
         pipeline = self._redis.pipeline(transaction=False)
         for room in names:
-            pipeline.hget(self._key(room, "meta"), "top")
-            pipeline.hgetall(self._key(room, "people"))
-            pipeline.exists(self._key(room, "log"))
+            pipeline.hget(_key(room, b"meta"), "top")
+            pipeline.hgetall(_key(room, b"people"))
+            pipeline.exists(_key(room, b"log"))
         answers = await pipeline.execute()
         rows = zip(names, answers[::3], answers[1::3], answers[2::3], strict=True)
         return [
@@ -156,39 +181,21 @@ class RedisBroker:
             if kept or people
         ]
 
-    # --- keys and scripts ------------------------------------------------------------------------
-
-    def _key(self, room: str, what: str) -> str:
-        # The braces are a hash tag: all keys of a room live on one node of a Cluster.
-        return f"rt:{{{room}}}:{what}"
-
-    def _keys(self, room: str, *what: str) -> list[str]:
-        return [self._key(room, one) for one in what]
-
-    def _people_keys(self, room: str) -> list[str]:
-        return self._keys(room, "log", "meta", "members", "people")
-
-    def _script(self, *names: str) -> AsyncScript:
-        folder = files("realtime.brokers")
-        parts = [(folder / f"{name}.lua").read_text(encoding="utf-8") for name in names]
-        return self._redis.register_script("\n".join(parts))
+    # --- asking ----------------------------------------------------------------------------------
 
     async def _run(
-        self, script: AsyncScript, room: str, keys: list[str], arguments: list[Any]
+        self, carrier: Carrier, script: Script, room: str, keys: list[bytes], own: list[bytes]
     ) -> Any:
-        limits = self._limits
-        always: list[Any] = [
-            _channel(room),
-            secrets.token_hex(5),  # the epoch, if the script has to begin one
-            limits.history_events,
-            int(limits.history_seconds * 1000),
-            int(limits.history_seconds * META_LIVES * 1000),
-            EMPTY_SECONDS * 1000,
-        ]
-        return await self._ask(lambda: script(keys=keys, args=always + arguments))
+        """Run a script with the arguments that all have, and those of its own after them."""
+        arguments = [_channel(room), *self._bounds, *own]
+        return await self._try(lambda: carrier.run(script, keys, arguments))
 
     async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Await a command, bounded in time, and turn every way it can fail into `NoBroker`.
+        """Await the answer to a rare question."""
+        return await self._try(lambda: self._supervisor.within(COMMAND_SECONDS, command()))
+
+    async def _try(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Await a command that is bounded in time; each way that it can fail becomes `NoBroker`.
 
         While the last one failed they are tried one at a time, and whoever comes meanwhile is told
         at once: a thousand who wait for the same timeout help nobody.
@@ -197,7 +204,7 @@ class RedisBroker:
             raise NoBroker
         self._running += 1
         try:
-            answer = await self._supervisor.within(COMMAND_SECONDS, command())
+            answer = await command()
         except (RedisError, OSError) as error:
             # One that is refused (READONLY, OOM, NOPERM) was answered: the next may be right.
             self._failing = not isinstance(error, ResponseError)
@@ -239,15 +246,16 @@ class RedisBroker:
             await asyncio.sleep(backoff(failures, longest=2.0))
 
     async def _listen_on_one_connection(self) -> None:
-        pubsub = self._voice.pubsub()
+        connection = self._connect()
         try:
-            async with asyncio.timeout(COMMAND_SECONDS):
-                await pubsub.subscribe(self._probe_channel)
-            await run_together(self._own_the_channels(pubsub), self._read(pubsub), self._probe())
+            await self._say(connection, b"SUBSCRIBE", self._probe_channel)
+            await run_together(
+                self._own_the_channels(connection), self._read(connection), self._probe()
+            )
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            await connection.disconnect(nowait=True)
 
-    async def _own_the_channels(self, pubsub: PubSub) -> None:
+    async def _own_the_channels(self, connection: AbstractConnection) -> None:
         """Subscribe to what is wanted; nobody else does, so no two commands cross."""
         subscribed: set[str] = set()
         self._rooms_changed.set()
@@ -256,27 +264,34 @@ class RedisBroker:
             self._rooms_changed.clear()
             wanted = set(self._rooms)
             if new := wanted - subscribed:
-                await pubsub.subscribe(*map(_channel, new))
+                await self._say(connection, b"SUBSCRIBE", *map(_channel, new))
             if gone := subscribed - wanted:
-                await pubsub.unsubscribe(*map(_channel, gone))
+                await self._say(connection, b"UNSUBSCRIBE", *map(_channel, gone))
             subscribed = wanted
 
-    async def _read(self, pubsub: PubSub) -> None:
+    async def _say(self, connection: AbstractConnection, *words: bytes) -> None:
+        # Nothing is awaited but that it is sent: the answer comes among all else that is heard.
+        saying = connection.send_command(*words, check_health=False)
+        await self._supervisor.within(COMMAND_SECONDS, saying)
+
+    async def _read(self, connection: AbstractConnection) -> None:
         assert self._listener is not None
         while True:
-            message = await pubsub.get_message(timeout=None)
-            if message is None:
-                continue
-            channel, kind = message["channel"].decode(), message["type"]
-            if channel == self._probe_channel:
-                if not self._hearing:
-                    self._hearing = True
-                    log.info("the hub is heard")
-                self._probe_heard.set()
-            elif kind == "subscribe":
+            kind, channel, payload = await connection.read_response(
+                timeout=math.inf, push_request=True
+            )
+            if kind == b"message" and channel != self._probe_channel:
+                self._listener.announced(_room(channel), _announced(payload))
+            elif channel == self._probe_channel:
+                self._heard()
+            elif kind == b"subscribe":
                 self._listener.confirmed(_room(channel))
-            elif kind == "message":
-                self._listener.announced(_room(channel), _announced(message["data"]))
+
+    def _heard(self) -> None:
+        if not self._hearing:
+            self._hearing = True
+            log.info("the hub is heard")
+        self._probe_heard.set()
 
     async def _probe(self) -> None:
         """Fail if our own voice is not heard: a connection can be open and deaf."""
@@ -288,28 +303,48 @@ class RedisBroker:
                 await self._probe_heard.wait()
 
 
-def _client(url: str, retry: Retry) -> Redis:
+def _pool(url: str, retry: Retry, **options: Any) -> BlockingConnectionPool:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=COMMAND_CONNECTIONS,
         timeout=COMMAND_SECONDS,
         socket_connect_timeout=COMMAND_SECONDS,
-        socket_timeout=COMMAND_SECONDS,
+        socket_timeout=None,  # we bound each command, and not each of its reads and writes
         retry=retry,
+        **options,
     )
     try:
         pool.connection_class(**pool.connection_kwargs)
     except TypeError as error:  # or it would be found out when somebody says the first word
         raise ValueError("an option of the address is not known") from error
-    return Redis.from_pool(pool)
+    return pool
 
 
-def _channel(room: str) -> str:
-    return f"rt:{{{room}}}"
+# --- keys ----------------------------------------------------------------------------------------
 
 
-def _room(channel: str) -> str:
-    return channel.removeprefix("rt:{").removesuffix("}")
+def _channel(room: str) -> bytes:
+    # The braces are a hash tag: all keys of a room live on one node of a Cluster.
+    return b"rt:{%b}" % room.encode()
+
+
+def _key(room: str, what: bytes) -> bytes:
+    return b"%b:%b" % (_channel(room), what)
+
+
+def _keys(room: str, *what: bytes) -> list[bytes]:
+    return [_key(room, one) for one in what]
+
+
+def _room(channel: bytes) -> str:
+    return channel[len(b"rt:{") : -len(b"}")].decode()
+
+
+def _new_id() -> bytes:
+    return str(uuid.uuid4()).encode()
+
+
+# --- answers -------------------------------------------------------------------------------------
 
 
 def _announced(payload: bytes) -> Event:

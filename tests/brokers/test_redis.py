@@ -5,6 +5,7 @@ What it shares with the other broker is in test_promises.py.
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -404,6 +405,81 @@ async def whole(process: Process, room: str) -> list[Event]:
         events += history.events
         more = history.more
     return events
+
+
+async def test_words_that_go_together_keep_the_order_in_which_they_were_said(
+    process: Process, room: str
+) -> None:
+    await process.listen(room)
+    drafts = [draft(room, str(number)) for number in range(100)]
+    receipts = await asyncio.gather(*map(process.broker.publish, drafts))
+    assert [receipt.cursor.number for receipt in receipts] == list(range(1, 101))
+    heard = await process.notes.heard(room, 100)
+    assert [json.loads(event.json)["id"] for event in heard] == [one.id for one in drafts]
+
+
+async def test_a_server_that_forgot_the_scripts_doubles_no_word_and_loses_none(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await say(process, room, "before")
+    for texts in (["a", "b", "c"], ["d", "e", "f"]):
+        await admin.script_flush()
+        await asyncio.gather(*(say(process, room, text) for text in texts))
+    assert await kept(process, room) == ["before", "a", "b", "c", "d", "e", "f"]
+
+
+async def test_a_word_that_is_refused_is_its_own_misfortune(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await admin.set(f"rt:{{{room}.broken}}:meta", "no hash")
+    drafts = [draft(room), draft(f"{room}.broken"), draft(room)]
+    answers = await asyncio.gather(*map(process.broker.publish, drafts), return_exceptions=True)
+    first, refused, last = answers
+    assert isinstance(refused, NoBroker)
+    assert [one.cursor.number for one in (first, last)] == [1, 2]  # type: ignore[union-attr]
+
+
+async def test_one_who_hangs_up_takes_no_other_word_along(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    await say(process, room, "0")
+    redis.pause()
+    saying = [asyncio.create_task(say(process, room, str(number))) for number in range(1, 7)]
+    await asyncio.sleep(0.01)  # they are sent, and read later
+    saying[2].cancel()
+    redis.resume()
+    await asyncio.wait(saying)
+    assert [one.cancelled() for one in saying] == [False, False, True, False, False, False]
+    assert await kept(process, room) == ["0", "1", "2", "3", "4", "5", "6"]
+
+
+async def test_a_process_that_was_held_up_does_not_take_the_hub_for_dead(
+    redis: PrivateRedis, start: Start, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "COMMAND_SECONDS", 0.2)
+    process = await start(RedisBroker(redis.url, Limits()))
+    await say(process, room, "before")
+    await process.broker.members(room)
+    asked = [process.broker.publish(draft(room)), process.broker.members(room)]
+    answers = [asyncio.ensure_future(one) for one in asked]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    time.sleep(0.3)  # as a crowd of pollers would; the hub answers meanwhile
+    await asyncio.gather(*answers)
+
+
+async def test_closing_waits_for_the_answer_that_is_on_its_way(
+    redis: PrivateRedis, process: Process, room: str
+) -> None:
+    await say(process, room, "before")
+    redis.pause()
+    saying = asyncio.create_task(say(process, room, "last"))
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(process.broker.close())
+    await asyncio.sleep(0.02)
+    redis.resume()
+    await closing
+    assert (await saying)[0].number == 2
 
 
 # --- secrets -------------------------------------------------------------------------------------
