@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.results import BENCHMARKS, Cell, Estimate, Factor, Result
+from benchmarks.results import BENCHMARKS, Cell, Estimate, Factor, Limit, Result
 from benchmarks.samples import FAULTS
 from benchmarks.stats import FEWEST_RUNS, ratio
 
@@ -99,7 +99,7 @@ def _compare(a: Result, b: Result) -> Comparison:
             replace(line, verdict="unknown")
             if settings or (machine and line.measure not in COUNTED)
             else line
-            for line in lines + _capacities(a, b)
+            for line in lines + _capacities(a, b) + _budgets(a, b)
         ],
         [named(cell.factors) for cell in alone],
         correctness=_correctness(a, b),
@@ -137,6 +137,30 @@ def _capacity(transport: str, a: Estimate, b: Estimate) -> Line:
     factor = None if open_ended or a.value <= 0 else Estimate(b.value / a.value)
     found = "unknown" if a.at_least and b.at_least else verdict(a, b, more_is_better=True)
     return Line({"transport": transport}, "capacity", a, b, factor, found)
+
+
+def _budgets(a: Result, b: Result) -> list[Line]:
+    """What ours costs as a multiple of what others do: each was divided within its own runs."""
+    cells = (*a.cells, *b.cells)
+    judged = all(len(cell.runs) >= FEWEST_RUNS for cell in cells)
+    after = {_asked(limit): limit.measured for limit in b.budget}
+    return [
+        _budget(limit, after[_asked(limit)], judged)
+        for limit in a.budget
+        if limit.against and _asked(limit) in after
+    ]
+
+
+def _asked(limit: Limit) -> tuple[str, str, str, str]:
+    return limit.load, limit.measure, limit.peer, limit.against
+
+
+def _budget(limit: Limit, after: Estimate | None, judged: bool) -> Line:
+    factors = {"load": limit.load, "peer": f"{limit.peer} / {limit.against}"}
+    before = limit.measured
+    factor = Estimate(after.value / before.value) if before and after and before.value > 0 else None
+    found = verdict(before, after, more_is_better=False) if judged else "unknown"
+    return Line(factors, f"budget.{limit.measure}", before, after, factor, found)
 
 
 def times(a: Sequence[float], b: Sequence[float]) -> Estimate | None:

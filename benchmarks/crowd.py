@@ -1,7 +1,9 @@
 """The load generator: many readers and an open loop of speakers on one thread, over epoll.
 
 It must not be what is measured.  So a socket that is readable is read and its time noted before
-anything is understood; understanding waits until no socket has anything more to read.  What is to
+anything is understood; understanding waits until no socket has anything more to read.  (But what a
+speaker is answered, of which there is one for hundreds of deliveries, is understood at once: else
+its connection would not be free, and it would open more.)  What is to
 be said is said when it was due, whether the server has answered the last or not: who waits for
 answers before speaking again does not see a server that stalls ("coordinated omission", G. Tene).
 All the same the generator says how late it was itself, and a result is worth no more than that.
@@ -28,8 +30,8 @@ from benchmarks.listeners import Listener
 clock = time.perf_counter
 
 READ_BYTES = 65_536
-# Answers understood between two looks at the sockets: some 0.3 ms, the time for which it is deaf.
-_BATCH = 16
+# What is understood between two looks at the sockets: so long it is deaf, or for one answer longer.
+_DEAF_SECONDS = 0.0003
 # Seconds until another try where nobody listens.
 _RETRY_SECONDS = 0.05
 # Readers that may be on their way in at once.
@@ -87,7 +89,12 @@ class _Line:
 
 
 class _Owner(Protocol):
-    """Whoever has a line: hears that it stands, what comes, and that it ended."""
+    """Whoever has a line: hears that it stands, what comes, and that it ended.
+
+    What comes for somebody `prompt` is understood at once, before others are read.
+    """
+
+    prompt: bool
 
     def connected(self, line: _Line, when: float) -> None: ...
     def came(self, line: _Line, data: bytes, when: float) -> None: ...
@@ -109,6 +116,8 @@ class Count:
 
 class Reader:
     """A listener on a line, which it finds again when the line breaks."""
+
+    prompt = False
 
     def __init__(self, crowd: "Crowd", listener: Listener) -> None:
         self.listener = listener
@@ -240,6 +249,8 @@ def our_words(url: str, room: str, size: int, client: str = "benchmark") -> Word
 
 class Speaker:
     """Says things when they are due, on as many connections as it takes to wait for nobody."""
+
+    prompt = True
 
     def __init__(self, crowd: "Crowd", words: Words) -> None:
         self.due: dict[str, float] = {}  # id: when it was to be said
@@ -411,7 +422,10 @@ class Crowd:
                     data = b""
                 if not data:
                     self.ignore(line)
-                self._unread.append((line, data, clock()))
+                if line.owner.prompt:
+                    self._hand_on(line, data, clock())
+                else:
+                    self._unread.append((line, data, clock()))
             if flags & select.EPOLLOUT and line.open:
                 line.write(b"")
 
@@ -424,16 +438,20 @@ class Crowd:
 
     def _understand(self) -> None:
         """Take a few of those that were read, in their order."""
-        start = self._understood
-        for line, data, when in self._unread[start : start + _BATCH]:
+        until = clock() + _DEAF_SECONDS
+        while self._understood < len(self._unread) and clock() < until:
+            line, data, when = self._unread[self._understood]
             self._understood += 1
-            if data:
-                line.owner.came(line, data, when)
-            else:
-                line.owner.ended(line, when)
+            self._hand_on(line, data, when)
         if self._understood == len(self._unread):
             self._unread.clear()
             self._understood = 0
+
+    def _hand_on(self, line: _Line, data: bytes, when: float) -> None:
+        if data:
+            line.owner.came(line, data, when)
+        else:
+            line.owner.ended(line, when)
 
     # --- what a line tells -----------------------------------------------------------------------
 

@@ -181,18 +181,27 @@ def _recovery(result: Result, words: Words) -> Iterable[Figure | None]:
 
 
 def _peers(result: Result, words: Words) -> Iterable[Figure | None]:
-    panels = []
-    for measure in ("p50", "p99", "cpu_us", "memory_kib"):
-        rows = [
-            Row(peer, _peer_look(peer), [Mark(ratios[measure])])
-            for peer, ratios in result.ratios.items()
-            if measure in ratios
-        ]
-        if rows:
-            unit = words.say("axis.ratio", peer=result.against)
-            title = words.say(f"panel.{measure}")
-            panels.append(Panel(title, unit, rows, bars=False, ratio=True))
+    panels = [
+        panel
+        for load in result.levels("load") or [""]
+        for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us")
+        if (panel := _ratios(result, words, measure, load)).rows
+    ]
     yield _board("ratios", "peers", panels, words)
+
+
+def _ratios(result: Result, words: Words, measure: str, load: Factor) -> Panel:
+    """One measure of all peers under one load, which is the end of their names in the file."""
+    end = f", {load}" if load else ""
+    rows = [
+        Row(peer, _peer_look(peer), [Mark(ratios[measure])])
+        for name, ratios in result.ratios.items()
+        if measure in ratios and name.endswith(end)
+        for peer in [name.removesuffix(end)]
+    ]
+    told = [words.say(f"panel.{measure}"), *([words.level("load", load)] if load else [])]
+    unit = words.say("axis.ratio", peer=result.against)
+    return Panel(words.say("and").join(told), unit, rows, bars=False, ratio=True)
 
 
 PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {

@@ -158,6 +158,7 @@ def _section(name: str, result: Result, drawn: Sequence[Figure], words: Words) -
         tag("h3", words.say("figures")),
         tables.cells(result, words),
         tables.capacity(result, words),
+        tables.budget(result, words),
         tables.ratios(result, words),
         tag("p", words.say("interval.none"), class_="small") if _single(result) else "",
         _notes(result, words),

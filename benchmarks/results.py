@@ -74,6 +74,19 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """What `peer` may need at most, as a multiple of what `against` needs, or by itself."""
+
+    load: str
+    measure: str
+    peer: str
+    against: str
+    most: float
+    measured: Estimate | None
+    holds: bool | None
+
+
+@dataclass(frozen=True)
 class Result:
     """One result file."""
 
@@ -98,6 +111,7 @@ class Result:
     capacity: Mapping[str, Estimate]
     ratios: Mapping[str, Mapping[str, Estimate]]
     against: str
+    budget: Sequence[Limit]
 
     @property
     def faults(self) -> dict[str, float]:
@@ -194,6 +208,7 @@ def parse(data: object, path: str) -> Result:
         capacity=_estimates(top, "capacity"),
         ratios=_each(top, "ratios", lambda value, where: _estimates({where: value}, where)),
         against=_shown(top.get("against")),
+        budget=[_limit(limit) for limit in _list(top, "budget")],
     )
 
 
@@ -214,6 +229,21 @@ def _cell(data: object) -> Cell:
         theory={name: value for name, value in theory.items() if value is not None},
         ecdf=_curve(cell, "ecdf"),
         theory_ecdf=_curve(cell, "theory_ecdf"),
+    )
+
+
+def _limit(data: object) -> Limit:
+    limit = _object(data, "a limit")
+    names = {
+        name: _text(limit.get(name), f"a limit's {name}") for name in ("load", "measure", "peer")
+    }
+    holds = limit.get("holds")
+    return Limit(
+        **names,
+        against=_shown(limit.get("against")),
+        most=_finite(limit.get("most"), "a limit's most"),
+        measured=_estimate(limit.get("measured"), "measured"),
+        holds=holds if isinstance(holds, bool) else None,
     )
 
 

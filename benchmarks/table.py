@@ -1,12 +1,14 @@
 """A result as text: whether it is true first, then a row per cell, then what is to be known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
 
 from benchmarks.samples import trusted
 from benchmarks.stats import FEWEST_RUNS
+
+_VERDICTS = {True: "holds", False: "!!! does not hold", None: "!!! not measured"}
 
 
 def describe(result: Mapping[str, Any]) -> str:
@@ -28,7 +30,27 @@ def describe(result: Mapping[str, Any]) -> str:
     if result["settings"]["runs"] < FEWEST_RUNS:
         lines.append(f"Of fewer than {FEWEST_RUNS} runs an interval says little.")
     lines += result["notes"]
+    if result.get("budget"):
+        lines += ["", *_budget_lines(result["budget"])]
     return "\n".join(lines)
+
+
+def _budget_lines(budget: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What may be so many times as much as something else, and whether it is no more."""
+    rows = [_budget_row(one) for one in budget]
+    heads = ["load", "of", "divided by", "measure", "measured", "at most", ""]
+    broken = sum(one["holds"] is False for one in budget)
+    unknown = sum(one["holds"] is None for one in budget)
+    return [
+        f"performance budget: {len(budget) - broken - unknown} of {len(budget)} limits hold, "
+        f"{broken} do not, {unknown} were not measured",
+        tabulate(rows, headers=heads, disable_numparse=True),
+    ]
+
+
+def _budget_row(one: Mapping[str, Any]) -> list[str]:
+    row = [one["load"], one["peer"], one["against"] or "–", one["measure"]]
+    return [*row, _interval(one["measured"]), f"{one['most']:g}", _VERDICTS[one["holds"]]]
 
 
 def _correctness_lines(result: Mapping[str, Any]) -> list[str]:
@@ -54,12 +76,19 @@ def _figure(cell: Mapping[str, Any], name: str) -> str:
     summary = cell["summary"].get(name)
     if summary is None:
         return "–"
-    text = _number(summary["value"])
-    if summary["low"] is not None:
-        text += f" [{_number(summary['low'])}–{_number(summary['high'])}]"
+    text = _interval(summary)
     predicted = cell["theory"].get(name)
     if predicted is not None:
         text += f" | {_number(predicted)} {_off(summary['value'], predicted)}"
+    return text
+
+
+def _interval(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    text = _number(found["value"])
+    if found["low"] is not None:
+        text += f" [{_number(found['low'])}–{_number(found['high'])}]"
     return text
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from benchmarks.markup import Markup, join, tag
 from benchmarks.page import table, way
 from benchmarks.plots import written
-from benchmarks.results import TRANSPORTS, Cell, Estimate, Factor, Result
+from benchmarks.results import TRANSPORTS, Cell, Estimate, Factor, Limit, Result
 from benchmarks.scales import number
 from benchmarks.words import Words
 
@@ -45,6 +45,33 @@ def ratios(result: Result, words: Words) -> Markup:
     heading = words.say("ratios.heading", peer=result.against)
     head = _heads([words.say("factor.peer"), *titles], words)
     return join(tag("h3", heading), table(head, rows, heading))
+
+
+def budget(result: Result, words: Words) -> Markup:
+    """Return the limits of a result with what was measured, or nothing for a result without."""
+    if not result.budget:
+        return Markup()
+    keys = ("against", "measured", "most", "verdict")
+    names = [factor_name("load", words), factor_name("peer", words)]
+    names += [words.say("measure"), *(words.say(f"budget.{key}") for key in keys)]
+    head = tag("tr", *(tag("th", name, scope="col") for name in names))
+    rows = [_limit(limit, result, words) for limit in result.budget]
+    heading = words.say("budget.heading")
+    about = tag("p", words.say("budget.about"))
+    return join(tag("h3", heading), about, table(head, rows, heading))
+
+
+def _limit(limit: Limit, result: Result, words: Words) -> Markup:
+    verdict = {True: "good", False: "bad", None: "unknown"}[limit.holds]
+    texts = [limit.peer, measure_name(result, limit.measure, words), limit.against or "–"]
+    return tag(
+        "tr",
+        tag("th", words.level("load", limit.load), scope="row"),
+        *(tag("td", text) for text in texts),
+        value(limit.measured),
+        tag("td", number(limit.most), class_="number"),
+        tag("td", words.say(f"budget.{verdict}"), class_=verdict),
+    )
 
 
 def measure_name(result: Result, measure: str, words: Words) -> str:

@@ -43,12 +43,13 @@ class Said:
         """From the intended time to the reader, in ms."""
         return [1000 * (heard.when - due) for due, heard in self.heard()]
 
-    def sample(self, crowd: Crowd) -> Sample:
+    def sample(self, crowd: Crowd, audit: Audit | None = None) -> Sample:
+        """Give the figures; `audit` is another than by cursors of ours."""
         latencies = self.latencies()
         return Sample(
             percentiles(latencies),
             latencies,
-            self.audit,
+            audit or self.audit,
             refused=len(self.speaker.refused) + sum(reader.refused for reader in self.readers),
             unacknowledged=(
                 len(self.speaker.due) - len(self.speaker.cursors) - len(self.speaker.refused)
@@ -67,14 +68,17 @@ def talk(
     warm_up: int = 0,
     patience: float = 5.0,
     marks: Sequence[tuple[float, Callable[[], None]]] = (),
+    speaker: Speaker | None = None,
 ) -> Said:
     """Say something at each of `times`, in seconds from now; the first `warm_up` are not counted.
 
-    `marks` are calls to be made at other times of the same clock.
+    `marks` are calls to be made at other times of the same clock.  A `speaker` who has spoken to
+    these readers before goes on, and what he said before is not counted.
     Returns when every reader has heard all that was acknowledged, or `patience` seconds after the
     last was said: what has not come by then is lost.
     """
-    speaker = crowd.speaker(words)
+    speaker = speaker or crowd.speaker(words)
+    before = len(speaker.due)
     crowd.run(lambda: True, 1.0)  # its connection is made before it is needed
     crowd.deaf = 0.0
     start = clock() + _LEAD_SECONDS
@@ -84,11 +88,12 @@ def talk(
     crowd.wait(start + max(times[-1], *(when for when, _ in marks), 0.0) - clock())
 
     def all_heard() -> bool:
-        count = len(speaker.cursors)
-        return speaker.quiet and all(len(r.listener.ids) >= count for r in crowd.readers)
+        # What was refused may have been said all the same, so their number is not enough.
+        said = speaker.cursors.keys()
+        return speaker.quiet and all(said <= r.listener.ids for r in crowd.readers)
 
-    crowd.run(lambda: len(speaker.due) == len(times) and all_heard(), patience)
-    return Said(speaker, crowd.readers, {*list(speaker.due)[warm_up:]})
+    crowd.run(lambda: len(speaker.due) == before + len(times) and all_heard(), patience)
+    return Said(speaker, crowd.readers, {*list(speaker.due)[before + warm_up :]})
 
 
 def new_room(benchmark: str) -> str:

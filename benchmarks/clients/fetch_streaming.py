@@ -1,21 +1,25 @@
 """Fetch streaming, the client's half: a JSON object per line (NDJSON); an empty line is silence."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.clients.base import Event, Step, StreamClient, step
 
 
 class Lines:
-    """Takes bytes in any pieces and gives the objects whose lines are whole."""
+    """Takes bytes in any pieces and gives the objects whose lines are whole.
 
-    def __init__(self) -> None:
+    `loads` reads the JSON of one line.
+    """
+
+    def __init__(self, loads: Callable[[bytes], Event] = json.loads) -> None:
+        self._loads = loads
         self._partial = b""
 
     def feed(self, data: bytes) -> Iterator[Event]:
         *lines, self._partial = (self._partial + data).split(b"\n")
-        return (json.loads(line) for line in lines if line)
+        return (self._loads(line) for line in lines if line)
 
 
 class FetchStreaming(StreamClient):

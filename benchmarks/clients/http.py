@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -86,6 +87,12 @@ class Head:
             name, value = _field(line)
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
         return cls(match[1], int(match[2]), match[3], fields)
+
+
+@lru_cache(maxsize=256)
+def _read_head(data: bytes) -> Head:
+    """Read a head, and the same one once for all who are sent it: a load generator is many."""
+    return Head.parse(data)
 
 
 def _field(line: str) -> tuple[str, str]:
@@ -164,7 +171,7 @@ class ResponseReader:
         if not end:
             return b""
         self._head_bytes.clear()
-        self.head = Head.parse(head)
+        self.head = _read_head(head)
         if 100 <= self.head.status < 200 and self.head.status != 101:
             # RFC 9110 §15.2: an interim answer may come before the real one.
             self.head = None

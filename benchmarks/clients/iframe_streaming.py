@@ -10,7 +10,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks.clients.base import Event, Step, StreamClient, step
@@ -21,13 +21,20 @@ from benchmarks.clients.http import BadResponse, Head
 _BLOCK = re.compile(rb'<script data-event="([^"]*)">(.*?)</script>', re.DOTALL)
 
 
+def read_attribute(text: bytes) -> Event:
+    """Read the event of a block: character references are undone in an attribute only."""
+    event: Event = json.loads(html.unescape(text.decode("utf-8")))
+    return event
+
+
 class Blocks:
     """Takes the bytes of a page in any pieces and gives the event of each script that would run.
 
-    `policy` is the Content-Security-Policy of the page.
+    `policy` is the Content-Security-Policy of the page; `read` reads the attribute of a block.
     """
 
-    def __init__(self, policy: str) -> None:
+    def __init__(self, policy: str, read: Callable[[bytes], Event] = read_attribute) -> None:
+        self._read = read
         self.script: bytes | None = None
         self._policy = policy
         self._unread = b""
@@ -39,8 +46,7 @@ class Blocks:
             self._check_between(self._unread[end : match.start()])
             self._check_script(match[2])
             end = match.end()
-            # Character references are undone in an attribute, and never in a script.
-            yield json.loads(html.unescape(match[1].decode("utf-8")))
+            yield self._read(match[1])
         self._unread = self._unread[end:]
 
     def _check_between(self, markup: bytes) -> None:

@@ -28,6 +28,10 @@ async function main() {
     perMessageDeflate: false,
     httpCompression: false,
   });
+  // Else each session keeps its first request (socket.io/docs/v4/memory-usage).
+  io.engine.on("connection", (connection) => {
+    connection.request = null;
+  });
   io.on("connection", (socket) => {
     socket.on("join", (room, done) => {
       socket.join(room);

@@ -1,4 +1,6 @@
-"""A chat as Tornado's documentation teaches it: `write_message` to each, and a poll that waits.
+"""A chat as Tornado's documentation teaches it: `write_message` to each, and polls.
+
+`/wait` answers when there is something, `/read` at once.
 
 One process and no hub, as most such programs are.  usage: python -m benchmarks.peers.tornado_chat
 """
@@ -38,15 +40,30 @@ class Say(RequestHandler):
         self.write({})
 
 
-class Poll(RequestHandler):
+class Reading(RequestHandler):
+    """Tells what came after `after`; without it, where a reader stands who begins now."""
+
+    def prepare(self) -> None:
+        self.room = ROOMS[self.get_query_argument("room")]
+        self.after = int(self.get_query_argument("after", str(len(self.room.messages))))
+
+    def tell(self) -> None:
+        messages = [json.loads(message) for message in self.room.messages[self.after :]]
+        self.write({"messages": messages, "after": len(self.room.messages)})
+
+
+class Read(Reading):
+    def get(self) -> None:
+        self.tell()
+
+
+class Wait(Reading):
     async def get(self) -> None:
-        room = ROOMS[self.get_query_argument("room")]
-        after = int(self.get_query_argument("after", str(len(room.messages))))
+        # Whoever begins is told at once where he stands.
         if self.get_query_argument("after", None) is not None:
-            async with room.news:
-                await room.news.wait_for(lambda: len(room.messages) > after)
-        messages = [json.loads(message) for message in room.messages[after:]]
-        self.write({"messages": messages, "after": len(room.messages)})
+            async with self.room.news:
+                await self.room.news.wait_for(lambda: len(self.room.messages) > self.after)
+        self.tell()
 
 
 class Listen(WebSocketHandler):
@@ -58,7 +75,7 @@ class Listen(WebSocketHandler):
 
 
 async def main() -> None:
-    handlers = [("/say", Say), ("/poll", Poll), ("/listen", Listen)]
+    handlers = [("/say", Say), ("/read", Read), ("/wait", Wait), ("/listen", Listen)]
     sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
     HTTPServer(Application(handlers)).add_sockets(sockets)
     port = sockets[0].getsockname()[1]

@@ -82,7 +82,12 @@ def _frame(kind: str) -> Json:
             "misplaced": 0,
             "gaps": 0,
         },
-        "generator": {"late_p99_ms": 0.3, "late_max_ms": 2.1, "cpu_share": 0.21},
+        "generator": {
+            "late_p99_ms": 0.3,
+            "late_max_ms": 2.1,
+            "deaf_max_ms": 1.7,
+            "cpu_share": 0.21,
+        },
         "notes": ["Loopback: the network costs nothing unless a delay is added."],
     }
 
@@ -249,24 +254,52 @@ def _peers() -> Json:
         "nchan eventsource": 0.8,
         "tornado write_message": 1.3,
     }
+    loads = {"paced": 1.0, "burst": 0.3}
     cells = [
-        cell({"peer": peer}, {"p50": f, "p99": 2 * f, "cpu_us": 12 * f**2, "memory_kib": 30 / f})
+        cell({"load": load, "peer": peer}, _peer(f, much))
+        for load, much in loads.items()
         for peer, f in factor.items()
     ]
     ratios = {
-        peer: {
+        f"{peer}, {load}": {
             name: {"value": f**power, "low": f**power * 0.93, "high": f**power * 1.08}
             for name, power in [("p50", 1), ("p99", 1), ("cpu_us", 2), ("memory_kib", -1)]
+            if load == "paced" or name != "memory_kib"
         }
+        for load in loads
         for peer, f in factor.items()
         if peer != against
     }
     return {
         "measures": _units(p50="ms", p99="ms", cpu_us="µs", memory_kib="KiB"),
-        "factors": ["peer"],
+        "factors": ["load", "peer"],
         "cells": cells,
         "ratios": ratios,
         "against": against,
+        "budget": [
+            _limit("paced", "socket.io websocket", 0.75, 0.42),
+            _limit("burst", "tornado write_message", 0.08, 0.59),
+            _limit("burst", "nchan websocket", 0.9, None),
+            {**_limit("paced", None, 16, 19.4), "measure": "memory_kib"},
+        ],
+    }
+
+
+def _peer(factor: float, much: float) -> dict[str, float | None]:
+    memory = 30 / factor if much == 1 else None
+    cpu = 12 * factor**2 * much
+    return {"p50": factor, "p99": 2 * factor, "cpu_us": cpu, "memory_kib": memory}
+
+
+def _limit(load: str, against: str | None, most: float, value: float | None) -> Json:
+    return {
+        "load": load,
+        "measure": "cpu_us",
+        "peer": "realtime websocket",
+        "against": against,
+        "most": most,
+        "measured": value and {"value": value, "low": value * 0.95, "high": value * 1.1},
+        "holds": value and value <= most,
     }
 
 

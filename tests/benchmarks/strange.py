@@ -24,7 +24,8 @@ def faithful(number: int, event: Event) -> list[Event]:
 class StrangeServer:
     """SSE and POST; `delay` in seconds for every message, `stalls` by the number of a message.
 
-    Messages of the numbers `refused` are answered with `status`.
+    Messages of the numbers `refused` are answered with `status`; those of `lags` reach the readers
+    so many seconds after they were acknowledged.
     """
 
     def __init__(
@@ -35,7 +36,9 @@ class StrangeServer:
         tamper: Tamper = faithful,
         refused: frozenset[int] = frozenset(),
         status: int = 503,
+        lags: dict[int, float] | None = None,
     ) -> None:
+        self._lags = lags or {}
         self._refused = refused
         self._status = status
         self._delay = delay
@@ -109,10 +112,17 @@ class StrangeServer:
         if self._delay:
             await asyncio.sleep(self._delay)
         event = {"kind": "say", "cursor": f"strange-{number}", "id": message["id"]}
-        for one in self._tamper(number, event):
+        events = self._tamper(number, event)
+        if number in self._lags:
+            self._loop.call_later(self._lags[number], self._tell, events)
+        else:
+            self._tell(events)
+        return {"cursor": event["cursor"], "id": event["id"]}
+
+    def _tell(self, events: list[Event]) -> None:
+        for one in events:
             for stream in self._streams:
                 stream.write(f"id: {one['cursor']}\ndata: {json.dumps(one)}\n\n".encode())
-        return {"cursor": event["cursor"], "id": event["id"]}
 
 
 def _response(status: int, body: Event) -> bytes:

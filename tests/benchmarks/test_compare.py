@@ -141,6 +141,18 @@ def test_of_several_the_newest_is_taken() -> None:
     assert found[0].several
 
 
+def test_a_ratio_of_the_budget_that_grew_is_worse() -> None:
+    def costlier(after: Json) -> None:
+        after["budget"][0]["measured"] = {"value": 0.8, "low": 0.7, "high": 0.9}
+
+    before = result("peers")
+    found = compared(before, changed(before, costlier)).lines
+    lines = [line for line in found if line.measure == "budget.cpu_us"]
+    assert [line.verdict for line in lines] == ["worse", "same", "unknown"]
+    assert lines[0].factors["peer"] == "realtime websocket / socket.io websocket"
+    assert "ratio of CPU per delivery" in printed(before, changed(before, costlier))
+
+
 # --- what must be said first ---------------------------------------------------------------------
 
 

@@ -16,7 +16,7 @@ from benchmarks.listeners import listener
 from benchmarks.relay import Relay
 from benchmarks.stats import percentile
 from benchmarks.talk import Said, talk
-from tests.benchmarks.strange import StrangeServer, doubling, losing, swapping
+from tests.benchmarks.strange import Event, StrangeServer, doubling, losing, swapping
 from tests.conftest import Servers
 from tests.server import Server
 
@@ -234,6 +234,31 @@ def test_what_warms_up_is_not_counted(quiet: Server, room: str) -> None:
         said = talk(crowd, our_words(quiet.url, room, 20), times, warm_up=4)
     assert len(said.latencies()) == 6
     assert said.audit.acknowledged == 10
+
+
+def test_a_speaker_who_goes_on_is_counted_from_then_on_and_audited_from_the_first(
+    quiet: Server, room: str
+) -> None:
+    with Crowd() as crowd:
+        crowd.listen([listener("sse", Address(quiet.url), room)])
+        words, times = our_words(quiet.url, room, 20), evenly(0.0, 100.0, 5, random.Random(1))
+        first = talk(crowd, words, times)
+        said = talk(crowd, words, times, speaker=first.speaker)
+    assert len(said.latencies()) == 5
+    assert said.audit.acknowledged == 10
+    assert said.audit.clean
+
+
+def test_what_nobody_acknowledged_stands_for_nothing_that_was() -> None:
+    """Who counts what came has enough too early, and takes the last message for lost."""
+
+    def one_more(number: int, event: Event) -> list[Event]:
+        return [event, {**event, "id": "of nobody"}] if number == 1 else [event]
+
+    with StrangeServer(tamper=one_more, lags={3: 0.2}) as server:
+        said = speak_to(server, messages=3)
+    assert said.audit.acknowledged == 3
+    assert said.audit.lost == {}
 
 
 def test_a_connection_that_breaks_is_counted_and_the_reader_comes_again(

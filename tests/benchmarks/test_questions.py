@@ -13,7 +13,6 @@ from benchmarks.fanout import first_and_last
 from benchmarks.gap import _at_once
 from benchmarks.listeners import Heard
 from benchmarks.overhead import Overhead
-from benchmarks.peers.__main__ import _quotients
 from benchmarks.recovery import caught_up
 from benchmarks.samples import Cell, Sample
 from benchmarks.slow_reader import kernel_bytes
@@ -124,12 +123,6 @@ def test_capacity_is_the_median_of_the_runs() -> None:
 
 
 # --- the others ----------------------------------------------------------------------------------
-
-
-def test_ratios_are_of_the_same_run() -> None:
-    one = Cell({}, [Sample({"x": 2.0}), Sample({"x": 40.0}), Sample({"x": None})])
-    base = Cell({}, [Sample({"x": 1.0}), Sample({"x": 20.0}), Sample({"x": 5.0})])
-    assert _quotients(one, base, "x") == [2, 2]
 
 
 def test_bytes_that_wait_in_the_kernel_are_counted() -> None:

@@ -225,6 +225,17 @@ def test_benchmarks_stand_in_their_order(tmp_path: Path) -> None:
     assert sections == [slug(kind) for kind in BENCHMARKS]
 
 
+def test_the_budget_says_what_holds_what_does_not_and_what_nobody_measured() -> None:
+    text = Reader(html(result("peers"))).text
+    pair = "server CPU per delivery {} 0.{} (0."
+    assert pair.format("socket.io websocket", 42) in text
+    rows = [row.split("server CPU per delivery")[-1] for row in text.split("realtime websocket")]
+    told = [row for row in rows if re.search(r"holds|hold|not measured", row)]
+    assert re.search(r"0\.75 +holds", told[0])
+    assert re.search(r"0\.08 +does not hold", told[1])
+    assert re.search(r"0\.9 +not measured", told[2])
+
+
 def test_at_least_so_many_is_said() -> None:
     assert "websocket ≥ 4,000" in Reader(html(result("capacity"))).text
 

@@ -151,32 +151,51 @@ def test_a_question_of_one_network_is_not_asked_of_two() -> None:
 
 @pytest.fixture(scope="module")
 def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One run of all that this machine has."""
+    """One run of all that this machine has, each under one load."""
     folder = tmp_path_factory.mktemp("peers")
-    options = ["--quick", "--followers", "20", "--seed", "7", "--network", "rtt=20ms"]
+    options = ["--quick", "--followers", "20", "--pollers", "20", "--paced-messages", "5"]
+    options += ["--loads", "paced,idle", "--seed", "7", "--network", "rtt=20ms"]
     done = run("peers", *options, "--out", folder)
     assert (done.returncode, done.stderr) == (0, "")
+    assert "performance budget: " in done.stdout
     return result(folder, "peers")
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_peer_is_measured(name: str, peers: dict[str, Any]) -> None:
-    if lack := SYSTEMS[name]().missing():
+    if lack := SYSTEMS[name].missing():
         missing(lack)
     [cell] = (cell for cell in peers["cells"] if cell["factors"]["peer"] == name)
-    assert all(found["value"] > 0 for found in cell["summary"].values())
-    assert cell["summary"]["p50"]["value"] >= 10  # through the network, like everybody
-    assert name in peers["ratios"] or name == peers["against"]
+    figures = {measure: found["value"] for measure, found in cell["summary"].items() if found}
+    if cell["factors"]["load"] == "idle":
+        assert figures.keys() == {"poll_us"}
+    else:
+        assert figures.keys() == {"p50", "p99", "cpu_us", "memory_kib"}
+        assert figures["p50"] >= 10  # through the network, like everybody
+        assert f"{name}, paced" in peers["ratios"] or name == peers["against"]
+    assert all(value > 0 for value in figures.values())
 
 
 def test_peers_lose_and_double_nothing(peers: dict[str, Any]) -> None:
     assert peers["correctness"]["lost"] == peers["correctness"]["doubled"] == 0
-    assert peers["correctness"]["deliveries"] == 20 * 5 * len(peers["cells"])
+    # Five that warm up and five that count; but one that ends a silence.
+    loads = [cell["factors"]["load"] for cell in peers["cells"]]
+    deliveries = 20 * (10 * loads.count("paced") + loads.count("idle"))
+    assert peers["correctness"]["deliveries"] == deliveries
+
+
+def test_the_budget_is_judged_where_there_was_a_figure(peers: dict[str, Any]) -> None:
+    here = {(cell["factors"]["load"], cell["factors"]["peer"]) for cell in peers["cells"]}
+    for one in peers["budget"]:
+        asked = {(one["load"], peer) for peer in (one["peer"], one["against"] or one["peer"])}
+        assert (one["holds"] is not None) == (asked <= here)
+    assert any("meant for the usual --followers" in note for note in peers["notes"])
 
 
 def test_a_peer_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no node, no nginx; and our hub is in the wheel
-    options = ["--quick", "--followers", "2", "--out", tmp_path]
+    options = ["--quick", "--followers", "2", "--loads", "paced", "--out", tmp_path]
     done = run("peers", *options, "--peers", "realtime websocket,socket.io websocket")
     assert done.returncode == 0
     assert "!!! socket.io websocket is not measured, for want of node" in done.stdout
+    assert "!!! not measured" in done.stdout
