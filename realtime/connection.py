@@ -24,7 +24,7 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from realtime.http1 import Request, plain_head
+from realtime.http1 import Head, Request, door, plain_head
 from realtime.transports.base import MOST_DROPPED, House
 from realtime.transports.exchange import Exchange
 from realtime.wire import CountedStream
@@ -78,21 +78,31 @@ class Connection:
             raise
 
     async def _serve_one(self) -> bool:
-        stream = self._stream
-        data = await stream.read_piece()
+        data = await self._stream.read_piece()
+        if found := self._plain(data):
+            return await self._exchange(data, *found)
+        return await self._leave_to_tornado(data)
+
+    def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
+        """Find the exchange for `data`, if it is one plain request, or the beginning of one."""
         head = plain_head(data)
-        found = self._site.find(head.target) if head else None
         most = self._site.house.limits.body_bytes
-        if head is None or found is None or head.length > most or head.whole < len(data):
-            return await self._leave_to_tornado(data)
+        if head is None or head.whole < len(data) or head.known.length > most:
+            return None
+        found = self._site.find(head.target)
+        return (head, *found) if found else None
+
+    async def _exchange(self, data: bytes, head: Head, kind: type[Exchange], room: str) -> bool:
+        stream = self._stream
         if missing := head.whole - len(data):
             data += await stream.read_bytes(missing)
-        kind, room = found
         request = head.request(data)
         exchange = kind(self._site.house, stream, request, room, stream.set_close_callback)
         await exchange.run()
-        stream.set_close_callback(None)
-        await stream.flush()
+        if exchange.watched:
+            stream.set_close_callback(None)
+        if stream.writing():
+            await stream.flush()
         if not exchange.keep_alive:
             stream.close()
         return exchange.keep_alive
@@ -162,7 +172,8 @@ class _Unplain(HTTPMessageDelegate):
         self._connection.set_max_body_size(MOST_DROPPED)
         self._start, self._fields = start_line, headers
         length = headers.get("Content-Length", "")
-        if length.isdecimal() and int(length) > MOST_DROPPED:
+        self._length = int(length) if length.isdecimal() else 0
+        if self._length > MOST_DROPPED:
             return asyncio.ensure_future(self._run())  # which refuses it, before any of it is read
         return None
 
@@ -181,7 +192,10 @@ class _Unplain(HTTPMessageDelegate):
         known = self._fields.get("Connection", "").lower()
         keep_alive = known == "keep-alive" if version == "HTTP/1.0" else known != "close"
         request = Request(
-            method, target, version, self._fields, bytes(self._body), keep_alive=keep_alive
+            *(method, target, version, self._fields, door(self._fields)),
+            length=self._length,
+            body=bytes(self._body),
+            keep_alive=keep_alive,
         )
         watch = self._connection.set_close_callback
         exchange = self._kind(self._house, self._stream, request, self._room, watch)

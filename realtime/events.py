@@ -32,6 +32,11 @@ _CURSOR = re.compile(r"([0-9A-Za-z]{1,32})-(0|[1-9][0-9]{0,14})", re.ASCII)
 _CLIENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
 _ROOM_LENGTH = 64
+_PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
+# JSON can spell half a surrogate pair ("\\ud800"); UTF-8 cannot carry it (RFC 3629 §3).
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Unicode's category Cc, all of it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 # The largest integer that a browser's clock (an IEEE 754 double) holds exactly.
 _SAFE_INTEGER = 2**53
 
@@ -208,7 +213,9 @@ def _parse_id(value: Any) -> str:
 def _parse_text(value: Any, limits: Limits) -> str:
     if not isinstance(value, str) or not value:
         raise BadText("`text` must be a string that is not empty.")
-    size = len(_utf8(value, BadText("`text` holds half a surrogate pair, which is no character.")))
+    if _SURROGATE.search(value):
+        raise BadText("`text` holds half a surrogate pair, which is no character.")
+    size = len(value.encode("utf-8"))
     if size > limits.text_bytes:
         raise TooLong(f"`text` is at most {limits.text_bytes} bytes of UTF-8; this has {size}.")
     return value
@@ -234,6 +241,8 @@ def _parse_sent(value: Any) -> float | None:
 
 def parse_room(text: str) -> str:
     """Check a room's name: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
+    if _PLAIN_ROOM.fullmatch(text):
+        return text
     if not 1 <= len(text) <= _ROOM_LENGTH or not all(map(_in_room_name, text)):
         raise BadRoom("A room's name is 1 to 64 letters, digits, `_`, `.` or `-` of any script.")
     return text
@@ -253,20 +262,15 @@ def parse_client(value: Any) -> str:
 
 def parse_name(value: Any, limits: Limits) -> str:
     """Check a name that others will see: not empty, not long, no control characters."""
-    complaint = BadName(
-        f"`name` is 1 to {limits.name_length} characters, without control characters."
+    named = (
+        isinstance(value, str)
+        and len(value) <= limits.name_length
+        and value.strip()
+        and not _CONTROL.search(value)
+        and not _SURROGATE.search(value)
     )
-    if not isinstance(value, str) or not 1 <= len(value) <= limits.name_length:
-        raise complaint
-    _utf8(value, complaint)
-    if not value.strip() or any(unicodedata.category(c) == "Cc" for c in value):
-        raise complaint
-    return value
-
-
-def _utf8(text: str, complaint: Exception) -> bytes:
-    # JSON can spell half a surrogate pair ("\ud800"); UTF-8 cannot carry it (RFC 3629 §3).
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise complaint from error
+    if not named:
+        raise BadName(
+            f"`name` is 1 to {limits.name_length} characters, without control characters."
+        )
+    return str(value)

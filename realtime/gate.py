@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from realtime.errors import ForeignHost, ForeignOrigin, TooFast
 from realtime.limits import Limits
 
+# Names are few and short; one that is not may be asked about each time.
+_WELCOME_KEPT, _MOST_REMEMBERED = 1000, 300
+
 
 class Gate:
     """The rules at the door of one server.
@@ -20,7 +23,25 @@ class Gate:
 
     def __init__(self, limits: Limits, own_names: Iterable[str]) -> None:
         self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
+        self._welcome: set[tuple[str | None, ...]] = set()
         self._rates = Rates(limits.messages_per_second, limits.message_burst)
+
+    def check(self, host: str | None, origin: str | None, fetch_site: str | None) -> None:
+        """Refuse names that are not ours, and pages of other sites.
+
+        Who was welcome before is so again: a browser that polls comes with the same three words.
+        """
+        words = host, origin, fetch_site
+        if words not in self._welcome:
+            self.check_host(host)
+            self.check_origin(origin, host, fetch_site)
+            if sum(len(word or "") for word in words) <= _MOST_REMEMBERED:
+                self._remember(words)
+
+    def _remember(self, words: tuple[str | None, ...]) -> None:
+        if len(self._welcome) >= _WELCOME_KEPT:
+            self._welcome.clear()
+        self._welcome.add(words)
 
     def check_host(self, host: str | None) -> None:
         """Refuse a name that is not ours: it may be an attacker's, pointed at this address.

@@ -10,10 +10,11 @@ import re
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
 
-from tornado.escape import parse_qs_bytes
 from tornado.httputil import HTTPHeaders, HTTPInputError
 
 # What a browser sends in front of a poll is some 700 bytes.  What is remembered has a bound.
@@ -29,45 +30,59 @@ _LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MOST_ARGUMENTS = 100
 
 
-@dataclass(frozen=True)
+# What the door wants to know: `Host`, `Origin` and `Sec-Fetch-Site`.
+Door = tuple[str | None, str | None, str | None]
+
+
+def door(fields: HTTPHeaders) -> Door:
+    return fields.get("Host"), fields.get("Origin"), fields.get("Sec-Fetch-Site")
+
+
+@dataclass(slots=True)
 class Request:
     """What is asked: `target` as it came, `fields` of the head, and all of the body.
 
-    `keep_alive` says whether another request may follow on the same connection.
+    `length` is what the head said of the body.  `keep_alive` says whether another request may
+    follow on the same connection.
     """
 
     method: str
     target: str
     version: str
     fields: HTTPHeaders
+    door: Door
+    length: int = 0
     body: bytes = b""
     keep_alive: bool = True
 
-    @cached_property
-    def arguments(self) -> dict[str, list[bytes]]:
-        """What stands behind the question mark; an argument may come more than once."""
-        query = self.target.partition("?")[2]
-        return parse_qs_bytes(query, keep_blank_values=True) if query else {}
+
+class Known(NamedTuple):
+    """What was found out once about the fields of a plain request."""
+
+    fields: HTTPHeaders
+    door: Door
+    length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The head of a plain request, and how many bytes of body belong to it."""
+class Head(NamedTuple):
+    """The head of a plain request, and how many bytes it has."""
 
     method: str
     target: str
-    fields: HTTPHeaders
+    known: Known
     size: int
-    length: int
 
     @property
     def whole(self) -> int:
         """Bytes of the whole request."""
-        return self.size + self.length
+        return self.size + self.known.length
 
     def request(self, data: bytes) -> Request:
         """Give the request, now that `data` is all of it."""
-        return Request(self.method, self.target, "HTTP/1.1", self.fields, data[self.size :])
+        known, body = self.known, data[self.size :]
+        return Request(
+            self.method, self.target, "HTTP/1.1", known.fields, known.door, known.length, body
+        )
 
 
 def plain_head(data: bytes) -> Head | None:
@@ -79,12 +94,11 @@ def plain_head(data: bytes) -> Head | None:
         return None
     if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
         return None
-    fields, length = known
-    return Head(start[1].decode(), start[2].decode(), fields, end + 4, length)
+    return Head(start[1].decode(), start[2].decode(), known, end + 4)
 
 
 @lru_cache(_HEADS_REMEMBERED)
-def _plain_fields(block: bytes) -> tuple[HTTPHeaders, int] | None:
+def _plain_fields(block: bytes) -> Known | None:
     """The fields of a head and the length they tell, if there is nothing special about them."""
     try:
         fields = HTTPHeaders.parse(block.decode("latin1"))
@@ -97,23 +111,41 @@ def _plain_fields(block: bytes) -> tuple[HTTPHeaders, int] | None:
         and fields.get("Connection", "keep-alive").lower() == "keep-alive"
         and not any(name in fields for name in _NOT_PLAIN)
     )
-    return (fields, int(length)) if plain else None
+    return Known(fields, door(fields), int(length)) if plain else None
+
+
+def parse_query(target: str) -> dict[str, list[bytes]]:
+    """Take apart what stands behind the question mark; an argument may come more than once."""
+    arguments: dict[str, list[bytes]] = {}
+    for part in target.partition("?")[2].split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            # Like Tornado: a name is text, byte by byte, and a value is bytes.
+            arguments.setdefault(_unquote(name).decode("latin1"), []).append(_unquote(value))
+    return arguments
+
+
+def _unquote(text: str) -> bytes:
+    return unquote_to_bytes(text.replace("+", " "))
 
 
 def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:
     """Put together the head of an answer; without a `length` its body has an end of its own."""
-    lines = [_status_line(status), *fields, _date(int(time.time()))]
+    return _head(status, fields, length, int(time.time()))
+
+
+@lru_cache(_HEADS_REMEMBERED)
+def _head(status: int, fields: tuple[bytes, ...], length: int | None, second: int) -> bytes:
+    lines = [_status_line(status), *fields, _date(second)]
     if length is not None:
         lines.append(b"Content-Length: %d" % length)
     return b"\r\n".join((*lines, b"", b""))
 
 
-@lru_cache
 def _status_line(status: int) -> bytes:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()
 
 
-@lru_cache(1)
 def _date(second: int) -> bytes:
     # RFC 9110 §6.6.1: an origin server with a clock must say the time.
     return b"Date: " + formatdate(second, usegmt=True).encode()

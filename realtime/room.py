@@ -61,6 +61,7 @@ class Room:
         self.epoch = ""  # no broker gives out an empty epoch: everything is AHEAD of a new room
         self.first = 1
         self._events: list[Event] = []
+        self._cursor: Cursor | None = None  # made when it is asked for, and kept while it is true
 
     @property
     def top(self) -> int:
@@ -70,7 +71,9 @@ class Room:
     @property
     def cursor(self) -> Cursor:
         """The cursor of a reader who has seen everything."""
-        return Cursor(self.epoch, self.top)
+        if self._cursor is None:
+            self._cursor = Cursor(self.epoch, self.top)
+        return self._cursor
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -82,6 +85,7 @@ class Room:
         if number <= self.top:
             return Place.OLD
         self._events.append(event)
+        self._cursor = event.cursor
         self._forget(len(self._events) - self.capacity)
         return Place.NEXT
 
@@ -103,6 +107,7 @@ class Room:
     def reset(self, epoch: str, first: int) -> None:
         """Forget everything; the next event is number `first` of `epoch`."""
         self.epoch, self.first, self._events = epoch, first, []
+        self._cursor = None
 
     def _forget(self, count: int) -> None:
         if count > 0:

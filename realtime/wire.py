@@ -40,6 +40,9 @@ class CountedStream(IOStream):
         *("_moved", "_begun", "_rested"),
     )
 
+    # Whether the kernel tells of all that is there to be read.
+    _tells = True
+
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
         super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
@@ -79,10 +82,12 @@ class CountedStream(IOStream):
         Tornado reads on while nobody asks, to learn of the end of the connection.
         """
         self._one_piece = True
+        # Nobody asks before it has our answer: to look at once would find nothing.
+        self._held = self._tells
         reading = asyncio.ensure_future(self.read_bytes(_UNREAD_BYTES, partial=True))
         try:
-            if reading.done():
-                self._held = True
+            self._held = reading.done()
+            if self._held:
                 await asyncio.sleep(0)  # who always has more to ask lets others have their turn
             return await reading
         finally:
@@ -176,10 +181,14 @@ class CountedStream(IOStream):
 
         What is still to be written belongs to this one: a server never answers two at once.
         """
-        self._ledger.settle(self)
         self.asking = False
         self._answered = self.bytes_in
         self._rested = asyncio.get_running_loop().time()
+
+    @property
+    def claimed(self) -> int:
+        """Bytes that came for a request that is known: of those after it nobody knows yet."""
+        return self.bytes_in if self.asking else self._answered
 
     # --- how long it takes its time --------------------------------------------------------------
 
@@ -218,6 +227,8 @@ class CountedTLSStream(CountedStream, SSLIOStream):
     What is counted is what TLS is given to carry: records, their padding and the handshake are
     between OpenSSL and the kernel.
     """
+
+    _tells = False  # OpenSSL may hold some of it
 
     def push(self, data: bytes, events: int) -> bool:
         if self.writing() or self.closed():
@@ -268,25 +279,23 @@ class Ledger:
         self.addresses[stream.address] += 1
 
     def carry(self, stream: CountedStream, transport: str, client: str | None) -> None:
-        self.settle(stream)
+        another_client = client != stream.client
         another = transport != stream.transport
-        stream.transport = transport
+        if another or another_client:
+            self.settle(stream)
+            stream.transport, stream.client = transport, client
         _begin(self._book(transport), another)
-        another = another or client != stream.client
-        stream.client = client
         if client is not None:
-            _begin(self._client_book(stream, client), another)
+            _begin(self._client_book(stream, client), another or another_client)
 
     def settle(self, stream: CountedStream) -> None:
         """Enter what a stream counted since the last time."""
         if stream not in self.streams:  # closed, and settled then
             return
-        bytes_in, bytes_out, events = stream.settled
-        # Between two requests nobody knows yet whose the incoming bytes are.
-        now = stream.bytes_in if stream.asking else bytes_in, stream.bytes_out, stream.events
+        now = stream.claimed, stream.bytes_out, stream.events
         if now == stream.settled:
             return
-        stream.settled = now
+        (bytes_in, bytes_out, events), stream.settled = stream.settled, now
         counts = now[0] - bytes_in, now[1] - bytes_out, now[2] - events
         _enter(self._book(stream.transport), *counts)
         if stream.client is not None:
@@ -296,8 +305,7 @@ class Ledger:
         if stream not in self.streams:  # one that was refused, or closed before
             return
         self.settle(stream)
-        if not stream.asking:
-            self._book(OTHER).bytes_in += stream.bytes_in - stream.settled[0]
+        self._book(OTHER).bytes_in += stream.bytes_in - stream.claimed
         self.streams.remove(stream)
         self.addresses[stream.address] -= 1
 

@@ -17,6 +17,7 @@ from realtime import errors
 from realtime.errors import RealtimeError
 from realtime.events import Cursor, Draft, Member, Receipt, parse_client, parse_name, parse_room
 from realtime.gate import Gate
+from realtime.http1 import Door
 from realtime.hub import After, Hub
 from realtime.limits import Limits
 from realtime.presence import Presence
@@ -43,12 +44,6 @@ class Stream(Protocol):
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def closed(self) -> bool: ...
-
-
-class Fields(Protocol):
-    """The fields of a head, whatever their case."""
-
-    def get(self, name: str, /) -> str | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,22 +74,18 @@ class Asking:
     transport: str
     house: House
     stream: Stream
-    fields: Fields
+    door: Door
     arguments: Mapping[str, Sequence[bytes]]  # of the query
 
     # --- the door --------------------------------------------------------------------------------
 
     def check_door(self) -> None:
         """Refuse names that are not ours, and pages of other sites."""
-        head, gate = self.fields, self.house.gate
-        host = head.get("Host")
-        gate.check_host(host)
-        gate.check_origin(head.get("Origin"), host, head.get("Sec-Fetch-Site"))
+        self.house.gate.check(*self.door)
 
-    def check_length(self) -> None:
+    def check_length(self, length: int) -> None:
         """Refuse a body that is too long even to be dropped."""
-        length = self.fields.get("Content-Length") or ""
-        if length.isdecimal() and int(length) > MOST_DROPPED:
+        if length > MOST_DROPPED:
             raise errors.TooLong(f"A body is at most {self.house.limits.body_bytes} bytes.")
 
     def client_for_the_books(self) -> str | None:
@@ -169,7 +160,7 @@ class _Visit(AbstractAsyncContextManager[None]):
         self._presence.depart(self._room, self._member, self._linger)
 
 
-def decode_room(part: bytes) -> str:
+def decode_name(part: bytes) -> str:
     """Read a name in a URL, whose percent signs are decoded."""
     try:
         return part.decode("utf-8")

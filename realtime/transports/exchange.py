@@ -15,15 +15,15 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.http1 import Request, answer_head
+from realtime.http1 import Request, answer_head, parse_query
 from realtime.hub import Answer
-from realtime.transports.base import Asking, House, Stream, decode_room
+from realtime.transports.base import Asking, House, Stream, decode_name
 
 log = logging.getLogger(__name__)
 
 _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
-JSON = b"application/json"
+JSON = b"Content-Type: application/json"
 
 # Calls back when the connection ends; None calls nobody.
 Watch = Callable[[Callable[[], None] | None], None]
@@ -32,8 +32,8 @@ Watch = Callable[[Callable[[], None] | None], None]
 class Exchange(Asking):
     """One request, which `run` answers.
 
-    `watch` tells when the other side is gone.  After `run`, `keep_alive` says whether the
-    connection may carry another exchange.
+    `watch` tells when the other side is gone; `watched` says whether it was asked to.  After `run`,
+    `keep_alive` says whether the connection may carry another exchange.
     """
 
     methods: ClassVar = ("GET",)
@@ -46,11 +46,12 @@ class Exchange(Asking):
         self.house = house
         self.stream = stream
         self.request = request
-        self.fields = request.fields
-        self.arguments = request.arguments
+        self.door = request.door
+        self.arguments = parse_query(request.target)
         self.keep_alive = request.keep_alive
         self._room = room
         self._watch = watch
+        self.watched = False
 
     async def get(self, room: str) -> None:
         raise NotImplementedError
@@ -63,7 +64,12 @@ class Exchange(Asking):
     async def run(self) -> None:
         """Answer, if only with an error; raises nothing but a cancellation."""
         try:
-            await self._answer()
+            self.prepare()
+            self.check_length(self.request.length)
+            if self.request.method not in self.methods:
+                raise errors.BadMethod("This address does not take that method; see `Allow`.")
+            room = decode_name(unquote_to_bytes(self._room))
+            await (self.get(room) if self.request.method == "GET" else self.post(room))
         except RealtimeError as error:
             self.refuse(error)
         except StreamClosedError:
@@ -73,14 +79,6 @@ class Exchange(Asking):
             self.refuse(errors.Internal("The server made a mistake; it has been logged."))
         finally:
             self.stream.rest()
-
-    async def _answer(self) -> None:
-        self.prepare()
-        self.check_length()
-        if self.request.method not in self.methods:
-            raise errors.BadMethod("This address does not take that method; see `Allow`.")
-        room = decode_room(unquote_to_bytes(self._room))
-        await (self.get(room) if self.request.method == "GET" else self.post(room))
 
     def prepare(self) -> None:
         self.count(self.client_for_the_books())
@@ -121,8 +119,7 @@ class Exchange(Asking):
             fields = (*fields, b"Connection: close")
         elif self.request.version == "HTTP/1.0":
             fields = (*fields, b"Connection: keep-alive")
-        told = b"Content-Type: " + content_type
-        return answer_head(status, told, _NO_STORE, _NO_SNIFF, *fields, length=length)
+        return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
 
     def _send(self, data: bytes, events: int) -> None:
         self._answered = True
@@ -138,4 +135,5 @@ class Exchange(Asking):
         if self.stream.closed():
             asyncio.get_running_loop().call_soon(call)
         else:
+            self.watched = True
             self._watch(call)

@@ -20,5 +20,8 @@ class FetchStreaming(StreamExchange):
 
     async def get(self, room: str) -> None:
         await self.stream_events(
-            self.question(room), frame, HEARTBEAT, content_type=b"application/x-ndjson"
+            self.question(room),
+            frame,
+            HEARTBEAT,
+            content_type=b"Content-Type: application/x-ndjson",
         )

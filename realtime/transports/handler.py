@@ -10,7 +10,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, decode_room
+from realtime.http1 import door
+from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, decode_name
 
 
 @stream_request_body
@@ -26,7 +27,7 @@ class Handler(Asking, RequestHandler):
         self.house = house
         # Kept, since a WebSocket takes the stream away from its request.
         self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
-        self.fields = self.request.headers
+        self.door = door(self.request.headers)
         self.arguments = self.request.query_arguments
         self.request.connection.set_max_body_size(MOST_DROPPED)  # type: ignore[union-attr]
 
@@ -38,7 +39,8 @@ class Handler(Asking, RequestHandler):
     def prepare(self) -> None:
         self.count(self.client_for_the_books())
         self.check_door()
-        self.check_length()
+        length = self.request.headers.get("Content-Length", "")
+        self.check_length(int(length) if length.isdecimal() else 0)
         self.part_if_closing()
 
     def part_if_closing(self) -> None:
@@ -65,7 +67,7 @@ class Handler(Asking, RequestHandler):
     # --- errors ----------------------------------------------------------------------------------
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        return decode_room(value)
+        return decode_name(value)
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         if self._headers_written:

@@ -49,6 +49,6 @@ class IframeStreaming(StreamExchange):
             frame,
             HEARTBEAT,
             b"Content-Security-Policy: " + CONTENT_SECURITY_POLICY.encode(),
-            content_type=b"text/html; charset=utf-8",
+            content_type=b"Content-Type: text/html; charset=utf-8",
             opening=lambda cursor: OPENING + b" " * pad,
         )

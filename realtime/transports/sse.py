@@ -37,12 +37,12 @@ class ServerSentEvents(StreamExchange):
 
     async def get(self, room: str) -> None:
         # A browser that reconnects repeats the old URL, and the head says where it really is.
-        question = self.question(room, resume=self.fields.get("Last-Event-ID"))
+        question = self.question(room, resume=self.request.fields.get("Last-Event-ID"))
         await self.stream_events(
             question,
             frame,
             HEARTBEAT,
-            content_type=b"text/event-stream",
+            content_type=b"Content-Type: text/event-stream",
             opening=lambda cursor: standing(cursor) if question.after == NOW else b"",
             farewell=parting,
         )

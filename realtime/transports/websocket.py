@@ -94,7 +94,7 @@ class PingedFollower(StreamFollower):
 
 class WebSocket(Handler, WebSocketHandler):
     # Slots, since the attributes of Tornado's handlers nearly fill a dict: these would double it.
-    __slots__ = ("_question", "_reader", "arguments", "fields", "house", "stream")
+    __slots__ = ("_question", "_reader", "arguments", "door", "house", "stream")
 
     transport = "websocket"
     follower: StreamFollower | None = None
@@ -146,7 +146,7 @@ class WebSocket(Handler, WebSocketHandler):
     async def open(self) -> None:
         question = self._question
         # Of no more use, and with a browser's head some three kilobytes.
-        self.fields = self.request.headers = _NO_FIELDS
+        self.request.headers = _NO_FIELDS
         self.request.connection = None
         follower = PingedFollower(self.stream, Framing(frame, bytes, PING), self._end)
         if question.member is not None:

@@ -44,10 +44,10 @@ class Failing(Exchange):
         raise {"lobby": ZeroDivisionError, "full": lambda: Busy("No.", retry_after=1.5)}[room]()
 
 
-async def run(room: str, *, hub: Any = Open, **request: Any) -> tuple[Stream, Exchange]:
+async def run(room: str, *, hub: Any = Open) -> tuple[Stream, Exchange]:
     limits, stream = Limits(), Stream()
     house = House(hub, None, Gate(limits, ["localhost"]), limits)  # type: ignore[arg-type]
-    asked = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders({"Host": "localhost"}), **request)
+    asked = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
     exchange = Failing(house, stream, asked, room, lambda call: None)
     await exchange.run()
     return stream, exchange
