@@ -7,6 +7,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import secrets
@@ -39,6 +40,8 @@ _MAY_BE_ZERO = {
 # What the hub counts is milliseconds, and a memory of more than some thirty years is a mistake.
 _LEAST, _MOST = 0.001, 1e9
 
+# Ten thousand connections are a million objects; by default Python looks after each 700.
+_OBJECTS_BEFORE_A_LOOK = 20_000
 # Connections that may wait to be accepted: a crowd that comes at once, a class or a benchmark.
 _BACKLOG = 4096
 
@@ -213,6 +216,7 @@ async def _serve(
     ledger = Ledger()
     site = make_site(House(hub, presence, gate, limits), ledger, choice.label)
     server = CountedServer(site, ledger=ledger, limits=limits, tls=tls)
+    _spare_the_collector()
     signals = _signals()
     server.add_sockets(sockets)
     server.start_watching()
@@ -251,6 +255,16 @@ def _raise_open_files() -> None:
     # The soft limit is often 1024, for the sake of programs that use select(); we use epoll.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _spare_the_collector() -> None:
+    """Let Python look for garbage in cycles more seldom, and not among what is here for good.
+
+    Each poll that waits is some objects more, so that by default every few hundred polls are a
+    reason to look at all of them: an eighth of the time of a thousand pollers.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BEFORE_A_LOOK, 20, 20)
 
 
 def _own_names(options: argparse.Namespace) -> list[str]:

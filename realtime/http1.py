@@ -126,7 +126,8 @@ def parse_query(target: str) -> dict[str, list[bytes]]:
 
 
 def _unquote(text: str) -> bytes:
-    return unquote_to_bytes(text.replace("+", " "))
+    plain = "%" not in text and "+" not in text
+    return text.encode() if plain else unquote_to_bytes(text.replace("+", " "))
 
 
 def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:

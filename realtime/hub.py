@@ -9,7 +9,9 @@ sync, which reads the broker's memory from our own cursor.
 """
 
 import asyncio
+import math
 import random
+import time
 from collections import Counter
 from enum import StrEnum
 
@@ -28,6 +30,8 @@ COMPARE_SECONDS = 5.0
 OUT_OF_STEP_SECONDS = 10.0
 # A room read so short a while ago does not give way to another: its reader may be about to wait.
 _SPARED_SECONDS = 0.2
+# A poll may wait so much longer than it asked: its end shares a timer with those of others.
+_GRAIN_SECONDS = 0.02
 # Waiting readers stand at the newest cursors, so few answers are worth remembering.
 _ANSWERS_KEPT = 8
 
@@ -85,7 +89,9 @@ class Channel:
         self._limits = limits
         self._supervisor = supervisor
         self._answers: dict[Cursor, Answer] = {}
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], float] = {}  # until when
+        self._look_at = math.inf
+        self._looking: asyncio.TimerHandle | None = None
         self._syncing = False
         self._sync_wanted: asyncio.Future[None] | None = None
         self._sync_failures = 0
@@ -93,12 +99,15 @@ class Channel:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    async def reach(self, after: After) -> None:
-        """Return when `after` can be answered truly; raises `NoBroker` if that needs the broker."""
-        if not self.room.epoch:
-            await asyncio.shield(self.sync_soon(Cause.OPENED))
-        elif isinstance(after, Cursor) and self.room.behind(after):
-            await asyncio.shield(self.sync_soon(Cause.CURSOR))
+    def reached(self, after: After) -> bool:
+        """Whether `after` can be answered truly."""
+        known = bool(self.room.epoch)
+        return known and not (isinstance(after, Cursor) and self.room.behind(after))
+
+    async def reach(self) -> None:
+        """Return when we have asked the broker what we do not know; raises `NoBroker`."""
+        cause = Cause.CURSOR if self.room.epoch else Cause.OPENED
+        await asyncio.shield(self.sync_soon(cause))
 
     def start(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.last(after)
@@ -114,14 +123,33 @@ class Channel:
             self._answers[cursor] = answer
         return answer
 
-    def waiter(self) -> "asyncio.Future[None]":
-        """A future that is done at the next news."""
+    def waiter(self, seconds: float) -> "asyncio.Future[None]":
+        """A future that is done at the next news, or after `seconds`."""
         waiter = asyncio.get_running_loop().create_future()
-        self._waiting.add(waiter)
+        deadline = _now() + seconds
+        self._waiting[waiter] = deadline
+        if deadline < self._look_at:
+            self._look_again_at(deadline)
         return waiter
 
     def forget(self, waiter: "asyncio.Future[None]") -> None:
-        self._waiting.discard(waiter)
+        self._waiting.pop(waiter, None)
+
+    def _look_again_at(self, when: float) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._look_at = when
+        self._looking = asyncio.get_running_loop().call_later(when - _now(), self._end_waiting)
+
+    def _end_waiting(self) -> None:
+        """Let go those whose time is up: one timer for all, which costs each of them nothing."""
+        self._looking, self._look_at = None, math.inf
+        now = _now()
+        for waiter in [waiter for waiter, deadline in self._waiting.items() if deadline <= now]:
+            _settle(waiter, None)
+            self.forget(waiter)
+        if self._waiting:
+            self._look_again_at(max(min(self._waiting.values()), now + _GRAIN_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
@@ -152,7 +180,7 @@ class Channel:
 
     def wake(self) -> None:
         """Let every waiting reader look again."""
-        waiting, self._waiting = self._waiting, set()
+        waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             _settle(waiter, None)
 
@@ -216,7 +244,7 @@ def _settle(future: "asyncio.Future[None]", error: NoBroker | None) -> None:
 
 
 def _now() -> float:
-    return asyncio.get_running_loop().time()
+    return time.monotonic()
 
 
 class Reader:
@@ -239,12 +267,10 @@ class Reader:
         """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
         if self._channel.room.cursor != self.cursor:
             return
-        self._waiter = waiter = self._channel.waiter()
-        timer = asyncio.get_running_loop().call_later(seconds, self.cancel)
+        self._waiter = waiter = self._channel.waiter(seconds)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._channel.forget(waiter)
 
     def cancel(self) -> None:
@@ -366,7 +392,8 @@ class Hub:
                 raise self._going_away()
             channel = self._channels.get(room) or self._open(room)
             channel.touch()
-            await channel.reach(after)
+            if not channel.reached(after):
+                await channel.reach()
             if self._channels.get(room) is channel:  # it may have been forgotten meanwhile
                 return channel
 

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import time
 from typing import Any
 
 from tornado.http1connection import HTTP1ConnectionParameters
@@ -117,7 +118,7 @@ class CountedServer(TCPServer):
         pause = min(1.0, limits.write_deadline_seconds / 4, limits.request_seconds / 4)
         while True:
             await asyncio.sleep(pause)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             for stream in list(self._ledger.streams):
                 self._judge(stream, now)
 

@@ -9,6 +9,7 @@ import asyncio
 import fcntl
 import socket
 import termios
+import time
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
@@ -59,7 +60,7 @@ class CountedStream(IOStream):
         self._ledger = ledger
         self._answered = 0  # bytes that had come when the last request was answered
         # What the last look saw, and since when it has been so.
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._moved: tuple[int | None, float] = None, now
         self._begun = 0, now
         self._rested = now
@@ -183,7 +184,7 @@ class CountedStream(IOStream):
         """
         self.asking = False
         self._answered = self.bytes_in
-        self._rested = asyncio.get_running_loop().time()
+        self._rested = time.monotonic()
 
     @property
     def claimed(self) -> int:

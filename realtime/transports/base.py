@@ -90,7 +90,8 @@ class Asking:
 
     def client_for_the_books(self) -> str | None:
         try:
-            return parse_client(self.argument("client", errors.BadClient))
+            client = self.argument("client", errors.BadClient)
+            return client and parse_client(client)
         except RealtimeError:
             return None
 

@@ -9,9 +9,10 @@ everything once, in the one order, or told of the gap that excuses it.
 import asyncio
 import json
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any, cast
+from unittest.mock import patch
 
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -345,6 +346,9 @@ class HubMachine(RuleBasedStateMachine):
         self.failed = False
         self.runner = asyncio.Runner(loop_factory=Clock)
         self.clock = cast(Clock, self.runner.get_loop())
+        # What measures itself must see the same time.
+        self.patches = ExitStack()
+        self.patches.enter_context(patch("time.monotonic", self.clock.time))
         self.logs = {room: Log(CAPACITY, room) for room in (*ROOMS, "elsewhere")}
         self.lines = [Line(self.logs, page_size) for _ in range(2)]
         self.hubs = [Hub(cast(Broker, line), LIMITS) for line in self.lines]
@@ -370,6 +374,7 @@ class HubMachine(RuleBasedStateMachine):
                 self.close()
         finally:
             self.runner.close()
+            self.patches.close()
 
     def _do(self, *actions: Callable[[], Any]) -> None:
         """Do something in the loop, and let all happen that follows from it at once."""
