@@ -52,6 +52,27 @@ def test_other_names_are_foreign(host: str) -> None:
         GATE.check_host(host)
 
 
+def test_who_was_welcome_with_other_words_is_asked_again() -> None:
+    gate = Gate(Limits(), ["box"])
+    gate.check("box", "http://box", None)
+    gate.check("box", "http://box", None)
+    with pytest.raises(ForeignOrigin):
+        gate.check("box", "http://evil", None)
+    with pytest.raises(ForeignHost):
+        gate.check("evil", "http://evil", None)
+    with pytest.raises(ForeignOrigin):
+        gate.check("box", None, "cross-site")
+
+
+def test_the_memory_of_the_welcome_is_bounded() -> None:
+    gate = Gate(Limits(), ["box"])
+    for number in range(5000):
+        gate.check(f"{number}.localhost", None, None)
+    gate.check("x" * 500 + ".localhost", None, None)
+    assert len(gate._welcome) <= 1000
+    assert max(len(word or "") for words in gate._welcome for word in words) < 500
+
+
 @pytest.mark.parametrize(
     ("origin", "host", "site"),
     [

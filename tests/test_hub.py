@@ -189,6 +189,24 @@ async def test_waiting_for_nothing_ends_with_an_empty_answer(world: World) -> No
     assert reader.poll().body == b'{"cursor":"%b","events":[]}' % str(reader.cursor).encode()
 
 
+async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
+    readers = [await world.hub.read("r", 0) for _ in range(4)]
+    ended: list[float] = []
+
+    async def wait(reader: Reader, seconds: float) -> None:
+        await reader.wait(seconds)
+        ended.append(seconds)
+
+    waits = [0.3, NEVER, 0.1, 0.2]
+    tasks = [asyncio.create_task(wait(*one)) for one in zip(readers, waits, strict=True)]
+    async with asyncio.timeout(PATIENCE):
+        while len(ended) < 3:
+            await asyncio.sleep(0.01)
+    assert ended == [0.1, 0.2, 0.3]
+    readers[1].cancel()
+    await asyncio.gather(*tasks)
+
+
 async def test_a_cut_answer_says_that_there_is_more() -> None:
     async with running(answer_events=2) as world:
         await world.say("a", "b", "c")
