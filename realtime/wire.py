@@ -93,10 +93,19 @@ class CountedStream(IOStream):
             return await reading
         finally:
             self._one_piece = self._held = False
+            self._close_if_reset()
+
+    def _close_if_reset(self) -> None:
+        """Notice a reset that came with what was read, once that has been answered for.
+
+        libuv tells of it once and then looks no more (uv_poll_t), and that was when we read.
+        """
+        if not self.closed() and self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.io_loop.add_callback(self.close)
 
     def unread(self, data: bytes) -> None:
         """Let `data`, which is the piece that was just read, be read again by somebody else."""
-        self._unread = data
+        self._unread = data + self._unread
 
     def _read_again(self, buf: bytearray | memoryview) -> int:
         part, self._unread = self._unread[: len(buf)], self._unread[len(buf) :]
