@@ -150,20 +150,27 @@ class Audience:
 
     def _take_turn(self, spent: float) -> None:
         """Do as much of the flush as fits into one turn; `spent` seconds went into it before."""
-        started = now = time.monotonic()  # a loop may hold its own clock still for a round
-        steps, self._flushing = self._flushing, None  # if it fails, the next flush begins anew
-        assert steps is not None
-        for _ in steps:
-            now = time.monotonic()
-            if now - started >= _TURN_SECONDS:
-                self._flushing = steps
-                # Not `call_soon`: whoever is ready to be heard comes first.
-                asyncio.get_running_loop().call_later(0, self._take_turn, spent + now - started)
-                return
+        started = time.monotonic()  # a loop may hold its own clock still for a round
+        try:
+            ended = self._step_until(started + _TURN_SECONDS)
+        except BaseException:
+            self._flushing = None  # the next flush begins anew
+            raise
         now = time.monotonic()
-        self._rest_until = now + _rest(spent + now - started)
+        spent += now - started
+        if not ended:
+            # Not `call_soon`: whoever is ready to be heard comes first.
+            asyncio.get_running_loop().call_later(0, self._take_turn, spent)
+            return
+        self._flushing = None
+        self._rest_until = now + _rest(spent)
         if self._ready or self._cursor != self._room.cursor:
             self.flush_soon()
+
+    def _step_until(self, deadline: float) -> bool:
+        """Go on with the flush; say whether it came to its end before the deadline."""
+        assert self._flushing is not None
+        return not any(time.monotonic() >= deadline for _ in self._flushing)
 
     def _steps(self) -> Iterator[None]:
         """Flush, with a pause wherever somebody else may be let in."""

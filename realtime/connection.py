@@ -99,8 +99,6 @@ class Connection:
         request = head.request(data)
         exchange = kind(self._site.house, stream, request, room, stream.set_close_callback)
         await exchange.run()
-        if exchange.watched:
-            stream.set_close_callback(None)
         if stream.writing():
             await stream.flush()
         if not exchange.keep_alive:

@@ -22,7 +22,8 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 _CLIENTS_KEPT = 10_000
 # The row of what belongs to no request: garbage, and connections that asked nothing.
 OTHER = "other"
-# Bytes of one read.  A request is far smaller, and the buffer is made anew for each read.
+# Bytes of one read.  A request is far smaller, and the buffer is made anew for each read; a record
+# of TLS is never larger (RFC 8446 §5.1), so OpenSSL keeps no part of one back.
 READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
 _UNREAD_BYTES = 262_144
@@ -40,9 +41,6 @@ class CountedStream(IOStream):
         *("_send", "_draining", "_unread", "_one_piece", "_held"),
         *("_moved", "_begun", "_rested"),
     )
-
-    # Whether the kernel tells of all that is there to be read.
-    _tells = True
 
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
         super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
@@ -84,7 +82,7 @@ class CountedStream(IOStream):
         """
         self._one_piece = True
         # Nobody asks before it has our answer: to look at once would find nothing.
-        self._held = self._tells
+        self._held = True
         reading = asyncio.ensure_future(self.read_bytes(_UNREAD_BYTES, partial=True))
         try:
             self._held = reading.done()
@@ -237,8 +235,6 @@ class CountedTLSStream(CountedStream, SSLIOStream):
     What is counted is what TLS is given to carry: records, their padding and the handshake are
     between OpenSSL and the kernel.
     """
-
-    _tells = False  # OpenSSL may hold some of it
 
     def push(self, data: bytes, events: int) -> bool:
         if self.writing() or self.closed():

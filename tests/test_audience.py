@@ -322,12 +322,55 @@ async def test_who_comes_and_goes_between_two_turns_misses_and_doubles_nothing(
     clock.now += 1
     world.say()
     asyncio.get_running_loop().call_soon(between_two_turns)
-    await world.flushed()
+    while late not in world.audience._lagging or world.audience._flushing:
+        await asyncio.sleep(0)
     clock.now += 10
     await world.flushed()
     assert late.heard == b"1.2."
     assert {follower.heard for follower in crowd} == {b"1.2.", b""}
     assert len(world.audience) == 1 + sum(bool(follower.taken) for follower in crowd)
+
+
+async def test_what_is_said_between_two_turns_waits_for_the_rest(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(monkeypatch)
+
+    class Slow(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            clock.now += 0.001
+            return super().push(frames, events)
+
+    crowd = [await world.join(Slow()) for _ in range(100)]
+    clock.now += 1
+    world.say()
+    asyncio.get_running_loop().call_soon(world.say)
+    while world.room.top < 2 or world.audience._flushing:
+        await asyncio.sleep(0)
+    assert {follower.heard for follower in crowd} == {b"1."}
+    clock.now += 1
+    await world.flushed()
+    assert {follower.heard for follower in crowd} == {b"1.2."}
+
+
+async def test_many_who_catch_up_by_many_pages_all_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(push_bytes=1)
+    clock = Clock(monkeypatch)
+
+    class Slow(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            clock.now += 0.001
+            return super().push(frames, events)
+
+    world.say(30)
+    crowd = [Slow() for _ in range(20)]
+    for follower in crowd:
+        world.audience.join(follower, Cursor("e", 0))
+    async with asyncio.timeout(10):
+        while world.audience._lagging:
+            clock.now += 0.001
+            await asyncio.sleep(0)
+    assert all(f.taken == [b"%d." % number for number in range(1, 31)] for f in crowd)
 
 
 async def test_nobody_is_always_the_last(world: World) -> None:

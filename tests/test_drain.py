@@ -60,6 +60,15 @@ async def test_a_second_signal_ends_it_at_once(draining: Server) -> None:
     assert await asyncio.to_thread(draining.process.wait, SECONDS) == 0
 
 
+async def test_a_connection_ends_with_the_answer_that_says_so(draining: Server, room: str) -> None:
+    async with Raw(draining) as raw:
+        raw.ask(f"/rooms/{room}/short_polling")
+        head = await raw.head()
+        await raw.body(head)
+        assert "Connection: close" in head
+        assert await raw.rest() == b""
+
+
 async def test_a_waiting_poll_is_answered_with_its_cursor(servers: Servers, room: str) -> None:
     with servers.make("memory", "--drain-seconds", "0.2") as server:
         (cursor,) = await say_in(server, room, "before")

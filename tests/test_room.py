@@ -22,6 +22,16 @@ def numbers(room: Room, cursor: Cursor) -> list[int]:
     return [e.cursor.number for e in room.since(cursor).events if b"gap" not in e.json]
 
 
+def test_the_cursor_is_that_of_the_newest_event() -> None:
+    room = Room(2)
+    assert room.cursor == Cursor("", 0)
+    room.reset("e", 1)
+    assert room.cursor == Cursor("e", 0)
+    for number in range(1, 5):
+        room.append(Event.numbered("say", Cursor("e", number), b'"":0}'))
+        assert room.cursor == Cursor("e", number)
+
+
 def test_only_the_next_number_is_taken() -> None:
     log = room(1, 3)
     assert log.append(event(5)) is Place.AHEAD

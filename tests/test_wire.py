@@ -148,6 +148,30 @@ async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
     assert grown(before, await books(quiet), "other") == Count(len(answer), len(garbage))
 
 
+async def test_what_one_connection_asks_for_two_is_booked_to_each(
+    server: Server, room: str
+) -> None:
+    paths = [
+        f"/rooms/{room}/{transport}?client={room}-{client}&wait=0"
+        for client in ("one", "two")
+        for transport in ("short_polling", "long_polling", "short_polling")
+    ]
+    expected: Counter[tuple[str, str, str]] = Counter()
+    async with Raw(server) as raw:
+        for path in paths:
+            question = f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\n\r\n".encode()
+            raw.send(question)
+            answer = await raw.until(b"]}")
+            client, transport = path.split("client=")[1].split("&")[0], path.split("/")[3][:5]
+            expected[client, transport, "bytes_in"] += len(question)
+            expected[client, transport, "bytes_out"] += len(answer)
+            expected[client, transport, "requests"] += 1
+        for client in (f"{room}-one", f"{room}-two"):
+            for transport, row in (await books(server, client)).items():
+                for what in ("bytes_in", "bytes_out", "requests"):
+                    assert row[what] == expected[client, transport[:5], what]
+
+
 async def test_a_question_that_waits_is_counted_before_it_is_answered(
     server: Server, room: str
 ) -> None:
@@ -193,6 +217,27 @@ async def test_a_stream_is_stalled_since_it_last_moved(
         await asyncio.sleep(0)
     assert stream.stalled_seconds(6) == 0
     assert stream.stalled_seconds(8) == 2
+
+
+async def test_what_is_pushed_does_not_overtake_what_was_written(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    drained: list[bool] = []
+    stream.drained = lambda: drained.append(True)
+    assert stream.push(b"1", 1)
+    stream.write(b"2" * 1_000_000)  # far more than the kernel takes
+    assert not stream.push(b"3", 1)
+    assert not stream.push(b"4", 1)
+    received = b""
+    while not drained:
+        received += other.recv(65_536)
+        await asyncio.sleep(0)
+    assert stream.push(b"5", 1)
+    while not received.endswith(b"5"):
+        received += other.recv(65_536)
+    assert received == b"1" + b"2" * 1_000_000 + b"5"
+    assert (len(drained), stream.events) == (1, 2)
 
 
 async def test_a_request_is_being_asked_since_its_first_byte(

@@ -25,15 +25,15 @@ _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
 
-# Calls back when the connection ends; None calls nobody.
-Watch = Callable[[Callable[[], None] | None], None]
+# Calls back when the connection ends.
+Watch = Callable[[Callable[[], None]], None]
 
 
 class Exchange(Asking):
     """One request, which `run` answers.
 
-    `watch` tells when the other side is gone; `watched` says whether it was asked to.  After `run`,
-    `keep_alive` says whether the connection may carry another exchange.
+    `watch` tells when the other side is gone.  After `run`, `keep_alive` says whether the
+    connection may carry another exchange.
     """
 
     methods: ClassVar = ("GET",)
@@ -51,7 +51,6 @@ class Exchange(Asking):
         self.keep_alive = request.keep_alive
         self._room = room
         self._watch = watch
-        self.watched = False
 
     async def get(self, room: str) -> None:
         raise NotImplementedError
@@ -135,5 +134,4 @@ class Exchange(Asking):
         if self.stream.closed():
             asyncio.get_running_loop().call_soon(call)
         else:
-            self.watched = True
             self._watch(call)

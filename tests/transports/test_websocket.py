@@ -11,7 +11,7 @@ from realtime.transports.websocket import frame
 from tests.conftest import Servers
 from tests.server import Server
 from tests.transports.raw import Raw
-from tests.transports.readers import say_in
+from tests.transports.readers import reader, say_in, take, texts
 
 # RFC 6455 §1.3: the key and the answer of the example.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
@@ -166,6 +166,15 @@ async def test_a_text_that_is_not_utf_8_ends_only_its_own_connection(
         neighbour.write(PING, b"")
         assert await neighbour.read() == (PONG, b"")
     assert not frames or frames[:4] == bytes((CLOSE, len(frames) - 2)) + (1007).to_bytes(2)
+
+
+async def test_an_acknowledgement_waits_behind_what_is_not_read_yet(
+    server: Server, room: str
+) -> None:
+    async with reader(server, "websocket", room) as client:
+        await say_in(server, room, *["x" * 4000] * 300)  # more than the sockets hold
+        await client.send("mine")  # which reads, at last, and finds it
+        assert texts(await take(client, 301))[-1] == "mine"
 
 
 async def test_silence_is_broken_by_a_ping(servers: Servers, hub: str, room: str) -> None:
