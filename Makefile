@@ -39,7 +39,7 @@ SECONDS ?= 120
 soak: .venv/dev.stamp ## faults at random, and an audit: make soak SECONDS=3600 SEED=7
 	@$(bin)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/bench.stamp ## ask all questions of benchmarks/: make bench ARGS=--quick (3 minutes)
+bench: .venv/bench.stamp ## ask all questions of benchmarks/: make bench ARGS=--quick (4 minutes)
 	@$(bin)/python -m benchmarks $(ARGS)
 
 # Socket.IO runs on node; nchan is Debian's libnginx-mod-nchan.  `bench` says which are missing.

@@ -21,8 +21,14 @@ QUESTIONS = {
     "capacity": "Capacity",
     "slow_reader": "SlowReader",
     "recovery": "Recovery",
+    "publish": "Publish",
+    "burst": "Burst",
+    "growth": "Growth",
+    "crowded": "Crowded",
     "peers": "Peers",
 }
+# They need servers of their own, whatever --url says.
+STARTS_ITS_OWN = {"growth", "peers"}
 
 
 def find(name: str) -> type[Benchmark]:
@@ -59,7 +65,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog="Each question is a script of its own: python -m benchmarks.latency --help",
     )
-    parser.add_argument("--quick", action="store_true", help="rough answers, within 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="rough answers, within 4 minutes")
     parser.add_argument("--url", help="a server that runs already (default: start one)")
     parser.add_argument("--hub", default="auto", help="the hub of the server (%(default)s)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
@@ -84,7 +90,7 @@ def _names(text: str) -> list[str]:
 
 def _arguments(options: argparse.Namespace, name: str) -> list[str]:
     given = ["--seed", str(options.seed), "--out", str(options.out), "--hub", options.hub]
-    given += ["--url", options.url] if options.url and name != "peers" else []
+    given += ["--url", options.url] if options.url and name not in STARTS_ITS_OWN else []
     return given + (["--quick"] if options.quick else [])
 
 

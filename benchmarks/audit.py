@@ -45,6 +45,12 @@ class Audit:
         return "\n".join(lines)
 
 
+def place(cursor: str) -> tuple[str, int]:
+    """Give the life of the log that a cursor belongs to, and the number in it."""
+    epoch, _, digits = cursor.rpartition("-")
+    return epoch, int(digits)
+
+
 def audit(
     acknowledged: Collection[str],
     received: Mapping[str, Sequence[Event]],
@@ -107,8 +113,7 @@ class _Reading:
             self._take(event)
 
     def _take(self, event: Event) -> None:
-        epoch, _, digits = event["cursor"].rpartition("-")
-        number = int(digits)
+        epoch, number = place(event["cursor"])
         if event["kind"] == "gap":
             self.gaps.append(event["reason"])
             self._since_gap.clear()

@@ -87,6 +87,11 @@ class _Line:
         out, into = struct.unpack_from("II", info, 136)
         return int(out) + int(into)
 
+    def pieces(self) -> int:
+        """TCP segments that brought data: on loopback, one for each write up to 64 KiB."""
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
+        return int(struct.unpack_from("I", info, 152)[0])
+
 
 class _Owner(Protocol):
     """Whoever has a line: hears that it stands, what comes, and that it ended.
@@ -137,6 +142,10 @@ class Reader:
     def count(self) -> Count:
         return Count(self.bytes_out, self.bytes_in, self.listener.requests, self._all_segments())
 
+    def pieces(self) -> int:
+        """In how many pieces the server sent what came on this connection."""
+        return self._line.pieces() if self._line else 0
+
     def _all_segments(self) -> int:
         return self._segments + (self._line.segments() if self._line else 0)
 
@@ -178,7 +187,7 @@ class Reader:
             return
         if self.listener.fresh:
             self._hang_up()
-        self._crowd.at(due, self._speak)
+        self._crowd.at(due, self.speak)
 
     def _come_later(self, error: Refused, when: float) -> None:
         """Do as a 503 says; any other refusal is ours to mend, and ends the measurement."""
@@ -197,7 +206,8 @@ class Reader:
             self.broken += 1
             self._crowd.at(when + _RETRY_SECONDS, self.connect)
 
-    def _speak(self) -> None:
+    def speak(self) -> None:
+        """Let the listener say what it has to say."""
         if self._line is None:
             self.connect()  # and `connected` asks
         elif self._line.open:
@@ -230,11 +240,15 @@ class Words:
     receipt: Callable[[Response, str, int], str]
 
 
+def text_of(size: int) -> str:
+    """A text of so many bytes, all of them letters and spaces."""
+    filling = "the quick brown fox jumps over the lazy dog "
+    return (filling * (size // len(filling) + 1))[:size]
+
+
 def our_words(url: str, room: str, size: int, client: str = "benchmark") -> Words:
     """Say texts of `size` bytes by POST."""
-    server = Server(url)
-    filling = "the quick brown fox jumps over the lazy dog "
-    text = (filling * (size // len(filling) + 1))[:size]
+    server, text = Server(url), text_of(size)
 
     def request(id: str, number: int) -> bytes:
         fields = {"id": id, "client": client, "name": "Ada", "text": text, "via": "post"}
@@ -255,6 +269,7 @@ class Speaker:
     def __init__(self, crowd: "Crowd", words: Words) -> None:
         self.due: dict[str, float] = {}  # id: when it was to be said
         self.cursors: dict[str, str] = {}  # id: where it was put, once acknowledged
+        self.answered: dict[str, float] = {}  # id: when its answer had come
         self.refused: list[str] = []  # ids to which a server that is overloaded said no
         self.late: list[float] = []  # seconds by which we ourselves were late
         self.bytes_in = self.bytes_out = 0
@@ -299,6 +314,7 @@ class Speaker:
         self._free.append(line)
         try:
             self.cursors[id] = self._words.receipt(Response(reader.head, bytes(body)), id, number)
+            self.answered[id] = when
         except Refused as error:
             if error.status != 503:  # ours to mend: a wrong room, a rate that is not allowed
                 raise

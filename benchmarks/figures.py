@@ -180,6 +180,108 @@ def _recovery(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("time", "recovery", panels, words, legend)
 
 
+def _publish(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = _titled(
+        result,
+        words,
+        [
+            (("per_second",), "unit.1/s", "panel.per_second"),
+            (("message_us",), "unit.µs", "panel.cpu_message"),
+            (("ack_p50", "ack_p99"), "axis.ms", "panel.ack"),
+        ],
+        factor="via",
+    )
+    yield _board("cost", "publish", panels, words, shared=False)
+
+
+def _burst(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = _titled(
+        result,
+        words,
+        [
+            (("cpu_us",), "unit.µs", "panel.cpu_us"),
+            (("per_push",), "axis.messages", "panel.per_push"),
+            (("spread_ms",), "axis.ms", "panel.spread_ms"),
+            (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
+        ],
+    )
+    yield _board("cost", "burst", panels, words, shared=False)
+
+
+def _growth(result: Result, words: Words) -> Iterable[Figure | None]:
+    ours = [
+        _line(result.pick(transport=name, processes=1), "followers", "cpu_us", name, words)
+        for name in result.levels("transport")
+    ]
+    yield _grown("cpu", words, "growth", "followers", "us_per_delivery", ours, log=True)
+    # The cells of one process that have as many followers as those of several.
+    several = [cell for cell in result.ordered if _float(cell.factors.get("processes", 0)) > 1]
+    alike = {cell.factors.get("followers") for cell in several}
+    cells = [cell for cell in result.ordered if cell.factors.get("followers") in alike]
+    processes = [
+        _line([c for c in cells if measure in c.summary], "processes", measure, look, words)
+        for look, measure in enumerate(("publish_us", "hear_us"))
+    ]
+    yield _grown("processes", words, "growth.processes", "processes", "us_per_message", processes)
+
+
+def _line(cells: Sequence[Cell], factor: str, measure: str, name: Factor, words: Words) -> Series:
+    """One measure of these cells against a factor; named by a transport, or by the measure."""
+    found = [cell for cell in cells if factor in cell.factors and measure in cell.summary]
+    dots = [Dot(_float(cell.factors[factor]), cell.summary[measure]) for cell in found]
+    if isinstance(name, str):
+        return Series(words.level("transport", name), _look(name), dots)
+    return Series(words.say(f"measure.{measure}"), int(name), dots)
+
+
+def _grown(
+    name: str,
+    words: Words,
+    key: str,
+    x: str,
+    y: str,
+    series: Sequence[Series],
+    log: bool = False,
+) -> Figure | None:
+    data = Chart(
+        words.say(f"plot.{key}"),
+        words.say(f"read.{key}"),
+        words.say(f"axis.{x}"),
+        words.say(f"axis.{y}"),
+        series,
+        log_x=log,
+        log_y=log,
+        y_values=() if log else (0,),
+    )
+    return _chart(name, data, words)
+
+
+def _crowded(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = _titled(
+        result,
+        words,
+        [
+            (("memory_kib",), "axis.kib", "panel.memory_kib"),
+            (("p99", "last_ms"), "axis.ms", "panel.reached"),
+            (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
+        ],
+    )
+    yield _board("cost", "crowded", panels, words, shared=False)
+
+
+def _titled(
+    result: Result,
+    words: Words,
+    asked: Iterable[tuple[Sequence[str], str, str]],
+    factor: str = "transport",
+) -> list[Panel]:
+    """A panel for each group of measures, with its unit and its title."""
+    return [
+        replace(_panel(result, words, {}, measures, unit, factor=factor), title=words.say(title))
+        for measures, unit, title in asked
+    ]
+
+
 def _peers(result: Result, words: Words) -> Iterable[Figure | None]:
     panels = [
         panel
@@ -213,6 +315,10 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "capacity": _capacity,
     "slow_reader": _slow_reader,
     "recovery": _recovery,
+    "publish": _publish,
+    "burst": _burst,
+    "growth": _growth,
+    "crowded": _crowded,
     "peers": _peers,
 }
 
@@ -246,11 +352,16 @@ def _panel(
     measures: Sequence[str],
     unit: str,
     bars: bool = True,
+    factor: str = "transport",
 ) -> Panel:
     """A row per transport, and in it a mark per measure."""
     rows = [
-        Row(str(name), _look(name), [_mark(cell, m, shape) for shape, m in enumerate(measures)])
-        for name, cell in _by(result, "transport", group)
+        Row(
+            words.level(factor, name),
+            _look(name),
+            [_mark(cell, m, shape) for shape, m in enumerate(measures)],
+        )
+        for name, cell in _by(result, factor, group)
     ]
     return Panel(_where(group, words), words.say(unit), rows, bars)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from benchmarks.bounds import Bound
 from benchmarks.clients import CLIENTS
 from benchmarks.samples import FAULTS
 
@@ -26,6 +27,10 @@ BENCHMARKS = (
     "capacity",
     "slow_reader",
     "recovery",
+    "publish",
+    "burst",
+    "growth",
+    "crowded",
     "peers",
 )
 # Nothing that we measure comes near; 1e999 in a file would be infinite.
@@ -112,6 +117,7 @@ class Result:
     ratios: Mapping[str, Mapping[str, Estimate]]
     against: str
     budget: Sequence[Limit]
+    bounds: Sequence[Bound]
 
     @property
     def faults(self) -> dict[str, float]:
@@ -209,6 +215,7 @@ def parse(data: object, path: str) -> Result:
         ratios=_each(top, "ratios", lambda value, where: _estimates({where: value}, where)),
         against=_shown(top.get("against")),
         budget=[_limit(limit) for limit in _list(top, "budget")],
+        bounds=[_bound(bound) for bound in _list(top, "bounds")],
     )
 
 
@@ -244,6 +251,18 @@ def _limit(data: object) -> Limit:
         most=_finite(limit.get("most"), "a limit's most"),
         measured=_estimate(limit.get("measured"), "measured"),
         holds=holds if isinstance(holds, bool) else None,
+    )
+
+
+def _bound(data: object) -> Bound:
+    told = _object(data, "a bound")
+    return Bound(
+        _text(_need(told, "name"), "the name of a bound"),
+        _number(told.get("value"), "the value of a bound"),
+        _finite(told.get("bound"), "a bound"),
+        _shown(told.get("unit")),
+        told.get("at_least") is True,
+        _shown(told.get("of")),
     )
 
 

@@ -76,6 +76,15 @@ def summarise(samples: Sequence[Sample], name: str, seed: int) -> Interval | Non
     return stats.bootstrap(values, seed) if values else None
 
 
+def quotients(cell: Cell, base: Cell, name: str) -> list[float]:
+    """Divide one cell by another, run by run: both were measured within it, and share its luck."""
+    pairs = (
+        (one.measures.get(name), other.measures.get(name))
+        for one, other in zip(cell.samples, base.samples, strict=False)
+    )
+    return [one / other for one, other in pairs if one is not None and other]
+
+
 def interval(found: Interval | None) -> dict[str, float | None] | None:
     """Write an interval as result files have it."""
     if found is None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks import stats
+from benchmarks.bounds import Bound
 from benchmarks.clients import BadResponse, Refused
 from benchmarks.crowd import Silent
 from benchmarks.machine import machine, versions
@@ -104,6 +105,10 @@ class Benchmark(ABC):
     def more(self, cells: list[Cell]) -> dict[str, Any]:
         """Give what this question adds to the result file."""
         return {}
+
+    def promises(self, cells: list[Cell]) -> list[Bound]:
+        """Give the figures that are promised, of the cells that were measured."""
+        return []
 
     def url(self, network: str | None = None, stand: Stand | None = None) -> str:
         """Where readers connect: behind a network, the only one if none is named."""
@@ -242,6 +247,7 @@ def _result(
         },
         "factors": [*bench.factors],
         "cells": [_cell(bench, cell, options.seed) for cell in done],
+        "bounds": [bound.told() for bound in bench.promises(done)],
         "notes": bench.notes,
         **bench.more(done),
     }

@@ -6,6 +6,7 @@ starts, with a hub of its own and no limit on rates; or somebody's, by its addre
 
 import json
 import re
+import resource
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -80,6 +81,17 @@ class MetricsCost:
         if found is None:
             raise StandError(f"{self._url}/metrics does not tell {name}")
         return float(found[1])
+
+
+def allow_files(count: int) -> None:
+    """Let this process have so many files open, of which most are sockets."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise StandError(
+            f"{count} files cannot be open here, only {hard} (ulimit -Hn): ask for fewer followers"
+        )
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 class Process:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks import bounds
 from benchmarks.samples import trusted
 from benchmarks.stats import FEWEST_RUNS
 
@@ -29,6 +30,7 @@ def describe(result: Mapping[str, Any]) -> str:
     ]
     if result["settings"]["runs"] < FEWEST_RUNS:
         lines.append(f"Of fewer than {FEWEST_RUNS} runs an interval says little.")
+    lines += bounds.lines(map(bounds.read, result.get("bounds", [])))
     lines += result["notes"]
     if result.get("budget"):
         lines += ["", *_budget_lines(result["budget"])]

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from benchmarks.bounds import Bound
 from benchmarks.markup import Markup, join, tag
 from benchmarks.page import table, way
 from benchmarks.plots import written
@@ -43,7 +44,8 @@ def ratios(result: Result, words: Words) -> Markup:
         for peer, found in result.ratios.items()
     ]
     heading = words.say("ratios.heading", peer=result.against)
-    head = _heads([words.say("factor.peer"), *titles], words)
+    whose = "peer" if "peer" in result.factors else next(iter(result.factors), "peer")
+    head = _heads([factor_name(whose, words), *titles], words)
     return join(tag("h3", heading), table(head, rows, heading))
 
 
@@ -71,6 +73,31 @@ def _limit(limit: Limit, result: Result, words: Words) -> Markup:
         value(limit.measured),
         tag("td", number(limit.most), class_="number"),
         tag("td", words.say(f"budget.{verdict}"), class_=verdict),
+    )
+
+
+def bounds(result: Result, words: Words) -> Markup:
+    """Return what is promised and whether it holds, or nothing for a result without promises."""
+    if not result.bounds:
+        return Markup()
+    names = [words.say(f"bounds.{key}") for key in ("promise", "measured", "bound", "verdict")]
+    head = _heads(names, words)
+    rows = [_bound(one, words) for one in result.bounds]
+    heading = words.say("bounds.heading")
+    return join(tag("h3", heading), table(head, rows, heading))
+
+
+def _bound(one: Bound, words: Words) -> Markup:
+    its = words.name(f"unit.{one.unit}", one.unit)
+    limit = f"{one.sign} {number(one.bound)} {its}".strip()
+    verdict = words.say("bounds.holds" if one.holds else "bounds.broken")
+    name = words.name(f"bound.{one.name}", one.name)
+    return tag(
+        "tr",
+        tag("th", words.say("and").join(filter(None, (name, one.of))), scope="row"),
+        value(None if one.value is None else Estimate(one.value)),
+        tag("td", limit, class_="number"),
+        tag("td", verdict, class_="number good" if one.holds else "number bad"),
     )
 
 

@@ -245,6 +245,85 @@ def _recovery() -> Json:
     }
 
 
+def _publish() -> Json:
+    cells = [
+        cell({"via": way}, {"per_second": 3100 / f, "message_us": 190 * f, "ack_p50": 15 * f})
+        for way, f in [("websocket", 1.0), ("post", 1.9)]
+    ]
+    for one in cells:
+        one["summary"]["ack_p99"] = {"value": 39.5, "low": 31.2, "high": 44.0}
+    return {
+        "measures": _units(per_second="1/s", message_us="µs", ack_p50="ms", ack_p99="ms"),
+        "factors": ["via"],
+        "cells": cells,
+        "bounds": [_bound("messages acknowledged in one room", 3100, 3000, "1/s", at_least=True)],
+    }
+
+
+def _bound(
+    name: str, value: float | None, bound: float, unit: str, at_least: bool = False, of: str = ""
+) -> Json:
+    told = {"name": name, "value": value, "bound": bound, "unit": unit}
+    holds = value is not None and (value >= bound if at_least else value <= bound)
+    return {**told, "at_least": at_least, "of": of, "holds": holds}
+
+
+def _burst() -> Json:
+    names = ("health_p50", "health_p99", "poll_p50", "poll_p99")
+    cells = []
+    for place, t in enumerate(TRANSPORTS[2:]):
+        waits = {name: 3.0 * (number + 1) + place for number, name in enumerate(names)}
+        middle = {"cpu_us": 3.2, "per_push": 2.0 + place, "p50": 4.5, "p99": 31.0, **waits}
+        cells.append(cell({"transport": t}, {**middle, "spread_ms": 2.1 + place}))
+    units = _units(cpu_us="µs", per_push="", p50="ms", p99="ms", spread_ms="ms")
+    asked = [("/healthz during the burst, p99", 61.0), ("a short poll during the burst, p99", None)]
+    return {
+        "measures": {**units, **_units(**dict.fromkeys(names, "ms"))},
+        "factors": ["transport"],
+        "cells": cells,
+        "bounds": [_bound(name, value, 50, "ms", of="sse") for name, value in asked],
+    }
+
+
+def _growth() -> Json:
+    cells = []
+    for n in (10, 100, 1000, 10_000):
+        for t, cost in [("websocket", 9), ("raw send", 4)]:
+            middle: dict[str, float | None] = {"cpu_us": cost + 20.0 * cost / n}
+            middle |= {"publish_us": 1200.0 if t == "websocket" else None, "hear_us": None}
+            cells.append(cell({"transport": t, "followers": n, "processes": 1}, middle))
+    for processes in (2, 4):
+        middle = {"cpu_us": 10.0 + processes, "publish_us": 1200.0, "hear_us": 330.0}
+        factors = {"transport": "websocket", "followers": 1000, "processes": processes}
+        cells.append(cell(factors, middle))
+    return {
+        "measures": _units(cpu_us="µs", publish_us="µs", hear_us="µs"),
+        "factors": ["transport", "followers", "processes"],
+        "cells": cells,
+        "against": "raw send",
+        "ratios": {"websocket, 1,000": {"cpu_us": {"value": 2.3, "low": 2.1, "high": 2.6}}},
+    }
+
+
+def _crowded() -> Json:
+    everybody = "all together"
+    cells = []
+    for place, t in enumerate((*TRANSPORTS[1:], everybody)):
+        middle = {"p50": 60.0, "p99": 90.0 + place, "last_ms": 230.0, "memory_kib": 15.0 + place}
+        whole = {"memory_mib": 190.0, "health_p99": 900.0, "poll_p99": 910.0}
+        found = whole if t == everybody else dict.fromkeys(whole)
+        cells.append(cell({"transport": t}, {**middle, **found}))
+    units = _units(p50="ms", p99="ms", last_ms="ms", memory_kib="KiB")
+    return {
+        "measures": {**units, **_units(memory_mib="MiB", health_p99="ms", poll_p99="ms")},
+        "factors": ["transport"],
+        "cells": cells,
+        "bounds": [
+            _bound("one message to the last of all followers", 230.0, 1000, "ms", of="10,000")
+        ],
+    }
+
+
 def _peers() -> Json:
     against = "realtime websocket"
     factor = {
@@ -312,5 +391,9 @@ KINDS = {
     "capacity": _capacity,
     "slow_reader": _slow_reader,
     "recovery": _recovery,
+    "publish": _publish,
+    "burst": _burst,
+    "growth": _growth,
+    "crowded": _crowded,
     "peers": _peers,
 }

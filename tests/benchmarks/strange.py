@@ -12,6 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
+# It costs nothing, and says so.
+METRICS = b"process_cpu_seconds_total 0\nprocess_resident_memory_bytes 0\n"
+
 Event = dict[str, Any]
 # Turns the numbered message into what the readers are sent at this moment.
 Tamper = Callable[[int, Event], list[Event]]
@@ -100,6 +103,10 @@ class StrangeServer:
                 writer.write(_response(201, await self._say(message)))
         elif "/healthz" in line:
             writer.write(_response(200, {"hub": "none", "version": "strange"}))
+        elif "/short_polling" in line:
+            writer.write(_response(200, {"cursor": f"strange-{self._number}", "events": []}))
+        elif "/metrics" in line:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(METRICS) + METRICS)
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             self._streams.append(writer)
