@@ -12,7 +12,7 @@ from benchmarks import stats
 from benchmarks.crowd import Crowd, evenly, undisturbed
 from benchmarks.listeners import Listener, Poll
 from benchmarks.options import add_head_bytes, positive, positive_int
-from benchmarks.peers.budget import AGAINST, BUDGET, judge, quotients
+from benchmarks.peers.budget import AGAINST, BUDGET, judge
 from benchmarks.peers.order import audited
 from benchmarks.peers.system import (
     BURST,
@@ -26,7 +26,7 @@ from benchmarks.peers.system import (
     start_redis,
 )
 from benchmarks.peers.systems import SYSTEMS
-from benchmarks.samples import Cell, Factors, Measure, Sample, interval
+from benchmarks.samples import Cell, Factors, Measure, Sample, interval, quotients
 from benchmarks.script import Benchmark, main
 from benchmarks.stand import Stand, StandError
 from benchmarks.talk import Said, new_room, talk

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import stats
 from benchmarks.peers.system import BURST, IDLE, PACED, SMALL
-from benchmarks.samples import Cell, interval
+from benchmarks.samples import Cell, interval, quotients
 
 AGAINST = "realtime websocket"
 
@@ -77,12 +77,3 @@ def _values(limit: Limit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
         return [value for value in found if value is not None]
     base = known.get((limit.load, limit.against))
     return [] if base is None else quotients(cell, base, limit.measure)
-
-
-def quotients(cell: Cell, base: Cell, name: str) -> list[float]:
-    """One for each run: both were measured within it, and share its luck."""
-    pairs = (
-        (one.measures.get(name), other.measures.get(name))
-        for one, other in zip(cell.samples, base.samples, strict=False)
-    )
-    return [one / other for one, other in pairs if one is not None and other]

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.audit import audit
 from benchmarks.listeners import Heard
 from benchmarks.peers.__main__ import Peers
-from benchmarks.peers.budget import BUDGET, Limit, judge, quotients
+from benchmarks.peers.budget import BUDGET, Limit, judge
 from benchmarks.peers.order import in_one_order
 from benchmarks.peers.socketio import SocketIOPolling, split_payload
 from benchmarks.peers.system import SERVER_CORES, on
@@ -141,12 +141,6 @@ def test_a_limit_is_of_the_median_of_the_runs_quotients(
 def test_what_was_not_measured_neither_holds_nor_does_not(limit: Limit) -> None:
     [found] = judge([limit], CELLS, seed=1)
     assert (found["measured"], found["holds"]) == (None, None)
-
-
-def test_ratios_are_of_the_same_run() -> None:
-    one = Cell({}, [Sample({"x": 2.0}), Sample({"x": 40.0}), Sample({"x": None})])
-    base = Cell({}, [Sample({"x": 1.0}), Sample({"x": 20.0}), Sample({"x": 5.0})])
-    assert quotients(one, base, "x") == [2, 2]
 
 
 def test_every_limit_is_of_something_that_is_measured() -> None:
