@@ -10,8 +10,10 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from benchmarks.clients import CLIENTS, Closed, get_json, post
+from realtime.connection import Site
 from realtime.limits import Limits
 from realtime.server import CountedServer
+from realtime.transports.base import House
 from realtime.wire import Ledger
 from tests.conftest import Servers
 from tests.server import Server
@@ -27,9 +29,20 @@ def impatient(servers: Servers) -> Server:
     return servers.get("memory", *IMPATIENT)
 
 
+class Endless(RequestHandler):
+    def get(self) -> None:
+        self.write(b"x" * 10_000_000)
+
+
+def site(limits: Limits) -> Site:
+    """One that has no rooms, and one page without an end."""
+    house = House(None, None, None, limits)  # type: ignore[arg-type]
+    return Site(house, {}, Application([("/", Endless)]))
+
+
 async def test_every_connection_is_bounded_in_what_the_kernel_holds_and_waits_for() -> None:
     limits, ledger = Limits(write_deadline_seconds=7), Ledger()
-    server = CountedServer(Application(), ledger=ledger, limits=limits)
+    server = CountedServer(site(limits), ledger=ledger, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     _, writer = await asyncio.open_connection(*sockets[0].getsockname())
@@ -47,9 +60,21 @@ async def test_every_connection_is_bounded_in_what_the_kernel_holds_and_waits_fo
     await server.close()
 
 
-class Endless(RequestHandler):
-    def get(self) -> None:
-        self.write(b"x" * 10_000_000)
+async def test_nagle_stays_off_whoever_answers() -> None:
+    """Tornado turns it on again after each answer: 40 ms for whatever is pushed next."""
+    limits, ledger = Limits(), Ledger()
+    server = CountedServer(site(limits), ledger=ledger, limits=limits)
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    data, writer = await asyncio.open_connection(*sockets[0].getsockname())
+    writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(10):
+        await data.readuntil(b"\r\n\r\n")
+    (stream,) = ledger.streams
+    assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
+    writer.close()
+    await writer.wait_closed()
+    await server.close()
 
 
 async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
@@ -57,7 +82,7 @@ async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
 ) -> None:
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
     ledger, limits = Ledger(), Limits(write_deadline_seconds=0.1)
-    server = CountedServer(Application([("/", Endless)]), ledger=ledger, limits=limits)
+    server = CountedServer(site(limits), ledger=ledger, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     server.start_watching()
