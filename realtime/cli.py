@@ -55,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _raise_open_files()
     run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
     try:
-        with asyncio.Runner(loop_factory=_loop_factory(options.loop)) as runner:
+        # A bad network to order counts in microseconds, and uvloop in milliseconds.
+        loop = "asyncio" if run is proxy.run else options.loop
+        with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
             runner.run(run(options))
     except (HubError, OSError, talk.Stopped) as error:
         print(f"realtime: {error}", file=sys.stderr)
