@@ -25,6 +25,7 @@ QUESTIONS = {
     "burst": "Burst",
     "growth": "Growth",
     "crowded": "Crowded",
+    "layers": "Layers",
     "peers": "Peers",
 }
 # They need servers of their own, whatever --url says.

@@ -306,6 +306,14 @@ def _ratios(result: Result, words: Words, measure: str, load: Factor) -> Panel:
     return Panel(words.say("and").join(told), unit, rows, bars=False, ratio=True)
 
 
+def _layers(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = [
+        _panel(result, words, group, ("cpu_us",), "unit.µs", factor="step")
+        for group in _groups(result, "path")
+    ]
+    yield _board("cpu", "layers", panels, words, shared=False)
+
+
 PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "latency": _latency,
     "gap": _gap,
@@ -319,6 +327,7 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "burst": _burst,
     "growth": _growth,
     "crowded": _crowded,
+    "layers": _layers,
     "peers": _peers,
 }
 

@@ -31,6 +31,7 @@ BENCHMARKS = (
     "burst",
     "growth",
     "crowded",
+    "layers",
     "peers",
 )
 # Nothing that we measure comes near; 1e999 in a file would be infinite.

@@ -145,7 +145,7 @@ class Audience:
 
     def _flush(self) -> None:
         self._flush_at = None
-        self._flushing = self._steps()
+        self._flushing = self.steps()
         self._take_turn(0.0)
 
     def _take_turn(self, spent: float) -> None:
@@ -172,7 +172,7 @@ class Audience:
         assert self._flushing is not None
         return not any(time.monotonic() >= deadline for _ in self._flushing)
 
-    def _steps(self) -> Iterator[None]:
+    def steps(self) -> Iterator[None]:
         """Flush, with a pause wherever somebody else may be let in."""
         more = self._cursor != self._room.cursor
         while more:

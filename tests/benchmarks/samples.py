@@ -382,6 +382,15 @@ def _limit(load: str, against: str | None, most: float, value: float | None) -> 
     }
 
 
+def _layers() -> Json:
+    steps = [("poll", "kernel"), ("poll", "whole"), ("delivery", "kernel"), ("message", "draft")]
+    cells = [
+        cell({"path": path, "step": step}, {"cpu_us": 2.0 + place})
+        for place, (path, step) in enumerate(steps)
+    ]
+    return {"measures": _units(cpu_us="µs"), "factors": ["path", "step"], "cells": cells}
+
+
 KINDS = {
     "latency": _latency,
     "gap": _gap,
@@ -395,5 +404,6 @@ KINDS = {
     "burst": _burst,
     "growth": _growth,
     "crowded": _crowded,
+    "layers": _layers,
     "peers": _peers,
 }
