@@ -117,7 +117,7 @@ A delivery's steps include each other; a poll's and a message's stand beside eac
             for _ in range(self.options.times):
                 _exchange(connection, ask)
             used += self.stand.cost.cpu_seconds()
-            return used / self.options.times
+            return float(used / self.options.times)
 
 
 def _exchange(connection: socket.socket, ask: bytes) -> None:
