@@ -61,9 +61,11 @@ def transport_names(text: str) -> list[str]:
 
 def _url(text: str) -> str:
     try:
-        Server(text)
+        secured = Server(text).tls
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if secured:
+        raise argparse.ArgumentTypeError(f"not an http:// address, and TLS is not measured: {text}")
     return text
 
 
