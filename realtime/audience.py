@@ -267,7 +267,9 @@ class Audience:
         self._beat_at = None
         if not any(self._live.values()):
             return
-        if time.monotonic() - self._heard_at >= self._heartbeat_seconds and not self._flushing:
+        silent = time.monotonic() - self._heard_at >= self._heartbeat_seconds
+        # Whoever is about to flush breaks the silence, or is done a moment later.
+        if silent and self._flushing is None and self._flush_at is None:
             self._flushing = self._beats()
             self._take_turn(0.0)
         due = self._heard_at + self._heartbeat_seconds - time.monotonic()

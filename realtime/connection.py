@@ -24,10 +24,10 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from realtime.http1 import Head, Request, door, plain_head
+from realtime.http1 import Head, Request, declared_length, door, plain_head
 from realtime.transports.base import MOST_DROPPED, House
 from realtime.transports.exchange import Exchange
-from realtime.wire import CountedStream
+from realtime.wire import MOST_AT_ONCE, CountedStream
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class Connection:
     def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
         """Find the exchange for `data`, if it is one plain request, or the beginning of one."""
         head = plain_head(data)
-        most = self._site.house.limits.body_bytes
+        most = min(self._site.house.limits.body_bytes, MOST_AT_ONCE)
         if head is None or head.whole < len(data) or head.known.length > most:
             return None
         found = self._site.find(head.target)
@@ -169,8 +169,7 @@ class _Unplain(HTTPMessageDelegate):
         HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
         self._connection.set_max_body_size(MOST_DROPPED)
         self._start, self._fields = start_line, headers
-        length = headers.get("Content-Length", "")
-        self._length = int(length) if length.isdecimal() else 0
+        self._length = declared_length(headers)
         if self._length > MOST_DROPPED:
             return asyncio.ensure_future(self._run())  # which refuses it, before any of it is read
         return None
@@ -185,15 +184,23 @@ class _Unplain(HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         """Nothing to be done: there is no exchange before all of the request is here."""
 
+    def _keeps_alive(self) -> bool:
+        """Whether Tornado lets another request follow; what we say must be what it does."""
+        asked = self._fields.get("Connection", "").lower()
+        if self._length > MOST_DROPPED:
+            return False
+        if self._start.version == "HTTP/1.1":
+            return asked != "close"
+        framed = "Content-Length" in self._fields or "Transfer-Encoding" in self._fields
+        return asked == "keep-alive" and (framed or self._start.method in ("GET", "HEAD"))
+
     async def _run(self) -> None:
         method, target, version = self._start
-        known = self._fields.get("Connection", "").lower()
-        keep_alive = known == "keep-alive" if version == "HTTP/1.0" else known != "close"
         request = Request(
             *(method, target, version, self._fields, door(self._fields)),
             length=self._length,
             body=bytes(self._body),
-            keep_alive=keep_alive,
+            keep_alive=self._keeps_alive(),
         )
         watch = self._connection.set_close_callback
         exchange = self._kind(self._house, self._stream, request, self._room, watch)

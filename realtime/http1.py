@@ -19,15 +19,15 @@ from tornado.httputil import HTTPHeaders, HTTPInputError
 
 # What a browser sends in front of a poll is some 700 bytes.  What is remembered has a bound.
 _MOST_REMEMBERED = 4096
-_HEADS_REMEMBERED = 512
+_HEADS_REMEMBERED = 256
 _PLAIN_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1")
 # A name or an address and a port: more than Tornado needs to be asked about it.
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
 # With one of these, the bytes that follow the head are not ours to understand.
 _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
-_LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
-# As many arguments as Tornado would take apart.
-_MOST_ARGUMENTS = 100
+_LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
+# A browser asks with four arguments and some fifteen fields; more are taken apart by Tornado.
+_MOST_ARGUMENTS, _MOST_FIELDS = 100, 40
 
 
 # What the door wants to know: `Host`, `Origin` and `Sec-Fetch-Site`.
@@ -90,11 +90,27 @@ def plain_head(data: bytes) -> Head | None:
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
     start = _PLAIN_LINE.fullmatch(line)
-    if end < 0 or start is None or len(block) > _MOST_REMEMBERED:
+    if end < 0 or start is None or not _is_plain(block):
         return None
     if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
         return None
     return Head(start[1].decode(), start[2].decode(), known, end + 4)
+
+
+def _is_plain(block: bytes) -> bool:
+    """Whether these may be fields of a plain request: short, few, and each ended by CRLF.
+
+    To Tornado a head ends at a bare LF LF as well (RFC 9112 §2.2 lets it): two readers must never
+    disagree about where a request ends.
+    """
+    lines = block.count(b"\r\n")
+    return len(block) <= _MOST_REMEMBERED and lines <= _MOST_FIELDS and block.count(b"\n") == lines
+
+
+def declared_length(fields: HTTPHeaders) -> int:
+    """Bytes of body that a head tells of; 0 where it tells of none, or no number."""
+    length = fields.get("Content-Length", "")
+    return int(length) if _LENGTH.fullmatch(length) else 0
 
 
 @lru_cache(_HEADS_REMEMBERED)
@@ -104,14 +120,13 @@ def _plain_fields(block: bytes) -> Known | None:
         fields = HTTPHeaders.parse(block.decode("latin1"))
     except HTTPInputError:
         return None
-    length = fields.get("Content-Length", "0")
     plain = (
         _PLAIN_HOST.fullmatch(fields.get("Host", ""))
-        and _LENGTH.fullmatch(length)
+        and _LENGTH.fullmatch(fields.get("Content-Length", "0"))
         and fields.get("Connection", "keep-alive").lower() == "keep-alive"
         and not any(name in fields for name in _NOT_PLAIN)
     )
-    return Known(fields, door(fields), int(length)) if plain else None
+    return Known(fields, door(fields), declared_length(fields)) if plain else None
 
 
 def parse_query(target: str) -> dict[str, list[bytes]]:
@@ -126,8 +141,9 @@ def parse_query(target: str) -> dict[str, list[bytes]]:
 
 
 def _unquote(text: str) -> bytes:
-    plain = "%" not in text and "+" not in text
-    return text.encode() if plain else unquote_to_bytes(text.replace("+", " "))
+    # A target is bytes, which a head's text has as latin-1 (RFC 9112 §2.2).
+    data = text.replace("+", " ").encode("latin1")
+    return unquote_to_bytes(data) if b"%" in data else data
 
 
 def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:

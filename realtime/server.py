@@ -63,8 +63,12 @@ class CountedServer(TCPServer):
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         # The plain stream has not begun to read; its socket gets a stream that counts.
-        self._set_options(stream.socket)
-        counted = self._counted(stream.socket, str(address[0]))
+        try:
+            self._set_options(stream.socket)
+            counted = self._counted(stream.socket, str(address[0]))
+        except (OSError, ValueError):  # it was gone before it was let in
+            stream.close()
+            return
         if self._full(counted.address):
             error = Busy("Too many connections are open; close some, or come back.", retry_after=10)
             self._supervisor.spawn("refuse", lambda: _refuse(counted, error))

@@ -27,6 +27,8 @@ OTHER = "other"
 READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
 _UNREAD_BYTES = 262_144
+# Bytes that may be waited for as one piece.
+MOST_AT_ONCE = _UNREAD_BYTES // 2
 
 
 class CountedStream(IOStream):

@@ -421,6 +421,23 @@ async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
     assert world.audience._beat_at is None
 
 
+async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixture) -> None:
+    world = World(heartbeat_seconds=0.02)
+
+    class Slow(ListFollower):
+        def push(self, frames: bytes, events: int) -> bool:
+            time.sleep(0.0002)
+            return super().push(frames, events)
+
+    crowd = [await world.join(Slow()) for _ in range(100)]
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:  # each that joins lets a flush be due
+        crowd.append(Slow())
+        world.audience.join(crowd[-1], Cursor("e", 0))
+        await asyncio.sleep(0.001)
+    assert caplog.text == ""
+
+
 async def test_who_takes_no_heartbeat_lags_and_is_back_when_it_can() -> None:
     world = World(heartbeat_seconds=0.05)
     follower = await world.join(ListFollower())

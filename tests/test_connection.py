@@ -60,7 +60,7 @@ async def test_answers_leave_in_the_order_of_their_requests(server: Server, room
         raw.send(ask(f"/rooms/{room}/long_polling?wait=0.3"))
         await asyncio.sleep(0.1)
         raw.send(ask("/healthz") + ask(f"/rooms/{room}/short_polling") + tell(room, "late"))
-        raw.send(ask(f"/rooms/{room}/short_polling"))
+        raw.send(ask(f"/rooms/{room}/long_polling"))
         found = [json.loads(body) for _, body in await answers(raw, 5)]
     assert found[0]["events"] == []
     assert found[1]["status"] == "ok"
@@ -89,6 +89,52 @@ async def test_a_connection_is_kept_as_it_was_asked(
             raw.send(ask("/healthz", "Connection: close"))
         rest = await raw.rest()
         assert rest.startswith(b"HTTP/1.1 200") if kept else rest == b""
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields"),
+    [
+        ("POST /rooms/x/messages HTTP/1.0", ["Connection: keep-alive"]),
+        ("GET /rooms/x/short_polling HTTP/1.5", []),
+        ("POST /rooms/x/messages HTTP/1.1", ["Content-Length: 2000000"]),
+    ],
+)
+async def test_what_is_closed_was_said_to_be(
+    server: Server, request_line: str, fields: list[str]
+) -> None:
+    async with Raw(server) as raw:
+        raw.send("\r\n".join([request_line, "Host: localhost", *fields, "", ""]).encode())
+        assert b"\r\nConnection: close\r\n" in await raw.rest()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/rooms/x/messages", "/rooms/x/short_polling"])
+async def test_a_length_that_is_no_number_is_a_bad_request(server: Server, path: str) -> None:
+    async with Raw(server) as raw:
+        raw.send(ask(path, "Content-Length: " + "0" * 5000))
+        answer = await raw.rest()
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_a_head_ends_at_the_same_place_however_it_comes(server: Server, cut: int) -> None:
+    """By a bare LF, which is Tornado's to understand, in one packet and in two."""
+    inner = ask("/rooms/x/short_polling")
+    head = "POST /rooms/x/messages HTTP/1.1\r\nHost: localhost\n\r\n"
+    data = head.encode() + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
+    async with Raw(server) as raw:
+        raw.send(data[:cut])
+        await asyncio.sleep(0.05 if cut else 0)
+        raw.send(data[cut:])
+        found = re.findall(rb"HTTP/1\.1 (\d+)", await raw.rest())
+    assert found == [b"400", b"400"]
+
+
+async def test_raw_utf_8_in_a_target_is_what_it_is(server: Server, room: str) -> None:
+    target = f"/rooms/{room}é/short_polling?after=x".encode()
+    async with Raw(server) as raw:
+        raw.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        [(status, body)] = await answers(raw, 1)
+    assert (status, json.loads(body)["error"]["code"]) == (400, "bad_cursor")
 
 
 async def test_a_body_in_chunks_is_read(server: Server, room: str) -> None:

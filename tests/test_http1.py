@@ -62,6 +62,10 @@ GET = b"GET / HTTP/1.1"
         request(GET, HOST, b"X: " + b"x" * 5000),
         request(b"GET /?" + b"a&" * 100 + b" HTTP/1.1", HOST),
         request(GET, HOST).replace(b"\r\n", b"\n"),
+        request(GET, HOST + b"\n", b"Content-Length: 57"),
+        request(GET, HOST + b"\n\nX: y"),
+        request(GET, HOST, b"Content-Length: " + b"9" * 5000),
+        request(GET, HOST, *[b"X:"] * 100),
     ],
 )
 def test_what_is_not_plain_is_left_alone(data: bytes) -> None:

@@ -67,7 +67,7 @@ class Exchange(Asking):
             self.check_length(self.request.length)
             if self.request.method not in self.methods:
                 raise errors.BadMethod("This address does not take that method; see `Allow`.")
-            room = decode_name(unquote_to_bytes(self._room))
+            room = decode_name(unquote_to_bytes(self._room.encode("latin1")))
             await (self.get(room) if self.request.method == "GET" else self.post(room))
         except RealtimeError as error:
             self.refuse(error)
@@ -116,7 +116,7 @@ class Exchange(Asking):
             self.keep_alive = False  # while the server drains, an answer is the last of its kind
         if not self.keep_alive:
             fields = (*fields, b"Connection: close")
-        elif self.request.version == "HTTP/1.0":
+        elif self.request.version != "HTTP/1.1":
             fields = (*fields, b"Connection: keep-alive")
         return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
 

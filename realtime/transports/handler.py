@@ -10,7 +10,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.http1 import door
+from realtime.http1 import declared_length, door
 from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, decode_name
 
 
@@ -39,8 +39,7 @@ class Handler(Asking, RequestHandler):
     def prepare(self) -> None:
         self.count(self.client_for_the_books())
         self.check_door()
-        length = self.request.headers.get("Content-Length", "")
-        self.check_length(int(length) if length.isdecimal() else 0)
+        self.check_length(declared_length(self.request.headers))
         self.part_if_closing()
 
     def part_if_closing(self) -> None:
