@@ -108,7 +108,11 @@ class Connection:
     async def _leave_to_tornado(self, data: bytes) -> bool:
         self._stream.unread(data)
         connection = HTTP1Connection(self._stream, False, self._parameters, self)
-        return await connection.read_response(_Routed(self._site, self._stream, connection))
+        kept = await connection.read_response(_Routed(self._site, self._stream, connection))
+        if kept and self._site.house.hub.closing:  # it was told so (RFC 9112 §9.6)
+            await self._stream.flush()
+            self._stream.close()
+        return kept
 
 
 class _Routed(HTTPMessageDelegate):

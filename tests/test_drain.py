@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.conftest import Servers
-from tests.hostile.frames import CLOSE, Peer, frames_in
+from tests.hostile.frames import CLOSE, Peer, frame, frames_in
 from tests.server import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts, until_waiting
@@ -60,9 +60,10 @@ async def test_a_second_signal_ends_it_at_once(draining: Server) -> None:
     assert await asyncio.to_thread(draining.process.wait, SECONDS) == 0
 
 
-async def test_a_connection_ends_with_the_answer_that_says_so(draining: Server, room: str) -> None:
+@pytest.mark.parametrize("path", ["/rooms/x/short_polling", "/healthz"])
+async def test_a_connection_ends_with_the_answer_that_says_so(draining: Server, path: str) -> None:
     async with Raw(draining) as raw:
-        raw.ask(f"/rooms/{room}/short_polling")
+        raw.ask(path)
         head = await raw.head()
         await raw.body(head)
         assert "Connection: close" in head
@@ -157,6 +158,7 @@ async def test_a_websocket_is_told_nothing_after_its_close_frame(
             async with asyncio.timeout(SECONDS):
                 data = await peer.reader.read(65_536)
             assert (await post(server.url, room, text="meanwhile")).status == 201
+            peer.writer.write(frame(1, b'{"text":"too late"}'))
             data += await peer.rest()
     opcodes = [opcode for _, _, opcode, _ in frames_in(data)]
     assert opcodes == [CLOSE]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 
 import pytest
 from tornado.netutil import bind_sockets
@@ -36,7 +37,7 @@ class Endless(RequestHandler):
 
 def site(limits: Limits) -> Site:
     """One that has no rooms, and one page without an end."""
-    house = House(None, None, None, limits)  # type: ignore[arg-type]
+    house = House(SimpleNamespace(closing=False), None, None, limits)  # type: ignore[arg-type]
     return Site(house, {}, Application([("/", Endless)]))
 
 

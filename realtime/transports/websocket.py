@@ -99,6 +99,7 @@ class WebSocket(Handler, WebSocketHandler):
     transport = "websocket"
     follower: StreamFollower | None = None
     _gone = False
+    _ended = False  # by us: what comes after that is not answered
     _question: Question
     _reader: Reader
 
@@ -164,6 +165,7 @@ class WebSocket(Handler, WebSocketHandler):
             self._retire()
 
     def _end(self, error: RealtimeError) -> None:
+        self._ended = True
         if self.follower is not None:
             self.follower.leave()  # no data after a close frame (RFC 6455 §5.5.1)
         self.close(error.close_code, error.code)
@@ -186,8 +188,10 @@ class WebSocket(Handler, WebSocketHandler):
     # --- up --------------------------------------------------------------------------------------
 
     async def on_message(self, message: str | bytes) -> None:
+        if self._ended:  # whoever sends it again elsewhere, by its id, says it once
+            return
         answer = text_frame(json.dumps(await self._answer(message)).encode())
-        if not self.stream.push(answer, 0):
+        if not self._ended and not self.stream.push(answer, 0):
             # Tornado reads the next frame when this is done: one that sends and does not read its
             # acknowledgements is stopped by TCP, and not remembered by us.
             with suppress(StreamClosedError):
