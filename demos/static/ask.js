@@ -13,9 +13,10 @@ export class Trouble extends Error {
   }
 }
 
-// Relative to `location`, so that the page works under whatever name a phone in the room uses.
-export function address(room, tail, query = {}) {
-  const url = new URL(`/rooms/${encodeURIComponent(room)}/${tail}`, location);
+// Relative to `location`, so that the page works under whatever name a phone in the room uses; or to
+// `base`, another port of the same server.
+export function address(room, tail, query = {}, base = location) {
+  const url = new URL(`/rooms/${encodeURIComponent(room)}/${tail}`, base);
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined) url.searchParams.set(key, value);
   }

@@ -4,13 +4,18 @@
 import { address, askJSON, Trouble } from "./ask.js";
 import { Log, person } from "./log.js";
 import { chooseName, leave, rememberName, take, takeClient } from "./luggage.js";
+import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
 import { uuid } from "./send.js";
 import { fillPage, transportLabel } from "./skeleton.js";
+import { showSequence } from "./wire/sequence.js";
+import { openTap } from "./wire/tap.js";
+import { showWire } from "./wire/view.js";
 
 const at = (id) => document.getElementById(id);
 const transport = document.body.dataset.transport;
 const { connect } = await import(`./transports/${transport}.js`);
+const { showLesson } = await import(`./lessons/${transport}.js`);
 
 const asked = new URLSearchParams(location.search);
 const room = asked.get("room") || "lobby";
@@ -31,9 +36,14 @@ const outbox = new Outbox(send, showUnsent);
 let cursor;
 const shown = new Set();
 let connection;
+// By which way: another port with a bad network behind it, or none.
+let base;
 
 function begin() {
-  connection = connect(room, { after: cursor, shown, client, name, knob, onEvent, onState });
+  const trace = tap.secret;
+  connection = connect(room, {
+    after: cursor, shown, client, name, base, trace, knob, onEvent, onState,
+  });
 }
 
 function end() {
@@ -176,5 +186,16 @@ at("who").addEventListener("submit", (submit) => {
 });
 
 document.querySelectorAll(".knob").forEach((input) => input.addEventListener("change", beginAgain));
+
+// --- what can be seen ----------------------------------------------------------------------------
+
+const tap = await openTap();
+showSequence(at("sequence"), tap);
+showWire(at("wire"), tap);
+showLesson(at("lesson"), { tap, room, client, knob, beginAgain });
+networkControl(at("network"), (chosen) => {
+  base = chosen;
+  beginAgain();
+});
 
 arrive();

@@ -6,8 +6,8 @@ import { address, askJSON } from "./ask.js";
 const PATIENCE = 10_000;
 
 /** Send one message; the result is `{id, cursor}`, its place in the log. */
-export function post(room, message) {
-  return askJSON(address(room, "messages"), {
+export function post(room, message, { base, trace } = {}) {
+  return askJSON(address(room, "messages", { trace }, base), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(message),

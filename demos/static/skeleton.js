@@ -34,6 +34,11 @@ const CHAT = `
 export function fillPage(transport, search) {
   document.getElementById("ways").append(...TRANSPORTS.map((way) => wayTo(way, transport, search)));
   document.getElementById("chat").innerHTML = CHAT;
+  for (const id of ["network", "sequence", "wire", "lesson"]) {
+    const part = document.createElement("section");
+    part.id = id;
+    document.querySelector("main").append(part);
+  }
   fillFoot();
 }
 

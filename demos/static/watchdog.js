@@ -21,18 +21,18 @@ export function watchdog(onSilence) {
 }
 
 /** The same where heartbeats cannot be heard: after a silence, look before calling it dead. */
-export function blindWatchdog(room, life) {
+export function blindWatchdog(room, life, base) {
   const dog = watchdog(async () => {
-    if (await isDead(room, life)) life.ended();
+    if (await isDead(room, life, base)) life.ended();
     else dog.heard();
   });
   return dog;
 }
 
-async function isDead(room, life) {
+async function isDead(room, life, base) {
   const before = life.cursor;
   try {
-    const answer = await look(room, { after: before });
+    const answer = await look(room, { after: before }, base);
     if (!answer.events.length) return false;
   } catch (trouble) {
     return trouble.code === "network";
@@ -45,15 +45,15 @@ async function isDead(room, life) {
  * Say why a connection was refused, where the browser shows no status: a short poll is told.
  * Undefined when it is answered well, and all that is known is that the connection ended.
  */
-export async function whyNot(room, life, name) {
+export async function whyNot(room, life, name, base) {
   try {
-    await look(room, { after: life.cursor, name });
+    await look(room, { after: life.cursor, name }, base);
   } catch (trouble) {
     return trouble;
   }
 }
 
 // Without `client`: this is a look from outside, and makes nobody a member.
-function look(room, query) {
-  return askJSON(address(room, "short_polling", query), { signal: AbortSignal.timeout(10_000) });
+function look(room, query, base) {
+  return askJSON(address(room, "short_polling", query, base), { signal: AbortSignal.timeout(10_000) });
 }

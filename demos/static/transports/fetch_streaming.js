@@ -6,15 +6,15 @@ import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 import { watchdog } from "../watchdog.js";
 
-export function connect(room, { client, name, ...options }) {
+export function connect(room, { client, name, base, trace, ...options }) {
   function live(life) {
     const stopped = new AbortController();
     const dog = watchdog(() => life.ended());
 
     async function read() {
-      const query = { after: life.cursor, client, name };
+      const query = { after: life.cursor, client, name, trace };
       const { signal } = stopped;
-      const response = await ask(address(room, "fetch_streaming", query), { signal });
+      const response = await ask(address(room, "fetch_streaming", query, base), { signal });
       life.opened();
       for await (const line of lines(response.body)) {
         dog.heard();
@@ -31,7 +31,7 @@ export function connect(room, { client, name, ...options }) {
   }
 
   const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message), close: reader.close };
+  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
 }
 
 // A chunk of the network ends anywhere: within a line, and within a character.

@@ -11,7 +11,7 @@ const LOOK = 250;
 const RECYCLE_AT = 1_000_000;
 const SCRIPT = 150; // characters of a block around its event
 
-export function connect(room, { client, name, knob, ...options }) {
+export function connect(room, { client, name, base, trace, knob, ...options }) {
   function live(life) {
     const frame = document.createElement("iframe");
     let size = 0;
@@ -48,10 +48,10 @@ export function connect(room, { client, name, knob, ...options }) {
     frame.hidden = true;
     frame.title = "The endless page that carries the messages";
     frame.src = address(room, "iframe_streaming", {
-      after: life.cursor, client, name, pad: knob("pad"),
-    });
+      after: life.cursor, client, name, pad: knob("pad"), trace,
+    }, base);
     // "load" is the end: the server has finished, or there was never such a page.
-    frame.onload = async () => life.ended(begun ? undefined : await whyNot(room, life, name));
+    frame.onload = async () => life.ended(begun ? undefined : await whyNot(room, life, name, base));
     const opening = afterLoad(() => document.body.append(frame));
 
     return () => {
@@ -64,7 +64,7 @@ export function connect(room, { client, name, knob, ...options }) {
   }
 
   const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message), close: reader.close };
+  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
 }
 
 // Before its first bytes a frame shows about:blank; an error is no text/html, or not ours to see.

@@ -8,18 +8,18 @@ import { post } from "../send.js";
 const WAIT = 25; // seconds the server may keep us: below the 30 of impatient proxies
 const PATIENCE = 10_000; // what an answer may take beyond that
 
-export function connect(room, { client, name, ...options }) {
+export function connect(room, { client, name, base, trace, ...options }) {
   function live(life) {
     const stopped = new AbortController();
 
     async function turn(wait) {
-      const query = { after: life.cursor, client, name, wait };
+      const query = { after: life.cursor, client, name, wait, trace };
       const signal = AbortSignal.any([
         stopped.signal,
         AbortSignal.timeout(wait * 1000 + PATIENCE),
       ]);
       try {
-        const answer = await askJSON(address(room, "long_polling", query), { signal });
+        const answer = await askJSON(address(room, "long_polling", query, base), { signal });
         life.opened();
         answer.events.forEach(life.receive);
         if (!stopped.signal.aborted) turn(WAIT);
@@ -34,5 +34,5 @@ export function connect(room, { client, name, ...options }) {
   }
 
   const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message), close: reader.close };
+  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
 }

@@ -7,16 +7,16 @@ import { post } from "../send.js";
 
 const PATIENCE = 10_000;
 
-export function connect(room, { client, name, knob, ...options }) {
+export function connect(room, { client, name, base, trace, knob, ...options }) {
   function live(life) {
     const stopped = new AbortController();
     let timer;
 
     async function turn() {
-      const query = { after: life.cursor, client, name };
+      const query = { after: life.cursor, client, name, trace };
       const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(PATIENCE)]);
       try {
-        const answer = await askJSON(address(room, "short_polling", query), { signal });
+        const answer = await askJSON(address(room, "short_polling", query, base), { signal });
         life.opened();
         answer.events.forEach(life.receive);
         if (stopped.signal.aborted) return;
@@ -35,5 +35,5 @@ export function connect(room, { client, name, knob, ...options }) {
   }
 
   const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message), close: reader.close };
+  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
 }

@@ -6,11 +6,12 @@ import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 import { blindWatchdog, whyNot } from "../watchdog.js";
 
-export function connect(room, { client, name, ...options }) {
+export function connect(room, { client, name, base, trace, ...options }) {
   function live(life) {
-    const source = new EventSource(address(room, "sse", { after: life.cursor, client, name }));
+    const query = { after: life.cursor, client, name, trace };
+    const source = new EventSource(address(room, "sse", query, base));
     // EventSource drops comments, and so the heartbeats, without a word.
-    const dog = blindWatchdog(room, life);
+    const dog = blindWatchdog(room, life, base);
 
     source.onopen = () => {
       dog.heard();
@@ -24,7 +25,7 @@ export function connect(room, { client, name, ...options }) {
       // After a broken stream it is CONNECTING: the browser tries again, every few seconds.
       if (source.readyState === EventSource.CONNECTING) life.paused();
       // After any status but 200 it is CLOSED for good, and does not say which it was.
-      else life.ended(await whyNot(room, life, name));
+      else life.ended(await whyNot(room, life, name, base));
     };
 
     return () => {
@@ -34,5 +35,5 @@ export function connect(room, { client, name, ...options }) {
   }
 
   const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message), close: reader.close };
+  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
 }

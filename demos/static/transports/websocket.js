@@ -8,16 +8,16 @@ import { blindWatchdog, whyNot } from "../watchdog.js";
 const PATIENCE = 10_000;
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
 
-export function connect(room, { client, name, ...options }) {
+export function connect(room, { client, name, base, trace, ...options }) {
   const waiting = new Map(); // id: the message's {resolve, reject}
   let open; // the socket, while it is one
 
   function live(life) {
-    const url = address(room, "websocket", { after: life.cursor, client, name });
+    const url = address(room, "websocket", { after: life.cursor, client, name, trace }, base);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     // The browser answers the server's pings itself, and tells nobody.
-    const dog = blindWatchdog(room, life);
+    const dog = blindWatchdog(room, life, base);
 
     socket.onopen = () => {
       open = socket;
@@ -35,7 +35,7 @@ export function connect(room, { client, name, ...options }) {
       const begun = open === socket;
       lost(code);
       // A refused handshake and a dead network look the same from here (1006).
-      life.ended(begun ? undefined : await whyNot(room, life, name));
+      life.ended(begun ? undefined : await whyNot(room, life, name, base));
     };
 
     return () => {

@@ -1,0 +1,2 @@
+// A stub: see LAB.md.
+export async function networkControl(element, onChange) {}

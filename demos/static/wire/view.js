@@ -1,0 +1,2 @@
+// A stub: see LAB.md.
+export function showWire(element, tap) {}
