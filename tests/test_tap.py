@@ -96,11 +96,12 @@ async def test_a_head_that_comes_in_pieces_is_copied_whole(
 async def test_a_stream_is_copied_as_it_goes_on(
     server: Server, room: str, secret: str, transport: str
 ) -> None:
+    start = (await post(server.url, room, text="before")).json()["cursor"]
     async with Raw(server) as client, watching(server, secret) as watcher:
         upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         fields = [*upgrade, key] if transport == "websocket" else []
-        client.ask(f"/rooms/{room}/{transport}?after=now&trace={secret}", *fields)
+        client.ask(f"/rooms/{room}/{transport}?after={start}&trace={secret}", *fields)
         begun = b"" if transport == "long_polling" else await client.until(b"\r\n\r\n")
         await post(server.url, room, text="hello")
         down = begun + await client.until(b"published")
@@ -221,14 +222,17 @@ def test_a_secret_that_nobody_holds_is_forgotten() -> None:
 async def test_readers_hear_the_same_with_a_tap_as_without(
     server: Server, room: str, secret: str
 ) -> None:
-    async with watching(server, secret):
-        async with Raw(server) as traced, reader(server, "sse", room, after="now") as plain:
-            traced.ask(f"/rooms/{room}/fetch_streaming?after=now&trace={secret}")
-            await traced.until(b"\r\n\r\n")
-            for n in range(50):
-                await post(server.url, room, text=f"{n} {'x' * 3000}")
-            heard = [event["text"] for event in await take(plain, 50)]
-            data = b""
-            while data.count(b"published") < 50:
-                data += await traced.until(b"published")
+    async with (
+        watching(server, secret),
+        Raw(server) as traced,
+        reader(server, "sse", room, after="now") as plain,
+    ):
+        traced.ask(f"/rooms/{room}/fetch_streaming?after=now&trace={secret}")
+        await traced.until(b"\r\n\r\n")
+        for n in range(50):
+            await post(server.url, room, text=f"{n} {'x' * 3000}")
+        heard = [event["text"] for event in await take(plain, 50)]
+        data = b""
+        while data.count(b"published") < 50:
+            data += await traced.until(b"published")
     assert [text.encode() in data for text in heard] == [True] * 50
