@@ -32,11 +32,23 @@ async def echo() -> AsyncIterator[int]:
     server.close()
 
 
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-async def two(echo: int) -> AsyncIterator[Networks]:
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def two(echo: int, clock: Clock) -> AsyncIterator[Networks]:
     async with AsyncExitStack() as stack:
         proxies = [Proxy("127.0.0.1", echo) for _ in range(2)]
-        yield Networks([await stack.enter_async_context(proxy) for proxy in proxies])
+        yield Networks([await stack.enter_async_context(proxy) for proxy in proxies], clock)
 
 
 async def ask(port: int, word: bytes) -> bytes:
@@ -77,16 +89,29 @@ async def test_a_port_that_is_nobodys_lets_nobody_in(two: Networks) -> None:
         two.find(lent.id)
 
 
-async def test_one_that_nobody_uses_is_given_to_the_next(
-    two: Networks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_one_that_nobody_uses_is_given_to_the_next(two: Networks, clock: Clock) -> None:
     used, unused = two.lend(Network()), two.lend(Network())
     _, writer = await asyncio.open_connection("127.0.0.1", used.port)
     assert await ask(used.port, b"hello") == b"hello"  # so the one before is accepted, too
-    monkeypatch.setattr(networks, "UNUSED_SECONDS", -1.0)
-    used.touch()
+    clock.now += networks.UNUSED_SECONDS - 1
+    with pytest.raises(Busy):
+        two.lend(SLOW)
+    clock.now += 2
     assert two.lend(SLOW).port == unused.port
+    assert two.find(used.id) is used
+    with pytest.raises(NoNetwork):
+        two.find(unused.id)
     writer.close()
+
+
+async def test_asking_about_one_is_using_it(two: Networks, clock: Clock) -> None:
+    asked, unused = two.lend(Network()), two.lend(Network())
+    clock.now += networks.UNUSED_SECONDS - 1
+    two.find(asked.id)
+    clock.now += 2
+    assert two.lend(SLOW).port == unused.port
+    with pytest.raises(Busy):
+        two.lend(SLOW)
 
 
 async def test_what_is_paused_goes_on(two: Networks) -> None:
