@@ -135,6 +135,14 @@ async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: Networks) -
             await asyncio.sleep(0.01)
 
 
+async def test_an_unplugging_in_the_middle_of_a_pause_lasts_its_time(two: Networks) -> None:
+    lent = two.lend(Network())
+    lent.pause(0.01)
+    lent.unplug(30)
+    await asyncio.sleep(0.02)
+    assert await ask(lent.port, b"hello") == b""
+
+
 async def test_a_pause_in_the_middle_of_an_unplugging_ends_it(two: Networks) -> None:
     lent = two.lend(Network())
     lent.unplug(30)

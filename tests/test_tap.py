@@ -111,16 +111,17 @@ async def test_a_stream_is_copied_as_it_goes_on(
 async def test_the_next_request_on_a_connection_is_not_copied_unless_it_asks(
     server: Server, room: str, secret: str
 ) -> None:
+    traced, plain = f"short_polling?trace={secret}", "short_polling?client=private"
     async with watching(server, secret) as watcher, Raw(server) as client:
-        client.ask(f"/rooms/{room}/short_polling?trace={secret}")
-        await client.until(b"}")
-        client.ask(f"/rooms/{room}/short_polling?client=private")
-        await client.until(b"}")
+        for question in (plain, traced, plain, traced, plain):
+            client.ask(f"/rooms/{room}/{question}")
+            await client.until(b"}")
         client.ask(f"/rooms/{room}/members?trace={secret}")  # Tornado answers this one
         await client.until(b"]}")
         pieces = await pieces_until(watcher, b'"members"')
     assert b"private" not in crossed(pieces, "up")
-    assert crossed(pieces, "up").count(b"GET ") == 2
+    assert crossed(pieces, "up").count(b"GET ") == 3
+    assert crossed(pieces, "down").count(b"HTTP/1.1 200 OK") == 3
 
 
 async def test_another_secret_sees_nothing(server: Server, room: str, secret: str) -> None:
@@ -159,10 +160,11 @@ async def test_the_end_of_a_connection_is_told(server: Server, room: str, secret
 
 async def test_a_tap_does_not_show_itself(server: Server, room: str, secret: str) -> None:
     address = f"{server.url}/wire/{secret}?trace={secret}".replace("http", "ws", 1)
-    watcher = await websocket_connect(address)
-    await get_json(server.url, f"/rooms/{room}/short_polling?trace={secret}")
-    pieces = await pieces_until(watcher, b"}")
-    await leave(watcher)
+    async with watching(server, secret) as watcher:
+        second = await websocket_connect(address)
+        await get_json(server.url, f"/rooms/{room}/short_polling?trace={secret}")
+        pieces = await pieces_until(watcher, b"}")
+        await leave(second)
     assert {piece["transport"] for piece in pieces} == {"short_polling"}
 
 
