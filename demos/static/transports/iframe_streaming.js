@@ -5,6 +5,7 @@ import { address } from "../ask.js";
 import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 import { watchdog, whyNot } from "../watchdog.js";
+import { t } from "../words.js";
 
 const LOOK = 250;
 // What a page has read stays in its memory: after about a megabyte a new one goes on by cursor.
@@ -46,7 +47,7 @@ export function connect(room, { client, name, base, trace, knob, ...options }) {
     };
 
     frame.hidden = true;
-    frame.title = "The endless page that carries the messages";
+    frame.title = t("page.iframe_streaming.frame");
     frame.src = address(room, "iframe_streaming", {
       after: life.cursor, client, name, pad: knob("pad"), trace,
     }, base);
