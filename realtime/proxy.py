@@ -62,6 +62,7 @@ class Proxy:
         self.transcript: list[tuple[Direction, bytes]] | None = [] if transcript else None
         self.target = host, port  # may be changed, for connections to come
         self.paused = False
+        self.plugged = True  # while it is not, whoever comes is reset
         self.scratch = memoryview(bytearray(READ))
         self._network = network
         self._listen = listen, listen_port
@@ -98,13 +99,20 @@ class Proxy:
     async def _stop_listening(self) -> None:
         # A connection that asyncio has accepted, and not told us of when its server is closed, is
         # left open and forgotten (Python 3.11).  So no more are accepted, and those come first.
+        # uvloop accepts by itself, and does not let others meddle.
         for listener in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listener.fileno())
+            with contextlib.suppress(RuntimeError):
+                asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(2):
             await asyncio.sleep(0)
         self._server.close()
 
     # --- what a network does ---------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._open)
 
     @property
     def network(self) -> Network:
@@ -141,7 +149,8 @@ class Proxy:
     def begun(self, connection: Connection) -> None:
         self.connections += 1
         self._open.add(connection)
-        if self._closed:  # accepted in the very moment of our end
+        # Not closed either: it may be accepted in the very moment of our end.
+        if self._closed or not self.plugged:
             connection.refuse()
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(connection))
