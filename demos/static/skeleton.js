@@ -62,7 +62,7 @@ export function fillHeader() {
   translate(header);
   fillSkip(header.querySelector(".skip"));
   header.querySelector("#ways").append(...TRANSPORTS.map(wayTo));
-  for (const link of header.querySelectorAll("a:not(.skip)")) link.search = luggage();
+  for (const link of header.querySelectorAll("a:not(.skip)")) link.href = link.pathname + luggage();
   markHere(header);
   offerLooks();
 }
@@ -92,8 +92,9 @@ function markHere(header) {
 }
 
 function luggage() {
-  const all = new URLSearchParams(location.search);
-  return new URLSearchParams([...all].filter(([key]) => LUGGAGE.includes(key)));
+  const all = [...new URLSearchParams(location.search)];
+  const ours = all.filter(([key]) => LUGGAGE.includes(key));
+  return ours.length ? `?${new URLSearchParams(ours)}` : "";
 }
 
 export function transportLabel(transport) {
