@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
     try:
         # A bad network to order counts in microseconds, and uvloop in milliseconds.
-        loop = "asyncio" if run is proxy.run else options.loop
+        loop = "asyncio" if run is proxy.run or options.networks else options.loop
         with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
             runner.run(run(options))
     except (HubError, OSError, talk.Stopped) as error:
@@ -117,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_whole,
         default=0,
         metavar="N",
-        help="have so many bad networks for the pages, each at a port of its own (%(default)s)",
+        help="have so many bad networks for the pages, each at a port of its own; the event loop "
+        "is asyncio's then (%(default)s)",
     )
     parser.add_argument(
         "--key",

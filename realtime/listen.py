@@ -41,10 +41,17 @@ def port_of(lane: Lane) -> int:
 
 
 def _open_near(port: int, host: str) -> Lane:
+    return bind_sockets(port if _is_free(port, host) else 0, host, backlog=_BACKLOG)
+
+
+def _is_free(port: int, host: str) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return bind_sockets(port, host, backlog=_BACKLOG)
-    except (OSError, OverflowError):  # taken, or past the last
-        return bind_sockets(0, host, backlog=_BACKLOG)
+        # There is none past the last: another is then as good as the first.
+        socket.create_server((host, port % 65536), family=family).close()
+    except OSError:
+        return False
+    return port < 65536
 
 
 @asynccontextmanager
@@ -55,20 +62,14 @@ async def open_networks(
     async with AsyncExitStack() as stack:
         proxies = []
         for n in range(1, options.networks + 1):
-            proxy = await _open_proxy(stack, options.host, lanes[-1] + n, lanes[0])
-            proxies.append(proxy)
+            proxy = _proxy(options.host, lanes[-1] + n, lanes[0])
+            proxies.append(await stack.enter_async_context(proxy))
         yield Networks(proxies)
 
 
-async def _open_proxy(stack: AsyncExitStack, host: str, port: int, target: int) -> Proxy:
-    def proxy(listen_port: int) -> Proxy:
-        where = _ANYWHERE.get(host, host)
-        return Proxy(where, target, listen=host, listen_port=listen_port)
-
-    try:
-        return await stack.enter_async_context(proxy(port))
-    except (OSError, OverflowError):  # taken, or past the last
-        return await stack.enter_async_context(proxy(0))
+def _proxy(host: str, port: int, target: int) -> Proxy:
+    near = port if _is_free(port, host) else 0
+    return Proxy(_ANYWHERE.get(host, host), target, listen=host, listen_port=near)
 
 
 def tls(options: argparse.Namespace) -> ssl.SSLContext | None:

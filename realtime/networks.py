@@ -7,7 +7,7 @@ to the next.  What is behind each is this very server.
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from realtime.errors import Busy, NoNetwork
 from realtime.network import Network
@@ -20,11 +20,12 @@ UNUSED_SECONDS = 60.0
 class Loan:
     """A bad network while somebody has it; `id` is what only its borrower knows."""
 
-    def __init__(self, proxy: Proxy, network: Network) -> None:
+    def __init__(self, proxy: Proxy, network: Network, clock: Callable[[], float]) -> None:
         self.id = secrets.token_urlsafe(16)
         self._proxy = proxy
-        self._used = time.monotonic()
+        self._clock = clock
         self._later: asyncio.TimerHandle | None = None
+        self.touch()
         self.change(network)
         self._go_on()
 
@@ -58,12 +59,12 @@ class Loan:
         self._pull()
 
     def touch(self) -> None:
-        self._used = time.monotonic()
+        self._used = self._clock()
 
     def is_unused(self) -> bool:
         if self._proxy.connected:
             self.touch()
-        return time.monotonic() - self._used > UNUSED_SECONDS
+        return self._clock() - self._used > UNUSED_SECONDS
 
     def _pull(self) -> None:
         self._proxy.plugged = False
@@ -80,9 +81,12 @@ class Loan:
 
 
 class Networks:
-    """As many bad networks as there are proxies, which are open already."""
+    """As many bad networks as there are proxies, which are open already; `clock` gives seconds."""
 
-    def __init__(self, proxies: Sequence[Proxy]) -> None:
+    def __init__(
+        self, proxies: Sequence[Proxy], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self.ports = [proxy.port for proxy in proxies]
         self._free = list(reversed(proxies))
         self._lent: dict[str, tuple[Loan, Proxy]] = {}
@@ -97,7 +101,7 @@ class Networks:
         if not self._free:
             raise Busy("All bad networks are in use; see --networks.", retry_after=10)
         proxy = self._free.pop()
-        loan = Loan(proxy, network)
+        loan = Loan(proxy, network, self._clock)
         self._lent[loan.id] = loan, proxy
         return loan
 

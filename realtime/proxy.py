@@ -99,10 +99,8 @@ class Proxy:
     async def _stop_listening(self) -> None:
         # A connection that asyncio has accepted, and not told us of when its server is closed, is
         # left open and forgotten (Python 3.11).  So no more are accepted, and those come first.
-        # uvloop accepts by itself, and does not let others meddle.
         for listener in self._server.sockets:
-            with contextlib.suppress(RuntimeError):
-                asyncio.get_running_loop().remove_reader(listener.fileno())
+            asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(2):
             await asyncio.sleep(0)
         self._server.close()

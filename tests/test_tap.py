@@ -96,11 +96,12 @@ async def test_a_head_that_comes_in_pieces_is_copied_whole(
 async def test_a_stream_is_copied_as_it_goes_on(
     server: Server, room: str, secret: str, transport: str
 ) -> None:
+    start = (await post(server.url, room, text="before")).json()["cursor"]
     async with Raw(server) as client, watching(server, secret) as watcher:
         upgrade = ["Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
         key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
         fields = [*upgrade, key] if transport == "websocket" else []
-        client.ask(f"/rooms/{room}/{transport}?after=now&trace={secret}", *fields)
+        client.ask(f"/rooms/{room}/{transport}?after={start}&trace={secret}", *fields)
         begun = b"" if transport == "long_polling" else await client.until(b"\r\n\r\n")
         await post(server.url, room, text="hello")
         down = begun + await client.until(b"published")
@@ -110,16 +111,17 @@ async def test_a_stream_is_copied_as_it_goes_on(
 async def test_the_next_request_on_a_connection_is_not_copied_unless_it_asks(
     server: Server, room: str, secret: str
 ) -> None:
+    traced, plain = f"short_polling?trace={secret}", "short_polling?client=private"
     async with watching(server, secret) as watcher, Raw(server) as client:
-        client.ask(f"/rooms/{room}/short_polling?trace={secret}")
-        await client.until(b"}")
-        client.ask(f"/rooms/{room}/short_polling?client=private")
-        await client.until(b"}")
+        for question in (plain, traced, plain, traced, plain):
+            client.ask(f"/rooms/{room}/{question}")
+            await client.until(b"}")
         client.ask(f"/rooms/{room}/members?trace={secret}")  # Tornado answers this one
         await client.until(b"]}")
         pieces = await pieces_until(watcher, b'"members"')
     assert b"private" not in crossed(pieces, "up")
-    assert crossed(pieces, "up").count(b"GET ") == 2
+    assert crossed(pieces, "up").count(b"GET ") == 3
+    assert crossed(pieces, "down").count(b"HTTP/1.1 200 OK") == 3
 
 
 async def test_another_secret_sees_nothing(server: Server, room: str, secret: str) -> None:
@@ -158,10 +160,11 @@ async def test_the_end_of_a_connection_is_told(server: Server, room: str, secret
 
 async def test_a_tap_does_not_show_itself(server: Server, room: str, secret: str) -> None:
     address = f"{server.url}/wire/{secret}?trace={secret}".replace("http", "ws", 1)
-    watcher = await websocket_connect(address)
-    await get_json(server.url, f"/rooms/{room}/short_polling?trace={secret}")
-    pieces = await pieces_until(watcher, b"}")
-    await leave(watcher)
+    async with watching(server, secret) as watcher:
+        second = await websocket_connect(address)
+        await get_json(server.url, f"/rooms/{room}/short_polling?trace={secret}")
+        pieces = await pieces_until(watcher, b"}")
+        await leave(second)
     assert {piece["transport"] for piece in pieces} == {"short_polling"}
 
 
@@ -221,14 +224,17 @@ def test_a_secret_that_nobody_holds_is_forgotten() -> None:
 async def test_readers_hear_the_same_with_a_tap_as_without(
     server: Server, room: str, secret: str
 ) -> None:
-    async with watching(server, secret):
-        async with Raw(server) as traced, reader(server, "sse", room, after="now") as plain:
-            traced.ask(f"/rooms/{room}/fetch_streaming?after=now&trace={secret}")
-            await traced.until(b"\r\n\r\n")
-            for n in range(50):
-                await post(server.url, room, text=f"{n} {'x' * 3000}")
-            heard = [event["text"] for event in await take(plain, 50)]
-            data = b""
-            while data.count(b"published") < 50:
-                data += await traced.until(b"published")
+    async with (
+        watching(server, secret),
+        Raw(server) as traced,
+        reader(server, "sse", room, after="now") as plain,
+    ):
+        traced.ask(f"/rooms/{room}/fetch_streaming?after=now&trace={secret}")
+        await traced.until(b"\r\n\r\n")
+        for n in range(50):
+            await post(server.url, room, text=f"{n} {'x' * 3000}")
+        heard = [event["text"] for event in await take(plain, 50)]
+        data = b""
+        while data.count(b"published") < 50:
+            data += await traced.until(b"published")
     assert [text.encode() in data for text in heard] == [True] * 50
