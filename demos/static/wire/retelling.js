@@ -53,7 +53,7 @@ function wayThere({ exchange }) {
 function facts(thing) {
   return {
     ...thing,
-    target: thing.target ?? "",
+    target: thing.target ? question(thing.target) : "",
     code: thing.code ?? "–",
     count: number(thing.count ?? 1),
     events: events(thing.events ?? 0),
@@ -79,6 +79,14 @@ function answerName({ method, status }) {
 function tail(target) {
   const path = target.split("?")[0];
   return path.slice(path.lastIndexOf("/") + 1);
+}
+
+// What is asked; who asks, and the tap's secret, are the same each time.
+function question(target) {
+  const [path, query] = target.split("?");
+  const asked = new URLSearchParams(query);
+  for (const name of ["client", "name", "trace"]) asked.delete(name);
+  return asked.size ? `${path}?${asked}` : path;
 }
 
 function events(count) {
@@ -109,6 +117,7 @@ export function duration(milliseconds) {
     const digits = milliseconds < 10_000 ? 1 : 0;
     return `${number(milliseconds / 1000, { maximumFractionDigits: digits })} s`;
   }
+  if (milliseconds < 0.05) return "< 0.1 ms";
   const digits = milliseconds < 10 ? 1 : 0;
   return `${number(milliseconds, { maximumFractionDigits: digits })} ms`;
 }

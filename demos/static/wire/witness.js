@@ -8,6 +8,7 @@
 // nobody saw) have no direction.  `exchange.transit` is how long the way was, as far as it is known.
 
 import { Conversation } from "./conversation.js";
+import { unmask } from "./frames.js";
 
 const READERS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
 // What marks an event in the bytes of each; what people say cannot contain it unescaped.
@@ -19,8 +20,11 @@ const MARKS = {
   fetch_streaming: /^\{/gm,
 };
 const CONTROL = { 8: "close", 9: "ping", 10: "pong" };
+// Empty lines, or a comment of server-sent events.
+const BEAT = /^:?\s*$/;
 // What is looked for is ASCII, so any encoding that leaves that alone will do.
-const decoder = new TextDecoder("latin1");
+const latin1 = new TextDecoder("latin1");
+const text = (bytes) => latin1.decode(bytes);
 
 export class Witness {
   #story;
@@ -31,9 +35,9 @@ export class Witness {
   });
   #exchanges = new Map(); // connection: what is going on there now
   #known = new Set(); // connections that have asked before
-  #payloads = new Map(); // a frame's id: what it carries, as far as it has come
+  #payloads = new Map(); // a frame's id: the first bytes it carries
   #reading = 0; // questions for news that wait or are being answered
-  #at; // the latest
+  #piece = {};
 
   constructor(story, transit) {
     this.#story = story;
@@ -41,11 +45,13 @@ export class Witness {
   }
 
   feed(piece) {
-    this.#at = piece.at ?? this.#at;
+    if (piece.dropped !== undefined) {
+      return void this.#add({ sort: "dropped", at: this.#piece.at, bytes: piece.dropped });
+    }
+    this.#piece = piece;
     if (piece.bytes) this.#story.totals[piece.direction] += piece.bytes.length;
-    if (piece.dropped !== undefined) this.#add({ sort: "dropped", at: this.#at, bytes: piece.dropped });
-    else this.#conversation.feed(piece);
     if (piece.closed) this.#closed(piece);
+    this.#conversation.feed(piece);
   }
 
   #add(thing) {
@@ -54,10 +60,13 @@ export class Witness {
 
   // --- requests and answers ----------------------------------------------------------------------
 
+  // We are told of a message with each of its parts.  One that only its connection's end has ended is
+  // not whole.
   #message(message) {
+    if (message.ended === undefined || this.#piece.closed) return;
     if (message.kind === "request") this.#request(message);
-    else if (message.kind === "frame") this.#frame(message);
-    else this.#answer(message);
+    if (message.kind === "answer") this.#answer(message);
+    if (message.kind === "frame") this.#frame(message);
   }
 
   #request({ connection, method, target, began, ended, bytes }) {
@@ -87,9 +96,8 @@ export class Witness {
 
   #answer({ connection, status, began, ended, bytes }) {
     const exchange = this.#exchanges.get(connection);
-    if (!exchange) return;
-    // From here on the connection belongs to frames, both ways.
-    if (status === 101) return void this.#stream(exchange, { status, began, headBytes: bytes });
+    // After "101 Switching Protocols" there is no end: the connection belongs to frames.
+    if (!exchange || status < 200) return;
     if (exchange.stream) this.#add({ ...this.#down(exchange, "finish"), at: ended });
     else this.#complete(exchange, { status, began, ended, bytes });
     this.#over(connection, ended, exchange.reader === "long_polling" ? "blind" : "cut");
@@ -110,11 +118,13 @@ export class Witness {
     });
   }
 
-  /** The head of an answer that goes on. */
-  #stream(exchange, { status, began, headBytes }) {
+  /** The head of an answer is there; perhaps it is one that goes on. */
+  #head(exchange, { status, began, bytes, fields }) {
+    const chunked = fields.get("transfer-encoding")?.includes("chunked");
+    if (!chunked && status !== 101) return;
     exchange.stream = true;
     exchange.bar.sort = "stream";
-    this.#add({ ...this.#down(exchange, "stream"), at: began, bytes: headBytes, status });
+    this.#add({ ...this.#down(exchange, "stream"), at: began, bytes, status });
   }
 
   // A complete answer shares what is learnt later of its exchange; others are as long on the way as
@@ -136,47 +146,68 @@ export class Witness {
 
   // --- streams and frames ------------------------------------------------------------------------
 
-  #part({ connection, message, kind, bytes, at }) {
-    if (kind === "frame-payload") this.#payloads.set(message.id, bytes);
+  #part({ connection, direction, message, kind, bytes, at }) {
     const exchange = this.#exchanges.get(connection);
     if (!exchange) return;
-    if (kind === "body") exchange.events += count(exchange.reader, bytes);
-    if (kind === "chunk-data") this.#chunk(exchange, message, bytes, at);
+    if (kind === "head-end" && direction === "down") this.#head(exchange, message);
+    if (kind === "body" && direction === "down") exchange.events += count(exchange.reader, text(bytes));
+    if (kind === "chunk-size" && exchange.stream) exchange.chunk = { at, bytes: 0, text: "" };
+    if (kind === "chunk-data") gather(exchange.chunk, bytes);
+    if (kind === "chunk-end" && exchange.chunk?.bytes) this.#chunk(exchange, exchange.chunk);
+    if (kind === "frame-payload") this.#payload(message, bytes);
+    if (kind === "unknown") this.#strange(exchange, direction, bytes, at);
   }
 
-  #chunk(exchange, message, bytes, at) {
-    if (!exchange.stream) this.#stream(exchange, message);
-    const events = count(exchange.reader, bytes) || undefined;
-    const sort = events ? "event" : isBeat(bytes) ? "beat" : "chunk";
+  #chunk(exchange, { at, bytes, text: words }) {
+    exchange.chunk = undefined;
+    const events = count(exchange.reader, words) || undefined;
+    const sort = events ? "event" : BEAT.test(words) ? "beat" : "chunk";
     this.#tally(sort, events);
     const { connection } = exchange.place;
-    this.#add({
-      ...this.#down(exchange, sort), at, bytes: bytes.length, events, fold: `${sort} ${connection}`,
-    });
+    this.#add({ ...this.#down(exchange, sort), at, bytes, events, fold: `${sort} ${connection}` });
+  }
+
+  // What comes after bytes that were dropped: nobody knows where in which message they are.
+  #strange(exchange, direction, bytes, at) {
+    const fold = `chunk ${direction} ${exchange.place.connection}`;
+    this.#add({ ...this.#down(exchange, "chunk"), direction, at, bytes: bytes.length, fold });
+  }
+
+  // Of what a frame carries its first bytes tell what it is.
+  #payload({ id, mask }, bytes) {
+    if (this.#payloads.has(id)) return;
+    const start = bytes.subarray(0, 20);
+    this.#payloads.set(id, mask ? unmask(start, mask) : start);
   }
 
   #frame({ id, connection, direction, opcode, began, bytes }) {
-    const exchange = this.#exchanges.get(connection);
     const payload = this.#payloads.get(id) ?? new Uint8Array();
     this.#payloads.delete(id);
+    const exchange = this.#exchanges.get(connection);
     if (!exchange) return;
     const sort = CONTROL[opcode] ?? (direction === "up" ? "message" : said(payload));
     const code = opcode === 8 && payload.length > 1 ? payload[0] * 256 + payload[1] : undefined;
     const events = sort === "event" ? 1 : undefined;
     this.#tally(sort, events);
-    this.#echo(exchange, sort, direction, began);
+    const way = this.#way(exchange, sort, direction, began);
     this.#add({
-      ...this.#down(exchange, sort), direction, at: began, bytes, events, code,
+      ...this.#down(exchange, sort), exchange: way, direction, at: began, bytes, events, code,
       fold: `${sort} ${direction} ${exchange.place.connection}`,
     });
   }
 
   // A browser answers a ping at once: the server's clock alone tells how far away it is.
-  #echo(exchange, sort, direction, at) {
-    if (sort === "ping" && direction === "down") exchange.pinged = at;
-    if (sort !== "pong" || exchange.pinged === undefined) return;
-    this.#transit.add(at - exchange.pinged);
-    exchange.pinged = undefined;
+  #way(exchange, sort, direction, at) {
+    const { ping } = exchange;
+    if (sort !== "pong" || direction !== "up" || !ping) {
+      const way = { transit: this.#transit.oneWay };
+      if (sort === "ping" && direction === "down") exchange.ping = { at, way };
+      return way;
+    }
+    exchange.ping = undefined;
+    this.#transit.add(at - ping.at);
+    ping.way.transit = (at - ping.at) / 2;
+    return ping.way;
   }
 
   #tally(sort, events) {
@@ -194,18 +225,19 @@ export class Witness {
   }
 }
 
-function count(reader, bytes) {
+function count(reader, words) {
   const mark = MARKS[reader];
-  return mark ? (decoder.decode(bytes).match(mark)?.length ?? 0) : 0;
+  return mark ? (words.match(mark)?.length ?? 0) : 0;
 }
 
-// Empty lines, or a comment of server-sent events.
-function isBeat(bytes) {
-  return bytes.length < 4 && /^:?\s*$/.test(decoder.decode(bytes));
+function gather(chunk, bytes) {
+  if (!chunk) return;
+  chunk.bytes += bytes.length;
+  chunk.text += text(bytes);
 }
 
 function said(payload) {
-  const kind = /^\{"kind": ?"(\w+)"/.exec(decoder.decode(payload.subarray(0, 20)))?.[1];
+  const kind = /^\{"kind": ?"(\w+)"/.exec(text(payload))?.[1];
   if (kind === "error") return "frame";
   return kind === "ack" ? "ack" : "event";
 }
