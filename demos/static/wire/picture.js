@@ -17,7 +17,7 @@ export class Picture {
 
   constructor(svg) {
     this.#svg = svg;
-    for (const name of ["lines", "bars", "gaps", "silences", "arrows"]) {
+    for (const name of ["lines", "bars", "silences", "arrows", "gaps"]) {
       this.#layers[name] = make("g", { class: name });
       svg.append(this.#layers[name]);
     }

@@ -113,7 +113,7 @@ export function bytes(count) {
 
 /** So many milliseconds, with as many digits as matter. */
 export function duration(milliseconds) {
-  if (milliseconds >= 1000) {
+  if (milliseconds >= 999.5) {
     const digits = milliseconds < 10_000 ? 1 : 0;
     return `${number(milliseconds / 1000, { maximumFractionDigits: digits })} s`;
   }

@@ -64,8 +64,10 @@ export function arrowShape({ thing, y, yLast, yBrowser, x }, columns, em, words)
   if (!thing.direction) return mark(thing, y, x, columns, em, words, parts);
   const slope = { x1: columns.browser, y1: yBrowser, x2: end, y2: y };
   if (yLast > y) parts.push(band(slope, yLast - y));
+  // The thin line is hard to meet with a finger; an invisible broad one is not.
+  parts.push({ tag: "path", class: "reach", d: shaft(slope) });
   parts.push({ tag: "path", class: "shaft", d: shaft(slope) });
-  parts.push({ tag: "path", class: "head", d: head(slope, thing.direction, em) });
+  parts.push({ tag: "path", class: "head", d: head(slope, thing, em) });
   parts.push(arrowLabel(slope, columns, em, words));
   if (thing.sort === "request" && !thing.count) parts.push(...badge(thing, x, y, em));
   return { tag: "g", class: classes(thing), parts };
@@ -96,12 +98,13 @@ function shaft({ x1, y1, x2, y2 }) {
   return `M${round(x1)} ${round(y1)}L${round(x2)} ${round(y2)}`;
 }
 
-function head({ x1, y1, x2, y2 }, direction, em) {
+function head({ x1, y1, x2, y2 }, { direction, count }, em) {
+  const length = (count ? 1.8 : 1) * HEAD * em;
   const angle = Math.atan2(y2 - y1, x2 - x1) + (direction === "up" ? 0 : Math.PI);
   const [x, y] = direction === "up" ? [x2, y2] : [x1, y1];
   const corner = (turn) => {
-    const [dx, dy] = [Math.cos(angle + turn) * HEAD * em, Math.sin(angle + turn) * HEAD * em];
-    return `${round(x - dx)} ${round(y - dy)}`;
+    const [dx, dy] = [Math.cos(angle + turn), Math.sin(angle + turn)];
+    return `${round(x - length * dx)} ${round(y - length * dy)}`;
   };
   return `M${corner(0.45)}L${round(x)} ${round(y)}L${corner(-0.45)}Z`;
 }
