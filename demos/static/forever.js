@@ -69,7 +69,6 @@ export function relayedFrame(url, listener) {
 
 function hide(frame, url) {
   frame.hidden = true;
-  frame.title = "The endless page that carries the messages";
   frame.src = url;
 }
 

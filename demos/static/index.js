@@ -1,7 +1,7 @@
 // The first page: it carries the room that was chosen into the links, and says which hub is in use.
 // All else on it is plain HTML.
 
-import { fillFoot } from "./skeleton.js";
+import { fillFoot, fillHeader } from "./skeleton.js";
 
 const room = document.getElementById("room");
 room.value = new URLSearchParams(location.search).get("room") ?? "";
@@ -16,4 +16,5 @@ room.addEventListener("input", carryRoom);
 // A browser that comes back to this page may restore the field without an event.
 addEventListener("pageshow", carryRoom);
 carryRoom();
+fillHeader();
 fillFoot();
