@@ -252,7 +252,42 @@ async def test_arrows_are_level_until_a_round_trip_is_known(
     await expect(page.locator(".sequence .transit")).to_contain_text("200 ms")
     assert await slope(arrows(page, ".ping")) > 10  # it comes later than it left: lower
     assert await slope(arrows(page, ".pong")) < -10  # it left earlier: higher
-    assert await slope(arrows(page, ".request")) == 0  # of that nothing was measured
+    assert await slope(arrows(page, ".request")) < -10  # it left a moment ago, so by the same way
+
+
+async def test_a_round_trip_is_what_the_browser_waited_without_what_the_server_took(
+    server: Server, context: BrowserContext
+) -> None:
+    page = await diagram(server, context)
+    measured = await page.evaluate(
+        """async () => {
+          const { Transit } = await import("/demos/static/wire/transit.js");
+          const name = location.origin + "/rooms/r/long_polling?after=1";
+          const exchange = {
+            target: "/rooms/r/long_polling?after=1",
+            began: 5000, ended: 5000, answered: 7000, done: 7001, fresh: false,
+          };
+          const near = {
+            name, startTime: 10, requestStart: 20, responseStart: 2050, responseEnd: 2055,
+          };
+          const far = { name, startTime: 10, requestStart: 0, responseStart: 0, responseEnd: 2111 };
+          const measure = (timing, exchanges) => {
+            const transit = new Transit();
+            transit.timed(timing);
+            exchanges.forEach((exchange) => transit.exchanged(exchange));
+            return transit.oneWay ?? null;
+          };
+          return [
+            measure(near, [exchange]),
+            measure(far, [exchange]),
+            measure(far, [{ ...exchange, fresh: true }]),
+            measure({ ...near, responseStart: 25 }, [exchange]),
+            measure(near, [exchange, { ...exchange, answered: 5000 }]),
+          ];
+        }"""
+    )
+    # Our own port; another port; there with a handshake in it; of a request that broke off; once.
+    assert measured == [15, 50, None, None, 15]
 
 
 async def slope(arrow: Locator) -> float:
@@ -292,11 +327,17 @@ async def test_only_the_latest_are_kept_and_what_is_looked_at_stays(
     await box.evaluate("box => { box.scrollTop = box.scrollHeight / 2; }")
     middle = arrows(page).nth(70)
     title = await middle.locator("title").text_content() or ""
-    before = (await middle.bounding_box() or {})["y"]
+    before = await top_of(middle)
     await tell(page, [event(7, 30_000 + 200 * n) for n in range(60)])
     await expect(arrows(page)).to_have_count(150)
     same = arrows(page).filter(has=page.locator("title", has_text=title))
-    assert (await same.bounding_box() or {})["y"] == pytest.approx(before, abs=3)
+    assert await top_of(same) == pytest.approx(before, abs=3)
+
+
+async def top_of(arrow: Locator) -> float:
+    box = await arrow.bounding_box()
+    assert box is not None
+    return box["y"]
 
 
 async def test_a_paused_diagram_stands_still_and_catches_up(

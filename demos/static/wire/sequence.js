@@ -14,7 +14,6 @@ const LATER = 1_000; // while nothing happens, or nobody can see it
 const LISTED = 20;
 
 const MARKUP = `
-  <h2 id="sequence-title" data-i18n="sequence.title">What goes to and fro</h2>
   <p class="small" data-i18n="sequence.idea">Drawn as it happens, as the server’s socket saw it and
   by its clock. Time goes down; long silences are cut short, bursts are stretched. A bar on the
   server’s line is a question that is held, or an answer that stays open; its number tells which
@@ -27,9 +26,10 @@ const MARKUP = `
   <div class="ends" aria-hidden="true">
     <b data-i18n="sequence.browser">Browser</b> <b data-i18n="sequence.server">Server</b>
   </div>
-  <div class="box" tabindex="0" role="group" aria-labelledby="sequence-title" aria-describedby="sequence-keys">
+  <div class="box" tabindex="0" role="group" aria-label="Sequence diagram" data-i18n-aria-label="sequence.title"
+    aria-describedby="sequence-keys">
     <p class="nothing" data-i18n="sequence.nothing">Nothing has crossed the wire yet.</p>
-    <svg role="img" aria-labelledby="sequence-title">
+    <svg role="img" aria-label="Sequence diagram" data-i18n-aria-label="sequence.title">
       <pattern id="sequence-hatching" width="6" height="6" patternUnits="userSpaceOnUse">
         <path class="hatch" d="M0 6L6 0"></path>
       </pattern>
@@ -54,7 +54,6 @@ document.head.append(sheet);
 /** Draw in `element` what `tap` tells, from now on. */
 export function showSequence(element, tap) {
   element.classList.add("sequence");
-  element.setAttribute("aria-labelledby", "sequence-title");
   element.innerHTML = MARKUP;
   translate(element);
   new Sequence(element, tap);
@@ -119,10 +118,11 @@ class Sequence {
   }
 
   #draw() {
-    this.#changed = false;
     this.#drawn = performance.now();
-    const atEnd = this.#atEnd();
     const width = this.#box.clientWidth;
+    if (!width) return; // folded away
+    this.#changed = false;
+    const atEnd = this.#atEnd();
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
     const now = this.#story.zero === undefined ? undefined : Date.now() - this.#ahead;
     const before = this.#layout?.top ?? 0;

@@ -6,10 +6,14 @@
 // Nothing is known of a stream that has not ended, or of a WebSocket; there a ping and its pong
 // serve, which the server's own clock times.
 
-const KEPT = 3; // the smallest of so many is used: new enough to follow a network that was changed
+const INEXACT = 2; // ms: two clocks, neither of which is exact
+const KEPT = 2; // the smallest of so many is used: new enough to follow a network that was changed
+const MOST = 50; // things that are remembered
+const RECENT = 5_000; // ms: so far back the first measure is taken to be true as well
 
 export class Transit {
   #samples = [];
+  #unknown = []; // {way, since}: things that left before anything was measured
   #waiting = new Map(); // path and query: an exchange that the server has ended
   #timings = new Map(); // path and query: what the browser told before the tap
 
@@ -18,9 +22,21 @@ export class Transit {
     return this.#samples.length ? Math.min(...this.#samples) / 2 : undefined;
   }
 
+  /** Set the `transit` of something that is on its way now, as soon as there is a guess. */
+  guess(way) {
+    way.transit = this.oneWay;
+    if (way.transit !== undefined) return way;
+    this.#unknown = [...this.#unknown, { way, since: performance.now() }].slice(-MOST);
+    return way;
+  }
+
   /** A whole round trip was measured. */
   add(milliseconds) {
-    this.#samples = [...this.#samples, Math.max(0, milliseconds)].slice(-KEPT);
+    this.#samples = [...this.#samples, milliseconds].slice(-KEPT);
+    for (const { way, since } of this.#unknown) {
+      if (performance.now() - since < RECENT) way.transit ??= this.oneWay;
+    }
+    this.#unknown = [];
   }
 
   /**
@@ -44,8 +60,8 @@ export class Transit {
 
   #match(exchange, timing) {
     const roundTrip = measure(exchange, timing);
-    if (roundTrip === undefined) return;
-    this.add(roundTrip);
+    if (roundTrip === undefined || roundTrip < -INEXACT) return;
+    this.add(Math.max(0, roundTrip));
     exchange.transit = Math.max(0, roundTrip) / 2;
   }
 }
@@ -58,17 +74,18 @@ function measure({ began, ended, answered, done, fresh }, timing) {
   return fresh ? undefined : responseEnd - startTime - (done - began);
 }
 
-// Of what is asked again and again under one address only the latest can be meant.
-const MOST = 50;
+// Of what is asked again and again under one address only the latest can be meant; and what was told
+// long ago was told of a request that broke off, whose other half never came.
+const PATIENCE = 3_000;
 
 function put(map, key, value) {
   map.delete(key);
-  map.set(key, value);
+  map.set(key, { value, since: performance.now() });
   if (map.size > MOST) map.delete(map.keys().next().value);
 }
 
 function take(map, key) {
-  const value = map.get(key);
+  const { value, since } = map.get(key) ?? {};
   map.delete(key);
-  return value;
+  return performance.now() - since < PATIENCE ? value : undefined;
 }

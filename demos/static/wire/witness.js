@@ -74,12 +74,11 @@ export class Witness {
     const number = story.number(connection);
     const reader = method === "GET" ? READERS.exec(target.split("?")[0])?.[1] : undefined;
     const bar = story.beginBar("held", number, ended);
-    const exchange = {
+    const exchange = this.#transit.guess({
       method, target, reader, began, ended, bar, events: 0,
       place: { connection: number, lane: bar.lane },
       fresh: !this.#known.has(connection),
-      transit: this.#transit.oneWay,
-    };
+    });
     this.#known.add(connection);
     this.#exchanges.set(connection, exchange);
     story.totals.requests += 1;
@@ -130,7 +129,7 @@ export class Witness {
   // A complete answer shares what is learnt later of its exchange; others are as long on the way as
   // is known when they leave.
   #down({ place, method, target }, sort) {
-    const exchange = { transit: this.#transit.oneWay };
+    const exchange = this.#transit.guess({});
     return { sort, direction: "down", ...place, method, target, exchange };
   }
 
@@ -200,7 +199,7 @@ export class Witness {
   #way(exchange, sort, direction, at) {
     const { ping } = exchange;
     if (sort !== "pong" || direction !== "up" || !ping) {
-      const way = { transit: this.#transit.oneWay };
+      const way = this.#transit.guess({});
       if (sort === "ping" && direction === "down") exchange.ping = { at, way };
       return way;
     }
