@@ -356,6 +356,10 @@ async def test_a_paused_diagram_stands_still_and_catches_up(
     await page.get_by_role("button", name="Clear").click()
     await expect(arrows(page)).to_have_count(0)
     await expect(page.locator(".sequence .nothing")).to_be_visible()
+    # The stream is still open, and a new connection is not taken for it.
+    await tell(page, [event(7, 600), question(9, 601, "POST /rooms/r/messages")])
+    await expect(page.locator(".sequence svg .bar.stream")).to_have_count(1)
+    await expect(page.locator(".sequence svg text.badge")).to_have_text(["2"])
 
 
 async def test_a_hidden_page_draws_nothing_and_catches_up(

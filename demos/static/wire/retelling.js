@@ -35,13 +35,17 @@ const LABELS = {
 
 /** One sentence with everything that is known of a thing; `zero` is the moment at which times begin. */
 export function describe(thing, zero) {
-  const key = thing.count ? `sequence.tell.many.${thing.direction}` : `sequence.tell.${thing.sort}`;
   return [
     t("sequence.tell.when", { time: clock(thing.at, zero), clock: wallClock(thing.at) }),
-    t(key, { ...facts(thing), what: label(thing).join(", ") }),
+    t(`sequence.tell.${story(thing)}`, { ...facts(thing), what: label(thing).join(", ") }),
     thing.wasted && t("sequence.tell.wasted"),
     thing.direction && wayThere(thing),
   ].filter(Boolean).join(" ");
+}
+
+function story({ count, direction, status, sort }) {
+  if (count) return `many.${direction}`;
+  return status === 101 ? "switch" : sort;
 }
 
 function wayThere({ exchange }) {

@@ -11,33 +11,23 @@ export class Story {
   things = []; // {sort, direction, at, connection, lane, bytes, …}: see witness.js
   bars = []; // {connection, lane, sort: "held" | "stream", from, to}
   gaps = []; // {sort: "blind" | "cut", from, to}
-  totals = {};
+  totals = noTotals();
   zero; // the moment at which times begin
-  #folding;
-  #numbers; // the server's number of a connection: ours, from 1
-  #lanes; // {connection, bars, rested} of each lane
+  #folding = new Folding();
+  #numbers = new Map(); // the server's number of a connection: ours, from 1
+  #lanes = []; // {connection, busy, rested} of each lane
 
-  constructor() {
-    this.clear();
-  }
-
+  /** Forget what happened; what goes on now goes on. */
   clear() {
-    Object.assign(this, { things: [], bars: [], gaps: [], zero: undefined });
-    this.totals = {
-      requests: 0, empty: 0, polls: 0, events: 0, heartbeats: 0, posts: 0, connections: 0, up: 0, down: 0,
-    };
+    const open = ({ to }) => to === undefined;
+    Object.assign(this, { things: [], bars: this.bars.filter(open), gaps: this.gaps.filter(open) });
+    this.totals = noTotals();
+    this.zero = undefined;
     this.#folding = new Folding();
-    this.#numbers = new Map();
-    this.#lanes = [];
   }
 
   get lanes() {
     return this.#lanes.length;
-  }
-
-  /** The connections that have a lane now, from left to right. */
-  get inUse() {
-    return this.#lanes.map(({ connection }) => connection);
   }
 
   add(thing) {
@@ -59,7 +49,7 @@ export class Story {
   number(connection) {
     if (!this.#numbers.has(connection)) {
       this.totals.connections += 1;
-      this.#numbers.set(connection, this.totals.connections);
+      this.#numbers.set(connection, this.#numbers.size + 1);
     }
     return this.#numbers.get(connection);
   }
@@ -94,11 +84,16 @@ export class Story {
     this.gaps.push({ sort, from });
   }
 
-  /** Whether there was one to end. */
   endGap(to) {
     const gap = this.gaps.at(-1);
     if (!gap || gap.to !== undefined) return;
     if (to > gap.from) gap.to = to;
     else this.gaps.pop();
   }
+}
+
+function noTotals() {
+  return {
+    requests: 0, polls: 0, empty: 0, posts: 0, events: 0, heartbeats: 0, connections: 0, up: 0, down: 0,
+  };
 }
