@@ -15,7 +15,8 @@ const SHOWN = 2000;
  * Live again and again until closed.  `live(life)` begins one life and returns what stops it.
  * `onState` is told connecting, open, waiting {seconds, trouble} or refused {trouble}.
  */
-export function keepConnected(live, { after, shown = new Set(), onEvent, onState }) {
+export function keepConnected(live, options) {
+  const { after, shown = new Set(), onEvent, onRepeat = () => {}, onState } = options;
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
@@ -42,7 +43,7 @@ export function keepConnected(live, { after, shown = new Set(), onEvent, onState
 
   function receive(event) {
     cursor = event.cursor;
-    if (shown.has(event.id)) return;
+    if (shown.has(event.id)) return onRepeat(event);
     if (event.id) shown.add(event.id);
     if (shown.size > SHOWN) shown.delete(shown.values().next().value);
     onEvent(event);
