@@ -24,11 +24,13 @@ export function watchBeats(tap) {
     beats[total] += 1;
     keep(beats.list, { at: Date.now(), kind }, KEPT);
   }
-  tap.on(({ connection, transport, direction, bytes, closed }) => {
+  tap.on(({ connection, transport, direction, bytes, closed, dropped }) => {
     if (closed) readers.delete(connection);
-    if (transport !== "sse" || direction !== "down") return;
-    if (!readers.has(connection)) readers.set(connection, chunkReader(note));
-    readers.get(connection)(bytes);
+    // After a hole nobody knows where a chunk begins: wait for the next answer.
+    if (dropped) readers.clear();
+    if (transport !== "sse") return;
+    if (direction === "up") readers.set(connection, chunkReader(note));
+    else readers.get(connection)?.(bytes);
   });
   return beats;
 }

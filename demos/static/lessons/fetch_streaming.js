@@ -2,8 +2,8 @@
 // over as one, and what was said as one are three different things.
 
 import { t } from "../words.js";
-import { readAlong } from "./read_along.js";
-import { excuse, fillLesson, hex, make, needNetworks, whilePressed } from "./parts.js";
+import { hearLate, hearTogether } from "./read_along.js";
+import { excuse, fillLesson, hex, make, whilePressed } from "./parts.js";
 import { drawStrips } from "./strips.js";
 
 const WORD = "é你😀";
@@ -13,8 +13,8 @@ const PAGE = `
   <h2 data-i18n="lesson.fetch.title"></h2>
   <p data-i18n="lesson.fetch.idea"></p>
   <p class="controls"><button type="button" data-part="say" data-i18n="lesson.fetch.say"></button>
-    <button type="button" data-part="slow" data-i18n="lesson.fetch.slow"></button>
-    <span data-part="progress" role="status"></span></p>
+    <button type="button" data-part="late" data-i18n="lesson.fetch.late"></button>
+    <span data-part="trouble" role="status"></span></p>
   <div data-part="strips" class="strips"></div>
   <p data-part="told" class="small"></p>
   <h3 data-i18n="lesson.fetch.cut-title"></h3>
@@ -22,7 +22,7 @@ const PAGE = `
   <p class="controls"><label><span data-i18n="lesson.fetch.word"></span>
     <input data-part="word" maxlength="12" value="${WORD}"></label>
     <label><span data-i18n="lesson.fetch.cut-at"></span>
-    <input type="range" data-part="at" min="0" value="2"></label></p>
+    <input type="range" data-part="at" min="0" max="9" value="3"></label></p>
   <ol data-part="bytes" class="bytes"></ol>
   <dl class="decoded">
     <dt><code>new TextDecoder().decode(piece)</code> <span data-i18n="lesson.fetch.apart"></span></dt>
@@ -33,29 +33,31 @@ const PAGE = `
 
 export function showLesson(element, { room }) {
   const part = fillLesson(element, PAGE);
-  whilePressed(part("say"), () => read(undefined));
-  whilePressed(part("slow"), () => read(SLOW));
-  needNetworks(part("slow"), part("progress"));
+  whilePressed(part("say"), () => show(hearTogether(room)));
+  whilePressed(part("late"), () => show(hearLate()));
   part("word").addEventListener("input", () => showCut(part));
   part("at").addEventListener("input", () => showCut(part));
   showCut(part);
 
-  async function read(network) {
-    part("progress").textContent = "";
+  async function show(reading) {
+    part("trouble").textContent = "";
     try {
-      const seen = await readAlong(room, network);
+      const seen = await reading;
       drawStrips(part("strips"), seen);
-      part("told").textContent = t("lesson.fetch.told", {
-        lines: seen.lines.length, chunks: seen.chunks.length, pieces: seen.pieces.length,
-      });
+      part("told").textContent = summary(seen);
     } catch (trouble) {
-      part("progress").textContent = excuse(trouble);
+      part("trouble").textContent = excuse(trouble);
     }
   }
 }
 
-// So slow that the pieces in which it comes can be told apart.
-const SLOW = "rate=1kB";
+function summary({ lines, chunks, pieces, halves }) {
+  const ends = new Set(lines.map(({ to }) => to));
+  const within = pieces.filter(({ to }) => !ends.has(to)).length;
+  return t("lesson.fetch.told", {
+    lines: lines.length, chunks: chunks.length, pieces: pieces.length, within, halves,
+  });
+}
 
 // --- a character in two pieces ---------------------------------------------------------------------
 

@@ -17,7 +17,9 @@ const FEELABLE = 8;
 const PAGE = `
   <h2 data-i18n="lesson.long.title"></h2>
   <p data-i18n="lesson.long.idea"></p>
-  <svg data-part="bars" class="gaps" viewBox="0 0 480 190" role="img"></svg>
+  <p class="key"><span class="blind"></span> <span data-i18n="lesson.long.key-server"></span></p>
+  <p class="key"><span class="page"></span> <span data-i18n="lesson.long.key-page"></span></p>
+  <svg data-part="bars" class="gaps" viewBox="0 0 480 150" role="img"></svg>
   <div class="scroll"><table>
     <thead><tr><td></td><th data-i18n="lesson.long.count"></th><th>p50</th><th>p99</th>
       <th data-i18n="lesson.predicted"></th></tr></thead>
@@ -126,23 +128,14 @@ function ms(value) {
 
 const LEFT = 10;
 const WIDTH = 400;
-const TOP = 34;
+const TOP = 4;
 const STEP = 18;
 
 // One line per gap, the newest below: how long the page took, and how long the server was blind.
 function bars(gaps) {
   const longest = Math.max(1, ...gaps.map(({ page, server }) => Math.max(page, server ?? 0)));
   const scale = (value) => (WIDTH * value) / longest;
-  return [...legend(), ...gaps.flatMap((gap, i) => bar(gap, TOP + i * STEP, scale))];
-}
-
-function legend() {
-  return [
-    svg("rect", { class: "blind", x: LEFT, y: 6, width: 18, height: 10 }),
-    svg("text", { x: LEFT + 24, y: 15 }, t("lesson.long.key-server")),
-    svg("rect", { class: "page", x: LEFT + 260, y: 6, width: 18, height: 10 }),
-    svg("text", { x: LEFT + 284, y: 15 }, t("lesson.long.key-page")),
-  ];
+  return gaps.flatMap((gap, i) => bar(gap, TOP + i * STEP, scale));
 }
 
 function bar({ page, server }, y, scale) {

@@ -1,52 +1,66 @@
-// Read the room a second time, by hand, and note where everything ends: each piece as `reader.read()`
-// gave it, each HTTP chunk as the tap saw it, each line.  All are counted in bytes of the body.
+// Read a room by hand, and note where everything ends: each piece as `reader.read()` gave it, each HTTP
+// chunk as the tap saw it, each line.  All are counted in bytes of the body.
 
 import { address, ask } from "../ask.js";
+import { uuid } from "../send.js";
 import { t } from "../words.js";
 import { openTap } from "../wire/tap.js";
 import { chunkReader } from "./chunks.js";
-import { borrowNetwork, pause, stranger } from "./parts.js";
+import { pause, stranger } from "./parts.js";
 
-const VOICES = 4;
+const TOGETHER = 4; // speak at the same moment
+const LATE = 40; // have spoken before anybody listens: fewer than the 50 that a newcomer is told
+const LENGTH = 1100; // characters of what those say, of up to three bytes: below the 4 096 allowed
 const LINE_END = 10;
 const PATIENCE = 20_000;
 // The tap tells a moment later than the stream.
 const TAP_IS_LATE = 300;
 
-/** `{pieces, chunks, lines}`: each a list of {from, to}. */
-export async function readAlong(room, text) {
-  const network = text && await borrowNetwork(text);
-  if (text && !network) throw new Error(t("lesson.no-networks"));
-  // A secret of its own, so that what the tap tells is this one stream.
+/** Four speak at once, while we listen: `{lines, chunks, pieces}`, each a list of {from, to}. */
+export function hearTogether(room) {
+  return readAlong(room, "now", TOGETHER, () => speak(room, TOGETHER));
+}
+
+/** Forty have spoken at length, and we come late: all of it is there to be read. */
+export async function hearLate() {
+  // In a room of its own, so that nobody else has to read it.
+  const room = `at-length-${uuid()}`;
+  const words = t("lesson.fetch.at-length");
+  await Promise.all(speak(room, LATE, words.repeat(LENGTH / words.length)));
+  return readAlong(room, undefined, LATE);
+}
+
+async function readAlong(room, after, count, begin = () => {}) {
+  // A secret of its own, so that what this tap tells is of this one stream.
   const tap = await openTap();
   const stop = new AbortController();
+  const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(PATIENCE)]);
+  const seen = { lines: [], chunks: [], pieces: [], halves: 0 };
+  const feed = chunkReader((data) => data.length && append(seen.chunks, data.length));
+  tap.on(({ direction, bytes }) => direction === "down" && feed(bytes));
   try {
-    return await read(room, network?.base, tap, stop.signal);
+    const url = address(room, "fetch_streaming", { after, trace: tap.secret });
+    const response = await ask(url, { signal });
+    begin();
+    await readLines(response.body, seen, count);
+    await pause(TAP_IS_LATE);
+    return seen;
   } finally {
     stop.abort();
     tap.close();
-    network?.giveBack();
   }
 }
 
-async function read(room, base, tap, aborted) {
-  const seen = { pieces: [], chunks: [], lines: [] };
-  const feed = chunkReader((data) => data.length && append(seen.chunks, data.length));
-  tap.on(({ direction, bytes }) => direction === "down" && feed(bytes));
-
-  const query = { after: "now", trace: tap.secret };
-  const signal = AbortSignal.any([aborted, AbortSignal.timeout(PATIENCE)]);
-  const response = await ask(address(room, "fetch_streaming", query, base), { signal });
-  sayTogether(room);
-  const reader = response.body.getReader();
-  while (seen.lines.length < VOICES) {
+async function readLines(body, seen, count) {
+  const reader = body.getReader();
+  while (seen.lines.length < count) {
     const { done, value } = await reader.read();
-    if (done) break;
+    if (done) return;
+    // 10xxxxxx goes on with a character that the piece before has begun.
+    if (value[0] >> 6 === 0b10) seen.halves += 1;
     append(seen.pieces, value.length);
     noteLines(seen.lines, seen.pieces.at(-1).from, value);
   }
-  await pause(TAP_IS_LATE);
-  return seen;
 }
 
 function append(list, length) {
@@ -61,9 +75,10 @@ function noteLines(lines, from, bytes) {
   });
 }
 
-// At once, by as many: the server writes together what comes together.
-function sayTogether(room) {
-  for (let n = 1; n <= VOICES; n++) {
-    stranger(room).say(t("lesson.fetch.said", { n }), "fetch_streaming").said.catch(() => {});
-  }
+// Each by a voice of its own: one alone may say no more than so much a second.
+function speak(room, count, words = "") {
+  return Array.from({ length: count }, (_, i) => {
+    const text = `${t("lesson.fetch.said", { n: i + 1 })} ${words}`;
+    return stranger(room).say(text, "fetch_streaming").said.catch(() => {});
+  });
 }

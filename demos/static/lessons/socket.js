@@ -6,10 +6,13 @@ const HEAD_ENDS = "\r\n\r\n";
 /** `onHandshake({key, accept})`, then `onFrame(direction, bytes)` for each frame, either way. */
 export function watchSocket(tap, { onHandshake, onFrame }) {
   const connections = new Map();
-  tap.on(({ connection, transport, direction, bytes, closed }) => {
+  tap.on(({ connection, transport, direction, bytes, closed, dropped }) => {
     if (closed) connections.delete(connection);
+    // After a hole nobody knows where a frame begins: wait for the next connection.
+    if (dropped) connections.clear();
     if (transport !== "websocket" || closed) return;
-    if (!connections.has(connection)) connections.set(connection, { up: side(), down: side() });
+    if (direction === "up" && begins(bytes)) connections.set(connection, { up: side(), down: side() });
+    if (!connections.has(connection)) return;
     const both = connections.get(connection);
     const told = both[direction];
     told.rest = join(told.rest, bytes);
@@ -20,6 +23,11 @@ export function watchSocket(tap, { onHandshake, onFrame }) {
       told.rest = told.rest.slice(size);
     }
   });
+}
+
+// A request begins so, and no piece of a frame would be taken for it but by a bad accident.
+function begins(bytes) {
+  return String.fromCharCode(...bytes.slice(0, 4)) === "GET ";
 }
 
 function side() {

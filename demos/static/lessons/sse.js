@@ -83,6 +83,8 @@ function showBeats(part, beats) {
   part("count").textContent = t("lesson.sse.count", {
     comments: number(beats.comments),
     events: number(beats.events),
-    ago: last ? t("lesson.sse.ago", { seconds: number(Math.round((Date.now() - last.at) / 1000)) }) : "–",
+    ago: last
+      ? t("lesson.sse.ago", { seconds: number(Math.round((Date.now() - last.at) / 1000)) })
+      : t("lesson.sse.none"),
   });
 }

@@ -25,6 +25,7 @@ const PAGE = `
   <div data-part="one" hidden>
     <p data-part="about"></p>
     <div class="scroll"><table data-part="bits" class="bits"></table></div>
+    <p class="small" data-i18n="lesson.ws.bits-note"></p>
     <h3 data-i18n="lesson.ws.mask-title"></h3>
     <p data-part="mask"></p>
     <ol data-part="xor" class="xor"></ol>
@@ -38,8 +39,10 @@ export function showLesson(element, { tap, beginAgain }) {
   let chosen;
 
   function showHandshake() {
-    showSteps(part("steps"), part("key").value, handshake.accept);
-    part("whose").textContent = t(handshake === EXAMPLE ? "lesson.ws.example" : "lesson.ws.real");
+    const key = part("key").value.trim();
+    const whose = key !== handshake.key ? "own" : handshake === EXAMPLE ? "example" : "real";
+    showSteps(part("steps"), key, handshake.accept);
+    part("whose").textContent = t(`lesson.ws.${whose}`);
   }
 
   const draw = drawer(() => {
