@@ -3,7 +3,7 @@
 {
   const asked = new URLSearchParams(location.search);
   const room = encodeURIComponent(asked.get("room") || "lobby");
-  const url = `/rooms/${room}/iframe_streaming?after=now`;
+  const url = `/rooms/${room}/iframe_streaming`;
 
   const make = () => {
     const frame = document.createElement("iframe");
