@@ -4,6 +4,8 @@ from tornado.web import Application
 
 from realtime import operations, pages
 from realtime.connection import Site
+from realtime.lab import About, Borrow, Lab, OneNetwork, OneRoom, Plug, QRCode, TapView
+from realtime.tap import Taps
 from realtime.transports.base import House
 from realtime.transports.exchange import Exchange
 from realtime.transports.fetch_streaming import FetchStreaming
@@ -26,22 +28,30 @@ EXCHANGES: tuple[type[Exchange], ...] = (
 )
 
 
-def make_site(house: House, ledger: Ledger, hub_label: str) -> Site:
+def make_site(house: House, ledger: Ledger, hub_label: str, lab: Lab) -> Site:
     """Build the table of addresses."""
     one, room = {"house": house}, "/rooms/([^/]+)"
+    taps, ours = Taps(), {"house": house, "lab": lab}
     files = {"house": house, "path": str(pages.folder())}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, one),
             (f"{room}/members", operations.Members, one),
             (f"{room}/members/([^/]+)", operations.OneMember, one),
+            (room, OneRoom, ours),
             ("/rooms", operations.Rooms, one),
             ("/healthz", operations.Health, {"house": house, "hub": hub_label}),
             ("/readyz", operations.Readiness, one),
             ("/wire", operations.Wire, {"house": house, "ledger": ledger}),
+            ("/wire/([^/]+)", TapView, {"house": house, "taps": taps}),
+            ("/lab", About, ours),
+            ("/networks", Borrow, ours),
+            (r"/networks/([\w-]+)", OneNetwork, ours),
+            (r"/networks/([\w-]+)/(pause|unplug)", Plug, ours),
+            ("/demos/qr.svg", QRCode, ours),
             ("/metrics", operations.Metrics, {"house": house, "ledger": ledger}),
             ("/()", pages.Pages, files),
-            (r"/demos/([\w-]+\.html|static/[\w./-]+)", pages.Pages, files),
+            (r"/demos/([\w-]+\.html|(?:static|i18n)/[\w./-]+)", pages.Pages, files),
         ],
         default_handler_class=operations.Nothing,
         default_handler_args=one,
@@ -49,4 +59,4 @@ def make_site(house: House, ledger: Ledger, hub_label: str) -> Site:
         # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
         websocket_max_message_size=4 * house.limits.body_bytes,
     )
-    return Site(house, {kind.transport: kind for kind in EXCHANGES}, application)
+    return Site(house, {kind.transport: kind for kind in EXCHANGES}, application, taps)

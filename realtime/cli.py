@@ -12,18 +12,16 @@ import logging
 import resource
 import secrets
 import signal
-import socket
 import ssl
 import sys
 from collections.abc import Callable, Sequence
 
-from tornado.netutil import bind_sockets
-
-from realtime import logs, proxy, talk
+from realtime import listen, logs, proxy, talk
 from realtime.app import make_site
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
+from realtime.lab import Lab
 from realtime.limits import Limits
 from realtime.presence import Presence
 from realtime.server import CountedServer
@@ -42,8 +40,6 @@ _LEAST, _MOST = 0.001, 1e9
 
 # Ten thousand connections are a million objects; by default Python looks after each 700.
 _OBJECTS_BEFORE_A_LOOK = 20_000
-# Connections that may wait to be accepted: a crowd that comes at once, a class or a benchmark.
-_BACKLOG = 4096
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
     try:
         # A bad network to order counts in microseconds, and uvloop in milliseconds.
-        loop = "asyncio" if run is proxy.run else options.loop
+        loop = "asyncio" if run is proxy.run or options.networks else options.loop
         with asyncio.Runner(loop_factory=_loop_factory(loop)) as runner:
             runner.run(run(options))
     except (HubError, OSError, talk.Stopped) as error:
@@ -107,6 +103,27 @@ def _parser() -> argparse.ArgumentParser:
         choices=("auto", "asyncio"),
         default="auto",
         help="the event loop; auto is uvloop where it is installed (%(default)s)",
+    )
+    parser.add_argument(
+        "--lanes",
+        type=_count,
+        default=1,
+        metavar="N",
+        help="listen on so many ports, the next ones where they are free: a browser opens six "
+        "connections to each (%(default)s)",
+    )
+    parser.add_argument(
+        "--networks",
+        type=_whole,
+        default=0,
+        metavar="N",
+        help="have so many bad networks for the pages, each at a port of its own; the event loop "
+        "is asyncio's then (%(default)s)",
+    )
+    parser.add_argument(
+        "--key",
+        default=None,
+        help="what the lecturer's page needs to begin a room anew (made up at each start)",
     )
     parser.add_argument(
         "--allow-host",
@@ -161,6 +178,10 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _whole(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number above 0")
@@ -184,24 +205,24 @@ async def serve(options: argparse.Namespace) -> None:
     make anybody wait.
     """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
-    tls = _tls(options)
-    sockets = bind_sockets(options.port, options.host, backlog=_BACKLOG)
+    secured = listen.tls(options)
+    lanes = listen.open_lanes(options)
     choice = await choose(options.hub, limits)
     if choice.server is None:
-        await _serve(sockets, tls, choice, limits, options)
+        await _serve(lanes, secured, choice, limits, options)
         return
     supervisor = Supervisor()
     supervisor.keep("watch the private server", choice.server.watch)
     try:
-        await _serve(sockets, tls, choice, limits, options)
+        await _serve(lanes, secured, choice, limits, options)
     finally:
         await supervisor.close()
         choice.server.close()
 
 
 async def _serve(
-    sockets: list[socket.socket],
-    tls: ssl.SSLContext | None,
+    lanes: Sequence[listen.Lane],
+    secured: ssl.SSLContext | None,
     choice: Choice,
     limits: Limits,
     options: argparse.Namespace,
@@ -214,19 +235,46 @@ async def _serve(
         await choice.broker.close()
         raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
     presence.start(lambda: hub.rooms)
-    gate = Gate(limits, _own_names(options))
-    ledger = Ledger()
-    site = make_site(House(hub, presence, gate, limits), ledger, choice.label)
-    server = CountedServer(site, ledger=ledger, limits=limits, tls=tls)
-    _spare_the_collector()
+    gate = Gate(limits, listen.own_names(options))
+    ports = tuple(map(listen.port_of, lanes))
     signals = _signals()
-    server.add_sockets(sockets)
-    server.start_watching()
-    port = sockets[0].getsockname()[1]
-    scheme = "https" if tls else "http"
-    address = f"{scheme}://{_shown(options.host)}:{port}/"
+    async with listen.open_networks(options, ports) as networks:
+        gate.ports = frozenset(ports).union(networks.ports)
+        key = options.key or secrets.token_urlsafe(9)
+        lab = Lab(ports, networks, listen.reachable(options, ports[0]), key)
+        ledger = Ledger()
+        site = make_site(House(hub, presence, gate, limits), ledger, choice.label, lab)
+        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured)
+        _spare_the_collector()
+        for lane in lanes:
+            server.add_sockets(lane)
+        server.start_watching()
+        _print_addresses(options, choice, lab)
+        await _stop_when_told(signals, hub, presence, limits)
+        await server.close()
+    await presence.close()
+    await hub.close()
+
+
+def _print_addresses(options: argparse.Namespace, choice: Choice, lab: Lab) -> None:
+    address = listen.here(options, lab.lanes[0])
+    # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")
-    sys.stdout.flush()  # programs read the port from this line
+    if len(lab.lanes) > 1 or lab.networks.ports:
+        print(f"realtime: lanes {_list(lab.lanes)}; bad networks {_list(lab.networks.ports)}")
+    for reached in lab.addresses:
+        print(f"realtime: other machines find it at {reached}")
+    print(f"realtime: for lecturers {address}demos/lecturer.html#key={lab.key}")
+    sys.stdout.flush()
+
+
+def _list(ports: Sequence[int]) -> str:
+    return ", ".join(map(str, ports)) or "none"
+
+
+async def _stop_when_told(
+    signals: "asyncio.Queue[signal.Signals]", hub: Hub, presence: Presence, limits: Limits
+) -> None:
     number = await signals.get()
     seconds = limits.drain_seconds if number == signal.SIGTERM else 0
     log.info("stopping", extra={"signal": number.name, "seconds": seconds, **hub.count()})
@@ -235,22 +283,6 @@ async def _serve(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await signals.get()  # whoever says it twice does not want to wait
-    await server.close()
-    await presence.close()
-    await hub.close()
-
-
-def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
-    if options.tls_certificate is None:
-        if options.tls_key is not None:
-            raise OSError("--tls-key: a key needs its --tls-certificate")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(options.tls_certificate, options.tls_key)
-    except OSError as error:  # of which ssl.SSLError is one
-        raise OSError(f"--tls-certificate, --tls-key: {error}") from error
-    return context
 
 
 def _raise_open_files() -> None:
@@ -267,14 +299,6 @@ def _spare_the_collector() -> None:
     """
     gc.freeze()
     gc.set_threshold(_OBJECTS_BEFORE_A_LOOK, 20, 20)
-
-
-def _own_names(options: argparse.Namespace) -> list[str]:
-    return [socket.gethostname(), socket.getfqdn(), options.host, *options.allow_host]
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def _signals() -> "asyncio.Queue[signal.Signals]":

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import (
@@ -24,7 +24,8 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from realtime.http1 import Head, Request, declared_length, door, plain_head
+from realtime.http1 import Head, Request, declared_length, door, parse_query, plain_head
+from realtime.tap import Taps
 from realtime.transports.base import MOST_DROPPED, House
 from realtime.transports.exchange import Exchange
 from realtime.wire import MOST_AT_ONCE, CountedStream
@@ -41,6 +42,7 @@ class Site:
     house: House
     exchanges: Mapping[str, type[Exchange]]
     application: Application
+    taps: Taps = field(default_factory=Taps)
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
         """Give the exchange for a target, and the room as it stands there."""
@@ -79,9 +81,21 @@ class Connection:
 
     async def _serve_one(self) -> bool:
         data = await self._stream.read_piece()
+        if b"trace=" in data:
+            self._trace(data)
         if found := self._plain(data):
             return await self._exchange(data, *found)
         return await self._leave_to_tornado(data)
+
+    def _trace(self, data: bytes) -> None:
+        """Let whoever holds its secret see this request and its answer.
+
+        Only in rooms: a tap that shows itself would have ever more to show.
+        """
+        target = data.partition(b"\r\n")[0].partition(b" ")[2].decode("latin1")
+        secret = parse_query(target.partition(" ")[0]).get("trace", [b""])[-1].decode("latin1")
+        if _IN_A_ROOM.match(target) and (tap := self._site.taps.find(secret)):
+            self._stream.trace(tap, data)
 
     def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
         """Find the exchange for `data`, if it is one plain request, or the beginning of one."""

@@ -90,6 +90,26 @@ class BadPad(RealtimeError):
     code = "bad_pad"
 
 
+class BadKeep(RealtimeError):
+    code = "bad_keep"
+
+
+class BadTrace(RealtimeError):
+    code = "bad_trace"
+
+
+class BadNetwork(RealtimeError):
+    code = "bad_network"
+
+
+class BadSeconds(RealtimeError):
+    code = "bad_seconds"
+
+
+class BadPath(RealtimeError):
+    code = "bad_path"
+
+
 class BadRequest(RealtimeError):
     code = "bad_request"
 
@@ -107,8 +127,20 @@ class ForeignHost(RealtimeError):
     status = 403
 
 
+class BadKey(RealtimeError):
+    code = "bad_key"
+    status = 403
+
+
 class NotFound(RealtimeError):
     code = "not_found"
+    status = 404
+
+
+class NoNetwork(RealtimeError):
+    """A bad network that was given back, or that nobody used for a while."""
+
+    code = "no_network"
     status = 404
 
 

@@ -23,6 +23,7 @@ class Gate:
 
     def __init__(self, limits: Limits, own_names: Iterable[str]) -> None:
         self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
+        self.ports: frozenset[int] = frozenset()  # under which our pages may ask one another
         self._welcome: set[tuple[str | None, ...]] = set()
         self._rates = Rates(limits.messages_per_second, limits.message_burst)
 
@@ -62,11 +63,32 @@ class Gate:
         but not with an iframe or a script: there `Sec-Fetch-Site` (W3C Fetch Metadata) tells.
         """
         if origin is not None:
-            foreign = _authority(origin) is None or _authority(origin) != (host or "").lower()
+            same = _authority(origin) is not None and _authority(origin) == (host or "").lower()
+            foreign = not same and not self._is_sister(origin, host)
         else:
             foreign = fetch_site == "cross-site"
         if foreign:
             raise ForeignOrigin("Pages of other sites may not use this server.")
+
+    def sister(self, origin: str | None, host: str | None) -> str | None:
+        """Give the origin of a page that we served at another of our ports; None for all others.
+
+        A browser lets such a page read our answer only when the answer names it (CORS).
+        """
+        if origin is None or len(self.ports) < 2 or _authority(origin) == (host or "").lower():
+            return None
+        return origin if self._is_sister(origin, host) else None
+
+    def sisters(self, host: str | None) -> list[str]:
+        """List all origins that are ours under the name of `host`, as `name:port`."""
+        name = _host_name(host or "")
+        if name is None or ":" in name or len(self.ports) < 2:
+            return []
+        return [f"{name}:{port}" for port in sorted(self.ports)]
+
+    def _is_sister(self, origin: str, host: str | None) -> bool:
+        (name, port), (other, other_port) = _place(_authority(origin)), _place(host)
+        return name is not None and name == other and {port, other_port} <= self.ports
 
     def admit(self, client: str, now: float) -> None:
         """Count one message of `client`, or raise `TooFast` with the seconds to wait."""
@@ -78,6 +100,14 @@ def _host_name(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+
+
+def _place(authority: str | None) -> tuple[str | None, int | None]:
+    try:
+        parts = urlsplit(f"//{authority or ''}")
+        return parts.hostname, parts.port or 80
+    except ValueError:
+        return None, None
 
 
 def _is_local(name: str) -> bool:

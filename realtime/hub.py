@@ -48,6 +48,7 @@ class Cause(StrEnum):
     CURSOR = "cursor"  # a reader has seen more than we
     COMPARED = "compared"  # the last message may have been lost, which makes no hole
     RETRIED = "retried"  # the reading before failed
+    RESET = "reset"  # the room begins anew, and perhaps nobody is in it to be announced
 
 
 for _cause in Cause:
@@ -369,6 +370,12 @@ class Hub:
         channel = await self._channel_at(room, after)
         channel.audience.join(follower, channel.start(after))
         return channel.audience
+
+    async def reset(self, room: str) -> None:
+        """Begin a room anew: every reader is told `gap`, here and in all other processes."""
+        await self._broker.reset(room)
+        if channel := self._channels.get(room):
+            channel.sync_soon(Cause.RESET)
 
     # --- what the broker tells -------------------------------------------------------------------
 

@@ -26,6 +26,10 @@ class Operation(Handler):
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(value, ensure_ascii=False))
 
+    def no_content(self) -> None:
+        self.set_status(204)
+        self.clear_header("Content-Type")
+
 
 class Rooms(Operation):
     async def get(self) -> None:
@@ -44,8 +48,7 @@ class Members(Operation):
 class OneMember(Operation):
     async def delete(self, room: str, client: str) -> None:
         await self.house.presence.leave(parse_room(room), parse_client(client))
-        self.set_status(204)
-        self.clear_header("Content-Type")
+        self.no_content()
 
 
 class Health(Operation):

@@ -1,5 +1,6 @@
 """The pages: files of the `demos` folder, under a policy that lets nothing else run."""
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,29 @@ from tornado.web import StaticFileHandler
 from realtime.transports.base import House
 from realtime.transports.handler import Handler
 
-# Scripts, styles and connections of our own, and not a word of inline code.  What others said can
-# then not become code, even if a page once showed it wrongly.
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
+# A page that stands between one of ours and a stream at another port.
+_BETWEEN = "frame.html"
+# A source without a scheme is of the page's own, and WebSockets are of another (CSP 3 §6.7.2.8).
+_ASKED = ("http", "https", "ws", "wss")
+
+
+def content_security_policy(sisters: Sequence[str] = (), framed: bool = False) -> str:
+    """Scripts, styles and connections of our own, and not a word of inline code.
+
+    What others said can then not become code, even if a page once showed it wrongly.  `sisters` are
+    our other ports, ``name:port``, which a page may ask; one that is `framed` may stand in theirs.
+    """
+    asked = "".join(f" {scheme}://{place}" for place in sisters for scheme in _ASKED)
+    shown = "".join(f" {place}" for place in sisters)
+    ancestors = f"'self'{shown}" if framed else "'none'"
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        f"connect-src 'self'{asked}; frame-src 'self'{shown}; base-uri 'none'; "
+        f"form-action 'none'; frame-ancestors {ancestors}"
+    )
+
+
+CONTENT_SECURITY_POLICY = content_security_policy()
 
 
 def folder() -> Path:
@@ -44,7 +61,9 @@ class Pages(Handler, StaticFileHandler):
 
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
-        self.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
+        sisters = self.house.gate.sisters(self.request.headers.get("Host"))
+        policy = content_security_policy(sisters, framed=path == _BETWEEN)
+        self.set_header("Content-Security-Policy", policy)
         self.set_header("Referrer-Policy", "no-referrer")
 
     def compute_etag(self) -> Any:

@@ -62,6 +62,7 @@ class Proxy:
         self.transcript: list[tuple[Direction, bytes]] | None = [] if transcript else None
         self.target = host, port  # may be changed, for connections to come
         self.paused = False
+        self.plugged = True  # while it is not, whoever comes is reset
         self.scratch = memoryview(bytearray(READ))
         self._network = network
         self._listen = listen, listen_port
@@ -107,6 +108,11 @@ class Proxy:
     # --- what a network does ---------------------------------------------------------------------
 
     @property
+    def connected(self) -> bool:
+        """Whether anybody is connected."""
+        return bool(self._open)
+
+    @property
     def network(self) -> Network:
         """May be replaced; a new one holds for what comes from then on.
 
@@ -141,7 +147,8 @@ class Proxy:
     def begun(self, connection: Connection) -> None:
         self.connections += 1
         self._open.add(connection)
-        if self._closed:  # accepted in the very moment of our end
+        # Not closed either: it may be accepted in the very moment of our end.
+        if self._closed or not self.plugged:
             connection.refuse()
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(connection))

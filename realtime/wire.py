@@ -1,8 +1,9 @@
 """Bytes, counted where they cross the socket, below every transport.
 
 Every accepted connection gets a stream that counts both ways: heads, chunk borders and frame heads
-included.  A request says which transport the connection carries from then on, and for whom; the
-bytes of its own head, which were read before anybody could know, are counted with it.
+included; for whoever holds the secret of a request, it also copies them (see `tap`).  A request
+says which transport the connection carries from then on, and for whom; the bytes of its own head,
+which were read before anybody could know, are counted with it.
 """
 
 import asyncio
@@ -15,8 +16,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import count as counting
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+
+from realtime.tap import Direction, Tap
 
 # Clients whose counts are kept: the latest, as many as one process may have open.
 _CLIENTS_KEPT = 10_000
@@ -41,7 +45,7 @@ class CountedStream(IOStream):
         *("address", "transport", "client", "asking", "drained", "settled"),
         *("bytes_in", "bytes_out", "events", "_ledger", "_answered"),
         *("_send", "_draining", "_unread", "_one_piece", "_held"),
-        *("_moved", "_begun", "_rested"),
+        *("_moved", "_begun", "_rested", "_number", "_tap", "_traced"),
     )
 
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
@@ -59,6 +63,9 @@ class CountedStream(IOStream):
         self._one_piece = self._held = False
         self._ledger = ledger
         self._answered = 0  # bytes that had come when the last request was answered
+        self._number = ledger.next_number()
+        self._tap: Tap | None = None  # who is shown what crosses the socket now
+        self._traced = b""  # what came before it was known what it is
         # What the last look saw, and since when it has been so.
         now = time.monotonic()
         self._moved: tuple[int | None, float] = None, now
@@ -75,6 +82,8 @@ class CountedStream(IOStream):
         count = super().read_from_fd(buf)
         self.bytes_in += count or 0
         self._held = self._one_piece and bool(count)
+        if self._tap is not None and count:
+            self._show("up", bytes(buf[:count]))
         return count
 
     async def read_piece(self) -> bytes:
@@ -83,6 +92,8 @@ class CountedStream(IOStream):
         Tornado reads on while nobody asks, to learn of the end of the connection.
         """
         self._one_piece = True
+        if self._tap is not None:  # the next request is another's, perhaps: it must say so itself
+            self._tap = self._send = None
         # Nobody asks before it has our answer: to look at once would find nothing.
         self._held = True
         reading = asyncio.ensure_future(self.read_bytes(_UNREAD_BYTES, partial=True))
@@ -119,14 +130,20 @@ class CountedStream(IOStream):
         return super().write(data)
 
     def write_to_fd(self, data: memoryview) -> int:
+        # Copied before: what was written may be taken out of Tornado's buffer at once.
+        copied = bytes(data) if self._tap is not None else b""
         count = super().write_to_fd(data)
         self.bytes_out += count
+        if copied:
+            self._show("down", copied[:count])
         return count
 
     def set_nodelay(self, value: bool) -> None:
         """Leave Nagle's algorithm off, where Tornado would turn it on and off for each answer."""
 
     def close_fd(self) -> None:
+        if self._tap is not None:
+            self._tap.closed(self._number)
         self._send = None
         self._ledger.closed(self)
         super().close_fd()
@@ -158,8 +175,16 @@ class CountedStream(IOStream):
 
     def _way(self) -> Callable[[bytes], int] | None:
         """The way to the socket, if nothing stands in it: looked for when it is not known."""
-        self._send = None if self.writing() or self.closed() else self.socket.send
+        if self.writing() or self.closed():
+            self._send = None
+        else:
+            self._send = self.socket.send if self._tap is None else self._send_and_show
         return self._send
+
+    def _send_and_show(self, data: bytes) -> int:
+        sent = self.socket.send(data)
+        self._show("down", data[:sent])
+        return sent
 
     async def flush(self) -> None:
         """Return when all that was written has left, or never will."""
@@ -185,6 +210,21 @@ class CountedStream(IOStream):
         """Count for this transport and client from now on, with the head that was just read."""
         self._ledger.carry(self, transport, client)
         self.asking = True
+        if self._traced:
+            traced, self._traced = self._traced, b""
+            self._show("up", traced)
+
+    def trace(self, tap: Tap, data: bytes) -> None:
+        """Show all that crosses until the request is answered that begins with `data`."""
+        self._tap, self._send = tap, None
+        self._traced = data
+
+    def _show(self, direction: Direction, data: bytes) -> None:
+        assert self._tap is not None
+        if self._traced:  # it is not known yet what it is: `carry` will say
+            self._traced += data
+        else:
+            self._tap.copy(self._number, self.transport, direction, data)
 
     def rest(self) -> None:
         """Say that the request is answered: what is read from now on belongs to the next one.
@@ -268,6 +308,7 @@ class Ledger:
         self.addresses: Counter[str] = Counter()
         self._books: dict[str, Row] = {}
         self._clients: OrderedDict[str, dict[str, Row]] = OrderedDict()
+        self.next_number = counting(1).__next__  # of a connection
 
     def report(self, client: str | None = None) -> Mapping[str, Mapping[str, int]]:
         """Give the counts per transport, of everybody or of one client, up to this moment."""

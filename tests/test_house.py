@@ -23,22 +23,24 @@ SIX = {
 
 TRANSPORTS = {f"transports.{name}" for name in SIX} | {"transports.publish"}
 # What they have in common, each built on the one before.
-COMMON = {"base", "exchange", "streaming", "handler"}
+COMMON = {"base", "exchange", "streaming", "handler", "upgrade"}
 
 # A module imports only from rows below its own.
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"app"},
-    {"operations", "pages"},
+    {"app", "listen"},
+    {"lab"},
+    {"operations", "pages", "networks"},
     {"proxy", "server", "spawn", "talk"},
     {"connection"},
     {"logs", "wire"},
     TRANSPORTS,
     {"transports.streaming"},
+    {"transports.upgrade"},
     {"transports.exchange", "transports.handler"},
     {"transports.base"},
-    {"http1"},
+    {"http1", "tap"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
@@ -59,7 +61,7 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-    "demos/{}.html": {"index", "spinner"},
+    "demos/{}.html": {"index", "frame", "spinner"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
     "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,
@@ -70,6 +72,7 @@ UNTESTED = {
     "__init__": "only a version",
     "__main__": "one call; tests/test_setup.py runs it",
     "transports.handler": "what pages, operations and the WebSocket's handshake have in common",
+    "transports.upgrade": "tests/transports/test_websocket.py shakes hands with it",
     "brokers": "an interface; tests/brokers/ hold every broker to it",
     "transports": "only a docstring",
 }

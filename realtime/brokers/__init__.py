@@ -57,6 +57,9 @@ class Broker(Protocol):
     async def history(self, room: str, after: Cursor) -> History:
         """Read a page of what is kept after `after`; from the start, if its epoch is another."""
 
+    async def reset(self, room: str) -> None:
+        """Forget what was said, under a new epoch, and announce who is there as if they came."""
+
     def listen(self, room: str) -> None:
         """Begin to listen to a room; `Listener.confirmed` says when it is so."""
 

@@ -124,6 +124,12 @@ class MemoryBroker:
         if self._listener is not None:
             asyncio.get_running_loop().call_soon(tell, self._listener)
 
+    async def reset(self, room: str) -> None:
+        old = self._log(room)
+        self._logs[room] = _Log(people=old.people, leases=old.leases, leaving=old.leaving)
+        for member in old.people.values():
+            self._append_about("join", room, member)
+
     # --- people ----------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, holder: str) -> None:

@@ -61,6 +61,7 @@ _HISTORY = _script("log", "history")
 _ENTER = _script("log", "people", "enter")
 _LEAVE = _script("log", "people", "leave")
 _SWEEP = _script("log", "people", "sweep")
+_RESET = _script("log", "people", "reset")
 
 
 class RedisBroker:
@@ -137,6 +138,9 @@ class RedisBroker:
         ]
         more = bool(events) and events[-1].cursor.number < int(top)
         return History(epoch.decode(), int(top), int(first), events, more)
+
+    async def reset(self, room: str) -> None:
+        await self._run_about_people(_RESET, room, [_new_id()])
 
     # --- people ----------------------------------------------------------------------------------
 

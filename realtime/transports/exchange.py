@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
+# What a page at another of our ports may see, and send.
+_FOR_SISTERS = (b"Access-Control-Expose-Headers: Retry-After", b"Vary: Origin")
+_PERMITTED = (b"Access-Control-Allow-Headers: Content-Type", b"Access-Control-Max-Age: 7200")
 
 # Calls back when the connection ends.
 Watch = Callable[[Callable[[], None]], None]
@@ -65,6 +68,9 @@ class Exchange(Asking):
         try:
             self.prepare()
             self.check_length(self.request.length)
+            if self.request.method == "OPTIONS" and self._sister is not None:
+                self._permit()
+                return
             if self.request.method not in self.methods:
                 raise errors.BadMethod("This address does not take that method; see `Allow`.")
             room = decode_name(unquote_to_bytes(self._room.encode("latin1")))
@@ -118,7 +124,21 @@ class Exchange(Asking):
             fields = (*fields, b"Connection: close")
         elif self.request.version != "HTTP/1.1":
             fields = (*fields, b"Connection: keep-alive")
+        if self._sister is not None:
+            fields = (*fields, b"Access-Control-Allow-Origin: " + self._sister, *_FOR_SISTERS)
         return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
+
+    @property
+    def _sister(self) -> bytes | None:
+        """The page that asks, if we served it at another of our ports."""
+        host, origin, _ = self.door
+        sister = self.house.gate.sister(origin, host)
+        return sister.encode("latin1") if sister else None
+
+    def _permit(self) -> None:
+        """Answer what a browser asks before it sends JSON to another port (CORS preflight)."""
+        methods = b"Access-Control-Allow-Methods: " + ", ".join(self.methods).encode()
+        self._send(self.head(204, methods, *_PERMITTED, length=None), 0)
 
     def _send(self, data: bytes, events: int) -> None:
         self._answered = True

@@ -4,16 +4,13 @@ The only one of the six that goes up as well: a message costs six bytes of head 
 request.  Tornado shakes hands and reads frames; what goes down to everybody is framed once, here.
 """
 
-import asyncio
 import json
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
-from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from realtime import errors, metrics
 from realtime.audience import Framing
@@ -21,18 +18,14 @@ from realtime.errors import RealtimeError
 from realtime.events import Draft, Event
 from realtime.hub import Reader
 from realtime.transports.base import Question, Stream
-from realtime.transports.handler import Handler
 from realtime.transports.streaming import StreamFollower
+from realtime.transports.upgrade import Upgrade
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
 # FIN and the opcode of a ping, and no payload.
 PING = bytes((0x89, 0))
-# RFC 6455 §7.4.1 and the IANA registry: others may not be sent, or do not exist yet.
-_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015)}
-_PROTOCOL_ERROR = 1002
 _NO_FIELDS = HTTPHeaders()
-_KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 def frame(event: Event) -> bytes:
@@ -51,26 +44,6 @@ def head(length: int) -> bytes:
     if length <= 0xFFFF:
         return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
     return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
-
-
-class Frames(WebSocketProtocol13):
-    """Tornado's reading of frames, with two rules of RFC 6455 that it leaves out."""
-
-    _frame_mask: bytes | None = None  # of the frame that was just read
-
-    def close(self, code: int | None = None, reason: str | None = None) -> None:
-        # §7.4: Tornado sends back whatever code it was sent, be it allowed or not.
-        allowed = code is None or code in _CLOSE_CODES or 3000 <= code <= 4999
-        super().close(code if allowed else _PROTOCOL_ERROR, reason)
-
-    def _handle_message(self, opcode: int, data: bytes) -> "asyncio.Future[None] | None":
-        # §5.1: a server MUST close the connection upon receiving a frame that is not masked.
-        if self._frame_mask is None:
-            self.close(_PROTOCOL_ERROR)
-            self._abort()  # whatever else it sent is not read
-            return None
-        self._frame_mask = None
-        return super()._handle_message(opcode, data)
 
 
 class PingedFollower(StreamFollower):
@@ -92,7 +65,7 @@ class PingedFollower(StreamFollower):
         return super().beat(heartbeat)
 
 
-class WebSocket(Handler, WebSocketHandler):
+class WebSocket(Upgrade):
     # Slots, since the attributes of Tornado's handlers nearly fill a dict: these would double it.
     __slots__ = ("_question", "_reader", "arguments", "door", "house", "stream")
 
@@ -106,41 +79,12 @@ class WebSocket(Handler, WebSocketHandler):
     # --- the handshake ---------------------------------------------------------------------------
 
     async def get(self, room: str) -> None:
-        self._check_upgrade()
+        self.check_upgrade()
         self._question = self.question(room)
         self.house.hub.check_open()
         # Asked before the upgrade, so that an error still has a status of its own.
         self._reader = await self.house.hub.read(self._question.room, self._question.after)
-        await WebSocketHandler.get(self)
-
-    def _check_upgrade(self) -> None:
-        head = self.request.headers
-        upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
-        asked = (self.request.version, upgrade, head.get("Sec-WebSocket-Version"))
-        key = head.get("Sec-WebSocket-Key", "")
-        # RFC 6455 §4.2.1: HTTP/1.1, and a key that is 16 bytes in base64.
-        right = asked == ("HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
-        if not right or "upgrade" not in tokens:
-            raise errors.UpgradeRequired("This address speaks WebSocket (RFC 6455, version 13).")
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if isinstance(kwargs.get("exc_info", (None, None, None))[1], errors.UpgradeRequired):
-            self.set_header("Upgrade", "websocket")  # RFC 9110 §15.5.22
-            self.set_header("Sec-WebSocket-Version", "13")
-        super().write_error(status_code, **kwargs)
-
-    def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        usual = super().get_websocket_protocol()
-        assert isinstance(usual, WebSocketProtocol13)  # the version was checked
-        return Frames(self, usual.mask_outgoing, usual.params)
-
-    def check_origin(self, origin: str) -> bool:
-        return True  # the door has checked it, as for every transport
-
-    def on_finish(self) -> None:
-        # Tornado finishes the request at the handshake; what follows is still ours to count.
-        if self.get_status() != 101:
-            super().on_finish()
+        await self.upgrade()
 
     # --- down ------------------------------------------------------------------------------------
 

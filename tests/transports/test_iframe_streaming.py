@@ -41,14 +41,18 @@ def test_no_text_can_leave_its_attribute(text: str) -> None:
     assert match[2].encode() == SCRIPT
 
 
-async def test_the_head_allows_that_script_and_nothing_else(server: Server, room: str) -> None:
+@pytest.mark.parametrize(("query", "leaves"), [("", True), ("?keep=0", True), ("?keep=1", False)])
+async def test_the_head_allows_that_script_and_nothing_else(
+    server: Server, room: str, query: str, leaves: bool
+) -> None:
     async with Raw(server) as raw:
-        raw.ask(f"/rooms/{room}/iframe_streaming")
+        raw.ask(f"/rooms/{room}/iframe_streaming{query}")
         head = await raw.head()
         await say_in(server, room, "hello")
         assert (await raw.chunk()).decode() == OPENING
         match = BLOCK.fullmatch((await raw.chunk()).decode())
     assert match
+    assert ("remove()" in match[2]) == leaves
     digest = base64.b64encode(hashlib.sha256(match[2].encode()).digest()).decode()
     policy = policy_of(head)
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))

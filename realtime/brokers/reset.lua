@@ -1,0 +1,15 @@
+-- KEYS log meta members people   ARGV … id
+-- Forget what was said, under a new epoch that lets every reader know, and begin with who is there.
+redis.call('DEL', LOG, META)
+local fields = redis.call('HGETALL', PEOPLE)
+local count = 0
+for i = 1, #fields, 2 do
+  local client = fields[i]
+  if not client:match('[#!]$') then
+    count = count + 1
+    -- Each join needs an id of its own: the call's UUID, its last four digits counted up.
+    local id = ARGV[7]:sub(1, 32) .. string.format('%04x', count % 65536)
+    append('join', '"id":"' .. id .. '",' .. fields[i + 1])
+  end
+end
+position()

@@ -1,0 +1,88 @@
+"""Where a server listens: lanes, networks, and the addresses that it tells others."""
+
+import argparse
+import asyncio
+import socket
+from collections.abc import Sequence
+
+import pytest
+
+from benchmarks.clients import get_json
+from realtime import listen
+from tests.server import Server
+
+
+def options(**values: object) -> argparse.Namespace:
+    usual = {"host": "127.0.0.1", "port": 0, "lanes": 1, "networks": 0}
+    secured = {"tls_certificate": None, "tls_key": None, "allow_host": []}
+    return argparse.Namespace(**{**usual, **secured, **values})
+
+
+def close(lanes: Sequence[listen.Lane]) -> None:
+    for lane in lanes:
+        for one in lane:
+            one.close()
+
+
+def test_lanes_are_the_next_ports_where_these_are_free() -> None:
+    lanes = listen.open_lanes(options(lanes=3))
+    first, *others = map(listen.port_of, lanes)
+    close(lanes)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", first + 1))
+        taken.listen()
+        again = listen.open_lanes(options(port=first, lanes=3))
+        ports = list(map(listen.port_of, again))
+        close(again)
+    assert len({first, *others}) == 3
+    assert ports[0] == first
+    assert first + 1 not in ports
+    assert len(set(ports)) == 3
+
+
+def test_lanes_past_the_last_port_are_others() -> None:
+    lanes = listen.open_lanes(options(port=65535, lanes=2))
+    ports = list(map(listen.port_of, lanes))
+    close(lanes)
+    assert ports[0] == 65535
+    assert 0 < ports[1] < 65535
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+def test_who_listens_on_this_machine_alone_is_not_reached_by_others(host: str) -> None:
+    assert listen.reachable(options(host=host), 8000) == ()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("192.0.2.7", "http://192.0.2.7:8000/"),
+        ("2001:db8::7", "http://[2001:db8::7]:8000/"),
+        ("chat.example", "http://chat.example:8000/"),
+    ],
+)
+def test_others_reach_it_where_it_listens(host: str, url: str) -> None:
+    assert listen.reachable(options(host=host), 8000) == (url,)
+
+
+def test_who_listens_everywhere_tells_an_address_of_this_machine() -> None:
+    for url in listen.reachable(options(host="0.0.0.0"), 8000):
+        host = url.removeprefix("http://").removesuffix(":8000/")
+        with socket.socket() as probe:
+            probe.bind((host, 0))  # which only an address of ours allows
+
+
+def test_over_tls_the_address_says_so() -> None:
+    secured = options(host="192.0.2.7", tls_certificate="some.pem")
+    assert listen.reachable(secured, 443) == ("https://192.0.2.7:443/",)
+
+
+async def test_every_lane_and_network_leads_to_the_same_server() -> None:
+    with Server("--hub", "memory", "--lanes", "3", "--networks", "2") as server:
+        about = await get_json(server.url, "/lab")
+        assert about["lanes"][0] == server.port
+        assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
+        hosts = [f"http://127.0.0.1:{port}" for port in about["lanes"]]
+        answers = await asyncio.gather(*(get_json(host, "/lab") for host in hosts))
+        assert all(answer == about for answer in answers)
