@@ -28,8 +28,8 @@ function offsetOf(part, block) {
 
 function visible(text) {
   return text
-    .replace(CONTROLS, (character) => (character === "\r" ? "␍" : escaped(character)))
-    .replaceAll("\n", "␊\n");
+    .replace(CONTROLS, (character) => (character === "\r" ? "\\r" : escaped(character)))
+    .replaceAll("\n", "\\n\n");
 }
 
 function escaped(character) {

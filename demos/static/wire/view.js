@@ -77,7 +77,11 @@ class View {
       this.#at(".wire-list").dataset.direction = target.value;
     });
     this.#at(".hex").addEventListener("change", () => this.#fillAgain());
-    this.#at(".wire-list").addEventListener("click", ({ target }) => this.#choose(target.closest(".piece")));
+    const choose = ({ target }) => this.#choose(target.closest(".piece"));
+    this.#at(".wire-list").addEventListener("click", choose);
+    this.#at(".wire-list").addEventListener("keydown", (press) => {
+      if (press.key === "Enter" && press.target.matches(".piece")) choose(press);
+    });
   }
 
   #pause() {
@@ -163,9 +167,10 @@ class View {
   }
 
   #piece(part, n, block) {
-    const piece = document.createElement("button");
-    piece.type = "button";
-    piece.className = "piece";
+    // No <button>: its words would not go on in the line, and over the end of it.
+    const piece = element("span", "piece", "");
+    piece.tabIndex = 0;
+    piece.setAttribute("role", "button");
     piece.dataset.kind = part.kind;
     piece.dataset.part = n;
     piece.textContent = this.#at(".hex").checked ? asHex(part.bytes) : asText(part, block);
