@@ -98,7 +98,9 @@ async def test_the_handshake_is_that_of_this_connection(
     await expect(steps.locator("[data-same=true]")).to_be_visible()
 
     await part(page, "key").fill("dGhlIHNhbXBsZSBub25jZQ==")
-    await expect(steps.locator("[data-step=base64]")).to_contain_text("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    await expect(steps.locator("[data-step=base64]")).to_contain_text(
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    )
     await expect(steps.locator("[data-same=false]")).to_be_visible()
 
     await part(page, "again").click()
@@ -173,8 +175,14 @@ async def test_kept_blocks_grow_and_removed_ones_do_not(
     [("markup", "interactive", "not"), ("load", "complete", "has"), ("after", "complete", "has")],
 )
 async def test_a_frame_in_the_markup_keeps_its_page_loading(
-    *, lab: Server, context: BrowserContext, complaints: list[str], room: str, how: str,
-    state: str, load: str,
+    *,
+    lab: Server,
+    context: BrowserContext,
+    complaints: list[str],
+    room: str,
+    how: str,
+    state: str,
+    load: str,
 ) -> None:
     page = await context.new_page()
     await page.goto(f"{lab.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
