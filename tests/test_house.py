@@ -61,11 +61,7 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-<<<<<<< HEAD
-    "demos/{}.html": {"index", "frame", "lecturer"},
-=======
-    "demos/{}.html": {"index", "frame", "spinner"},
->>>>>>> a80b2c9a2ba1d0dd26831ed71750b846469175fe
+    "demos/{}.html": {"index", "frame", "lecturer", "spinner"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
     "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,
