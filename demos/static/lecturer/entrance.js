@@ -38,6 +38,8 @@ function codeOf(path) {
 function linkTo(url) {
   const link = document.createElement("a");
   link.href = url;
-  link.textContent = decodeURI(url.href);
+  // A long address breaks where a reader may pause.
+  const pieces = decodeURI(url.href).split(/(?<=[^/]\/)|(?=\?)/);
+  link.append(...pieces.flatMap((piece) => [piece, document.createElement("wbr")]));
   return link;
 }

@@ -78,7 +78,7 @@ export class Figures {
   #show({ members, transports }) {
     const since = performance.now() / 1000 - SPAN;
     this.#times = this.#times.filter((time) => time > since);
-    at("members").textContent = number(members.length);
+    at("here").textContent = number(members.length);
     at("rate").textContent = number(this.#times.length / SPAN, { maximumFractionDigits: 1 });
     at("heard").textContent = number(this.#heard);
     for (const [way, { cells }] of this.#rows) {
