@@ -3,6 +3,7 @@
 // is drawn, how it scrolls, and how one arrow is chosen.
 
 import { translate, t } from "../words.js";
+import { SHORT } from "./layout.js";
 import { Picture } from "./picture.js";
 import { describe, duration, totals } from "./retelling.js";
 import { Story } from "./story.js";
@@ -140,11 +141,14 @@ class Sequence {
   #drawWords() {
     this.#find(".nothing").hidden = this.#story.things.length > 0;
     this.#find(".totals").textContent = totals(this.#story.totals, document.body.dataset.transport);
-    const { oneWay } = this.#transit;
-    this.#find(".transit").textContent = oneWay === undefined
-      ? t("sequence.level")
-      : t("sequence.slope", { time: duration(2 * oneWay) });
+    this.#find(".transit").textContent = this.#wayWords();
     if (this.#find("details").open) this.#list();
+  }
+
+  #wayWords() {
+    const { oneWay } = this.#transit;
+    if (oneWay === undefined) return t("sequence.level");
+    return t(oneWay < SHORT ? "sequence.short" : "sequence.slope", { time: duration(2 * oneWay) });
   }
 
   #list() {
