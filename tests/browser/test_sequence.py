@@ -64,7 +64,8 @@ NEWS = '{"cursor":"e-2","events":[{"kind":"say"}]}'
 
 EMPTY_PAGE = """<!doctype html><html lang="en"><title>A diagram</title>
 <link rel="icon" href="/demos/static/icon.svg">
-<link rel="stylesheet" href="/demos/static/style.css"><main></main>"""
+<link rel="stylesheet" href="/demos/static/style.css">
+<script src="/demos/static/theme.js"></script><main></main>"""
 # Into it comes a diagram of its own that is fed by the test.
 SET_UP = """async () => {
   const { showSequence } = await import("/demos/static/wire/sequence.js");
