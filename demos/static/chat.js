@@ -16,6 +16,7 @@ import { language, t } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const transport = document.body.dataset.transport;
+fillPage();
 const { connect } = await import(`./transports/${transport}.js`);
 const { showLesson } = await import(`./lessons/${transport}.js`);
 
@@ -24,7 +25,6 @@ const room = asked.get("room") || "lobby";
 const name = chooseName(asked.get("name"));
 const client = takeClient();
 
-fillPage();
 at("name").value = name;
 at("room").value = room;
 document.title = `${document.title} · ${room}`;

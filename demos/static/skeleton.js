@@ -152,7 +152,7 @@ export function fillPage() {
   translate(chat);
   fillHeader();
   document.querySelector("main").append(...PARTS.map(part));
-  document.querySelector("main").before(menu());
+  fillMenu(document.querySelector(".parts"));
   fillFoot();
   goToPart();
 }
@@ -171,10 +171,7 @@ function part(id) {
   return section;
 }
 
-function menu() {
-  const nav = document.createElement("nav");
-  nav.className = "parts";
-  nav.setAttribute("aria-label", t("part.menu"));
+function fillMenu(nav) {
   nav.append(...["idea", "chat", ...PARTS].map((id) => {
     const link = document.createElement("a");
     link.href = `#${id}`;
@@ -183,7 +180,6 @@ function menu() {
   }));
   // A part that is folded unfolds for whoever goes there.
   nav.addEventListener("click", ({ target }) => target.hash && unfold(target.hash));
-  return nav;
 }
 
 function unfold(hash) {

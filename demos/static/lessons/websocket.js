@@ -1,2 +1,101 @@
-// A stub: see LAB.md.
-export function showLesson(element, { tap, room, client, knob, beginAgain }) {}
+// The lesson of the WebSocket, on the bytes of this page's own connection: the handshake, every bit of a
+// frame's head, and the mask undone.
+
+import { number, t } from "../words.js";
+import { bitTable, notShown, opcodeName, readFrame, spokenText, unmasking } from "./frame_bits.js";
+import { EXAMPLE, showSteps } from "./handshake.js";
+import { drawer, fillLesson, keep, make } from "./parts.js";
+import { watchSocket } from "./socket.js";
+
+const FRAMES = 12;
+const SAMPLE = 60; // characters of a frame's text in the list
+const ABOUT = new Set([0, 1, 2, 8, 9, 10]);
+
+const PAGE = `
+  <h2 data-i18n="lesson.ws.title"></h2>
+  <p data-i18n="lesson.ws.idea"></p>
+  <p class="controls"><label><code>Sec-WebSocket-Key</code>
+    <input data-part="key" size="26" maxlength="60" spellcheck="false"></label>
+    <button type="button" data-part="again" data-i18n="lesson.ws.again"></button>
+    <span data-part="whose" role="status"></span></p>
+  <ol data-part="steps" class="handshake"></ol>
+  <h3 data-i18n="lesson.ws.frames-title"></h3>
+  <p data-i18n="lesson.ws.frames"></p>
+  <div data-part="frames" class="frames" role="group" data-i18n-aria-label="lesson.ws.frames-title"></div>
+  <div data-part="one" hidden>
+    <p data-part="about"></p>
+    <div class="scroll"><table data-part="bits" class="bits"></table></div>
+    <p class="small" data-i18n="lesson.ws.bits-note"></p>
+    <h3 data-i18n="lesson.ws.mask-title"></h3>
+    <p data-part="mask"></p>
+    <ol data-part="xor" class="xor"></ol>
+    <pre data-part="text"></pre>
+  </div>`;
+
+export function showLesson(element, { tap, beginAgain }) {
+  const part = fillLesson(element, PAGE);
+  const frames = [];
+  let handshake = EXAMPLE;
+  let chosen;
+
+  function showHandshake() {
+    const key = part("key").value.trim();
+    const whose = key !== handshake.key ? "own" : handshake === EXAMPLE ? "example" : "real";
+    showSteps(part("steps"), key, handshake.accept);
+    part("whose").textContent = t(`lesson.ws.${whose}`);
+  }
+
+  const draw = drawer(() => {
+    part("frames").replaceChildren(...frames.map((frame) => frameButton(frame, frame === chosen)));
+  });
+
+  function choose(frame) {
+    chosen = frame;
+    showFrame(part, frame);
+    draw();
+  }
+
+  function frameButton(frame, pressed) {
+    const name = `${frame.direction === "up" ? "↑" : "↓"} ${opcodeName(frame.opcode)} ${number(frame.length)}`;
+    const button = make("button", "frame", make("b", "", name), " ", make("bdi", "", spokenText(frame).slice(0, SAMPLE)));
+    button.type = "button";
+    button.dataset.direction = frame.direction;
+    button.dataset.opcode = frame.opcode;
+    button.setAttribute("aria-pressed", pressed);
+    button.addEventListener("click", () => choose(frame));
+    return button;
+  }
+
+  watchSocket(tap, {
+    onHandshake(made) {
+      handshake = made;
+      part("key").value = made.key;
+      showHandshake();
+    },
+    onFrame(direction, bytes) {
+      const frame = { ...readFrame(bytes), direction };
+      keep(frames, frame, FRAMES);
+      // Until somebody chooses, there is something to see all the same.
+      if (!chosen) choose(frame);
+      draw();
+    },
+  });
+  part("key").value = EXAMPLE.key;
+  part("key").addEventListener("input", showHandshake);
+  part("again").addEventListener("click", beginAgain);
+  showHandshake();
+}
+
+function showFrame(part, frame) {
+  const { opcode, masked, direction, length, bytes } = frame;
+  part("one").hidden = false;
+  part("about").replaceChildren(
+    make("b", "", t(`lesson.ws.went-${direction}`)), " ",
+    ABOUT.has(opcode) ? t(`lesson.ws.opcode-${opcode}`) : t("lesson.ws.reserved"), " ",
+    t("lesson.ws.size", { head: number(bytes.length - length), length: number(length) }),
+  );
+  part("bits").replaceChildren(bitTable(frame));
+  part("mask").textContent = t(masked ? "lesson.ws.masked" : "lesson.ws.unmasked", { more: number(notShown(frame)) });
+  part("xor").replaceChildren(...(masked ? unmasking(frame) : []));
+  part("text").textContent = spokenText(frame);
+}

@@ -2,6 +2,7 @@
 // The next question follows at once, so there is always one waiting, but for the gap in between.
 
 import { address, askJSON } from "../ask.js";
+import { tellPoll } from "../polls.js";
 import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 
@@ -18,8 +19,11 @@ export function connect(room, { client, name, base, trace, ...options }) {
         stopped.signal,
         AbortSignal.timeout(wait * 1000 + PATIENCE),
       ]);
+      const asked = performance.now();
+      tellPoll({ asked, base });
       try {
         const answer = await askJSON(address(room, "long_polling", query, base), { signal });
+        tellPoll({ asked, answered: performance.now(), events: answer.events, base });
         life.opened();
         answer.events.forEach(life.receive);
         if (!stopped.signal.aborted) turn(WAIT);

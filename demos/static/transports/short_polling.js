@@ -2,6 +2,7 @@
 // Every answer is complete, so there is nothing to watch, and a failed question is asked again.
 
 import { address, askJSON } from "../ask.js";
+import { tellPoll } from "../polls.js";
 import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 
@@ -15,8 +16,11 @@ export function connect(room, { client, name, base, trace, knob, ...options }) {
     async function turn() {
       const query = { after: life.cursor, client, name, trace };
       const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(PATIENCE)]);
+      const asked = performance.now();
+      tellPoll({ asked, base });
       try {
         const answer = await askJSON(address(room, "short_polling", query, base), { signal });
+        tellPoll({ asked, answered: performance.now(), events: answer.events, base });
         life.opened();
         answer.events.forEach(life.receive);
         if (stopped.signal.aborted) return;

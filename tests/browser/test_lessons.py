@@ -1,0 +1,298 @@
+"""The lessons: what each page shows of its own transport is what really happened."""
+
+import base64
+import hashlib
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from benchmarks.clients import post
+from tests.browser.test_pages import TRANSPORTS, enter, heard, say
+from tests.server import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+# Between the pages and the server, for the one test that needs it: 100 ms each way.
+FAR_AWAY = """
+export async function networkControl(element, onChange) {
+  const lent = await fetch("/networks?network=rtt%3D200ms", { method: "POST" });
+  const { port } = await lent.json();
+  onChange(`http://${location.hostname}:${port}/`);
+}
+"""
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[Server]:
+    """A server with networks to lend, which does not let us wait long for a heartbeat."""
+    with Server("--hub", "memory", "--networks", "4", "--heartbeat-seconds", "1") as server:
+        yield server
+
+
+@pytest.fixture
+def room() -> str:
+    return uuid.uuid4().hex
+
+
+def part(page: Page, name: str) -> Locator:
+    return page.locator(f'#lesson [data-part="{name}"]')
+
+
+def figures(text: str) -> list[float]:
+    return [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
+
+
+# --- all of them ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", ["en", "zh-Hans", "zh-Hant"])
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_lesson_has_all_its_words_and_fits_on_a_phone(
+    lab: Server, context: BrowserContext, complaints: list[str], transport: str, language: str
+) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await page.goto(f"{lab.url}/demos/{transport}.html?room={uuid.uuid4().hex}&lang={language}")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    await expect(page.locator("#lesson h2")).not_to_be_empty()
+    assert "lesson." not in await page.inner_text("#lesson")
+    assert "{" not in (await page.inner_text("#lesson h2, #lesson p"))
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert complaints == []
+
+
+# --- WebSocket -----------------------------------------------------------------------------------
+
+
+async def test_sha1_is_that_of_everybody_else(lab: Server, context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto(lab.url)
+    # Around the ends of one block and of two, where the padding needs a block of its own or not.
+    texts = ["a" * length for length in (0, 1, 54, 55, 56, 63, 64, 65, 119, 120, 128, 1000)]
+    made = await page.evaluate(
+        """async (texts) => {
+          const { sha1 } = await import("/demos/static/lessons/sha1.js");
+          return texts.map((text) => Array.from(sha1(new TextEncoder().encode(text))));
+        }""",
+        texts,
+    )
+    assert [bytes(one) for one in made] == [hashlib.sha1(text.encode()).digest() for text in texts]
+
+
+async def test_the_handshake_is_that_of_this_connection(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "websocket", room)
+    await expect(part(page, "whose")).to_contain_text("that this page has")
+    key = await part(page, "key").input_value()
+    accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
+    steps = part(page, "steps")
+    for step in ("base64", "answer"):
+        await expect(steps.locator(f"[data-step={step}]")).to_contain_text(accept)
+    await expect(steps.locator("[data-step=sha1] .octets span")).to_have_count(20)
+    await expect(steps.locator("[data-same=true]")).to_be_visible()
+
+    await part(page, "key").fill("dGhlIHNhbXBsZSBub25jZQ==")
+    await expect(steps.locator("[data-step=base64]")).to_contain_text(
+        "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+    )
+    await expect(steps.locator("[data-same=false]")).to_be_visible()
+
+    await part(page, "again").click()
+    await expect(steps.locator("[data-same=true]")).to_be_visible()
+    assert await part(page, "key").input_value() not in (key, "dGhlIHNhbXBsZSBub25jZQ==")
+
+
+async def test_a_frame_is_taken_apart_bit_by_bit_and_its_mask_undone(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "websocket", room)
+    await say(page, "你好, mask")
+    await part(page, "frames").locator('[data-direction="up"][data-opcode="1"]').first.click()
+    await expect(part(page, "text")).to_contain_text("你好, mask")
+    spoken = (await part(page, "text").inner_text()).encode()
+
+    bits = "".join(await part(page, "bits").locator(".bit").all_inner_texts())
+    head = int(bits, 2).to_bytes(len(bits) // 8, "big")
+    assert head[:2] == b"\x81\xfe"  # FIN and text; MASK and "two bytes of length follow"
+    assert int.from_bytes(head[2:4], "big") == len(spoken)
+    for i, column in enumerate(await part(page, "xor").locator("li").all()):
+        masked, mask, plain, _ = await column.locator("code").all_inner_texts()
+        assert int(mask[1:], 16) == head[4 + i % 4]
+        assert int(masked, 16) ^ head[4 + i % 4] == int(plain[1:], 16) == spoken[i]
+
+    await part(page, "frames").locator('[data-direction="down"]').last.click()
+    await expect(part(page, "xor").locator("li")).to_have_count(0)
+    await expect(part(page, "mask")).to_contain_text("not masked")
+
+
+async def test_pings_pongs_and_the_close_are_seen_and_only_the_last_frames_are_kept(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "websocket", room)
+    frames = part(page, "frames")
+    await expect(frames.locator('[data-opcode="9"][data-direction="down"]').first).to_be_visible()
+    await frames.locator('[data-opcode="10"][data-direction="up"]').first.click()
+    await expect(part(page, "about")).to_contain_text("§5.5.3")
+    await part(page, "again").click()
+    await frames.locator('[data-opcode="8"]').first.click()
+    await expect(part(page, "about")).to_contain_text("§7.4")
+    for n in range(20):
+        await post(lab.url, room, text=f"word {n}")
+    await expect(heard(page, "word 19")).to_have_count(1)
+    await expect(frames.locator("button")).to_have_count(12)
+
+
+# --- iframe streaming ----------------------------------------------------------------------------
+
+
+async def test_kept_blocks_grow_and_removed_ones_do_not(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, lab.url, "iframe_streaming", room)
+    await part(page, "open").click()
+    await part(page, "count").select_option("50")
+    await part(page, "say").click()
+    rows = part(page, "frames").locator("tr")
+    for i in range(2):
+        await expect(rows.nth(i).locator("td").first).to_have_text("50", timeout=15_000)
+    await expect(part(page, "progress")).to_contain_text("50")
+    removed, kept = [figures(await row.inner_text()) for row in await rows.all()]
+    assert removed[1] < 20
+    assert kept[1] >= 3 * 50
+    assert kept[2] > 50 * 200 > 1000 > removed[2]
+    assert await page.locator("#messages li[data-kind=say]").count() == 0, "the chat heard it too"
+    assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("how", "state", "load"),
+    [("markup", "interactive", "not"), ("load", "complete", "has"), ("after", "complete", "has")],
+)
+async def test_a_frame_in_the_markup_keeps_its_page_loading(
+    *,
+    lab: Server,
+    context: BrowserContext,
+    complaints: list[str],
+    room: str,
+    how: str,
+    state: str,
+    load: str,
+) -> None:
+    page = await context.new_page()
+    await page.goto(f"{lab.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
+    await page.click("#say")
+    await expect(page.locator("#heard")).not_to_have_text("0")
+    await expect(page.locator("#state")).to_have_text(state)
+    await expect(page.locator("#load")).to_contain_text(load)
+    await expect(page.locator("#frame-state")).to_have_text("loading")
+    await expect(page.locator("#others a")).to_have_count(2)
+    assert complaints == []
+
+
+# --- the polls -----------------------------------------------------------------------------------
+
+
+async def test_two_messages_in_the_gap_of_a_long_poll_take_three_transits(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    await context.route(
+        "**/static/networks.js",
+        lambda route: route.fulfill(content_type="text/javascript", body=FAR_AWAY),
+    )
+    page = await enter(context, lab.url, "long_polling", room)
+    # Only then is the page connected by the long way.
+    await expect(part(page, "figures")).to_contain_text("round trip of 2")
+    await part(page, "say").click()
+    await expect(part(page, "verdict")).to_contain_text("two answers")
+    first, second = [figures(await row.inner_text()) for row in await travelled(page)]
+    # The cells are: said, in answer, delay, transits.
+    assert (first[-3], second[-3]) == (1, 2)
+    assert 100 <= first[-2] < 250
+    assert 300 <= second[-2] < 500
+    assert second[-1] == pytest.approx(3, abs=0.9)
+    by_server = part(page, "figures").locator("tr").nth(1).locator("td")
+    await expect(by_server.nth(1)).to_contain_text(re.compile(r"^2\d\d ms"))
+
+
+async def travelled(page: Page) -> list[Locator]:
+    return await part(page, "travelled").locator("tr").all()
+
+
+async def test_the_interval_of_a_short_poll_is_set_against_delay_and_waste(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "short_polling", room)
+    await page.locator("#interval").fill("0.5")
+    await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
+    await part(page, "say").click()
+    await expect(part(page, "progress")).to_have_text("said 20 of 20", timeout=15_000)
+    row = part(page, "rows").locator("tr").first
+    await expect(row.locator("td").nth(2)).to_have_text("20")
+    cells = [figures(text) for text in await row.locator("th, td").all_inner_texts()]
+    (interval,), (requests,), (empty, _), _, (mean, half), (worst, whole), (spent,) = cells
+    assert (interval, half, whole) == (0.5, 0.25, 0.5)
+    assert 0 < empty < requests
+    assert 0.05 < mean < 0.5
+    assert mean < worst < 0.7
+    assert 300 < spent < 3000
+    assert await part(page, "chart").locator("circle").count() >= 15
+
+
+# --- the streams ---------------------------------------------------------------------------------
+
+
+async def test_a_broken_stream_of_events_is_resumed_by_the_browser(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "sse", room)
+    await part(page, "break").click()
+    steps = part(page, "steps").locator("li")
+    await expect(steps).to_have_count(6, timeout=20_000)
+    order = [await step.get_attribute("data-step") for step in await steps.all()]
+    assert order == ["open", "heard", "broken", "said-meanwhile", "open-again", "heard"]
+    before = (await steps.nth(1).inner_text()).split()[-1]
+    await expect(part(page, "requests").locator("mark")).to_have_text(before)
+    await expect(steps.nth(5)).to_contain_text("said during the break")
+
+
+async def test_heartbeats_are_on_the_wire_and_not_on_the_page(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "sse", room)
+    await expect(part(page, "beats").locator("path.comment")).not_to_have_count(1)  # the legend's
+    await expect(part(page, "count")).to_contain_text(re.compile(r"On the wire: [1-9]"))
+
+
+async def test_lines_chunks_and_pieces_are_the_same_bytes_cut_in_three_ways(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "fetch_streaming", room)
+    await part(page, "say").click()
+    await expect(page.locator(".strip.lines span")).to_have_count(4)
+    await part(page, "late").click()
+    await expect(page.locator(".strip.lines span")).to_have_count(40)
+    ends = set()
+    for name in ("lines", "chunks", "pieces"):
+        last = page.locator(f".strip.{name} span").last
+        ends.add(figures(str(await last.get_attribute("title")))[1])
+    assert len(ends) == 1, "the three do not end at the same byte"
+    told = figures(await part(page, "told").inner_text())
+    assert told[3] >= 1, "no piece ended within a line"
+
+
+async def test_a_character_cut_in_two_is_put_together(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab.url, "fetch_streaming", room)
+    await part(page, "word").fill("é你😀")
+    for at in range(10):
+        await part(page, "at").fill(str(at))
+        apart, together = [await part(page, name).inner_text() for name in ("apart", "together")]
+        assert ("\ufffd" in apart) == (at not in (0, 2, 5, 9))
+        assert re.sub(r"[\[\]\s]", "", together) == "é你😀"
