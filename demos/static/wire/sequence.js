@@ -73,6 +73,7 @@ class Sequence {
   #drawn = 0; // when, by performance.now()
   #paused = false;
   #inSight = true;
+  #following = true; // the end, until somebody scrolls up
   #ahead = Infinity; // what the page's clock is ahead of the server's, and what a piece took to come
 
   constructor(element, tap) {
@@ -123,12 +124,11 @@ class Sequence {
     const width = this.#box.clientWidth;
     if (!width) return; // folded away
     this.#changed = false;
-    const atEnd = this.#atEnd();
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
     const now = this.#story.zero === undefined ? undefined : Date.now() - this.#ahead;
     const before = this.#layout?.top ?? 0;
     this.#layout = this.#picture.draw(this.#story, { width, em, now, chosen: this.#chosen });
-    if (atEnd) this.#box.scrollTop = this.#box.scrollHeight;
+    if (this.#following) this.#box.scrollTop = this.#box.scrollHeight;
     else this.#box.scrollTop -= this.#layout.top - before; // what is looked at stays
     this.#drawWords();
   }
@@ -172,6 +172,7 @@ class Sequence {
     this.#find("details").addEventListener("toggle", () => this.#drawWords());
     this.#box.addEventListener("click", ({ target }) => this.#choose(this.#picture.thingAt(target)));
     this.#box.addEventListener("keydown", (press) => this.#key(press));
+    this.#box.addEventListener("scroll", () => { this.#following = this.#atEnd(); });
   }
 
   #pause(paused) {
