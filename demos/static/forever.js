@@ -17,6 +17,8 @@ export function foreverFrame(url, listener) {
   function look() {
     const page = pageOf(frame);
     if (!page) return;
+    // Whoever presses Stop ends it, and no event tells: it is complete, as no endless page should be.
+    if (page.readyState === "complete") return listener.ended();
     listener.opened();
     const seen = page.documentElement.textContent.length;
     if (seen !== length) listener.heard();
