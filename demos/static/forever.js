@@ -1,5 +1,5 @@
 // The forever frame: an invisible page that never ends loading, and calls us from each script in it.
-// No event tells that such a page has begun, grown or been stopped, so we look at it, four times a second.
+// No event tells that such a page has begun, grown or died, so we look at it, four times a second.
 
 const LOOK = 250;
 // How long our page between may take to say its first word.
@@ -17,7 +17,7 @@ export function foreverFrame(url, listener) {
   function look() {
     const page = pageOf(frame);
     if (!page) return;
-    // Somebody pressed the browser's Stop: the page is complete now, and no "load" has told us.
+    // Whoever presses Stop ends it, and no event tells: it is complete, as no endless page should be.
     if (page.readyState === "complete") return listener.ended();
     listener.opened();
     const seen = page.documentElement.textContent.length;

@@ -7,6 +7,7 @@ import { TimeScale } from "./timescale.js";
 const ROW = 1.75; // em
 const GUTTER = 4.2;
 const LANE = 1.45;
+export const SHORT = 5; // ms, one way
 const PLAIN = 0.3; // at least so high is a bar
 
 /**
@@ -43,13 +44,15 @@ export function layOut(story, { width, em, now, before }) {
   };
 }
 
-// A label stands at the server's end, the one that is known; the browser's end takes no row.
-function momentsOf({ at, until, direction, exchange }) {
-  const transit = direction === "up" ? -exchange.transit : exchange?.transit;
+// A label stands at the server's end, the one that is known; the browser's end takes no row.  What
+// ends a gap leaves a row for the gap's own label.  Where a burst is stretched even a short way would
+// be steep, and lines would cross, so a short one is drawn as none.
+function momentsOf({ at, until, direction, exchange, endsGap }) {
+  const transit = exchange?.transit >= SHORT ? exchange.transit : 0;
   return {
-    server: { at, label: true },
+    server: { at, label: endsGap ? 2 : 1 },
     last: until === undefined ? undefined : { at: until },
-    browser: transit ? { at: at + transit } : undefined,
+    browser: transit ? { at: direction === "up" ? at - transit : at + transit } : undefined,
   };
 }
 

@@ -3,6 +3,7 @@
 // is drawn, how it scrolls, and how one arrow is chosen.
 
 import { translate, t } from "../words.js";
+import { SHORT } from "./layout.js";
 import { Picture } from "./picture.js";
 import { describe, duration, totals } from "./retelling.js";
 import { Story } from "./story.js";
@@ -72,6 +73,7 @@ class Sequence {
   #drawn = 0; // when, by performance.now()
   #paused = false;
   #inSight = true;
+  #following = true; // the end, until somebody scrolls up
   #ahead = Infinity; // what the page's clock is ahead of the server's, and what a piece took to come
 
   constructor(element, tap) {
@@ -122,12 +124,11 @@ class Sequence {
     const width = this.#box.clientWidth;
     if (!width) return; // folded away
     this.#changed = false;
-    const atEnd = this.#atEnd();
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
     const now = this.#story.zero === undefined ? undefined : Date.now() - this.#ahead;
     const before = this.#layout?.top ?? 0;
     this.#layout = this.#picture.draw(this.#story, { width, em, now, chosen: this.#chosen });
-    if (atEnd) this.#box.scrollTop = this.#box.scrollHeight;
+    if (this.#following) this.#box.scrollTop = this.#box.scrollHeight;
     else this.#box.scrollTop -= this.#layout.top - before; // what is looked at stays
     this.#drawWords();
   }
@@ -140,11 +141,14 @@ class Sequence {
   #drawWords() {
     this.#find(".nothing").hidden = this.#story.things.length > 0;
     this.#find(".totals").textContent = totals(this.#story.totals, document.body.dataset.transport);
-    const { oneWay } = this.#transit;
-    this.#find(".transit").textContent = oneWay === undefined
-      ? t("sequence.level")
-      : t("sequence.slope", { time: duration(2 * oneWay) });
+    this.#find(".transit").textContent = this.#wayWords();
     if (this.#find("details").open) this.#list();
+  }
+
+  #wayWords() {
+    const { oneWay } = this.#transit;
+    if (oneWay === undefined) return t("sequence.level");
+    return t(oneWay < SHORT ? "sequence.short" : "sequence.slope", { time: duration(2 * oneWay) });
   }
 
   #list() {
@@ -168,6 +172,7 @@ class Sequence {
     this.#find("details").addEventListener("toggle", () => this.#drawWords());
     this.#box.addEventListener("click", ({ target }) => this.#choose(this.#picture.thingAt(target)));
     this.#box.addEventListener("keydown", (press) => this.#key(press));
+    this.#box.addEventListener("scroll", () => { this.#following = this.#atEnd(); });
   }
 
   #pause(paused) {

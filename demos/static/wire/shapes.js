@@ -31,7 +31,7 @@ export function gapShape(gap, { top, bottom }, { browser }, em) {
         fill: "url(#sequence-hatching)",
       },
       {
-        tag: "text", x: round(browser + 0.8 * em), y: round(top + height / 2 + 0.35 * em),
+        tag: "text", x: round(browser + 0.8 * em), y: round(top + Math.min(height / 2, em) + 0.35 * em),
         text: stretchLabel(gap),
       },
     ],

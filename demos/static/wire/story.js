@@ -84,11 +84,13 @@ export class Story {
     this.gaps.push({ sort, from });
   }
 
+  /** Whether there was one to end. */
   endGap(to) {
     const gap = this.gaps.at(-1);
-    if (!gap || gap.to !== undefined) return;
+    if (!gap || gap.to !== undefined) return false;
     if (to > gap.from) gap.to = to;
     else this.gaps.pop();
+    return true;
   }
 }
 

@@ -17,18 +17,18 @@ export class TimeScale {
   rows; // the height of all
 
   /**
-   * Give each moment its height: `moments` are `{at, label}`, in any order, `label` true for what
-   * needs a row of its own; each gets its `y`.
+   * Give each moment its height: `moments` are `{at, label}`, in any order, where `label` is how many
+   * rows it has to be below the label before it; each gets its `y`.
    */
   constructor(moments) {
     this.#moments = moments.toSorted((one, other) => one.at - other.at);
     let before;
-    let free = 1; // the first height at which a label fits
+    let labelled = 0; // the height of the last label
     for (const moment of this.#moments) {
-      moment.y = before ? before.y + stretch(moment.at - before.at) : free;
+      moment.y = before ? before.y + stretch(moment.at - before.at) : 1;
       if (moment.label) {
-        moment.y = Math.max(moment.y, free);
-        free = moment.y + 1;
+        moment.y = Math.max(moment.y, labelled + moment.label);
+        labelled = moment.y;
       }
       if (before && moment.at - before.at > SILENCE) this.#addSilence(before, moment);
       before = moment;

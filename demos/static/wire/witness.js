@@ -83,12 +83,10 @@ export class Witness {
     this.#exchanges.set(connection, exchange);
     story.totals.requests += 1;
     if (method === "POST") story.totals.posts += 1;
-    if (reader) {
-      this.#reading += 1;
-      story.endGap(ended);
-    }
+    if (reader) this.#reading += 1;
+    const endsGap = Boolean(reader) && story.endGap(ended);
     this.#add({
-      sort: "request", direction: "up", at: ended, bytes, method, target, exchange,
+      sort: "request", direction: "up", at: ended, bytes, method, target, exchange, endsGap,
       ...exchange.place, fold: `request ${method}`,
     });
   }
