@@ -4,6 +4,8 @@
 //   connecting ── opened ──▶ open ── ended ──▶ waiting ── jitter ──▶ connecting …
 //                              └── ended by an error that stays ──▶ refused
 
+import { onWake } from "./wake.js";
+
 // The ceiling doubles from one second to ten.  The wait is anything below it ("full jitter"), or a
 // class whose server restarts would come back in one instant, and again, and again.
 const FIRST = 1;
@@ -20,6 +22,7 @@ export function keepConnected(live, options) {
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
+  let notBefore = 0; // the server wants to be left alone until then
 
   function tell(next, detail) {
     if (next === state && next !== "waiting") return;
@@ -53,7 +56,9 @@ export function keepConnected(live, options) {
     end();
     if (trouble?.final) return tell("refused", { trouble });
     const ceiling = Math.min(LONGEST, FIRST * 2 ** failures++);
-    const seconds = (trouble?.retryAfter ?? 0) + Math.random() * ceiling;
+    const asked = trouble?.retryAfter ?? 0;
+    const seconds = asked + Math.random() * ceiling;
+    notBefore = Date.now() + asked * 1000;
     timer = setTimeout(begin, seconds * 1000);
     tell("waiting", { seconds, trouble });
   }
@@ -65,6 +70,18 @@ export function keepConnected(live, options) {
     stop = undefined;
   }
 
+  // Whoever looks at the page again does not wait for a timer; nobody wakes in step with others.
+  const sleep = onWake(() => {
+    if (current || state !== "waiting" || Date.now() < notBefore) return;
+    clearTimeout(timer);
+    begin();
+  });
+
   begin();
-  return { close: end };
+  return {
+    close() {
+      sleep();
+      end();
+    },
+  };
 }
