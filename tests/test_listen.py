@@ -78,6 +78,18 @@ def test_over_tls_the_address_says_so() -> None:
     assert listen.reachable(secured, 443) == ("https://192.0.2.7:443/",)
 
 
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8000/"),
+        ("::", "http://[::1]:8000/"),
+        ("192.0.2.7", "http://192.0.2.7:8000/"),
+    ],
+)
+def test_a_browser_on_this_machine_has_an_address_to_open(host: str, url: str) -> None:
+    assert listen.near(options(host=host), 8000) == url
+
+
 async def test_every_lane_and_network_leads_to_the_same_server() -> None:
     with Server("--hub", "memory", "--lanes", "3", "--networks", "2") as server:
         about = await get_json(server.url, "/lab")
