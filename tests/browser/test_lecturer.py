@@ -139,7 +139,9 @@ async def test_a_phone_is_told_the_way_by_an_address_and_a_code(
 ) -> None:
     page = await lecture(context, school.url, room)
     address = page.locator("#address a")
-    await expect(address).to_have_attribute("href", re.compile(rf"/demos/websocket\.html\?.*{room}"))
+    await expect(address).to_have_attribute(
+        "href", re.compile(rf"/demos/websocket\.html\?.*{room}")
+    )
     assert f":{school.port}/" in str(await address.text_content())
     await expect(page.locator("#unreachable")).to_be_hidden()
     await expect_picture(page, "#code")
