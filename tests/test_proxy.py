@@ -342,9 +342,10 @@ async def test_a_cut_resets_both_sides_and_new_ones_are_accepted() -> None:
 
 
 async def test_a_pause_holds_everything_and_a_resume_gives_it() -> None:
-    async with echo_through("idle=100ms") as (proxy, caller):
+    async with echo_through("none") as (proxy, caller):
         await caller.exchange()
         proxy.pause()
+        proxy.network = Network.parse("idle=100ms")
         for word in (b"one ", b"two ", b"three"):
             caller.send(word)
         caller.writer.write_eof()
