@@ -20,18 +20,10 @@ const OURS = "realtime.exercise.";
 
 /** Fill `element` with the exercises of a page: a transport's, or `lab`. */
 export function showExercises(element, page) {
-  addSheet();
   const intro = made("p", "small");
   intro.textContent = t("exercise.intro");
   const list = Object.entries(EXERCISES[page]);
   element.append(intro, ...list.map(([id, right], n) => exercise(id, right, n + 1)));
-}
-
-function addSheet() {
-  const sheet = document.createElement("link");
-  sheet.rel = "stylesheet";
-  sheet.href = "/demos/static/exercises.css";
-  document.head.append(sheet);
 }
 
 function exercise(id, right, n) {

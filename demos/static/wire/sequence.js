@@ -47,11 +47,6 @@ const MARKUP = `
     <ol class="latest"></ol>
   </details>`;
 
-const sheet = document.createElement("link");
-sheet.rel = "stylesheet";
-sheet.href = "/demos/static/sequence.css";
-document.head.append(sheet);
-
 /** Draw in `element` what `tap` tells, from now on. */
 export function showSequence(element, tap) {
   element.classList.add("sequence");
