@@ -24,6 +24,8 @@ from tests.server import ROOT, Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say, take, texts
 
+pytestmark = pytest.mark.clocked
+
 # What the timers of a busy machine may add to a median.
 LATE = 0.015
 
