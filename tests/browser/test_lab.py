@@ -126,7 +126,9 @@ async def test_a_room_begun_anew_is_told_by_each_and_the_audit_begins_anew(
     await page.evaluate(f"fetch('/rooms/{room}?key=teacher', {{ method: 'DELETE' }})")
     for transport in TRANSPORTS:
         await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps told: 1")
-        await expect_clean(page, transport)
+    await post(lab.url, room, text="new")
+    for transport in TRANSPORTS:
+        await expect_clean(page, transport, 2)  # those who are there, and what was said since
     await page.close()
 
 

@@ -46,6 +46,7 @@ export class Audit {
   #ledger;
   #start; // what has a lower rank is not owed to this pane
   #top;
+  #gap = false; // it was told of one, and has shown nothing since
   received = 0;
   doubled = 0;
   misplaced = 0;
@@ -58,13 +59,21 @@ export class Audit {
 
   /** What has been shown by others until now is not owed. */
   begin() {
-    this.#start = this.#ledger.next;
-    this.#top = this.#start - 1;
+    this.#beginAt(this.#ledger.next);
+    this.#gap = false;
+  }
+
+  #beginAt(rank) {
+    this.#start = rank;
+    this.#top = rank - 1;
     this.received = this.doubled = this.misplaced = 0;
   }
 
   show(event) {
     const rank = this.#ledger.rank(event);
+    // After a gap others may be ahead: the account begins with what this pane is shown first.
+    if (this.#gap) this.#beginAt(rank);
+    this.#gap = false;
     if (rank < this.#start) return;
     this.received += 1;
     if (rank < this.#top) this.misplaced += 1;
@@ -78,6 +87,7 @@ export class Audit {
   /** The room does not go on where this pane was; it has been told so. */
   gap() {
     this.begin();
+    this.#gap = true;
     this.gaps += 1;
   }
 

@@ -16,7 +16,8 @@ const PLAIN = 0.3; // at least so high is a bar
  * The result is `{arrows, bars, gaps, silences, columns, top, height}`.
  */
 export function layOut(story, { width, em, now, before }) {
-  const things = story.things.map((thing) => ({ thing, ...momentsOf(thing) }));
+  const most = boundsOf(story.things);
+  const things = story.things.map((thing) => ({ thing, ...momentsOf(thing, most.get(thing)) }));
   const moments = things.flatMap(({ server, last, browser }) => [server, last, browser].filter(Boolean));
   if (now !== undefined) moments.push({ at: Math.max(now, ...moments.map(({ at }) => at)) });
   const scale = new TimeScale(moments);
@@ -47,13 +48,29 @@ export function layOut(story, { width, em, now, before }) {
 // A label stands at the server's end, the one that is known; the browser's end takes no row.  What
 // ends a gap leaves a row for the gap's own label.  Where a burst is stretched even a short way would
 // be steep, and lines would cross, so a short one is drawn as none.
-function momentsOf({ at, until, direction, exchange, endsGap }) {
-  const transit = exchange?.transit >= SHORT ? exchange.transit : 0;
+function momentsOf({ at, until, direction, exchange, endsGap }, most = Infinity) {
+  const known = Math.min(exchange?.transit ?? 0, most);
+  const transit = known >= SHORT ? known : 0;
   return {
     server: { at, label: endsGap ? 2 : 1 },
     last: until === undefined ? undefined : { at: until },
     browser: transit ? { at: direction === "up" ? at - transit : at + transit } : undefined,
   };
+}
+
+// An answer has landed before the next question of its connection leaves: the two ways together are no
+// longer than the time between them at the server, whatever was measured of another exchange.
+function boundsOf(things) {
+  const most = new Map();
+  const answers = new Map(); // connection: the last that went down
+  for (const thing of things) {
+    if (thing.direction === "down") answers.set(thing.connection, thing);
+    const answer = thing.sort === "request" && answers.get(thing.connection);
+    if (!answer) continue;
+    const half = (thing.at - (answer.until ?? answer.at)) / 2;
+    most.set(answer, half).set(thing, half);
+  }
+  return most;
 }
 
 function topOf(things, row, before) {
