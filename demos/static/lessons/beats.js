@@ -2,8 +2,8 @@
 // page is never told of.
 
 import { t } from "../words.js";
-import { chunkReader } from "./chunks.js";
 import { keep, svg } from "./parts.js";
+import { watchChunks } from "./watch.js";
 
 const KEPT = 200;
 const SPAN = 90; // seconds that are drawn
@@ -14,23 +14,15 @@ const LINE = 40;
 /** `{list: [{at, kind}], comments, events}` of all that the tap has seen; `at` by this page's clock. */
 export function watchBeats(tap) {
   const beats = { list: [], comments: 0, events: 0 };
-  const readers = new Map(); // connection: its chunk reader
-  const note = (data) => {
-    const lines = new TextDecoder().decode(data).split("\n");
-    lines.filter((line) => line.startsWith(":")).forEach(() => count("comment", "comments"));
-    lines.filter((line) => line.startsWith("data:")).forEach(() => count("event", "events"));
-  };
   function count(kind, total) {
     beats[total] += 1;
     keep(beats.list, { at: Date.now(), kind }, KEPT);
   }
-  tap.on(({ connection, transport, direction, bytes, closed, dropped }) => {
-    if (closed) readers.delete(connection);
-    // After a hole nobody knows where a chunk begins: wait for the next answer.
-    if (dropped) readers.clear();
-    if (transport !== "sse") return;
-    if (direction === "up") readers.set(connection, chunkReader(note));
-    else readers.get(connection)?.(bytes);
+  watchChunks(tap, "sse", (data) => {
+    for (const line of new TextDecoder().decode(data).split("\n")) {
+      if (line.startsWith(":")) count("comment", "comments");
+      else if (line.startsWith("data:")) count("event", "events");
+    }
   });
   return beats;
 }

@@ -1,5 +1,6 @@
 // A frame, bit by bit (RFC 6455 §5.2), and its mask undone byte by byte (§5.3).
 
+import { unmask } from "../wire/frames.js";
 import { number, t } from "../words.js";
 import { hex, make } from "./parts.js";
 
@@ -10,24 +11,14 @@ export function opcodeName(opcode) {
   return NAMES[opcode] ?? t("lesson.ws.reserved");
 }
 
-/** What the bytes of a frame say: {fin, opcode, masked, length, extended, mask, payload, text}. */
-export function readFrame(bytes) {
-  const [first, second] = bytes;
-  const seven = second & 0x7f;
+/** A frame that the tap has seen: its message, its bytes, what they say, and how they say its length. */
+export function readFrame(message, bytes) {
+  const { direction, opcode, masked, mask, length } = message;
+  const payload = bytes.slice(bytes.length - length);
+  const plain = masked ? unmask(payload, mask) : payload;
+  const seven = bytes[1] & 0x7f;
   const extended = { 126: 2, 127: 8 }[seven] ?? 0;
-  const masked = second >> 7 === 1;
-  const begin = 2 + extended;
-  const payloadAt = begin + (masked ? 4 : 0);
-  const frame = {
-    bytes, seven, extended, masked,
-    fin: first >> 7,
-    opcode: first & 0x0f,
-    mask: bytes.slice(begin, payloadAt),
-    payload: bytes.slice(payloadAt),
-  };
-  frame.plain = masked ? frame.payload.map((byte, i) => byte ^ frame.mask[i % 4]) : frame.payload;
-  frame.length = frame.payload.length;
-  return frame;
+  return { bytes, direction, opcode, masked, mask, length, payload, plain, seven, extended };
 }
 
 /** What a frame says, for a reader: text, or of a close frame its code and reason (§5.5.1). */

@@ -5,7 +5,7 @@ import { number, t } from "../words.js";
 import { breakStream } from "./break_stream.js";
 import { drawBeats, watchBeats } from "./beats.js";
 import { excuse, fillLesson, keep, make, needNetworks, row, whilePressed } from "./parts.js";
-import { watchHeads } from "./heads.js";
+import { watchHeads } from "./watch.js";
 
 const ROWS = 6;
 const TICK = 1000;
@@ -33,8 +33,8 @@ export function showLesson(element, { tap, room }) {
   const requests = [];
 
   // An experiment of ours has the same secret, so that its requests stand in the same list.
-  watchHeads(tap, "sse", (head) => {
-    keep(requests, head, ROWS);
+  watchHeads(tap, "sse", (request) => {
+    keep(requests, request, ROWS);
     part("requests").replaceChildren(...requests.map(requestRow));
   });
 
@@ -64,11 +64,11 @@ function step(ms, key, values) {
   return line;
 }
 
-function requestRow({ at, url, fields }) {
+function requestRow({ began, target, fields }) {
   const last = fields.get("last-event-id");
-  const after = url.searchParams.get("after");
+  const after = new URL(target, location).searchParams.get("after");
   const line = row(
-    new Date(at).toLocaleTimeString(),
+    new Date(began).toLocaleTimeString(),
     make("code", "", after ?? "–"),
     last ? make("mark", "", make("code", "", last)) : "–",
     last ? t("lesson.sse.resumes") : t("lesson.sse.begins"),

@@ -5,7 +5,7 @@ import { number, t } from "../words.js";
 import { bitTable, notShown, opcodeName, readFrame, spokenText, unmasking } from "./frame_bits.js";
 import { EXAMPLE, showSteps } from "./handshake.js";
 import { drawer, fillLesson, keep, make } from "./parts.js";
-import { watchSocket } from "./socket.js";
+import { watchSocket } from "./watch.js";
 
 const FRAMES = 12;
 const SAMPLE = 60; // characters of a frame's text in the list
@@ -67,13 +67,16 @@ export function showLesson(element, { tap, beginAgain }) {
   }
 
   watchSocket(tap, {
-    onHandshake(made) {
-      handshake = made;
-      part("key").value = made.key;
+    onHandshake({ fields, answerTo }) {
+      handshake = {
+        key: answerTo.fields.get("sec-websocket-key"),
+        accept: fields.get("sec-websocket-accept"),
+      };
+      part("key").value = handshake.key;
       showHandshake();
     },
-    onFrame(direction, bytes) {
-      const frame = { ...readFrame(bytes), direction };
+    onFrame(message, bytes) {
+      const frame = readFrame(message, bytes);
       keep(frames, frame, FRAMES);
       // Until somebody chooses, there is something to see all the same.
       if (!chosen) choose(frame);
