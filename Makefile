@@ -7,25 +7,28 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 bin := .venv/bin
+# Most tests wait, so some wait together; what measures time runs alone.  5 is "none of that name".
+pytest = { $(bin)/python -m pytest $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test check format soak bench peers pictures constraints clean
+.PHONY: help run test check format soak bench peers vendor pictures constraints clean
 # One after the other, even with -j: check and test share a terminal.
 .NOTPARALLEL:
 
 help:
 	@sed -n 's/^\([a-z]*\):.* ## /  make \1	/p' Makefile
 
-run: .venv/run.stamp ## start the server: make run PORT=9000 ARGS="--hub memory"
-	@exec $(bin)/python -m realtime --port $(PORT) $(ARGS)
+# Six lanes, since a browser has six connections to each, and eight bad networks to borrow.
+run: .venv/run.stamp vendor ## start the server: make run PORT=9000 ARGS="--hub memory"
+	@exec $(bin)/python -m realtime --port $(PORT) --lanes 6 --networks 8 $(ARGS)
 
 # Nginx is in /usr/sbin, which Debian leaves out of the PATH of everybody but root.
 test: export PATH := $(PATH):/usr/sbin
 # What is missing is said before the tests, where it can be cured, and after them, where it is read.
-test: .venv/dev.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
+test: .venv/dev.stamp vendor ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT: nothing may be missing.'; exit 1; }
-	@$(bin)/python -m pytest $(ARGS); status=$$?; cat .venv/missing; exit $$status
+	@$(call pytest,-n 3 -m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
 
 check: .venv/dev.stamp ## formatting, lint and types
 	@$(bin)/ruff format --check .
@@ -48,7 +51,13 @@ peers: benchmarks/peers/node_modules/.package-lock.json ## set up what benchmark
 benchmarks/peers/node_modules/.package-lock.json: benchmarks/peers/package-lock.json
 	@npm ci --prefix benchmarks/peers --no-audit --no-fund --silent
 
-pictures: .venv/dev.stamp ## make the pictures of the docs anew, from the real pages
+# What the pages borrow from others.  Without a network they work without it.
+vendor: demos/vendor/vendor.stamp
+
+demos/vendor/vendor.stamp: package-lock.json tools/vendor.py | $(bin)/python
+	@if $(bin)/python tools/vendor.py; then touch $@; fi
+
+pictures: .venv/dev.stamp vendor ## make the pictures of the docs anew, from the real pages
 	@$(bin)/python -m tools.pictures
 
 constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
@@ -58,7 +67,7 @@ constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
 		--output-file constraints.txt
 
 clean: ## remove all that make has made
-	@rm -rf .venv build dist results report benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report demos/vendor benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian has Python without ensurepip, which leaves a .venv without pip: look before, not after.

@@ -16,12 +16,12 @@ SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross")
 
 # For a light and a dark background, after Okabe and Ito; those of the demo pages, in their order.
 HUES = (
-    ("#c27c00", "#e69f00"),
-    ("#d55e00", "#f0753a"),
-    ("#b8588d", "#d88db5"),
-    ("#008a64", "#1fb88d"),
-    ("#2f93cc", "#8fd0f7"),
-    ("#004f86", "#4a8fe0"),
+    ("#8a5a00", "#e69f00"),
+    ("#b84700", "#f0753a"),
+    ("#a6407a", "#d88db5"),
+    ("#007a58", "#1fb88d"),
+    ("#1b74a8", "#8fd0f7"),
+    ("#0b3f91", "#5b9bea"),
 )
 PAPER, INK, SOFT, RULE = (
     ("#ffffff", "#15181c"),

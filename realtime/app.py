@@ -51,7 +51,7 @@ def make_site(house: House, ledger: Ledger, hub_label: str, lab: Lab) -> Site:
             ("/demos/qr.svg", QRCode, ours),
             ("/metrics", operations.Metrics, {"house": house, "ledger": ledger}),
             ("/()", pages.Pages, files),
-            (r"/demos/([\w-]+\.html|(?:static|i18n)/[\w./-]+)", pages.Pages, files),
+            (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.Pages, files),
         ],
         default_handler_class=operations.Nothing,
         default_handler_args=one,

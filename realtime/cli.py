@@ -264,7 +264,8 @@ def _print_addresses(options: argparse.Namespace, choice: Choice, lab: Lab) -> N
         print(f"realtime: lanes {_list(lab.lanes)}; bad networks {_list(lab.networks.ports)}")
     for reached in lab.addresses:
         print(f"realtime: other machines find it at {reached}")
-    print(f"realtime: for lecturers {address}demos/lecturer.html#key={lab.key}")
+    near = listen.near(options, lab.lanes[0])
+    print(f"realtime: for lecturers {near}demos/lecturer.html#key={lab.key}")
     sys.stdout.flush()
 
 

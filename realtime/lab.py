@@ -4,10 +4,8 @@ import hmac
 import io
 import re
 from dataclasses import dataclass
-from typing import cast
 
 import segno
-from tornado.iostream import IOStream
 
 from realtime import errors
 from realtime.events import parse_room
@@ -18,6 +16,7 @@ from realtime.tap import SECRET, Tap, Taps, Watcher
 from realtime.transports.base import House
 from realtime.transports.handler import Handler
 from realtime.transports.upgrade import Upgrade
+from realtime.transports.websocket import text_frame
 
 # As long as anybody may pull a plug, or wait for it.
 _MOST_SECONDS = 60
@@ -170,11 +169,9 @@ class TapView(Upgrade):
         await self.upgrade()
 
     def _tell(self, pieces: list[str]) -> bool:
-        if self._tap is None or cast(IOStream, self.stream).writing():
+        if self._tap is None:
             return False
-        for piece in pieces:
-            self.write_message(piece)
-        return True
+        return self.stream.push(b"".join(text_frame(piece.encode()) for piece in pieces), 0)
 
     def on_message(self, message: str | bytes) -> None:
         """What a watcher says is nothing to us."""

@@ -100,6 +100,11 @@ def here(options: argparse.Namespace, port: int, host: str | None = None) -> str
     return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}/"
 
 
+def near(options: argparse.Namespace, port: int) -> str:
+    """Our URL for a browser on this machine."""
+    return here(options, port, _ANYWHERE.get(options.host))
+
+
 def reachable(options: argparse.Namespace, port: int) -> tuple[str, ...]:
     """The URLs by which other machines reach us; none if we listen on this machine alone."""
     host = options.host

@@ -29,6 +29,13 @@ settings.load_profile("realtime")
 SECONDS = 20
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Benchmarks measure time, and so do their tests."""
+    for item in items:
+        if item.nodeid.startswith("tests/benchmarks/"):
+            item.add_marker(pytest.mark.clocked)
+
+
 def missing(part: str) -> NoReturn:
     """Skip for want of `part`, loudly; with STRICT=1, as in CI, that is a failure."""
     tell = pytest.fail if os.environ.get("STRICT") else pytest.skip

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 # What Python and npm leave in the folders of the sources.
-LEFTOVERS = {"__pycache__", "node_modules"}
+LEFTOVERS = {"__pycache__", "node_modules", "vendor.stamp"}
 # Neither a wheel nor a server takes longer, even on a slow machine.
 SECONDS = 60
 

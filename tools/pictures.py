@@ -1,8 +1,9 @@
-"""Make the pictures of README from the real pages: ``.venv/bin/python -m tools.pictures``."""
+"""Make the pictures of README and docs from the real pages: ``make pictures``."""
 
 import asyncio
 import base64
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright, expect
 
@@ -17,33 +18,96 @@ TALK = (
     (0, "So the server kept my question until you spoke."),
     (1, "而我收到你的话，只多了四个字节的帧头。"),
 )
+WIDE: Any = {"width": 1280, "height": 720}
 
 
 async def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    with Server("--hub", "auto") as server:
+    options = ("--hub", "auto", "--lanes", "6", "--networks", "2", "--key", "picture")
+    with Server(*options) as server:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
-            pages = [await enter(browser, server.url, *who) for who in (ADA, MING)]
-            for speaker, text in TALK:
-                await pages[speaker].fill("#text", text)
-                await pages[speaker].press("#text", "Enter")
-                for page in pages:
-                    await expect(page.get_by_text(text)).to_be_visible()
-            shots = [await page.locator("#chat").screenshot() for page in pages]
-            await beside(browser, shots, PICTURES / "two-tabs.png")
+            await two_tabs(browser, server.url)
+            await the_lab(browser, server.url)
+            await the_wire(browser, server.url)
+            await the_diagram(browser, server.url)
+            await the_class(browser, server.url)
             await browser.close()
 
 
-async def enter(browser: Browser, url: str, transport: str, name: str) -> Page:
-    page = await browser.new_page(viewport={"width": 620, "height": 560}, reduced_motion="reduce")
-    await page.goto(f"{url}/demos/{transport}.html?room=picture&name={name}")
+async def two_tabs(browser: Browser, url: str) -> None:
+    small = {"width": 620, "height": 560}
+    who = [(transport, "picture", name) for transport, name in (ADA, MING)]
+    pages = [await enter(browser, url, *one, small) for one in who]
+    for speaker, text in TALK:
+        await say(pages[speaker], text)
+        for page in pages:
+            await expect(page.locator("#messages").get_by_text(text)).to_be_visible()
+    shots = [await page.locator("#chat").screenshot() for page in pages]
+    await beside(browser, shots, PICTURES / "two-tabs.png")
+
+
+async def the_lab(browser: Browser, url: str) -> None:
+    """All six, while messages are said on a schedule over a line of 100 ms."""
+    page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
+    await page.goto(f"{url}/?room=race&name=Ada")
+    await page.select_option(".network-choice", "own")
+    await page.fill(".own-network", "rtt=100ms,jitter=20ms")
+    await page.press(".own-network", "Enter")
+    await expect(page.locator(".network-state")).to_contain_text("port")
+    await page.evaluate("scrollTo(0, 0)")
+    await page.select_option("#count", "200")
+    await page.select_option("#rate", "20")
+    await page.click("#send-many")
+    await expect(page.locator("#sent")).to_contain_text("200 sent, 0 to go", timeout=30_000)
+    await page.screenshot(path=PICTURES / "lab.png")
+    await page.locator("#racing").screenshot(path=PICTURES / "race.png")
+
+
+async def the_wire(browser: Browser, url: str) -> None:
+    """A message by server-sent events, and what its chunk size is."""
+    page = await enter(browser, url, "sse", "wire", "Ada", WIDE)
+    await say(page, "hello, bytes")
+    part = page.locator('#wire .piece[data-kind="chunk-size"]').last
+    await part.click()
+    await expect(page.locator("#wire .wire-section")).to_be_visible()
+    await page.locator("#wire").screenshot(path=PICTURES / "wire.png")
+
+
+async def the_diagram(browser: Browser, url: str) -> None:
+    """Long polling: questions that wait, and the gap between an answer and the next."""
+    page = await enter(browser, url, "long_polling", "diagram", "Ada", WIDE)
+    for text in ("one", "two", "three"):
+        await say(page, text)
+        await expect(page.locator("#messages").get_by_text(text)).to_be_visible()
+    await expect(page.locator("#sequence")).to_contain_text("POST")
+    await page.locator("#sequence").screenshot(path=PICTURES / "sequence.png")
+
+
+async def the_class(browser: Browser, url: str) -> None:
+    page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
+    await page.goto(f"{url}/demos/lecturer.html?room=race#key=picture")
+    await expect(page.locator("main")).to_be_visible()
+    await page.screenshot(path=PICTURES / "lecturer.png")
+
+
+async def enter(
+    browser: Browser, url: str, transport: str, room: str, name: str, viewport: Any
+) -> Page:
+    page = await browser.new_page(viewport=viewport, reduced_motion="reduce")
+    await page.goto(f"{url}/demos/{transport}.html?room={room}&name={name}")
     await expect(page.locator("#state")).to_have_attribute("data-state", "open")
     return page
 
 
+async def say(page: Page, text: str) -> None:
+    await page.fill("#text", text)
+    await page.press("#text", "Enter")
+    await expect(page.locator("#messages [data-state]")).to_have_count(0)
+
+
 async def beside(browser: Browser, shots: list[bytes], path: Path) -> None:
-    page = await browser.new_page(viewport={"width": 1280, "height": 720})
+    page = await browser.new_page(viewport=WIDE)
     images = "".join(
         f'<img src="data:image/png;base64,{base64.b64encode(shot).decode()}">' for shot in shots
     )

@@ -2,18 +2,21 @@
 // names is imported, and all it must offer is `connect(room, options) → {send, close}`.
 
 import { address, askJSON, Trouble } from "./ask.js";
+import { showExercises } from "./exercises.js";
 import { Log, person } from "./log.js";
 import { chooseName, leave, rememberName, take, takeClient } from "./luggage.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
 import { uuid } from "./send.js";
-import { fillPage, transportLabel } from "./skeleton.js";
+import { fillPage, inside, transportLabel } from "./skeleton.js";
 import { showSequence } from "./wire/sequence.js";
 import { openTap } from "./wire/tap.js";
 import { showWire } from "./wire/view.js";
+import { language, t } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 const transport = document.body.dataset.transport;
+fillPage();
 const { connect } = await import(`./transports/${transport}.js`);
 const { showLesson } = await import(`./lessons/${transport}.js`);
 
@@ -22,7 +25,6 @@ const room = asked.get("room") || "lobby";
 const name = chooseName(asked.get("name"));
 const client = takeClient();
 
-fillPage(transport, location.search);
 at("name").value = name;
 at("room").value = room;
 document.title = `${document.title} · ${room}`;
@@ -62,7 +64,7 @@ function knob(id) {
 }
 
 async function send(message) {
-  if (!connection) throw new Trouble("network", "There is no connection.");
+  if (!connection) throw new Trouble("network", t("trouble.no_connection"));
   return connection.send(message);
 }
 
@@ -92,17 +94,18 @@ function onState(state, { seconds, trouble } = {}) {
 }
 
 function stateText(state, seconds, trouble) {
-  if (state === "connecting") return "Connecting";
-  if (state === "open") return "Open";
-  if (state === "refused") return `Refused: ${trouble.message}`;
-  if (seconds === undefined) return "Waiting to reconnect: the browser does it by itself";
-  return `${trouble?.message ?? "The connection ended."} Waiting to reconnect`;
+  if (state === "connecting") return t("chat.state.connecting");
+  if (state === "open") return t("chat.state.open");
+  if (state === "refused") return t("chat.state.refused", { why: trouble.message });
+  if (seconds === undefined) return t("chat.state.browser");
+  return t("chat.state.waiting", { why: trouble?.message ?? t("chat.state.ended") });
 }
 
 // Not read aloud: a screen reader would count along.
 function countDown(until) {
   const show = () => {
-    at("countdown").textContent = `in ${Math.max(0, Math.ceil((until - Date.now()) / 1000))} s`;
+    const left = Math.max(0, Math.ceil((until - Date.now()) / 1000));
+    at("countdown").textContent = t("chat.state.countdown", { seconds: left });
   };
   show();
   countdown = setInterval(show, 500);
@@ -133,7 +136,7 @@ function memberLine(member) {
   const line = document.createElement("li");
   line.dataset.client = member.client;
   line.append(person(member.name), " ", transportLabel(member.via));
-  if (member.client === client) line.append(" (you)");
+  if (member.client === client) line.append(" ", t("chat.you"));
   return line;
 }
 
@@ -148,8 +151,16 @@ at("say").addEventListener("submit", (submit) => {
 
 function showUnsent(message, state, trouble) {
   log.showUnsent(message, state, trouble);
-  if (trouble) at("error").textContent = `${trouble.code}: ${trouble.message}`;
+  if (trouble) at("error").replaceChildren(trouble.message, " ", quote(trouble.said ?? ""));
   else if (state === "accepted") at("error").textContent = "";
+}
+
+// The server speaks English, and more exactly than a sentence made for its code.
+function quote(said) {
+  const quoted = document.createElement("q");
+  quoted.lang = "en";
+  quoted.textContent = said;
+  return said ? quoted : "";
 }
 
 // --- coming and going ----------------------------------------------------------------------------
@@ -182,7 +193,8 @@ addEventListener("pageshow", ({ persisted }) => {
 at("who").addEventListener("submit", (submit) => {
   submit.preventDefault();
   rememberName(at("name").value);
-  location.search = new URLSearchParams({ room: at("room").value });
+  const lang = asked.has("lang") ? { lang: language } : {};
+  location.search = new URLSearchParams({ room: at("room").value, ...lang });
 });
 
 document.querySelectorAll(".knob").forEach((input) => input.addEventListener("change", beginAgain));
@@ -190,10 +202,11 @@ document.querySelectorAll(".knob").forEach((input) => input.addEventListener("ch
 // --- what can be seen ----------------------------------------------------------------------------
 
 const tap = await openTap();
-showSequence(at("sequence"), tap);
-showWire(at("wire"), tap);
-showLesson(at("lesson"), { tap, room, client, knob, beginAgain });
-networkControl(at("network"), (chosen) => {
+showSequence(inside("sequence"), tap);
+showWire(inside("wire"), tap);
+showLesson(inside("lesson"), { tap, room, client, knob, beginAgain });
+showExercises(inside("exercises"), transport);
+networkControl(inside("network"), (chosen) => {
   base = chosen;
   beginAgain();
 });

@@ -2,6 +2,8 @@
 // No event tells that such a page has begun, grown or died, so we look at it, four times a second.
 
 const LOOK = 250;
+// How long our page between may take to say its first word.
+const PATIENCE = 2_000;
 
 /**
  * Open the endless page at `url` and tell `listener` of it: `opened()`, `heard()` at any sign of life,
@@ -15,6 +17,8 @@ export function foreverFrame(url, listener) {
   function look() {
     const page = pageOf(frame);
     if (!page) return;
+    // Whoever presses Stop ends it, and no event tells: it is complete, as no endless page should be.
+    if (page.readyState === "complete") return listener.ended();
     listener.opened();
     const seen = page.documentElement.textContent.length;
     if (seen !== length) listener.heard();
@@ -54,14 +58,22 @@ export function relayedFrame(url, listener) {
   const frame = document.createElement("iframe");
   hide(frame, between);
 
+  let timer;
+
   function hear({ source, origin, data: [what, event] }) {
-    if (source === frame.contentWindow && origin === url.origin) listener[what](event);
+    if (source !== frame.contentWindow || origin !== url.origin) return;
+    clearTimeout(timer);
+    frame.onload = null;
+    listener[what](event);
   }
   addEventListener("message", hear);
+  // The browser's own page about a server that is not there is loaded, too, and says nothing.
+  frame.onload = () => { timer = setTimeout(listener.ended, PATIENCE); };
   const opening = afterLoad(() => document.body.append(frame));
 
   return () => {
     opening.cancel();
+    clearTimeout(timer);
     removeEventListener("message", hear);
     frame.remove();
   };
@@ -69,7 +81,6 @@ export function relayedFrame(url, listener) {
 
 function hide(frame, url) {
   frame.hidden = true;
-  frame.title = "The endless page that carries the messages";
   frame.src = url;
 }
 

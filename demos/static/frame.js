@@ -11,5 +11,6 @@ const tell = (what) => (event) => parent.postMessage([what, event], page.origin)
 
 if (page.hostname === location.hostname && stream.origin === location.origin) {
   const [opened, heard, receive, ended] = ["opened", "heard", "receive", "ended"].map(tell);
+  heard();
   foreverFrame(stream, { opened, heard, receive, ended });
 }

@@ -3,6 +3,7 @@
 // turn the rest of its line around.
 
 import { transportLabel } from "./skeleton.js";
+import { number, parts, t, time } from "./words.js";
 
 // A page that is open all day must not grow all day.
 const LINES = 500;
@@ -13,12 +14,12 @@ const GREETING = 2000;
 // A refused message stays where it was: it is no longer on its way.
 const UNSENT = "[data-state=pending], [data-state=accepted]";
 
-const GOINGS = { join: "joined by", quit: "left" };
+const GOINGS = { join: "chat.joined", quit: "chat.quit" };
 
 const GAPS = {
-  trimmed: "the room has forgotten what lay between: you were away longer than its memory reaches",
-  rewound: "the log now ends before the place where you were: the hub came back with an older memory",
-  unknown: "your place belongs to an earlier life of this room: the hub was started anew",
+  trimmed: "chat.gap.trimmed",
+  rewound: "chat.gap.rewound",
+  unknown: "chat.gap.unknown",
 };
 
 export class Log {
@@ -42,7 +43,7 @@ export class Log {
     if (event.id) line.dataset.id = event.id;
     if (event.kind === "say") line.append(...this.#said(event));
     else if (event.kind === "gap") line.append(gapText(event));
-    else line.append(person(event.name), ` ${GOINGS[event.kind]} `, transportLabel(event.via));
+    else line.append(...going(event));
     this.#keepAtEnd(() => {
       this.#find(event.id)?.remove();
       this.#list.insertBefore(line, this.#list.querySelector(UNSENT));
@@ -86,11 +87,11 @@ export class Log {
   #delay(event, mine) {
     const delay = element("span", "delay");
     if (!this.isLive(event)) {
-      delay.textContent = `before you came, ${new Date(event.published).toLocaleTimeString()}`;
+      delay.textContent = t("chat.delay.before", { time: time(event.published) });
     } else if (mine && event.sent !== null) {
-      delay.textContent = `sent→shown ${milliseconds(Date.now() - event.sent)}`;
+      delay.textContent = t("chat.delay.own", { delay: milliseconds(Date.now() - event.sent) });
     } else {
-      delay.textContent = `published→shown ${milliseconds(Date.now() - event.published)}`;
+      delay.textContent = t("chat.delay.others", { delay: milliseconds(Date.now() - event.published) });
     }
     return delay;
   }
@@ -109,7 +110,7 @@ export class Log {
 
 export function person(name) {
   const bdi = element("bdi", "name");
-  bdi.textContent = name ?? "somebody";
+  bdi.textContent = name ?? t("chat.somebody");
   return bdi;
 }
 
@@ -121,20 +122,27 @@ function words(text) {
   return paragraph;
 }
 
+function going({ kind, name, via }) {
+  return parts(GOINGS[kind], { name: person(name), via: transportLabel(via) });
+}
+
 function gapText({ reason, missed }) {
-  const count = missed === null ? "an unknown number of events" : `${missed} events`;
-  return `Gap (${reason}), ${count} missed: ${GAPS[reason] ?? "the log does not go on where you were"}.`;
+  const count = missed === null
+    ? t("chat.gap.count_unknown")
+    : t("chat.gap.count", { missed: number(missed) });
+  return t("chat.gap", { reason, count, why: t(GAPS[reason] ?? "chat.gap.other") });
 }
 
 function stateText(state, trouble) {
-  if (state === "accepted") return "accepted; not read back yet";
-  if (state === "refused") return `not sent: ${trouble.message}`;
-  return trouble ? `pending: ${trouble.message} Will be sent again.` : "pending";
+  if (state === "accepted") return t("chat.unsent.accepted");
+  if (state === "refused") return t("chat.unsent.refused", { why: trouble.message });
+  return trouble ? t("chat.unsent.again", { why: trouble.message }) : t("chat.unsent.pending");
 }
 
 function milliseconds(ms) {
-  if (ms < 0) return `${Math.round(ms)} ms: the clocks differ`;
-  return ms < 1 ? "under 1 ms" : `${Math.round(ms)} ms`;
+  const rounded = number(Math.round(ms));
+  if (ms < 0) return t("chat.ms_clocks", { ms: rounded });
+  return ms < 1 ? t("chat.ms_little") : t("chat.ms", { ms: rounded });
 }
 
 function element(tag, name) {

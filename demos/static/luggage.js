@@ -2,6 +2,7 @@
 // page is there to hold it: a duplicated tab copies that storage, and must not become the same client.
 
 import { uuid } from "./send.js";
+import { t } from "./words.js";
 
 // Other programs are tried out on this host and port, too.
 const OURS = "realtime.";
@@ -23,19 +24,21 @@ export function takeClient() {
 
 // --- names ------------------------------------------------------------------------------------
 
-const HOW = ["Amber", "Brisk", "Calm", "Dapper", "Eager", "Fleet", "Gentle", "Hazel", "Merry", "Quiet"];
-const WHO = ["Badger", "Crane", "Finch", "Heron", "Ibex", "Lynx", "Marten", "Otter", "Panda", "Wren"];
-
 /** The name in the URL, or the one chosen last, or a new one; kept, so a tab opened next has it. */
 export function chooseName(wanted) {
   if (wanted) return wanted;
-  const name = localStorage.getItem(OURS + "name") || `${oneOf(HOW)} ${oneOf(WHO)}`;
+  const name = localStorage.getItem(OURS + "name") || inventName();
   rememberName(name);
   return name;
 }
 
 export function rememberName(name) {
   localStorage.setItem(OURS + "name", name);
+}
+
+function inventName() {
+  const [how, who] = ["chat.names.how", "chat.names.who"].map((key) => oneOf(t(key).split(", ")));
+  return t("chat.names.both", { how, who });
 }
 
 function oneOf(words) {

@@ -2,6 +2,7 @@
 // One message is under way at a time, or a repeated one would come after those that followed it.
 
 import { Trouble } from "./ask.js";
+import { t } from "./words.js";
 
 const LONGEST = 10;
 
@@ -52,7 +53,7 @@ export class Outbox {
       this.#failures = 0;
       this.#finish(message, "accepted");
     } catch (error) {
-      const trouble = error instanceof Trouble ? error : new Trouble("error", String(error));
+      const trouble = error instanceof Trouble ? error : mishap(error);
       if (trouble.final) this.#finish(message, "refused", trouble);
       else await this.#retryLater(message, trouble);
     }
@@ -74,4 +75,9 @@ export class Outbox {
       if (!trouble.retryAfter) this.#wake = resolve;
     });
   }
+}
+
+// A mistake of our own: to be seen, not to be repeated for ever.
+function mishap(error) {
+  return new Trouble("error", t("trouble.in_page", { error }));
 }

@@ -4,6 +4,8 @@
 //   connecting ── opened ──▶ open ── ended ──▶ waiting ── jitter ──▶ connecting …
 //                              └── ended by an error that stays ──▶ refused
 
+import { onWake } from "./wake.js";
+
 // The ceiling doubles from one second to ten.  The wait is anything below it ("full jitter"), or a
 // class whose server restarts would come back in one instant, and again, and again.
 const FIRST = 1;
@@ -15,10 +17,12 @@ const SHOWN = 2000;
  * Live again and again until closed.  `live(life)` begins one life and returns what stops it.
  * `onState` is told connecting, open, waiting {seconds, trouble} or refused {trouble}.
  */
-export function keepConnected(live, { after, shown = new Set(), onEvent, onState }) {
+export function keepConnected(live, options) {
+  const { after, shown = new Set(), onEvent, onRepeat = () => {}, onState } = options;
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
+  let notBefore = 0; // the server wants to be left alone until then
 
   function tell(next, detail) {
     if (next === state && next !== "waiting") return;
@@ -42,7 +46,7 @@ export function keepConnected(live, { after, shown = new Set(), onEvent, onState
 
   function receive(event) {
     cursor = event.cursor;
-    if (shown.has(event.id)) return;
+    if (shown.has(event.id)) return onRepeat(event);
     if (event.id) shown.add(event.id);
     if (shown.size > SHOWN) shown.delete(shown.values().next().value);
     onEvent(event);
@@ -52,7 +56,9 @@ export function keepConnected(live, { after, shown = new Set(), onEvent, onState
     end();
     if (trouble?.final) return tell("refused", { trouble });
     const ceiling = Math.min(LONGEST, FIRST * 2 ** failures++);
-    const seconds = (trouble?.retryAfter ?? 0) + Math.random() * ceiling;
+    const asked = trouble?.retryAfter ?? 0;
+    const seconds = asked + Math.random() * ceiling;
+    notBefore = Date.now() + asked * 1000;
     timer = setTimeout(begin, seconds * 1000);
     tell("waiting", { seconds, trouble });
   }
@@ -64,6 +70,18 @@ export function keepConnected(live, { after, shown = new Set(), onEvent, onState
     stop = undefined;
   }
 
+  // Whoever looks at the page again does not wait for a timer; nobody wakes in step with others.
+  const sleep = onWake(() => {
+    if (current || state !== "waiting" || Date.now() < notBefore) return;
+    clearTimeout(timer);
+    begin();
+  });
+
   begin();
-  return { close: end };
+  return {
+    close() {
+      sleep();
+      end();
+    },
+  };
 }

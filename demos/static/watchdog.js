@@ -3,6 +3,7 @@
 // where the browser keeps it to itself (EventSource, WebSocket), the page has to ask in another way.
 
 import { address, askJSON } from "./ask.js";
+import { onWake } from "./wake.js";
 
 // Two and a half heartbeats: one may be late, two are not.
 const SILENCE = 2.5 * 15_000;
@@ -26,7 +27,19 @@ export function blindWatchdog(room, life, base) {
     if (await isDead(room, life, base)) life.ended();
     else dog.heard();
   });
-  return dog;
+  return wakeful(dog, room, life, base);
+}
+
+/** A watchdog that also looks when the page wakes: what is dead may have been so for long. */
+export function wakeful(dog, room, life, base) {
+  const sleep = onWake(async () => { if (await isDead(room, life, base)) life.ended(); });
+  return {
+    heard: dog.heard,
+    stop() {
+      sleep();
+      dog.stop();
+    },
+  };
 }
 
 async function isDead(room, life, base) {

@@ -5,13 +5,8 @@ import { askJSON } from "../ask.js";
 import { post, uuid } from "../send.js";
 import { t, translate } from "../words.js";
 
-const SHEET = "/demos/static/lessons.css";
-
 /** Fill a lesson's section from our own markup, in the language of the page. */
 export function fillLesson(section, html) {
-  if (!document.querySelector(`link[href="${SHEET}"]`)) {
-    document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: SHEET }));
-  }
   section.classList.add("lesson");
   section.innerHTML = html;
   translate(section);

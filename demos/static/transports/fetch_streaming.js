@@ -1,10 +1,11 @@
 // Fetch streaming: what EventSource does in the browser, done by hand: read, cut into lines, parse.
 // In return everything can be seen: the status, the error, and the empty lines that are heartbeats.
 
-import { address, ask } from "../ask.js";
+import { address, ask, Trouble } from "../ask.js";
 import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
 import { watchdog } from "../watchdog.js";
+import { t } from "../words.js";
 
 export function connect(room, { client, name, base, trace, ...options }) {
   function live(life) {
@@ -23,7 +24,7 @@ export function connect(room, { client, name, base, trace, ...options }) {
     }
 
     // A stream that breaks off is an error like any other: go on by cursor.
-    read().then(() => life.ended(), (error) => life.ended(error));
+    read().then(() => life.ended(), (error) => life.ended(trouble(error)));
     return () => {
       dog.stop();
       stopped.abort();
@@ -32,6 +33,11 @@ export function connect(room, { client, name, base, trace, ...options }) {
 
   const reader = keepConnected(live, options);
   return { send: (message) => post(room, message, { base, trace }), close: reader.close };
+}
+
+// What the browser says of a stream that broke off is in its own language.
+function trouble(error) {
+  return error instanceof TypeError ? new Trouble("network", t("trouble.broken_answer")) : error;
 }
 
 // A chunk of the network ends anywhere: within a line, and within a character.

@@ -4,7 +4,7 @@ import { address } from "../ask.js";
 import { foreverFrame, relayedFrame } from "../forever.js";
 import { keepConnected } from "../reconnect.js";
 import { post } from "../send.js";
-import { watchdog, whyNot } from "../watchdog.js";
+import { wakeful, watchdog, whyNot } from "../watchdog.js";
 
 // What a page has read stays in its memory: after about a megabyte a new one goes on by cursor.
 const RECYCLE_AT = 1_000_000;
@@ -14,7 +14,7 @@ export function connect(room, { client, name, base, trace, knob, ...options }) {
   function live(life) {
     let size = 0;
     let begun = false;
-    const dog = watchdog(() => life.ended());
+    const dog = wakeful(watchdog(() => life.ended()), room, life, base);
     const query = { after: life.cursor, client, name, pad: knob("pad"), trace };
     const url = address(room, "iframe_streaming", query, base);
     const open = url.origin === location.origin ? foreverFrame : relayedFrame;

@@ -1,9 +1,10 @@
 // WebSocket: one connection for both ways (RFC 6455).  A message goes up as a frame and is answered
 // by a frame that repeats its id, since on a socket nothing else says which answer belongs to what.
 
-import { address, Trouble } from "../ask.js";
+import { address, refused, Trouble } from "../ask.js";
 import { keepConnected } from "../reconnect.js";
 import { blindWatchdog, whyNot } from "../watchdog.js";
+import { t } from "../words.js";
 
 const PATIENCE = 10_000;
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
@@ -48,8 +49,8 @@ export function connect(room, { client, name, base, trace, ...options }) {
 
   function send(message) {
     return new Promise((resolve, reject) => {
-      if (!open) return reject(new Trouble("network", "There is no connection."));
-      const late = new Trouble("network", "No answer came.");
+      if (!open) return reject(new Trouble("network", t("trouble.no_connection")));
+      const late = new Trouble("network", t("trouble.no_answer"));
       const timer = setTimeout(() => settle(message.id, "reject", late), PATIENCE);
       waiting.set(message.id, { resolve, reject, timer });
       open.send(JSON.stringify(message));
@@ -67,8 +68,8 @@ export function connect(room, { client, name, base, trace, ...options }) {
   function lost(code) {
     open = undefined;
     const trouble = code === TOO_BIG
-      ? new Trouble("too_long", "The message is too long for one frame.")
-      : new Trouble("network", "The connection broke off.");
+      ? refused("too_long")
+      : new Trouble("network", t("trouble.broken_connection"));
     for (const id of [...waiting.keys()]) settle(id, "reject", trouble);
   }
 
@@ -77,5 +78,5 @@ export function connect(room, { client, name, base, trace, ...options }) {
 }
 
 function complaint({ code, message, retry_after: retryAfter }) {
-  return new Trouble(code, message, { retryAfter });
+  return refused(code, message, { retryAfter });
 }

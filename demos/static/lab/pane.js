@@ -1,0 +1,203 @@
+// One transport of the lab: its connection, what it has shown, and its figures.
+// Messages are counted as they come and drawn ten times a second: the page must not be what is slow.
+
+import { person } from "../log.js";
+import { transportLabel } from "../skeleton.js";
+import { number, t } from "../words.js";
+import { Audit } from "./audit.js";
+import { Delays } from "./delays.js";
+import { drawDots } from "./dots.js";
+
+const LINES = 3; // messages in sight
+
+const PANE = `
+  <h2><label><input type="checkbox" class="on" checked> <span class="label"></span></label>
+    <span class="state"><span class="state-text"></span></span> <a class="page"></a></h2>
+  <ol class="said"></ol>
+  <canvas class="dots" role="img"></canvas>
+  <dl class="figures"></dl>
+  <dl class="audit figures"></dl>
+  <p class="gaps" role="status"></p>`;
+
+// What a pane says in numbers: how soon and at what price, and whether all came.
+const FIGURES = ["p50", "p95", "p99", "open", "down", "up", "each", "requests"];
+const FAULTS = ["missing", "doubled", "misplaced"];
+const AUDIT = ["received", "onTheWay", "missing", "doubled", "misplaced"];
+
+export class Pane {
+  #lab;
+  #connect;
+  #connection;
+  #base;
+  #cursor;
+  #shown = new Set();
+  #latest = [];
+  #fields = {};
+  #wire = {};
+  state = "off";
+  trouble = "";
+
+  /** `lab` is {room, client, name, knob, ledger, now(), delayOf(event), onEvent(event, pane)}. */
+  constructor(transport, connect, lab) {
+    this.transport = transport;
+    this.#connect = connect;
+    this.#lab = lab;
+    this.audit = new Audit(lab.ledger);
+    this.delays = new Delays();
+    this.element = this.#build();
+  }
+
+  #build() {
+    const element = document.createElement("section");
+    element.className = "pane";
+    element.dataset.transport = this.transport;
+    element.innerHTML = PANE;
+    element.querySelector(".label").append(transportLabel(this.transport));
+    const page = element.querySelector(".page");
+    page.href = `/demos/${this.transport}.html${location.search}`;
+    page.textContent = t("lab.more");
+    page.setAttribute("aria-label", t("lab.more_about", { transport: this.transport }));
+    element.querySelector(".dots").setAttribute("aria-label", t("lab.dots"));
+    element.setAttribute("aria-label", this.transport);
+    const [figures, audit] = element.querySelectorAll("dl");
+    for (const name of FIGURES) this.#fields[name] = figure(figures, name);
+    for (const name of AUDIT) this.#fields[name] = figure(audit, name);
+    return element;
+  }
+
+  get on() {
+    return this.element.querySelector(".on");
+  }
+
+  // --- the connection ----------------------------------------------------------------------------
+
+  /** Begin after what any pane has shown last; `base` is the port to go by. */
+  begin(base, cursor) {
+    this.#base = base;
+    this.#cursor = cursor;
+    this.audit.begin();
+    this.#open();
+  }
+
+  /** Go on by another port from where we were. */
+  move(base) {
+    this.#base = base;
+    if (this.#connection) this.#open();
+  }
+
+  end() {
+    this.#connection?.close();
+    this.#connection = undefined;
+    this.state = "off";
+  }
+
+  #open() {
+    this.#connection?.close();
+    const { room, client, name, knob } = this.#lab;
+    this.#connection = this.#connect(room, {
+      after: this.#cursor,
+      shown: this.#shown,
+      base: this.#base,
+      onEvent: (event) => this.#show(event),
+      onRepeat: () => this.audit.repeat(),
+      onState: (state, { trouble } = {}) => {
+        this.state = state;
+        this.trouble = trouble?.message ?? "";
+      },
+      client, name, knob,
+    });
+  }
+
+  #show(event) {
+    this.#cursor = event.cursor;
+    if (event.kind === "gap") this.audit.gap();
+    else this.audit.show(event);
+    const delay = this.#lab.delayOf(event);
+    if (delay !== undefined) this.delays.add(this.#lab.now(), delay);
+    this.#latest.push({ event, delay });
+    if (this.#latest.length > LINES) this.#latest.shift();
+    this.#lab.onEvent(event, this, delay);
+  }
+
+  // --- what is seen ------------------------------------------------------------------------------
+
+  /** Take what the server counted of us. */
+  count(row) {
+    this.#wire = row ?? {};
+  }
+
+  draw() {
+    const state = this.element.querySelector(".state");
+    state.dataset.state = this.state;
+    state.querySelector(".state-text").textContent = t(`lab.state.${this.state}`, { trouble: this.trouble });
+    this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
+    this.#drawFigures();
+    this.#drawAudit();
+    drawDots(this.element.querySelector(".dots"), this.delays.points, this.#lab.now());
+  }
+
+  #drawFigures() {
+    const [p50, p95, p99] = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
+    const { bytes_in: up = 0, bytes_out: down = 0, requests = 0, events = 0, open = 0 } = this.#wire;
+    const each = events ? bytes((up + down) / events) : "–";
+    const values = { p50, p95, p99, down: bytes(down), up: bytes(up), requests: number(requests), each, open };
+    for (const name of FIGURES) setText(this.#fields[name], values[name]);
+  }
+
+  #drawAudit() {
+    for (const name of AUDIT) {
+      setText(this.#fields[name], number(this.audit[name]));
+      this.#fields[name].dataset.wrong = FAULTS.includes(name) && this.audit[name] > 0;
+    }
+    const { gaps } = this.audit;
+    setText(this.element.querySelector(".gaps"), gaps ? t("lab.gaps", { gaps }) : "");
+  }
+}
+
+function figure(list, name) {
+  const group = document.createElement("div");
+  group.className = `figure ${name}`;
+  const [term, value] = ["dt", "dd"].map((tag) => document.createElement(tag));
+  term.textContent = t(`lab.figure.${name}`);
+  group.append(term, value);
+  list.append(group);
+  return value;
+}
+
+function line({ event, delay }) {
+  const item = document.createElement("li");
+  item.dataset.kind = event.kind;
+  if (event.id) item.dataset.id = event.id;
+  if (event.kind === "gap") {
+    item.textContent = t(`lab.gap.${event.reason}`, { missed: event.missed ?? "?" });
+    return item;
+  }
+  const words = document.createElement("bdi");
+  words.className = "text";
+  words.textContent = event.kind === "say" ? event.text : t(`lab.${event.kind}`);
+  const took = document.createElement("span");
+  took.className = "took";
+  took.textContent = delay === undefined ? "" : milliseconds(delay);
+  item.append(person(event.name), " ", words, took);
+  return item;
+}
+
+function milliseconds(value) {
+  if (value === undefined) return "–";
+  if (value < 999.5) return `${number(value, digits(value < 10 ? 1 : 0))} ms`;
+  return `${number(value / 1000, digits(value < 10_000 ? 2 : 1))} s`;
+}
+
+function digits(count) {
+  return { minimumFractionDigits: count, maximumFractionDigits: count };
+}
+
+function bytes(value) {
+  if (value < 10_000) return `${number(value, digits(0))} B`;
+  if (value < 1_000_000) return `${number(value / 1000, digits(1))} kB`;
+  return `${number(value / 1_000_000, digits(2))} MB`;
+}
+
+function setText(element, text) {
+  if (element.textContent !== String(text)) element.textContent = text;
+}

@@ -1,0 +1,90 @@
+// What a part of the wire is, why it is there, and where that is written down.
+
+import { t } from "../words.js";
+import { isPayload, kindOfPayload } from "./payload.js";
+
+const SECTIONS = {
+  request: "RFC 9112 §3",
+  answer: "RFC 9112 §4",
+  field: "RFC 9110 §5",
+  "head-end": "RFC 9112 §2.1",
+  "chunk-size": "RFC 9112 §7.1",
+  "chunk-end": "RFC 9112 §7.1",
+  "last-chunk": "RFC 9112 §7.1",
+  trailer: "RFC 9112 §7.1.2",
+  "frame-head": "RFC 6455 §5.2",
+  "frame-length": "RFC 6455 §5.2",
+  "frame-mask": "RFC 6455 §5.3, §10.3",
+};
+const PAYLOADS = {
+  json: "RFC 8259",
+  post: "RFC 8259",
+  sse: "HTML §9.2.5",
+  fetch_streaming: "Fetch §2.2.4, Streams §4",
+  iframe_streaming: "HTML §4.12.1",
+  heartbeat: "RFC 6202 §5.5",
+  frame: "RFC 6455 §5.6",
+  control: "RFC 6455 §5.5",
+};
+// Fields with a sentence of their own.
+const FIELDS = {
+  "accept": "RFC 9110 §12.5.1",
+  "accept-encoding": "RFC 9110 §12.5.3",
+  "accept-language": "RFC 9110 §12.5.4",
+  "access-control-allow-origin": "Fetch §3.3.3",
+  "access-control-expose-headers": "Fetch §3.3.3",
+  "cache-control": "RFC 9111 §5.2",
+  "connection": "RFC 9110 §7.6.1",
+  "content-length": "RFC 9110 §8.6",
+  "content-security-policy": "CSP 3 §3.1",
+  "content-type": "RFC 9110 §8.3",
+  "cookie": "RFC 6265 §4.2",
+  "date": "RFC 9110 §6.6.1",
+  "dnt": "",
+  "host": "RFC 9110 §7.2",
+  "last-event-id": "HTML §9.2.4",
+  "origin": "RFC 6454 §7",
+  "pragma": "RFC 9111 §5.4",
+  "referer": "RFC 9110 §10.1.3",
+  "retry-after": "RFC 9110 §10.2.3",
+  "sec-websocket-accept": "RFC 6455 §4.2.2",
+  "sec-websocket-extensions": "RFC 6455 §9",
+  "sec-websocket-key": "RFC 6455 §4.1",
+  "sec-websocket-version": "RFC 6455 §4.1",
+  "transfer-encoding": "RFC 9112 §6.1",
+  "upgrade": "RFC 9110 §7.8",
+  "upgrade-insecure-requests": "",
+  "user-agent": "RFC 9110 §10.1.5",
+  "vary": "RFC 9110 §12.5.5",
+  "x-accel-buffering": "",
+  "x-content-type-options": "Fetch §3.5",
+};
+
+/** Give `{title, words, section}` for a part of a block. */
+export function explain(part, block) {
+  if (part.kind === "field") return explainField(part);
+  if (isPayload(part)) {
+    const kind = kindOfPayload(block);
+    return told("wire.payload", kind, PAYLOADS[kind]);
+  }
+  const kind = part.kind === "start-line" ? block.message.kind : part.kind;
+  return told("wire.part", kind, SECTIONS[kind] ?? "");
+}
+
+/** What a part is called. */
+export function nameOf(part, block) {
+  return explain(part, block).title;
+}
+
+function told(prefix, kind, section) {
+  return { title: t(`${prefix}.${kind}`), words: t(`${prefix}.${kind}.why`), section };
+}
+
+function explainField(part) {
+  const name = String.fromCharCode(...part.bytes).split(":")[0];
+  const family = name.toLowerCase().replace(/^sec-(fetch|ch)-.*/, "sec-$1");
+  const known = family in FIELDS || family.startsWith("sec-fetch") || family.startsWith("sec-ch");
+  const words = t(known ? `wire.field.${family}` : "wire.field.other");
+  const section = FIELDS[family] ?? (family === "sec-fetch" ? "Fetch Metadata §2" : SECTIONS.field);
+  return { title: name, words, section };
+}

@@ -1,0 +1,251 @@
+"""The lab: six transports side by side, told the same, measured and audited."""
+
+import asyncio
+import itertools
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, Response, expect
+
+from benchmarks.clients import get_json, post
+from tests.browser.test_pages import HARD, TRANSPORTS, room
+from tests.server import Server
+
+__all__ = ["room"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Server]:
+    options = ("--lanes", "6", "--networks", "2", "--messages-per-second", "0", "--key", "teacher")
+    with Server("--hub", "auto", *options) as server:
+        yield server
+
+
+async def enter(context: BrowserContext, server: Server, room: str) -> Page:
+    page = await context.new_page()
+    await page.goto(f"{server.url}/?room={room}&name=Ada")
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    await page.select_option("#interval", "0.2")
+    return page
+
+
+def pane(page: Page, transport: str) -> Locator:
+    return page.locator(f'.pane[data-transport="{transport}"]')
+
+
+def state(page: Page, transport: str) -> Locator:
+    return pane(page, transport).locator(".state")
+
+
+def figure(page: Page, transport: str, name: str) -> Locator:
+    return pane(page, transport).locator(f".figure.{name} dd")
+
+
+async def expect_clean(page: Page, transport: str, received: int | None = None) -> None:
+    if received is not None:
+        await expect(figure(page, transport, "received")).to_have_text(f"{received:,}")
+    await expect(figure(page, transport, "onTheWay")).to_have_text("0")
+    for name in ("missing", "doubled", "misplaced"):
+        await expect(figure(page, transport, name)).to_have_text("0")
+
+
+async def test_what_is_said_once_is_shown_by_all_six(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await page.fill("#text", HARD)
+    await page.press("#text", "Enter")
+    for transport in TRANSPORTS:
+        said = pane(page, transport).locator(".said li[data-kind=say]")
+        await expect(said).to_have_count(1)
+        await expect(said).to_contain_text("alert(1)")
+        await expect(said.locator(".took")).to_contain_text(re.compile("ms|s"))
+        await expect_clean(page, transport, 2)  # and the page's own join
+        await expect(figure(page, transport, "p50")).to_contain_text(re.compile(r"\d"))
+    assert await page.evaluate("document.querySelectorAll('.said script').length") == 0
+    assert complaints == []
+    await page.close()
+
+
+async def test_messages_on_a_schedule_are_all_shown_in_one_order(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await page.select_option("#rate", "100")
+    await page.select_option("#count", "200")
+    await page.click("#send-many")
+    await expect(page.locator("#sent")).to_have_text("200 sent, 0 to go", timeout=20_000)
+    for transport in TRANSPORTS:
+        await expect_clean(page, transport, 201)
+    await expect(page.locator("#race canvas")).to_be_visible()
+    assert complaints == []
+    await page.close()
+
+
+async def test_the_bytes_are_those_that_the_server_counted(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await post(lab.url, room, text="count me")
+    await expect(figure(page, "sse", "received")).to_have_text("2")
+    members = (await get_json(lab.url, f"/rooms/{room}/members"))["members"]
+    row = (await get_json(lab.url, f"/wire?client={members[0]['client']}"))["transports"]["sse"]
+    await expect(figure(page, "sse", "down")).to_have_text(f"{row['bytes_out']:,} B")
+    await expect(figure(page, "sse", "up")).to_have_text(f"{row['bytes_in']:,} B")
+    await expect(figure(page, "sse", "requests")).to_have_text("1")
+    await expect(figure(page, "sse", "open")).to_have_text("1")
+    await page.close()
+
+
+async def test_a_pane_that_is_switched_off_and_on_owes_nothing(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await pane(page, "websocket").locator(".on").uncheck()
+    await expect(state(page, "websocket")).to_have_attribute("data-state", "off")
+    await post(lab.url, room, text="unheard")
+    await expect(figure(page, "sse", "received")).to_have_text("2")
+    await pane(page, "websocket").locator(".on").check()
+    await expect(state(page, "websocket")).to_have_attribute("data-state", "open")
+    await post(lab.url, room, text="heard")
+    await expect_clean(page, "sse", 3)
+    await expect_clean(page, "websocket", 1)
+    await page.close()
+
+
+async def test_a_room_begun_anew_is_told_by_each_and_the_audit_begins_anew(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await post(lab.url, room, text="old")
+    await expect(figure(page, "websocket", "received")).to_have_text("2")
+    await page.evaluate(f"fetch('/rooms/{room}?key=teacher', {{ method: 'DELETE' }})")
+    for transport in TRANSPORTS:
+        await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps told: 1")
+        await expect_clean(page, transport)
+    await page.close()
+
+
+async def test_four_such_tabs_at_once_work(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    pages = [await enter(context, lab, room) for _ in range(4)]
+    for n, page in enumerate(pages):
+        await page.bring_to_front()
+        await page.fill("#text", f"from tab {n}")
+        await page.press("#text", "Enter")
+        for transport in TRANSPORTS:
+            said = pane(page, transport).locator(".said li", has_text=f"from tab {n}")
+            await expect(said).to_have_count(1)
+    assert complaints == []
+    for page in pages:
+        await page.close()
+
+
+async def test_without_lanes_the_seventh_question_waits(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, server, room)
+    await expect(page.locator("#connections")).to_contain_text("keeps 4 of its 6")
+    await page.click("#starve")
+    await expect(page.locator("#starving")).to_contain_text("It waits: 2")
+    await expect(page.locator("#starving")).to_contain_text("Answered after")
+    words = await page.locator("#starving").text_content()
+    assert words is not None
+    waited = re.search(r"after ([\d.]+) s", words)
+    assert waited
+    assert float(waited[1]) >= 4  # until a connection was let go
+    await page.close()
+
+
+async def test_with_lanes_the_page_says_so(lab: Server, context: BrowserContext, room: str) -> None:
+    page = await enter(context, lab, room)
+    await expect(page.locator("#connections")).to_contain_text("6 ports")
+    await page.close()
+
+
+async def test_all_go_by_the_network_that_was_chosen(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await page.select_option(".network-choice", "own")
+    await page.fill(".own-network", "rtt=100ms")
+    await page.press(".own-network", "Enter")
+    await expect(page.locator(".network-state")).to_contain_text("Now through port")
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    await page.fill("#text", "from far away")
+    await page.press("#text", "Enter")
+    for transport in TRANSPORTS:
+        said = pane(page, transport).locator(".said li", has_text="from far away")
+        await expect(said).to_have_count(1)
+        took = await said.locator(".took").text_content()
+        assert took is not None
+        # Half a round trip at least: the way down.
+        assert took.endswith(" s") or float(took.removesuffix(" ms").replace(",", "")) >= 50
+        await expect_clean(page, transport)
+    assert complaints == []
+    await page.close()
+
+
+async def test_its_first_load_is_small(lab: Server, context: BrowserContext, room: str) -> None:
+    page = await context.new_page()
+    sizes: list[int] = []
+
+    async def count(response: Response) -> None:
+        if "/demos/" in response.url or response.url.endswith(f"room={room}"):
+            sizes.append(len(await response.body()))
+
+    counting: list[asyncio.Task[None]] = []
+    page.on("response", lambda response: counting.append(asyncio.ensure_future(count(response))))
+    await page.goto(f"{lab.url}/?room={room}")
+    await expect(state(page, "websocket")).to_have_attribute("data-state", "open")
+    await page.wait_for_function("window.uPlot !== undefined")
+    await asyncio.gather(*counting)
+    assert len(sizes) > 20
+    assert sum(sizes) < 300_000
+    await page.close()
+
+
+async def test_two_hundred_messages_a_second_leave_it_responsive(
+    lab: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, lab, room)
+    cdp = await context.new_cdp_session(page)
+    size = "document.querySelectorAll('*').length"
+
+    async def heap() -> int:
+        await cdp.send("HeapProfiler.collectGarbage")
+        return int(await page.evaluate("performance.memory.usedJSHeapSize"))
+
+    numbers = itertools.count()
+
+    async def speak(seconds: float) -> None:
+        """Some senders at once: 200 messages a second, as far as this machine goes."""
+        end = asyncio.get_running_loop().time() + seconds
+
+        async def one() -> None:
+            while asyncio.get_running_loop().time() < end:
+                await post(lab.url, room, text=f"number {next(numbers)}")
+                await asyncio.sleep(0.04)
+
+        await asyncio.gather(*(one() for _ in range(8)))
+
+    await speak(3)
+    nodes, memory = await page.evaluate(size), await heap()
+    speaking = asyncio.ensure_future(speak(7))
+    for _ in range(10):
+        # A page that is busy for long answers no click: each of these is answered.
+        async with asyncio.timeout(2):
+            await page.click("#race")
+    await speaking
+    for transport in TRANSPORTS:
+        await expect_clean(page, transport)
+    assert await page.evaluate(size) < nodes + 100
+    assert await heap() < memory + 8_000_000
+    assert complaints == []
+    await page.close()

@@ -1,0 +1,262 @@
+"""The lecturer's page and the exercises: as somebody before a class opens them."""
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from benchmarks.clients import post
+from tests.browser.test_pages import TRANSPORTS, enter, heard, say
+from tests.server import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+KEY = "sesame"
+PAGES = {"lab": "/", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
+LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
+# The smallest projector, and a phone.
+SCREENS = [(1280, 720), (390, 844)]
+
+
+@pytest.fixture
+def room() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session")
+def school() -> Iterator[Server]:
+    """A server that other machines reach."""
+    with Server("--hub", "memory", "--host", "0.0.0.0", "--key", KEY) as server:
+        server.url = f"http://127.0.0.1:{server.port}"
+        yield server
+
+
+async def lecture(context: BrowserContext, url: str, room: str, tail: str = "") -> Page:
+    page = await context.new_page()
+    await page.goto(f"{url}/demos/lecturer.html?room={room}{tail}")
+    await expect(page.locator("#here")).to_have_text(re.compile(r"\d"))
+    return page
+
+
+# --- the room in figures -------------------------------------------------------------------------
+
+
+async def test_the_figures_are_those_of_the_room(
+    school: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await lecture(context, school.url, room)
+    await expect(page.locator("#here")).to_have_text("0")
+    for transport in ("sse", "websocket"):
+        await enter(context, school.url, transport, room)
+    await expect(page.locator("#here")).to_have_text("2")
+    for transport in TRANSPORTS:
+        members = page.locator(f"tr[data-via={transport}] .members")
+        await expect(members).to_have_text("1" if transport in ("sse", "websocket") else "0")
+    for n in range(10):
+        await post(school.url, room, text=f"hello {n}")
+    await expect(page.locator("#heard")).to_have_text("10")
+    await expect(page.locator("#rate")).to_have_text("2")  # of the last five seconds
+    await expect(page.locator("#rate")).to_have_text("0", timeout=10_000)
+    await expect(page.locator("tr[data-via=sse] .bytes")).to_contain_text("B")
+    # It watches, and is nobody in the room.
+    await expect(page.locator("#here")).to_have_text("2")
+    assert complaints == []
+
+
+async def test_the_figures_fill_a_projector_and_give_it_back(
+    school: Server, context: BrowserContext, room: str
+) -> None:
+    page = await lecture(context, school.url, room)
+    await page.set_viewport_size({"width": 1280, "height": 720})
+    await page.click("#full")
+    await expect(page.locator("#order")).to_be_hidden()
+    await expect(page.locator("#figures-room")).to_have_text(room)
+    assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
+    size = "parseFloat(getComputedStyle(document.getElementById('here')).fontSize)"
+    assert await page.evaluate(size) > 100
+    await page.click("#back")
+    await expect(page.locator("#order")).to_be_visible()
+
+
+# --- beginning anew ------------------------------------------------------------------------------
+
+
+async def test_a_room_begins_anew_for_whoever_has_the_key_and_is_sure(
+    school: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    ada = await enter(context, school.url, "websocket", room)
+    await say(ada, "of the class before")
+    await expect(heard(ada, "of the class before")).to_have_count(1)
+    page = await lecture(context, school.url, room, f"#key={KEY}")
+    gaps = ada.locator("#messages li[data-kind=gap]")
+
+    await page.click("#reset")
+    await expect(page.locator("#sure")).to_contain_text(room)
+    await page.click("#sure [value=no]")
+    await page.click("#reset")
+    await page.press("body", "Escape")
+    await expect(page.locator("#sure")).to_be_hidden()
+    await expect(gaps).to_have_count(0)
+
+    await page.click("#reset")
+    await page.click("#sure [value=yes]")
+    await expect(page.locator("#reset-said")).to_contain_text(room)
+    await expect(gaps).to_have_count(1)
+    await say(ada, "of this class")
+    await expect(heard(ada, "of this class")).to_have_count(1)
+    late = await enter(context, school.url, "sse", room, "Ben")
+    await expect(heard(late, "of this class")).to_have_count(1)
+    await expect(heard(late, "of the class before")).to_have_count(0)
+    # The projector shows the address bar.
+    assert KEY not in page.url
+    assert complaints == []
+
+
+async def test_without_a_key_it_says_where_the_key_is(
+    school: Server, context: BrowserContext, room: str
+) -> None:
+    page = await lecture(context, school.url, room)
+    await expect(page.locator("#reset")).to_be_disabled()
+    await expect(page.locator("#keyless")).to_contain_text("for lecturers")
+
+
+async def test_a_wrong_key_is_refused_in_words(
+    school: Server, context: BrowserContext, room: str
+) -> None:
+    page = await lecture(context, school.url, room, "#key=guessed")
+    await page.click("#reset")
+    await page.click("#sure [value=yes]")
+    await expect(page.locator("#reset-said")).to_contain_text("bad_key")
+
+
+# --- the way in ----------------------------------------------------------------------------------
+
+
+async def test_a_phone_is_told_the_way_by_an_address_and_a_code(
+    school: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await lecture(context, school.url, room)
+    address = page.locator("#address a")
+    await expect(address).to_have_attribute(
+        "href", re.compile(rf"/demos/websocket\.html\?.*{room}")
+    )
+    assert f":{school.port}/" in str(await address.text_content())
+    await expect(page.locator("#unreachable")).to_be_hidden()
+    await expect_picture(page, "#code")
+    await page.select_option("#target", "/")
+    await expect(address).to_have_attribute("href", re.compile(rf"{school.port}/\?room={room}$"))
+    await expect_picture(page, "#code")
+    assert complaints == []
+
+
+async def expect_picture(page: Page, image: str) -> None:
+    drawn = "image => image.decode().then(() => image.naturalWidth)"
+    assert await page.locator(image).first.evaluate(drawn) > 0
+
+
+async def test_each_group_has_a_room_of_its_own(
+    school: Server, context: BrowserContext, complaints: list[str]
+) -> None:
+    page = await lecture(context, school.url, "聊天室")
+    await page.fill("#count", "3")
+    cards = page.locator("#cards li")
+    await expect(cards).to_have_count(3)
+    await expect(cards.nth(2)).to_contain_text("聊天室-3")
+    await expect_picture(page, "#cards img")
+    path = await cards.nth(2).locator("a").evaluate("link => link.pathname + link.search")
+    group = await context.new_page()
+    await group.goto(school.url + path)
+    await expect(group.locator("#room")).to_have_value("聊天室-3")
+    assert complaints == []
+
+
+async def test_where_no_phone_can_come_it_says_how_to_let_them(
+    server: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await lecture(context, server.url, room)
+    await expect(page.locator("#unreachable")).to_contain_text("--host 0.0.0.0")
+    await expect(page.locator("#reachable")).to_be_hidden()
+    await expect(page.locator("#cards a")).to_have_count(6)
+    assert complaints == []
+
+
+async def test_the_order_leads_to_the_pages_in_the_class_s_room(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    page = await lecture(context, server.url, room)
+    hrefs = await page.locator("a.go").evaluate_all("all => all.map((link) => link.href)")
+    assert {href.removeprefix(server.url) for href in hrefs} == {
+        f"{path}?room={room}" for path in PAGES.values()
+    }
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("screen", SCREENS, ids=["projector", "phone"])
+async def test_the_page_fits_its_screen_in_every_language(
+    school: Server, context: BrowserContext, room: str, screen: tuple[int, int], language: str
+) -> None:
+    page = await lecture(context, school.url, room, f"&lang={language}")
+    await page.set_viewport_size({"width": screen[0], "height": screen[1]})
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert not re.search(r"\b(lecturer|header|foot)\.[a-z]", await page.inner_text("body"))
+
+
+# --- the exercises -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", PAGES)
+async def test_a_page_has_three_to_six_exercises_with_folded_answers(
+    server: Server, context: BrowserContext, room: str, name: str, language: str
+) -> None:
+    page = await context.new_page()
+    await page.goto(f"{server.url}{PAGES[name]}?room={room}&lang={language}")
+    exercises = page.locator("#exercises .exercise")
+    await expect(exercises.first).to_be_attached()
+    assert 3 <= await exercises.count() <= 6
+    for exercise in await exercises.all():
+        assert await exercise.locator(".answer").get_attribute("open") is None
+        assert await exercise.locator("input[type=radio]").count() == 3
+        assert await exercise.locator(".run li").count() >= 3
+        assert await exercise.locator(".answer p").count() >= 2
+    text = str(await page.locator("#exercises").text_content())
+    assert "exercise." not in text
+    assert "RFC 6202" in text
+
+
+async def test_a_prediction_is_kept_here_and_judged_when_the_answer_is_unfolded(
+    server: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, server.url, "long_polling", room)
+    first, second = (page.locator("#exercises .exercise").nth(n) for n in (0, 1))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    await first.locator("input[value=a]").check()
+    await first.locator(".because input").fill("<b>one way</b> is one way")
+    await first.locator("summary").click()
+    await expect(first.locator(".verdict")).to_have_attribute("data-how", "other")
+    await expect(first.locator(".verdict")).to_contain_text("100 ms both")
+    await expect(first.locator(".verdict")).to_contain_text("100 and 300 ms")
+    await second.locator("summary").click()
+    await expect(second.locator(".verdict")).to_have_attribute("data-how", "unpredicted")
+
+    await page.reload()
+    await expect(first.locator("input[value=a]")).to_be_checked()
+    await expect(first.locator(".because input")).to_have_value("<b>one way</b> is one way")
+    await first.locator("input[value=c]").check()
+    await first.locator("summary").click()
+    await expect(first.locator(".verdict")).to_have_attribute("data-how", "right")
+    assert not any("one way" in body for body in asked)
+    assert complaints == []
+
+
+async def test_what_is_kept_of_somebody_else_s_writing_breaks_nothing(
+    server: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    page = await enter(context, server.url, "sse", room)
+    await page.evaluate("localStorage.setItem('realtime.exercise.sse_price', 'no JSON {')")
+    await page.reload()
+    await expect(page.locator("#exercises .exercise")).to_have_count(4)
+    assert complaints == []

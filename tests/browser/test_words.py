@@ -1,0 +1,405 @@
+"""How the pages speak and look: in three languages, light and dark, on a projector and a phone."""
+
+import asyncio
+import json
+import re
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
+
+from benchmarks.clients import post
+from realtime import pages
+from tests.server import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+TRANSPORTS = [
+    "short_polling",
+    "long_polling",
+    "iframe_streaming",
+    "sse",
+    "fetch_streaming",
+    "websocket",
+]
+LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
+WORDS = {
+    language: json.loads((pages.folder() / "i18n" / f"{language}.json").read_text("utf-8"))
+    for language in LANGUAGES
+}
+# What somebody sees of a word that is missing.
+KEY = re.compile(r"\b(chat|page|part|header|foot|trouble)\.[a-z]")
+
+Open = Callable[..., Awaitable[Page]]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def new_context(
+    browser: Browser, complaints: list[str]
+) -> AsyncIterator[Callable[..., Awaitable[BrowserContext]]]:
+    """Make a browser of somebody: of this language, on a screen of this size."""
+    contexts = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type == "error":
+            complaints.append(message.text)
+
+    async def make(**options: Any) -> BrowserContext:
+        context = await browser.new_context(**options)
+        context.on("console", listen)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        await context.close()
+
+
+async def enter(context: BrowserContext, server: Server, path: str, query: str = "") -> Page:
+    page = await context.new_page()
+    await page.goto(f"{server.url.rstrip('/')}{path}?room={uuid.uuid4().hex}&name=Ada{query}")
+    return page
+
+
+async def enter_chat(
+    context: BrowserContext, server: Server, transport: str = "websocket", query: str = ""
+) -> Page:
+    page = await enter(context, server, f"/demos/{transport}.html", query)
+    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    return page
+
+
+# --- the languages -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_page_speaks_the_language_of_its_address(
+    server: Server, new_context: Any, complaints: list[str], transport: str, language: str
+) -> None:
+    page = await enter_chat(await new_context(), server, transport, f"&lang={language}")
+    words = WORDS[language]
+    await expect(page.locator("html")).to_have_attribute("lang", language)
+    await expect(page.locator("#state-text")).to_have_text(words["chat.state.open"])
+    await expect(page.locator("h1")).to_contain_text(words[f"page.{transport}.name"])
+    await expect(page.locator("#send")).to_have_text(words["chat.send"])
+    await expect(page.locator("#text")).to_have_attribute("placeholder", words["chat.say"])
+    drawing = page.locator("#idea svg")
+    await expect(drawing).to_have_attribute("aria-label", words[f"page.{transport}.drawing"])
+    await expect(drawing).to_contain_text(words["page.drawing.time"])
+    assert (await page.title()).startswith(words[f"page.{transport}.title"])
+    await expect(page.locator("body")).not_to_contain_text(KEY)
+    assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("zh-TW", "zh-Hant"),
+        ("zh-HK", "zh-Hant"),
+        ("zh-CN", "zh-Hans"),
+        ("zh", "zh-Hans"),
+        ("en-GB", "en"),
+        ("fr", "en"),
+    ],
+)
+async def test_a_page_speaks_the_language_of_its_browser(
+    server: Server, new_context: Any, locale: str, language: str
+) -> None:
+    page = await enter_chat(await new_context(locale=locale), server)
+    await expect(page.locator("html")).to_have_attribute("lang", language)
+    await expect(page.locator("#send")).to_have_text(WORDS[language]["chat.send"])
+
+
+@pytest.mark.parametrize("asked", ["constructor", "xx-yy-zz-!", "%25%25", "", "tlh"])
+async def test_a_language_that_is_none_does_no_harm(
+    server: Server, new_context: Any, complaints: list[str], asked: str
+) -> None:
+    page = await enter_chat(await new_context(), server, query=f"&lang={asked}")
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    assert complaints == []
+
+
+async def test_a_language_that_was_chosen_is_kept(server: Server, new_context: Any) -> None:
+    context = await new_context(locale="zh-CN")
+    page = await enter_chat(context, server, query="&lang=en")
+    menu = page.locator("#language")
+    assert await menu.locator("option").all_text_contents() == ["English", "简体中文", "繁體中文"]
+    await expect(menu).to_have_value("en")
+    await menu.select_option("zh-Hant")
+    await expect(page.locator("html")).to_have_attribute("lang", "zh-Hant")
+    await expect(page.locator("#send")).to_have_text("傳送")
+    assert "lang=" not in page.url
+    assert "room=" in page.url
+    other = await enter_chat(context, server, "sse")
+    await expect(other.locator("html")).to_have_attribute("lang", "zh-Hant")
+
+
+@pytest.mark.parametrize("how", ["gone", "broken"])
+async def test_without_its_catalogue_a_page_speaks_english(
+    server: Server, new_context: Any, how: str
+) -> None:
+    async def answer(route: Route) -> None:
+        if how == "gone":
+            await route.abort()
+        else:
+            await route.fulfill(body='{"chat.send": "发', content_type="application/json")
+
+    context = await new_context()
+    await context.route("**/i18n/zh-Hans.json", answer)
+    page = await enter_chat(context, server, query="&lang=zh-Hans")
+    await expect(page.locator("html")).to_have_attribute("lang", "en")
+    await expect(page.locator("#state-text")).to_have_text("Open")
+    await expect(page.locator("#send")).to_be_visible()
+    await expect(page.locator("#send")).to_have_text("Send")
+
+
+async def test_no_english_is_shown_while_other_words_are_on_their_way(
+    server: Server, new_context: Any
+) -> None:
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    context = await new_context()
+    await context.route("**/i18n/zh-Hans.json", hold)
+    page = await context.new_page()
+    await page.clock.install()
+    await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?lang=zh-Hans")
+    await expect(page.locator("h1")).to_be_hidden()
+    # But not for long: English is better than nothing.
+    await page.clock.fast_forward(2_000)
+    await expect(page.locator("h1")).to_be_visible()
+    released.set()
+    await expect(page.locator("h1")).to_contain_text("服务器发送事件")
+
+
+async def test_numbers_and_times_are_those_of_the_language(
+    server: Server, new_context: Any
+) -> None:
+    context = await new_context(timezone_id="Asia/Taipei")
+    page = await enter_chat(context, server, "sse", "&lang=zh-Hant")
+    shown = await page.evaluate(
+        """async () => {
+          const { number, time } = await import("/demos/static/words.js");
+          return [time(Date.UTC(2026, 10, 23, 7, 30)), number(1234567.5)];
+        }"""
+    )
+    assert shown == ["下午3:30:00", "1,234,567.5"]
+
+
+# --- what people are told ------------------------------------------------------------------------
+
+
+async def test_a_refusal_is_told_in_the_readers_language_with_its_code(
+    server: Server, new_context: Any
+) -> None:
+    page = await enter_chat(await new_context(), server, query="&lang=zh-Hans")
+    await page.fill("#text", "汉" * 1400)
+    await page.press("#text", "Enter")
+    await expect(page.locator("#error")).to_contain_text("太长了。（too_long）")
+    # The server says it more exactly, in English.
+    await expect(page.locator("#error q")).to_have_attribute("lang", "en")
+    await expect(page.locator("#error q")).to_contain_text("4096 bytes")
+    await expect(page.locator("#messages [data-state=refused]")).to_contain_text(
+        "没有发出：太长了。"
+    )
+
+
+async def test_an_unreachable_server_is_told_in_the_readers_language(
+    server: Server, new_context: Any
+) -> None:
+    context = await new_context()
+    page = await enter_chat(context, server, "long_polling", "&lang=zh-Hant")
+    await context.route("**/long_polling?*", lambda route: route.abort())
+    await context.route("**/messages*", lambda route: route.abort())
+    await page.fill("#text", "有人嗎")
+    await page.press("#text", "Enter")
+    await expect(page.locator("#error")).to_contain_text("連不上伺服器。")
+    await expect(page.locator("#messages [data-state=pending]")).to_contain_text(
+        "等待傳送：連不上伺服器。會再送一次。"
+    )
+    await page.reload()
+    await expect(page.locator("#state-text")).to_have_text("連不上伺服器。等待重新連線")
+    await expect(page.locator("#countdown")).to_contain_text("秒")
+
+
+async def test_who_comes_and_what_was_said_is_told_in_the_readers_language(
+    server: Server, new_context: Any
+) -> None:
+    room = uuid.uuid4().hex
+    await post(server.url, room, text="早", name="Ben", client="ben")
+    page = await (await new_context()).new_page()
+    await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?room={room}&name=Ada&lang=zh-Hans")
+    said = page.locator("#messages li[data-kind=say]")
+    await expect(said).to_contain_text("你来之前，")
+    await expect(page.locator("#messages li[data-kind=join]")).to_have_text("Ada 经由 sse 加入")
+    await expect(page.locator("#members")).to_contain_text("（你）")
+    await page.fill("#text", "你好")
+    await page.press("#text", "Enter")
+    await expect(said.filter(has_text="你好")).to_contain_text(re.compile(r"发出→显示 \S+ 毫秒"))
+
+
+async def test_who_has_no_name_is_given_one_of_his_language(
+    server: Server, new_context: Any
+) -> None:
+    page = await (await new_context()).new_page()
+    await page.goto(f"{server.url.rstrip('/')}/demos/websocket.html?lang=zh-Hant")
+    await expect(page.locator("#name")).to_have_value(re.compile("^.+的.+$"))
+
+
+# --- light, dark, large --------------------------------------------------------------------------
+
+
+async def background(page: Page) -> str:
+    return str(await page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+
+LIGHT, DARK = "rgb(255, 255, 255)", "rgb(21, 24, 28)"
+
+
+@pytest.mark.parametrize(("scheme", "colour"), [("light", LIGHT), ("dark", DARK)])
+async def test_a_page_is_as_light_as_its_system_until_somebody_chooses(
+    server: Server, new_context: Any, scheme: str, colour: str
+) -> None:
+    page = await enter_chat(await new_context(color_scheme=scheme), server)
+    assert await background(page) == colour
+    for theme, chosen in (("light", LIGHT), ("dark", DARK), ("auto", colour)):
+        await page.locator("#theme").select_option(theme)
+        assert await background(page) == chosen
+        await page.reload()
+        await expect(page.locator("#theme")).to_have_value(theme)
+        assert await background(page) == chosen
+
+
+async def test_how_a_page_looks_is_known_before_any_module(
+    server: Server, new_context: Any
+) -> None:
+    context = await new_context(color_scheme="light")
+    page = await enter_chat(context, server)
+    await page.locator("#theme").select_option("dark")
+    await page.locator("#big").click()
+    await context.route("**/chat.js", lambda route: route.abort())
+    await page.reload()
+    assert await background(page) == DARK
+    await expect(page.locator("html")).to_have_attribute("data-big", "")
+
+
+async def test_big_is_larger_and_kept(server: Server, new_context: Any) -> None:
+    context = await new_context(viewport={"width": 1280, "height": 720})
+    page = await enter_chat(context, server)
+    size = "parseFloat(getComputedStyle(document.querySelector('#idea p')).fontSize)"
+    before = await page.evaluate(size)
+    await page.locator("#big").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#big")).to_have_attribute("aria-pressed", "true")
+    assert await page.evaluate(size) > 1.3 * before
+    await page.reload()
+    await expect(page.locator("#big")).to_have_attribute("aria-pressed", "true")
+    assert await page.evaluate(size) > 1.3 * before
+    await page.locator("#big").click()
+    assert await page.evaluate(size) == before
+
+
+# --- the layout ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("big", [False, True], ids=["usual", "big"])
+@pytest.mark.parametrize("size", [(390, 844), (1280, 720)], ids=["phone", "projector"])
+async def test_no_page_is_wider_than_its_screen(
+    server: Server, new_context: Any, size: tuple[int, int], big: bool, language: str
+) -> None:
+    width, height = size
+    context = await new_context(viewport={"width": width, "height": height})
+    if big:
+        await context.add_init_script("localStorage.setItem('realtime.big', 'yes')")
+    for path in ["/", *(f"/demos/{transport}.html" for transport in TRANSPORTS)]:
+        page = await enter(context, server, path, f"&lang={language}")
+        await expect(page.locator("#ways a")).to_have_count(6)
+        if path != "/":
+            await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+            await page.evaluate(
+                "document.querySelectorAll('details').forEach((d) => d.open = true)"
+            )
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
+        await page.close()
+
+
+async def test_on_a_wide_screen_the_idea_stands_beside_the_chat(
+    server: Server, new_context: Any
+) -> None:
+    page = await enter_chat(await new_context(viewport={"width": 1280, "height": 720}), server)
+    idea, chat = [await page.locator(part).bounding_box() for part in ("#idea", "#chat")]
+    assert idea is not None
+    assert chat is not None
+    assert idea["x"] + idea["width"] <= chat["x"]
+    # The chat can be used without scrolling.
+    send = await page.locator("#send").bounding_box()
+    assert send is not None
+    assert send["y"] + send["height"] <= 720
+
+
+async def test_on_a_phone_there_is_one_column(server: Server, new_context: Any) -> None:
+    page = await enter_chat(await new_context(viewport={"width": 390, "height": 844}), server)
+    idea, chat = [await page.locator(part).bounding_box() for part in ("#idea", "#chat")]
+    assert idea is not None
+    assert chat is not None
+    assert idea["y"] + idea["height"] <= chat["y"]
+
+
+async def test_a_folded_part_unfolds_for_who_goes_there(server: Server, new_context: Any) -> None:
+    page = await enter_chat(await new_context(), server)
+    part = page.locator("#wire > details")
+    await expect(part).to_have_attribute("open", "")
+    await part.locator("> summary").focus()
+    await page.keyboard.press("Enter")
+    await expect(part).not_to_have_attribute("open", "")
+    await page.locator(".parts a[href='#wire']").click()
+    await expect(part).to_have_attribute("open", "")
+    await expect(page.locator("#wire")).to_be_in_viewport()
+
+
+# --- the way round -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/demos/sse.html"])
+async def test_the_header_leads_everywhere_and_takes_the_room_along(
+    server: Server, new_context: Any, complaints: list[str], path: str
+) -> None:
+    page = await enter(await new_context(), server, path, "&lang=zh-Hant&rate=3")
+    for there in ["/", *(f"/demos/{t}.html" for t in TRANSPORTS), "/demos/lecturer.html"]:
+        link = page.locator(f"header a[href^='{there}?']")
+        await expect(link).to_have_count(1)
+        href = str(await link.get_attribute("href"))
+        assert all(part in href for part in ("room=", "name=Ada", "lang=zh-Hant"))
+        assert "rate" not in href
+        here = "page" if there == path else None
+        assert await link.get_attribute("aria-current") == here
+    assert complaints == []
+
+
+async def test_somebody_without_a_mouse_comes_to_the_chat_at_once(
+    server: Server, new_context: Any
+) -> None:
+    page = await enter_chat(await new_context(), server)
+    await page.keyboard.press("Tab")
+    await expect(page.locator(".skip")).to_be_focused()
+    await expect(page.locator(".skip")).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#name")).to_be_focused()
+    for _ in range(4):  # room, join, log, text
+        await page.keyboard.press("Tab")
+    await expect(page.locator("#text")).to_be_focused()
+    outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+    await page.keyboard.type("by keyboard")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#messages li[data-kind=say]")).to_contain_text("by keyboard")
