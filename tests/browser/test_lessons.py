@@ -186,7 +186,9 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
 ) -> None:
     page = await context.new_page()
     await page.goto(f"{lab.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
-    await expect(page.locator("#state")).to_have_text(state)
+    await expect(page.locator("#ready")).to_have_text(state)
+    await expect(page.locator("#how")).to_contain_text("The frame of this page")
+    await expect(page.locator("main")).not_to_contain_text("<code>")
     await page.click("#say")
     await expect(page.locator("#heard")).not_to_have_text("0")
     await expect(page.locator("#load")).to_contain_text(load)
