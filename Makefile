@@ -28,7 +28,7 @@ test: export PATH := $(PATH):/usr/sbin
 test: .venv/dev.stamp vendor ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT: nothing may be missing.'; exit 1; }
-	@$(call pytest,-n 3 -m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
+	@$(call pytest,-n 3 --dist worksteal -m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
 
 check: .venv/dev.stamp ## formatting, lint and types
 	@$(bin)/ruff format --check .
@@ -67,7 +67,7 @@ constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
 		--output-file constraints.txt
 
 clean: ## remove all that make has made
-	@rm -rf .venv build dist results report demos/vendor benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report test-output demos/vendor benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian has Python without ensurepip, which leaves a .venv without pip: look before, not after.

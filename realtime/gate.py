@@ -5,6 +5,7 @@ Pure: time is passed in, as seconds of any monotonic clock.
 
 import ipaddress
 import math
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -13,6 +14,7 @@ from realtime.limits import Limits
 
 # Names are few and short; one that is not may be asked about each time.
 _WELCOME_KEPT, _MOST_REMEMBERED = 1000, 300
+_PLAIN_NAME = re.compile(r"[a-z0-9._-]+")
 
 
 class Gate:
@@ -82,7 +84,8 @@ class Gate:
     def sisters(self, host: str | None) -> list[str]:
         """List all origins that are ours under the name of `host`, as `name:port`."""
         name = _host_name(host or "")
-        if name is None or ":" in name or len(self.ports) < 2:
+        # It goes into a policy, where a space or a semicolon would say something else.
+        if name is None or len(self.ports) < 2 or not _PLAIN_NAME.fullmatch(name):
             return []
         return [f"{name}:{port}" for port in sorted(self.ports)]
 

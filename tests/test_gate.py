@@ -178,3 +178,35 @@ def test_a_client_is_told_to_come_back_in_whole_seconds_and_never_at_once() -> N
     with pytest.raises(TooFast) as told:
         gate.admit("a", 0)
     assert told.value.retry_after == 1
+
+
+def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
+    gate = Gate(Limits(), ["box"])
+    assert gate.sisters("box:1") == []  # without lanes there are none
+    gate.ports = frozenset({1, 2})
+    assert gate.sisters("BOX:1") == ["box:1", "box:2"]
+    for host in ("x; script-src * .localhost", "a'b.localhost", "[::1]:1", "", None):
+        assert gate.sisters(host) == []
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "sister"),
+    [
+        ("http://box:1", "box:2", True),
+        ("http://box:1", "box:1", False),  # its own page needs no permission
+        ("http://box", "box:2", False),
+        ("http://box:3", "box:2", False),
+        ("http://evil:1", "box:2", False),
+        ("http://box:1", "evil:2", False),
+        ("ftp://box:1", "box:2", False),
+        ("null", "box:2", False),
+        (None, "box:2", False),
+        ("http://[", "box:2", False),
+    ],
+)
+def test_a_sister_is_a_page_of_ours_at_another_port(
+    origin: str | None, host: str, sister: bool
+) -> None:
+    gate = Gate(Limits(), ["box"])
+    gate.ports = frozenset({1, 2})
+    assert gate.sister(origin, host) == (origin if sister else None)

@@ -3,8 +3,8 @@
 
 import { address, askJSON } from "./ask.js";
 import { showExercises } from "./exercises.js";
-import { keptHere, laneOf, SIX, starve } from "./lab/lanes.js";
 import { Ledger } from "./lab/audit.js";
+import { keptHere, laneOf, SIX, starve } from "./lab/lanes.js";
 import { Pane } from "./lab/pane.js";
 import { Race } from "./lab/race.js";
 import { Sender } from "./lab/sender.js";
@@ -77,10 +77,16 @@ function switchPane(pane) {
   showConnections();
 }
 
+// How many connections this tab keeps at the page's own port.
+function kept() {
+  const on = panes.filter((pane) => pane.on.checked).map((pane) => pane.transport);
+  return network ? 0 : keptHere(on, here.lanes);
+}
+
 function showConnections() {
-  const kept = network ? 0 : keptHere(panes.filter((pane) => pane.on.checked).map((pane) => pane.transport), here.lanes);
   const lanes = here.lanes.length;
-  at("connections").textContent = lanes > 1 ? t("lab.lanes", { lanes }) : t("lab.no_lanes", { kept, six: SIX });
+  const words = lanes > 1 ? t("lab.lanes", { lanes }) : t("lab.no_lanes", { kept: kept(), six: SIX });
+  at("connections").textContent = words;
 }
 
 async function askAbout() {
@@ -113,7 +119,8 @@ networkControl(at("network"), (base) => {
 });
 
 at("interval").addEventListener("change", () => {
-  panes.find((pane) => pane.transport === "short_polling").move(baseOf(panes[0]));
+  const pane = panes.find(({ transport }) => transport === "short_polling");
+  pane.move(baseOf(pane));
 });
 
 // --- saying something ----------------------------------------------------------------------------
@@ -183,8 +190,7 @@ race.begin().then((drawn) => { at("no-race").hidden = drawn; });
 
 at("starve").addEventListener("click", async () => {
   at("starve").disabled = true;
-  const kept = network ? 0 : keptHere(panes.filter((pane) => pane.on.checked).map((pane) => pane.transport), here.lanes);
-  await starve(room, kept, (step, values) => {
+  await starve(room, kept(), (step, values) => {
     at("starving").textContent = t(`lab.starve.${step}`, values);
   });
   at("starve").disabled = false;

@@ -65,6 +65,7 @@ NEWS = '{"cursor":"e-2","events":[{"kind":"say"}]}'
 EMPTY_PAGE = """<!doctype html><html lang="en"><title>A diagram</title>
 <link rel="icon" href="/demos/static/icon.svg">
 <link rel="stylesheet" href="/demos/static/style.css">
+<link rel="stylesheet" href="/demos/static/sequence.css">
 <script src="/demos/static/theme.js"></script><main></main>"""
 # Into it comes a diagram of its own that is fed by the test.
 SET_UP = """async () => {

@@ -13,7 +13,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from benchmarks.clients import post
 from realtime import pages
-from tests.server import Server
+from tests.server import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -310,24 +310,40 @@ async def test_big_is_larger_and_kept(server: Server, new_context: Any) -> None:
 # --- the layout ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("big", [False, True], ids=["usual", "big"])
-@pytest.mark.parametrize("size", [(390, 844), (1280, 720)], ids=["phone", "projector"])
+PATHS = ["/", "/demos/lecturer.html", *(f"/demos/{transport}.html" for transport in TRANSPORTS)]
+# Kept when the tests are over.
+LOOKS = ROOT / "test-output"
+
+
+@pytest.mark.parametrize(
+    ("size", "big", "language"),
+    [
+        *(((390, 844), False, language) for language in LANGUAGES),
+        ((390, 844), True, "en"),
+        ((1280, 720), False, "zh-Hant"),
+        ((1280, 720), True, "zh-Hans"),
+    ],
+)
 async def test_no_page_is_wider_than_its_screen(
     server: Server, new_context: Any, size: tuple[int, int], big: bool, language: str
 ) -> None:
     width, height = size
-    context = await new_context(viewport={"width": width, "height": height})
+    theme = "dark" if big else "light"
+    viewport = {"width": width, "height": height}
+    context = await new_context(viewport=viewport, color_scheme=theme)
     if big:
         await context.add_init_script("localStorage.setItem('realtime.big', 'yes')")
-    for path in ["/", *(f"/demos/{transport}.html" for transport in TRANSPORTS)]:
+    for path in PATHS:
         page = await enter(context, server, path, f"&lang={language}")
         await expect(page.locator("#ways a")).to_have_count(6)
-        if path != "/":
+        if path.removeprefix("/demos/").removesuffix(".html") in TRANSPORTS:
             await expect(page.locator("#state")).to_have_attribute("data-state", "open")
             await page.evaluate(
                 "document.querySelectorAll('details').forEach((d) => d.open = true)"
             )
+        # For whoever wants to look: what a test cannot judge.
+        name = path.strip("/").replace("demos/", "").removesuffix(".html") or "lab"
+        await page.screenshot(path=LOOKS / f"{name}-{width}-{theme}-{language}.png")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
         await page.close()
 

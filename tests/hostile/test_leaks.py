@@ -22,7 +22,7 @@ from tests.transports.raw import Raw
 # Above every delay that is waited for here: a sweep of the rooms takes some seconds.
 SECONDS = 25.0
 # Rooms of one wave.  Most are polled, many over one connection; a stream costs a connection each.
-POLLED, AT_ONCE = 1500, 50
+POLLED, AT_ONCE = 1000, 50
 STREAMED = 200
 # What is forgotten, soon enough to be waited for.
 BRISK = (

@@ -28,8 +28,8 @@ async function experiment(source, network, say, tell) {
   const before = await hear(source, say(t("lesson.sse.before"), "sse"));
   tell("lesson.sse.heard", before);
 
-  await network.unplug(OUT);
-  await happens(source, "error");
+  // The stream may know before we are answered.
+  await Promise.all([happens(source, "error"), network.unplug(OUT)]);
   tell("lesson.sse.broken", { state: source.readyState });
   const said = say(t("lesson.sse.meanwhile"), "sse");
   await said.said;
