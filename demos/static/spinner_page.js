@@ -10,8 +10,8 @@ const at = (id) => document.getElementById(id);
 const asked = new URLSearchParams(location.search);
 const how = HOWS.includes(asked.get("how")) ? asked.get("how") : "after";
 
+at("how").dataset.i18n = `lesson.spinner.${how}`;
 translate();
-at("how").textContent = t(`lesson.spinner.${how}`);
 at("others").append(...HOWS.filter((one) => one !== how).map(wayTo));
 const { say } = stranger(asked.get("room") || "lobby");
 at("say").addEventListener("click", () => say(t("lesson.spinner.word"), "iframe_streaming").said.catch(() => {}));
@@ -27,7 +27,7 @@ function wayTo(one) {
 }
 
 function look() {
-  at("state").textContent = document.readyState;
+  at("ready").textContent = document.readyState;
   at("load").textContent = t(window.realtime.loaded ? "lesson.spinner.fired" : "lesson.spinner.waiting");
   at("frame-state").textContent = frames[0]?.document.readyState ?? "–";
   at("heard").textContent = window.realtime.heard;

@@ -187,7 +187,9 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
 ) -> None:
     page = await context.new_page()
     await page.goto(f"{lab.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
-    await expect(page.locator("#state")).to_have_text(state)
+    await expect(page.locator("#ready")).to_have_text(state)
+    await expect(page.locator("#how")).to_contain_text("The frame of this page")
+    await expect(page.locator("main")).not_to_contain_text("<code>")
     await page.click("#say")
     await expect(page.locator("#heard")).not_to_have_text("0")
     await expect(page.locator("#load")).to_contain_text(load)
@@ -283,6 +285,8 @@ async def test_lines_chunks_and_pieces_are_the_same_bytes_cut_in_three_ways(
         last = page.locator(f".strip.{name} span").last
         ends.add(figures(str(await last.get_attribute("title")))[1])
     assert len(ends) == 1, "the three do not end at the same byte"
+    told = figures(await part(page, "told").inner_text())
+    assert told[3] >= 1, "no piece ended within a line"
 
 
 async def test_a_character_cut_in_two_is_put_together(

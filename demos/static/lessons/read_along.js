@@ -11,7 +11,7 @@ import { watchChunks } from "./watch.js";
 const TOGETHER = 4; // speak at the same moment
 const LATE = 40; // have spoken before anybody listens: fewer than the 50 that a newcomer is told
 const LENGTH = 1100; // characters of what those say, of up to three bytes: below the 4 096 allowed
-const GATHER = 300; // ms
+const AT_ONCE = 5000; // bytes that a page with little room asks for
 const LINE_END = 10;
 const PATIENCE = 20_000;
 // The tap tells a moment later than the stream.
@@ -28,11 +28,10 @@ export async function hearLate() {
   const room = `at-length-${uuid()}`;
   const words = t("lesson.fetch.at-length");
   await Promise.all(speak(room, LATE, words.repeat(LENGTH / words.length)));
-  // What nobody reads gathers in the browser, and a full store ends anywhere.
-  return readAlong(room, undefined, LATE, () => pause(GATHER));
+  return readAlong(room, undefined, LATE, () => {}, AT_ONCE);
 }
 
-async function readAlong(room, after, count, begin) {
+async function readAlong(room, after, count, begin, most) {
   // A secret of its own, so that what this tap tells is of this one stream.
   const tap = await openTap();
   const stop = new AbortController();
@@ -42,8 +41,8 @@ async function readAlong(room, after, count, begin) {
   try {
     const url = address(room, "fetch_streaming", { after, trace: tap.secret });
     const response = await ask(url, { signal });
-    await begin();
-    await readLines(response.body, seen, count);
+    begin();
+    await readLines(pieceReader(response.body, most), seen, count);
     await pause(TAP_IS_LATE);
     return seen;
   } finally {
@@ -52,10 +51,20 @@ async function readAlong(room, after, count, begin) {
   }
 }
 
-async function readLines(body, seen, count) {
-  const reader = body.getReader();
+/** A function that reads the next piece: of at most so many bytes, where the browser can do that. */
+function pieceReader(body, most) {
+  try {
+    const reader = body.getReader({ mode: most ? "byob" : undefined });
+    return () => reader.read(most && new Uint8Array(most));
+  } catch {
+    const reader = body.getReader();
+    return () => reader.read();
+  }
+}
+
+async function readLines(read, seen, count) {
   while (seen.lines.length < count) {
-    const { done, value } = await reader.read();
+    const { done, value } = await read();
     if (done) return;
     // 10xxxxxx goes on with a character that the piece before has begun.
     if (value[0] >> 6 === 0b10) seen.halves += 1;
