@@ -125,10 +125,12 @@ at("interval").addEventListener("change", () => {
 
 // --- saying something ----------------------------------------------------------------------------
 
-at("say").addEventListener("submit", (submit) => {
+at("say").addEventListener("submit", async (submit) => {
   submit.preventDefault();
-  sender.say(at("text").value);
+  const text = at("text").value;
   at("text").value = "";
+  // What was refused is given back, unless something else is being written already.
+  if (!(await sender.say(text))) at("text").value ||= text;
 });
 
 at("load").addEventListener("submit", (submit) => {
@@ -150,10 +152,12 @@ offerRates();
 function showSender() {
   const { left, sent, refused, trouble } = sender;
   at("send-many").textContent = left ? t("lab.stop") : t("lab.send_many");
-  const said = sent || refused || left ? t("lab.sent", { sent: number(sent), left: number(left) }) : "";
+  const said = sent || left ? t("lab.sent", { sent: number(sent), left: number(left) }) : "";
   const wrong = refused ? t("lab.refused", { refused, why: trouble.message }) : "";
-  const line = `${said} ${wrong}`.trim();
-  if (at("sent").textContent !== line) at("sent").textContent = line;
+  const line = [said, wrong].filter(Boolean).join(" · ");
+  if (at("sent").textContent === line) return;
+  at("sent").textContent = line;
+  at("sent").dataset.wrong = refused > 0;
 }
 
 // --- drawing and counting ------------------------------------------------------------------------

@@ -213,6 +213,18 @@ async def test_its_first_load_is_small(lab: Server, context: BrowserContext, roo
     await page.close()
 
 
+async def test_what_is_refused_is_said_and_given_back(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, lab, room)
+    await page.fill("#text", "长" * 4000)
+    await page.press("#text", "Enter")
+    await expect(page.locator("#sent")).to_contain_text("1 refused")
+    await expect(page.locator("#text")).to_have_value("长" * 4000)
+    await page.close()
+
+
+@pytest.mark.clocked
 async def test_two_hundred_messages_a_second_leave_it_responsive(
     lab: Server, context: BrowserContext, complaints: list[str], room: str
 ) -> None:

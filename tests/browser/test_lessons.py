@@ -201,6 +201,7 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
 # --- the polls -----------------------------------------------------------------------------------
 
 
+@pytest.mark.clocked
 async def test_two_messages_in_the_gap_of_a_long_poll_take_three_transits(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
@@ -227,6 +228,7 @@ async def travelled(page: Page) -> list[Locator]:
     return await part(page, "travelled").locator("tr").all()
 
 
+@pytest.mark.clocked
 async def test_the_interval_of_a_short_poll_is_set_against_delay_and_waste(
     lab: Server, context: BrowserContext, room: str
 ) -> None:

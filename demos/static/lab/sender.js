@@ -45,7 +45,7 @@ export class Sender {
     this.left = 0;
   }
 
-  /** Say one thing that was to be said at `intended`; the answer is not waited for. */
+  /** Say one thing that was to be said at `intended`; the result tells whether it was taken. */
   async say(text, intended = performance.now()) {
     const id = uuid();
     this.#intended.set(id, intended);
@@ -55,9 +55,11 @@ export class Sender {
       await post(this.#room, { id, ...this.#who, text, via: "post", sent });
       this.sent += 1;
       this.onAcknowledged(id);
+      return true;
     } catch (trouble) {
       this.refused += 1;
       this.trouble = trouble;
+      return false;
     }
   }
 
