@@ -28,7 +28,7 @@ test: export PATH := $(PATH):/usr/sbin
 test: .venv/dev.stamp vendor ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT: nothing may be missing.'; exit 1; }
-	@$(call pytest,-n 3 --dist worksteal -m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
+	@$(call pytest,-n 2 --dist worksteal -m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
 
 check: .venv/dev.stamp ## formatting, lint and types
 	@$(bin)/ruff format --check .
