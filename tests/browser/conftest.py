@@ -19,6 +19,9 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-software-rasterizer",
+    "--disable-extensions",
+    "--mute-audio",
 ]
 
 
@@ -58,7 +61,7 @@ async def context(browser: Browser, complaints: list[str]) -> AsyncIterator[Brow
         if message.type == "error":
             complaints.append(message.text)
 
-    context = await browser.new_context()
+    context = await browser.new_context(reduced_motion="reduce")
     context.on("console", listen)
     context.on("weberror", lambda error: complaints.append(str(error.error)))
     yield context
