@@ -30,9 +30,9 @@ SECONDS = 20
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Benchmarks measure time, and so do their tests."""
+    """Benchmarks measure time, and so do their tests, but for those that only read or count."""
     for item in items:
-        if item.nodeid.startswith("tests/benchmarks/"):
+        if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)
 
 

@@ -65,6 +65,7 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
     assert "late by" in done.stdout or script == "silence"
 
 
+@pytest.mark.unhurried
 def test_messages_that_a_server_loses_are_loud(tmp_path: Path) -> None:
     with StrangeServer(tamper=losing(5)) as server:
         options = ["--transports", "sse", "--network", "none", "--runs", "1", "--out", tmp_path]
@@ -83,6 +84,7 @@ def test_a_stall_of_50_ms_is_in_the_table(tmp_path: Path) -> None:
     assert cell["summary"]["p50"]["value"] < 50
 
 
+@pytest.mark.unhurried
 def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.latency", "--network", "none", "--runs", "999"]
     command += ["--transports", "sse", "--quick", "--out", str(tmp_path)]
@@ -161,6 +163,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return result(folder, "peers")
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_peer_is_measured(name: str, peers: dict[str, Any]) -> None:
     if lack := SYSTEMS[name].missing():

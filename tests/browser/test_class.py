@@ -82,6 +82,9 @@ async def test_a_phone_that_slept_catches_up(
             await page.clock.fast_forward(1_000)
             await page.clock.fast_forward(40_000)
         await expect(heard(page, "asleep")).to_have_count(1, timeout=15_000)
+        await post(server.url, room, text="after")
+        await expect(heard(page, "after")).to_have_count(1, timeout=15_000)
+        assert await page.locator("#messages li[data-kind=say]").count() == 3
         assert await page.locator("#messages li[data-kind=gap]").count() == 0
         await page.close()
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.test_pages import TRANSPORTS, enter, heard, say
+from tests.browser.test_pages import enter, heard, say
 from tests.server import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -45,26 +45,6 @@ def part(page: Page, name: str) -> Locator:
 
 def figures(text: str) -> list[float]:
     return [float(figure) for figure in re.findall(r"\d+(?:\.\d+)?", text.replace(",", ""))]
-
-
-# --- all of them ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("transport", "language"), list(zip(TRANSPORTS, ["en", "zh-Hans", "zh-Hant"] * 2, strict=True))
-)
-async def test_a_lesson_has_all_its_words_and_fits_on_a_phone(
-    lab: Server, context: BrowserContext, complaints: list[str], transport: str, language: str
-) -> None:
-    page = await context.new_page()
-    await page.set_viewport_size({"width": 390, "height": 844})
-    await page.goto(f"{lab.url}/demos/{transport}.html?room={uuid.uuid4().hex}&lang={language}")
-    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
-    await expect(page.locator("#lesson .inside h2")).not_to_be_empty()
-    assert "lesson." not in await page.inner_text("#lesson")
-    assert "{" not in (await page.inner_text("#lesson .inside h2, #lesson p"))
-    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert complaints == []
 
 
 # --- WebSocket -----------------------------------------------------------------------------------

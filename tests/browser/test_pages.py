@@ -84,29 +84,6 @@ async def test_what_others_say_is_text(
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_page_whose_connections_are_cut_goes_on_where_it_was(
-    server: Server, context: BrowserContext, room: str, transport: str
-) -> None:
-    async with Proxy("127.0.0.1", server.port) as relay:
-        page = await enter(context, relay.url, transport, room)
-        await post(server.url, room, text="before")
-        await expect(heard(page, "before")).to_have_count(1)
-        relay.cut()
-        await post(server.url, room, text="meanwhile")
-        if transport == "iframe_streaming":
-            # Chromium tells a page nothing of a frame whose stream broke (no load, no readyState,
-            # no timing), so the page can only count heartbeats: put its clock past two of them.
-            await page.clock.fast_forward(1_000)  # it looks at what it has, and then in vain
-            await page.clock.fast_forward(40_000)
-        await expect(heard(page, "meanwhile")).to_have_count(1, timeout=15_000)
-        await post(server.url, room, text="after")
-        await expect(heard(page, "after")).to_have_count(1, timeout=15_000)
-        assert await page.locator("#messages li[data-kind=say]").count() == 3
-        assert await page.locator("#messages li[data-kind=gap]").count() == 0
-        await page.close()
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_page_does_not_notice_that_its_server_was_replaced(
     servers: Servers, context: BrowserContext, room: str, transport: str
 ) -> None:

@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-import pytest
 from redis.asyncio import Redis
 
 from benchmarks.clients import CLIENTS, get_json, request
@@ -138,7 +137,6 @@ async def waves(hub: str) -> None:
     assert last.files <= start.files + 20, (start, after)
 
 
-@pytest.mark.clocked
 async def test_thousands_of_rooms_leave_nothing_behind() -> None:
     with PrivateRedis() as redis:
         # At once, since most of it is waiting for rooms to be forgotten.
