@@ -22,7 +22,7 @@ from hypothesis import settings
 from tests.server import Server
 
 # How long an example takes says how busy the machine is.
-settings.register_profile("realtime", deadline=None, max_examples=50)
+settings.register_profile("realtime", deadline=None, max_examples=30)
 settings.load_profile("realtime")
 
 # Neither a start nor an end takes longer, even on a slow machine.

@@ -5,7 +5,6 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from itertools import cycle
 from typing import Any
 
 import pytest
@@ -78,7 +77,7 @@ async def enter_chat(
 
 
 @pytest.mark.parametrize(
-    ("transport", "language"), list(zip(TRANSPORTS, cycle(LANGUAGES), strict=False))
+    ("transport", "language"), list(zip(TRANSPORTS[::2], LANGUAGES, strict=True))
 )
 async def test_a_page_speaks_the_language_of_its_address(
     server: Server, new_context: Any, complaints: list[str], transport: str, language: str
@@ -320,7 +319,6 @@ LOOKS = ROOT / "test-output"
 @pytest.mark.parametrize(
     ("size", "big", "language"),
     [
-        ((390, 844), False, "zh-Hans"),
         ((390, 844), True, "en"),
         ((1280, 720), False, "zh-Hant"),
     ],
