@@ -187,6 +187,7 @@ def seed() -> int:
 # --- the promises --------------------------------------------------------------------------------
 
 
+@pytest.mark.clocked  # the hub is given 0.8 s
 async def test_every_well_formed_request_is_answered_by_name_and_disturbs_nobody(
     watch: Watch, room: str, seed: int
 ) -> None:
@@ -375,6 +376,7 @@ async def test_a_body_that_is_never_finished_is_forgotten_in_silence(watch: Watc
         assert (await request(server.url, "GET", "/healthz")).status == 200
 
 
+@pytest.mark.clocked  # the hub is given 0.8 s
 async def test_who_leaves_before_the_answer_leaves_nothing_in_the_log(watch: Watch) -> None:
     with watch() as server:
 
