@@ -13,18 +13,11 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from benchmarks.clients import post
 from realtime import pages
+from tests.browser.test_pages import TRANSPORTS
 from tests.server import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-TRANSPORTS = [
-    "short_polling",
-    "long_polling",
-    "iframe_streaming",
-    "sse",
-    "fetch_streaming",
-    "websocket",
-]
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
 WORDS = {
     language: json.loads((pages.folder() / "i18n" / f"{language}.json").read_text("utf-8"))
