@@ -1,6 +1,7 @@
 // Exercises: predict, run, explain.  A prediction comes first, since whoever has not guessed is not
 // surprised; it is kept in this browser and goes nowhere.  The answer stays folded until it is asked for.
 
+import { make } from "./make.js";
 import { number, t, translate } from "./words.js";
 
 // The exercises of each page, and the prediction that comes true.
@@ -20,16 +21,16 @@ const OURS = "realtime.exercise.";
 
 /** Fill `element` with the exercises of a page: a transport's, or `lab`. */
 export function showExercises(element, page) {
-  const intro = made("p", "small");
+  const intro = make("p", "small");
   intro.textContent = t("exercise.intro");
   const list = Object.entries(EXERCISES[page]);
   element.append(intro, ...list.map(([id, right], n) => exercise(id, right, n + 1)));
 }
 
 function exercise(id, right, n) {
-  const part = made("section", "exercise");
+  const part = make("section", "exercise");
   part.dataset.exercise = id;
-  const title = made("h3");
+  const title = make("h3");
   title.id = `exercise-${id}`;
   title.textContent = `${number(n)} · ${t(key(id, "title"))}`;
   part.setAttribute("aria-labelledby", title.id);
@@ -46,7 +47,7 @@ function key(id, part) {
 
 function prediction(id) {
   const predicted = recall(id);
-  const fields = made("fieldset", "predict");
+  const fields = make("fieldset", "predict");
   const legend = document.createElement("legend");
   legend.textContent = t("exercise.predict");
   fields.append(legend, marked("p", key(id, "ask")));
@@ -57,7 +58,7 @@ function prediction(id) {
 }
 
 function choice(id, letter, chosen) {
-  const label = made("label", "choice");
+  const label = make("label", "choice");
   const radio = document.createElement("input");
   Object.assign(radio, { type: "radio", name: id, value: letter, checked: letter === chosen });
   label.append(radio, marked("span", key(id, letter)));
@@ -65,7 +66,7 @@ function choice(id, letter, chosen) {
 }
 
 function reason(said = "") {
-  const label = made("label", "because");
+  const label = make("label", "because");
   const text = document.createElement("input");
   Object.assign(text, { type: "text", maxLength: 500, value: said, autocomplete: "off" });
   label.append(t("exercise.because"), text);
@@ -92,7 +93,7 @@ function recall(id) {
 // --- run, explain ----------------------------------------------------------------------------------
 
 function steps(id) {
-  const run = made("div", "run");
+  const run = make("div", "run");
   const title = document.createElement("h4");
   title.textContent = t("exercise.run");
   run.append(title, marked("ol", key(id, "run")));
@@ -100,10 +101,10 @@ function steps(id) {
 }
 
 function answer(id, right) {
-  const fold = made("details", "answer");
+  const fold = make("details", "answer");
   const summary = document.createElement("summary");
   summary.textContent = t("exercise.explain");
-  const verdict = made("p", "verdict");
+  const verdict = make("p", "verdict");
   fold.append(summary, verdict, marked("div", key(id, "answer")));
   fold.addEventListener("toggle", () => { if (fold.open) judge(id, right, verdict); });
   return fold;
@@ -123,17 +124,11 @@ function judge(id, right, verdict) {
 
 // The words of an exercise are our own and marked up.
 function marked(tag, words) {
-  const element = made(tag);
+  const element = make(tag);
   element.dataset.i18n = words;
   return element;
 }
 
 function plain(markup) {
   return new DOMParser().parseFromString(markup, "text/html").body.textContent;
-}
-
-function made(tag, name = "") {
-  const element = document.createElement(tag);
-  element.className = name;
-  return element;
 }

@@ -2,6 +2,7 @@
 // Words and names of other people go in as text, each in a <bdi>: a name from right to left must not
 // turn the rest of its line around.
 
+import { make } from "./make.js";
 import { transportLabel } from "./skeleton.js";
 import { number, parts, t, time } from "./words.js";
 
@@ -38,7 +39,7 @@ export class Log {
   /** Show an event where it stands in the room: after all others, before what is unsent. */
   show(event) {
     this.#first ??= Date.now();
-    const line = element("li", event.kind);
+    const line = make("li", event.kind);
     line.dataset.kind = event.kind;
     if (event.id) line.dataset.id = event.id;
     if (event.kind === "say") line.append(...this.#said(event));
@@ -69,23 +70,23 @@ export class Log {
 
   #said(event) {
     const mine = event.client === this.#client;
-    const head = element("p", "head");
+    const head = make("p", "head");
     head.append(person(event.name), " ", transportLabel(event.via), " ", this.#delay(event, mine));
     return [head, words(event.text)];
   }
 
   #unsent(message) {
-    const line = element("li", "say");
+    const line = make("li", "say");
     line.dataset.kind = "say";
     line.dataset.id = message.id;
-    const head = element("p", "head");
-    head.append(person(message.name), " ", transportLabel(message.via), " ", element("span", "delay"));
+    const head = make("p", "head");
+    head.append(person(message.name), " ", transportLabel(message.via), " ", make("span", "delay"));
     line.append(head, words(message.text));
     return line;
   }
 
   #delay(event, mine) {
-    const delay = element("span", "delay");
+    const delay = make("span", "delay");
     if (!this.isLive(event)) {
       delay.textContent = t("chat.delay.before", { time: time(event.published) });
     } else if (mine && event.sent !== null) {
@@ -109,13 +110,13 @@ export class Log {
 }
 
 export function person(name) {
-  const bdi = element("bdi", "name");
+  const bdi = make("bdi", "name");
   bdi.textContent = name ?? t("chat.somebody");
   return bdi;
 }
 
 function words(text) {
-  const paragraph = element("p", "text");
+  const paragraph = make("p", "text");
   const bdi = document.createElement("bdi");
   bdi.textContent = text;
   paragraph.append(bdi);
@@ -143,10 +144,4 @@ function milliseconds(ms) {
   const rounded = number(Math.round(ms));
   if (ms < 0) return t("chat.ms_clocks", { ms: rounded });
   return ms < 1 ? t("chat.ms_little") : t("chat.ms", { ms: rounded });
-}
-
-function element(tag, name) {
-  const made = document.createElement(tag);
-  made.className = name;
-  return made;
 }

@@ -3,7 +3,8 @@
 
 import { t } from "../words.js";
 import { hearLate, hearTogether } from "./read_along.js";
-import { excuse, fillLesson, hex, make, whilePressed } from "./parts.js";
+import { make } from "../make.js";
+import { excuse, fillLesson, hex, whilePressed } from "./parts.js";
 import { drawStrips } from "./strips.js";
 
 const WORD = "é你😀";

@@ -2,7 +2,8 @@
 
 import { unmask } from "../wire/frames.js";
 import { number, t } from "../words.js";
-import { hex, make } from "./parts.js";
+import { make } from "../make.js";
+import { hex } from "./parts.js";
 
 const NAMES = { 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong" };
 const UNMASKED = 24; // bytes that are shown one by one

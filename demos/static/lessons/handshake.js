@@ -2,7 +2,8 @@
 // server made of it, and whether it is what came back.
 
 import { t } from "../words.js";
-import { hex, make } from "./parts.js";
+import { make } from "../make.js";
+import { hex } from "./parts.js";
 import { sha1 } from "./sha1.js";
 
 // RFC 6455 §1.3: a text that no server has lying about by chance.

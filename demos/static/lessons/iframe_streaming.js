@@ -3,7 +3,8 @@
 
 import { address } from "../ask.js";
 import { number, t } from "../words.js";
-import { excuse, fillLesson, make, pause, row, stranger, whilePressed } from "./parts.js";
+import { make } from "../make.js";
+import { excuse, fillLesson, pause, row, stranger, whilePressed } from "./parts.js";
 import { uuid } from "../send.js";
 
 const HOWS = ["markup", "load", "after"];

@@ -2,10 +2,11 @@
 // server, and what is said then must wait for that question: three transits instead of one.
 
 import { address, askJSON } from "../ask.js";
+import { make } from "../make.js";
 import { onPoll } from "../polls.js";
 import { number, t } from "../words.js";
 import {
-  drawer, excuse, fillLesson, keep, make, pause, quantile, row, stranger, svg, whilePressed,
+  drawer, excuse, fillLesson, keep, pause, quantile, row, stranger, svg, whilePressed,
 } from "./parts.js";
 
 const KEPT = 100; // gaps that the figures are made of

@@ -2,6 +2,7 @@
 // drawing that waits for the screen.
 
 import { askJSON } from "../ask.js";
+import { make } from "../make.js";
 import { post, uuid } from "../send.js";
 import { t, translate } from "../words.js";
 
@@ -11,13 +12,6 @@ export function fillLesson(section, html) {
   section.innerHTML = html;
   translate(section);
   return (name) => section.querySelector(`[data-part="${name}"]`);
-}
-
-export function make(tag, name = "", ...content) {
-  const made = document.createElement(tag);
-  if (name) made.className = name;
-  made.append(...content.map((one) => (one instanceof Node ? one : String(one))));
-  return made;
 }
 
 /** A row of a table; the first cell is its head. */

@@ -4,7 +4,8 @@
 import { number, t } from "../words.js";
 import { breakStream } from "./break_stream.js";
 import { drawBeats, watchBeats } from "./beats.js";
-import { excuse, fillLesson, keep, make, needNetworks, row, whilePressed } from "./parts.js";
+import { make } from "../make.js";
+import { excuse, fillLesson, keep, needNetworks, row, whilePressed } from "./parts.js";
 import { watchHeads } from "./watch.js";
 
 const ROWS = 6;

@@ -2,7 +2,7 @@
 // under each other, byte by byte, so that one sees where a cut goes through the middle of another.
 
 import { number, t } from "../words.js";
-import { make } from "./parts.js";
+import { make } from "../make.js";
 
 const STRIPS = ["lines", "chunks", "pieces"];
 // Narrower than this part of the strip, a block has no room for its number.

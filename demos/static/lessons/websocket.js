@@ -4,7 +4,8 @@
 import { number, t } from "../words.js";
 import { bitTable, notShown, opcodeName, readFrame, spokenText, unmasking } from "./frame_bits.js";
 import { EXAMPLE, showSteps } from "./handshake.js";
-import { drawer, fillLesson, keep, make } from "./parts.js";
+import { make } from "../make.js";
+import { drawer, fillLesson, keep } from "./parts.js";
 import { watchSocket } from "./watch.js";
 
 const FRAMES = 12;

@@ -1,6 +1,7 @@
 // The wire view: the very bytes that crossed the socket, each part named and counted; a click on one
 // tells what it is and where it is written down.
 
+import { make } from "../make.js";
 import { number, t } from "../words.js";
 import { Blocks } from "./blocks.js";
 import { asHex, asText } from "./bytes.js";
@@ -168,7 +169,7 @@ class View {
 
   #piece(part, n, block) {
     // No <button>: its words would not go on in the line, and over the end of it.
-    const piece = element("span", "piece", "");
+    const piece = make("span", "piece", "");
     piece.tabIndex = 0;
     piece.setAttribute("role", "button");
     piece.dataset.kind = part.kind;
@@ -206,8 +207,8 @@ class View {
     const { title, words, section } = explain(part, block);
     const count = t("wire.bytes", { bytes: number(part.bytes.length) });
     this.#at(".wire-told").replaceChildren(
-      element("h3", "", title), element("p", "", words), element("p", "wire-section", section),
-      element("p", "small", count), element("pre", "", asHex(part.bytes.subarray(0, 256))),
+      make("h3", "", title), make("p", "", words), make("p", "wire-section", section),
+      make("p", "small", count), make("pre", "", asHex(part.bytes.subarray(0, 256))),
     );
   }
 }
@@ -221,11 +222,4 @@ function whatIs(message, parts) {
 
 function opcodeName(opcode) {
   return { 0: "continuation", 1: "text", 2: "binary", 8: "close", 9: "ping", 10: "pong" }[opcode] ?? opcode;
-}
-
-function element(tag, name, text) {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.textContent = text;
-  return made;
 }
