@@ -26,8 +26,8 @@ from benchmarks.samples import Cell, Factors, Measure, Sample, interval, quotien
 from benchmarks.script import Benchmark, main
 from benchmarks.stand import Cost, Process, ProcessCost, Stand, StandError, allow_files
 from benchmarks.talk import Said, new_room, talk
+from realtime.frames import head
 from realtime.spawn import HubError, SpawnedServer, find_program
-from realtime.transports.websocket import head
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.

@@ -26,6 +26,7 @@ from realtime.audience import Audience, Framing
 from realtime.brokers.memory import MemoryBroker
 from realtime.connection import Site
 from realtime.events import Cursor, Draft, Event
+from realtime.frames import PING
 from realtime.gate import Gate
 from realtime.http1 import plain_head
 from realtime.hub import Hub
@@ -35,7 +36,7 @@ from realtime.transports.base import House
 from realtime.transports.exchange import JSON
 from realtime.transports.short_polling import ShortPolling
 from realtime.transports.streaming import StreamFollower
-from realtime.transports.websocket import PING, frame
+from realtime.transports.websocket import frame
 from realtime.wire import READ_BYTES, CountedStream, Ledger
 
 LIMITS = Limits(messages_per_second=0)

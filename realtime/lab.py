@@ -9,6 +9,7 @@ import segno
 
 from realtime import errors
 from realtime.events import parse_room
+from realtime.frames import text_frame
 from realtime.network import Network
 from realtime.networks import Loan, Networks
 from realtime.operations import Operation
@@ -16,7 +17,6 @@ from realtime.tap import SECRET, Tap, Taps, Watcher
 from realtime.transports.base import House
 from realtime.transports.handler import Handler
 from realtime.transports.upgrade import Upgrade
-from realtime.transports.websocket import text_frame
 
 # As long as anybody may pull a plug, or wait for it.
 _MOST_SECONDS = 60

@@ -23,7 +23,7 @@ SIX = {
 
 TRANSPORTS = {f"transports.{name}" for name in SIX} | {"transports.publish"}
 # What they have in common, each built on the one before.
-COMMON = {"base", "exchange", "streaming", "handler", "upgrade"}
+COMMON = {"base", "answering", "exchange", "streaming", "handler", "upgrade"}
 
 # A module imports only from rows below its own.
 LAYERS: list[set[str]] = [
@@ -38,9 +38,9 @@ LAYERS: list[set[str]] = [
     TRANSPORTS,
     {"transports.streaming"},
     {"transports.upgrade"},
-    {"transports.exchange", "transports.handler"},
+    {"transports.answering", "transports.exchange", "transports.handler"},
     {"transports.base"},
-    {"http1", "tap"},
+    {"frames", "http1", "tap"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
@@ -71,6 +71,8 @@ MIRRORS: dict[str, set[str]] = {
 UNTESTED = {
     "__init__": "only a version",
     "__main__": "one call; tests/test_setup.py runs it",
+    "frames": "tests/properties/test_frames.py and tests/transports/test_websocket.py",
+    "transports.answering": "tests/transports/test_promises.py says things on each such connection",
     "transports.handler": "what pages, operations and the WebSocket's handshake have in common",
     "transports.upgrade": "tests/transports/test_websocket.py shakes hands with it",
     "brokers": "an interface; tests/brokers/ hold every broker to it",

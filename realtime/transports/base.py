@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from realtime import errors
 from realtime.errors import RealtimeError
@@ -55,6 +55,11 @@ class House:
     gate: Gate
     limits: Limits
 
+    async def say(self, draft: Draft, address: str) -> Receipt:
+        """Publish, at a bearable rate: per client, or per address for one that has no name."""
+        self.gate.admit(draft.client or address, asyncio.get_running_loop().time())
+        return await self.hub.publish(draft)
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -63,6 +68,25 @@ class Question:
     room: str
     after: After
     member: Member | None
+
+    @classmethod
+    def parse(
+        cls,
+        room: str,
+        after: str | None,
+        client: str | None,
+        name: str | None,
+        *,
+        via: str,
+        limits: Limits,
+    ) -> Self:
+        """Read what a reader sent, wherever it stood; raises a named error for each field."""
+        if client is not None:
+            parse_client(client)
+        if name is not None:
+            parse_name(name, limits)
+        member = Member(client, name, via) if client and name else None
+        return cls(parse_room(room), _parse_after(after), member)
 
 
 class Asking:
@@ -118,29 +142,20 @@ class Asking:
 
     def question(self, room: str, resume: str | None = None) -> Question:
         """Read ``?after=&client=&name=``, which all ways down share; `resume` wins over `after`."""
-        client = self.argument("client", errors.BadClient)
-        name = self.argument("name", errors.BadName)
-        if client is not None:
-            parse_client(client)
-        if name is not None:
-            parse_name(name, self.house.limits)
-        member = Member(client, name, self.transport) if client and name else None
-        after = resume or self.argument("after", errors.BadCursor)
-        return Question(parse_room(room), _parse_after(after), member)
+        return Question.parse(
+            room,
+            resume or self.argument("after", errors.BadCursor),
+            self.argument("client", errors.BadClient),
+            self.argument("name", errors.BadName),
+            via=self.transport,
+            limits=self.house.limits,
+        )
 
     def visit(self, question: Question, linger: float) -> AbstractAsyncContextManager[None]:
         """Be a member of the room meanwhile, and `linger` seconds longer."""
         if question.member is None:
             return nullcontext()
         return _Visit(self.house.presence, question.room, question.member, linger)
-
-    # --- the message -----------------------------------------------------------------------------
-
-    async def say(self, draft: Draft) -> Receipt:
-        """Publish, at a bearable rate: per client, or per address for one that has no name."""
-        sender = draft.client or self.stream.address
-        self.house.gate.admit(sender, asyncio.get_running_loop().time())
-        return await self.house.hub.publish(draft)
 
 
 class _Visit(AbstractAsyncContextManager[None]):

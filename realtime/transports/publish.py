@@ -20,6 +20,6 @@ class Messages(Exchange):
     async def post(self, room: str) -> None:
         draft = Draft.parse(self.request.body, parse_room(room), self.house.limits, via="post")
         self.count(draft.client)
-        receipt = await self.say(draft)
+        receipt = await self.house.say(draft, self.stream.address)
         status = 201 if receipt.fresh else 200
         self.reply(status, json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}).encode())

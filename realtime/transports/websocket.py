@@ -4,46 +4,29 @@ The only one of the six that goes up as well: a message costs six bytes of head 
 request.  Tornado shakes hands and reads frames; what goes down to everybody is framed once, here.
 """
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
-from realtime import errors, metrics
+from realtime import errors
 from realtime.audience import Framing
 from realtime.errors import RealtimeError
-from realtime.events import Draft, Event
+from realtime.events import Event
+from realtime.frames import PING, text_frame
 from realtime.hub import Reader
+from realtime.transports.answering import answer
 from realtime.transports.base import Question, Stream
 from realtime.transports.streaming import StreamFollower
 from realtime.transports.upgrade import Upgrade
 
-# RFC 6455 §5.2: FIN and the opcode of a text frame.
-_FIN_TEXT = 0x81
-# FIN and the opcode of a ping, and no payload.
-PING = bytes((0x89, 0))
 _NO_FIELDS = HTTPHeaders()
 
 
 def frame(event: Event) -> bytes:
     """Put one event in one unmasked text frame: a server must not mask (RFC 6455 §5.1)."""
     return text_frame(event.json)
-
-
-def text_frame(text: bytes) -> bytes:
-    return head(len(text)) + text
-
-
-def head(length: int) -> bytes:
-    """The head of a text frame: its length in 7, 7+16 or 7+64 bits (RFC 6455 §5.2)."""
-    if length <= 125:
-        return bytes((_FIN_TEXT, length))
-    if length <= 0xFFFF:
-        return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
-    return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
 
 
 class PingedFollower(StreamFollower):
@@ -134,42 +117,11 @@ class WebSocket(Upgrade):
     async def on_message(self, message: str | bytes) -> None:
         if self._ended:  # whoever sends it again elsewhere, by its id, says it once
             return
-        answer = text_frame(json.dumps(await self._answer(message)).encode())
-        if not self._ended and not self.stream.push(answer, 0):
+        room = self._question.room
+        said = await answer(self.house, message, room, self.transport, self.stream.address)
+        reply = text_frame(said)
+        if not self._ended and not self.stream.push(reply, 0):
             # Tornado reads the next frame when this is done: one that sends and does not read its
             # acknowledgements is stopped by TCP, and not remembered by us.
             with suppress(StreamClosedError):
-                await self.stream.write(answer)
-
-    async def _answer(self, message: str | bytes) -> dict[str, Any]:
-        try:
-            if isinstance(message, bytes):
-                raise errors.BadJSON("A message is a text frame; this one is binary.")
-            draft = Draft.parse(
-                message.encode(), self._question.room, self.house.limits, self.transport
-            )
-            receipt = await self.say(draft)
-        except RealtimeError as error:
-            metrics.REFUSED.labels(error.code).inc()
-            return self._complaint(message, error)
-        return {"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)}
-
-    def _complaint(self, message: str | bytes, error: RealtimeError) -> dict[str, Any]:
-        complaint: dict[str, Any] = {
-            "kind": "error",
-            "id": _id_of(message),
-            "code": error.code,
-            "message": error.message,
-        }
-        if error.retry_after is not None:
-            complaint["retry_after"] = error.retry_after
-        return complaint
-
-
-def _id_of(message: str | bytes) -> str | None:
-    """The id of a message that was refused, where one can be read."""
-    try:
-        value = json.loads(message)["id"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        return None
-    return value if isinstance(value, str) and len(value) <= 64 else None
+                await self.stream.write(reply)

@@ -1,0 +1,53 @@
+"""Frames of RFC 6455: how ours are framed, and how Tornado reads those that come."""
+
+import asyncio
+
+from tornado.websocket import WebSocketProtocol, WebSocketProtocol13
+
+# RFC 6455 §5.2: FIN and the opcode of a text frame.
+_FIN_TEXT = 0x81
+# FIN and the opcode of a ping, and no payload.
+PING = bytes((0x89, 0))
+# RFC 6455 §7.4.1 and the IANA registry: others may not be sent, or do not exist yet.
+_CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015)}
+_PROTOCOL_ERROR = 1002
+
+
+def text_frame(text: bytes) -> bytes:
+    return head(len(text)) + text
+
+
+def head(length: int) -> bytes:
+    """The head of a text frame: its length in 7, 7+16 or 7+64 bits (RFC 6455 §5.2)."""
+    if length <= 125:
+        return bytes((_FIN_TEXT, length))
+    if length <= 0xFFFF:
+        return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
+    return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
+
+
+class Frames(WebSocketProtocol13):
+    """Tornado's reading of frames, with two rules of RFC 6455 that it leaves out."""
+
+    _frame_mask: bytes | None = None  # of the frame that was just read
+
+    @classmethod
+    def instead_of(cls, usual: WebSocketProtocol | None) -> "Frames | None":
+        """Read what Tornado would have read; None for a version that it does not know."""
+        if not isinstance(usual, WebSocketProtocol13):
+            return None
+        return cls(usual.handler, usual.mask_outgoing, usual.params)
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        # §7.4: Tornado sends back whatever code it was sent, be it allowed or not.
+        allowed = code is None or code in _CLOSE_CODES or 3000 <= code <= 4999
+        super().close(code if allowed else _PROTOCOL_ERROR, reason)
+
+    def _handle_message(self, opcode: int, data: bytes) -> "asyncio.Future[None] | None":
+        # §5.1: a server MUST close the connection upon receiving a frame that is not masked.
+        if self._frame_mask is None:
+            self.close(_PROTOCOL_ERROR)
+            self._abort()  # whatever else it sent is not read
+            return None
+        self._frame_mask = None
+        return super()._handle_message(opcode, data)

@@ -1,0 +1,51 @@
+"""Saying something on a connection that goes both ways: a message is answered by a message.
+
+Nothing else says there which answer belongs to what, so the answer repeats the message's `id`.
+"""
+
+import json
+from typing import Any
+
+from realtime import errors, metrics
+from realtime.errors import RealtimeError
+from realtime.events import Draft
+from realtime.transports.base import House
+
+
+async def answer(house: House, message: str | bytes, room: str, via: str, address: str) -> bytes:
+    """Publish a message to `room`; give ``{"kind":"ack",…}``, or ``{"kind":"error",…}``."""
+    try:
+        if isinstance(message, bytes):
+            raise errors.BadJSON("A message is a text frame; this one is binary.")
+        draft = Draft.parse(message.encode(), room, house.limits, via)
+        receipt = await house.say(draft, address)
+    except RealtimeError as error:
+        return complaint(error, _id_of(message))
+    return _encode({"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)})
+
+
+def complaint(error: RealtimeError, about: str | None) -> bytes:
+    """Say what was wrong with the message whose id is `about`; None if it has none."""
+    metrics.REFUSED.labels(error.code).inc()
+    fields: dict[str, Any] = {
+        "kind": "error",
+        "id": about,
+        "code": error.code,
+        "message": error.message,
+    }
+    if error.retry_after is not None:
+        fields["retry_after"] = error.retry_after
+    return _encode(fields)
+
+
+def _encode(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields).encode()
+
+
+def _id_of(message: str | bytes) -> str | None:
+    """The id of a message that was refused, where one can be read."""
+    try:
+        value = json.loads(message)["id"]
+    except (ValueError, RecursionError, LookupError, TypeError):
+        return None
+    return value if isinstance(value, str) and len(value) <= 64 else None
