@@ -10,7 +10,7 @@ One coroutine does it in turn, so answers leave in the order of their requests (
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
@@ -33,6 +33,7 @@ from realtime.wire import MOST_AT_ONCE, CountedStream
 log = logging.getLogger(__name__)
 
 _IN_A_ROOM = re.compile(r"/rooms/([^/]+)/(\w+)", re.ASCII)
+_SHOWN = re.compile(r"/rooms/[^/]+/\w+|/sockjs/|/socket\.io/", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class Site:
     exchanges: Mapping[str, type[Exchange]]
     application: Application
     taps: Taps = field(default_factory=Taps)
+    stops: Sequence[Callable[[], None]] = ()
+
+    def stop(self) -> None:
+        """End what libraries keep of their own: sessions, and timers."""
+        for stop in self.stops:
+            stop()
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
         """Give the exchange for a target, and the room as it stands there."""
@@ -94,7 +101,7 @@ class Connection:
         """
         target = data.partition(b"\r\n")[0].partition(b" ")[2].decode("latin1")
         secret = parse_query(target.partition(" ")[0]).get("trace", [b""])[-1].decode("latin1")
-        if _IN_A_ROOM.match(target) and (tap := self._site.taps.find(secret)):
+        if _SHOWN.match(target) and (tap := self._site.taps.find(secret)):
             self._stream.trace(tap, data)
 
     def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:

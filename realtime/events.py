@@ -52,8 +52,8 @@ class Cursor:
     number: int
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        match = _CURSOR.fullmatch(text)
+    def parse(cls, text: Any) -> Self:
+        match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise BadCursor("A cursor is what an earlier answer gave, unchanged, or `now`.")
         return cls(match[1], int(match[2]))
@@ -239,13 +239,15 @@ def _parse_sent(value: Any) -> float | None:
 # --- names -------------------------------------------------------------------------------------
 
 
-def parse_room(text: str) -> str:
+def parse_room(value: Any) -> str:
     """Check a room's name: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
-    if _PLAIN_ROOM.fullmatch(text):
-        return text
-    if not 1 <= len(text) <= _ROOM_LENGTH or not all(map(_in_room_name, text)):
+    if not isinstance(value, str) or not 1 <= len(value) <= _ROOM_LENGTH:
+        named = False
+    else:
+        named = bool(_PLAIN_ROOM.fullmatch(value)) or all(map(_in_room_name, value))
+    if not named:
         raise BadRoom("A room's name is 1 to 64 letters, digits, `_`, `.` or `-` of any script.")
-    return text
+    return str(value)
 
 
 def _in_room_name(character: str) -> bool:

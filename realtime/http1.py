@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.web import RequestHandler
 
 # What a browser sends in front of a poll is some 700 bytes.  What is remembered has a bound.
 _MOST_REMEMBERED = 4096
@@ -127,6 +128,12 @@ def _plain_fields(block: bytes) -> Known | None:
         and not any(name in fields for name in _NOT_PLAIN)
     )
     return Known(fields, door(fields), declared_length(fields)) if plain else None
+
+
+def allowed_methods(kind: type[RequestHandler]) -> list[str]:
+    """The methods that a handler takes, for `Allow` (RFC 9110 §10.2.1)."""
+    none = RequestHandler._unimplemented_method
+    return [m for m in RequestHandler.SUPPORTED_METHODS if getattr(kind, m.lower()) != none]
 
 
 def parse_query(target: str) -> dict[str, list[bytes]]:

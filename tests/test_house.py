@@ -12,16 +12,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-SIX = {
+EVERY = {
     "short_polling",
     "long_polling",
     "iframe_streaming",
     "sse",
     "fetch_streaming",
     "websocket",
+    "sockjs",
 }
 
-TRANSPORTS = {f"transports.{name}" for name in SIX} | {"transports.publish"}
+TRANSPORTS = {f"transports.{name}" for name in EVERY} | {"transports.publish"}
 # What they have in common, each built on the one before.
 COMMON = {"base", "answering", "exchange", "streaming", "handler", "upgrade"}
 
@@ -40,6 +41,10 @@ LAYERS: list[set[str]] = [
     {"transports.upgrade"},
     {"transports.answering", "transports.exchange", "transports.handler"},
     {"transports.base"},
+    {"sockjs_router"},
+    {"sockjs_router.router"},
+    {"sockjs_router.handlers", "sockjs_router.session"},
+    {"sockjs_router.framing"},
     {"frames", "http1", "tap"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
@@ -141,9 +146,9 @@ def mirror_faults(root: Path) -> Iterator[str]:
             file.name.removeprefix(start).removesuffix(end)
             for file in path.parent.glob(f"{start}*{end}")
         }
-        for name in sorted(SIX - found):
+        for name in sorted(EVERY - found):
             yield f"{pattern.format(name)} is missing: every transport has one"
-        for name in sorted(found - SIX - others):
+        for name in sorted(found - EVERY - others):
             yield f"{pattern.format(name)} is a stray: no transport has this name"
 
 
@@ -236,7 +241,7 @@ def test_an_allowed_import_is_not_a_fault(module: str, line: str) -> None:
 
 def test_a_missing_and_a_stray_mirror_are_seen(tmp_path: Path) -> None:
     for pattern in MIRRORS:
-        for name in SIX - {"sse"} | {"server_sent_events"}:
+        for name in EVERY - {"sse"} | {"server_sent_events"}:
             file = tmp_path / pattern.format(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()

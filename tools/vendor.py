@@ -15,7 +15,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 VENDOR = ROOT / "demos" / "vendor"
 # Of each package the files that a browser reads, and the licence under which they come.
-FILES = {"uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE")}
+FILES = {
+    "uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE"),
+    "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
+    "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
+}
 # One who waits for a page does not wait for three attempts.
 OPTIONS = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
 SECONDS = 300
@@ -29,7 +33,7 @@ def main() -> int:
             run(*npm(folder), *OPTIONS, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             why = getattr(error, "stderr", None) or str(error)
-            print(f"!!! No charts: {', '.join(FILES)} could not be fetched.", file=sys.stderr)
+            print(f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be fetched.", file=sys.stderr)
             print(why.strip()[:200], file=sys.stderr)
             return 1
         for package, files in FILES.items():

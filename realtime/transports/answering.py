@@ -8,28 +8,40 @@ from typing import Any
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.events import Draft
+from realtime.events import Cursor, Draft
 from realtime.transports.base import House
 
 
 async def answer(house: House, message: str | bytes, room: str, via: str, address: str) -> bytes:
     """Publish a message to `room`; give ``{"kind":"ack",…}``, or ``{"kind":"error",…}``."""
     try:
-        if isinstance(message, bytes):
-            raise errors.BadJSON("A message is a text frame; this one is binary.")
-        draft = Draft.parse(message.encode(), room, house.limits, via)
+        draft = Draft.parse(read(message), room, house.limits, via)
         receipt = await house.say(draft, address)
     except RealtimeError as error:
-        return complaint(error, _id_of(message))
-    return _encode({"kind": "ack", "id": receipt.id, "cursor": str(receipt.cursor)})
+        return complain(error, message)
+    return acknowledge(receipt.id, receipt.cursor)
 
 
-def complaint(error: RealtimeError, about: str | None) -> bytes:
-    """Say what was wrong with the message whose id is `about`; None if it has none."""
+def read(message: str | bytes) -> bytes:
+    """The bytes of a message, which must be text; raises `BadJSON`."""
+    if isinstance(message, bytes):
+        raise errors.BadJSON("A message is a text frame; this one is binary.")
+    try:
+        return message.encode()
+    except UnicodeEncodeError as error:
+        raise errors.BadJSON("Half a surrogate pair is no character.") from error
+
+
+def acknowledge(id: str, cursor: Cursor) -> bytes:
+    return _encode({"kind": "ack", "id": id, "cursor": str(cursor)})
+
+
+def complain(error: RealtimeError, message: str | bytes) -> bytes:
+    """Say what was wrong with a message."""
     metrics.REFUSED.labels(error.code).inc()
     fields: dict[str, Any] = {
         "kind": "error",
-        "id": about,
+        "id": id_of(message),
         "code": error.code,
         "message": error.message,
     }
@@ -42,8 +54,8 @@ def _encode(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields).encode()
 
 
-def _id_of(message: str | bytes) -> str | None:
-    """The id of a message that was refused, where one can be read."""
+def id_of(message: str | bytes) -> str | None:
+    """The id of a message, where one can be read."""
     try:
         value = json.loads(message)["id"]
     except (ValueError, RecursionError, LookupError, TypeError):

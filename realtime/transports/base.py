@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from realtime import errors
 from realtime.errors import RealtimeError
@@ -72,10 +72,10 @@ class Question:
     @classmethod
     def parse(
         cls,
-        room: str,
-        after: str | None,
-        client: str | None,
-        name: str | None,
+        room: Any,
+        after: Any,
+        client: Any,
+        name: Any,
         *,
         via: str,
         limits: Limits,
@@ -184,7 +184,7 @@ def decode_name(part: bytes) -> str:
         raise errors.BadRoom("A name in a URL must be percent-encoded UTF-8.") from error
 
 
-def _parse_after(text: str | None) -> After:
+def _parse_after(text: Any) -> After:
     if text is None:
         return GREETING_EVENTS
     return NOW if text == "now" else Cursor.parse(text)

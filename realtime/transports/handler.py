@@ -10,7 +10,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.http1 import declared_length, door
+from realtime.http1 import allowed_methods, declared_length, door
 from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, decode_name
 
 
@@ -79,17 +79,9 @@ class Handler(Asking, RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
         self.count(None)
-        _, cause, _ = kwargs.get("exc_info", (None, None, None))
-        error = _as_realtime_error(status_code, cause)
-        metrics.REFUSED.labels(error.code).inc()
         self.part_if_closing()
-        self.set_status(error.status)
-        self.set_header("Content-Type", "application/json")
-        if error.retry_after is not None:
-            self.set_header("Retry-After", str(math.ceil(error.retry_after)))
-        if isinstance(error, errors.BadMethod):
-            self.set_header("Allow", ", ".join(self._methods()))  # RFC 9110 §15.5.6
-        self.finish(error.json)
+        _, cause, _ = kwargs.get("exc_info", (None, None, None))
+        answer_error(self, as_realtime_error(status_code, cause))
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         # A client's mistake and one that went away are no news, and not theirs to write; what is
@@ -98,12 +90,20 @@ class Handler(Asking, RequestHandler):
         if not isinstance(value, quiet):
             super().log_exception(typ, value, tb)
 
-    def _methods(self) -> list[str]:
-        default = RequestHandler._unimplemented_method
-        return [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) != default]
+
+def answer_error(handler: RequestHandler, error: RealtimeError) -> None:
+    """Answer the one JSON shape of all errors."""
+    metrics.REFUSED.labels(error.code).inc()
+    handler.set_status(error.status)
+    handler.set_header("Content-Type", "application/json")
+    if error.retry_after is not None:
+        handler.set_header("Retry-After", str(math.ceil(error.retry_after)))
+    if isinstance(error, errors.BadMethod):
+        handler.set_header("Allow", ", ".join(allowed_methods(type(handler))))  # RFC 9110 §15.5.6
+    handler.finish(error.json)
 
 
-def _as_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
+def as_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
     if isinstance(error, RealtimeError):
         return error
     if isinstance(error, HTTPError) and status in (403, 404):  # 403: a path out of the pages
