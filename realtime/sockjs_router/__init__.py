@@ -2,7 +2,8 @@
 
     urls = HardenedSockJSRouter(Echo, "/echo", {"origins": ["https://example.org"]}).urls
 
-Any `SockJSConnection` works with it; its `on_open` and `on_message` may also be coroutines.
+Any `SockJSConnection`, which is the package's own, works with it; its `on_open` and `on_message`
+may also be coroutines.
 Nothing of the package is changed, and nothing here knows of rooms.
 """
 
@@ -16,9 +17,9 @@ with warnings.catch_warnings():
     for _category in (DeprecationWarning, SyntaxWarning):
         warnings.filterwarnings("ignore", re.escape(r"invalid escape sequence '\W'"), _category)
         warnings.filterwarnings("ignore", r'"\\W" is an invalid escape sequence', _category)
-    import sockjs.tornado  # noqa: F401
+    from sockjs.tornado import SockJSConnection
 
 from realtime.sockjs_router.router import HardenedSockJSRouter
 from realtime.sockjs_router.session import HardenedSession
 
-__all__ = ["HardenedSession", "HardenedSockJSRouter"]
+__all__ = ["HardenedSession", "HardenedSockJSRouter", "SockJSConnection"]

@@ -461,7 +461,7 @@ class Socket(Guarded, Receiver, SockJSWebSocketHandler):  # type: ignore[misc]
         return framing.socket_frame(frame)
 
     def send_frame(self, frame: bytes) -> None:
-        if self.stream.closed():
+        if self._ending():
             return
         self.active = False
         written = self.stream.write(self.wrap(frame))
@@ -471,7 +471,11 @@ class Socket(Guarded, Receiver, SockJSWebSocketHandler):  # type: ignore[misc]
             written.add_done_callback(self._has_written)
 
     def push_frame(self, frame: bytes, events: int) -> bool:
-        return bool(self.stream.push(self.wrap(frame), events))
+        return not self._ending() and bool(self.stream.push(self.wrap(frame), events))
+
+    def _ending(self) -> bool:
+        """Whether a close frame was sent: no data may come after it (RFC 6455 §5.5.1)."""
+        return self.ws_connection is None or self.ws_connection.is_closing()
 
     def _has_written(self, written: Any) -> None:
         if written.exception() is None and not self.active:

@@ -7,7 +7,6 @@ first message is a join with a cursor, and nothing waits in the pipe that the lo
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sockjs.tornado import SockJSConnection
 from tornado.web import HTTPError
 
 from realtime import errors
@@ -15,7 +14,7 @@ from realtime.audience import Audience, Framing
 from realtime.errors import RealtimeError
 from realtime.events import Cursor, Event, parse_client, parse_object
 from realtime.http1 import door
-from realtime.sockjs_router import HardenedSockJSRouter, framing
+from realtime.sockjs_router import HardenedSockJSRouter, SockJSConnection, framing
 from realtime.sockjs_router.handlers import Guarded
 from realtime.transports import answering
 from realtime.transports.base import House, Question

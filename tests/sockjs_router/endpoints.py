@@ -1,6 +1,6 @@
 """The endpoints that the SockJS protocol's own test suite asks for, on our router.
 
-python -m tests.sockjs.endpoints 8081
+python -m tests.sockjs_router.endpoints 8081
 SOCKJS_URL=http://localhost:8081 python sockjs-protocol-0.3.3.py
 """
 
@@ -9,10 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sockjs.tornado import SockJSConnection
 from tornado.web import Application
 
-from realtime.sockjs_router import HardenedSockJSRouter
+from realtime.sockjs_router import HardenedSockJSRouter, SockJSConnection
 
 # As the suite wants it: small answers, every transport, every origin.
 OPTIONS: Mapping[str, Any] = {"response_limit": 4096, "disabled_transports": [], "origins": "*"}
