@@ -1,5 +1,7 @@
 """Which address is carried by which transport."""
 
+from collections.abc import Sequence
+
 from tornado.web import Application
 
 from realtime import operations, pages
@@ -29,12 +31,14 @@ EXCHANGES: tuple[type[Exchange], ...] = (
 )
 
 
-def make_site(house: House, ledger: Ledger, hub_label: str, lab: Lab) -> Site:
+def make_site(
+    house: House, ledger: Ledger, hub_label: str, lab: Lab, sockjs_also: Sequence[str] = ()
+) -> Site:
     """Build the table of addresses."""
     one, room = {"house": house}, "/rooms/([^/]+)"
     taps, ours = Taps(), {"house": house, "lab": lab}
-    sockjs = SockJSRoom(house)
-    files = {"house": house, "path": str(pages.folder())}
+    sockjs = SockJSRoom(house, sockjs_also)
+    files = {"house": house, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, one),

@@ -28,6 +28,7 @@ from realtime.server import CountedServer
 from realtime.spawn import Choice, HubError, choose
 from realtime.tasks import Supervisor
 from realtime.transports.base import House
+from realtime.transports.sockjs import OLD_WAYS
 from realtime.wire import Ledger
 
 # A heartbeat or a lease of no time at all would spin; these may be switched off.
@@ -124,6 +125,14 @@ def _parser() -> argparse.ArgumentParser:
         "--key",
         default=None,
         help="what the lecturer's page needs to begin a room anew (made up at each start)",
+    )
+    parser.add_argument(
+        "--sockjs-also",
+        action="append",
+        default=[],
+        choices=sorted(OLD_WAYS),
+        help="a further way of SockJS, for browsers that have none of the others; off, since a "
+        "script tag sends no Origin; may be repeated",
     )
     parser.add_argument(
         "--allow-host",
@@ -243,7 +252,8 @@ async def _serve(
         key = options.key or secrets.token_urlsafe(9)
         lab = Lab(ports, networks, listen.reachable(options, ports[0]), key)
         ledger = Ledger()
-        site = make_site(House(hub, presence, gate, limits), ledger, choice.label, lab)
+        house = House(hub, presence, gate, limits)
+        site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
         server = CountedServer(site, ledger=ledger, limits=limits, tls=secured)
         _spare_the_collector()
         for lane in lanes:

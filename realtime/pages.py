@@ -16,19 +16,23 @@ _BETWEEN = "frame.html"
 _ASKED = ("http", "https", "ws", "wss")
 
 
-def content_security_policy(sisters: Sequence[str] = (), framed: bool = False) -> str:
+def content_security_policy(
+    sisters: Sequence[str] = (), framed: bool = False, forms: bool = False
+) -> str:
     """Scripts, styles and connections of our own, and not a word of inline code.
 
     What others said can then not become code, even if a page once showed it wrongly.  `sisters` are
     our other ports, ``name:port``, which a page may ask; one that is `framed` may stand in theirs.
+    `forms` may be sent to us: JSONP has no other way up.
     """
     asked = "".join(f" {scheme}://{place}" for place in sisters for scheme in _ASKED)
     shown = "".join(f" {place}" for place in sisters)
     ancestors = f"'self'{shown}" if framed else "'none'"
+    action = "'self'" if forms else "'none'"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
         f"connect-src 'self'{asked}; frame-src 'self'{shown}; base-uri 'none'; "
-        f"form-action 'none'; frame-ancestors {ancestors}"
+        f"form-action {action}; frame-ancestors {ancestors}"
     )
 
 
@@ -46,8 +50,11 @@ def folder() -> Path:
 class Pages(Handler, StaticFileHandler):
     transport = "pages"
 
-    def initialize(self, house: House, path: str) -> None:  # type: ignore[override]
+    def initialize(  # type: ignore[override]
+        self, house: House, path: str, forms: bool = False
+    ) -> None:
         Handler.initialize(self, house)
+        self._forms = forms
         StaticFileHandler.initialize(self, path, default_filename="index.html")
 
     def prepare(self) -> None:
@@ -62,9 +69,10 @@ class Pages(Handler, StaticFileHandler):
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
         sisters = self.house.gate.sisters(self.request.headers.get("Host"))
-        policy = content_security_policy(sisters, framed=path == _BETWEEN)
+        policy = content_security_policy(sisters, path == _BETWEEN, self._forms)
         self.set_header("Content-Security-Policy", policy)
-        self.set_header("Referrer-Policy", "no-referrer")
+        # Without a referrer the `Origin` of a form is `null` (W3C Referrer Policy §8.5).
+        self.set_header("Referrer-Policy", "same-origin" if self._forms else "no-referrer")
 
     def compute_etag(self) -> Any:
         return StaticFileHandler.compute_etag(self)

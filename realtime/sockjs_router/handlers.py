@@ -584,7 +584,7 @@ class IFrame(Guarded, IFrameHandler):  # type: ignore[misc]
         self.enable_cache()
         self.set_header(
             "Content-Security-Policy",
-            "default-src 'none'; base-uri 'none'; connect-src 'self'; "
+            "default-src 'none'; base-uri 'none'; connect-src 'self'; frame-src 'self'; "
             f"script-src 'sha256-{digest}' {place}; "
             f"frame-ancestors {self.server.framed_by(self.request.headers)}",
         )

@@ -41,7 +41,8 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
     ``origins``: which pages of other origins are admitted, as ``https://example.org``; ``"*"`` is
     all, and what the protocol's own tests want.  ``queue_bytes``: what may wait for one who does
     not read.  ``body_bytes``, ``message_bytes``, ``batch_messages``: what one request or frame may
-    bring.  ``sessions``, ``sessions_per_address``: how many may be open.
+    bring; a client that sends over HTTP brings all that it has said since the last.  ``sessions``,
+    ``sessions_per_address``: how many may be open.
 
     Switched off by default, in ``disabled_transports``: ``jsonp`` and ``htmlfile``, since a script
     tag sends no `Origin`, and ``rawwebsocket``, which SockJS clients do not use.  `verify_ip` also
@@ -54,9 +55,9 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         "sockjs_url": "/sockjs.min.js",
         "origins": (),
         "queue_bytes": 65_536,
-        "body_bytes": 65_536,
+        "body_bytes": 131_072,
         "message_bytes": 16_384,
-        "batch_messages": 100,
+        "batch_messages": 1_000,
         "sessions": 10_000,
         "sessions_per_address": 1_000,
     }

@@ -4,7 +4,7 @@ Its session is a pipe to one client, in the memory of one process.  What is said
 first message is a join with a cursor, and nothing waits in the pipe that the log has as well.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tornado.web import HTTPError
@@ -22,6 +22,8 @@ from realtime.transports.handler import answer_error, as_realtime_error
 
 TRANSPORT = "sockjs"
 PREFIX = "/sockjs"
+# Ways for browsers that have no other; off unless they are asked for.
+OLD_WAYS = frozenset({"jsonp", "htmlfile"})
 # For the iframe, by which the library crosses origins: the same as the page has.
 LIBRARY = "/demos/vendor/sockjs-client/sockjs.min.js"
 
@@ -143,14 +145,14 @@ def _parse_join(fields: Mapping[str, Any], house: House) -> Question:
 class SockJSRoom(HardenedSockJSRouter):
     """The router at our door: its rules, its books, its errors."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, also: Collection[str] = ()) -> None:
         limits = house.limits
         self.house = house
         options = {
             "sockjs_url": LIBRARY,
-            "disabled_transports": ["jsonp", "htmlfile", "rawwebsocket"],
+            "disabled_transports": ["rawwebsocket", *OLD_WAYS.difference(also)],
             "heartbeat_delay": limits.heartbeat_seconds,
-            "body_bytes": 4 * limits.body_bytes,
+            "body_bytes": 8 * limits.body_bytes,
             # Some more than a message may have, so that it is told to be too long.
             "message_bytes": 2 * limits.body_bytes,
             "queue_bytes": limits.send_buffer_bytes,
