@@ -285,7 +285,7 @@ async def _audience(
     framing = Framing(frame, bytes, PING)
     for stream in streams:
         follower = StreamFollower(stream, framing, lambda error: None)
-        follower.audience = audience
+        follower.join(audience)
         audience.join(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 

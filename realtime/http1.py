@@ -173,3 +173,8 @@ def _status_line(status: int) -> bytes:
 def _date(second: int) -> bytes:
     # RFC 9110 §6.6.1: an origin server with a clock must say the time.
     return b"Date: " + formatdate(second, usegmt=True).encode()
+
+
+def chunk(data: bytes) -> bytes:
+    """Wrap `data` as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)

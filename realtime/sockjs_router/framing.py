@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, NoReturn
 
+from realtime import http1
 from realtime.frames import text_frame
 
 OPEN = b"o"
@@ -106,3 +107,8 @@ def htmlfile_page(callback: str) -> bytes:
 @lru_cache(_WRAPPED_KEPT)
 def socket_frame(frame: bytes) -> bytes:
     return text_frame(frame)
+
+
+@lru_cache(_WRAPPED_KEPT)
+def chunk(data: bytes) -> bytes:
+    return http1.chunk(data)

@@ -250,7 +250,7 @@ class Streaming(Polling):
 
     def _chunk(self, data: bytes) -> bytes:
         # What is written past Tornado must be as Tornado would have written it.
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+        return framing.chunk(data) if self._chunked else data
 
     def _count(self, data: bytes) -> None:
         """End the answer when it has grown long: a browser keeps all of it."""

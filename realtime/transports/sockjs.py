@@ -47,7 +47,11 @@ class SockJSFollower:
         self.push = session.offer
         self.close = close
         self._session = session
-        session.writable = self._drained
+
+    def join(self, audience: Audience) -> None:
+        """Be told from now on when there is room."""
+        self.audience = audience
+        self._session.writable = self._drained
 
     def beat(self, heartbeat: bytes) -> bool:
         return True  # the session has a heartbeat of its own
@@ -106,7 +110,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
         try:
-            follower.audience = await self.house.hub.follow(question.room, cursor, follower)
+            follower.join(await self.house.hub.follow(question.room, cursor, follower))
         except RealtimeError:
             self._depart(question)
             raise

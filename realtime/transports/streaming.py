@@ -6,6 +6,7 @@ from collections.abc import Callable
 from realtime.audience import Audience, Framing
 from realtime.errors import RealtimeError
 from realtime.events import Cursor, Event
+from realtime.http1 import chunk
 from realtime.transports.base import Question, Stream
 from realtime.transports.exchange import Exchange
 
@@ -33,7 +34,11 @@ class StreamFollower:
         self.close = close
         self.push = stream.push
         self._stream = stream
-        stream.drained = self._drained
+
+    def join(self, audience: Audience) -> None:
+        """Be told from now on when there is room; before, nobody would have known what to do."""
+        self.audience = audience
+        self._stream.drained = self._drained
 
     def beat(self, heartbeat: bytes) -> bool:
         return self.push(heartbeat, 0)
@@ -86,7 +91,7 @@ class StreamExchange(Exchange):
         async with self.visit(question, self.house.limits.grace_seconds):
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
-            follower.audience = await self.house.hub.follow(question.room, reader.cursor, follower)
+            follower.join(await self.house.hub.follow(question.room, reader.cursor, follower))
             try:
                 error = await self._ended
             finally:
@@ -115,8 +120,3 @@ class StreamExchange(Exchange):
     def _end(self, error: RealtimeError | None) -> None:
         if not self._ended.done():
             self._ended.set_result(error)
-
-
-def chunk(data: bytes) -> bytes:
-    """Wrap `data` as one chunk of an HTTP/1.1 body (RFC 9112 §7.1)."""
-    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -80,9 +80,8 @@ class WebSocket(Upgrade):
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
         try:
-            follower.audience = await self.house.hub.follow(
-                question.room, self._reader.cursor, follower
-            )
+            cursor = self._reader.cursor
+            follower.join(await self.house.hub.follow(question.room, cursor, follower))
         except RealtimeError as error:
             self._depart()
             self._end(error)

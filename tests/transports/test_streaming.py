@@ -36,7 +36,7 @@ def following() -> tuple[Any, ListStream]:
     stream = ListStream()
     framing = Framing(lambda event: event.json, bytes)
     follower: Any = StreamFollower(stream, framing, lambda error: None)  # type: ignore[arg-type]
-    follower.audience = ListAudience()
+    follower.join(ListAudience())
     return follower, stream
 
 
