@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from realtime.audience import Framing
 from realtime.events import Event
+from realtime.http1 import chunk
 from realtime.hub import Answer
 from realtime.room import Passage
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
-from realtime.transports.streaming import chunk
 from tests.conftest import Servers
 from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, examples, pieces, said
 from tests.server import Server

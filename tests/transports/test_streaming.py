@@ -3,7 +3,8 @@
 from typing import Any
 
 from realtime.audience import Framing
-from realtime.transports.streaming import StreamFollower, chunk
+from realtime.http1 import chunk
+from realtime.transports.streaming import StreamFollower
 
 
 class ListStream:
