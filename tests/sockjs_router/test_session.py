@@ -202,6 +202,29 @@ async def waited_for(at: Endpoint) -> None:
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.parametrize("way", ["websocket", "xhr_streaming"])
+async def test_what_still_waits_for_a_slow_reader_comes_before_the_close(way: str) -> None:
+    options = {"response_limit": 2 * MUCH, "queue_bytes": MUCH}
+    async with endpoint("hardened", Listening, **options) as at, at.connection() as wire:
+        if way == "websocket":
+            await wire.upgrade(f"{S}/websocket")
+            assert await wire.frame() == "o"
+        else:
+            wire.ask("POST", f"{S}/xhr_streaming")
+            await wire.head()
+            await wire.chunk()
+            await wire.chunk()
+        session = Listening.newest[0]
+        said = 0
+        while not session.send_queue:  # it does not read, and the kernel is full
+            session.send_message(f"{said} {ONE}")
+            said += 1
+        session.close(4002, "done")
+        heard, farewell = await until_closed(wire, way != "websocket")
+    assert heard == [f"{number} {ONE}" for number in range(said)]
+    assert farewell == 'c[4002,"done"]'
+
+
 async def test_a_stream_that_comes_after_the_end_is_told_all_that_is_left() -> None:
     async with endpoint("hardened", Parting) as at, at.connection() as wire:
         await at.post(f"{S}/xhr")
