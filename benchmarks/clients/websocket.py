@@ -285,7 +285,7 @@ class WebSocket(Client):
 
     def _handle(self, message: Frame) -> None:
         if message.opcode == TEXT:
-            self._understand(json.loads(message.payload))
+            self._hear(message.payload)
         elif message.opcode == PING:
             self._write(frame(PONG, message.payload))  # RFC 6455 §5.5.3: the same data
         elif message.opcode == CLOSE:
@@ -293,6 +293,10 @@ class WebSocket(Client):
             self._end(_closed(message.payload))
         elif message.opcode == BINARY:
             raise BadResponse("a binary message: all of ours are text")
+
+    def _hear(self, text: bytes) -> None:
+        """Take what one text frame carries."""
+        self._understand(json.loads(text))
 
     def _understand(self, message: dict[str, Any]) -> None:
         if message["kind"] == "ack":
@@ -313,13 +317,21 @@ class WebSocket(Client):
     # --- sending ---------------------------------------------------------------------------------
 
     async def send_body(self, body: bytes) -> dict[str, Any]:
+        return await self._ask(_id_of(body), self._wrapped(body))
+
+    def _wrapped(self, body: bytes) -> bytes:
+        """What a frame says of one message."""
+        return body
+
+    async def _ask(self, id: str | None, text: bytes) -> dict[str, Any]:
+        """Send a frame and wait for what answers `id`."""
         assert self._connection is not None, "not open"
         if self._closed is not None:
             raise Closed(self._closed.code, self._closed.reason)
-        unanswered = _Unanswered(_id_of(body), asyncio.get_running_loop().create_future())
+        unanswered = _Unanswered(id, asyncio.get_running_loop().create_future())
         self._unanswered.append(unanswered)
         try:
-            self._write(frame(TEXT, body))
+            self._write(frame(TEXT, text))
             await self._connection.drain()
             await self._until(unanswered.answer.done)
             return unanswered.answer.result()

@@ -167,7 +167,7 @@ class HardenedSession(Session):  # type: ignore[misc]
 
         It needs a connection of `realtime.wire`, and counts as so many `events` there.
         """
-        if self.handler is None or not self.handler.active or self.send_queue:
+        if self.handler is None or not self.handler.active:
             return False
         return self.handler.push_frame(frame, events)
 
