@@ -13,6 +13,7 @@ from realtime.transports.iframe_streaming import IframeStreaming
 from realtime.transports.long_polling import LongPolling
 from realtime.transports.publish import Messages
 from realtime.transports.short_polling import ShortPolling
+from realtime.transports.socketio import Sessions, SocketIO
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.wire import Ledger
@@ -32,10 +33,12 @@ def make_site(house: House, ledger: Ledger, hub_label: str, lab: Lab) -> Site:
     """Build the table of addresses."""
     one, room = {"house": house}, "/rooms/([^/]+)"
     taps, ours = Taps(), {"house": house, "lab": lab}
+    sessions = Sessions(house)
     files = {"house": house, "path": str(pages.folder())}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, one),
+            (r"/socket\.io/?", SocketIO, {"house": house, "sessions": sessions}),
             (f"{room}/members", operations.Members, one),
             (f"{room}/members/([^/]+)", operations.OneMember, one),
             (room, OneRoom, ours),
@@ -59,4 +62,5 @@ def make_site(house: House, ledger: Ledger, hub_label: str, lab: Lab) -> Site:
         # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
         websocket_max_message_size=4 * house.limits.body_bytes,
     )
-    return Site(house, {kind.transport: kind for kind in EXCHANGES}, application, taps)
+    exchanges = {kind.transport: kind for kind in EXCHANGES}
+    return Site(house, exchanges, application, taps, sessions.close)

@@ -150,6 +150,7 @@ class CountedServer(TCPServer):
         for stream in list(self._ledger.streams):
             stream.close()
         await end(self._serving)
+        await self._site.close()
 
     def _busy(self) -> bool:
         return any(stream.asking or stream.writing() for stream in self._ledger.streams)

@@ -21,9 +21,11 @@ SIX = {
     "websocket",
 }
 
-TRANSPORTS = {f"transports.{name}" for name in SIX} | {"transports.publish"}
+# Beside ours, those that a library speaks.
+EVERY = SIX | {"socketio"}
+TRANSPORTS = {f"transports.{name}" for name in EVERY} | {"transports.publish"}
 # What they have in common, each built on the one before.
-COMMON = {"base", "answering", "exchange", "streaming", "handler", "upgrade"}
+COMMON = {"base", "answering", "engineio", "exchange", "streaming", "handler", "upgrade"}
 
 # A module imports only from rows below its own.
 LAYERS: list[set[str]] = [
@@ -36,7 +38,7 @@ LAYERS: list[set[str]] = [
     {"connection"},
     {"logs", "wire"},
     TRANSPORTS,
-    {"transports.streaming"},
+    {"transports.engineio", "transports.streaming"},
     {"transports.upgrade"},
     {"transports.answering", "transports.exchange", "transports.handler"},
     {"transports.base"},
@@ -72,6 +74,7 @@ UNTESTED = {
     "__init__": "only a version",
     "__main__": "one call; tests/test_setup.py runs it",
     "frames": "tests/properties/test_frames.py and tests/transports/test_websocket.py",
+    "transports.engineio": "tests/transports/test_socketio.py speaks it, packet by packet",
     "transports.answering": "tests/transports/test_promises.py says things on each such connection",
     "transports.handler": "what pages, operations and the WebSocket's handshake have in common",
     "transports.upgrade": "tests/transports/test_websocket.py shakes hands with it",
@@ -141,9 +144,9 @@ def mirror_faults(root: Path) -> Iterator[str]:
             file.name.removeprefix(start).removesuffix(end)
             for file in path.parent.glob(f"{start}*{end}")
         }
-        for name in sorted(SIX - found):
+        for name in sorted(EVERY - found):
             yield f"{pattern.format(name)} is missing: every transport has one"
-        for name in sorted(found - SIX - others):
+        for name in sorted(found - EVERY - others):
             yield f"{pattern.format(name)} is a stray: no transport has this name"
 
 
@@ -236,7 +239,7 @@ def test_an_allowed_import_is_not_a_fault(module: str, line: str) -> None:
 
 def test_a_missing_and_a_stray_mirror_are_seen(tmp_path: Path) -> None:
     for pattern in MIRRORS:
-        for name in SIX - {"sse"} | {"server_sent_events"}:
+        for name in EVERY - {"sse"} | {"server_sent_events"}:
             file = tmp_path / pattern.format(name)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch()
