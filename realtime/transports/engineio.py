@@ -169,8 +169,7 @@ class Session(ABC):
             return channel is not None and channel.stream.push(_text_frames(frames), events)
         if self.poll is None:
             return False
-        # A packet writes its type before its data: so all of a payload can pass for one packet.
-        self._outbox.put_nowait(Packet(MESSAGE, frames.decode()[1:]))
+        self._outbox.put_nowait(_one_packet(frames))
         self.poll.stream.events += events
         return True
 
@@ -190,6 +189,12 @@ def packet(message: bytes) -> bytes:
 def payload(packets: bytes) -> bytes:
     """Join packets: a separator stands between them, and not before the first."""
     return packets[1:]
+
+
+@lru_cache(8)
+def _one_packet(packets: bytes) -> Packet:
+    """Let a payload pass for one packet, which writes its type before its data; once for all."""
+    return Packet(MESSAGE, packets.decode()[1:])
 
 
 @lru_cache(8)

@@ -6,7 +6,6 @@ client says ``join`` and ``say`` and hears ``message``, as it did with the serve
 ``say`` takes what every transport takes, and its callback gets the acknowledgement.
 """
 
-import asyncio
 import json
 import logging
 import secrets
@@ -28,9 +27,11 @@ from realtime.transports.engineio import Engine, EngineIO, Session, packet, payl
 
 TRANSPORT = "socketio"
 
-# Both packages have a line for each packet, and one for each client that makes a mistake.
-_unheard = logging.getLogger(f"{__name__}.packages")
-_unheard.setLevel(logging.CRITICAL)
+log = logging.getLogger(__name__)
+
+# Both packages have a line for each packet, and a warning for each client that makes a mistake.
+_packages = logging.getLogger(f"{__name__}.packages")
+_packages.setLevel(logging.ERROR)
 
 # What the article's switch knows; of all others it shows nothing.
 _IN_THE_ARTICLE = {"join": "join", "say": "broadcast_say", "quit": "broadcast_quit"}
@@ -67,10 +68,9 @@ class Guest(Session):
     events: ClassVar[frozenset[str]]  # which it may emit
     connected = False
 
-    def __init__(self, house: House, address: str, room: str, cursor: Cursor) -> None:
+    def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
         super().__init__(house, address)
-        self.room = room
-        self.member: Member | None = None
+        self.room, self.member = question.room, question.member
         self._cursor = cursor
         self._arrived = False
 
@@ -79,6 +79,7 @@ class Guest(Session):
         self.connected = True
         await self.arrive()
         try:
+            self.house.hub.check_open()
             self.audience = await self.house.hub.follow(self.room, self._cursor, self)
         except RealtimeError as error:
             self.close(error)
@@ -132,8 +133,8 @@ class ArticleGuest(Guest):
     events = frozenset({"join", "say"})
     framing = Framing(article_frame, payload)
 
-    def __init__(self, house: House, address: str, room: str, cursor: Cursor) -> None:
-        super().__init__(house, address, room, cursor)
+    def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
+        super().__init__(house, address, question, cursor)
         # Not the session's id: who knows that can take part in the session.
         self._client = secrets.token_hex(10)
 
@@ -148,9 +149,6 @@ class ArticleGuest(Guest):
 
     async def _join(self, name: str) -> bytes:
         if self.member is None:
-            now = asyncio.get_running_loop().time()
-            # By address: a new name on a new connection each time would have no bound.
-            self.house.gate.admit(self.address, now)
             self.member = Member(self._client, name, TRANSPORT)
             await self.arrive()
         elif self.member.name != name:
@@ -179,8 +177,8 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
         super().__init__(
             async_mode="tornado",
             async_handlers=False,  # in the order in which it was said
-            logger=_unheard,
-            engineio_logger=_unheard,
+            logger=_packages,
+            engineio_logger=_packages,
             cors_allowed_origins=[],  # the door is ours
             http_compression=False,
             monitor_clients=False,  # its monitor ends with no other task of ours
@@ -225,7 +223,9 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
         await super()._handle_eio_disconnect(eio_sid, reason)
         self.eio.sockets.pop(eio_sid, None)
         guest = self._guests.pop(eio_sid)
-        self._addresses -= Counter([guest.address])
+        self._addresses[guest.address] -= 1
+        if not self._addresses[guest.address]:
+            del self._addresses[guest.address]
         guest.ended()
 
     async def _handle_eio_message(self, eio_sid: str, data: str) -> None:
@@ -238,6 +238,9 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
             guest.close(errors.BadJSON("That is nested too deeply."))
         except RealtimeError as error:
             guest.close(error)
+        except Exception:
+            log.exception("a packet could not be taken")
+            guest.close(errors.Internal("The server made a mistake; it has been logged."))
 
     async def _take(self, guest: Guest, data: str) -> None:
         said = self._parse(data)
@@ -292,6 +295,4 @@ class SocketIO(EngineIO):
         # Asked before there is a session, so that an error still has a status of its own.
         reader = await self.house.hub.read(room, question.after)
         kind = OurGuest if ours else ArticleGuest
-        guest = kind(self.house, self.stream.address, room, reader.cursor)
-        guest.member = question.member
-        return guest
+        return kind(self.house, self.stream.address, question, reader.cursor)
