@@ -1,6 +1,7 @@
 """Socket.IO on the wire: its packets over polls, over a WebSocket, and from one to the other."""
 
 import asyncio
+import base64
 import json
 import signal
 import socket
@@ -10,6 +11,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import pytest
+from tornado.websocket import websocket_connect
 
 from benchmarks.clients import request
 from benchmarks.clients.http import Response
@@ -808,6 +810,27 @@ async def test_what_crosses_is_counted_for_every_way(server: Server, room: str, 
         report = (await ask(server, "GET", f"/wire?client={room}")).json()["transports"]
     assert report["socketio"]["events"] == 11
     assert report["socketio"]["bytes_out"] > 2000
+
+
+async def test_what_crosses_is_shown_to_whoever_holds_the_secret(
+    server: Server, room: str, way: str
+) -> None:
+    secret = f"{room}-{ID}"
+    watcher = await websocket_connect(f"{server.url}/wire/{secret}".replace("http", "ws", 1))
+    shown = {"up": b"", "down": b""}
+    async with connected(server, room, way, **OURS, trace=secret) as client:
+        client.emit("say", {"text": "hello"}, 1)
+        await client.take(1, "431[")
+        async with asyncio.timeout(SECONDS):
+            while b"431[" not in shown["down"] or b"hello" not in shown["up"]:
+                piece = json.loads(await watcher.read_message() or "")
+                if "data" in piece:
+                    shown[piece["direction"]] += base64.b64decode(piece["data"])
+        watcher.close()
+        async with asyncio.timeout(SECONDS):
+            while await watcher.read_message() is not None:
+                pass
+    assert b'{"sid":' in shown["down"]  # from the handshake on
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
