@@ -144,9 +144,8 @@ class Session(ABC):
     def ended(self) -> None:
         """It has ended, by whomever."""
         self.over = True
-        if self.audience is not None:
-            self.audience.leave(self)
         self._outbox.end()
+        self._outbox.asked = self._outbox.overflowed = _nothing  # no circle for the collector
 
     @abstractmethod
     def farewell(self, error: RealtimeError) -> str:
@@ -162,7 +161,7 @@ class Session(ABC):
         self._outbox.put_nowait(Packet(MESSAGE, message))
 
     def push(self, frames: bytes, events: int) -> bool:
-        if not self._outbox.hungry or self.socket.upgrading:
+        if not self._outbox.hungry:
             return False
         if self.socket.upgraded:
             channel = self.channel

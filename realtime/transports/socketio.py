@@ -67,6 +67,7 @@ class Guest(Session):
 
     events: ClassVar[frozenset[str]]  # which it may emit
     connected = False
+    left = False
 
     def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
         super().__init__(house, address)
@@ -84,19 +85,28 @@ class Guest(Session):
         except RealtimeError as error:
             self.close(error)
             return
-        if self.over:  # while we waited: there was nothing yet to leave
+        if self.left:  # while we waited: there was nothing yet to leave
             self.audience.leave(self)
 
     async def arrive(self) -> None:
-        if self.member is not None and not self.over:
+        if self.member is not None and not self.left:
             self._arrived = True
             await self.house.presence.arrive(self.room, self.member)
 
-    def ended(self) -> None:
-        super().ended()
+    def leave(self) -> None:
+        """Read no more, and be no member; once, however often said."""
+        if self.left:
+            return
+        self.left = True
+        if self.audience is not None:
+            self.audience.leave(self)
         if self._arrived and self.member is not None:
             grace = self.house.limits.grace_seconds
             self.house.presence.depart(self.room, self.member, grace)
+
+    def ended(self) -> None:
+        super().ended()
+        self.leave()
 
     async def hear(self, event: str, argument: Any) -> bytes:
         """Do what is asked; give the JSON of what it is answered."""
@@ -249,10 +259,10 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
             await self._handle_connect(guest.id, said.namespace, said.data)
             if here and not guest.connected:
                 await guest.connect()
-        elif not (here and guest.connected):
+        elif not (here and guest.connected) or guest.left:
             raise errors.BadRequest("Connect to the namespace `/` first; there is no other.")
         elif said.packet_type == DISCONNECT:
-            guest.lose()
+            guest.leave()  # and the published client closes the session next
         elif said.packet_type == EVENT:
             event, *arguments = _parse_event(said.data)
             await guest.take(event, arguments[0] if arguments else None, said.id)

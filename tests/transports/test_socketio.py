@@ -260,7 +260,7 @@ async def connected(server: Server, room: str, way: str, **query: str) -> AsyncI
     async with opened(server, room, way, **query) as client:
         await client.connect()
         yield client
-        client.write("41")
+        client.write("1")
 
 
 @pytest.fixture(params=[*WAYS])
@@ -689,19 +689,19 @@ async def test_a_reader_that_comes_too_late_is_told_gap(
 
 
 async def test_who_never_reads_its_acknowledgements_is_cut(servers: Servers, room: str) -> None:
-    limits = "--messages-per-second", "0", "--write-deadline-seconds", "0.5"
+    limits = "--messages-per-second", "0", "--write-deadline-seconds", "60"
     server = servers.get("memory", *limits)
     async with connected(server, room, "websocket", client=room) as client:
         for id in range(30_000):
             client.emit("say", 0, id)
         async with asyncio.timeout(SECONDS):
-            while await open_lines(server, room):
+            while b'realtime_refused_total{code="too_slow"}' not in await metrics(server):
                 await asyncio.sleep(0.05)
+        assert await client.line.close_code() == 4408
 
 
-async def open_lines(server: Server, client: str) -> int:
-    report = (await ask(server, "GET", f"/wire?client={client}")).json()["transports"]
-    return int(report["socketio"]["open"])
+async def metrics(server: Server) -> bytes:
+    return (await ask(server, "GET", "/metrics")).body
 
 
 async def test_who_posts_and_never_polls_is_cut(server: Server, room: str) -> None:
@@ -742,9 +742,31 @@ async def test_a_poll_that_is_cut_ends_the_session(servers: Servers, room: str) 
         assert [event["kind"] for event in await take(other, 2)] == ["join", "quit"]
 
 
-@pytest.mark.parametrize("goodbye", ["1", "41"])
+async def test_sessions_leave_nothing_behind(servers: Servers, room: str, way: str) -> None:
+    brief = "--heartbeat-seconds", "0.1", "--request-seconds", "0.5", "--grace-seconds", "0.1"
+    with servers.make("memory", *brief) as server:
+        # The first one begins what lasts: the watch over pings, and the keeping of the room.
+        async with connected(server, room, way, client="me", name="Me"):
+            pass
+        await asyncio.sleep(1)
+        before = await tasks(server)
+        for _ in range(20):
+            async with opened(server, room, way, **OURS) as client:
+                await client.connect()
+        async with asyncio.timeout(SECONDS):
+            while await tasks(server) > before:
+                await asyncio.sleep(0.1)
+
+
+async def tasks(server: Server) -> float:
+    lines = (await metrics(server)).decode().splitlines()
+    (tasks,) = (line for line in lines if line.startswith("realtime_tasks "))
+    return float(tasks.split()[1])
+
+
+@pytest.mark.parametrize("goodbye", [["1"], ["41", "1"]])
 async def test_a_goodbye_ends_the_session(
-    servers: Servers, room: str, way: str, goodbye: str
+    servers: Servers, room: str, way: str, goodbye: list[str]
 ) -> None:
     server = servers.get("memory", "--grace-seconds", "0.1")
     async with (
@@ -753,12 +775,25 @@ async def test_a_goodbye_ends_the_session(
     ):
         await client.connect()
         await client.take(1)
-        client.write(goodbye)
+        for packet in goodbye:
+            client.write(packet)
         assert [event["kind"] for event in await take(other, 2)] == ["join", "quit"]
         if way == "polling":
             assert (await client.poll())[0] == 400
         else:
             assert await client.line.close_code() == 1000
+
+
+async def test_who_disconnects_hears_no_more_and_may_not_speak(server: Server, room: str) -> None:
+    async with opened(server, room, "websocket", **OURS) as client:
+        await client.connect()
+        await client.take(1)
+        client.write("41", "40")
+        assert await client.read() == '44"Unable to connect"'
+        await say_in(server, room, "unheard")
+        client.emit("say", {"text": "x"}, 1)
+        assert "bad_request" in await client.read()
+        assert await client.line.close_code() == 4400
 
 
 async def test_an_upgrade_that_is_given_up_leaves_the_polls_as_they_were(
