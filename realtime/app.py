@@ -15,6 +15,7 @@ from realtime.transports.iframe_streaming import IframeStreaming
 from realtime.transports.long_polling import LongPolling
 from realtime.transports.publish import Messages
 from realtime.transports.short_polling import ShortPolling
+from realtime.transports.socketio import Sessions, SocketIO
 from realtime.transports.sockjs import SockJSRoom
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
@@ -37,12 +38,13 @@ def make_site(
     """Build the table of addresses."""
     one, room = {"house": house}, "/rooms/([^/]+)"
     taps, ours = Taps(), {"house": house, "lab": lab}
-    sockjs = SockJSRoom(house, sockjs_also)
+    sockjs, sessions = SockJSRoom(house, sockjs_also), Sessions(house)
     files = {"house": house, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, one),
             *sockjs.urls,
+            (r"/socket\.io/?", SocketIO, {"house": house, "sessions": sessions}),
             (f"{room}/members", operations.Members, one),
             (f"{room}/members/([^/]+)", operations.OneMember, one),
             (room, OneRoom, ours),
@@ -67,4 +69,4 @@ def make_site(
         websocket_max_message_size=4 * house.limits.body_bytes,
     )
     exchanges = {kind.transport: kind for kind in EXCHANGES}
-    return Site(house, exchanges, application, taps, [sockjs.stop])
+    return Site(house, exchanges, application, taps, sockjs.stop, sessions.close)

@@ -261,7 +261,6 @@ async def _serve(
         server.start_watching()
         _print_addresses(options, choice, lab)
         await _stop_when_told(signals, hub, presence, limits)
-        site.stop()
         await server.close()
     await presence.close()
     await hub.close()

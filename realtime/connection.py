@@ -10,7 +10,7 @@ One coroutine does it in turn, so answers leave in the order of their requests (
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
@@ -33,23 +33,29 @@ from realtime.wire import MOST_AT_ONCE, CountedStream
 log = logging.getLogger(__name__)
 
 _IN_A_ROOM = re.compile(r"/rooms/([^/]+)/(\w+)", re.ASCII)
-_SHOWN = re.compile(r"/rooms/[^/]+/\w+|/sockjs/|/socket\.io/", re.ASCII)
+# Where a library decides what the addresses look like.
+_OF_LIBRARIES = ("/sockjs/", "/socket.io")
+
+
+def _say_nothing() -> None: ...
+
+
+async def _nothing() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Who answers: an exchange for ``/rooms/ROOM/…``, and the application for all the rest."""
+    """Who answers: an exchange for ``/rooms/ROOM/…``, and the application for all the rest.
+
+    `close` ends what is done there between requests, when all connections have ended.
+    """
 
     house: House
     exchanges: Mapping[str, type[Exchange]]
     application: Application
     taps: Taps = field(default_factory=Taps)
-    stops: Sequence[Callable[[], None]] = ()
-
-    def stop(self) -> None:
-        """End what libraries keep of their own: sessions, and timers."""
-        for stop in self.stops:
-            stop()
+    part: Callable[[], None] = _say_nothing
+    close: Callable[[], Awaitable[None]] = _nothing
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
         """Give the exchange for a target, and the room as it stands there."""
@@ -97,11 +103,12 @@ class Connection:
     def _trace(self, data: bytes) -> None:
         """Let whoever holds its secret see this request and its answer.
 
-        Only in rooms: a tap that shows itself would have ever more to show.
+        Only of rooms: a tap that shows itself would have ever more to show.
         """
         target = data.partition(b"\r\n")[0].partition(b" ")[2].decode("latin1")
         secret = parse_query(target.partition(" ")[0]).get("trace", [b""])[-1].decode("latin1")
-        if _SHOWN.match(target) and (tap := self._site.taps.find(secret)):
+        shown = _IN_A_ROOM.match(target) or target.startswith(_OF_LIBRARIES)
+        if shown and (tap := self._site.taps.find(secret)):
             self._stream.trace(tap, data)
 
     def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:

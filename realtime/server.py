@@ -143,6 +143,7 @@ class CountedServer(TCPServer):
     async def close(self) -> None:
         """Let what is being answered leave, and end every connection."""
         self.stop()
+        self._site.part()
         deadline = asyncio.get_running_loop().time() + _FAREWELL_SECONDS
         while self._busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
@@ -150,6 +151,7 @@ class CountedServer(TCPServer):
         for stream in list(self._ledger.streams):
             stream.close()
         await end(self._serving)
+        await self._site.close()
 
     def _busy(self) -> bool:
         return any(stream.asking or stream.writing() for stream in self._ledger.streams)

@@ -1,11 +1,11 @@
-"""Socket.IO, the client's half, as the library does it: polls first, and a WebSocket instead of them.
+"""Socket.IO, the client's half, as the library does it: polls, and a WebSocket instead of them.
 
-    GET  polling            0{"sid":…}
-    POST 40                 CONNECT
-    GET  polling            40{"sid":…}, and what came meanwhile
-    WebSocket               2probe ▶ ◀ 3probe
-    GET  polling            6: nothing more comes by polls
-    WebSocket               5 ▶, and from here on everything
+GET  polling            0{"sid":…}
+POST 40                 CONNECT
+GET  polling            40{"sid":…}, and what came meanwhile
+WebSocket               2probe ▶ ◀ 3probe
+GET  polling            6: nothing more comes by polls
+WebSocket               5 ▶, and from here on everything
 """
 
 import json

@@ -7,7 +7,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
 from sockjs.tornado.basehandler import PreflightHandler
@@ -30,10 +30,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from realtime.frames import PING, Frames
 from realtime.sockjs_router import framing
-
-if TYPE_CHECKING:
-    from realtime.sockjs_router.router import HardenedSockJSRouter
-    from realtime.sockjs_router.session import HardenedSession
+from realtime.sockjs_router.roles import Receiver, Router
 
 # A body that is too long is read to its end and dropped, up to here, so that the sender hears why.
 _MOST_DROPPED = 1_048_576
@@ -54,10 +51,10 @@ class Guarded(RequestHandler):
     What is `for_anybody` tells nothing, so a link may lead to it from anywhere.
     """
 
-    server: "HardenedSockJSRouter"
+    server: Router
     for_anybody: ClassVar = False
 
-    def initialize(self, server: "HardenedSockJSRouter") -> None:
+    def initialize(self, server: Router) -> None:
         super().initialize(server)
         self.stream: Any = self.request.connection.stream  # type: ignore[union-attr]
         self._read = bytearray()
@@ -128,55 +125,12 @@ class Crossing(Guarded, PreflightHandler):  # type: ignore[misc]
 # --- who receives --------------------------------------------------------------------------------
 
 
-class Receiver:
-    """The connection by which a session is told something now.
-
-    `streams` says whether it takes more than one frame, `active` whether it would take one now.
-    """
-
-    streams: ClassVar[bool]
-    active: bool
-    session: "HardenedSession | None"
-    stream: Any
-
-    def wrap(self, frame: bytes) -> bytes:
-        """Put a frame in the envelope of this transport."""
-        raise NotImplementedError
-
-    def send_frame(self, frame: bytes) -> None:
-        """Send one frame, whatever waits to be written before it."""
-        raise NotImplementedError
-
-    def push_frame(self, frame: bytes, events: int) -> bool:
-        """Send one frame with `events` in it, or nothing while an older one waits."""
-        raise NotImplementedError
-
-    def send_messages(self, encoded: Sequence[str]) -> None:
-        self.send_frame(framing.messages(encoded))
-
-    def send_pack(self, message: str, binary: bool = False) -> None:
-        """Send a frame that the package has put together."""
-        self.send_frame(message.encode())
-
-    def beat(self) -> bool:
-        """Break a silence; False if the last heartbeat is still on its way."""
-        if not self.active:
-            return False
-        self.send_frame(framing.HEARTBEAT)
-        return True
-
-    def abandon(self) -> None:
-        """End the connection without a word more."""
-        self.session = None
-        self.stream.close()
-
-
 class Polling(Crossing, Receiver, PollingTransportBase):  # type: ignore[misc]
     """An answer that is one frame."""
 
     streams = False
 
-    def initialize(self, server: "HardenedSockJSRouter") -> None:
+    def initialize(self, server: Router) -> None:
         super().initialize(server)
         self.session = None
         self.active = True
@@ -206,7 +160,7 @@ class Streaming(Polling):
 
     streams = True
 
-    def initialize(self, server: "HardenedSockJSRouter") -> None:
+    def initialize(self, server: Router) -> None:
         super().initialize(server)
         self.amount_limit = server.settings["response_limit"]
         self._chunked = self.request.version != "HTTP/1.0"
@@ -384,7 +338,7 @@ class Socket(Guarded, Receiver, SockJSWebSocketHandler):  # type: ignore[misc]
 
     streams = True
 
-    def initialize(self, server: "HardenedSockJSRouter") -> None:
+    def initialize(self, server: Router) -> None:
         super().initialize(server)
         self.session = None
         self.active = True
@@ -552,7 +506,7 @@ class Greetings(Guarded, GreetingsHandler):  # type: ignore[misc]
 
 
 class Info(Crossing, InfoHandler):  # type: ignore[misc]
-    def initialize(self, server: "HardenedSockJSRouter") -> None:
+    def initialize(self, server: Router) -> None:
         super().initialize(server)
         self.logged = False
 

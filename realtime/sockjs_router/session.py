@@ -4,16 +4,13 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockjs.tornado.session import CLOSED, CONNECTING, OPEN, BaseSession, Session
 from tornado.web import HTTPError
 
 from realtime.sockjs_router import framing
-
-if TYPE_CHECKING:
-    from realtime.sockjs_router.handlers import Receiver
-    from realtime.sockjs_router.router import HardenedSockJSRouter
+from realtime.sockjs_router.roles import Keeper, Receiver
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +26,11 @@ class HardenedSession(Session):  # type: ignore[misc]
     `writable`, if set, is called when `offer` may be tried again.
     """
 
-    server: "HardenedSockJSRouter"
-    handler: "Receiver | None"
+    server: Keeper
+    handler: Receiver | None
     state: int
 
-    def __init__(
-        self, conn: Any, server: "HardenedSockJSRouter", session_id: str, expiry: float
-    ) -> None:
+    def __init__(self, conn: Any, server: Keeper, session_id: str, expiry: float) -> None:
         super().__init__(conn, server, session_id, expiry)
         # Of JSON, one for each message; the package would build one long string, in O(n²).
         self.send_queue: list[str] = []
@@ -47,7 +42,7 @@ class HardenedSession(Session):  # type: ignore[misc]
 
     # --- coming and going ------------------------------------------------------------------------
 
-    def set_handler(self, handler: "Receiver", start_heartbeat: bool = True) -> bool:
+    def set_handler(self, handler: Receiver, start_heartbeat: bool = True) -> bool:
         if self.is_closed and self.handler is None:
             # What was said before the end comes first, whichever connection it takes.
             if self.send_queue:
@@ -64,7 +59,7 @@ class HardenedSession(Session):  # type: ignore[misc]
         self.tell_writable()
         return True
 
-    def remove_handler(self, handler: "Receiver") -> None:
+    def remove_handler(self, handler: Receiver) -> None:
         super().remove_handler(handler)
         if handler.streams:
             handler.stream.drained = None
@@ -153,7 +148,7 @@ class HardenedSession(Session):  # type: ignore[misc]
         else:
             self.tell_writable()
 
-    def _flush_to(self, handler: "Receiver") -> None:
+    def _flush_to(self, handler: Receiver) -> None:
         queue = list(self.send_queue)
         self._empty()
         handler.send_messages(queue)

@@ -29,6 +29,9 @@ NOW = 0
 # A body that is too long, or that nobody wants, is read to its end and dropped, up to here, so that
 # the sender hears why: one that is still sending when we close would only see a reset.
 MOST_DROPPED = 1_048_576
+# What a page at another of our ports may see, and send: CORS, of the Fetch standard.
+FOR_SISTERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
+PERMITTED = {"Access-Control-Allow-Headers": "Content-Type", "Access-Control-Max-Age": "7200"}
 
 
 class Stream(Protocol):
@@ -111,6 +114,12 @@ class Asking:
         """Refuse a body that is too long even to be dropped."""
         if length > MOST_DROPPED:
             raise errors.TooLong(f"A body is at most {self.house.limits.body_bytes} bytes.")
+
+    @property
+    def sister(self) -> str | None:
+        """The origin of the page that asks, if we served it at another of our ports."""
+        host, origin, _ = self.door
+        return self.house.gate.sister(origin, host)
 
     def client_for_the_books(self) -> str | None:
         try:

@@ -17,16 +17,22 @@ from realtime import errors, metrics
 from realtime.errors import RealtimeError
 from realtime.http1 import Request, answer_head, parse_query
 from realtime.hub import Answer
-from realtime.transports.base import Asking, House, Stream, decode_name
+from realtime.transports.base import (
+    FOR_SISTERS,
+    PERMITTED,
+    Asking,
+    House,
+    Stream,
+    decode_name,
+)
 
 log = logging.getLogger(__name__)
 
 _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
-# What a page at another of our ports may see, and send.
-_FOR_SISTERS = (b"Access-Control-Expose-Headers: Retry-After", b"Vary: Origin")
-_PERMITTED = (b"Access-Control-Allow-Headers: Content-Type", b"Access-Control-Max-Age: 7200")
+_FOR_SISTERS = tuple(f"{name}: {value}".encode() for name, value in FOR_SISTERS.items())
+_PERMITTED = tuple(f"{name}: {value}".encode() for name, value in PERMITTED.items())
 
 # Calls back when the connection ends.
 Watch = Callable[[Callable[[], None]], None]
@@ -68,7 +74,7 @@ class Exchange(Asking):
         try:
             self.prepare()
             self.check_length(self.request.length)
-            if self.request.method == "OPTIONS" and self._sister is not None:
+            if self.request.method == "OPTIONS" and self.sister is not None:
                 self._permit()
                 return
             if self.request.method not in self.methods:
@@ -124,16 +130,10 @@ class Exchange(Asking):
             fields = (*fields, b"Connection: close")
         elif self.request.version != "HTTP/1.1":
             fields = (*fields, b"Connection: keep-alive")
-        if self._sister is not None:
-            fields = (*fields, b"Access-Control-Allow-Origin: " + self._sister, *_FOR_SISTERS)
+        if (sister := self.sister) is not None:
+            allowed = b"Access-Control-Allow-Origin: " + sister.encode("latin1")
+            fields = (*fields, allowed, *_FOR_SISTERS)
         return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
-
-    @property
-    def _sister(self) -> bytes | None:
-        """The page that asks, if we served it at another of our ports."""
-        host, origin, _ = self.door
-        sister = self.house.gate.sister(origin, host)
-        return sister.encode("latin1") if sister else None
 
     def _permit(self) -> None:
         """Answer what a browser asks before it sends JSON to another port (CORS preflight)."""
