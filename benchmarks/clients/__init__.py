@@ -11,6 +11,8 @@ from benchmarks.clients.http import BadResponse, Closed, Count, Refused, get_jso
 from benchmarks.clients.iframe_streaming import IframeStreaming
 from benchmarks.clients.long_polling import LongPolling
 from benchmarks.clients.short_polling import ShortPolling
+from benchmarks.clients.socketio import SocketIO
+from benchmarks.clients.sockjs import SockJS
 from benchmarks.clients.sse import ServerSentEvents
 from benchmarks.clients.websocket import WebSocket
 
@@ -27,7 +29,7 @@ __all__ = [
     "request",
 ]
 
-# In the order in which the web found them.
+# In the order in which the web found them; the last two are libraries, which found them all.
 CLIENTS: dict[str, type[Client]] = {
     client.transport: client
     for client in (
@@ -37,5 +39,7 @@ CLIENTS: dict[str, type[Client]] = {
         ServerSentEvents,
         FetchStreaming,
         WebSocket,
+        SockJS,
+        SocketIO,
     )
 }

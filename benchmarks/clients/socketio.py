@@ -27,7 +27,7 @@ class SocketIO(WebSocket):
         super().__init__(url, room, **options)
         self._polls = Exchange(self._server, self.up, self._headers)
         self._sid: str | None = None
-        self._connected = self._probed = False
+        self._connected = self._probed = self._paused = False
         self._asked = 0
 
     # --- coming and going ------------------------------------------------------------------------
@@ -40,10 +40,12 @@ class SocketIO(WebSocket):
         (await self._polls.ask("POST", self._address("polling"), b"40")).check(200)
         while not self._connected:
             await self._poll()
+        await self._begin_poll()  # what is said meanwhile comes this way
         await super().open()
         self._write(frame(TEXT, b"2probe"))
         await self._until(lambda: self._probed or self._closed is not None)
-        await self._poll()
+        while not self._paused:
+            await self._poll()
         self._write(frame(TEXT, b"5"))
         await self._polls.close()
 
@@ -73,8 +75,13 @@ class SocketIO(WebSocket):
         given = {name: value for name, value in query.items() if value is not None}
         return f"{PATH}?{urlencode(given)}"
 
+    async def _begin_poll(self) -> None:
+        await self._polls.begin("GET", self._address("polling"))
+
     async def _poll(self) -> None:
-        response: Response = await self._polls.ask("GET", self._address("polling"))
+        if not self._polls.asking:
+            await self._begin_poll()
+        response: Response = await self._polls.finish()
         for packet in response.check(200).body.split(SEPARATOR):
             self._hear(packet)
 
@@ -92,7 +99,9 @@ class SocketIO(WebSocket):
         elif text[:2] == b"43":
             (said,) = json.loads(text[text.index(b"[") :])
             self._understand(said)
-        elif text not in (b"1", b"6", b"41"):
+        elif text == b"6":
+            self._paused = True
+        elif text not in (b"1", b"41"):
             raise BadResponse(f"no packet of Engine.IO: {text[:20]!r}")
 
     def _take_event(self, name: str, argument: Any) -> None:
