@@ -27,7 +27,7 @@ from benchmarks.script import Benchmark, main
 from benchmarks.skimmers import Book, Skimmer
 from benchmarks.talk import new_room
 
-STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket"]
+STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05
 # All that was acknowledged has been heard within this time, or is lost.
 _PATIENCE_SECONDS = 10.0

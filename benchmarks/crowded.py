@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from benchmarks.bounds import Bound, worst
+from benchmarks.clients import CLIENTS
 from benchmarks.clients.http import Server
 from benchmarks.crowd import Crowd, Reader, clock, our_words, undisturbed
 from benchmarks.listeners import Listener, listener
@@ -22,7 +23,7 @@ from benchmarks.script import Benchmark, main
 from benchmarks.stand import Stand, allow_files
 from benchmarks.talk import Said, new_room, talk
 
-WAITING = ["long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket"]
+WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"
 # Files that are open besides the followers' connections: of the hub, of speakers, of programs.
 _SPARE_FILES = 200

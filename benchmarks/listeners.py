@@ -10,6 +10,8 @@ All times are seconds of one clock, `time.perf_counter()`.
 
 import base64
 import json
+import re
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +21,7 @@ from urllib.parse import quote, urlencode
 
 from benchmarks.clients.base import Event, Step, step
 from benchmarks.clients.fetch_streaming import Lines
-from benchmarks.clients.http import BadResponse, Head, Response, ResponseReader, Server
+from benchmarks.clients.http import BadResponse, Head, Response, ResponseReader, Server, encode
 from benchmarks.clients.iframe_streaming import Blocks, read_attribute
 from benchmarks.clients.sse import EventStream
 from benchmarks.clients.websocket import (
@@ -64,6 +66,9 @@ class Heard:
 class Listener(ABC):
     """One reader.  `ready` is true as soon as nothing that is said from then on can be missed."""
 
+    # Where an id stands in what comes.  A key has its quotes, and in a text they are escaped; so it
+    # is found where nothing is decoded.  In the iframe's attribute each quote is a reference.
+    id_pattern = re.compile(rb'(?:"id": ?"|&#34;id&#34;: ?&#34;)([0-9a-f-]{36})')
     fresh = False  # a new connection for every question
     head_bytes = 0  # a request's head is filled up to so many bytes, since a browser says more
 
@@ -361,6 +366,77 @@ class WebSocketListener(Listener):
         return False
 
 
+# --- the two libraries ---------------------------------------------------------------------------
+
+
+class SockJSListener(WebSocketListener):
+    """Asks `/info`, then for a WebSocket on the same connection, and joins in its first message."""
+
+    id_pattern = re.compile(rb'\\"id\\":\\"([0-9a-f-]{36})')
+
+    def __init__(self, server: Server, room: str, after: str, client: str | None) -> None:
+        self._booked = "" if client is None else f"?client={client}"
+        session = f"/sockjs/000/{secrets.token_hex(8)}/websocket{self._booked}"
+        super().__init__(server, lambda cursor: session)
+        self._join = {"kind": "join", "id": "join", "room": room, "client": client}
+        self._after = after
+        self._informed = False
+
+    def question(self) -> bytes:
+        self._informed = False
+        self._reader = ResponseReader()
+        return self.get(f"/sockjs/info{self._booked}")
+
+    def take(self, data: bytes, when: float) -> float | None:
+        if self._informed:
+            return super().take(data, when)
+        body = self._reader.feed(data)
+        if self._reader.complete:
+            assert self._reader.head is not None
+            Response(self._reader.head, body).check(200)
+            self._informed = True
+            upgrade = super().question()
+            self._answers.append(upgrade)
+        return when if self._answers else None
+
+    def opened(self) -> None:
+        pass  # there is more to say before anything is heard
+
+    def understand(self, payload: bytes, when: float) -> None:
+        if payload == b"o":
+            join = self._join | {"after": self.cursor or self._after}
+            given = {name: value for name, value in join.items() if value is not None}
+            self.answer(TEXT, encode([encode(given).decode()]))
+        elif payload[:1] == b"a":
+            for message in map(read_json, read_json(payload[1:])):
+                if message["kind"] == "ack":
+                    self.ready = True
+                else:
+                    self.hear([step(message)], when)
+        elif payload != b"h":
+            raise BadResponse(f"the session ended: {payload!r}")
+
+
+class SocketIOListener(WebSocketListener):
+    """Its WebSocket from the start: what its polling is upgraded to."""
+
+    def opened(self) -> None:
+        pass  # there is more to say before anything is heard
+
+    def understand(self, payload: bytes, when: float) -> None:
+        if payload[:2] == b"42":
+            name, event = read_json(payload[2:])
+            if name != "event":
+                raise BadResponse(f"trouble: {event}")
+            self.hear([step(event)], when)
+        elif payload[:2] == b"40":
+            self.ready = True
+        elif payload[:1] == b"0":
+            self.answer(TEXT, b"40")
+        elif payload == b"2":
+            self.answer(TEXT, b"3")
+
+
 # --- ours ----------------------------------------------------------------------------------------
 
 
@@ -377,7 +453,7 @@ def listener(
     fresh: bool = False,
     head_bytes: int = 0,
 ) -> Listener:
-    """Make a reader of one of our six transports; `interval` and `wait` in seconds."""
+    """Make a reader of one of our transports; `interval` and `wait` in seconds."""
     made: Listener
     if transport in ("short_polling", "long_polling"):
         short = transport == "short_polling"
@@ -397,8 +473,16 @@ def listener(
         def path(cursor: str | None) -> str:
             return address(transport, room, cursor or after, **given)
 
+        def socketio_path(cursor: str | None) -> str:
+            query = {"EIO": "4", "transport": "websocket", "roomid": room}
+            return f"/socket.io/?{urlencode(query | given | {'after': cursor or after})}"
+
         if transport == "websocket":
             made = WebSocketListener(server, path)
+        elif transport == "sockjs":
+            made = SockJSListener(server, room, after, client)
+        elif transport == "socketio":
+            made = SocketIOListener(server, socketio_path)
         else:
             made = Stream(server, path, _DECODERS[transport])
     made.head_bytes = head_bytes

@@ -5,15 +5,11 @@ are told much, most of them only find the ids in what they are told, or nothing 
 and handshakes are those of a real listener.
 """
 
-import re
 from array import array
 from dataclasses import dataclass
 
 from benchmarks.listeners import Listener
 
-# A key has its quotes, and in a text they are escaped; so it is found where nothing is decoded.  In
-# the iframe's attribute each quote is a reference (HTML §13.5).
-_ID = re.compile(rb'(?:"id": ?"|&#34;id&#34;: ?&#34;)([0-9a-f-]{36})')
 # A key and an id that are cut in two are shorter than that.
 _LONGEST = 80
 
@@ -85,7 +81,7 @@ class Skimmer(Bystander):
         data = self._tail + data
         found = 0
         end = 0
-        for match in _ID.finditer(data):
+        for match in self.real.id_pattern.finditer(data):
             self.numbers.append(self._book.number(match[1]))
             found, end = found + 1, match.end()
         if found:

@@ -8,6 +8,7 @@ Time 0 is when the server has the message.  Rates are per second, times are seco
 """
 
 import html
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -98,16 +99,22 @@ def of_transport(transport: str, rtt: float, rate: float, interval: float) -> Wa
     return stream(rtt)
 
 
+# Round trips besides, until a session is told anything: SockJS asks `/info` first and joins after
+# the handshake, Socket.IO connects.
+SESSION = {"sockjs": 2, "socketio": 1}
+
+
 def catching_up(transport: str, rtt: float, interval: float) -> Wait:
     """From a cut to what was said at that very moment.
 
-    SYN and SYN-ACK, then question and answer: two round trips, whatever the transport.  A cursor
-    is in the question, so nothing has to be said after it.  A short poller notices only if it has
-    asked and is not yet answered, which is so for rtt of every interval; else not before its next
-    question is due.
+    SYN and SYN-ACK, then question and answer: two round trips for all of ours.  A cursor is in the
+    question, so nothing has to be said after it; the libraries have to (`SESSION`).  A short poller
+    notices only if it has asked and is not yet answered, which is so for rtt of every interval;
+    else not before its next question is due.
     """
     if transport != "short_polling":
-        return Wait(1.0, 2 * rtt, 2 * rtt)
+        trips = 2 + SESSION.get(transport, 0)
+        return Wait(1.0, trips * rtt, trips * rtt)
     period = max(interval, rtt)
     return Wait(rtt / period, 2 * rtt, rtt + period)
 
@@ -133,6 +140,12 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
     """
     if transport == "websocket":
         return frame_bytes(len(event))
+    if transport == "sockjs":
+        return frame_bytes(
+            len("a[]") + len(json.dumps(event.decode(), ensure_ascii=False).encode())
+        )
+    if transport == "socketio":
+        return frame_bytes(len('42["event",]') + len(event))
     if transport == "sse":
         return chunk_bytes(len(b"id: \ndata: \n\n") + len(cursor) + len(event))
     if transport == "fetch_streaming":
@@ -172,5 +185,9 @@ def heartbeat_bytes(transport: str) -> tuple[int, int]:
     """
     if transport == "websocket":
         return 6, 2
+    if transport == "sockjs":
+        return 6, 2 + frame_bytes(1)  # a ping, and an `h`
+    if transport == "socketio":
+        return 4 + frame_bytes(1), frame_bytes(1)  # `3`, masked, for a `2`
     silence = {"sse": 3, "fetch_streaming": 1, "iframe_streaming": 1}
     return 0, chunk_bytes(silence[transport])
