@@ -44,7 +44,7 @@ let base;
 function begin() {
   const trace = tap.secret;
   connection = connect(room, {
-    after: cursor, shown, client, name, base, trace, knob, onEvent, onState,
+    after: cursor, shown, client, name, base, trace, knob, onEvent, onState, onWays,
   });
 }
 
@@ -60,7 +60,12 @@ function beginAgain() {
 }
 
 function knob(id) {
-  return at(id).value;
+  return at(id).type === "checkbox" ? at(id).checked : at(id).value;
+}
+
+// Where a library chooses the way, it tells which it has taken, and which before.
+function onWays(ways) {
+  at("ways-taken").textContent = ways.join(" → ");
 }
 
 async function send(message) {

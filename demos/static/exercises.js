@@ -15,6 +15,8 @@ const EXERCISES = {
   sse: { sse_price: "c", sse_buffer: "c", sse_idle: "b", sse_plug: "b" },
   fetch_streaming: { fetch_up: "b", fetch_flush: "b", fetch_pause: "c" },
   websocket: { ws_head: "b", ws_buffer: "a", ws_silence: "b", ws_plug: "c" },
+  sockjs: { sockjs_first: "c", sockjs_forbid: "a", sockjs_lost: "b" },
+  socketio: { socketio_upgrade: "b", socketio_polling: "c", socketio_sticky: "a" },
 };
 const LETTERS = ["a", "b", "c"];
 const OURS = "realtime.exercise.";

@@ -6,6 +6,7 @@ import { choose, language, LANGUAGES, t, translate } from "./words.js";
 
 export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
+  "sockjs", "socketio",
 ];
 const PARTS = ["network", "sequence", "wire", "lesson", "exercises"];
 // What a link to another page takes along.

@@ -9,7 +9,7 @@ const KEEPERS = ["long_polling", "iframe_streaming", "sse", "fetch_streaming"];
 export function laneOf(transport, lanes) {
   if (lanes.length < 2) return undefined;
   const others = lanes.slice(1);
-  const place = [...KEEPERS, "websocket"].indexOf(transport);
+  const place = [...KEEPERS, "websocket", "sockjs", "socketio"].indexOf(transport);
   if (place < 0) return undefined; // a short poll is over at once
   const base = new URL("/", location);
   base.port = others[place % others.length];

@@ -1,11 +1,12 @@
 // One chart races them all: the delay of each message, by time, a line per transport.
 // uPlot is a classic script that set-up fetches; without it the page goes on without the chart.
 
+import { library } from "../library.js";
+import { make } from "../make.js";
 import { TRANSPORTS } from "../skeleton.js";
 import { t } from "../words.js";
 
 const KEPT = 1_500; // arrivals
-const SCRIPT = "/demos/vendor/uplot/uPlot.iife.min.js";
 const SHEET = "/demos/vendor/uplot/uPlot.min.css";
 // Colour alone tells nothing to one man in twelve: each line has a dash of its own, too.
 const DASHES = {
@@ -15,6 +16,8 @@ const DASHES = {
   sse: [4, 2],
   fetch_streaming: [12, 6],
   websocket: [],
+  sockjs: [1, 2],
+  socketio: [14, 3, 3, 3],
 };
 
 export class Race {
@@ -122,15 +125,8 @@ class Colours {
   }
 }
 
-function load() {
-  const sheet = Object.assign(document.createElement("link"), { rel: "stylesheet", href: SHEET });
-  const script = Object.assign(document.createElement("script"), { src: SCRIPT });
-  return new Promise((resolve) => {
-    script.onload = () => {
-      document.head.append(sheet);
-      resolve(true);
-    };
-    script.onerror = () => resolve(false);
-    document.head.append(script);
-  });
+async function load() {
+  if (!(await library("uplot/uPlot.iife.min.js", "uPlot"))) return false;
+  document.head.append(Object.assign(make("link"), { rel: "stylesheet", href: SHEET }));
+  return true;
 }

@@ -3,6 +3,7 @@
 
 import { Conversation } from "../wire/conversation.js";
 import { join } from "../wire/http.js";
+import { isPayload, payloadOf } from "../wire/payload.js";
 
 /** `onHead(request)` is told each GET of this transport, when its head is whole. */
 export function watchHeads(tap, transport, onHead) {
@@ -40,6 +41,45 @@ export function watchSocket(tap, { onHandshake, onFrame }) {
       if (message.kind === "frame" && message.ended) onFrame(message, join(held.get(message)));
     },
   });
+}
+
+/**
+ * `onStep({kind, direction, at, bytes, text, method, target, status})` is told each request, answer,
+ * chunk and frame of this transport, with what it says; an answer that goes on is told at its head.
+ */
+export function watchMessages(tap, transport, onStep) {
+  const held = new WeakMap(); // message: the pieces of what it says
+  const says = (message, direction) => {
+    const text = new TextDecoder().decode(payloadOf({ message, parts: held.get(message) ?? [], direction }));
+    held.delete(message);
+    return text;
+  };
+  const tell = (message, bytes, direction, at) => {
+    const { kind, method, target, status } = message;
+    onStep({ kind, direction, at, bytes, method, target, status, text: says(message, direction) });
+  };
+  converse(tap, {
+    onPart({ message, direction, kind, bytes, at }) {
+      if (message.transport !== transport) return;
+      if (isPayload({ kind })) held.set(message, [...(held.get(message) ?? []), { kind, bytes }]);
+      const goesOn = kind === "head-end" && message.kind === "answer" && isEndless(message);
+      if (goesOn) tell(message, message.bytes, direction, at);
+      if (kind === "chunk-end" && held.has(message)) {
+        const size = held.get(message).reduce((sum, part) => sum + part.bytes.length, 0);
+        onStep({ kind: "chunk", direction, at, bytes: size, text: says(message, direction) });
+      }
+    },
+    onMessage(message) {
+      if (message.ended === undefined || message.transport !== transport) return;
+      if (message.kind === "answer" && isEndless(message)) return;
+      if (message.kind === "unknown" || message.opcode >= 8) return;
+      tell(message, message.bytes, message.direction, message.ended);
+    },
+  });
+}
+
+function isEndless({ status, fields }) {
+  return status === 101 || Boolean(fields.get("transfer-encoding")?.includes("chunked"));
 }
 
 // Where bytes are missing nobody knows what the next ones are: wait for a connection that begins.

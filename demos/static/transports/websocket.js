@@ -1,16 +1,15 @@
 // WebSocket: one connection for both ways (RFC 6455).  A message goes up as a frame and is answered
 // by a frame that repeats its id, since on a socket nothing else says which answer belongs to what.
 
-import { address, refused, Trouble } from "../ask.js";
+import { address, refused } from "../ask.js";
+import { Answers, unconnected } from "../answers.js";
 import { keepConnected } from "../reconnect.js";
 import { blindWatchdog, whyNot } from "../watchdog.js";
-import { t } from "../words.js";
 
-const PATIENCE = 10_000;
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
 
 export function connect(room, { client, name, base, trace, ...options }) {
-  const waiting = new Map(); // id: the message's {resolve, reject}
+  const answers = new Answers();
   let open; // the socket, while it is one
 
   function live(life) {
@@ -28,9 +27,7 @@ export function connect(room, { client, name, base, trace, ...options }) {
     socket.onmessage = ({ data }) => {
       dog.heard();
       const said = JSON.parse(data);
-      if (said.kind === "ack") settle(said.id, "resolve", said);
-      else if (said.kind === "error") settle(said.id, "reject", complaint(said));
-      else life.receive(said);
+      if (!answers.hear(said)) life.receive(said);
     };
     socket.onclose = async ({ code }) => {
       const begun = open === socket;
@@ -47,36 +44,16 @@ export function connect(room, { client, name, base, trace, ...options }) {
     };
   }
 
-  function send(message) {
-    return new Promise((resolve, reject) => {
-      if (!open) return reject(new Trouble("network", t("trouble.no_connection")));
-      const late = new Trouble("network", t("trouble.no_answer"));
-      const timer = setTimeout(() => settle(message.id, "reject", late), PATIENCE);
-      waiting.set(message.id, { resolve, reject, timer });
-      open.send(JSON.stringify(message));
-    });
+  async function send(message) {
+    if (!open) throw unconnected();
+    return answers.wait(message.id, () => open.send(JSON.stringify(message)));
   }
 
-  function settle(id, how, value) {
-    const one = waiting.get(id);
-    clearTimeout(one?.timer);
-    waiting.delete(id);
-    one?.[how](value);
-  }
-
-  // Whether a frame without an answer arrived is unknown; its id makes it safe to send again.
   function lost(code) {
     open = undefined;
-    const trouble = code === TOO_BIG
-      ? refused("too_long")
-      : new Trouble("network", t("trouble.broken_connection"));
-    for (const id of [...waiting.keys()]) settle(id, "reject", trouble);
+    answers.lost(code === TOO_BIG ? refused("too_long") : undefined);
   }
 
   const reader = keepConnected(live, options);
   return { send, close: reader.close };
-}
-
-function complaint({ code, message, retry_after: retryAfter }) {
-  return refused(code, message, { retryAfter });
 }

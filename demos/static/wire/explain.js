@@ -26,6 +26,10 @@ const PAYLOADS = {
   frame: "RFC 6455 §5.6",
   control: "RFC 6455 §5.5",
 };
+const OF_LIBRARIES = {
+  sockjs: "SockJS protocol 0.3.3",
+  socketio: "Engine.IO protocol 4, Socket.IO protocol 5",
+};
 // Fields with a sentence of their own.
 const FIELDS = {
   "accept": "RFC 9110 §12.5.1",
@@ -65,7 +69,7 @@ export function explain(part, block) {
   if (part.kind === "field") return explainField(part);
   if (isPayload(part)) {
     const kind = kindOfPayload(block);
-    return told("wire.payload", kind, PAYLOADS[kind]);
+    return told("wire.payload", kind, PAYLOADS[kind] ?? OF_LIBRARIES[kind.split(".")[0]]);
   }
   const kind = part.kind === "start-line" ? block.message.kind : part.kind;
   return told("wire.part", kind, SECTIONS[kind] ?? "");

@@ -28,13 +28,32 @@ export function wordsIn(block) {
 /** What kind of payload this is: a key of words, and where it is written down. */
 export function kindOfPayload(block) {
   const { transport, opcode } = block.message;
-  if (block.message.kind === "frame") return opcode >= 8 ? "control" : "frame";
-  if (block.direction === "up") return "post";
+  if (opcode >= 8) return "control";
   const text = new TextDecoder().decode(payloadOf(block));
+  if (transport === "sockjs" && sessions[transport].test(text)) return sockjsFrame(text);
+  if (transport === "socketio" && sessions[transport].test(text)) return enginePacket(text);
+  if (block.message.kind === "frame") return "frame";
+  if (block.direction === "up") return "post";
   if (["sse", "fetch_streaming", "iframe_streaming"].includes(transport)) {
     return isHeartbeat(text) ? "heartbeat" : transport;
   }
   return "json";
+}
+
+// What stands in front of it says what it is: a letter of SockJS, digits of Engine.IO and Socket.IO.
+const sessions = {
+  sockjs: /^(data: )?[oahc](\[|\s|$)|^\["|^h{100}/,
+  socketio: /^[0-6](\D|$)|^4[0-6]/,
+};
+
+function sockjsFrame(text) {
+  const letter = text.replace(/^data: /, "")[0];
+  return letter === "[" ? "sockjs.up" : `sockjs.${letter}`;
+}
+
+function enginePacket(text) {
+  const known = ["2probe", "3probe", "40", "41", "42", "43", "0", "1", "2", "3", "5", "6"];
+  return `socketio.${known.find((one) => text.startsWith(one)) ?? "42"}`;
 }
 
 function isHeartbeat(text) {

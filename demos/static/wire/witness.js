@@ -11,6 +11,14 @@ import { Conversation } from "./conversation.js";
 import { unmask } from "./frames.js";
 
 const READERS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
+// What the two libraries wait with for news, and what each is most like.
+const OF_LIBRARIES = [
+  [/^\/sockjs\/.*\/xhr_streaming$/, "fetch_streaming"],
+  [/^\/sockjs\/.*\/eventsource$/, "sse"],
+  [/^\/sockjs\/.*\/xhr$/, "long_polling"],
+  [/^\/socket\.io\/.*transport=websocket/, "websocket"],
+  [/^\/socket\.io\/.*&sid=/, "long_polling"],
+];
 // What marks an event in the bytes of each; what people say cannot contain it unescaped.
 const MARKS = {
   short_polling: /"kind":"/g,
@@ -19,6 +27,8 @@ const MARKS = {
   sse: /^data:/gm,
   fetch_streaming: /^\{/gm,
 };
+// … and in the frames of SockJS, where its JSON is a string in JSON.
+const QUOTED = /\{\\"kind\\":\\"/g;
 const CONTROL = { 8: "close", 9: "ping", 10: "pong" };
 // Empty lines, or a comment of server-sent events.
 const BEAT = /^:?\s*$/;
@@ -72,7 +82,7 @@ export class Witness {
   #request({ connection, method, target, began, ended, bytes }) {
     const story = this.#story;
     const number = story.number(connection);
-    const reader = method === "GET" ? READERS.exec(target.split("?")[0])?.[1] : undefined;
+    const reader = readerOf(method, target);
     const bar = story.beginBar("held", number, ended);
     const exchange = this.#transit.guess({
       method, target, reader, began, ended, bar, events: 0,
@@ -173,7 +183,7 @@ export class Witness {
   // Of what a frame carries its first bytes tell what it is.
   #payload({ id, mask }, bytes) {
     if (this.#payloads.has(id)) return;
-    const start = bytes.subarray(0, 20);
+    const start = bytes.subarray(0, 40);
     this.#payloads.set(id, mask ? unmask(start, mask) : start);
   }
 
@@ -222,7 +232,17 @@ export class Witness {
   }
 }
 
+// SockJS asks for news with a POST: no browser would keep its answer.
+function readerOf(method, target) {
+  const path = target.split("?")[0];
+  const [, like] = OF_LIBRARIES.find(([place]) => place.test(path) || place.test(target)) ?? [];
+  if (like) return method === "GET" || path.startsWith("/sockjs/") ? like : undefined;
+  return method === "GET" ? READERS.exec(path)?.[1] : undefined;
+}
+
 function count(reader, words) {
+  const ofSession = words.match(QUOTED)?.length ?? 0;
+  if (ofSession) return ofSession;
   const mark = MARKS[reader];
   return mark ? (words.match(mark)?.length ?? 0) : 0;
 }
@@ -233,8 +253,13 @@ function gather(chunk, bytes) {
   chunk.text += text(bytes);
 }
 
+// Frames of SockJS begin with a letter, packets of Engine.IO with a digit.
 function said(payload) {
-  const kind = /^\{"kind": ?"(\w+)"/.exec(text(payload))?.[1];
+  const words = text(payload);
+  if (/^h$|^2$/.test(words)) return "beat";
+  if (/^([oc]|0\{|1$|3probe|40|6$)/.test(words)) return "frame";
+  if (words.startsWith("43")) return "ack";
+  const kind = /^(?:a\["|42\["event",)?\{\\?"kind\\?": ?\\?"(\w+)/.exec(words)?.[1];
   if (kind === "error") return "frame";
   return kind === "ack" ? "ack" : "event";
 }

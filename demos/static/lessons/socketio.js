@@ -1,0 +1,29 @@
+// The lesson of Socket.IO: from polls to a WebSocket, packet by packet.
+
+import { showSteps } from "./steps.js";
+
+// The longest first: a packet of Socket.IO is a message of Engine.IO.
+const PACKETS = [
+  ["0{", "open"], ["40", "connect"], ["41", "leave"], ["42", "event"], ["43", "ack"],
+  ["2probe", "probe"], ["3probe", "probed"], ["2", "ping"], ["3", "pong"], ["5", "upgrade"],
+  ["6", "noop"], ["1", "close"],
+];
+
+export function showLesson(element, page) {
+  showSteps(element, page, {
+    transport: "socketio",
+    words: "socketio",
+    isFirst: ({ target = "" }) => target.startsWith("/socket.io/") && !target.includes("sid="),
+    isNews: (text) => text.includes('42["event"'),
+    meaning,
+  });
+}
+
+function meaning({ target = "", method, text, status }) {
+  const packet = PACKETS.find(([start]) => text.startsWith(start))?.[1];
+  if (status === 101) return "lesson.steps.switched";
+  if (packet) return `lesson.socketio.${packet}`;
+  if (method === "GET" && target.includes("transport=websocket")) return "lesson.socketio.ask-upgrade";
+  if (method === "GET") return target.includes("sid=") ? "lesson.socketio.poll" : "lesson.socketio.hello";
+  return text === "ok" ? "lesson.socketio.taken" : undefined;
+}
