@@ -796,22 +796,32 @@ async def test_who_disconnects_hears_no_more_and_may_not_speak(server: Server, r
         assert await client.line.close_code() == 4400
 
 
+@pytest.mark.parametrize("probe", ["", "2probe", "3"])
 async def test_an_upgrade_that_is_given_up_leaves_the_polls_as_they_were(
-    server: Server, room: str
+    server: Server, room: str, probe: str
 ) -> None:
     async with connected(server, room, "polling", **OURS) as client:
         await client.take(1)
-        for probe in ("", "2probe", "3"):
-            async with Line(server) as line:
-                await line.shake_hands(client.path.replace("=polling", "=websocket"))
-                if probe:
-                    line.write(probe)
-                if probe == "2probe":
-                    assert await line.read() == "3probe"
-            await asyncio.sleep(0.05)
+        async with Line(server) as line:
+            await line.shake_hands(client.path.replace("=polling", "=websocket"))
+            if probe:
+                line.write(probe)
+            if probe == "2probe":
+                assert await line.read() == "3probe"
+        await asyncio.sleep(0.05)
         (cursor,) = await say_in(server, room, "hello")
-        ((_, event),) = await client.take(1)
-    assert event["cursor"] == cursor
+        payloads = [(await client.poll())[1] for _ in range(2 if probe == "2probe" else 1)]
+    if probe == "2probe":
+        assert payloads.pop(0) == "6"  # which was to end the poll of before
+    assert json.loads(payloads[0][2:])[1]["cursor"] == cursor
+
+
+async def test_one_websocket_at_a_time(server: Server, room: str) -> None:
+    async with opened(server, room, "polling") as client, Line(server) as one, Line(server) as two:
+        path = client.path.replace("=polling", "=websocket")
+        await one.shake_hands(path)
+        two.ask("GET", path, *UPGRADE)
+        assert (await two.answer())[0] == 400
 
 
 async def test_nothing_is_lost_or_doubled_by_an_upgrade(server: Server, room: str) -> None:
