@@ -450,6 +450,7 @@ class EngineIO(Upgrade):
             with suppress(OSError, EngineIOError):
                 await self.engine.handle_request(self._environ("websocket"))
         finally:
+            self._stop_listening()
             self.stream.drained = None
             session.channel = None
             self.part()
@@ -467,13 +468,20 @@ class EngineIO(Upgrade):
             self.close(error.close_code, error.code)
 
     async def on_message(self, message: str | bytes) -> None:
-        await self._incoming.put(message)  # Tornado reads the next frame when this is done
+        if not self._gone:
+            await self._incoming.put(message)  # Tornado reads the next frame when this is done
 
     async def receive(self) -> str | bytes | None:
         """Give the next message; None when there will be none."""
         if self._gone and self._incoming.empty():
             return None
         return await self._incoming.get()
+
+    def _stop_listening(self) -> None:
+        """Let go whoever waits to hand on a message: nobody takes it."""
+        self._gone = True
+        if not self._incoming.empty():
+            self._incoming.get_nowait()
 
     def on_close(self) -> None:
         self._gone = True

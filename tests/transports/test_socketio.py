@@ -750,9 +750,14 @@ async def test_sessions_leave_nothing_behind(servers: Servers, room: str, way: s
             pass
         await asyncio.sleep(1)
         before = await tasks(server)
-        for _ in range(20):
+        for number in range(20):
             async with opened(server, room, way, **OURS) as client:
                 await client.connect()
+                if number % 2:
+                    client.write("no packet")
+                    for _ in range(5):  # nobody listens any more
+                        client.write("3")
+                    await asyncio.sleep(0.05)
         async with asyncio.timeout(SECONDS):
             while await tasks(server) > before:
                 await asyncio.sleep(0.1)
