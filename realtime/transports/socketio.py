@@ -272,7 +272,7 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
     def _parse(self, data: str) -> Packet:
         try:
             return self.packet_class(encoded_packet=data)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise errors.BadJSON("That is no packet of Socket.IO 5.") from error
 
 

@@ -121,7 +121,9 @@ class Client:
 
     async def connect(self) -> None:
         self.write("40")
-        assert (await self.read()).startswith('40{"sid":')
+        while (packet := await self.read()) == "2":
+            self.write("3")
+        assert packet.startswith('40{"sid":')
 
     def write(self, *packets: str) -> None:
         raise NotImplementedError
@@ -523,9 +525,9 @@ async def test_a_page_at_another_port_of_ours_may_poll(servers: Servers, room: s
 # --- nonsense ------------------------------------------------------------------------------------
 
 NOT_PACKETS = [
-    *("", "x", "7", "9", "{}", "\x00", "4", "4x", "47[]", '4{"a":1}', "4[1]", "4" + "[" * 900),
+    *("", "x", "7", "9", "{}", "\x00", "4", "4x", "47[]", '4{"a":1}', "4[1]", "4" + "[" * 5000),
     *("bAAAA", "0", "2", "2probe ", "6", "d=40", "40\x1e", "\x1e40", "40\x1e\x1e3", "44{}", "٤0"),
-    *("42", "42{}", "42[]", "42[1]", '42["say"', '42["say",' + "[" * 900, "42x[]", "42/other,[]"),
+    *("42", "42{}", "42[]", "42[1]", '42["say"', '42["say",' + "[" * 5000, "42x[]", "42/other,[]"),
     *('42/other,["say"]', "41/other,", '45["say",{}]', '452-["say",{}]', "43[]", "431[]", "46"),
     *('451-9999999["say",{"_placeholder":true,"num":0}]', "459999999999999-[]", "4299999-[]"),
     *('42["say",' + "9" * 200 + "]", "42" + "9" * 120 + '["say",{}]'),
@@ -819,6 +821,28 @@ async def test_an_upgrade_that_is_given_up_leaves_the_polls_as_they_were(
     if probe == "2probe":
         assert payloads.pop(0) == "6"  # which was to end the poll of before
     assert json.loads(payloads[0][2:])[1]["cursor"] == cursor
+
+
+async def test_posts_do_not_overtake_one_another(servers: Servers, room: str) -> None:
+    server = servers.get("redis", "--messages-per-second", "0")
+    async with connected(server, room, "polling", **OURS) as client, Line(server) as second:
+        await client.take(1)
+        client.write("\x1e".join(f'42["say",{{"text":"{number}"}}]' for number in range(400)))
+        await asyncio.sleep(0.01)  # each is a way to Redis and back
+        second.ask("POST", client.path, body='42["say",{"text":"too early"}]')
+        assert (await second.answer())[0] == 400
+        heard = [event["text"] for _, event in await client.take(400)]
+    assert heard == list(map(str, range(400)))
+
+
+async def test_after_the_upgrade_there_are_no_polls(server: Server, room: str) -> None:
+    async with connected(server, room, "upgrade") as client:
+        client.up.ask("POST", client.path, body="3")
+        client.down.ask("GET", client.path)
+        answers = [await line.answer() for line in (client.up, client.down)]
+        client.emit("join", {"username": "Ada"}, 1)
+        assert await client.take(1, "431")
+    assert [status for status, _ in answers] == [400, 400]
 
 
 async def test_one_websocket_at_a_time(server: Server, room: str) -> None:
