@@ -23,7 +23,8 @@ from realtime.events import Cursor, Event, Member, parse_name, parse_room
 from realtime.limits import Limits
 from realtime.transports.answering import answer, complaint
 from realtime.transports.base import NOW, House, Question
-from realtime.transports.engineio import Engine, EngineIO, Session, packet, payload
+from realtime.transports.engineio import Engine, EngineIO
+from realtime.transports.engineio_session import Session, packet, payload
 
 TRANSPORT = "socketio"
 
