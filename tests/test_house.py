@@ -24,7 +24,10 @@ EVERY = {
 }
 TRANSPORTS = {f"transports.{name}" for name in EVERY} | {"transports.publish"}
 # What they have in common, each built on the one before.
-COMMON = {"base", "answering", "engineio", "exchange", "streaming", "handler", "upgrade"}
+COMMON = {
+    *("base", "answering", "exchange", "streaming", "handler", "upgrade"),
+    *("engineio", "engineio_session"),
+}
 
 # A module imports only from rows below its own.
 LAYERS: list[set[str]] = [
@@ -38,7 +41,7 @@ LAYERS: list[set[str]] = [
     {"logs", "wire"},
     TRANSPORTS,
     {"transports.engineio", "transports.streaming"},
-    {"transports.upgrade"},
+    {"transports.engineio_session", "transports.upgrade"},
     {"transports.answering", "transports.exchange", "transports.handler"},
     {"transports.base"},
     {"sockjs_router"},
@@ -80,6 +83,7 @@ UNTESTED = {
     "__main__": "one call; tests/test_setup.py runs it",
     "frames": "tests/properties/test_frames.py and tests/transports/test_websocket.py",
     "transports.engineio": "tests/transports/test_socketio.py speaks it, packet by packet",
+    "transports.engineio_session": "the same, and its slow readers",
     "transports.answering": "tests/transports/test_promises.py says things on each such connection",
     "transports.handler": "what pages, operations and the WebSocket's handshake have in common",
     "transports.upgrade": "tests/transports/test_websocket.py shakes hands with it",

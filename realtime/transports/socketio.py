@@ -23,7 +23,8 @@ from realtime.events import Cursor, Event, Member, parse_name, parse_room
 from realtime.limits import Limits
 from realtime.transports.answering import answer, complain
 from realtime.transports.base import NOW, House, Question
-from realtime.transports.engineio import Engine, EngineIO, Session, packet, payload
+from realtime.transports.engineio import Engine, EngineIO
+from realtime.transports.engineio_session import Session, packet, payload
 
 TRANSPORT = "socketio"
 
@@ -272,7 +273,7 @@ class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
     def _parse(self, data: str) -> Packet:
         try:
             return self.packet_class(encoded_packet=data)
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise errors.BadJSON("That is no packet of Socket.IO 5.") from error
 
 

@@ -121,7 +121,9 @@ class Client:
 
     async def connect(self) -> None:
         self.write("40")
-        assert (await self.read()).startswith('40{"sid":')
+        while (packet := await self.read()) == "2":
+            self.write("3")
+        assert packet.startswith('40{"sid":')
 
     def write(self, *packets: str) -> None:
         raise NotImplementedError
@@ -523,9 +525,9 @@ async def test_a_page_at_another_port_of_ours_may_poll(servers: Servers, room: s
 # --- nonsense ------------------------------------------------------------------------------------
 
 NOT_PACKETS = [
-    *("", "x", "7", "9", "{}", "\x00", "4", "4x", "47[]", '4{"a":1}', "4[1]", "4" + "[" * 900),
+    *("", "x", "7", "9", "{}", "\x00", "4", "4x", "47[]", '4{"a":1}', "4[1]", "4" + "[" * 5000),
     *("bAAAA", "0", "2", "2probe ", "6", "d=40", "40\x1e", "\x1e40", "40\x1e\x1e3", "44{}", "٤0"),
-    *("42", "42{}", "42[]", "42[1]", '42["say"', '42["say",' + "[" * 900, "42x[]", "42/other,[]"),
+    *("42", "42{}", "42[]", "42[1]", '42["say"', '42["say",' + "[" * 5000, "42x[]", "42/other,[]"),
     *('42/other,["say"]', "41/other,", '45["say",{}]', '452-["say",{}]', "43[]", "431[]", "46"),
     *('451-9999999["say",{"_placeholder":true,"num":0}]', "459999999999999-[]", "4299999-[]"),
     *('42["say",' + "9" * 200 + "]", "42" + "9" * 120 + '["say",{}]'),
@@ -750,9 +752,14 @@ async def test_sessions_leave_nothing_behind(servers: Servers, room: str, way: s
             pass
         await asyncio.sleep(1)
         before = await tasks(server)
-        for _ in range(20):
+        for number in range(20):
             async with opened(server, room, way, **OURS) as client:
                 await client.connect()
+                if number % 2:
+                    client.write("no packet")
+                    for _ in range(5):  # nobody listens any more
+                        client.write("3")
+                    await asyncio.sleep(0.05)
         async with asyncio.timeout(SECONDS):
             while await tasks(server) > before:
                 await asyncio.sleep(0.1)
@@ -796,22 +803,54 @@ async def test_who_disconnects_hears_no_more_and_may_not_speak(server: Server, r
         assert await client.line.close_code() == 4400
 
 
+@pytest.mark.parametrize("probe", ["", "2probe", "3"])
 async def test_an_upgrade_that_is_given_up_leaves_the_polls_as_they_were(
-    server: Server, room: str
+    server: Server, room: str, probe: str
 ) -> None:
     async with connected(server, room, "polling", **OURS) as client:
         await client.take(1)
-        for probe in ("", "2probe", "3"):
-            async with Line(server) as line:
-                await line.shake_hands(client.path.replace("=polling", "=websocket"))
-                if probe:
-                    line.write(probe)
-                if probe == "2probe":
-                    assert await line.read() == "3probe"
-            await asyncio.sleep(0.05)
+        async with Line(server) as line:
+            await line.shake_hands(client.path.replace("=polling", "=websocket"))
+            if probe:
+                line.write(probe)
+            if probe == "2probe":
+                assert await line.read() == "3probe"
+        await asyncio.sleep(0.05)
         (cursor,) = await say_in(server, room, "hello")
-        ((_, event),) = await client.take(1)
-    assert event["cursor"] == cursor
+        payloads = [(await client.poll())[1] for _ in range(2 if probe == "2probe" else 1)]
+    if probe == "2probe":
+        assert payloads.pop(0) == "6"  # which was to end the poll of before
+    assert json.loads(payloads[0][2:])[1]["cursor"] == cursor
+
+
+async def test_posts_do_not_overtake_one_another(servers: Servers, room: str) -> None:
+    server = servers.get("redis", "--messages-per-second", "0")
+    async with connected(server, room, "polling", **OURS) as client, Line(server) as second:
+        await client.take(1)
+        client.write("\x1e".join(f'42["say",{{"text":"{number}"}}]' for number in range(400)))
+        await asyncio.sleep(0.01)  # each is a way to Redis and back
+        second.ask("POST", client.path, body='42["say",{"text":"too early"}]')
+        assert (await second.answer())[0] == 400
+        heard = [event["text"] for _, event in await client.take(400)]
+    assert heard == list(map(str, range(400)))
+
+
+async def test_after_the_upgrade_there_are_no_polls(server: Server, room: str) -> None:
+    async with connected(server, room, "upgrade") as client:
+        client.up.ask("POST", client.path, body="3")
+        client.down.ask("GET", client.path)
+        answers = [await line.answer() for line in (client.up, client.down)]
+        client.emit("join", {"username": "Ada"}, 1)
+        assert await client.take(1, "431")
+    assert [status for status, _ in answers] == [400, 400]
+
+
+async def test_one_websocket_at_a_time(server: Server, room: str) -> None:
+    async with opened(server, room, "polling") as client, Line(server) as one, Line(server) as two:
+        path = client.path.replace("=polling", "=websocket")
+        await one.shake_hands(path)
+        two.ask("GET", path, *UPGRADE)
+        assert (await two.answer())[0] == 400
 
 
 async def test_nothing_is_lost_or_doubled_by_an_upgrade(server: Server, room: str) -> None:
