@@ -9,12 +9,12 @@ const ROWS = 30;
 const SHOWN = 72; // characters of what is said
 
 const PAGE = `
-  <p class="controls"><button type="button" data-part="again" data-i18n="lesson.steps.again"></button></p>
+  <p class="controls"><button type="button" data-part="again" data-i18n="lesson.steps.again">Connect anew</button></p>
   <p data-part="sum" role="status"></p>
   <div class="scroll"><table class="steps-table">
-    <thead><tr><th data-i18n="lesson.steps.when"></th><th data-i18n="lesson.steps.way"></th>
-      <th data-i18n="lesson.steps.what"></th><th data-i18n="lesson.steps.bytes"></th>
-      <th data-i18n="lesson.steps.means"></th></tr></thead>
+    <thead><tr><th data-i18n="lesson.steps.when">when</th><th data-i18n="lesson.steps.way">way</th>
+      <th data-i18n="lesson.steps.what">what</th><th data-i18n="lesson.steps.bytes">bytes</th>
+      <th data-i18n="lesson.steps.means">what it is for</th></tr></thead>
     <tbody data-part="steps"></tbody>
   </table></div>`;
 
@@ -23,7 +23,8 @@ const PAGE = `
  * `isFirst(step)` says that a connection begins, `isNews(text)` that the first event has come.
  */
 export function showSteps(element, { tap, beginAgain }, { transport, words, meaning, isFirst, isNews }) {
-  const part = fillLesson(element, `<h2>${t(`lesson.${words}.title`)}</h2><p>${t(`lesson.${words}.idea`)}</p>${PAGE}`);
+  const part = fillLesson(element, PAGE);
+  element.prepend(make("h2", "", t(`lesson.${words}.title`)), make("p", "", t(`lesson.${words}.idea`)));
   let steps = [];
   let arrived;
 

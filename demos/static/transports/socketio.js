@@ -31,11 +31,15 @@ export function connect(room, { client, name, base, trace, knob, onWays = () => 
     }
 
     function listen() {
-      socket.on("connect", () => {
-        const { engine } = socket.io;
-        const ways = [engine.transport.name];
+      const { engine } = socket.io;
+      const ways = [];
+      const taken = () => {
+        ways.push(engine.transport.name);
         onWays(ways);
-        engine.on("upgrade", ({ name: way }) => onWays([...ways, way]));
+      };
+      engine.on("open", taken);
+      engine.on("upgrade", taken); // which may come before the rest is said
+      socket.on("connect", () => {
         open = socket;
         dog.heard();
         life.opened();

@@ -5,6 +5,8 @@ import { join } from "./http.js";
 
 const PAYLOADS = ["body", "chunk-data", "frame-payload"];
 const TEXT = /"text":\s*"((?:[^"\\]|\\.)*)"/g;
+// The same in the frames of SockJS, where JSON stands in a string of JSON.
+const QUOTED = /\\"text\\":\\"((?:[^"\\]|\\[^"]|\\\\\\")*)\\"/g;
 
 /** The bytes of a block that are no head, chunk border or mask; without their mask. */
 export function payloadOf(block) {
@@ -21,7 +23,8 @@ export function isPayload({ kind }) {
 export function wordsIn(block) {
   const text = new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
   let bytes = 0;
-  for (const [, words] of text.matchAll(TEXT)) bytes += new TextEncoder().encode(words).length;
+  const found = [...text.matchAll(TEXT), ...text.matchAll(QUOTED)];
+  for (const [, words] of found) bytes += new TextEncoder().encode(words).length;
   return bytes;
 }
 

@@ -108,7 +108,9 @@ export class Witness {
     if (exchange.stream) this.#add({ ...this.#down(exchange, "finish"), at: ended });
     else this.#complete(exchange, { status, began, ended, bytes });
     this.#over(connection, ended, exchange.reader === "long_polling" ? "blind" : "cut");
-    this.#transit.exchanged(Object.assign(exchange, { answered: began, done: ended }));
+    Object.assign(exchange, { answered: began, done: ended });
+    // A library takes its time between two polls: that would look like a long way.
+    if (!isOfLibrary(exchange.target)) this.#transit.exchanged(exchange);
   }
 
   #complete(exchange, { status, began, ended, bytes }) {
@@ -230,6 +232,10 @@ export class Witness {
     this.#add({ sort: "end", at, ...exchange.place });
     this.#over(connection, at, "cut", { closed: true });
   }
+}
+
+function isOfLibrary(target) {
+  return target.startsWith("/sockjs/") || target.startsWith("/socket.io/");
 }
 
 // SockJS asks for news with a POST: no browser would keep its answer.
