@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, request
+from benchmarks.clients import request
+from tests.transports.readers import LIBRARIES, OURS
 
-SIX = [*CLIENTS]
-WAYS = [f"/rooms/lobby/{name}" for name in SIX]
+WAYS = [*(f"/rooms/lobby/{name}" for name in OURS), *LIBRARIES.values()]
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/rooms/", "/rooms//sse", "/rooms/a/tcp", "/demos/x"])
@@ -60,7 +60,7 @@ async def test_a_name_that_is_not_ours_gets_nothing(server: Any, path: str) -> N
     "room", ["a%20b", "%2F", "%7Ba%7D", "%ff", "%00", "a" * 65, "%F0%9F%98%80"]
 )
 async def test_a_bad_room_is_named_on_every_way(server: Any, room: str) -> None:
-    for name in (*SIX, "members"):
+    for name in (*OURS, "members"):
         if name == "websocket":
             continue  # it asks for its upgrade first; tests/transports/test_websocket.py
         answer = await request(server.url, "GET", f"/rooms/{room}/{name}")

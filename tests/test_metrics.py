@@ -10,7 +10,7 @@ from benchmarks.clients import CLIENTS, get_json, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Servers
 from tests.server import Server
-from tests.transports.readers import reader, say_in, take
+from tests.transports.readers import OURS, reader, say_in, take
 
 SECONDS = 20
 
@@ -66,7 +66,10 @@ async def test_it_counts_what_the_wire_page_counts(
         row = (await get_json(alone.url, "/wire"))["transports"][transport]
         for name in ("connections", "events"):
             assert await figure(alone, f"realtime_{name}_total", transport=transport) == row[name]
-        assert await figure(alone, "realtime_connections_open", transport=transport) == 1
+        # The libraries ask over HTTP as well, on connections that they keep.
+        most = 1 if transport in OURS else 3
+        open_now = await figure(alone, "realtime_connections_open", transport=transport)
+        assert 1 <= open_now <= most
 
 
 async def test_a_message_is_timed_on_its_way_in_and_on_its_way_out(

@@ -17,7 +17,7 @@ from tests.conftest import Servers
 from tests.hostile.plain import abort, check
 from tests.hostile.watched import WatchedServer, bystanders
 from tests.transports.raw import Raw
-from tests.transports.readers import reader, say_in, take, texts
+from tests.transports.readers import OURS, reader, say_in, take, texts
 
 # Above every delay of the server; reached only when something is wrong.
 SECONDS = 10.0
@@ -152,7 +152,7 @@ async def test_a_stream_whose_question_has_a_body_that_never_comes_does_not_begi
     impatient: WatchedServer,
 ) -> None:
     fields = "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n"
-    heads = [f"GET /rooms/slow/{transport} {fields}".encode() for transport in CLIENTS]
+    heads = [f"GET /rooms/slow/{transport} {fields}".encode() for transport in OURS]
     answers = await asyncio.gather(*(answer_to_drip(impatient, head, b"x" * 90) for head in heads))
     assert not any(b"200 OK" in answer for answer in answers)
 

@@ -6,10 +6,12 @@ nothing for `--write-deadline-seconds` is closed, whatever its connection carrie
 """
 
 import asyncio
+import json
 import re
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -21,7 +23,7 @@ from tests.hostile.frames import HANDSHAKE, TEXT, Peer, frame
 from tests.hostile.plain import get
 from tests.hostile.watched import WatchedServer
 from tests.server import ROOT
-from tests.transports.readers import number_of, numbers, reader, say, take, texts
+from tests.transports.readers import OURS, number_of, numbers, reader, say, take, texts
 
 # Above every delay of the server; reached only when something is wrong.
 SECONDS = 15.0
@@ -31,12 +33,25 @@ LONG = "x" * 4000
 UNHURRIED = ("--messages-per-second", "0", "--write-deadline-seconds", "60")
 
 
+def asking(room: str, transport: str) -> bytes:
+    """What begins to read from now on: a request, and what a session wants to hear after it."""
+    path, words = f"/rooms/{room}/{transport}?after=now", b""
+    if transport == "sockjs":
+        path = f"/sockjs/000/{uuid.uuid4()}/websocket"
+        join = {"kind": "join", "room": room, "after": "now"}
+        words = frame(TEXT, json.dumps([json.dumps(join)]).encode())
+    if transport == "socketio":
+        path = f"/socket.io/?EIO=4&transport=websocket&roomid={room}&after=now"
+        words = frame(TEXT, b"40")
+    return get(path, "Host: 127.0.0.1", *HANDSHAKE) + words
+
+
 class Stopped:
     """A stream whose reader asks, and then takes nothing; its own kernel holds a few KB for it."""
 
-    def __init__(self, server: WatchedServer, path: str) -> None:
+    def __init__(self, server: WatchedServer, request: bytes) -> None:
         self._server = server
-        self._request = get(path, "Host: 127.0.0.1", *HANDSHAKE)
+        self._request = request
 
     async def __aenter__(self) -> "Stopped":
         self.socket = socket.socket()
@@ -58,9 +73,9 @@ class Stopped:
 
 
 @asynccontextmanager
-async def stopped(server: WatchedServer, paths: list[str]) -> AsyncIterator[list[Stopped]]:
+async def stopped(server: WatchedServer, requests: list[bytes]) -> AsyncIterator[list[Stopped]]:
     async with AsyncExitStack() as stack:
-        readers = [await stack.enter_async_context(Stopped(server, path)) for path in paths]
+        readers = [await stack.enter_async_context(Stopped(server, one)) for one in requests]
         for one in readers:
             await one.begun()
         yield readers
@@ -101,7 +116,7 @@ async def test_a_reader_that_stops_costs_less_than_256_kib(room: str, transport:
     count, most = 100, 262_144
     with WatchedServer("--hub", "memory", "--history-events", "300", *UNHURRIED) as server:
         await talk(server, room, 300)  # the room's own memory is not theirs
-        async with stopped(server, [f"/rooms/{room}/{transport}?after=now"] * count):
+        async with stopped(server, [asking(room, transport)] * count):
             await until_open(server, transport, count)
             before = server.memory()
             await talk(server, room, 300)
@@ -170,7 +185,7 @@ IMPATIENT = ("--messages-per-second", "0", "--write-deadline-seconds", "0.5")
 @pytest.mark.parametrize("transport", STREAMS)
 async def test_a_stream_that_takes_nothing_is_closed(room: str, transport: str) -> None:
     with WatchedServer("--hub", "memory", *IMPATIENT) as server:
-        async with stopped(server, [f"/rooms/{room}/{transport}?after=now"] * 3):
+        async with stopped(server, [asking(room, transport)] * 3):
             await until_open(server, transport, 3)
             await talk(server, room, 200)
             await until_open(server, transport, 0)
@@ -180,7 +195,7 @@ async def test_a_stream_that_takes_a_little_is_not_closed(room: str) -> None:
     """Two deadlines long, some KB now and then: slow, and not dead."""
     options, transport = ("--messages-per-second", "0", "--write-deadline-seconds", "1"), "sse"
     with WatchedServer("--hub", "memory", *options) as server:
-        async with stopped(server, [f"/rooms/{room}/{transport}?after=now"]) as (one,):
+        async with stopped(server, [asking(room, transport)]) as (one,):
             await until_open(server, transport, 1)
             await talk(server, room, 900)
             for _ in range(60):
@@ -199,7 +214,7 @@ async def test_a_poll_that_does_not_take_its_answer_is_closed(
         "--hub", "memory", *IMPATIENT, "--send-buffer-bytes", buffer, "--idle-seconds", "600"
     ) as server:
         await talk(server, room, 50)
-        async with stopped(server, [f"/rooms/{room}/{transport}"] * 3):
+        async with stopped(server, [get(f"/rooms/{room}/{transport}", "Host: 127.0.0.1")] * 3):
             await until_open(server, transport, 3)
             await until_open(server, transport, 0)
 
@@ -207,7 +222,7 @@ async def test_a_poll_that_does_not_take_its_answer_is_closed(
 async def test_a_page_that_is_not_taken_is_closed() -> None:
     with WatchedServer("--hub", "memory", *IMPATIENT, "--send-buffer-bytes", "2048") as server:
         # Many questions on one connection, since one page fits into what the kernel holds.
-        async with Stopped(server, "/") as one:
+        async with Stopped(server, get("/")) as one:
             with suppress(BlockingIOError):
                 one.socket.send(get("/demos/sse.html") * 200)
             await until_open(server, "pages", 1)
@@ -251,8 +266,8 @@ async def test_a_thousand_others_hear_every_word_meanwhile(room: str) -> None:
     options = ("--connections-per-address", "2000", *UNHURRIED)
     with WatchedServer("--hub", "memory", *options) as server:
         loop, done = asyncio.get_running_loop(), asyncio.Semaphore(0)
-        paths = [f"/rooms/{room}/{transport}?after=now" for transport in STREAMS]
-        async with stopped(server, paths * 5):
+        paths = [f"/rooms/{room}/{name}?after=now" for name in STREAMS if name in OURS]
+        async with stopped(server, [asking(room, transport) for transport in STREAMS] * 5):
             crowd = []
             for number in range(others):
                 listener = Listener(paths[number % len(paths)], done, words)

@@ -9,13 +9,13 @@ import asyncio
 import subprocess
 import sys
 
-from benchmarks.clients import CLIENTS
 from benchmarks.clients.http import get_json
 from tests.hostile.frames import HANDSHAKE
 from tests.hostile.plain import get
 from tests.server import Server
+from tests.transports.readers import OURS
 
-STREAMS = [transport for transport in CLIENTS if not transport.endswith("polling")]
+STREAMS = [transport for transport in OURS if not transport.endswith("polling")]
 HERE, THERE = "10.253.71.1", "10.253.71.2"
 SECONDS = 30
 # It waits for its cable, then asks for each stream and reads.

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from realtime.audience import Framing
 from realtime.events import Event
+from realtime.frames import head
 from realtime.http1 import chunk
 from realtime.hub import Answer
 from realtime.room import Passage
@@ -297,7 +298,7 @@ def test_an_answer_to_a_poll_is_one_json_object(events: list[Event], more: bool)
 @given(cuts=CUTS)
 @examples(10)
 def test_a_frame_of_any_length_says_its_length(length: int, cuts: list[int]) -> None:
-    wire = websocket.head(length) + bytes(length) + websocket.head(1) + b"."
+    wire = head(length) + bytes(length) + head(1) + b"."
     frames, decoder = [], Frames()
     for piece in pieces(wire, cuts):
         frames += decoder.feed(piece)

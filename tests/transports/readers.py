@@ -9,6 +9,9 @@ from tests.server import Server
 
 # Above every delay of the server that a test waits for; reached only when something is wrong.
 SECONDS = 10.0
+# Where the two libraries are; ours are in rooms of the address.
+LIBRARIES = {"sockjs": "/sockjs/info", "socketio": "/socket.io/"}
+OURS = [transport for transport in CLIENTS if transport not in LIBRARIES]
 
 
 def reader(server: Server | Proxy, transport: str, room: str, **options: Any) -> Client:

@@ -18,6 +18,7 @@ from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post,
 from tests.conftest import Servers
 from tests.server import Server
 from tests.transports.readers import (
+    LIBRARIES,
     epoch_of,
     number_of,
     numbers,
@@ -40,8 +41,6 @@ every_transport = pytest.mark.parametrize("transport", CLIENTS)
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 # What is said there goes up in frames, and is answered in one, which has no status.
 FRAMED = {"websocket", "sockjs", "socketio"}
-# Where they are, if not in a room of the address.
-OF_LIBRARIES = {"sockjs": "/sockjs/info", "socketio": "/socket.io/"}
 
 # So small that a test can leave the window, and see an answer cut.
 SMALL = ("--history-events", "20", "--answer-events", "7", "--messages-per-second", "0")
@@ -503,7 +502,7 @@ async def test_a_method_that_an_address_does_not_take_is_refused_by_name(
     servers: Servers, room: str, transport: str
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
-    path = OF_LIBRARIES.get(transport, f"/rooms/{room}/{transport}")
+    path = LIBRARIES.get(transport, f"/rooms/{room}/{transport}")
     response = await request(server.url, "PUT", path, b"{}")
     assert response.status == 405
     assert response.json()["error"]["code"] == "bad_method"
