@@ -21,6 +21,7 @@ QUESTIONS = {
     "capacity": "Capacity",
     "slow_reader": "SlowReader",
     "recovery": "Recovery",
+    "session": "Session",
     "publish": "Publish",
     "burst": "Burst",
     "growth": "Growth",

@@ -32,7 +32,8 @@ class SocketIO(WebSocket):
 
     # --- coming and going ------------------------------------------------------------------------
 
-    async def open(self) -> None:
+    async def _connect(self) -> None:
+        """Open a session and connect, by polls."""
         opening = (await self._polls.ask("GET", self._address("polling"))).check(200).body
         if opening[:1] != b"0":
             raise BadResponse(f"not an open packet: {opening[:20]!r}")
@@ -40,6 +41,9 @@ class SocketIO(WebSocket):
         (await self._polls.ask("POST", self._address("polling"), b"40")).check(200)
         while not self._connected:
             await self._poll()
+
+    async def open(self) -> None:
+        await self._connect()
         await self._begin_poll()  # what is said meanwhile comes this way
         await super().open()
         self._write(frame(TEXT, b"2probe"))
@@ -117,3 +121,16 @@ class SocketIO(WebSocket):
         except (ValueError, RecursionError):
             argument = body.decode("utf-8", "replace")
         return f"42{self._asked}{json.dumps(['say', argument])}".encode()
+
+
+class SocketIOPolling(SocketIO):
+    """The same where no WebSocket gets through: polls down, posts up."""
+
+    async def open(self) -> None:
+        await self._connect()
+
+    async def _read(self) -> None:
+        await self._poll()
+
+    async def send_body(self, body: bytes) -> dict[str, Any]:
+        raise NotImplementedError("it only reads")

@@ -9,7 +9,8 @@ import uuid
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.clients.http import BadResponse, Closed
+from benchmarks.clients.base import Client, step
+from benchmarks.clients.http import BadResponse, Closed, Exchange, encode
 from benchmarks.clients.websocket import WebSocket
 
 PREFIX = "/sockjs"
@@ -59,3 +60,34 @@ class SockJS(WebSocket):
             self._opened = True
         elif kind != b"h":
             raise BadResponse(f"no frame of SockJS: {text[:20]!r}")
+
+
+class SockJSPolling(Client):
+    """The same where nothing but a poll gets through: one answer is one frame."""
+
+    transport = "sockjs"
+
+    def __init__(self, url: str, room: str, **options: Any) -> None:
+        super().__init__(url, room, **options)
+        self._polls = Exchange(self._server, self.down, self._headers)
+        self._session = f"{PREFIX}/000/{secrets.token_hex(8)}"
+
+    async def open(self) -> None:
+        (await self._posts.ask("GET", f"{PREFIX}/info")).check(200)
+        await self._read()
+        join = {"kind": "join", "room": self.room, "after": self.cursor or self._after}
+        given = {name: value for name, value in join.items() if value is not None}
+        body = encode([encode(given).decode()])
+        (await self._posts.ask("POST", f"{self._session}/xhr_send", body)).check(204)
+
+    async def close(self) -> None:
+        await self._polls.close()
+        await super().close()
+
+    async def _read(self) -> None:
+        response = await self._polls.ask("POST", f"{self._session}/xhr", b"")
+        frame = response.check(200).body
+        if frame[:1] == b"c":
+            raise Closed(*json.loads(frame[1:]))
+        if frame[:1] == b"a":
+            self._steps.extend(map(step, map(json.loads, json.loads(frame[1:]))))

@@ -25,6 +25,7 @@ SCRIPTS = {
     "capacity": ["--steps", "5,10", "--network", "rtt=20ms"],
     "slow_reader": ["--stopped", "5", "--megabytes", "0.4", "--deadline", "1"],
     "recovery": ["--network", "rtt=20ms"],
+    "session": ["--network", "none", "--visits", "2"],
 }
 TWO = ["short_polling", "websocket"]
 # A run of one script takes seconds; on a machine that is busy, more.
@@ -54,7 +55,9 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
     assert found["machine"]["cores"] >= 1
     told = found["correctness"]
     assert {told.get(name, 0) for name in ("lost", "doubled", "misplaced", "miscounted")} == {0}
-    if script != "gap":
+    if script == "session":
+        assert {cell["factors"]["way"] for cell in found["cells"]} == set(TWO)
+    elif script != "gap":
         assert {cell["factors"]["transport"] for cell in found["cells"]} == set(TWO)
     for cell in found["cells"]:
         assert len(cell["runs"]) == 1
@@ -62,7 +65,7 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
         assert any(cell["summary"].values())
         assert str(next(iter(cell["factors"].values()))) in done.stdout
     assert "0 lost, 0 doubled, 0 misplaced" in done.stdout
-    assert "late by" in done.stdout or script == "silence"
+    assert "late by" in done.stdout or script in ("silence", "session")
 
 
 @pytest.mark.unhurried

@@ -20,6 +20,8 @@ TRANSPORTS = [
     "sse",
     "fetch_streaming",
     "websocket",
+    "sockjs",
+    "socketio",
 ]
 # Each with the next, and the last with the first: every one sends, and every one hears.
 PAIRS = list(zip(TRANSPORTS, TRANSPORTS[1:] + TRANSPORTS[:1], strict=True))
@@ -83,7 +85,7 @@ async def test_what_others_say_is_text(
     assert complaints == []
 
 
-@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
+@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "sockjs", "socketio"])
 async def test_a_page_does_not_notice_that_its_server_was_replaced(
     servers: Servers, context: BrowserContext, room: str, transport: str
 ) -> None:
@@ -118,7 +120,7 @@ async def test_a_refused_message_is_told_to_its_sender(
     await expect(page.locator("#error")).to_contain_text("4096 bytes")
 
 
-async def test_the_first_page_leads_to_all_six_and_says_which_hub(
+async def test_the_first_page_leads_to_all_and_says_which_hub(
     server: Server, context: BrowserContext, complaints: list[str]
 ) -> None:
     page = await context.new_page()

@@ -327,7 +327,7 @@ async def test_no_page_is_wider_than_its_screen(
         await context.add_init_script("localStorage.setItem('realtime.big', 'yes')")
     for path in PATHS:
         page = await enter(context, server, path, f"&lang={language}")
-        await expect(page.locator("#ways a")).to_have_count(6)
+        await expect(page.locator("#ways a")).to_have_count(len(TRANSPORTS))
         if path.removeprefix("/demos/").removesuffix(".html") in TRANSPORTS:
             await expect(page.locator("#state")).to_have_attribute("data-state", "open")
             await page.evaluate(

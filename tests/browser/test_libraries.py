@@ -1,0 +1,140 @@
+"""The pages of SockJS and Socket.IO: which way the library takes, and what it does until it has."""
+
+from pathlib import Path
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from benchmarks.clients import post
+from tests.browser.test_pages import HARD, enter, heard, room, say
+from tests.conftest import Servers, missing
+from tests.server import ROOT, Server
+
+__all__ = ["room"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+FILES = {"sockjs": "sockjs-client/sockjs.min.js", "socketio": "socket.io-client/socket.io.min.js"}
+# In the order in which each library tries them.
+WAYS = {
+    "sockjs": [
+        *("websocket", "xhr-streaming", "eventsource"),
+        *("iframe-eventsource", "xhr-polling", "iframe-xhr-polling"),
+    ],
+    "socketio": ["polling → websocket", "polling"],
+}
+# A session of the library's own, in a page of ours: sixty messages up, and down again, by one way.
+BY_ONE_WAY = """([way, room]) => new Promise((done) => {
+  const session = new SockJS("/sockjs", null, { transports: [way] });
+  const heard = [];
+  let taken;
+  const send = (message) => session.send(JSON.stringify(message));
+  session.onopen = () => {
+    taken = session.transport;
+    send({ kind: "join", id: "join", room });
+  };
+  session.onmessage = ({ data }) => {
+    const said = JSON.parse(data);
+    for (let n = 0; said.id === "join" && n < 60; n += 1) {
+      send({ text: `${n}</script> \\u2028 你😀` });
+    }
+    if (said.kind === "say") heard.push(said.text);
+    if (heard.length === 60) session.close(1000, "done");
+  };
+  session.onclose = ({ code }) => done([taken, code, heard]);
+})"""
+
+
+@pytest.fixture(autouse=True)
+def vendored() -> None:
+    """What the pages borrow from others, which set-up fetches."""
+    for file in FILES.values():
+        if not Path(ROOT, "demos", "vendor", file).exists():
+            missing(f"demos/vendor/{file}")
+
+
+@pytest.mark.parametrize("transport", WAYS)
+async def test_a_way_that_is_forbidden_is_followed_by_the_next_and_nothing_is_lost(
+    server: Server, context: BrowserContext, complaints: list[str], room: str, transport: str
+) -> None:
+    page = await enter(context, server.url, transport, room)
+    said = []
+    for number, ways in enumerate(WAYS[transport]):
+        await expect(page.locator("#ways-taken")).to_have_text(ways, timeout=15_000)
+        await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+        said += [f"up {number}", f"{HARD} {number}"]
+        await say(page, said[-2])
+        await expect(heard(page, said[-2])).to_have_count(1)
+        await post(server.url, room, text=said[-1], client="eve", name="Eve")
+        await expect(heard(page, "alert(1)")).to_have_count(number + 1)
+        if number + 1 < len(WAYS[transport]):
+            await page.uncheck(f"#allow-{ways.split(' ')[-1]}")
+    texts = await page.locator("#messages .text").all_text_contents()
+    assert texts == said
+    assert complaints == []
+
+
+async def test_without_a_way_the_page_says_so(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    page = await enter(context, server.url, "socketio", room)
+    await page.uncheck("#allow-websocket")
+    await page.uncheck("#allow-polling")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
+    await expect(page.locator("#state-text")).to_contain_text("No way is allowed")
+    await page.check("#allow-polling")
+    await expect(page.locator("#ways-taken")).to_have_text("polling")
+
+
+@pytest.mark.parametrize("transport", FILES)
+async def test_without_the_library_the_page_says_so(
+    server: Server, context: BrowserContext, room: str, transport: str
+) -> None:
+    await context.route(f"**/{FILES[transport]}", lambda route: route.abort())
+    page = await context.new_page()
+    await page.goto(f"{server.url}/demos/{transport}.html?room={room}")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
+    await expect(page.locator("#state-text")).to_contain_text("make vendor")
+
+
+async def test_the_upgrade_is_shown_packet_by_packet(
+    server: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    await post(server.url, room, text="before")
+    page = await enter(context, server.url, "socketio", room)
+    for step in ("hello", "open", "connect", "ask-upgrade", "probe", "probed", "upgrade", "event"):
+        line = page.locator(f'#lesson [data-step="lesson.socketio.{step}"]')
+        await expect(line.first).to_be_attached()
+    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("requests")
+    await expect(page.locator("#wire")).to_contain_text("2probe")
+    await expect(page.locator("#wire")).to_contain_text("3probe")
+    assert complaints == []
+
+
+async def test_what_sockjs_asks_before_the_first_message_is_shown(
+    server: Server, context: BrowserContext, complaints: list[str], room: str
+) -> None:
+    await post(server.url, room, text="before")
+    page = await enter(context, server.url, "sockjs", room)
+    for step in ("info", "ask", "open", "join", "events"):
+        line = page.locator(f'#lesson [data-step="lesson.sockjs.{step}"]')
+        await expect(line.first).to_be_attached()
+    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("2 requests")
+    # In "Every byte" a frame of SockJS is known as one, and the words in it are counted.
+    await page.locator("#wire .piece", has_text='a["').first.click()
+    await expect(page.locator("#wire .wire-told")).to_contain_text("SockJS: messages")
+    assert complaints == []
+
+
+@pytest.mark.parametrize("way", ["htmlfile", "iframe-htmlfile", "jsonp-polling"])
+async def test_the_old_ways_work_where_they_are_switched_on(
+    servers: Servers, context: BrowserContext, room: str, way: str
+) -> None:
+    also = ("--sockjs-also", "jsonp", "--sockjs-also", "htmlfile", "--messages-per-second", "0")
+    server = servers.get("memory", *also)
+    page = await context.new_page()
+    await page.goto(f"{server.url}/demos/websocket.html?room={room}")
+    await page.add_script_tag(url=f"/demos/vendor/{FILES['sockjs']}")
+    transport, code, texts = await page.evaluate(BY_ONE_WAY, [way, room])
+    assert (transport, code) == (way, 1000)
+    assert texts == [f"{number}</script> \u2028 你😀" for number in range(60)]
