@@ -48,7 +48,7 @@ async def two_tabs(browser: Browser, url: str) -> None:
 
 
 async def the_lab(browser: Browser, url: str) -> None:
-    """All six, while messages are said on a schedule over a line of 100 ms."""
+    """All of them, while messages are said on a schedule over a line of 100 ms."""
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
     await page.goto(f"{url}/?room=race&name=Ada")
     await page.select_option(".network-choice", "own")
