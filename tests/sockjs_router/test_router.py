@@ -157,6 +157,7 @@ async def test_an_address_has_so_many_sessions_and_gets_places_back(kind: str) -
         assert (await at.post("/echo/0/s4/xhr", address="127.0.0.2")).status == 200
         # One that is here already is no further one.
         assert (await at.post("/echo/0/s1/xhr_send", '["x"]')).status == 204
+        assert (await at.post("/echo/0/s1/xhr")).body == 'a["x"]\n'
         at.router.get_session("s1").close()
         assert (await at.post("/echo/0/more/xhr")).status == 200
 
@@ -186,6 +187,10 @@ async def test_one_who_is_gone_does_not_keep_it_from_the_others(kind: str) -> No
         Everybody.here[0].session.handler.close()
         here.write('["hello"]')
         assert messages(await here.frame()) == ["hello"]
+        assert await gone.exactly(2) == b"\x88\x00"
+        with pytest.raises(TimeoutError):  # nothing after a close frame (RFC 6455 §5.5.1)
+            async with asyncio.timeout(0.05):
+                await gone.exactly(1)
 
 
 # --- problem 19: the end -------------------------------------------------------------------------

@@ -380,7 +380,7 @@ async def test_a_connection_that_fails_is_closed_and_its_client_told(
         assert (await at.post(f"{S}/xhr")).body == 'c[1011,"The server made a mistake"]\n'
     assert happened == ["open", "close"]
     assert caplog.text.count("ZeroDivisionError: x") == 1
-    assert "ZeroDivisionError: y" not in caplog.text
+    assert caplog.text.count("a connection failed") == 1  # what comes after is not heard
 
 
 async def test_a_second_receiver_is_refused_and_the_first_goes_on() -> None:

@@ -1,6 +1,8 @@
 """SockJS in our rooms: what is said in the pipe, and what becomes of one who does not listen."""
 
+import asyncio
 import json
+import signal
 import uuid
 from typing import Any
 
@@ -10,7 +12,7 @@ from benchmarks.clients import get_json, request
 from tests.conftest import Servers
 from tests.server import Server
 from tests.sockjs_router.world import Endpoint, Wire, messages
-from tests.transports.readers import numbers, say_in, texts
+from tests.transports.readers import numbers, reader, say_in, texts
 
 # One that is as long as a text may be.
 LONG = "x" * 4000
@@ -330,6 +332,55 @@ async def test_a_server_that_stops_says_so(servers: Servers, room: str, joined: 
             assert told == ('c[1012,"going_away"]' if joined else 'c[1001,"The server stops"]')
             assert await wire.frame() == "1000"
         await server.ended()
+
+
+async def test_who_joins_while_it_drains_is_sent_elsewhere(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "5") as server:
+        async with at(server).connection() as wire:
+            talk = Talk(wire)
+            await talk.enter()
+            server.stop(signal.SIGTERM)
+            while (await request(server.url, "GET", "/readyz")).status != 503:
+                await asyncio.sleep(0.01)
+            wire.write(batch(join(room)))
+            assert await wire.frame() == 'c[1012,"going_away"]'
+        server.stop(signal.SIGTERM)
+        await server.ended()
+
+
+async def test_a_join_that_finds_no_place_may_be_made_again(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--rooms", "1") as server:
+        async with at(server).connection() as wire:
+            talk = Talk(wire)
+            async with reader(server, "sse", "full"):
+                await talk.enter(join(room, id="j"))
+                error = await talk.next("error")
+            assert (error["code"], error["id"]) == ("busy", "j")
+            await asyncio.sleep(0.25)  # a room is spared so long
+            wire.write(batch(join(room, id="again")))
+            assert (await talk.next("ack"))["id"] == "again"
+
+
+async def test_a_session_that_has_ended_follows_nothing(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--idle-seconds", "0.3") as server:
+        async with at(server).connection() as wire:
+            talk = Talk(wire)
+            await talk.enter(join(room, id="j"))
+            await talk.next("ack")
+            assert await following(server) == 1
+        async with asyncio.timeout(10):
+            while await following(server):
+                await asyncio.sleep(0.01)
+        # A connection that has asked, was answered and asks no more, is let go.
+        async with at(server).connection() as wire:
+            wire.ask("POST", f"{url()}/xhr")
+            assert (await wire.answer()).body == "o\n"
+            await wire.ended()
+
+
+async def following(server: Server) -> float:
+    metrics = (await request(server.url, "GET", "/metrics")).body.decode()
+    return float(metrics.partition('\nrealtime_readers{as="following"} ')[2].partition("\n")[0])
 
 
 async def test_bytes_requests_and_events_are_in_the_books(servers: Servers, room: str) -> None:
