@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 from benchmarks.clients import get_json, post
 from tests.browser.test_pages import HARD, TRANSPORTS, enter, room, say
 from tests.server import Server
+from tests.transports.readers import LIBRARIES
 
 __all__ = ["room"]
 
@@ -21,6 +22,8 @@ PAYLOADS = {
     "sse": "id: ",
     "fetch_streaming": '{"kind":"say"',
     "websocket": '{"kind":"say"',
+    "sockjs": 'a["{',
+    "socketio": '42["event",{"kind":"say"',
 }
 
 
@@ -34,9 +37,11 @@ async def test_a_page_shows_the_bytes_of_its_own_connections(
 ) -> None:
     page = await enter(context, server.url, transport, room)
     await say(page, "over the wire")
-    line = f"GET /rooms/{room}/{transport}?"
+    path = LIBRARIES.get(transport, f"/rooms/{room}/{transport}")
+    line = f"GET {path}?"
     await expect(pieces(page, "start-line", line).first).to_be_visible()
     kind = {"sse": "chunk-data", "fetch_streaming": "chunk-data", "websocket": "frame-payload"}
+    kind |= dict.fromkeys(LIBRARIES, "frame-payload")
     where = kind.get(transport, "chunk-data" if "streaming" in transport else "body")
     told = pieces(page, where, "over the wire").filter(has_text=PAYLOADS[transport])
     await expect(told.first).to_be_visible()
