@@ -180,6 +180,14 @@ def _recovery(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("time", "recovery", panels, words, legend)
 
 
+def _session(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = [
+        _panel(result, words, group, ("arrival_ms",), "axis.ms", factor="way")
+        for group in _groups(result, "network")
+    ]
+    yield _board("time", "session", panels, words)
+
+
 def _publish(result: Result, words: Words) -> Iterable[Figure | None]:
     panels = _titled(
         result,
@@ -323,6 +331,7 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "capacity": _capacity,
     "slow_reader": _slow_reader,
     "recovery": _recovery,
+    "session": _session,
     "publish": _publish,
     "burst": _burst,
     "growth": _growth,

@@ -12,7 +12,7 @@ WIDTH = 960.0
 MARGIN = 20.0
 TEXT = 17.0  # large, since a projector halves it
 LINE = 24.0
-SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross")
+SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross", "left", "right")
 
 # For a light and a dark background, after Okabe and Ito; those of the demo pages, in their order.
 HUES = (
@@ -22,6 +22,8 @@ HUES = (
     ("#007a58", "#1fb88d"),
     ("#1b74a8", "#8fd0f7"),
     ("#0b3f91", "#5b9bea"),
+    ("#6b3fa0", "#b79cf0"),
+    ("#5f5f5f", "#bdbdbd"),
 )
 PAPER, INK, SOFT, RULE = (
     ("#ffffff", "#15181c"),
@@ -97,7 +99,7 @@ def hued(look: int | None, *parts: str) -> Markup:
 
 
 def shape(look: int | None, x: float, y: float) -> Markup:
-    """A sign of about 14 units, one of six."""
+    """A sign of about 14 units, one of eight."""
     name = SHAPES[(look or 0) % len(SHAPES)]
     if name == "circle":
         return tag("circle", class_="mark", cx=place(x), cy=place(y), r="6.5")
@@ -106,6 +108,8 @@ def shape(look: int | None, x: float, y: float) -> Markup:
         "triangle": ((0, -8), (8, 6), (-8, 6)),
         "diamond": ((0, -9), (8, 0), (0, 9), (-8, 0)),
         "down": ((0, 8), (8, -6), (-8, -6)),
+        "left": ((-8, 0), (6, -8), (6, 8)),
+        "right": ((8, 0), (-6, -8), (-6, 8)),
         "cross": (
             *((-2, -7), (2, -7), (2, -2), (7, -2), (7, 2), (2, 2)),
             *((2, 7), (-2, 7), (-2, 2), (-7, 2), (-7, -2), (-2, -2)),

@@ -27,6 +27,7 @@ BENCHMARKS = (
     "capacity",
     "slow_reader",
     "recovery",
+    "session",
     "publish",
     "burst",
     "growth",

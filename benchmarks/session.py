@@ -70,7 +70,7 @@ class Session(Benchmark):
     factors = ("way", "network")
     networks = ("none", "rtt=50ms")
     measures: ClassVar = {
-        "first_ms": Measure("ms", "until the first event"),
+        "arrival_ms": Measure("ms", "until the first event"),
         "requests": Measure("", "until the first event, handshakes among them"),
         "bytes_up": Measure("B", "from the client, until the first event"),
         "bytes_down": Measure("B", "to the client, with the first event"),
@@ -118,7 +118,7 @@ class Session(Benchmark):
         visits = self.options.visits
         return Sample(
             {
-                "first_ms": percentile(sorted(took), 50),
+                "arrival_ms": percentile(sorted(took), 50),
                 "requests": (await self._requests() - before) / visits,
                 "bytes_up": up / visits,
                 "bytes_down": down / visits,
@@ -153,7 +153,7 @@ class Session(Benchmark):
         rtt = 1000 * Network.parse(factors["network"]).rtt
         # In a browser the WebSocket has a connection of its own, beside that of `/info`.
         trips = 2 + theory.SESSION.get(way, 0) + (way == "sockjs")
-        return {} if way == "socketio" else {"first_ms": trips * rtt}
+        return {} if way == "socketio" else {"arrival_ms": trips * rtt}
 
 
 async def _visit(make: Callable[[], Client]) -> Client:

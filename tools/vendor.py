@@ -33,7 +33,10 @@ def main() -> int:
             run(*npm(folder), *OPTIONS, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             why = getattr(error, "stderr", None) or str(error)
-            print(f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be fetched.", file=sys.stderr)
+            print(
+                f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be fetched.",
+                file=sys.stderr,
+            )
             print(why.strip()[:200], file=sys.stderr)
             return 1
         for package, files in FILES.items():

@@ -535,7 +535,10 @@ class IFrame(Guarded, IFrameHandler):  # type: ignore[misc]
         digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
         library = self.server.settings["sockjs_url"].partition("?")[0]
         place = "'self'" if library.startswith("/") else library
-        self.enable_cache()
+        if self.server.lasting:
+            self.enable_cache()
+        else:
+            self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
         self.set_header(
             "Content-Security-Policy",
             "default-src 'none'; base-uri 'none'; connect-src 'self'; frame-src 'self'; "

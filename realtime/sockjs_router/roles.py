@@ -20,6 +20,7 @@ class Router(Keeper, Protocol):
     """Who admits requests, and knows their sessions; see `HardenedSockJSRouter`."""
 
     stats: Any
+    lasting: bool
     websockets_enabled: bool
     cookie_needed: bool
 

@@ -49,6 +49,8 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
     holds for those who send.
     """
 
+    # Whether who may frame the iframe stays so: then browsers may keep it for a year.
+    lasting = True
     defaults: ClassVar[Mapping[str, Any]] = {
         "disabled_transports": ["jsonp", "htmlfile", "rawwebsocket"],
         "jsessionid": False,

@@ -149,6 +149,8 @@ def _parse_join(fields: Mapping[str, Any], house: House) -> Question:
 class SockJSRoom(HardenedSockJSRouter):
     """The router at our door: its rules, its books, its errors."""
 
+    lasting = False  # our other ports are others at the next start
+
     def __init__(self, house: House, also: Collection[str] = ()) -> None:
         limits = house.limits
         self.house = house

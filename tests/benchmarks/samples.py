@@ -139,8 +139,8 @@ def _gap() -> Json:
 
 
 def _overhead() -> Json:
-    down = dict(zip(TRANSPORTS, (620, 410, 310, 70, 6, 4), strict=True))
-    up = dict(zip(TRANSPORTS, (900, 350, 0, 0, 0, 0), strict=True))
+    down = dict(zip(TRANSPORTS, (620, 410, 310, 70, 6, 4, 40, 16), strict=True))
+    up = dict(zip(TRANSPORTS, (900, 350, 0, 0, 0, 0, 0, 0), strict=True))
     cells = []
     for size in (20, 200, 2000):
         for t in TRANSPORTS:
@@ -157,9 +157,9 @@ def _overhead() -> Json:
 
 
 def _silence() -> Json:
-    up = (110_000, 850, 0, 0, 0, 24)
-    down = (90_000, 700, 40, 12, 4, 8)
-    requests = (120, 2.4, 0, 0, 0, 0)
+    up = (110_000, 850, 0, 0, 0, 24, 24, 28)
+    down = (90_000, 700, 40, 12, 4, 8, 20, 12)
+    requests = (120, 2.4, 0, 0, 0, 0, 0, 0)
     cells = []
     for place, t in enumerate(TRANSPORTS):
         middle: dict[str, float | None] = {
@@ -196,7 +196,7 @@ def _fanout() -> Json:
 
 
 def _capacity() -> Json:
-    most = dict(zip(TRANSPORTS, (400, 1200, 2500, 3100, 3200, 4000), strict=True))
+    most = dict(zip(TRANSPORTS, (400, 1200, 2500, 3100, 3200, 4000, 3900, 3800), strict=True))
     cells = [
         cell({"transport": t, "clients": n}, {"p99": 5 + 95 * (n / most[t]) ** 3})
         for t in TRANSPORTS
@@ -243,6 +243,23 @@ def _recovery() -> Json:
         "cells": cells,
         "correctness": {"lost": 0, "doubled": 0},
     }
+
+
+def _session() -> Json:
+    cells = []
+    for network, one_way in ONE_WAY.items():
+        for place, way in enumerate((*TRANSPORTS, "sockjs, polling")):
+            middle: dict[str, float | None] = {
+                "arrival_ms": 1 + 4 * one_way + place,
+                "requests": 1.0 + place,
+                "bytes_up": 90 + 120 * place,
+                "bytes_down": 380 + 90 * place,
+                "anywhere": 25.0 if network == "none" else None,
+            }
+            theory = {"arrival_ms": 4.0 * one_way}
+            cells.append(cell({"way": way, "network": network}, middle, theory))
+    units = _units(arrival_ms="ms", requests="", bytes_up="B", bytes_down="B", anywhere="%")
+    return {"measures": units, "factors": ["way", "network"], "cells": cells}
 
 
 def _publish() -> Json:
@@ -400,6 +417,7 @@ KINDS = {
     "capacity": _capacity,
     "slow_reader": _slow_reader,
     "recovery": _recovery,
+    "session": _session,
     "publish": _publish,
     "burst": _burst,
     "growth": _growth,

@@ -247,6 +247,7 @@ async def test_the_iframe_runs_one_script_and_the_library() -> None:
     policy = page.fields["content-security-policy"]
     assert "script-src 'sha256-" in policy
     assert "frame-ancestors 'self'" in policy
+    assert page.fields["cache-control"] == "max-age=31536000, public"
     assert again.status == 304
 
 

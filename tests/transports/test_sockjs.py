@@ -209,6 +209,7 @@ async def test_a_page_at_another_of_our_ports_may_read(servers: Servers) -> None
     assert permission.status == 204
     frame = await at(server).get("/sockjs/iframe.html")
     assert f"127.0.0.1:{lane}" in frame.fields["content-security-policy"]
+    assert frame.fields["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize("way", ["jsonp?c=cb", "htmlfile?c=cb"])
