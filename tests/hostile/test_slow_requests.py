@@ -105,6 +105,7 @@ async def test_a_kept_connection_that_asks_nothing_more_is_closed(impatient: Wat
         assert await raw.rest() == b""
 
 
+@pytest.mark.clocked
 async def test_a_kept_connection_may_ask_slowly_and_often(impatient: WatchedServer) -> None:
     """The time is each request's own, not that of their connection."""
     async with Raw(impatient) as raw:
