@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import post
+from realtime.proxy import Proxy
 from tests.browser.test_pages import HARD, enter, heard, room, say
 from tests.conftest import Servers, missing
 from tests.server import ROOT, Server
@@ -73,6 +74,38 @@ async def test_a_way_that_is_forbidden_is_followed_by_the_next_and_nothing_is_lo
     texts = await page.locator("#messages .text").all_text_contents()
     assert texts == said
     assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("transport", "way"),
+    [("sockjs", "xhr-streaming"), ("sockjs", "websocket"), ("socketio", "polling")],
+)
+async def test_a_session_that_is_lost_is_made_up_for_by_the_cursor(
+    servers: Servers, context: BrowserContext, room: str, transport: str, way: str
+) -> None:
+    """The process that knew it dies, and more is said then than a newcomer would be told."""
+    missed = 60
+    with (
+        servers.make("redis", "--messages-per-second", "0") as old,
+        servers.make("redis", "--messages-per-second", "0") as new,
+    ):
+        async with Proxy("127.0.0.1", old.port) as relay:
+            page = await enter(context, relay.url, transport, room)
+            for other in WAYS[transport]:
+                if (name := other.split(" ")[-1]) != way:
+                    await page.uncheck(f"#allow-{name}")
+            await expect(page.locator("#ways-taken")).to_have_text(way, timeout=15_000)
+            await post(old.url, room, text="before")
+            await expect(heard(page, "before")).to_have_count(1)
+            relay.target = "127.0.0.1", new.port
+            old.kill()
+            for number in range(missed):
+                await post(new.url, room, text=f"word {number}.")
+            await expect(heard(page, f"word {missed - 1}.")).to_have_count(1, timeout=20_000)
+            texts = await page.locator("#messages .text").all_text_contents()
+            assert texts == ["before", *(f"word {number}." for number in range(missed))]
+            assert await page.locator("#messages li[data-kind=gap]").count() == 0
+            await page.close()
 
 
 async def test_without_a_way_the_page_says_so(

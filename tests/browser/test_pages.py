@@ -85,7 +85,7 @@ async def test_what_others_say_is_text(
     assert complaints == []
 
 
-@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "sockjs", "socketio"])
+@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_page_does_not_notice_that_its_server_was_replaced(
     servers: Servers, context: BrowserContext, room: str, transport: str
 ) -> None:
