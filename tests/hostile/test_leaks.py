@@ -11,13 +11,14 @@ from functools import partial
 
 from redis.asyncio import Redis
 
-from benchmarks.clients import CLIENTS, get_json, request
+from benchmarks.clients import get_json, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.hostile.conftest import Watch
 from tests.hostile.frames import HANDSHAKE
 from tests.hostile.plain import abort, check_all, crowd, get
 from tests.hostile.watched import WatchedServer
 from tests.transports.raw import Raw
+from tests.transports.readers import OURS
 
 # Above every delay that is waited for here: a sweep of the rooms takes some seconds.
 SECONDS = 25.0
@@ -168,14 +169,14 @@ async def test_who_goes_while_it_arrives_is_no_member_for_ever(watch: Watch, roo
             writer.write(get(path, "Host: 127.0.0.1", *HANDSHAKE))
             abort(writer)
 
-        await crowd(partial(arrive_and_go, t, n) for n in range(100) for t in CLIENTS)
-        left = dict.fromkeys(CLIENTS, -1)
+        await crowd(partial(arrive_and_go, t, n) for n in range(100) for t in OURS)
+        left = dict.fromkeys(OURS, -1)
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):
                 while any(left.values()) or (await held(server)).members:
-                    for transport in CLIENTS:
+                    for transport in OURS:
                         path = f"/rooms/{room}-{transport}/members"
                         left[transport] = len((await get_json(server.url, path))["members"])
                     await asyncio.sleep(0.1)
-        assert left == dict.fromkeys(CLIENTS, 0)
+        assert left == dict.fromkeys(OURS, 0)
         assert (await held(server)).members == 0
