@@ -151,8 +151,10 @@ class PresenceMachine(RuleBasedStateMachine):
             return
         gone = known.visits.pop(place % len(known.visits))
         for visit in known.visits:
-            if (visit.process, visit.state) == (gone.process, "waved"):
-                visit.state = "here"  # the goodbye was of the one that has gone
+            # The goodbye was of the stream that has gone.  A poll ends with every answer, and tells
+            # nothing of whose it was.
+            if not poll and (visit.process, visit.state) == (gone.process, "waved"):
+                visit.state = "here"
         known.alone_since = self.clock.now
         known.lingers = known.lingers or poll or self.broker.down
         linger = LIMITS.lease_seconds if poll else LIMITS.grace_seconds
