@@ -11,6 +11,7 @@ from benchmarks.listeners import KEY, listener
 from benchmarks.publish import compare
 from benchmarks.senders import Answers, FrameSender, PostSender, Receipt, Tally, drafts
 from benchmarks.skimmers import Book, Bystander, Piece, Skimmer
+from realtime import frames
 from realtime.events import Cursor, Event
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 
@@ -24,7 +25,7 @@ SWITCH = (
 def told(**fields: object) -> bytes:
     """A frame of a server."""
     event = json.dumps(fields).encode()
-    return websocket.head(len(event)) + event
+    return frames.head(len(event)) + event
 
 
 def ack(id: str, number: int) -> bytes:
@@ -75,7 +76,7 @@ def ids_of(data: bytes) -> list[str]:
         begin = at + 2 + (2 if size == 126 else 0)
         size = int.from_bytes(data[at + 2 : begin]) if size == 126 else size
         payload = mask(data[begin : begin + 4], data[begin + 4 : begin + 4 + size])
-        bare += websocket.head(size) + payload
+        bare += frames.head(size) + payload
         at = begin + 4 + size
     return [json.loads(message.payload)["id"] for message in MessageReader().feed(bare)]
 
