@@ -372,7 +372,7 @@ class WebSocketListener(Listener):
 class SockJSListener(WebSocketListener):
     """Asks `/info`, then for a WebSocket on the same connection, and joins in its first message."""
 
-    id_pattern = re.compile(rb'\\"id\\":\\"([0-9a-f-]{36})')
+    id_pattern = re.compile(rb'\\"id\\": ?\\"([0-9a-f-]{36})')
 
     def __init__(self, server: Server, room: str, after: str, client: str | None) -> None:
         self._booked = "" if client is None else f"?client={client}"

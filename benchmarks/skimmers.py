@@ -25,18 +25,19 @@ class Bystander(Listener):
         self.ready = False
         return self.real.begin(self.asked)
 
-    def take(self, data: bytes, when: float) -> None:
+    def take(self, data: bytes, when: float) -> float | None:
         if self.ready:
             self.skim(data, when)
-        else:
-            self.real.take(data, when)
-            self.ready = self.real.ready
+            return None
+        wish = self.real.take(data, when)
+        self.ready = self.real.ready
+        return wish
 
     def skim(self, data: bytes, when: float) -> None:
         """Look at what a listener that is ready is told."""
 
     def speak(self, when: float) -> bytes:
-        raise AssertionError("it only hears")
+        return self.real.speak(when)
 
     def end(self) -> bool:
         return self.real.end()

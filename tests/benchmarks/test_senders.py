@@ -11,9 +11,16 @@ from benchmarks.listeners import KEY, listener
 from benchmarks.publish import compare
 from benchmarks.senders import Answers, FrameSender, PostSender, Receipt, Tally, drafts
 from benchmarks.skimmers import Book, Bystander, Piece, Skimmer
-from realtime import frames
 from realtime.events import Cursor, Event
-from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
+from realtime.frames import text_frame
+from realtime.transports import (
+    fetch_streaming,
+    iframe_streaming,
+    socketio,
+    sockjs,
+    sse,
+    websocket,
+)
 
 SERVER = Server("http://127.0.0.1:8000")
 SWITCH = (
@@ -24,8 +31,7 @@ SWITCH = (
 
 def told(**fields: object) -> bytes:
     """A frame of a server."""
-    event = json.dumps(fields).encode()
-    return frames.head(len(event)) + event
+    return text_frame(json.dumps(fields).encode())
 
 
 def ack(id: str, number: int) -> bytes:
@@ -76,7 +82,7 @@ def ids_of(data: bytes) -> list[str]:
         begin = at + 2 + (2 if size == 126 else 0)
         size = int.from_bytes(data[at + 2 : begin]) if size == 126 else size
         payload = mask(data[begin : begin + 4], data[begin + 4 : begin + 4 + size])
-        bare += frames.head(size) + payload
+        bare += text_frame(payload)
         at = begin + 4 + size
     return [json.loads(message.payload)["id"] for message in MessageReader().feed(bare)]
 
@@ -199,17 +205,39 @@ FRAMES = {
     "sse": sse.frame,
     "fetch_streaming": fetch_streaming.frame,
     "iframe_streaming": iframe_streaming.frame,
+    "sockjs": lambda event: text_frame(sockjs.envelope(sockjs.frame(event))),
+    "socketio": socketio.frame,
 }
 
 
-def ready(one: Bystander) -> None:
-    one.begin(0.0)
-    csp = iframe_streaming.CONTENT_SECURITY_POLICY.encode()
-    head = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %b\r\n\r\n" % csp
-    one.take(
-        SWITCH if one.real.server is SERVER and "WebSocket" in type(one.real).__name__ else head,
-        0.0,
-    )
+INFO = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{"websocket":true}'
+DOOR = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %b\r\n\r\n" % (
+    iframe_streaming.CONTENT_SECURITY_POLICY.encode()
+)
+# What a reader is told before it hears, and whether it must answer.
+WELCOMES = {
+    "websocket": [(SWITCH, False)],
+    "sockjs": [
+        (INFO, True),
+        (SWITCH, False),
+        (text_frame(b"o"), True),
+        (text_frame(rb'a["{\"kind\":\"ack\"}"]'), False),
+    ],
+    "socketio": [
+        (SWITCH, False),
+        (text_frame(b'0{"sid":"s"}'), True),
+        (text_frame(b'40{"sid":"s"}'), False),
+    ],
+}
+
+
+def ready(one: Bystander, transport: str) -> None:
+    assert one.begin(0.0)
+    for answer, more in WELCOMES.get(transport, [(DOOR, False)]):
+        assert not one.ready
+        assert (one.take(answer, 1.0) is not None) == more
+        if more:
+            assert one.speak(1.0)
     assert one.ready
 
 
@@ -220,7 +248,7 @@ def test_the_ids_of_all_events_are_found_and_of_nothing_else(transport: str, siz
     data = b"".join(map(FRAMES[transport], events))
     book = Book()
     one = Skimmer(listener(transport, SERVER, "room"), book)
-    ready(one)
+    ready(one, transport)
     for at in range(0, len(data), size):
         one.take(data[at : at + size], 1.0 + at)
     assert one.heard_ids() == [json.loads(event.json)["id"] for event in events]
@@ -231,7 +259,7 @@ def test_two_who_hear_the_same_share_its_number() -> None:
     book = Book()
     both = [Skimmer(listener("sse", SERVER, "room"), book) for _ in range(2)]
     for one, events in zip(both, ([ONE, TWO], [TWO, ONE]), strict=True):
-        ready(one)
+        ready(one, "sse")
         one.take(b"".join(map(sse.frame, events)), 3.0)
         assert one.pieces == [Piece(3.0, 2)]
     assert [[*one.numbers] for one in both] == [[0, 1], [1, 0]]
