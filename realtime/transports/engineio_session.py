@@ -126,6 +126,7 @@ class Session(ABC):
         if self.error is None and not self.over:
             self.error = error
             self.tell(self.farewell(error))
+            self._outbox.end()  # now, so that a poll that waits is answered with both
             self._spawn(lambda: self.socket.close(wait=False))
 
     def lose(self) -> None:
