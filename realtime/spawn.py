@@ -22,11 +22,11 @@ from redis.exceptions import RedisError
 from realtime.brokers import Broker
 from realtime.brokers.memory import MemoryBroker
 from realtime.brokers.redis import RedisBroker
+from realtime.brokers.servers import SCHEMES
 from realtime.limits import Limits
 
 # Programs that speak the protocol, in the order in which we look for them.
 PROGRAMS = ("redis-server", "valkey-server")
-URL_SCHEMES = ("redis", "rediss", "unix")
 # A server answers within some 100 ms; a machine that is busy may need longer.
 _START_SECONDS = 10.0
 # How soon a server that died is missed.
@@ -57,9 +57,10 @@ async def choose(hub: str, limits: Limits) -> Choice:
     if hub in ("auto", "spawn"):
         return await _spawned(limits, or_memory=hub == "auto")
     scheme, separator, _ = hub.partition("://")
-    if not separator or scheme not in URL_SCHEMES:
+    if not separator or scheme not in SCHEMES:
         # What was given is not repeated: it may hold a password.
-        raise HubError("--hub: say auto, memory, spawn, redis://…, rediss://… or unix://…")
+        addresses = ", ".join(f"{one}://…" for one in SCHEMES)
+        raise HubError(f"--hub: say auto, memory, spawn or one of {addresses}")
     try:
         return Choice(RedisBroker(hub, limits), _without_password(hub))
     except ValueError as error:

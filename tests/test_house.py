@@ -54,7 +54,9 @@ LAYERS: list[set[str]] = [
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
     {"audience", "brokers.memory", "brokers.redis"},
-    {"brokers", "brokers.carrier"},
+    {"brokers.keeper"},
+    {"brokers.ear"},
+    {"brokers", "brokers.carrier", "brokers.servers"},
     {"forwarding", "tasks"},
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.

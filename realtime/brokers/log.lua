@@ -1,4 +1,4 @@
--- The numbered log of one room, for the scripts that begin with this file.
+-- The numbered log of one room, for the scripts that begin with this file; ANNOUNCE stands before.
 -- A script runs alone on the server: what it reads cannot change before it writes.
 local LOG, META = KEYS[1], KEYS[2]
 local NEW_EPOCH, CHANNEL = ARGV[1], ARGV[2]
@@ -57,6 +57,6 @@ local function append(kind, rest)
   redis.call('HSET', META, 'top', number)
   redis.call('XADD', LOG, 'MAXLEN', EVENTS, number .. '-0', 'kind', kind, 'rest', rest)
   redis.call('PEXPIRE', LOG, LOG_MS)
-  redis.call('PUBLISH', CHANNEL, epoch .. '-' .. number .. ' ' .. kind .. ' ' .. rest)
+  redis.call(ANNOUNCE, CHANNEL, epoch .. '-' .. number .. ' ' .. kind .. ' ' .. rest)
   return epoch, number
 end

@@ -2,33 +2,39 @@
 
 Each step that must not be torn apart is one Lua script.  Pub/sub is only the fast path: it loses
 messages by design, so the hub checks every number it hears and reads what is missing.  Whatever the
-number of clients, a process has one connection that listens, one that carries what is said, one for
-pages of history, and a few for rare questions.
+number of clients, a process has a few connections for rare questions, and to each server that keeps
+rooms (see `servers`) one that listens, one that carries what is said, and one for pages of history.
 """
 
 import asyncio
+import functools
 import json
 import logging
 import math
-import secrets
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from importlib.resources import files
 from typing import Any, TypeVar
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.connection import AbstractConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff, NoBackoff
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MovedError,
+    RedisClusterException,
+    TryAgainError,
+)
 
 from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
-from realtime.brokers.carrier import Carrier, Script
+from realtime.brokers.carrier import Script
+from realtime.brokers.keeper import Attempts, Keeper
+from realtime.brokers.servers import FAILURES, servers_at
 from realtime.errors import NoBroker
 from realtime.events import Cursor, Draft, Event, Member, Receipt
 from realtime.limits import Limits
 from realtime.room import History
-from realtime.tasks import Supervisor, backoff, run_together
+from realtime.tasks import Supervisor, backoff
 
 log = logging.getLogger(__name__)
 
@@ -38,56 +44,49 @@ T = TypeVar("T")
 COMMAND_SECONDS = 0.8
 # The epoch of a room where nothing was said outlives its last reading by so long.
 EMPTY_SECONDS = 120
-# Silence proves nothing on a pub/sub connection, so we talk to ourselves over it.
-PROBE_SECONDS = 10.0
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
-# Scripts in one round trip: some ten milliseconds of the server's only thread, and a megabyte or
-# two of words or of pages.
-WORDS_TOGETHER, PAGES_TOGETHER = 512, 16
-# Rare questions under way at once; more wait for a connection, and do not open one each.
-COMMAND_CONNECTIONS = 16
 # While commands fail, it is logged so often.
 COMPLAIN_SECONDS = 10.0
+# While something fails, we look after so long which server keeps what, and that may take as long
+# as asking several who are frozen.
+LOOK_PAUSE_SECONDS, LOOK_SECONDS = 0.25, 2.0
+# A slot is on its way to another server, or nobody has been elected to keep it: it will be soon.
+_NOT_NOW = (AskError, TryAgainError, ClusterDownError)
 
 
-def _script(*names: str) -> Script:
+def _script(*parts: str, head: bytes = b"") -> Script:
     folder = files("realtime.brokers")
-    return Script(b"\n".join((folder / f"{name}.lua").read_bytes() for name in names))
+    return Script(b"\n".join([head, *((folder / f"{part}.lua").read_bytes() for part in parts)]))
 
 
-_PUBLISH = _script("log", "publish")
-_HISTORY = _script("log", "history")
-_ENTER = _script("log", "people", "enter")
-_LEAVE = _script("log", "people", "leave")
-_SWEEP = _script("log", "people", "sweep")
-_RESET = _script("log", "people", "reset")
+class _Scripts:
+    """What is done in one step; it is announced with `SPUBLISH` where channels are in slots."""
+
+    def __init__(self, prefix: bytes) -> None:
+        head = b"local ANNOUNCE = '%bPUBLISH'" % prefix
+        self.publish = _script("log", "publish", head=head)
+        self.history = _script("log", "history", head=head)
+        self.enter = _script("log", "people", "enter", head=head)
+        self.leave = _script("log", "people", "leave", head=head)
+        self.sweep = _script("log", "people", "sweep", head=head)
+        self.reset = _script("log", "people", "reset", head=head)
 
 
 class RedisBroker:
-    """The broker behind a ``redis://``, ``rediss://`` or ``unix://`` address."""
+    """The broker behind an address that `servers` can read; raises `ValueError` for another."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         self._limits = limits
-        self._redis = Redis.from_pool(_pool(url, Retry(ExponentialBackoff(cap=0.1, base=0.01), 3)))
-        # One that never retries by itself: a subscription renewed behind our back is a hole, and a
-        # script that is sent again gets another token.  RESP2, since redis-py spells out every
-        # announcement that comes by RESP3 for its own log.
-        pool = _pool(url, Retry(NoBackoff(), 0), protocol=2)
-        self._connect: Callable[[], AbstractConnection] = pool.make_connection
+        self._servers = servers_at(url)
+        self._scripts = _Scripts(self._servers.prefix)
+        self._keepers: dict[str, Keeper] = {}
+        self._places: dict[bytes, Keeper | None] = {}  # channel: where we listen to it
+        self._attempts = Attempts()  # at what concerns no room
+        self._look_wanted = asyncio.Event()
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
-        self._rooms: set[str] = set()
-        self._rooms_changed = asyncio.Event()
-        self._probe_channel = b"rt:probe:%b" % secrets.token_hex(8).encode()
-        self._probe_heard = asyncio.Event()
-        self._hearing = False
-        self._running = 0  # commands under way
-        self._failing = False  # the last one was not answered
-        self._closed = False
         self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
-        self._words = self._carrier(WORDS_TOGETHER)
-        self._pages = self._carrier(PAGES_TOGETHER)
         self._bounds = [
             b"%d" % limits.history_events,
             b"%d" % (limits.history_seconds * 1000),
@@ -96,42 +95,50 @@ class RedisBroker:
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
 
-    def _carrier(self, batch: int) -> Carrier:
-        return Carrier(self._connect, batch, COMMAND_SECONDS, self._supervisor)
-
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        await self._ask(self._redis.ping)
+        await self._tried(self._supervisor.within(LOOK_SECONDS, self._servers.start()))
         self._complained = -math.inf
-        self._supervisor.keep("listen", self._listen_for_ever)
+        self._arrange()
+        self._supervisor.keep("look", self._look_for_ever)
 
     async def close(self) -> None:
-        self._closed = True
-        while self._running:  # no longer than a command may take
-            await asyncio.sleep(0.01)
-        await self._words.close()
-        await self._pages.close()
+        closing = [keeper.close() for keeper in self._keepers.values()]
+        await asyncio.gather(self._attempts.close(), *closing)
         await self._supervisor.close()
-        await self._redis.aclose()
+        await self._servers.close()
 
     async def ping(self) -> None:
         self._supervisor.check()
-        await self._ask(self._redis.ping)
-        if not self._hearing:
+        keepers = list(self._keepers.values())
+        answers = await asyncio.gather(*map(self._answers, keepers))
+        answering = [keeper for keeper, answers in zip(keepers, answers, strict=True) if answers]
+        if not answering:  # while a part of a Cluster is away, the others go on
+            raise NoBroker
+        if not all(keeper.ear.hearing for keeper in answering):
             raise NoBroker("The hub answers, but its announcements are not heard; try again.")
+
+    async def _answers(self, keeper: Keeper) -> bool:
+        keeper.supervisor.check()
+        try:
+            await self._tried(keeper.answer())
+        except NoBroker:
+            return False
+        return True
 
     # --- words -----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
         keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
         arguments = [draft.kind.encode(), draft.rest, b"%d" % (SEEN_SECONDS * 1000)]
-        epoch, number, fresh = await self._run(self._words, _PUBLISH, draft.room, keys, arguments)
+        epoch, number, fresh = await self._run(self._scripts.publish, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(fresh))
 
     async def history(self, room: str, after: Cursor) -> History:
         keys = _keys(room, b"log", b"meta")
         arguments = [after.epoch.encode(), b"%d" % after.number, b"%d" % PAGE_EVENTS]
-        epoch, top, first, flat = await self._run(self._pages, _HISTORY, room, keys, arguments)
+        script = self._scripts.history
+        epoch, top, first, flat = await self._run(script, room, keys, arguments, pages=True)
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), rest)
             for number, kind, rest in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -140,39 +147,42 @@ class RedisBroker:
         return History(epoch.decode(), int(top), int(first), events, more)
 
     async def reset(self, room: str) -> None:
-        await self._run_about_people(_RESET, room, [_new_id()])
+        await self._run_about_people(self._scripts.reset, room, [_new_id()])
 
     # --- people ----------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, holder: str) -> None:
         who = [member.client.encode(), holder.encode(), member.rest]
-        await self._run_about_people(_ENTER, room, [*who, _new_id(), self._lease_ms])
+        await self._run_about_people(self._scripts.enter, room, [*who, _new_id(), self._lease_ms])
 
     async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
         who = [client.encode(), (holder or "").encode()]
-        await self._run_about_people(_LEAVE, room, [*who, b"%d" % (seconds * 1000)])
+        await self._run_about_people(self._scripts.leave, room, [*who, b"%d" % (seconds * 1000)])
 
     async def sweep(self, room: str) -> None:
-        while await self._run_about_people(_SWEEP, room, [_new_id(), self._lease_ms]):
+        while await self._run_about_people(self._scripts.sweep, room, [_new_id(), self._lease_ms]):
             pass
 
     async def _run_about_people(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # By the way of the words, and in one order with them.
         keys = _keys(room, b"log", b"meta", b"members", b"people")
-        return await self._run(self._words, script, room, keys, arguments)
+        return await self._run(script, room, keys, arguments)
 
     async def members(self, room: str) -> Sequence[Member]:
-        return _members(await self._ask(lambda: self._redis.hgetall(_key(room, b"people"))))
+        people = _key(room, b"people")
+        return _members(
+            await self._at(room, lambda _: self._within(self._servers.questions.hgetall(people)))
+        )
 
     async def rooms(self) -> Sequence[RoomSummary]:
-        return await self._ask(self._rooms_kept)
+        return await self._tried(self._attempts.make(lambda: self._within(self._rooms_kept())))
 
     async def _rooms_kept(self) -> Sequence[RoomSummary]:
         names = [
             key.decode().removeprefix("rt:{").removesuffix("}:meta")
-            async for key in self._redis.scan_iter(match="rt:{*}:meta", count=1000)
+            async for key in self._servers.questions.scan_iter(match="rt:{*}:meta", count=1000)
         ]
-        pipeline = self._redis.pipeline(transaction=False)
+        pipeline = self._servers.questions.pipeline(transaction=False)
         for room in names:
             pipeline.hget(_key(room, b"meta"), "top")
             pipeline.hgetall(_key(room, b"people"))
@@ -188,140 +198,138 @@ class RedisBroker:
     # --- asking ----------------------------------------------------------------------------------
 
     async def _run(
-        self, carrier: Carrier, script: Script, room: str, keys: list[bytes], own: list[bytes]
+        self, script: Script, room: str, keys: list[bytes], own: list[bytes], *, pages: bool = False
     ) -> Any:
         """Run a script with the arguments that all have, and those of its own after them."""
         arguments = [_channel(room), *self._bounds, *own]
-        return await self._try(lambda: carrier.run(script, keys, arguments))
 
-    async def _ask(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Await the answer to a rare question."""
-        return await self._try(lambda: self._supervisor.within(COMMAND_SECONDS, command()))
+        def run(keeper: Keeper) -> Awaitable[Any]:
+            return (keeper.pages if pages else keeper.words).run(script, keys, arguments)
 
-    async def _try(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Await a command that is bounded in time; each way that it can fail becomes `NoBroker`.
+        return await self._at(room, run)
 
-        While the last one failed they are tried one at a time, and whoever comes meanwhile is told
-        at once: a thousand who wait for the same timeout help nobody.
-        """
-        if self._closed or (self._failing and self._running):
-            raise NoBroker
-        self._running += 1
+    async def _at(self, room: str, command: Callable[[Keeper], Awaitable[T]]) -> T:
+        """Await a command to whoever keeps a room, wherever that is moving to."""
+        return await self._tried(self._at_last(_channel(room), command))
+
+    async def _at_last(self, channel: bytes, command: Callable[[Keeper], Awaitable[T]]) -> T:
+        until = _now() + COMMAND_SECONDS
+        times = 0
+        while True:
+            keeper = self._keeper_of(channel)
+            try:
+                return await keeper.attempts.make(functools.partial(command, keeper))
+            except _NOT_NOW as error:
+                if _now() > until:
+                    raise
+                if isinstance(error, MovedError):
+                    await self._moved(error)
+            await asyncio.sleep(backoff(times, longest=0.2))
+            times += 1
+
+    def _within(self, question: Awaitable[T]) -> Awaitable[T]:
+        """Give a rare question the time of a command."""
+        return self._supervisor.within(COMMAND_SECONDS, question)
+
+    async def _tried(self, attempt: Awaitable[T]) -> T:
+        """Await an attempt; each way in which it can fail becomes `NoBroker`."""
         try:
-            answer = await command()
-        except (RedisError, OSError) as error:
-            # One that is refused (READONLY, OOM, NOPERM) was answered: the next may be right.
-            self._failing = not isinstance(error, ResponseError)
+            return await attempt
+        except FAILURES as error:
+            self._look_wanted.set()
             self._complain(error)
             raise NoBroker from error
-        finally:
-            self._running -= 1
-        self._failing = False
-        return answer
 
     def _complain(self, error: Exception) -> None:
         # A full or a frozen hub fails every command: one line tells it as well as a thousand.
-        now = asyncio.get_running_loop().time()
-        if now - self._complained > COMPLAIN_SECONDS:
-            self._complained = now
+        if _now() - self._complained > COMPLAIN_SECONDS:
+            self._complained = _now()
             log.error("the hub fails", extra={"error": repr(error)})
+
+    # --- who keeps what --------------------------------------------------------------------------
+
+    def _keeper_of(self, channel: bytes) -> Keeper:
+        return self._keeper(self._servers.keeper(channel))
+
+    def _keeper(self, name: str) -> Keeper:
+        if name not in self._keepers:
+            connect = functools.partial(self._servers.connect, name)
+            self._keepers[name] = Keeper(connect, self._servers.prefix, COMMAND_SECONDS, self)
+        return self._keepers[name]
+
+    async def _look_for_ever(self) -> None:
+        while True:
+            await self._look_wanted.wait()
+            self._look_wanted.clear()
+            with suppress(NoBroker):  # and then the next failure makes us look again
+                await self._tried(self._supervisor.within(LOOK_SECONDS, self._servers.look()))
+            self._arrange()
+            await asyncio.sleep(LOOK_PAUSE_SECONDS)
+
+    async def _moved(self, error: MovedError) -> None:
+        await self._servers.moved(error)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Listen to each room at whoever keeps it now, and let go of those who keep none."""
+        names = set(self._servers.keepers())
+        for name in names:
+            self._keeper(name)
+        for channel in self._places:
+            self._place(channel)
+        for name in self._keepers.keys() - names:
+            self._supervisor.spawn("let go", self._keepers.pop(name).close)
+        for keeper in self._keepers.values():
+            keeper.ear.listen_again()
 
     # --- listening -------------------------------------------------------------------------------
 
     def listen(self, room: str) -> None:
-        self._rooms.add(room)
-        self._rooms_changed.set()
+        self._places[_channel(room)] = None
+        self._place(_channel(room))
 
     def unlisten(self, room: str) -> None:
-        self._rooms.discard(room)
-        self._rooms_changed.set()
+        if keeper := self._places.pop(_channel(room), None):
+            keeper.ear.unlisten(_channel(room))
 
-    async def _listen_for_ever(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._listen_on_one_connection()
-            except (RedisError, OSError, TimeoutError, NoBroker) as error:
-                if self._hearing:
-                    failures = 0
-                    log.warning("the hub is no longer heard", extra={"error": repr(error)})
-                self._hearing = False
-            failures += 1
-            await asyncio.sleep(backoff(failures, longest=2.0))
-
-    async def _listen_on_one_connection(self) -> None:
-        connection = self._connect()
+    def _place(self, channel: bytes) -> None:
+        """Listen to a channel where it is, and nowhere else."""
         try:
-            await self._say(connection, b"SUBSCRIBE", self._probe_channel)
-            await run_together(
-                self._own_the_channels(connection), self._read(connection), self._probe()
-            )
-        finally:
-            await connection.disconnect(nowait=True)
+            keeper = self._keeper_of(channel)
+        except RedisClusterException:  # nobody keeps it, until somebody does
+            self._look_wanted.set()
+            return
+        before, self._places[channel] = self._places[channel], keeper
+        if before is not keeper:
+            if before is not None:
+                before.ear.unlisten(channel)
+            keeper.ear.listen(channel)
 
-    async def _own_the_channels(self, connection: AbstractConnection) -> None:
-        """Subscribe to what is wanted; nobody else does, so no two commands cross."""
-        subscribed: set[str] = set()
-        self._rooms_changed.set()
-        while True:
-            await self._rooms_changed.wait()
-            self._rooms_changed.clear()
-            wanted = set(self._rooms)
-            if new := wanted - subscribed:
-                await self._say(connection, b"SUBSCRIBE", *map(_channel, new))
-            if gone := subscribed - wanted:
-                await self._say(connection, b"UNSUBSCRIBE", *map(_channel, gone))
-            subscribed = wanted
-
-    async def _say(self, connection: AbstractConnection, *words: bytes) -> None:
-        # Nothing is awaited but that it is sent: the answer comes among all else that is heard.
-        saying = connection.send_command(*words, check_health=False)
-        await self._supervisor.within(COMMAND_SECONDS, saying)
-
-    async def _read(self, connection: AbstractConnection) -> None:
+    def heard(self, channel: bytes, payload: bytes) -> None:
+        """An ear has heard something, see `Owner`."""
         assert self._listener is not None
-        while True:
-            kind, channel, payload = await connection.read_response(
-                timeout=math.inf, push_request=True
-            )
-            if kind == b"message" and channel != self._probe_channel:
-                self._listener.announced(_room(channel), _announced(payload))
-            elif channel == self._probe_channel:
-                self._heard()
-            elif kind == b"subscribe":
-                self._listener.confirmed(_room(channel))
+        self._listener.announced(_room(channel), _announced(payload))
 
-    def _heard(self) -> None:
-        if not self._hearing:
-            self._hearing = True
-            log.info("the hub is heard")
-        self._probe_heard.set()
+    def confirmed(self, channel: bytes) -> None:
+        """An ear begins to hear."""
+        assert self._listener is not None
+        self._listener.confirmed(_room(channel))
 
-    async def _probe(self) -> None:
-        """Fail if our own voice is not heard: a connection can be open and deaf."""
-        while True:
-            await asyncio.sleep(PROBE_SECONDS)
-            self._probe_heard.clear()
-            await self._ask(lambda: self._redis.publish(self._probe_channel, ""))
-            async with asyncio.timeout(PROBE_SECONDS):
-                await self._probe_heard.wait()
+    def astray(self, error: MovedError | None) -> None:
+        """An ear does not find what it listens to."""
+        if error is None:
+            self._look_wanted.set()
+        else:
+            self._supervisor.spawn("follow", lambda: self._follow(error))
+
+    async def _follow(self, error: MovedError) -> None:
+        await asyncio.sleep(backoff(0))  # or two who disagree would send us to and fro
+        with suppress(NoBroker):
+            await self._tried(self._moved(error))
 
 
-def _pool(url: str, retry: Retry, **options: Any) -> BlockingConnectionPool:
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=COMMAND_CONNECTIONS,
-        timeout=COMMAND_SECONDS,
-        socket_connect_timeout=COMMAND_SECONDS,
-        socket_timeout=None,  # we bound each command, and not each of its reads and writes
-        retry=retry,
-        **options,
-    )
-    try:
-        pool.connection_class(**pool.connection_kwargs)
-    except TypeError as error:  # or it would be found out when somebody says the first word
-        raise ValueError("an option of the address is not known") from error
-    return pool
+def _now() -> float:
+    return time.monotonic()
 
 
 # --- keys ----------------------------------------------------------------------------------------

@@ -1,9 +1,12 @@
-"""What every broker promises the hub, held against memory and against a real Redis."""
+"""What every broker promises the hub, held against memory and against real Redises.
+
+One alone, one that three sentinels watch, and a Cluster of three.
+"""
 
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from realtime.brokers.memory import MemoryBroker
 from realtime.brokers.redis import RedisBroker
 from realtime.events import Cursor, Draft, Event, Member
 from realtime.limits import Limits
+from tests.brokers.fleets import ShardedFleet, WatchedFleet
 
 ADA = Member("ada", 'Ada "<א> 😀', "sse")
 NEVER = Cursor("", 0)
@@ -61,9 +65,32 @@ class Place:
             await broker.close()
 
 
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with WatchedFleet(tmp_path_factory.mktemp("sentinels")) as fleet:
+        yield fleet.url
+
+
+@pytest.fixture(scope="module")
+def sharded() -> Iterator[str]:
+    with ShardedFleet() as fleet:
+        yield fleet.url
+
+
+@pytest.fixture(params=["memory", "redis", "watched", "sharded"])
+def hub(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture
-async def place(hub: str, servers: Any) -> AsyncIterator[Place]:
-    place = Place(servers.redis.url if hub == "redis" else None)
+async def place(hub: str, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    if hub == "memory":
+        url = None
+    elif hub == "redis":
+        url = request.getfixturevalue("servers").redis.url
+    else:
+        url = request.getfixturevalue(hub)
+    place = Place(url)
     yield place
     await place.close()
 

@@ -15,6 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from realtime.brokers import META_LIVES
+from realtime.brokers import ear as ears
 from realtime.brokers import redis as module
 from realtime.brokers.redis import EMPTY_SECONDS, RedisBroker
 from realtime.errors import NoBroker
@@ -135,7 +136,7 @@ async def test_a_connection_that_is_open_and_deaf_is_found_and_replaced(
     room: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(ears, "PROBE_SECONDS", 0.1)
     path = Path(redis.url.removeprefix("unix://") + ".wire")
     async with between(redis, path) as wire:
         process = await start(RedisBroker(f"unix://{path}", Limits()))
