@@ -91,7 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         "--hub",
         default="auto",
         metavar="HUB",
-        help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://… (%(default)s)",
+        help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://…, and where there "
+        "are several, redis+sentinel://host,host/NAME redis+cluster://host,host (%(default)s)",
     )
     parser.add_argument(
         "--tls-certificate",

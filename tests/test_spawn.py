@@ -101,6 +101,8 @@ async def test_what_is_no_hub_is_refused(hub: str) -> None:
         ("unix:///run/redis.sock", "unix:///run/redis.sock"),
         ("rediss://user:secret@box", "rediss://box"),
         ("redis://box?password=secret", "redis://box"),
+        ("redis+sentinel://:secret@box,box:2/chat", "redis+sentinel://box,box:2/chat"),
+        ("redis+cluster://user:secret@box,box:2", "redis+cluster://box,box:2"),
     ],
 )
 async def test_a_password_is_not_shown(url: str, label: str) -> None:

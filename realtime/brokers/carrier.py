@@ -142,8 +142,6 @@ class _Line:
         all_known = True
         calls = [call for call in self._sent if not call.answer.done()]
         if calls:
-            # Not left to the sending, which would not ask Sentinel where to.
-            await self._connection.connect()
             command = b"".join([call.packed(whole) for call in calls])
             await self._connection.send_packed_command(command)
         for call in calls:

@@ -96,7 +96,6 @@ class Ear:
     async def _listen_on_one_connection(self, owner: Owner) -> None:
         connection = self._connect()
         try:
-            await self._supervisor.within(self._seconds, connection.connect())
             await self._say(connection, b"SUBSCRIBE", [self._probe_channel])
             await run_together(
                 self._own_the_channels(connection), self._read(connection, owner), self._probe()

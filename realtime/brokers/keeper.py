@@ -90,7 +90,7 @@ class Keeper:
         return await self.attempts.make(lambda: self.words.run(script, [], arguments))
 
     async def close(self) -> None:
-        await self.attempts.close()
+        """Drop all connections; what is under way has failed, and may have been done."""
         await self.words.close()
         await self.pages.close()
         await self.supervisor.close()

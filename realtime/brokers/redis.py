@@ -22,6 +22,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    ReadOnlyError,
     RedisClusterException,
     TryAgainError,
 )
@@ -51,8 +52,11 @@ COMPLAIN_SECONDS = 10.0
 # While something fails, we look after so long which server keeps what, and that may take as long
 # as asking several who are frozen.
 LOOK_PAUSE_SECONDS, LOOK_SECONDS = 0.25, 2.0
-# A slot is on its way to another server, or nobody has been elected to keep it: it will be soon.
-_NOT_NOW = (AskError, TryAgainError, ClusterDownError)
+# Nobody may tell us that there is another, so we look in any case after so long.
+LOOK_AGAIN_SECONDS = 3.0
+# A slot is on its way to another server, or one that was demoted does not keep it any more, or
+# nobody has been elected to: it will be soon.
+_NOT_NOW = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 
 
 def _script(*parts: str, head: bytes = b"") -> Script:
@@ -103,9 +107,12 @@ class RedisBroker:
         self._supervisor.keep("look", self._look_for_ever)
 
     async def close(self) -> None:
-        closing = [keeper.close() for keeper in self._keepers.values()]
-        await asyncio.gather(self._attempts.close(), *closing)
+        keepers = list(self._keepers.values())
+        for attempts in (self._attempts, *(keeper.attempts for keeper in keepers)):
+            await attempts.close()
         await self._supervisor.close()
+        for keeper in keepers:
+            await keeper.close()
         await self._servers.close()
 
     async def ping(self) -> None:
@@ -224,6 +231,8 @@ class RedisBroker:
                     raise
                 if isinstance(error, MovedError):
                     await self._moved(error)
+                else:
+                    self._look_wanted.set()
             await asyncio.sleep(backoff(times, longest=0.2))
             times += 1
 
@@ -259,7 +268,9 @@ class RedisBroker:
 
     async def _look_for_ever(self) -> None:
         while True:
-            await self._look_wanted.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
+                    await self._look_wanted.wait()
             self._look_wanted.clear()
             with suppress(NoBroker):  # and then the next failure makes us look again
                 await self._tried(self._supervisor.within(LOOK_SECONDS, self._servers.look()))
@@ -271,7 +282,10 @@ class RedisBroker:
         self._arrange()
 
     def _arrange(self) -> None:
-        """Listen to each room at whoever keeps it now, and let go of those who keep none."""
+        """Listen to each room at whoever keeps it now, and leave those who keep none.
+
+        At once, for one that Sentinel replaced may wake up, and acknowledge what nobody will read.
+        """
         names = set(self._servers.keepers())
         for name in names:
             self._keeper(name)

@@ -13,9 +13,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis, RedisCluster
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import AbstractConnection, parse_url
+from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, parse_url
 from redis.asyncio.retry import Retry
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import MovedError, RedisClusterException, RedisError
 
@@ -125,20 +125,15 @@ def _impatient() -> dict[str, Any]:
 
 
 class One:
-    """One server; or, in the class below, one at a time."""
+    """One server, wherever it is."""
 
     prefix = b""
 
     def __init__(self, url: str) -> None:
-        self._take(
-            BlockingConnectionPool.from_url(url, **_questioning()),
-            ConnectionPool.from_url(url, **_carrying()),
-        )
-
-    def _take(self, questioning: ConnectionPool, carrying: Any) -> None:
+        carrying: Any = ConnectionPool.from_url(url, **_carrying())
         self._connect: Callable[[], AbstractConnection] = carrying.make_connection
         self._connect()  # or a strange option would be found out at the first word
-        self.questions = Redis.from_pool(questioning)
+        self.questions = Redis.from_pool(BlockingConnectionPool.from_url(url, **_questioning()))
 
     async def start(self) -> None:
         await self.questions.ping()
@@ -163,40 +158,70 @@ class One:
         await self.questions.aclose()
 
 
-class _WatchedPool(SentinelConnectionPool, BlockingConnectionPool):
-    """Connections to whichever server Sentinel names; who finds none free waits for one."""
+class Watched:
+    """The one that Sentinel names.
 
-    def __init__(self, name: str, sentinel: Sentinel, **options: Any) -> None:
-        super().__init__(name, sentinel, **options)
-
-
-class Watched(One):
-    """The one that Sentinel names, asked whenever a connection is opened.
-
-    A server that has been demoted refuses to write, which ends the connection: the next one is to
-    the server that took its place.
+    When that is another, nobody speaks to the one before any more, though it may be there again and
+    not know yet that it was replaced: all that we have to do with a server, we leave together.
     """
 
+    prefix = b""
+
     def __init__(self, address: SplitResult) -> None:
-        name, _, database = unquote(address.path).lstrip("/").partition("/")
-        if not name:
+        self._name, _, database = unquote(address.path).lstrip("/").partition("/")
+        if not self._name:
             raise ValueError("it lacks the name under which Sentinel watches the server")
-        options = _options(address)
+        self._options = _options(address)
         if database:
-            options["db"] = int(database)
+            self._options["db"] = int(database)
         # Sentinel has users of its own, and shares only the way in.
-        asking = {what: options.pop(f"sentinel_{what}", None) for what in ("username", "password")}
-        asking |= {what: value for what, value in options.items() if what.startswith("ssl")}
+        asking = {
+            what: self._options.pop(f"sentinel_{what}", None) for what in ("username", "password")
+        }
+        asking |= {what: value for what, value in self._options.items() if what.startswith("ssl")}
         asking |= {"retry": Retry(NoBackoff(), 0), **_impatient()}
-        self._sentinel = Sentinel(_hosts(address, _SENTINEL_PORT), sentinel_kwargs=asking)
-        self._take(
-            _WatchedPool(name, self._sentinel, **options, **_questioning()),
-            SentinelConnectionPool(name, self._sentinel, **options, **_carrying()),
-        )
+        self.sentinel = Sentinel(_hosts(address, _SENTINEL_PORT), sentinel_kwargs=asking)
+        self._kind = SSLConnection if self._options.pop("ssl", False) else Connection
+        self._keeper = "localhost:0"  # nobody, until Sentinel was asked
+        self.questions = self._questions()
+        self.connect(self._keeper)  # or a strange option would be found out at the first word
+
+    def _questions(self) -> "Redis":
+        to = {"connection_class": self._kind, **self._to(self._keeper)}
+        pool = BlockingConnectionPool(**to, **_questioning())
+        return Redis.from_pool(pool)
+
+    def _to(self, keeper: str) -> dict[str, Any]:
+        host, _, port = keeper.rpartition(":")
+        return {"host": host, "port": int(port), **self._options}
+
+    async def start(self) -> None:
+        await self.look()
+        await self.questions.ping()
+
+    async def look(self) -> None:
+        host, port = await self.sentinel.discover_master(self._name)
+        if self._keeper != f"{host}:{port}":
+            self._keeper = f"{host}:{port}"
+            before, self.questions = self.questions, self._questions()
+            await before.aclose()
+
+    async def moved(self, error: MovedError) -> None:
+        """Sentinel does not watch a Cluster."""
+        raise error
+
+    def keepers(self) -> Collection[str]:
+        return (self._keeper,)
+
+    def keeper(self, channel: bytes) -> str:
+        return self._keeper
+
+    def connect(self, keeper: str) -> AbstractConnection:
+        return self._kind(**self._to(keeper), **_carrying())
 
     async def close(self) -> None:
-        await super().close()
-        await self._sentinel.aclose()
+        await self.questions.aclose()
+        await self.sentinel.aclose()
 
 
 # --- many ----------------------------------------------------------------------------------------

@@ -8,14 +8,12 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
 from realtime.brokers import META_LIVES
-from realtime.brokers import ear as ears
 from realtime.brokers import redis as module
 from realtime.brokers.redis import EMPTY_SECONDS, RedisBroker
 from realtime.errors import NoBroker
@@ -80,73 +78,6 @@ async def test_killed_command_connections_are_not_noticed(
     await admin.client_kill_filter(_type="normal", skipme=True)
     receipts = await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
     assert sorted(receipt.cursor.number for receipt in receipts) == list(range(21, 41))
-
-
-class Wire:
-    """Stands between a broker and its Redis, and can make the ears of all who listen go deaf."""
-
-    def __init__(self, target: str) -> None:
-        self._target = target
-        self._ears: list[dict[str, bool]] = []
-
-    def deafen(self) -> None:
-        """From now on, nothing reaches those who listen now; whoever comes later does hear."""
-        for ear in self._ears:
-            ear["deaf"] = ear["listens"]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ear = {"listens": False, "deaf": False}
-        self._ears.append(ear)
-        theirs, ours = await asyncio.open_unix_connection(self._target)
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._up(reader, ours, ear))
-                group.create_task(self._down(theirs, writer, ear))
-        finally:
-            ours.close()
-            writer.close()
-
-    async def _up(
-        self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter, ear: dict[str, bool]
-    ) -> None:
-        while data := await reader.read(65536):
-            ear["listens"] = ear["listens"] or b"SUBSCRIBE" in data
-            ours.write(data)
-        ours.close()
-
-    async def _down(
-        self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter, ear: dict[str, bool]
-    ) -> None:
-        while data := await theirs.read(65536):
-            if not ear["deaf"]:
-                writer.write(data)
-        writer.close()
-
-
-@asynccontextmanager
-async def between(redis: PrivateRedis, path: Path) -> AsyncIterator[Wire]:
-    wire = Wire(redis.url.removeprefix("unix://"))
-    async with await asyncio.start_unix_server(wire.serve, path):
-        yield wire
-
-
-async def test_a_connection_that_is_open_and_deaf_is_found_and_replaced(
-    redis: PrivateRedis,
-    start: Start,
-    room: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ears, "PROBE_SECONDS", 0.1)
-    path = Path(redis.url.removeprefix("unix://") + ".wire")
-    async with between(redis, path) as wire:
-        process = await start(RedisBroker(f"unix://{path}", Limits()))
-        await process.listen(room)
-        wire.deafen()
-        await say(process, room, "nobody hears this")
-        await process.notes.listening(room, times=2)
-        (cursor,) = await say(process, room, "and this is heard")
-        assert [event.cursor for event in await process.notes.heard(room, 1)] == [cursor]
-        await process.broker.close()
 
 
 async def test_whoever_answers_and_is_not_heard_is_not_ready(
@@ -373,6 +304,15 @@ async def test_a_full_server_refuses_and_heals(process: Process, admin: Redis, r
     await admin.config_set("maxmemory", "1")
     await refused(process, room)
     await admin.config_set("maxmemory", "0")
+    assert (await process.broker.publish(draft(room))).cursor.number == 1
+
+
+async def test_a_server_whose_replicas_are_away_refuses_if_it_was_told_to(
+    process: Process, admin: Redis, room: str
+) -> None:
+    await admin.config_set("min-replicas-to-write", "1")
+    await refused(process, room)
+    await admin.config_set("min-replicas-to-write", "0")
     assert (await process.broker.publish(draft(room))).cursor.number == 1
 
 
