@@ -26,11 +26,12 @@ QUESTIONS = {
     "burst": "Burst",
     "growth": "Growth",
     "crowded": "Crowded",
+    "scale": "Scale",
     "layers": "Layers",
     "peers": "Peers",
 }
 # They need servers of their own, whatever --url says.
-STARTS_ITS_OWN = {"growth", "peers"}
+STARTS_ITS_OWN = {"growth", "scale", "peers"}
 
 
 def find(name: str) -> type[Benchmark]:

@@ -277,6 +277,18 @@ def _crowded(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("cost", "crowded", panels, words, shared=False)
 
 
+def _scale(result: Result, words: Words) -> Iterable[Figure | None]:
+    readers = max((_float(one) for one in result.levels("readers")), default=0.0)
+    cells = result.pick(readers=readers)
+    told = [_line(cells, "workers", "deliveries", "websocket", words)]
+    yield _grown("delivered", words, "scale", "workers", "deliveries", told)
+    costs = [
+        _line(cells, "workers", measure, look, words)
+        for look, measure in enumerate(("workers_us", "redis_us"))
+    ]
+    yield _grown("cost", words, "scale.costs", "workers", "us_per_message", costs)
+
+
 def _titled(
     result: Result,
     words: Words,
@@ -336,6 +348,7 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "burst": _burst,
     "growth": _growth,
     "crowded": _crowded,
+    "scale": _scale,
     "layers": _layers,
     "peers": _peers,
 }

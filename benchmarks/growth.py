@@ -9,7 +9,6 @@ hub they share: what hearing costs is measured with one follower each.
 """
 
 import argparse
-import asyncio
 import random
 import sys
 from collections.abc import Sequence
@@ -24,10 +23,17 @@ from benchmarks.listeners import WebSocketListener, listener
 from benchmarks.options import ints, positive, positive_int
 from benchmarks.samples import Cell, Factors, Measure, Sample, interval, quotients
 from benchmarks.script import Benchmark, main
-from benchmarks.stand import Cost, Process, ProcessCost, Stand, StandError, allow_files
+from benchmarks.stand import (
+    Cost,
+    Process,
+    ProcessCost,
+    Stand,
+    StandError,
+    allow_files,
+    shared_hub,
+)
 from benchmarks.talk import Said, new_room, talk
 from realtime.frames import head
-from realtime.spawn import HubError, SpawnedServer, find_program
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.
@@ -99,27 +105,13 @@ the same bytes: the floor of all servers."""
             raise StandError("--hub memory: its processes share nothing; ask for --processes 1")
         most = max(*self.options.followers, self.options.share) + _SPARE_FILES
         allow_files(most)
-        self.hub, self.hub_name = self._shared_hub()
+        hub, self.hub_name = shared_hub(self.options.hub, self.stack)
         limits = ("--connections", str(most), "--connections-per-address", str(most))
         self.stands = [
-            self.stack.enter_context(Stand(None, self.hub, *limits))
+            self.stack.enter_context(Stand(None, hub, *limits))
             for _ in range(max(1, *self.options.processes))
         ]
         return self.stands[0]
-
-    def _shared_hub(self) -> tuple[str, str]:
-        """Give a hub that several processes can share, and its name; `--hub` may be one."""
-        if self.options.hub not in ("auto", "spawn"):
-            return self.options.hub, self.options.hub
-        program = find_program()
-        if program is None:
-            raise StandError("several processes need a Redis, and none was found")
-        try:
-            server = asyncio.run(SpawnedServer.start(program))
-        except HubError as error:
-            raise StandError(str(error)) from error
-        self.stack.callback(server.close)
-        return server.url, f"{program.name.removesuffix('-server')}, shared"
 
     def cells(self) -> list[Factors]:
         options = self.options

@@ -32,6 +32,7 @@ BENCHMARKS = (
     "burst",
     "growth",
     "crowded",
+    "scale",
     "layers",
     "peers",
 )

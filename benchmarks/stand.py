@@ -4,6 +4,7 @@ Server, network and load generator are processes of their own.  The server is on
 starts, with a hub of its own and no limit on rates; or somebody's, by its address.
 """
 
+import asyncio
 import json
 import re
 import resource
@@ -16,7 +17,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from realtime.network import Network
-from realtime.spawn import die_with_parent
+from realtime.spawn import HubError, SpawnedServer, die_with_parent, find_program
 
 # A process says its first line within this time, even on a busy machine.
 _LINE = re.compile(r"(http://\S+?)/? ")
@@ -92,6 +93,21 @@ def allow_files(count: int) -> None:
         )
     if soft != resource.RLIM_INFINITY and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+def shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
+    """Give a hub that several processes can share, and its name; `hub` may be one."""
+    if hub not in ("auto", "spawn"):
+        return hub, hub
+    program = find_program()
+    if program is None:
+        raise StandError("several processes need a Redis, and none was found")
+    try:
+        server = asyncio.run(SpawnedServer.start(program))
+    except HubError as error:
+        raise StandError(str(error)) from error
+    stack.callback(server.close)
+    return server.url, f"{program.name.removesuffix('-server')}, shared"
 
 
 class Process:

@@ -341,6 +341,26 @@ def _crowded() -> Json:
     }
 
 
+def _scale() -> Json:
+    cells = [
+        cell(
+            {"workers": workers, "readers": readers},
+            {
+                "per_second": 8000.0 / workers,
+                "deliveries": 8000.0 / workers * readers,
+                "workers_us": 60.0 + 40 * min(workers, readers) + 3 * readers,
+                "redis_us": 25.0 + 5 * min(workers, readers),
+                "opened": 900.0,
+            },
+        )
+        for workers in (1, 2, 4)
+        for readers in (1, 16)
+    ]
+    rates = _units(per_second="1/s", deliveries="1/s", opened="1/s")
+    units = {**rates, **_units(workers_us="µs", redis_us="µs")}
+    return {"measures": units, "factors": ["workers", "readers"], "cells": cells}
+
+
 def _peers() -> Json:
     against = "realtime websocket"
     factor = {
@@ -422,6 +442,7 @@ KINDS = {
     "burst": _burst,
     "growth": _growth,
     "crowded": _crowded,
+    "scale": _scale,
     "layers": _layers,
     "peers": _peers,
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import burst, crowded, growth, publish, script
+from benchmarks import burst, crowded, growth, publish, scale, script
 from benchmarks.__main__ import QUESTIONS, find
 from benchmarks.burst import Burst, in_order, waited
 from benchmarks.crowded import ALL, Crowded
@@ -19,6 +19,7 @@ from benchmarks.listeners import listener
 from benchmarks.publish import Publish
 from benchmarks.results import BENCHMARKS
 from benchmarks.samples import Sample
+from benchmarks.scale import Scale
 from benchmarks.script import Benchmark
 from benchmarks.skimmers import Book, Piece, Skimmer
 from benchmarks.stand import StandError, allow_files
@@ -35,6 +36,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     monkeypatch.setattr(crowded, "_SETTLE_SECONDS", 0.05)
     monkeypatch.setattr(crowded, "_MARGIN_SECONDS", 0.05)
     monkeypatch.setattr(growth, "_HEARD", 5)
+    monkeypatch.setattr(scale, "_WARM_SECONDS", 0.05)
 
     def run(benchmark: type[Benchmark], *arguments: str) -> Ran:
         common = ("--quick", "--runs", "1", "--seed", "7", "--out", str(tmp_path))
@@ -111,6 +113,45 @@ def test_crowded_tells_each_transport_and_all(ask: Callable[..., Ran]) -> None:
     assert whole["health_p99"] > 0
     [promise] = found["bounds"]
     assert (promise["value"], promise["of"]) == (whole["last_ms"], "13")
+
+
+def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> None:
+    given = ("--workers", "1,2", "--readers", "1,4", "--rooms", "3", "--seconds", "0.2")
+    status, found = ask(Scale, *given)
+    told = found["correctness"]
+    assert (status, told["lost"], told["doubled"], told["misplaced"]) == (0, 0, 0, 0)
+    assert (told["miscounted"], told["unacknowledged"], told["broken"]) == (0, 0, 0)
+    assert told["acknowledged"] > 0
+    for workers in (1, 2):
+        few, many = (figures(found, workers=workers, readers=n) for n in (1, 4))
+        # As many as each message has readers, but for those that were under way.
+        assert few["deliveries"] == pytest.approx(few["per_second"], rel=0.3)
+        assert many["deliveries"] == pytest.approx(4 * many["per_second"], rel=0.3)
+        assert 0 < many["redis_us"] < many["workers_us"]
+        assert many["opened"] > 0
+    assert found["server"]["hub"].endswith(", shared")
+
+
+def test_scale_sees_a_reader_that_was_told_too_little(
+    ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deaf(self: scale.Counting, data: bytes, when: float) -> None:
+        """As if the server had told it nothing."""
+
+    monkeypatch.setattr(scale.Counting, "skim", deaf)
+    monkeypatch.setattr(scale, "_PATIENCE_SECONDS", 0.2)
+    given = ("--workers", "1", "--readers", "1", "--rooms", "2", "--seconds", "0.1")
+    status, found = ask(Scale, *given)
+    assert (status, found["correctness"]["miscounted"]) == (script.UNTRUE, 2)
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_a_message_that_comes_in_two_pieces_is_counted_once(cut: int) -> None:
+    counting = scale.Counting(listener("websocket", SERVER, "room"))
+    data = b'{"kind":"say","text":"kind say"}' * 2
+    for piece in (data[:cut], data[cut : cut + 2], data[cut + 2 :]):
+        counting.skim(piece, 0.0)
+    assert counting.counted == 2
 
 
 # --- a server that errs --------------------------------------------------------------------------
@@ -205,6 +246,8 @@ NOWHERE = ("--url", "http://127.0.0.1:1")
         (Crowded, (*NOWHERE, "--followers", "2"), "at least one for each"),
         (Growth, NOWHERE, "--url"),
         (Growth, ("--hub", "memory", "--followers", "2"), "share nothing"),
+        (Scale, NOWHERE, "--url"),
+        (Scale, ("--hub", "memory"), "share nothing"),
     ],
 )
 def test_what_cannot_be_asked_is_told(
@@ -219,7 +262,7 @@ def test_a_report_knows_every_question_in_the_same_order() -> None:
     assert (*QUESTIONS,) == BENCHMARKS
 
 
-@pytest.mark.parametrize("name", ["publish", "burst", "growth", "crowded"])
+@pytest.mark.parametrize("name", ["publish", "burst", "growth", "crowded", "scale"])
 def test_a_question_is_found_by_its_name_and_shows_how_it_is_asked(name: str) -> None:
     assert find(name).name == name
     assert f"python -m benchmarks.{name} --quick" in find(name).examples
