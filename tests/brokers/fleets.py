@@ -213,11 +213,17 @@ class ShardedFleet(Fleet):
 
     def move(self, slot: int, source: Node, target: Node) -> None:
         """Move a slot with all that is in it, as `redis-cli --cluster reshard` does."""
-        ids = self.id(source), self.id(target)
-        target.admin.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", ids[0])
-        source.admin.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", ids[1])
+        self.begin_move(slot, source, target)
+        self.end_move(slot, source, target)
+
+    def begin_move(self, slot: int, source: Node, target: Node) -> None:
+        """From now on, whoever needs several keys of it is told to try again."""
+        target.admin.execute_command("CLUSTER SETSLOT", slot, "IMPORTING", self.id(source))
+        source.admin.execute_command("CLUSTER SETSLOT", slot, "MIGRATING", self.id(target))
+
+    def end_move(self, slot: int, source: Node, target: Node) -> None:
         while keys := source.admin.execute_command("CLUSTER GETKEYSINSLOT", slot, 10):
             there = ("127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)
             source.admin.execute_command("MIGRATE", *there)
         for node in (target, source):
-            node.admin.execute_command("CLUSTER SETSLOT", slot, "NODE", ids[1])
+            node.admin.execute_command("CLUSTER SETSLOT", slot, "NODE", self.id(target))

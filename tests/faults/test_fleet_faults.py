@@ -122,22 +122,56 @@ async def test_a_room_whose_slot_moves_to_and_fro_loses_nothing(
     assert audit.clean, audit
 
 
-async def test_while_one_of_a_cluster_is_away_the_rooms_of_the_others_go_on(start: Start) -> None:
+@pytest.fixture(scope="module")
+def masters() -> Iterator[ShardedFleet]:
+    """Three alone, of whom one may die and come back; so this comes last."""
     with ShardedFleet(patience=PATIENCE) as fleet:
-        process = await start(RedisBroker(fleet.url, Limits()))
-        rooms = {keeper(fleet, name).port: name for name in map(str, range(50))}
-        away, *others = fleet.masters
-        for room in rooms.values():
-            await process.listen(room)
-        away.kill()
-        for node in others:
-            receipt = await process.broker.publish(draft(rooms[node.port]))
-            (event,) = await process.notes.heard(rooms[node.port], 1)
-            assert event.cursor == receipt.cursor
-        with pytest.raises(NoBroker):
-            await process.broker.publish(draft(rooms[away.port]))
-        await process.broker.ping()
-        away.start()
-        receipt = await process.publish_when_healed(draft(rooms[away.port]))
-        await process.notes.listening(rooms[away.port], times=2)
-        (event,) = await process.notes.heard(rooms[away.port], 1)
+        yield fleet
+
+
+async def test_whoever_speaks_while_a_slot_is_on_its_way_is_heard_where_it_arrives(
+    masters: ShardedFleet, start: Start, room: str
+) -> None:
+    slot, source = key_slot(f"rt:{{{room}}}".encode()), keeper(masters, room)
+    target = next(node for node in masters.masters if node is not source)
+    process = await start(RedisBroker(masters.url, Limits()))
+    await process.listen(room)
+    await process.broker.publish(draft(room))
+    masters.begin_move(slot, source, target)
+    saying = asyncio.create_task(process.broker.publish(draft(room)))
+    with source.admin as admin:
+        before = admin.info("errorstats")
+        async with asyncio.timeout(SECONDS):
+            while admin.info("errorstats") == before:  # until it was told to try again
+                await asyncio.sleep(0.01)
+    masters.end_move(slot, source, target)
+    receipt = await saying
+    await process.notes.listening(room, times=2)
+    last = await process.broker.publish(draft(room))
+    heard = await process.notes.heard(room, 2)
+    assert heard[-1].cursor == last.cursor
+    assert last.cursor.number == receipt.cursor.number + 1 == 3
+    masters.move(slot, target, source)
+
+
+async def test_while_one_of_a_cluster_is_away_the_rooms_of_the_others_go_on(
+    masters: ShardedFleet, start: Start
+) -> None:
+    process = await start(RedisBroker(masters.url, Limits()))
+    rooms = {keeper(masters, name).port: name for name in map(str, range(50))}
+    away, *others = masters.masters
+    for room in rooms.values():
+        await process.listen(room)
+    away.kill()
+    for node in others:
+        receipt = await process.broker.publish(draft(rooms[node.port]))
+        (event,) = await process.notes.heard(rooms[node.port], 1)
+        assert event.cursor == receipt.cursor
+    with pytest.raises(NoBroker):
+        await process.broker.publish(draft(rooms[away.port]))
+    await process.broker.ping()
+    away.start()
+    await process.notes.listening(rooms[away.port], times=2)
+    receipt = await process.publish_when_healed(draft(rooms[away.port]))
+    (event,) = await process.notes.heard(rooms[away.port], 1)
+    assert event.cursor == receipt.cursor
