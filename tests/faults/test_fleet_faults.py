@@ -14,6 +14,7 @@ from redis.crc import key_slot
 
 from benchmarks.clients import CLIENTS, request
 from realtime.brokers.redis import RedisBroker
+from realtime.brokers.servers import Sharded
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import Start, draft, start
@@ -151,6 +152,24 @@ async def test_whoever_speaks_while_a_slot_is_on_its_way_is_heard_where_it_arriv
     heard = await process.notes.heard(room, 2)
     assert heard[-1].cursor == last.cursor
     assert last.cursor.number == receipt.cursor.number + 1 == 3
+    masters.move(slot, target, source)
+
+
+async def test_a_slot_that_has_moved_is_followed_even_if_all_others_know_it_later(
+    masters: ShardedFleet, start: Start, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(self: Sharded) -> None:
+        """As if whoever is asked had not heard of it."""
+
+    monkeypatch.setattr(Sharded, "look", look)
+    slot, source = key_slot(f"rt:{{{room}}}".encode()), keeper(masters, room)
+    target = next(node for node in masters.masters if node is not source)
+    process = await start(RedisBroker(masters.url, Limits()))
+    await process.listen(room)
+    masters.move(slot, source, target)
+    receipt = await process.broker.publish(draft(room))
+    (event,) = await process.notes.heard(room, 1)
+    assert event.cursor == receipt.cursor
     masters.move(slot, target, source)
 
 
