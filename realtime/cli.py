@@ -1,7 +1,8 @@
 """The command line: read it, build the house, listen, and stop tidily.
 
 ``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch;
-``realtime proxy`` is a bad network in front of a server.
+``realtime proxy`` is a bad network in front of a server; ``realtime nginx`` prints how nginx stands
+in front of several.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 
-from realtime import listen, logs, proxy, talk
+from realtime import listen, logs, nginx, proxy, talk
 from realtime.app import make_site
 from realtime.errors import NoBroker
 from realtime.gate import Gate
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.configure()
     _raise_open_files()
-    run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
+    run = {"talk": talk.run, "proxy": proxy.run, "nginx": nginx.run}.get(options.command, serve)
     try:
         # A bad network to order counts in microseconds, and uvloop in milliseconds.
         loop = "asyncio" if run is proxy.run or options.networks else options.loop
@@ -84,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="realtime",
         description="One room chat, told to browsers in every way the web ever found.",
         epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation, "
-        "`realtime proxy --help` of the bad network.",
+        "`realtime proxy --help` of the bad network, `realtime nginx --help` of many workers.",
     )
     _add_address(parser, port=8000)
     parser.add_argument(
@@ -147,6 +148,7 @@ def _parser() -> argparse.ArgumentParser:
     proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
     _add_address(proxied, port=9000)
     proxy.add_options(proxied)
+    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
     return parser
 
 

@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"app", "listen"},
     {"lab"},
     {"operations", "pages", "networks"},
-    {"proxy", "server", "spawn", "talk"},
+    {"nginx", "proxy", "server", "spawn", "talk"},
     {"connection"},
     {"logs", "wire"},
     TRANSPORTS,
@@ -58,7 +58,7 @@ LAYERS: list[set[str]] = [
     {"forwarding", "tasks"},
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
-    {"boundaries", "line", "room"},
+    {"behind", "boundaries", "line", "room"},
     {"events", "gate", "network"},
     {"errors", "limits"},
     {"__init__", "transports"},
