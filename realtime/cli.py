@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 
 from realtime import listen, logs, nginx, proxy, talk
 from realtime.app import make_site
+from realtime.behind import Network, Proxies, parse_network
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
@@ -142,6 +143,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a further name under which browsers may ask for this server; may be repeated",
     )
+    parser.add_argument(
+        "--trust-proxy",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="ADDRESS",
+        help="a proxy, or a network of them as 10.0.0.0/8, that says with X-Forwarded-For whose "
+        "request it is; nobody else is believed; may be repeated",
+    )
     _add_limits(parser.add_argument_group("limits"))
     commands = parser.add_subparsers(dest="command", metavar="")
     talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
@@ -187,6 +197,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+def _network(text: str) -> Network:
+    try:
+        return parse_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; 10.0.0.2 or 10.0.0.0/8 is one") from None
 
 
 def _whole(text: str) -> int:
@@ -256,7 +273,8 @@ async def _serve(
         ledger = Ledger()
         house = House(hub, presence, gate, limits)
         site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
-        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured)
+        proxies = Proxies(options.trust_proxy)
+        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)

@@ -58,8 +58,8 @@ LAYERS: list[set[str]] = [
     {"forwarding", "tasks"},
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
-    {"behind", "boundaries", "line", "room"},
-    {"events", "gate", "network"},
+    {"boundaries", "line", "room"},
+    {"behind", "events", "gate", "network"},
     {"errors", "limits"},
     {"__init__", "transports"},
 ]
