@@ -90,6 +90,7 @@ class Fleet:
         self._options = ("--hub", redis, "--trust-proxy", "127.0.0.1", *options)
         self._count = count
         self._nginx = nginx
+        self.routing = nginx.get("routing", "any")
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

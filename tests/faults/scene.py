@@ -120,7 +120,7 @@ class Speaker:
         if self._client is None:
             client = CLIENTS[self._transport](next(self._urls), self._room, after="now")
             if self._transport == "websocket":
-                await client.open()
+                await client.__aenter__()  # which leaves nothing open if it is refused
             self._client = client
         return self._client
 
