@@ -84,6 +84,7 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
+        allow_abbrev=False,  # it looks at options of the commands, too
         description="One room chat, told to browsers in every way the web ever found.",
         epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation, "
         "`realtime proxy --help` of the bad network, `realtime nginx --help` of many workers.",

@@ -239,10 +239,20 @@ location /socket.io/ {
 location / {
     proxy_pass http://workers;
 }"""
-_LOCATION = """\
+_LOCATIONS = {
+    "any": """\
+# All of our own: any worker can answer.  SockJS and Socket.IO hold here by a WebSocket at
+# best, which is one connection: see `--routing`.
 location / {
     proxy_pass http://workers;
-}"""
+}""",
+    "address": """\
+# All of one client goes to one worker.
+location / {
+    proxy_pass http://workers;
+}""",
+    "session": _SESSION_LOCATIONS,
+}
 
 
 def configuration(
@@ -275,7 +285,7 @@ def configuration(
         heartbeat=_LIMITS.heartbeat_seconds,
         wait=_LIMITS.wait_seconds,
         read=read_seconds,
-        locations=indent(_SESSION_LOCATIONS if routing == "session" else _LOCATION, " " * 8),
+        locations=indent(_LOCATIONS[routing], " " * 8),
         redirect=_REDIRECT.format(name=name) if tls is not None and str(listen) == "443" else "",
     )
 
