@@ -40,6 +40,8 @@ _MAIN = """\
 # The workers must know that nginx speaks for others, and by which name browsers ask for them:
 #
 #     realtime --port {port} --trust-proxy {proxy}{allowed} --hub redis://…
+#
+# From inside a container or behind a NAT, a worker must be written here by its own address.
 
 # One process for each core; each of them accepts connections.
 worker_processes auto;
@@ -47,6 +49,10 @@ worker_processes auto;
 # A client costs two descriptors, one to it and one to its worker.  Above the limit of the user,
 # root or systemd (LimitNOFILE) must allow it; nginx says so in its log if it may not.
 worker_rlimit_nofile 65536;
+
+# On a reload the old processes go on until their last client has gone, who may have a stream for
+# the whole day.  So they have half a minute, and their clients come back by their cursors.
+worker_shutdown_timeout 30s;
 
 # What belongs to this nginx is in its own folder (-p), so that it runs beside another.
 pid nginx.pid;
@@ -143,6 +149,10 @@ proxy_buffering off;"""
 _BUFFERING = """\
 # Answers are collected, as in most proxies; streams say X-Accel-Buffering: no, which wins.
 proxy_buffering on;"""
+
+_CROWD = """\
+# A crowd comes back at once: it may wait, and is not turned away (nginx's bound is 511).
+"""
 
 _TLS = """\
 # By HTTP/2 one connection carries up to 128 requests, so the six that a browser opens are
@@ -334,9 +344,9 @@ def _nginx_as_seen_by(host: str) -> str:
 
 def _listen(listen: str | int, name: str, secured: bool) -> str:
     if not secured:
-        return f"listen {listen};\nserver_name {name};"
+        return f"{_CROWD}listen {listen} backlog=4096;\nserver_name {name};"
     newer = "# From nginx 1.25.1 on it is `listen … ssl;` and `http2 on;`: this form is warned of."
-    return f"{newer}\nlisten {listen} ssl http2;\nserver_name {name};"
+    return f"{_CROWD}{newer}\nlisten {listen} ssl http2 backlog=4096;\nserver_name {name};"
 
 
 def _tls(files: tuple[str | Path, str | Path] | None) -> str:

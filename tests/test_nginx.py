@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.clients import request
 from realtime.behind import label
 from realtime.nginx import ROUTINGS, configuration
 from tests.conftest import Servers
 from tests.gateway import program
+from tests.server import ROOT
 from tests.test_cli import run
 
 WORKERS = ["127.0.0.1:6001", "10.0.0.2:6001", "[fd00::2]:6001"]
@@ -41,7 +43,7 @@ def test_nginx_takes_it_with_a_certificate(tmp_path: Path, servers: Servers, lis
     file = servers.certificate
     text = configuration(workers=WORKERS, listen=listen, tls=(file, file), buffering=True)
     taken(text, tmp_path)
-    assert f"listen {listen} ssl http2;" in text
+    assert f"listen {listen} ssl http2 backlog=4096;" in text
     # Who asks at the usual port for http is sent to the usual port for https, and to no other.
     assert ("return 301" in text) == (listen == 443)
 
@@ -63,7 +65,7 @@ def test_it_is_read_on_a_screen_with_a_reason_beside_each_line(routing: str) -> 
     # files and names explain themselves.
     paragraphs = re.split(r"\n\s*\n", text)
     plain = [part for part in paragraphs if not re.search(r"^\s*#", part, re.MULTILINE)]
-    obvious = re.compile(r"\s*(listen|upstream worker_\d|client_body_temp_path|http \{)")
+    obvious = re.compile(r"\s*(upstream worker_\d|client_body_temp_path|http \{)")
     assert [part for part in plain if not obvious.search(part)] == []
 
 
@@ -134,3 +136,22 @@ def test_a_mistake_is_one_line(options: list[str], status: int, complaint: str) 
     assert (result.returncode, result.stdout) == (status, "")
     assert complaint in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+# --- what the docs show --------------------------------------------------------------------------
+
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("command", re.findall(r"^    realtime (nginx [^>\n]+)", DEPLOY, re.M))
+def test_what_the_docs_order_is_printed(command: str) -> None:
+    result = run(*command.split())
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+async def test_what_the_docs_watch_is_there(servers: Servers) -> None:
+    server = servers.get("memory", "--messages-per-second", "0")
+    metrics = (await request(server.url, "GET", "/metrics")).body.decode()
+    named = set(re.findall(r"realtime_(?!cluster)\w+", DEPLOY))
+    assert len(named) >= 11
+    assert {name for name in named if f"# HELP {name}" not in metrics} == set()
