@@ -200,6 +200,19 @@ async def test_connections_are_counted_by_the_client_that_has_them(
             await asyncio.sleep(0.02)
 
 
+async def test_a_connection_that_waits_for_the_next_request_is_nobodys(
+    trusting: Server, room: str, addresses: Iterator[str]
+) -> None:
+    ada = f"X-Forwarded-For: {next(addresses)}"
+    async with Raw(trusting) as one, Raw(trusting) as two, Raw(trusting) as three:
+        for raw in (one, two, three):
+            for path in (f"/rooms/{room}/short_polling", "/healthz"):
+                raw.ask(path, ada)
+                head = await raw.head()
+                assert head[0] == "HTTP/1.1 200 OK"
+                await raw.body(head)
+
+
 def get(path: str, *fields: str) -> bytes:
     return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *fields, "", ""]).encode()
 

@@ -3,15 +3,21 @@
 They say it by ``X-Accel-Buffering: no``; polls and WebSockets have no need to.
 """
 
+import asyncio
+
 import pytest
 
-from tests.transports.test_promises import (  # noqa: F401 - pytest runs what has a name here
-    test_after_now_starts_from_here,
-    test_readers_of_all_transports_hear_all_that_was_acknowledged_once_in_one_order,
-    test_the_acknowledged_cursor_is_the_place_in_that_order,
-)
+from benchmarks.clients import CLIENTS
+from tests.nginx.conftest import Fleets
+from tests.transports.readers import SECONDS, reader, say_in, take, texts
 
 
-@pytest.fixture
-def hub() -> str:
-    return "buffering"
+@pytest.mark.parametrize("transport", CLIENTS)
+async def test_what_is_said_is_not_held(servers: Fleets, room: str, transport: str) -> None:
+    # Without a heartbeat, which would push on what is held before it.
+    fleet = servers.get("buffering", "--messages-per-second", "0", "--heartbeat-seconds", "60")
+    async with asyncio.timeout(SECONDS):
+        async with reader(fleet, transport, room, after="now") as client:  # type: ignore[arg-type]
+            for words in ("one", "two", "three"):
+                await say_in(fleet, room, words)  # type: ignore[arg-type]
+                assert texts(await take(client, 1)) == [words]
