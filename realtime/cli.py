@@ -1,7 +1,8 @@
 """The command line: read it, build the house, listen, and stop tidily.
 
 ``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch;
-``realtime proxy`` is a bad network in front of a server.
+``realtime proxy`` is a bad network in front of a server; ``realtime nginx`` prints how nginx stands
+in front of several.
 """
 
 import argparse
@@ -16,8 +17,9 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 
-from realtime import listen, logs, proxy, talk
+from realtime import listen, logs, nginx, proxy, talk
 from realtime.app import make_site
+from realtime.behind import Network, Proxies, parse_network
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logs.configure()
     _raise_open_files()
-    run = {"talk": talk.run, "proxy": proxy.run}.get(options.command, serve)
+    run = {"talk": talk.run, "proxy": proxy.run, "nginx": nginx.run}.get(options.command, serve)
     try:
         # A bad network to order counts in microseconds, and uvloop in milliseconds.
         loop = "asyncio" if run is proxy.run or options.networks else options.loop
@@ -82,9 +84,10 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
+        allow_abbrev=False,  # it looks at options of the commands, too
         description="One room chat, told to browsers in every way the web ever found.",
         epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation, "
-        "`realtime proxy --help` of the bad network.",
+        "`realtime proxy --help` of the bad network, `realtime nginx --help` of many workers.",
     )
     _add_address(parser, port=8000)
     parser.add_argument(
@@ -142,12 +145,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME",
         help="a further name under which browsers may ask for this server; may be repeated",
     )
+    parser.add_argument(
+        "--trust-proxy",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="ADDRESS",
+        help="a proxy, or a network of them as 10.0.0.0/8, that says with X-Forwarded-For whose "
+        "request it is; nobody else is believed; may be repeated",
+    )
     _add_limits(parser.add_argument_group("limits"))
     commands = parser.add_subparsers(dest="command", metavar="")
     talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
     proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
     _add_address(proxied, port=9000)
     proxy.add_options(proxied)
+    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
     return parser
 
 
@@ -186,6 +199,13 @@ def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
+
+
+def _network(text: str) -> Network:
+    try:
+        return parse_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; 10.0.0.2 or 10.0.0.0/8 is one") from None
 
 
 def _whole(text: str) -> int:
@@ -255,7 +275,8 @@ async def _serve(
         ledger = Ledger()
         house = House(hub, presence, gate, limits)
         site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
-        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured)
+        proxies = Proxies(options.trust_proxy)
+        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)

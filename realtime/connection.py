@@ -24,6 +24,7 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
+from realtime.behind import FIELD, Proxies
 from realtime.http1 import Head, Request, declared_length, door, parse_query, plain_head
 from realtime.tap import Taps
 from realtime.transports.base import MOST_DROPPED, House
@@ -74,12 +75,15 @@ class Connection:
         site: Site,
         parameters: HTTP1ConnectionParameters,
         protocol: str,
+        proxies: Proxies,
     ) -> None:
         self.remote_ip = stream.address
         self.protocol = protocol
         self._stream = stream
         self._site = site
         self._parameters = parameters
+        self._peer = stream.address
+        self._proxies = proxies
 
     async def serve(self) -> None:
         """Answer requests until either side has had enough, or it has become a WebSocket."""
@@ -125,6 +129,7 @@ class Connection:
         if missing := head.whole - len(data):
             data += await stream.read_bytes(missing)
         request = head.request(data)
+        self._identify(request.fields)
         exchange = kind(self._site.house, stream, request, room, stream.set_close_callback)
         await exchange.run()
         if stream.writing():
@@ -133,10 +138,17 @@ class Connection:
             stream.close()
         return exchange.keep_alive
 
+    def _identify(self, fields: HTTPHeaders) -> None:
+        """Find out whose request it is, if a proxy that is trusted may have said so."""
+        if self._stream.shared:
+            self.remote_ip = self._proxies.client(self._peer, fields.get(FIELD))
+            self._stream.belong(self.remote_ip, self._site.house.limits.connections_per_address)
+
     async def _leave_to_tornado(self, data: bytes) -> bool:
         self._stream.unread(data)
         connection = HTTP1Connection(self._stream, False, self._parameters, self)
-        kept = await connection.read_response(_Routed(self._site, self._stream, connection))
+        routed = _Routed(self._site, self._stream, connection, self._identify)
+        kept = await connection.read_response(routed)
         if kept and self._site.house.hub.closing:  # it was told so (RFC 9112 §9.6)
             await self._stream.flush()
             self._stream.close()
@@ -148,8 +160,15 @@ class _Routed(HTTPMessageDelegate):
 
     _delegate: HTTPMessageDelegate
 
-    def __init__(self, site: Site, stream: CountedStream, connection: HTTP1Connection) -> None:
+    def __init__(
+        self,
+        site: Site,
+        stream: CountedStream,
+        connection: HTTP1Connection,
+        identify: Callable[[HTTPHeaders], None],
+    ) -> None:
         self._site = site
+        self._identify = identify
         self._stream = stream
         self._connection = connection
 
@@ -157,6 +176,7 @@ class _Routed(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
+        self._identify(headers)
         if found := self._site.find(start_line.path):
             self._delegate = _Unplain(self._site.house, *found, self._stream, self._connection)
         else:

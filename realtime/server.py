@@ -18,10 +18,12 @@ from tornado.netutil import ssl_wrap_socket
 from tornado.tcpserver import TCPServer
 
 from realtime import metrics
+from realtime.behind import Proxies
 from realtime.connection import Connection, Site
 from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
 from realtime.tasks import Supervisor, end
+from realtime.transports.base import CROWDED
 from realtime.wire import OTHER, READ_BYTES, CountedStream, CountedTLSStream, Ledger
 
 # Seconds that a connection above the limit gets to say its request, so that it reads our answer.
@@ -35,16 +37,26 @@ log = logging.getLogger(__name__)
 
 
 class CountedServer(TCPServer):
-    """Connections over counted streams, with bounds in number and in time; `tls` makes it https."""
+    """Connections over counted streams, with bounds in number and in time.
+
+    `tls` makes it https; `proxies` may say whose requests theirs are.
+    """
 
     def __init__(
-        self, site: Site, *, ledger: Ledger, limits: Limits, tls: ssl.SSLContext | None = None
+        self,
+        site: Site,
+        *,
+        ledger: Ledger,
+        limits: Limits,
+        tls: ssl.SSLContext | None = None,
+        proxies: Proxies = Proxies(),  # noqa: B008 - it does not change
     ) -> None:
         super().__init__()
         self._site = site
         self._ledger = ledger
         self._limits = limits
         self._tls = tls
+        self._proxies = proxies
         self._supervisor = Supervisor()
         self._serving: set[asyncio.Task[None]] = set()
         self._parameters = HTTP1ConnectionParameters(
@@ -69,8 +81,9 @@ class CountedServer(TCPServer):
         except (OSError, ValueError):  # it was gone before it was let in
             stream.close()
             return
-        if self._full(counted.address):
-            error = Busy("Too many connections are open; close some, or come back.", retry_after=10)
+        counted.shared = self._proxies.trusts(counted.address)
+        if self._full(counted):
+            error = Busy(CROWDED, retry_after=10)
             self._supervisor.spawn("refuse", lambda: _refuse(counted, error))
         else:
             self._ledger.opened(counted)
@@ -86,7 +99,7 @@ class CountedServer(TCPServer):
 
     def _serve(self, stream: CountedStream) -> None:
         protocol = "http" if self._tls is None else "https"
-        connection = Connection(stream, self._site, self._parameters, protocol)
+        connection = Connection(stream, self._site, self._parameters, protocol, self._proxies)
         task = asyncio.create_task(connection.serve())
         self._serving.add(task)
         task.add_done_callback(self._served)
@@ -108,12 +121,11 @@ class CountedServer(TCPServer):
             milliseconds = int(self._limits.write_deadline_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _full(self, address: str) -> bool:
-        limits = self._limits
-        return (
-            len(self._ledger.streams) >= limits.connections
-            or self._ledger.addresses[address] >= limits.connections_per_address
-        )
+    def _full(self, stream: CountedStream) -> bool:
+        """Whether it is one too many; for whom a proxy asks is known with each request."""
+        limits, ledger = self._limits, self._ledger
+        crowded = ledger.addresses[stream.address] >= limits.connections_per_address
+        return len(ledger.streams) >= limits.connections or (crowded and not stream.shared)
 
     # --- taking one's time -----------------------------------------------------------------------
 

@@ -42,7 +42,8 @@ class CountedStream(IOStream):
     """
 
     __slots__ = (
-        *("address", "transport", "client", "asking", "drained", "settled"),
+        *("address", "shared", "counted_as", "crowded"),
+        *("transport", "client", "asking", "drained", "settled"),
         *("bytes_in", "bytes_out", "events", "_ledger", "_answered"),
         *("_send", "_draining", "_unread", "_one_piece", "_held"),
         *("_moved", "_begun", "_rested", "_number", "_tap", "_traced"),
@@ -51,6 +52,9 @@ class CountedStream(IOStream):
     def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
         super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
+        self.shared = False  # by all for whom a proxy asks
+        self.counted_as: str | None = None  # the address in the books, if any is
+        self.crowded = False
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = OTHER
         self.client: str | None = None
@@ -206,6 +210,23 @@ class CountedStream(IOStream):
 
     # --- whose bytes these are -------------------------------------------------------------------
 
+    def belong(self, address: str, most: int) -> None:
+        """Be the connection of `address` from now on, in whose name a proxy asks.
+
+        `crowded` says whether it has more than `most` of them.
+        """
+        self.address = address
+        self._ledger.count(self, address)
+        self.crowded = self._ledger.addresses[address] > most
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """The address and port at which we were reached; empty when it is over."""
+        if self.closed():
+            return "", 0
+        host, port, *_ = self.socket.getsockname()
+        return host, port
+
     def carry(self, transport: str, client: str | None) -> None:
         """Count for this transport and client from now on, with the head that was just read."""
         self._ledger.carry(self, transport, client)
@@ -232,6 +253,8 @@ class CountedStream(IOStream):
         What is still to be written belongs to this one: a server never answers two at once.
         """
         self.asking = False
+        if self.shared:
+            self._ledger.count(self, None)
         self._answered = self.bytes_in
         self._rested = time.monotonic()
 
@@ -325,7 +348,18 @@ class Ledger:
 
     def opened(self, stream: CountedStream) -> None:
         self.streams.add(stream)
-        self.addresses[stream.address] += 1
+        if not stream.shared:
+            self.count(stream, stream.address)
+
+    def count(self, stream: CountedStream, address: str | None) -> None:
+        """Count it as one of this address, and no more as one of another; None is nobody's."""
+        if stream.counted_as is not None:
+            self.addresses[stream.counted_as] -= 1
+            if not self.addresses[stream.counted_as]:
+                del self.addresses[stream.counted_as]
+        stream.counted_as = address
+        if address is not None:
+            self.addresses[address] += 1
 
     def carry(self, stream: CountedStream, transport: str, client: str | None) -> None:
         another_client = client != stream.client
@@ -356,7 +390,7 @@ class Ledger:
         self.settle(stream)
         self._book(OTHER).bytes_in += stream.bytes_in - stream.claimed
         self.streams.remove(stream)
-        self.addresses[stream.address] -= 1
+        self.count(stream, None)
 
     def _client_book(self, stream: CountedStream, client: str) -> Row:
         book = self._clients.setdefault(client, {})

@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"app", "listen"},
     {"lab"},
     {"operations", "pages", "networks"},
-    {"proxy", "server", "spawn", "talk"},
+    {"nginx", "proxy", "server", "spawn", "talk"},
     {"connection"},
     {"logs", "wire"},
     TRANSPORTS,
@@ -61,7 +61,7 @@ LAYERS: list[set[str]] = [
     {"metrics"},
     # ... and from here down, nothing can wait or ask the time.
     {"boundaries", "line", "room"},
-    {"events", "gate", "network"},
+    {"behind", "events", "gate", "network"},
     {"errors", "limits"},
     {"__init__", "transports"},
 ]

@@ -84,6 +84,10 @@ class SockJSPolling(Client):
         await self._polls.close()
         await super().close()
 
+    def abort(self) -> None:
+        self._polls.abort()
+        super().abort()
+
     async def _read(self) -> None:
         response = await self._polls.ask("POST", f"{self._session}/xhr", b"")
         frame = response.check(200).body

@@ -26,6 +26,7 @@ from realtime.presence import Presence
 GREETING_EVENTS = 50
 # One that says `after=now` is shown nothing of it.
 NOW = 0
+CROWDED = "Too many connections are open; close some, or come back."
 # A body that is too long, or that nobody wants, is read to its end and dropped, up to here, so that
 # the sender hears why: one that is still sending when we close would only see a reset.
 MOST_DROPPED = 1_048_576
@@ -38,10 +39,13 @@ class Stream(Protocol):
     """A connection, as `wire` gives it: an IOStream that counts and can be pushed to."""
 
     address: str
+    crowded: bool
     bytes_in: int
     events: int
     drained: Callable[[], None] | None
 
+    @property
+    def place(self) -> tuple[str, int]: ...
     def carry(self, transport: str, client: str | None) -> None: ...
     def rest(self) -> None: ...
     def push(self, data: bytes, events: int) -> bool: ...
@@ -165,6 +169,12 @@ class Asking:
         if question.member is None:
             return nullcontext()
         return _Visit(self.house.presence, question.room, question.member, linger)
+
+
+def check_crowd(stream: Stream) -> None:
+    """Refuse one connection more than an address may have, when a proxy has told whose it is."""
+    if stream.crowded:
+        raise errors.Busy(CROWDED, retry_after=10)
 
 
 class _Visit(AbstractAsyncContextManager[None]):

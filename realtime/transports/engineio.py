@@ -6,6 +6,7 @@ comes that fails by name, bounds, and an end for each of its tasks.
 
 import asyncio
 import re
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -16,6 +17,7 @@ from engineio.packet import Packet
 from tornado.httputil import HTTPHeaders
 
 from realtime import errors
+from realtime.behind import label
 from realtime.errors import RealtimeError
 from realtime.frames import text_frame
 from realtime.http1 import allowed_methods
@@ -58,6 +60,14 @@ class Engine(AsyncServer):  # type: ignore[misc]  # it says no types
 
     def start_background_task(self, target: Any, *args: Any, **kwargs: Any) -> None:
         self.spawn(lambda: target(*args, **kwargs))
+
+    async def _handle_connect(self, environ: dict[str, Any], *args: Any) -> Any:
+        self._label = label(*environ["place"])  # `generate_id` is called before anything waits
+        return await super()._handle_connect(environ, *args)
+
+    def generate_id(self) -> str:
+        """Make an id that leads a proxy back to here: our label, and 80 bits of chance."""
+        return self._label + secrets.token_urlsafe(10)
 
     def spawn(self, run: Callable[[], Awaitable[None]]) -> None:
         self._supervisor.spawn("engineio", run)
@@ -248,6 +258,7 @@ class EngineIO(Upgrade):
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": f"EIO=4&transport={way}" + (f"&sid={id}" if id else ""),
             "session": self.session,
+            "place": self.stream.place,
         }
         if way == "websocket":
             # It looks here whether to upgrade: a poll must not look as if it did.

@@ -23,6 +23,7 @@ from realtime.transports.base import (
     Asking,
     House,
     Stream,
+    check_crowd,
     decode_name,
 )
 
@@ -94,6 +95,7 @@ class Exchange(Asking):
     def prepare(self) -> None:
         self.count(self.client_for_the_books())
         self.check_door()
+        check_crowd(self.stream)
 
     def count(self, client: str | None) -> None:
         """Enter this request in the books, once."""

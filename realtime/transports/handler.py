@@ -11,7 +11,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
 from realtime.http1 import allowed_methods, declared_length, door
-from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, decode_name
+from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, check_crowd, decode_name
 
 
 @stream_request_body
@@ -39,6 +39,7 @@ class Handler(Asking, RequestHandler):
     def prepare(self) -> None:
         self.count(self.client_for_the_books())
         self.check_door()
+        check_crowd(self.stream)
         self.check_length(declared_length(self.request.headers))
         self.part_if_closing()
 

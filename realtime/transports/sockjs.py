@@ -17,7 +17,7 @@ from realtime.http1 import door
 from realtime.sockjs_router import HardenedSockJSRouter, SockJSConnection, framing
 from realtime.sockjs_router.handlers import Guarded
 from realtime.transports import answering
-from realtime.transports.base import House, Question
+from realtime.transports.base import House, Question, check_crowd
 from realtime.transports.handler import answer_error, as_realtime_error
 
 TRANSPORT = "sockjs"
@@ -169,6 +169,7 @@ class SockJSRoom(HardenedSockJSRouter):
 
     def admit(self, handler: Guarded) -> None:
         handler.stream.carry(TRANSPORT, _client(handler))
+        check_crowd(handler.stream)
         head = handler.request.headers
         if handler.for_anybody:
             self.house.gate.check_host(head.get("Host"))

@@ -120,7 +120,11 @@ class Speaker:
         if self._client is None:
             client = CLIENTS[self._transport](next(self._urls), self._room, after="now")
             if self._transport == "websocket":
-                await client.open()
+                try:
+                    await client.open()
+                except BaseException:
+                    client.abort()  # one that died while it shook hands
+                    raise
             self._client = client
         return self._client
 

@@ -18,6 +18,7 @@ from tests.transports.test_streaming import ListStream
 
 class Stream(ListStream):
     address = "here"
+    crowded = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,89 @@
+"""Behind a proxy: whose request it is, and at which of the workers a session lives.
+
+    client ──▶ nginx ── X-Forwarded-For: the client ──▶ worker
+                 ▲                                        │
+                 └── sid: label of the worker, chance ────┘
+
+Pure.  A field of a head is a claim: only who is trusted may make it, and only the last hop that is
+not trusted itself is believed, since what stands before it was written by whoever sent it.
+"""
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+FIELD = "X-Forwarded-For"
+LABEL_LENGTH = 6
+
+# RFC 7239 §6 has ports and brackets; some proxies write them into this older field, too.
+_HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|(.+)")
+_CLIENTS_REMEMBERED = 4096
+
+
+def parse_network(text: str) -> Network:
+    """Read an address, or a network as 10.0.0.0/8; raises ValueError."""
+    return ipaddress.ip_network(text)
+
+
+class Proxies:
+    """The networks whose peers may say whose request it is; nobody's by default."""
+
+    def __init__(self, networks: Iterable[Network] = ()) -> None:
+        self._networks = tuple(networks)
+        self.client = lru_cache(_CLIENTS_REMEMBERED)(self._client)
+
+    def trusts(self, peer: str) -> bool:
+        """Whether this peer may speak for others."""
+        address = _address(peer)
+        return address is not None and self._is_ours(address)
+
+    def _client(self, peer: str, said: str | None) -> str:
+        """Give the address of who asks, where a trusted `peer` said `said` in `FIELD`.
+
+        Looked at from the end: each proxy adds the one it was asked by.  What is no address there
+        makes the field worthless, and the peer answers for it.
+        """
+        client = peer
+        for hop in reversed((said or "").split(",")):
+            if not hop.strip():
+                continue  # RFC 9110 §5.6.1.2: empty elements are no elements
+            address = _address(_bare(hop.strip()))
+            if address is None:
+                return peer
+            client = str(address)
+            if not self._is_ours(address):
+                break
+        return client
+
+    def _is_ours(self, address: Address) -> bool:
+        return any(address in network for network in self._networks)
+
+
+def _bare(hop: str) -> str:
+    """Take the port from a hop, and the brackets."""
+    match = _HOP.fullmatch(hop)
+    return next(filter(None, match.groups())) if match else ""
+
+
+def _address(text: str) -> Address | None:
+    """Read an address; one of IPv4 in the clothes of IPv6 is the same client without them."""
+    try:
+        address = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def label(host: str, port: int) -> str:
+    """Name the worker that is reached at this address, as hexadecimal digits.
+
+    Worker and proxy find it each for itself: the one sees where it was reached, the other knows
+    where it goes.  A digest, since addresses of a private network are nobody's business.
+    """
+    place = f"{_address(host) or host} {port}"
+    return hashlib.sha256(place.encode()).hexdigest()[:LABEL_LENGTH]

@@ -1,0 +1,92 @@
+"""Six connections are all that a browser opens to a host, and each stream has one, until HTTP/2.
+
+Nginx speaks it, over TLS, with the configuration that we print; the server behind it does not.
+"""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from tests.conftest import Servers
+from tests.gateway import Fleet
+from tests.transports.readers import say_in
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+STREAMS = 10
+# What a browser opens to one host and port by HTTP/1.1.
+MOST = 6
+
+OPEN = """([room, count]) => {
+    window.heard = 0
+    window.streams = Array.from({length: count}, () => {
+        const stream = new EventSource(`/rooms/${room}/sse?after=now`)
+        stream.onmessage = () => window.heard++
+        return stream
+    })
+}"""
+OPENED = "() => window.streams.filter((stream) => stream.readyState === 1).length"
+PROTOCOL = "() => performance.getEntriesByType('navigation')[0].nextHopProtocol"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser) -> AsyncIterator[Page]:
+    """One that believes our own certificate."""
+    context = await browser.new_context(ignore_https_errors=True)
+    yield await context.new_page()
+    await context.close()
+
+
+async def until_open(page: Page, count: int) -> None:
+    await page.wait_for_function(f"{OPENED[6:]} >= {count}")
+
+
+async def test_over_http_1_the_seventh_stream_waits(
+    servers: Servers, page: Page, room: str
+) -> None:
+    with Fleet(servers.redis.url, count=1) as fleet:
+        await page.goto(f"{fleet.url}/healthz")
+        assert await page.evaluate(PROTOCOL) == "http/1.1"
+        await page.evaluate(OPEN, [room, STREAMS])
+        await until_open(page, MOST)
+        await say_in(fleet.workers[0], room, "hello")
+        await page.wait_for_function(f"window.heard === {MOST}")
+        assert await page.evaluate(OPENED) == MOST
+        # It waits for nothing but a connection.
+        await page.evaluate("window.streams[0].close()")
+        await page.wait_for_function("window.streams[6].readyState === 1")
+
+
+async def test_over_http_2_all_of_them_are_open_at_once(
+    servers: Servers, page: Page, room: str
+) -> None:
+    file = servers.certificate
+    with Fleet(servers.redis.url, count=2, tls=(file, file)) as fleet:
+        await page.goto(f"{fleet.url}/healthz")
+        assert await page.evaluate(PROTOCOL) == "h2"
+        await page.evaluate(OPEN, [room, STREAMS])
+        await until_open(page, STREAMS)
+        await say_in(fleet.workers[0], room, "hello")
+        await page.wait_for_function(f"window.heard === {STREAMS}")
+
+
+async def test_over_http_2_a_page_finds_its_websocket_and_its_own_origin(
+    servers: Servers, page: Page, room: str
+) -> None:
+    file = servers.certificate
+    with Fleet(servers.redis.url, count=2, tls=(file, file)) as fleet:
+        await page.goto(f"{fleet.url}/healthz")
+        receipt = await page.evaluate(
+            """async (room) => {
+                const socket = new WebSocket(`wss://${location.host}/rooms/${room}/websocket`)
+                const first = new Promise((resolve) => (socket.onmessage = resolve))
+                await new Promise((resolve) => (socket.onopen = resolve))
+                const body = JSON.stringify({text: "hello"})
+                const sent = await fetch(`/rooms/${room}/messages`, {method: "POST", body})
+                return [sent.status, JSON.parse((await first).data).text]
+            }""",
+            room,
+        )
+    assert receipt == [201, "hello"]

@@ -1,0 +1,142 @@
+"""What goes wrong behind nginx, or in it: readers go on by their cursors, and nothing is lost."""
+
+import asyncio
+import signal
+
+import pytest
+
+from benchmarks.clients import CLIENTS
+from tests.conftest import Redis
+from tests.faults.conftest import until_status
+from tests.faults.scene import SECONDS, Scene
+from tests.gateway import Fleet, Nginx
+from tests.peer import Peer
+from tests.transports.raw import Raw
+
+QUICK = ("--messages-per-second", "0", "--drain-seconds", "0.3")
+STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
+
+
+async def test_a_worker_that_is_killed_under_load_costs_nothing(redis: Redis, room: str) -> None:
+    with Fleet(redis.url, *QUICK, count=3, routing="session") as fleet:
+        async with Scene([fleet.url] * 2, room) as scene:
+            async with scene.load():
+                for victim in fleet.workers[:2]:
+                    await scene.more(40)
+                    victim.kill()
+                    await asyncio.to_thread(fleet.again, victim)
+                await scene.more(40)
+            audit = await scene.audit()
+            returns = sum(witness.returns for witness in scene.witnesses.values())
+    assert audit.clean, audit
+    assert not audit.gaps, audit
+    assert returns > 0
+
+
+async def test_a_rolling_restart_behind_nginx_costs_nothing(redis: Redis, room: str) -> None:
+    with Fleet(redis.url, *QUICK, count=2, routing="session") as fleet:
+        async with Scene([fleet.url] * 2, room) as scene:
+            async with scene.load():
+                for old in fleet.workers:
+                    await scene.more(40)
+                    old.stop(signal.SIGTERM)
+                    await old.ended()
+                    new = await asyncio.to_thread(fleet.again, old)
+                    await until_status(new, "/readyz", 200)
+                await scene.more(40)
+            audit = await scene.audit()
+    assert audit.clean, audit
+    assert not audit.gaps, audit
+
+
+async def until_cut(scene: Scene, names: list[str], times: int) -> None:
+    """Return when each of these witnesses had to come again so often."""
+    async with asyncio.timeout(SECONDS):
+        while any(scene.witnesses[f"{name} 0"].returns < times for name in names):
+            await asyncio.sleep(0.02)
+
+
+async def test_streams_that_nginx_cuts_for_their_silence_go_on_by_their_cursors(
+    redis: Redis, room: str
+) -> None:
+    with Fleet(redis.url, *QUICK, routing="session", read_seconds=1) as fleet:
+        async with Scene([fleet.url], room) as scene:
+            await until_cut(scene, [*STREAMS, "long_polling"], 1)
+            await scene.speakers[0].say("hello")
+            audit = await scene.audit()
+    assert audit.clean, audit
+    assert not audit.gaps, audit
+
+
+async def test_heartbeats_keep_streams_from_being_cut(redis: Redis, room: str) -> None:
+    options = (*QUICK, "--heartbeat-seconds", "0.2")
+    with Fleet(redis.url, *options, routing="session", read_seconds=1) as fleet:
+        async with Scene([fleet.url], room) as scene:
+            # A poll that asks for longer is cut, after it was asked of the other worker, too.
+            await until_cut(scene, ["long_polling"], 1)
+            assert [scene.witnesses[f"{name} 0"].returns for name in STREAMS] == [0] * len(STREAMS)
+            audit = await scene.audit()
+    assert audit.clean, audit
+
+
+# --- asking the next -----------------------------------------------------------------------------
+
+
+async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Read a request, and end without an answer, as one that is killed."""
+    heads.append(await reader.readuntil(b"\r\n\r\n"))
+
+
+heads: list[bytes] = []
+
+
+@pytest.mark.parametrize(("method", "asked"), [("GET", 2), ("POST", 1)])
+async def test_a_get_is_asked_of_the_next_worker_and_a_post_is_never_repeated(
+    method: str, asked: int
+) -> None:
+    heads.clear()
+    async with Peer(hang_up) as one, Peer(hang_up) as other:
+        places = [f"127.0.0.1:{peer.port}" for peer in (one, other)]
+        with Nginx(places) as nginx:
+            async with Raw(nginx) as raw:  # type: ignore[arg-type]
+                raw.send(
+                    f"{method} /rooms/a/b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
+                )
+                head = await raw.head()
+                body = await raw.body(head)
+    assert len(heads) == asked
+    # And the client hears it in the words of the contract.
+    assert head[0] == "HTTP/1.1 503 Service Temporarily Unavailable"
+    assert "Retry-After: 1" in head
+    assert "Content-Type: application/json" in head
+    assert body == b'{"error":{"code":"busy","message":"No worker answers; come back."}}'
+
+
+async def test_what_a_worker_sees_is_what_the_reasons_say() -> None:
+    heads.clear()
+    async with Peer(hang_up) as one:
+        with Nginx([f"127.0.0.1:{one.port}"]) as nginx:
+            async with Raw(nginx) as raw:  # type: ignore[arg-type]
+                raw.ask("/rooms/%E8%81%8A/sse?a=%2F", "X-Forwarded-For: 198.51.100.1", "X-A: b")
+                await raw.head()
+            async with Raw(nginx) as raw:  # type: ignore[arg-type]
+                raw.ask("/rooms/a/websocket", "Connection: Upgrade", "Upgrade: websocket")
+                await raw.head()
+    plain, upgrade = (head.decode().split("\r\n") for head in heads)
+    assert plain == [
+        "GET /rooms/%E8%81%8A/sse?a=%2F HTTP/1.1",
+        f"Host: 127.0.0.1:{nginx.port}",
+        "X-Forwarded-For: 127.0.0.1",
+        "X-A: b",
+        "",
+        "",
+    ]
+    assert upgrade == [
+        "GET /rooms/a/websocket HTTP/1.1",
+        "Upgrade: websocket",
+        "Connection: upgrade",
+        f"Host: 127.0.0.1:{nginx.port}",
+        "X-Forwarded-For: 127.0.0.1",
+        "",
+        "",
+    ]
