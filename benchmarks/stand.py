@@ -194,3 +194,36 @@ class Stand:
         process = Process(command)
         self._stack.callback(process.close)
         return process
+
+
+class Cluster:
+    """Workers behind nginx, which finds one by `routing`; a context manager that ends them."""
+
+    def __init__(self, hub: str, workers: int, routing: str) -> None:
+        self._command = [
+            *(sys.executable, "-m", "realtime", "cluster", "--hub", hub, "--routing", routing),
+            *("--workers", str(workers), "--base-port", "0", "--status-port", "0", "--nginx", "0"),
+            *("--messages-per-second", "0", "--connections-per-address", "20000"),
+        ]
+
+    def __enter__(self) -> Self:
+        self._popen = subprocess.Popen(
+            self._command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
+        )
+        assert self._popen.stdout is not None
+        said = []
+        while line := self._popen.stdout.readline():
+            said.append(re.findall(r"http://[^\s;,/]+", line))
+            if " are ready" in line:
+                _, self.workers, (self.url, *_), *_ = said
+                return self
+        _, why = self._popen.communicate()
+        raise StandError(f"no cluster: {why.strip() or 'it did not begin'}")
+
+    def __exit__(self, *error: object) -> None:
+        self._popen.send_signal(2)
+        self._popen.communicate(timeout=20)

@@ -46,7 +46,7 @@ class Client(ABC):
 
     `after` is a cursor, ``"now"``, or None for the last 50 events.  A `client` with a `name` is a
     member of the room.  `host` replaces the authority of `url` in the `Host` field; `headers` are
-    sent with every request (a cookie, an origin).
+    sent with every request (a cookie, an origin); `source` is an address of ours to come from.
 
     `down` counts the bytes of the connection that brings events, `up` those of the POSTs; on a
     WebSocket both ways are one, and `up` stays 0.
@@ -64,6 +64,7 @@ class Client(ABC):
         after: str | None = None,
         host: str | None = None,
         headers: Headers | None = None,
+        source: str | None = None,
     ) -> None:
         self.room = room
         self.client = client
@@ -71,7 +72,7 @@ class Client(ABC):
         self.cursor: str | None = None
         self.down = Count()
         self.up = Count()
-        self._server = Server(url, host)
+        self._server = Server(url, host, source)
         self._headers = headers or {}
         self._after = after
         self._steps: deque[Step] = deque()

@@ -307,12 +307,20 @@ class Connection:
 
     @classmethod
     async def open(
-        cls, host: str, port: int, count: Count, tls: ssl.SSLContext | None = None
+        cls,
+        host: str,
+        port: int,
+        count: Count,
+        tls: ssl.SSLContext | None = None,
+        source: str | None = None,
     ) -> "Connection":
+        """Connect, from an address of ours (`source`) or from any."""
         loop = asyncio.get_running_loop()
         reader = _CountingReader(count)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-        transport, _ = await loop.create_connection(lambda: protocol, host, port, ssl=tls)
+        transport, _ = await loop.create_connection(
+            lambda: protocol, host, port, ssl=tls, local_addr=(source, 0) if source else None
+        )
         # Nagle would hold a small write until the one before it is acknowledged.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop), count)
@@ -356,9 +364,9 @@ class Connection:
 
 
 class Server:
-    """Where to ask: the address out of a URL, and the `Host` to ask for."""
+    """Where to ask: the address out of a URL, and the `Host` to ask for; and whence (`source`)."""
 
-    def __init__(self, url: str, host: str | None = None) -> None:
+    def __init__(self, url: str, host: str | None = None, source: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError(f"not an http:// or https:// address: {url!r}")
@@ -367,9 +375,10 @@ class Server:
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = host or parts.netloc
+        self._source = source
 
     async def connect(self, count: Count) -> Connection:
-        return await Connection.open(self.host, self.port, count, self.tls)
+        return await Connection.open(self.host, self.port, count, self.tls, self._source)
 
     def request(self, method: str, path: str, headers: Headers, body: bytes | None = None) -> bytes:
         """Build a whole HTTP/1.1 request; `headers` are added to the few that it must have."""

@@ -1,0 +1,136 @@
+"""Who needs sticky routing: the same visits through nginx, which spreads them in three ways.
+
+A visit comes into a room where one thing was said, hears it, and hears what is said next.  A way
+that keeps its state in the request (a cursor) can be answered by any worker; one that keeps it in a
+worker (a session) has to come back to that one, unless it is a single connection.
+
+Visitors come from one address, as a school behind its router does, or each from a network of his
+own: nginx's `ip_hash` looks at the first three numbers of an address.
+"""
+
+import argparse
+import asyncio
+import random
+import sys
+from collections import Counter
+from typing import Any, ClassVar
+
+from benchmarks.clients import Client, Refused
+from benchmarks.clients.http import BadResponse, get_json, post
+from benchmarks.options import positive_int
+from benchmarks.samples import Cell, Factors, Measure, Sample
+from benchmarks.script import Benchmark, main
+from benchmarks.session import client_of, ways
+from benchmarks.stand import Cluster, Stand, StandError, shared_hub
+from benchmarks.talk import new_room
+from realtime.nginx import ROUTINGS
+
+ONE, MANY = "one address", "many"
+# One that has not heard it by then never will.
+_PATIENCE_SECONDS = 3.0
+
+
+class Sticky(Benchmark):
+    name = "sticky"
+    question = "Which ways hold behind nginx without sticky routing, and whom does it crowd?"
+    examples = """\
+  python -m benchmarks.sticky --quick
+  python -m benchmarks.sticky --workers 8 --visits 200 -t long_polling,sockjs,socketio
+
+It needs nginx, and starts a cluster for each routing."""
+    factors = ("way", "routing", "people")
+    measures: ClassVar = {
+        "held": Measure("%", "of visits that heard what was said before, and then what came"),
+        "busiest": Measure("%", "of what they heard came from the busiest worker"),
+    }
+    quick: ClassVar = {"visits": 8, "runs": 1}
+    runs = 3
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--visits", type=positive_int, default=40, help="in each run (%(default)s)"
+        )
+        parser.add_argument(
+            "--workers", type=positive_int, default=4, help="behind nginx (%(default)s)"
+        )
+
+    def start(self) -> Stand:
+        if self.options.url:
+            raise StandError("--url: here every server is started anew")
+        if self.options.hub == "memory":
+            raise StandError("--hub memory: its processes share nothing")
+        hub, _ = shared_hub(self.options.hub, self.stack)
+        self._broken: Counter[str] = Counter()
+        self._clusters = {
+            routing: self.stack.enter_context(Cluster(hub, self.options.workers, routing))
+            for routing in ROUTINGS
+        }
+        return self.stack.enter_context(Stand(None, hub))
+
+    def cells(self) -> list[Factors]:
+        chosen = ways(self.options.transports)
+        return self.grid(way=chosen, routing=list(ROUTINGS), people=[ONE, MANY])
+
+    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+        return asyncio.run(self._measure(factors, chance))
+
+    async def _measure(self, factors: Factors, chance: random.Random) -> Sample:
+        way, cluster = factors["way"], self._clusters[factors["routing"]]
+        kind, room = client_of(way), new_room(self.name)
+        (await post(self.stand.url, room, text="before")).check(201)
+        told = await _told(cluster)
+        held = 0
+        for number in range(self.options.visits):
+            source = "127.0.0.1" if factors["people"] == ONE else _network(chance)
+            try:
+                await self._visit(kind(cluster.url, room, source=source), f"now {number}")
+                held += 1
+            except (BadResponse, ConnectionError, Refused, TimeoutError) as error:
+                self._broken[f"{way}, {factors['routing']}: {_name(error)}"] += 1
+        found = [now - then for now, then in zip(await _told(cluster), told, strict=True)]
+        return Sample(
+            {
+                "held": 100 * held / self.options.visits,
+                "busiest": 100 * max(found) / sum(found) if held and sum(found) else None,
+            }
+        )
+
+    async def _visit(self, client: Client, text: str) -> None:
+        """Come, hear what was said before, and then what is said now."""
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await client.open()
+                await client.receive()
+                (await post(self.stand.url, client.room, text=text)).check(201)
+                while (await client.receive())["text"] != text:
+                    pass
+        finally:
+            client.abort()
+
+    def more(self, cells: list[Cell]) -> dict[str, Any]:
+        """Give how often each way broke by each routing, and what it was told."""
+        broken = dict(sorted(self._broken.items()))
+        self.notes += [f"{times} × {what}" for what, times in broken.items()]
+        return {"broken": broken, "notes": self.notes}
+
+
+async def _told(cluster: Cluster) -> list[int]:
+    """How many events each worker has told."""
+    return [
+        sum(row["events"] for row in (await get_json(url, "/wire"))["transports"].values())
+        for url in cluster.workers
+    ]
+
+
+def _network(chance: random.Random) -> str:
+    """An address of this machine, in one of 65 000 networks."""
+    return f"127.{chance.randrange(1, 255)}.{chance.randrange(255)}.1"
+
+
+def _name(error: Exception) -> str:
+    return f"{type(error).__name__} {error}".split("\n")[0][:80]
+
+
+if __name__ == "__main__":
+    sys.exit(main(Sticky))
