@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from realtime import listen, logs, nginx, proxy, talk
 from realtime.app import make_site
 from realtime.behind import Network, Proxies, parse_network
+from realtime.census import Census
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
@@ -276,13 +277,16 @@ async def _serve(
         site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
         proxies = Proxies(options.trust_proxy)
         server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
+        census = Census(choice.broker, hub, ledger, f"{options.host}:{ports[0]}")
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)
         server.start_watching()
+        census.start()
         _print_addresses(options, choice, lab)
         await _stop_when_told(signals, hub, presence, limits)
         await server.close()
+        await census.close()
     await presence.close()
     await hub.close()
 

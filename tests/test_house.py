@@ -33,7 +33,7 @@ COMMON = {
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"app", "listen"},
+    {"app", "cluster", "listen"},
     {"lab"},
     {"operations", "pages", "networks"},
     {"nginx", "proxy", "server", "spawn", "talk"},

@@ -12,7 +12,7 @@ import logging
 import math
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any, TypeVar
 
@@ -62,6 +62,7 @@ _ENTER = _script("log", "people", "enter")
 _LEAVE = _script("log", "people", "leave")
 _SWEEP = _script("log", "people", "sweep")
 _RESET = _script("log", "people", "reset")
+_REPORTS = _script("reports")
 
 
 class RedisBroker:
@@ -184,6 +185,20 @@ class RedisBroker:
             for room, top, people, kept in rows
             if kept or people
         ]
+
+    # --- processes -------------------------------------------------------------------------------
+
+    async def report(self, worker: str, text: bytes, seconds: float) -> None:
+        await self._run_reports([worker.encode(), text, b"%d" % (seconds * 1000)])
+
+    async def reports(self) -> Mapping[str, bytes]:
+        flat = await self._run_reports([])
+        return {worker.decode(): text for worker, text in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def _run_reports(self, arguments: list[bytes]) -> Any:
+        # By the way of the pages: no word waits behind it.
+        keys = [b"{rt}:workers", b"{rt}:reports"]
+        return await self._try(lambda: self._pages.run(_REPORTS, keys, arguments))
 
     # --- asking ----------------------------------------------------------------------------------
 
