@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
@@ -121,12 +121,12 @@ async def count(broker: Broker) -> list[Report]:
     return sorted(found, key=lambda report: (report.machine, report.worker, report.pid))
 
 
-def totals(reports: list[Report]) -> dict[str, Any]:
-    """Add up: connections by transport, and readers by room and transport."""
+def totals(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Add up what reports say: connections by transport, and readers by room and transport."""
     connections: Counter[str] = Counter()
     readers: dict[str, Counter[str]] = {}
     for report in reports:
-        connections.update(report.connections)
-        for room, counts in report.readers.items():
+        connections.update(report["connections"])
+        for room, counts in report["readers"].items():
             readers.setdefault(room, Counter()).update(counts)
     return {"connections": connections, "readers": readers}
