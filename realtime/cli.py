@@ -92,7 +92,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         if further:
             parser.error(f"unrecognized arguments: {' '.join(further)}")
         return options
-    options.further, options.served = further, parser.parse_args(further)
+    options.further, options.served = further, _server_parser().parse_args(further)
     options.served.host = options.host
     if complaint := cluster.complaint(options):
         parser.error(complaint)
@@ -100,6 +100,21 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _parser() -> argparse.ArgumentParser:
+    parser = _server_parser()
+    commands = parser.add_subparsers(dest="command", metavar="")
+    talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
+    proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
+    _add_address(proxied, port=9000)
+    proxy.add_options(proxied)
+    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
+    many = commands.add_parser(
+        "cluster", help=cluster.HELP, description=cluster.HELP, allow_abbrev=False
+    )
+    cluster.add_options(many, _port, _count)
+    return parser
+
+
+def _server_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
         allow_abbrev=False,  # it looks at options of the commands, too
@@ -174,16 +189,6 @@ def _parser() -> argparse.ArgumentParser:
         "request it is; nobody else is believed; may be repeated",
     )
     _add_limits(parser.add_argument_group("limits"))
-    commands = parser.add_subparsers(dest="command", metavar="")
-    talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
-    proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
-    _add_address(proxied, port=9000)
-    proxy.add_options(proxied)
-    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
-    many = commands.add_parser(
-        "cluster", help=cluster.HELP, description=cluster.HELP, allow_abbrev=False
-    )
-    cluster.add_options(many, _port, _count)
     return parser
 
 

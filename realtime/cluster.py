@@ -70,6 +70,7 @@ def add_options(
         metavar="HUB",
         help=f"spawn, or your Redis: redis://… rediss://… unix://… (${HUB}, or else spawn)",
     )
+    parser.add_argument("--key", help=f"the lecturer's, of all workers (${KEY}, or else made up)")
     parser.add_argument(
         "--status-port", type=port, default=6000, help="port of the status page (%(default)s)"
     )
@@ -81,10 +82,10 @@ def add_options(
 def complaint(options: argparse.Namespace) -> str:
     """What is wrong with `options.served`, which the workers are to be given; or nothing."""
     served = options.served
-    if served.command is not None:
-        return f"{served.command} is a command of its own"
     if (served.lanes, served.networks) != (1, 0):
         return "--lanes and --networks are for a single server: each worker has one port"
+    if any(word.startswith("--port") for word in options.further):
+        return "--port is for a single server: see --base-port"
     if options.base_port + options.workers - 1 > 65535:
         return "--base-port: there is no port past 65535"
     return ""
@@ -150,7 +151,7 @@ async def _serve(
     hub: str,
     supervisor: Supervisor,
 ) -> None:
-    key = options.served.key or os.environ.get(KEY) or secrets.token_urlsafe(9)
+    key = options.key or os.environ.get(KEY) or secrets.token_urlsafe(9)
     ports = _ports(options)
     environment = {**os.environ, HUB: hub, KEY: key}
     workers = [_worker(options, port, environment) for port in ports]

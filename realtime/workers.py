@@ -106,6 +106,7 @@ class Worker:
             began = asyncio.get_running_loop().time()
             self.reason = await self._live()
             if self._told:
+                log.info("a worker has ended", extra={"port": self.port, "reason": self.reason})
                 continue
             lived = asyncio.get_running_loop().time() - began
             await self._pause(well=lived >= WELL_SECONDS)

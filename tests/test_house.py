@@ -33,11 +33,12 @@ COMMON = {
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"app", "cluster", "listen"},
+    {"cluster"},
+    {"app", "listen", "status"},
     {"lab"},
-    {"operations", "pages", "networks"},
+    {"operations", "pages", "networks", "workers"},
     {"nginx", "proxy", "server", "spawn", "talk"},
-    {"connection"},
+    {"census", "connection"},
     {"logs", "wire"},
     TRANSPORTS,
     {"transports.engineio", "transports.streaming"},
@@ -71,7 +72,7 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-    "demos/{}.html": {"index", "frame", "lecturer", "spinner"},
+    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
     "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,

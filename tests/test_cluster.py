@@ -1,0 +1,248 @@
+"""`realtime cluster`: workers that are killed, replaced and drained, under load and an audit."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from benchmarks.clients import CLIENTS, post, request
+from tests.brokers.private_redis import PrivateRedis
+from tests.cluster import SECONDS, Cluster, until_gone
+from tests.conftest import Servers
+from tests.faults.scene import Scene
+from tests.faults.test_process_faults import comings_and_goings
+from tests.test_cli import run
+from tests.transports.readers import take, texts
+
+
+@pytest.fixture
+def hub(servers: Servers) -> str:
+    """A Redis that others use as well."""
+    return servers.redis.url
+
+
+def command_line(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+# --- a cluster -----------------------------------------------------------------------------------
+
+
+async def test_its_workers_are_one_chat_over_one_redis_that_ends_with_them(room: str) -> None:
+    with Cluster("spawn", "--text-bytes", "3") as cluster:
+        status = await cluster.until_ready()
+        async with CLIENTS["sse"](cluster.urls[2], room, after="now") as reader:
+            assert (await post(cluster.urls[0], room, text="one")).status == 201
+            assert texts(await take(reader, 1)) == ["one"]
+        assert (await post(cluster.urls[1], room, text="four")).status == 413
+        pids = [worker["pid"] for worker in status["workers"]]
+        children = cluster.children()
+        assert {*children} > {*pids}
+        assert len(children) == len(pids) + 1  # one Redis for all
+        assert "redis" in status["hub"]["label"] or "valkey" in status["hub"]["label"]
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+async def test_neither_password_nor_key_is_in_sight_of_other_users() -> None:
+    with PrivateRedis("--requirepass", "secret") as redis:
+        address = redis.url.replace("unix://", "unix://:secret@")
+        with Cluster(address, "--key", "hush", workers=1) as cluster:
+            (worker,) = (await cluster.until_ready())["workers"]
+            assert "secret" not in command_line(worker["pid"])
+            assert "hush" not in command_line(worker["pid"])
+            assert (await request(cluster.urls[0], "DELETE", "/rooms/a?key=hush")).status == 204
+            assert "secret" not in str(await cluster.status())
+
+
+async def test_the_hub_may_be_told_by_the_environment(
+    hub: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REALTIME_HUB", f"unix://{tmp_path}/nobody.sock")
+    for command in (["--port", "0"], ["cluster", "--status-port", "0"]):
+        result = run(*command)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert "nobody.sock cannot be reached" in result.stderr
+
+
+async def test_a_master_sees_the_workers_of_another_on_the_same_hub(hub: str, room: str) -> None:
+    with Cluster(hub, workers=1) as one, Cluster(hub, workers=1) as other:
+        await one.until_ready()
+        await other.until_ready()
+        async with CLIENTS["websocket"](other.urls[0], room, after="now"):
+            seen = await one.until(lambda s: s["readers"].get(room) == {"websocket": 1})
+        place = other.urls[0].removeprefix("http://")
+        rows = {row["worker"]: row for row in seen["workers"]}
+        assert (rows[place]["ours"], rows[place]["connections"]["websocket"]) == (False, 1)
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "complaint"),
+    [
+        (["--text-bytes", "0"], 2, "--text-bytes: must be a whole number above 0"),
+        (["--nonsense", "7"], 2, "unrecognized arguments: --nonsense 7"),
+        (["--workers", "0"], 2, "--workers: must be a whole number above 0"),
+        (["--lanes", "6"], 2, "each worker has one port"),
+        (["--port", "8000"], 2, "--base-port"),
+        (["talk"], 2, "talk"),
+        (["--base-port", "65530", "--workers", "8"], 2, "no port past 65535"),
+        (["--hub", "memory"], 1, "each worker would be a chat of its own"),
+        (["--hub", "http://:secret@x"], 1, "--hub: say "),
+        (["--tls-certificate", "nowhere.pem"], 1, "--tls-certificate, --tls-key: [Errno 2]"),
+    ],
+)
+def test_what_no_worker_could_begin_with_is_told_once(
+    options: list[str], status: int, complaint: str
+) -> None:
+    result = run("cluster", "--status-port", "0", *options)
+    assert (result.returncode, result.stdout) == (status, "")
+    assert complaint in result.stderr
+    assert "Traceback" not in result.stderr
+    assert "secret" not in result.stderr
+
+
+def test_a_status_port_in_use_is_one_line_and_exit_1(hub: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("cluster", "--status-port", port, "--hub", hub)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert f"--status-port {port}: " in result.stderr
+
+
+async def test_a_worker_whose_port_is_taken_says_so_and_begins_when_it_is_free(hub: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with Cluster(hub, "--base-port", str(port), workers=1) as cluster:
+            seen = await cluster.until(lambda s: s["workers"][0]["reason"])
+            (worker,) = seen["workers"]
+            assert worker["state"] in ("waiting", "starting")
+            assert worker["reason"].startswith("exit status 1: realtime: [Errno 98]")
+            assert (await request(cluster.url, "GET", "/readyz")).status == 503
+            taken.close()
+            (worker,) = (await cluster.until_ready())["workers"]
+            assert worker["restarts"] >= 1
+            assert (await request(cluster.url, "GET", "/readyz")).status == 200
+
+
+# --- faults and signals --------------------------------------------------------------------------
+
+
+async def test_workers_that_are_killed_again_and_again_cost_nobody_a_message(
+    hub: str, room: str
+) -> None:
+    with Cluster(hub, workers=3) as cluster:
+        await cluster.until_ready()
+        async with Scene(cluster.urls, room) as scene:
+            async with scene.load():
+                for index in (0, 1, 2, 0):
+                    await scene.more(30)
+                    killed = await cluster.kill_worker(index)
+                    await cluster.until(
+                        lambda s, index=index, killed=killed: (
+                            s["workers"][index]["state"] == "ready"
+                            and s["workers"][index]["pid"] != killed
+                        )
+                    )
+                await scene.more(30)
+            audit = await scene.audit()
+            # As many as there are, and not one of those that died with their process; half of the
+            # speakers are readers, too.
+            expected = {name: 3 for name in CLIENTS if name != "short_polling"} | {"websocket": 6}
+            status = await cluster.until(lambda s: s["readers"].get(room) == expected)
+        rows = status["workers"]
+    assert audit.clean, audit
+    assert not audit.gaps, audit
+    assert [row["restarts"] for row in rows] == [2, 1, 1]
+    assert {row["reason"] for row in rows} == {"killed by SIGKILL"}
+
+
+async def test_a_rolling_restart_loses_nothing_and_touches_one_after_the_other(
+    hub: str, room: str
+) -> None:
+    with Cluster(hub, workers=3) as cluster:
+        before = [worker["pid"] for worker in (await cluster.until_ready())["workers"]]
+        async with Scene(cluster.urls, room, members=True) as scene:
+            async with scene.load():
+                cluster.process.send_signal(signal.SIGHUP)
+                after = await cluster.until(
+                    lambda s: all(
+                        worker["state"] == "ready" and worker["pid"] not in before
+                        for worker in s["workers"]
+                    )
+                )
+                await scene.more(30)
+            audit = await scene.audit()
+            events = next(iter(scene.witnesses.values())).events
+    assert audit.clean, audit
+    assert not audit.gaps, audit
+    assert all(said == ["join"] for said in comings_and_goings(events).values())
+    assert {worker["restarts"] for worker in after["workers"]} == {0}
+    steps = [
+        (line["port"], line["message"])
+        for line in cluster.log()
+        if line["message"] in ("a worker has ended", "a worker is ready")
+    ][3:9]  # after the start, and before the end
+    ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
+    assert steps == [
+        (port, message) for port in ports for message in ("a worker has ended", "a worker is ready")
+    ]
+
+
+async def test_sigterm_drains_one_after_the_other_and_ends(hub: str) -> None:
+    with Cluster(hub, workers=3) as cluster:
+        await cluster.until_ready()
+        children = cluster.children()
+        cluster.process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(cluster.process.wait, SECONDS)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+    steps = [
+        line.get("worker") or line.get("port")
+        for line in cluster.log()
+        if line["message"] in ("stopping", "a worker has ended")
+    ][1:]  # the first is the master's
+    ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
+    assert steps == [port for port in ports for _ in ("stopping", "a worker has ended")]
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGINT], [signal.SIGTERM] * 2],
+)
+async def test_whoever_does_not_want_to_wait_need_not(
+    hub: str, numbers: list[signal.Signals]
+) -> None:
+    with Cluster(hub, "--drain-seconds", "1000", workers=2) as cluster:
+        await cluster.until_ready()
+        cluster.process.send_signal(numbers[0])
+        if len(numbers) > 1:
+            await cluster.until(lambda s: s["workers"][0]["state"] == "draining")
+            cluster.process.send_signal(numbers[1])
+        await asyncio.to_thread(cluster.process.wait, SECONDS)
+
+
+async def test_a_master_that_is_killed_leaves_nobody_and_another_takes_its_place(room: str) -> None:
+    with Cluster("spawn", workers=2) as cluster:
+        await cluster.until_ready()
+        children = cluster.children()
+        cluster.kill()
+        base = min(int(url.rpartition(":")[2]) for url in cluster.urls)
+        cluster.process.wait()
+        with Cluster("spawn", "--base-port", str(base), workers=1) as another:
+            await another.until_ready()
+            assert (await post(another.urls[0], room, text="hi")).status == 201
+            await until_gone(children)
+
+
+async def test_a_terminal_that_was_closed_ends_it(hub: str) -> None:
+    master, terminal = os.openpty()
+    with Cluster(hub, workers=1, stdin=terminal) as cluster:
+        os.close(terminal)
+        await cluster.until_ready()
+        os.close(master)
+        cluster.process.send_signal(signal.SIGHUP)
+        await asyncio.to_thread(cluster.process.wait, SECONDS)
