@@ -163,8 +163,9 @@ class Worker:
             status = await process.wait()
             await asyncio.wait(hearing)  # its last words
         finally:
-            with suppress(ProcessLookupError):
+            if process.returncode is None:  # it is we who end
                 process.kill()
+                await process.wait()
             self._process = self.pid = None
             self._ready.clear()
             await end([watching, *hearing])
@@ -234,9 +235,9 @@ class Worker:
                 request_timeout=_ASK_TIMEOUT,
                 validate_cert=False,  # of the name by which others ask it
             )
-        except (OSError, ValueError):
+        except Exception:  # whichever of Tornado's it is: that was no answer
             return 0
-        return 0 if answer.code == 599 else answer.code
+        return answer.code
 
 
 def _why(status: int, last_words: str) -> str:

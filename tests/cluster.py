@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,13 @@ from tests.test_spawn import is_alive
 
 # Reached only when something is wrong, even on a busy machine.
 SECONDS = 40
+
+
+def free_port() -> int:
+    """One that nobody has, a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
 
 
 def words_after(line: str, start: str) -> list[str]:
