@@ -4,7 +4,7 @@ A counter that is raised and lowered drifts with every process that dies in betw
 is added up in the hub: a process puts its own counts there again and again, under a lease, and
 whoever wants a total adds what he finds.  It makes no difference on which machine a process runs.
 
-    process ─▶ report, every 1.5 s, good for 5 s ─▶ hub ─▶ reports ─▶ whoever asks
+    process ─▶ report, every second, good for 5 ─▶ hub ─▶ reports ─▶ whoever asks
 
 A process that was killed is counted until its lease ends, and no longer.
 """
@@ -28,7 +28,7 @@ from realtime.wire import Ledger
 
 # A report is good for so long: some are lost on a busy machine before a process is taken for dead.
 LEASE_SECONDS = 5.0
-RENEW_SECONDS = 1.5
+RENEW_SECONDS = 1.0
 
 
 def machine() -> str:
@@ -63,11 +63,15 @@ class Report:
         try:
             report = cls(**json.loads(text))
             counts = [report.connections, *report.readers.values()]
-            if all(isinstance(n, int) for count in counts for n in count.values()):
-                return report
+            numbers = [number for count in counts for number in count.values()]
         except (TypeError, AttributeError) as error:
             raise ValueError("this is no report") from error
-        raise ValueError("this is no report")
+        kinds = [(report.worker, str), (report.machine, str), (report.draining, bool)]
+        kinds += [(number, int) for number in (report.pid, *numbers)]
+        # Exactly: true is an int, too.
+        if not all(type(value) is kind for value, kind in kinds):
+            raise ValueError("this is no report")
+        return report
 
 
 class Census:

@@ -22,13 +22,15 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from realtime import listen, status
+from realtime import listen, nginx, status
 from realtime.errors import NoBroker
 from realtime.events import Event
+from realtime.front import Front
 from realtime.gate import Gate
 from realtime.limits import Limits
 from realtime.spawn import Choice, HubError, choose
@@ -42,6 +44,11 @@ EPILOG = (
 )
 # What a worker is told by its environment: on a command line all who are on this machine read it.
 HUB, KEY = "REALTIME_HUB", "REALTIME_KEY"
+
+# By what address nginx reaches the workers, and may speak for others.
+TRUSTED = "127.0.0.1"
+# Where a lecturer begins.
+LECTURER = "demos/lecturer.html#key="
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +84,27 @@ def add_options(
     parser.add_argument(
         "--status-host", default="127.0.0.1", help="address of the status page (%(default)s)"
     )
+
+    parser.add_argument(
+        "--nginx",
+        type=_place(port),
+        metavar="PORT",
+        help="have an nginx in front of the workers, too, at a port or ADDRESS:PORT; 0: a free one",
+    )
+    parser.add_argument(
+        "--routing",
+        choices=nginx.ROUTINGS,
+        default="session",
+        help="how that finds a worker: see `realtime nginx --help` (%(default)s)",
+    )
+
+
+def _place(port: Callable[[str], int]) -> Callable[[str], tuple[str, int]]:
+    def place(text: str) -> tuple[str, int]:
+        host, _, number = text.rpartition(":")
+        return host.strip("[]") or "127.0.0.1", port(number)
+
+    return place
 
 
 def complaint(options: argparse.Namespace) -> str:
@@ -151,8 +179,9 @@ async def _serve(
     hub: str,
     supervisor: Supervisor,
 ) -> None:
-    key = options.key or os.environ.get(KEY) or secrets.token_urlsafe(9)
     ports = _ports(options)
+    front = _front(options, ports)
+    key = options.key or os.environ.get(KEY) or secrets.token_urlsafe(9)
     environment = {**os.environ, HUB: hub, KEY: key}
     workers = [_worker(options, port, environment) for port in ports]
     overview = status.Overview(workers, options.host, choice.broker, choice.label)
@@ -163,8 +192,26 @@ async def _serve(
         supervisor.keep(f"worker {worker.port}", worker.keep)
         worker.start()
     _print_addresses(options, door, ports, choice)
-    await Master(workers).obey(signals)
+    if front is not None:
+        front.start()
+        print(f"realtime: nginx at {front.url}; for lecturers {front.url}{LECTURER}{key}")
+    sys.stdout.flush()
+    try:
+        await Master(workers).obey(signals)
+    finally:
+        if front is not None:
+            await front.close()
     server.stop()
+
+
+def _front(options: argparse.Namespace, ports: Sequence[int]) -> Front | None:
+    if options.nginx is None:
+        return None
+    urls = (urlsplit(listen.near(options.served, port)) for port in ports)
+    host, port = options.nginx
+    front = Front(host, port, [url.netloc for url in urls], options.routing)
+    options.further += ["--trust-proxy", TRUSTED]
+    return front
 
 
 def _worker(options: argparse.Namespace, port: int, environment: dict[str, str]) -> Worker:
@@ -194,7 +241,6 @@ def _print_addresses(
     name = f"[{host}]" if ":" in host else host
     print(f"realtime: status at http://{name}:{listen.port_of(door)}/ (hub: {choice.label})")
     print(f"realtime: workers at {' '.join(listen.here(options.served, port) for port in ports)}")
-    sys.stdout.flush()
 
 
 # --- the master ----------------------------------------------------------------------------------

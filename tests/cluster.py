@@ -38,7 +38,7 @@ class Cluster:
     ) -> None:
         self._command = [sys.executable, "-m", "realtime", "cluster", "--workers", str(workers)]
         self._command += ["--base-port", "0", "--status-port", "0", "--hub", hub]
-        self._command += ["--messages-per-second", "0", "--drain-seconds", "0.5", *options]
+        self._command += ["--messages-per-second", "0", "--drain-seconds", "0.3", *options]
         self._stdin = stdin
         self._killed = False
 

@@ -209,10 +209,7 @@ async def test_sigterm_drains_one_after_the_other_and_ends(hub: str) -> None:
     assert steps == [port for port in ports for _ in ("stopping", "a worker has ended")]
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM, signal.SIGINT], [signal.SIGTERM] * 2],
-)
+@pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM] * 2])
 async def test_whoever_does_not_want_to_wait_need_not(
     hub: str, numbers: list[signal.Signals]
 ) -> None:

@@ -37,6 +37,7 @@ LAYERS: list[set[str]] = [
     {"app", "listen", "status"},
     {"lab"},
     {"operations", "pages", "networks", "workers"},
+    {"front"},
     {"nginx", "proxy", "server", "spawn", "talk"},
     {"census", "connection"},
     {"logs", "wire"},
