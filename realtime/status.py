@@ -10,12 +10,12 @@ from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from tornado.web import Application, RequestHandler, StaticFileHandler
+from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandler
 
 from realtime import __version__, census, pages
 from realtime.brokers import Broker
 from realtime.census import Report
-from realtime.errors import Busy, NoBroker, RealtimeError
+from realtime.errors import Busy, NoBroker, NotFound, RealtimeError
 from realtime.gate import Gate
 from realtime.transports.handler import answer_error, as_realtime_error
 from realtime.workers import State, Worker
@@ -108,16 +108,13 @@ def make_application(overview: Overview, gate: Gate) -> Application:
             ("/readyz", _Readiness, ours),
             (r"/demos/((?:static|i18n)/[\w./-]+)", _File, {"path": str(pages.folder())}),
         ],
+        default_handler_class=_Nothing,
         log_function=lambda handler: None,
     )
 
 
-class _Handler(RequestHandler):
-    """A small answer for whoever knows our name: room names and pids are not for other sites."""
-
-    def initialize(self, overview: Overview, gate: Gate) -> None:
-        self.overview = overview
-        self.gate = gate
+class _Answer(RequestHandler):
+    """Errors are JSON here, too."""
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -125,20 +122,28 @@ class _Handler(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
         self.set_header("Content-Security-Policy", pages.CONTENT_SECURITY_POLICY)
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        _, cause, _ = kwargs.get("exc_info", (None, None, None))
+        answer_error(self, as_realtime_error(status_code, cause))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        if not isinstance(value, RealtimeError | HTTPError):  # somebody else's mistake is no news
+            super().log_exception(typ, value, tb)
+
+
+class _Handler(_Answer):
+    """A small answer for whoever knows our name: room names and pids are not for other sites."""
+
+    def initialize(self, overview: Overview, gate: Gate) -> None:
+        self.overview = overview
+        self.gate = gate
+
     def prepare(self) -> None:
         self.gate.check_host(self.request.headers.get("Host"))
 
     def reply(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(value, ensure_ascii=False))
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        _, cause, _ = kwargs.get("exc_info", (None, None, None))
-        answer_error(self, as_realtime_error(status_code, cause))
-
-    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        if not isinstance(value, RealtimeError):
-            super().log_exception(typ, value, tb)
 
 
 class _Page(_Handler):
@@ -174,13 +179,16 @@ class _Metrics(_Handler):
         self.finish(generate_latest(registry))
 
 
-class _File(StaticFileHandler):
+class _File(_Answer, StaticFileHandler):
     """What our page is made of: files that anybody may have."""
 
     def set_extra_headers(self, path: str) -> None:
-        self.clear_header("Server")
-        self.set_header("Cache-Control", "no-cache")
-        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
+
+
+class _Nothing(_Answer):
+    def prepare(self) -> None:
+        raise NotFound("There is nothing at this address; / is the page, /status the same in JSON.")
 
 
 class _Figures:
