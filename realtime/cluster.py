@@ -45,8 +45,6 @@ EPILOG = (
 # What a worker is told by its environment: on a command line all who are on this machine read it.
 HUB, KEY = "REALTIME_HUB", "REALTIME_KEY"
 
-# By what address nginx reaches the workers, and may speak for others.
-TRUSTED = "127.0.0.1"
 # Where a lecturer begins.
 LECTURER = "demos/lecturer.html#key="
 
@@ -207,10 +205,11 @@ async def _serve(
 def _front(options: argparse.Namespace, ports: Sequence[int]) -> Front | None:
     if options.nginx is None:
         return None
-    urls = (urlsplit(listen.near(options.served, port)) for port in ports)
+    urls = [urlsplit(listen.near(options.served, port)) for port in ports]
     host, port = options.nginx
     front = Front(host, port, [url.netloc for url in urls], options.routing)
-    options.further += ["--trust-proxy", TRUSTED]
+    # Where it reaches them is where it comes from, since both are this machine.
+    options.further += ["--trust-proxy", str(urls[0].hostname)]
     return front
 
 

@@ -56,6 +56,11 @@ class Cluster:
         self.url = status[0].rstrip("/")
         urls = words_after(self.process.stdout.readline(), "realtime: workers at ")
         self.urls = [url.rstrip("/") for url in urls]
+        self.ports = [int(url.rpartition(":")[2]) for url in self.urls]
+        self.front = ""
+        if "--nginx" in self._command:
+            front = words_after(self.process.stdout.readline(), "realtime: nginx at ")
+            self.front = front[0].rstrip("/;")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -102,9 +107,14 @@ class Cluster:
 
     # --- what it logged --------------------------------------------------------------------------
 
-    def log(self) -> list[Any]:
-        """The lines of its log, and of its workers'; when it has ended."""
-        return [json.loads(line) for line in self.complaints.splitlines() if line[:1] == "{"]
+    def steps(self, *messages: str) -> list[tuple[int, str]]:
+        """Which worker's line came after which, of those that say one of these."""
+        lines = [json.loads(line) for line in self.complaints.splitlines() if line[:1] == "{"]
+        return [
+            (line.get("worker") or line["port"], line["message"])
+            for line in lines
+            if line["message"] in messages and ("worker" in line or "port" in line)
+        ]
 
 
 async def until_gone(pids: list[int]) -> None:

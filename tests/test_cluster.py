@@ -12,8 +12,6 @@ from benchmarks.clients import CLIENTS, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.cluster import SECONDS, Cluster, until_gone
 from tests.conftest import Servers
-from tests.faults.scene import Scene
-from tests.faults.test_process_faults import comings_and_goings
 from tests.test_cli import run
 from tests.transports.readers import take, texts
 
@@ -132,67 +130,6 @@ async def test_a_worker_whose_port_is_taken_says_so_and_begins_when_it_is_free(h
 # --- faults and signals --------------------------------------------------------------------------
 
 
-async def test_workers_that_are_killed_again_and_again_cost_nobody_a_message(
-    hub: str, room: str
-) -> None:
-    with Cluster(hub, workers=3) as cluster:
-        await cluster.until_ready()
-        async with Scene(cluster.urls, room) as scene:
-            async with scene.load():
-                for index in (0, 1, 2, 0):
-                    await scene.more(30)
-                    killed = await cluster.kill_worker(index)
-                    await cluster.until(
-                        lambda s, index=index, killed=killed: (
-                            s["workers"][index]["state"] == "ready"
-                            and s["workers"][index]["pid"] != killed
-                        )
-                    )
-                await scene.more(30)
-            audit = await scene.audit()
-            # As many as there are, and not one of those that died with their process; half of the
-            # speakers are readers, too.
-            expected = {name: 3 for name in CLIENTS if name != "short_polling"} | {"websocket": 6}
-            status = await cluster.until(lambda s: s["readers"].get(room) == expected)
-        rows = status["workers"]
-    assert audit.clean, audit
-    assert not audit.gaps, audit
-    assert [row["restarts"] for row in rows] == [2, 1, 1]
-    assert {row["reason"] for row in rows} == {"killed by SIGKILL"}
-
-
-async def test_a_rolling_restart_loses_nothing_and_touches_one_after_the_other(
-    hub: str, room: str
-) -> None:
-    with Cluster(hub, workers=3) as cluster:
-        before = [worker["pid"] for worker in (await cluster.until_ready())["workers"]]
-        async with Scene(cluster.urls, room, members=True) as scene:
-            async with scene.load():
-                cluster.process.send_signal(signal.SIGHUP)
-                after = await cluster.until(
-                    lambda s: all(
-                        worker["state"] == "ready" and worker["pid"] not in before
-                        for worker in s["workers"]
-                    )
-                )
-                await scene.more(30)
-            audit = await scene.audit()
-            events = next(iter(scene.witnesses.values())).events
-    assert audit.clean, audit
-    assert not audit.gaps, audit
-    assert all(said == ["join"] for said in comings_and_goings(events).values())
-    assert {worker["restarts"] for worker in after["workers"]} == {0}
-    steps = [
-        (line["port"], line["message"])
-        for line in cluster.log()
-        if line["message"] in ("a worker has ended", "a worker is ready")
-    ][3:9]  # after the start, and before the end
-    ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
-    assert steps == [
-        (port, message) for port in ports for message in ("a worker has ended", "a worker is ready")
-    ]
-
-
 async def test_sigterm_drains_one_after_the_other_and_ends(hub: str) -> None:
     with Cluster(hub, workers=3) as cluster:
         await cluster.until_ready()
@@ -200,13 +137,9 @@ async def test_sigterm_drains_one_after_the_other_and_ends(hub: str) -> None:
         cluster.process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(cluster.process.wait, SECONDS)
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
-    steps = [
-        line.get("worker") or line.get("port")
-        for line in cluster.log()
-        if line["message"] in ("stopping", "a worker has ended")
-    ][1:]  # the first is the master's
-    ports = [int(url.rpartition(":")[2]) for url in cluster.urls]
-    assert steps == [port for port in ports for _ in ("stopping", "a worker has ended")]
+    assert cluster.steps("stopping", "a worker has ended") == [
+        (port, step) for port in cluster.ports for step in ("stopping", "a worker has ended")
+    ]
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGINT], [signal.SIGQUIT], [signal.SIGTERM] * 2])
@@ -227,7 +160,7 @@ async def test_a_master_that_is_killed_leaves_nobody_and_another_takes_its_place
         await cluster.until_ready()
         children = cluster.children()
         cluster.kill()
-        base = min(int(url.rpartition(":")[2]) for url in cluster.urls)
+        base = cluster.ports[0]
         cluster.process.wait()
         with Cluster("spawn", "--base-port", str(base), workers=1) as another:
             await another.until_ready()
