@@ -5,7 +5,7 @@ Python runs on one core, so a machine has a process for each.  Every worker is a
 another, and share a hub.
 
     realtime cluster ─┬─ worker :6001 ─┐
-       │ :6000        ├─ worker :6002 ─┼─ hub
+       │ :6100        ├─ worker :6002 ─┼─ hub
        │ status       └─ worker :6003 ─┘   │
        └──────── what they report ─────────┘
 
@@ -77,7 +77,11 @@ def add_options(
     )
     parser.add_argument("--key", help=f"the lecturer's, of all workers (${KEY}, or else made up)")
     parser.add_argument(
-        "--status-port", type=port, default=6000, help="port of the status page (%(default)s)"
+        # Not 6000, to which no browser goes: it is X11's (a bad port, in the Fetch standard §2.9).
+        "--status-port",
+        type=port,
+        default=6100,
+        help="port of the status page (%(default)s)",
     )
     parser.add_argument(
         "--status-host", default="127.0.0.1", help="address of the status page (%(default)s)"
@@ -190,12 +194,14 @@ async def _serve(
         supervisor.keep(f"worker {worker.port}", worker.keep)
         worker.start()
     _print_addresses(options, door, ports, choice)
+    where = f"status {_url(options.status_host, door)}"
     if front is not None:
         front.start()
+        where = f"{front.url}, {where}"
         print(f"realtime: nginx at {front.url}; for lecturers {front.url}{LECTURER}{key}")
     sys.stdout.flush()
     try:
-        await Master(workers).obey(signals)
+        await Master(workers, where).obey(signals)
     finally:
         if front is not None:
             await front.close()
@@ -236,20 +242,26 @@ def _print_addresses(
     options: argparse.Namespace, door: listen.Lane, ports: Sequence[int], choice: Choice
 ) -> None:
     # Programs read the ports from these lines.
-    host = options.status_host
-    name = f"[{host}]" if ":" in host else host
-    print(f"realtime: status at http://{name}:{listen.port_of(door)}/ (hub: {choice.label})")
+    print(f"realtime: status at {_url(options.status_host, door)} (hub: {choice.label})")
     print(f"realtime: workers at {' '.join(listen.here(options.served, port) for port in ports)}")
+
+
+def _url(host: str, lane: listen.Lane) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listen.port_of(lane)}/"
 
 
 # --- the master ----------------------------------------------------------------------------------
 
 
 class Master:
-    """What the signals mean; whatever they mean, it is done by `workers`."""
+    """What the signals mean; whatever they mean, it is done by `workers`.
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
+    `where` is told to whoever waits until all are ready.
+    """
+
+    def __init__(self, workers: Sequence[Worker], where: str) -> None:
         self._workers = workers
+        self._where = where
         self._renewal = asyncio.Event()
         self._supervisor = Supervisor()
         self._supervisor.keep("renew workers", self._renew_for_ever)
@@ -281,7 +293,7 @@ class Master:
 
     async def _tell_when_ready(self) -> None:
         await asyncio.gather(*(worker.ready() for worker in self._workers))
-        print(f"realtime: all {len(self._workers)} workers are ready", flush=True)
+        print(f"realtime: {len(self._workers)} workers are ready: {self._where}", flush=True)
 
 
 async def _told_again(signals: "asyncio.Queue[signal.Signals]") -> None:
