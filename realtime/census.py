@@ -40,13 +40,15 @@ def machine() -> str:
 class Report:
     """What one process says of itself.
 
-    `worker` is the host and port it listens on, `connections` the open ones by the transport that
+    `worker` is the host and port it listens on; machines may be called alike, so `master` names who
+    keeps it, and is empty if nobody does.  `connections` are the open ones by the transport that
     they carried last, and `readers` who follows or waits there, by room and transport.  A short
     poll has nobody who waits: between two of them a browser is at most a connection.
     """
 
     worker: str
     machine: str
+    master: str
     pid: int
     draining: bool
     connections: Mapping[str, int]
@@ -66,7 +68,8 @@ class Report:
             numbers = [number for count in counts for number in count.values()]
         except (TypeError, AttributeError) as error:
             raise ValueError("this is no report") from error
-        kinds = [(report.worker, str), (report.machine, str), (report.draining, bool)]
+        names = (report.worker, report.machine, report.master)
+        kinds = [(report.draining, bool), *((name, str) for name in names)]
         kinds += [(number, int) for number in (report.pid, *numbers)]
         # Exactly: true is an int, too.
         if not all(type(value) is kind for value, kind in kinds):
@@ -77,11 +80,14 @@ class Report:
 class Census:
     """Reports what this process holds; `place` is the host and port that it listens on."""
 
-    def __init__(self, broker: Broker, hub: Hub, ledger: Ledger, place: str) -> None:
+    def __init__(
+        self, broker: Broker, hub: Hub, ledger: Ledger, place: str, master: str = ""
+    ) -> None:
         self._broker = broker
         self._hub = hub
         self._ledger = ledger
         self._place = place
+        self._master = master
         # The next process at this place is another one, and counted beside us until we are gone.
         self._name = f"{place} {secrets.token_hex(6)}"
         self._supervisor = Supervisor()
@@ -101,6 +107,7 @@ class Census:
         return Report(
             worker=self._place,
             machine=machine(),
+            master=self._master,
             pid=os.getpid(),
             draining=self._hub.closing,
             connections=Counter(stream.transport for stream in self._ledger.streams),

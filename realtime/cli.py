@@ -305,7 +305,8 @@ async def _serve(
         site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
         proxies = Proxies(options.trust_proxy)
         server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
-        census = Census(choice.broker, hub, ledger, f"{options.host}:{ports[0]}")
+        place, master = f"{options.host}:{ports[0]}", os.environ.get(cluster.MASTER, "")
+        census = Census(choice.broker, hub, ledger, place, master)
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)

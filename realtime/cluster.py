@@ -43,7 +43,7 @@ EPILOG = (
     "the other, SIGTERM drains one after the other and ends, SIGINT ends at once."
 )
 # What a worker is told by its environment: on a command line all who are on this machine read it.
-HUB, KEY = "REALTIME_HUB", "REALTIME_KEY"
+HUB, KEY, MASTER = "REALTIME_HUB", "REALTIME_KEY", "REALTIME_MASTER"
 
 # Where a lecturer begins.
 LECTURER = "demos/lecturer.html#key="
@@ -184,9 +184,10 @@ async def _serve(
     ports = _ports(options)
     front = _front(options, ports)
     key = options.key or os.environ.get(KEY) or secrets.token_urlsafe(9)
-    environment = {**os.environ, HUB: hub, KEY: key}
+    name = secrets.token_hex(6)
+    environment = {**os.environ, HUB: hub, KEY: key, MASTER: name}
     workers = [_worker(options, port, environment) for port in ports]
-    overview = status.Overview(workers, options.host, choice.broker, choice.label)
+    overview = status.Overview(workers, options.host, choice.broker, choice.label, name)
     gate = Gate(Limits(), [*listen.own_names(options.served), options.status_host])
     server = HTTPServer(status.make_application(overview, gate))
     server.add_sockets(door)

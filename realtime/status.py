@@ -5,6 +5,7 @@ their reports (see `census`).  While the hub is away the master tells what it kn
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -24,17 +25,22 @@ from realtime.workers import State, Worker
 _ROOMS_MEASURED = 50
 
 Status = dict[str, Any]
+# Figures by the values of their labels.
+Rows = Counter[tuple[str, ...]]
 
 
 class Overview:
-    """What is known of all workers; ours are `workers`, and their address is `host`."""
+    """What is known of all workers; ours are `workers` at `host`, and report as `master`'s."""
 
-    def __init__(self, workers: Sequence[Worker], host: str, broker: Broker, label: str) -> None:
+    def __init__(
+        self, workers: Sequence[Worker], host: str, broker: Broker, label: str, master: str
+    ) -> None:
         self._workers = workers
         self._host = host
         self._broker = broker
         self._label = label
         self._machine = census.machine()
+        self._master = master
 
     def ready(self) -> bool:
         """Whether all of our workers are."""
@@ -47,7 +53,7 @@ class Overview:
         except NoBroker:
             reports, up = [], False
         rows = [self._row(worker, reports, up) for worker in self._workers]
-        others = [report for report in reports if not self._is_ours(report)]
+        others = [report for report in reports if report.master != self._master]
         rows += [_row_of_other(report) for report in others]
         counted = [row for row in rows if row["connections"] is not None]
         return {
@@ -58,7 +64,7 @@ class Overview:
         }
 
     def _row(self, worker: Worker, reports: Sequence[Report], up: bool) -> Status:
-        mine = [r for r in reports if self._is_ours(r) and r.pid == worker.pid]
+        mine = [r for r in reports if (r.master, r.pid) == (self._master, worker.pid)]
         # One that has just begun, or is no more, has nobody; of the others we do not know.
         known = mine[0] if mine else None
         nobody: dict[str, Any] | None = {} if up else None
@@ -73,10 +79,6 @@ class Overview:
             "connections": known.connections if known else nobody,
             "readers": known.readers if known else nobody,
         }
-
-    def _is_ours(self, report: Report) -> bool:
-        places = {f"{self._host}:{worker.port}" for worker in self._workers}
-        return report.machine == self._machine and report.worker in places
 
 
 def _row_of_other(report: Report) -> Status:
@@ -198,36 +200,37 @@ class _Figures:
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        status = self._status
-        up = GaugeMetricFamily("realtime_cluster_hub_up", "The hub answers", status["hub"]["up"])
-        yield up
-        yield from self._of_workers()
-        readers = GaugeMetricFamily(
-            "realtime_cluster_readers",
-            f"Who follows or waits, in the {_ROOMS_MEASURED} largest rooms",
-            labels=["room", "transport"],
-        )
-        largest = sorted(status["readers"].items(), key=lambda item: -sum(item[1].values()))
-        for room, counts in largest[:_ROOMS_MEASURED]:
-            for transport, number in counts.items():
-                readers.add_metric([room, transport], number)
-        yield readers
-
-    def _of_workers(self) -> Iterator[Metric]:
-        ready = _gauge("ready", "It can be asked", "worker")
-        connections = _gauge("connections", "Open now", "worker", "transport")
-        restarts = CounterMetricFamily(
-            "realtime_cluster_restarts", "Times that it died", labels=["worker"]
-        )
+        up = self._status["hub"]["up"]
+        yield GaugeMetricFamily("realtime_cluster_hub_up", "The hub answers", up)
+        ready, restarts, connections = Rows(), Rows(), Rows()
         for row in self._status["workers"]:
+            # One that was killed elsewhere stands beside its successor, under the same name.
             name = f"{row['machine']}/{row['worker']}"
-            ready.add_metric([name], row["state"] == State.READY)
-            if row["restarts"] is not None:
-                restarts.add_metric([name], row["restarts"])
+            ready[name,] |= row["state"] == State.READY
+            if row["ours"]:
+                restarts[name,] += row["restarts"]
             for transport, number in (row["connections"] or {}).items():
-                connections.add_metric([name, transport], number)
-        yield from (ready, connections, restarts)
+                connections[name, transport] += number
+        yield _filled(_gauge("ready", "It can be asked", "worker"), ready)
+        died = CounterMetricFamily(
+            "realtime_cluster_restarts", "Times that ours died", labels=["worker"]
+        )
+        yield _filled(died, restarts)
+        yield _filled(_gauge("connections", "Open now", "worker", "transport"), connections)
+        text = f"Who follows or waits, in the {_ROOMS_MEASURED} largest rooms"
+        yield _filled(_gauge("readers", text, "room", "transport"), self._readers())
+
+    def _readers(self) -> Rows:
+        rooms = self._status["readers"].items()
+        largest = sorted(rooms, key=lambda item: -sum(item[1].values()))[:_ROOMS_MEASURED]
+        return Rows({(room, way): n for room, counts in largest for way, n in counts.items()})
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(f"realtime_cluster_{name}", text, labels=labels)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:
+    for labels, number in rows.items():
+        family.add_metric(labels, number)
+    return family

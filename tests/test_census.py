@@ -19,7 +19,7 @@ from tests.server import Server
 from tests.transports.readers import reader
 
 SECONDS = 20
-REPORT = Report("127.0.0.1:6001", "box", 7, False, {"sse": 2}, {"聊天室": {"sse": 2}})
+REPORT = Report("127.0.0.1:6001", "box", "keeper", 7, False, {"sse": 2}, {"聊天室": {"sse": 2}})
 
 
 @pytest.fixture
@@ -97,6 +97,7 @@ def test_a_report_comes_back_as_it_was() -> None:
         {"pid": "7"},
         {"draining": None},
         {"worker": 6001},
+        {"master": None},
         {"connections": {"sse": "2"}},
         {"connections": {"sse": True}},
         {"connections": []},

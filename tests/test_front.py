@@ -17,6 +17,7 @@ from tests.conftest import Servers, missing
 from tests.faults.scene import Scene
 from tests.faults.test_process_faults import comings_and_goings
 from tests.test_cli import run
+from tests.test_cluster import command_line
 
 
 @pytest.fixture
@@ -97,6 +98,7 @@ async def test_an_nginx_that_died_is_begun_again_and_ends_with_the_cluster(
     cluster: Cluster,
 ) -> None:
     await until_it_answers(cluster)
+    assert "--trust-proxy 127.0.0.1 " in command_line((await cluster.workers())[0]["pid"])
     os.kill(await nginx_of(cluster), signal.SIGKILL)
     await until_it_answers(cluster)
     title = Path(f"/proc/{await nginx_of(cluster)}/cmdline").read_text()

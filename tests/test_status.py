@@ -18,6 +18,8 @@ from realtime.gate import Gate
 from realtime.limits import Limits
 from realtime.workers import State, Worker
 
+OURS = "a name of our own"
+
 
 class Hub(MemoryBroker):
     """A hub that can be away."""
@@ -29,10 +31,10 @@ class Hub(MemoryBroker):
             raise NoBroker
         return await super().reports()
 
-    async def say(self, worker: str, pid: int, machine: str, **readers: dict[str, int]) -> None:
+    async def say(self, worker: str, pid: int, master: str, **readers: dict[str, int]) -> None:
         connections = {"sse": sum(counts["sse"] for counts in readers.values())}
-        report = Report(worker, machine, pid, False, connections, readers)
-        await self.report(f"{worker} {pid}", report.encode(), 60)
+        report = Report(worker, "box", master, pid, False, connections, readers)
+        await self.report(f"{worker} {pid} {master}", report.encode(), 60)
 
 
 class Stand:
@@ -43,7 +45,7 @@ class Stand:
         self.workers = [Worker("http://127.0.0.1:1", port, [], {}, 0) for port in (6001, 6002)]
         for worker in self.workers:
             worker.state, worker.pid = State.READY, worker.port
-        overview = status.Overview(self.workers, "127.0.0.1", self.hub, "memory, for a test")
+        overview = status.Overview(self.workers, "127.0.0.1", self.hub, "memory, for a test", OURS)
         self._server = HTTPServer(status.make_application(overview, Gate(Limits(), [])))
         sockets = bind_sockets(0, "127.0.0.1")
         self._server.add_sockets(sockets)
@@ -65,14 +67,14 @@ async def stand() -> AsyncIterator[Stand]:
 
 async def test_ours_come_first_and_all_are_added_up(stand: Stand) -> None:
     here = census.machine()
-    await stand.hub.say("10.0.0.2:6001", 1, "a", lobby={"sse": 1})
-    await stand.hub.say("127.0.0.1:6001", 6001, here, lobby={"sse": 2}, 聊天室={"sse": 5})
+    await stand.hub.say("10.0.0.2:6001", 1, "", lobby={"sse": 1})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2}, 聊天室={"sse": 5})
     stand.workers[0].restarts, stand.workers[0].reason = 3, "killed by SIGKILL"
     seen = await stand.status()
     assert [(row["worker"], row["machine"], row["ours"]) for row in seen["workers"]] == [
         ("127.0.0.1:6001", here, True),
         ("127.0.0.1:6002", here, True),
-        ("10.0.0.2:6001", "a", False),
+        ("10.0.0.2:6001", "box", False),
     ]
     assert seen["workers"][0]["readers"] == {"lobby": {"sse": 2}, "聊天室": {"sse": 5}}
     assert [seen["workers"][0][name] for name in ("restarts", "reason", "state")] == [
@@ -88,8 +90,7 @@ async def test_ours_come_first_and_all_are_added_up(stand: Stand) -> None:
 async def test_one_of_ours_that_died_is_counted_no_more_though_its_lease_goes_on(
     stand: Stand,
 ) -> None:
-    here = census.machine()
-    await stand.hub.say("127.0.0.1:6001", 6001, here, lobby={"sse": 2})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
     stand.workers[0].pid = None
     assert (await stand.status())["readers"] == {}
     stand.workers[0].pid = 6009  # another, which has not reported
@@ -98,15 +99,17 @@ async def test_one_of_ours_that_died_is_counted_no_more_though_its_lease_goes_on
     assert len(seen["workers"]) == 2
 
 
-async def test_a_process_at_the_same_address_of_another_machine_is_another(stand: Stand) -> None:
-    await stand.hub.say("127.0.0.1:6001", 6001, "elsewhere", lobby={"sse": 2})
+async def test_a_machine_that_looks_like_ours_is_another(stand: Stand) -> None:
+    """Of cloned machines each has the same name, the same addresses, and perhaps the same pids."""
+    await stand.hub.say("127.0.0.1:6001", 6001, "somebody else", lobby={"sse": 2})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 1})
     seen = await stand.status()
-    assert [row["machine"] for row in seen["workers"]][2:] == ["elsewhere"]
-    assert seen["readers"] == {"lobby": {"sse": 2}}
+    assert [row["ours"] for row in seen["workers"]] == [True, True, False]
+    assert seen["readers"] == {"lobby": {"sse": 3}}
 
 
 async def test_while_the_hub_is_away_it_tells_what_it_knows_itself(stand: Stand) -> None:
-    await stand.hub.say("127.0.0.1:6001", 6001, census.machine(), lobby={"sse": 2})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
     stand.hub.away = True
     seen = await stand.status()
     assert seen["hub"]["up"] is False
@@ -126,7 +129,7 @@ async def figures(stand: Stand) -> dict[tuple[str, ...], float]:
 
 async def test_its_figures_can_be_read_whatever_a_room_is_called(stand: Stand) -> None:
     here, room = census.machine(), 'a"\\\n{} 聊天室'
-    await stand.hub.say("127.0.0.1:6001", 6001, here, **{room: {"sse": 2}})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **{room: {"sse": 2}})
     stand.workers[1].state, stand.workers[1].restarts = State.WAITING, 2
     seen = await figures(stand)
     assert seen["realtime_cluster_hub_up",] == 1
@@ -137,9 +140,19 @@ async def test_its_figures_can_be_read_whatever_a_room_is_called(stand: Stand) -
     assert seen["realtime_cluster_readers", room, "sse"] == 2
 
 
+async def test_one_that_died_elsewhere_and_its_successor_are_one_row(stand: Stand) -> None:
+    for pid in (7, 8):
+        await stand.hub.say("10.0.0.2:6001", pid, "", lobby={"sse": 2})
+    text = (await request(stand.url, "GET", "/metrics")).body.decode()
+    rows = [line for line in text.splitlines() if not line.startswith("#")]
+    names = [row.rpartition(" ")[0] for row in rows]
+    assert len(names) == len(set(names))  # Prometheus takes none of it otherwise
+    assert (await figures(stand))["realtime_cluster_connections", "sse", "box/10.0.0.2:6001"] == 4
+
+
 async def test_only_the_largest_rooms_have_figures_of_their_own(stand: Stand) -> None:
     rooms = {f"room-{n}": {"sse": n} for n in range(1, 101)}
-    await stand.hub.say("127.0.0.1:6001", 6001, census.machine(), **rooms)
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **rooms)
     counts = [value for name, value in (await figures(stand)).items() if "room-" in str(name)]
     assert sorted(counts) == list(range(51, 101))
     assert len((await stand.status())["readers"]) == 100

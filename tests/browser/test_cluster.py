@@ -3,8 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from realtime import census
-from tests.test_status import Stand
+from tests.test_status import OURS, Stand
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -14,7 +13,7 @@ async def test_the_page_shows_each_worker_and_whom_it_serves(
 ) -> None:
     evil = "<img src=x onerror=alert(1)>"
     stand = Stand()
-    await stand.hub.say("127.0.0.1:6001", 6001, census.machine(), **{evil: {"sse": 1234}})
+    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **{evil: {"sse": 1234}})
     stand.workers[1].reason, stand.workers[1].restarts = f"exit status 1: {evil}", 2
     page = await context.new_page()
     await page.goto(f"{stand.url}/?lang=en")
