@@ -66,7 +66,12 @@ class Cluster:
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None and not self._killed:
             self.process.send_signal(signal.SIGINT)
-        _, self.complaints = self.process.communicate(timeout=SECONDS)
+        try:
+            _, self.complaints = self.process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in [*self.children(), self.process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            raise
         assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints
         assert "Traceback" not in self.complaints, self.complaints
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, post, request
 from tests.brokers.private_redis import PrivateRedis
-from tests.cluster import SECONDS, Cluster, until_gone
+from tests.cluster import SECONDS, Cluster
 from tests.conftest import Servers
 from tests.test_cli import run
 from tests.transports.readers import take, texts
@@ -153,19 +153,6 @@ async def test_whoever_does_not_want_to_wait_need_not(
             await cluster.until(lambda s: s["workers"][0]["state"] == "draining")
             cluster.process.send_signal(numbers[1])
         await asyncio.to_thread(cluster.process.wait, SECONDS)
-
-
-async def test_a_master_that_is_killed_leaves_nobody_and_another_takes_its_place(room: str) -> None:
-    with Cluster("spawn", workers=2) as cluster:
-        await cluster.until_ready()
-        children = cluster.children()
-        cluster.kill()
-        base = cluster.ports[0]
-        cluster.process.wait()
-        with Cluster("spawn", "--base-port", str(base), workers=1) as another:
-            await another.until_ready()
-            assert (await post(another.urls[0], room, text="hi")).status == 201
-            await until_gone(children)
 
 
 async def test_a_terminal_that_was_closed_ends_it(hub: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, request
+from benchmarks.clients import CLIENTS, post, request
 from realtime.front import Front
 from tests.cluster import SECONDS, Cluster, until_gone
 from tests.conftest import Servers, missing
@@ -109,6 +109,20 @@ async def test_an_nginx_that_died_is_begun_again_and_ends_with_the_cluster(
     await until_gone(children)
     assert folder
     assert not Path(folder[1]).exists()
+
+
+async def test_a_master_that_is_killed_leaves_nobody_and_another_takes_its_place(room: str) -> None:
+    with Cluster("spawn", "--nginx", "0", workers=2) as cluster:
+        await cluster.until_ready()
+        await until_it_answers(cluster)
+        children = cluster.children()
+        cluster.kill()
+        base = cluster.ports[0]
+        cluster.process.wait()
+        with Cluster("spawn", "--base-port", str(base), workers=1) as another:
+            await another.until_ready()
+            assert (await post(another.urls[0], room, text="hi")).status == 201
+            await until_gone(children)
 
 
 def test_a_port_in_use_is_one_line_and_exit_1(servers: Servers) -> None:
