@@ -92,6 +92,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         if further:
             parser.error(f"unrecognized arguments: {' '.join(further)}")
         return options
+    if (sys.argv[1:] if arguments is None else arguments)[0] != options.command:
+        parser.error("what a cluster is told stands behind `cluster`")
     options.further, options.served = further, _server_parser().parse_args(further)
     options.served.host = options.host
     if complaint := cluster.complaint(options):

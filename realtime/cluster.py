@@ -116,6 +116,8 @@ def complaint(options: argparse.Namespace) -> str:
         return "--lanes and --networks are for a single server: each worker has one port"
     if any(word.startswith("--port") for word in options.further):
         return "--port is for a single server: see --base-port"
+    if options.nginx is not None and served.tls_certificate is not None:
+        return "--nginx speaks plain HTTP to the workers: a certificate is for it, not for them"
     if options.base_port + options.workers - 1 > 65535:
         return "--base-port: there is no port past 65535"
     return ""

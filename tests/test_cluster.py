@@ -87,7 +87,9 @@ async def test_a_master_sees_the_workers_of_another_on_the_same_hub(hub: str, ro
         (["--workers", "0"], 2, "--workers: must be a whole number above 0"),
         (["--lanes", "6"], 2, "each worker has one port"),
         (["--port", "8000"], 2, "--base-port"),
-        (["talk"], 2, "talk"),
+        (["talk"], 2, "unrecognized arguments: talk"),
+        (["--tls-certificate", "a.pem", "--nginx", "0"], 2, "a certificate is for it"),
+        (["--nginx", "localhost:x"], 2, "--nginx: a port is a number"),
         (["--base-port", "65530", "--workers", "8"], 2, "no port past 65535"),
         (["--hub", "memory"], 1, "each worker would be a chat of its own"),
         (["--hub", "http://:secret@x"], 1, "--hub: say "),
@@ -102,6 +104,12 @@ def test_what_no_worker_could_begin_with_is_told_once(
     assert complaint in result.stderr
     assert "Traceback" not in result.stderr
     assert "secret" not in result.stderr
+
+
+def test_what_stands_before_the_command_is_not_passed_over() -> None:
+    result = run("--hub", "spawn", "cluster", "--status-port", "0")
+    assert result.returncode == 2
+    assert "stands behind `cluster`" in result.stderr
 
 
 def test_a_status_port_in_use_is_one_line_and_exit_1(hub: str) -> None:

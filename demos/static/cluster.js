@@ -64,6 +64,7 @@ function workerRow(worker) {
     figure(worker.pid, (pid) => `${pid}`),
     figure(worker.connections && sum(worker.connections)),
     figure(readers),
+    ways(worker.connections ?? {}),
     figure(worker.restarts),
     cell(worker.reason, "reason"),
   );
@@ -76,13 +77,17 @@ function transportRow(transport, connections, readers) {
 }
 
 function roomRow([room, counts]) {
-  const ways = cell("", "by");
-  for (const [transport, readers] of Object.entries(counts)) {
+  return newRow(heading(room), figure(sum(counts)), ways(counts));
+}
+
+function ways(counts) {
+  const by = cell("", "by");
+  for (const [transport, count] of Object.entries(counts).sort()) {
     const way = transportLabel(transport);
-    way.append(` ${number(readers)}`);
-    ways.append(way);
+    way.append(` ${number(count)}`);
+    by.append(way);
   }
-  return newRow(heading(room), figure(sum(counts)), ways);
+  return by;
 }
 
 function fill(id, rows) {

@@ -19,7 +19,7 @@ async def test_the_page_shows_each_worker_and_whom_it_serves(
     await page.goto(f"{stand.url}/?lang=en")
     rows = page.locator("#workers tbody tr")
     await expect(rows).to_have_count(2)
-    await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready60011,2341,2340")
+    await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready60011,2341,234sse 1,2340")
     await expect(rows.nth(1).locator(".reason")).to_have_text(f"exit status 1: {evil}")
     await expect(page.locator("#rooms tbody th")).to_have_text(evil)
     await expect(page.locator("#rooms tbody .by")).to_have_text("sse 1,234")
