@@ -12,7 +12,7 @@ bin := .venv/bin
 pytest = { $(bin)/python -m pytest -n 2 --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run test check format soak bench peers vendor pictures constraints clean
+.PHONY: help run cluster test check format soak bench peers vendor pictures constraints clean
 # One after the other, even with -j: check and test share a terminal.
 .NOTPARALLEL:
 
@@ -22,6 +22,12 @@ help:
 # Six lanes, since a browser has six connections to each, and eight bad networks to borrow.
 run: .venv/run.stamp vendor ## start the server: make run PORT=9000 ARGS="--hub memory"
 	@exec $(bin)/python -m realtime --port $(PORT) --lanes 6 --networks 8 $(ARGS)
+
+# A port of its own, so that it runs beside `make run`.
+cluster: PORT = 8080
+cluster: WORKERS = 4
+cluster: .venv/run.stamp vendor ## a Redis, four workers, and nginx in front: make cluster WORKERS=8
+	@exec $(bin)/python -m realtime cluster --hub spawn --workers $(WORKERS) --nginx $(PORT) $(ARGS)
 
 # Nginx is in /usr/sbin, which Debian leaves out of the PATH of everybody but root.
 test: export PATH := $(PATH):/usr/sbin

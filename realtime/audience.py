@@ -43,12 +43,13 @@ class Framing(NamedTuple):
     """How a transport puts events on the wire; followers of equal framing share their bytes.
 
     `frame` says it for one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk,
-    or nothing.  `heartbeat` is what breaks a long silence.
+    or nothing.  `heartbeat` is what breaks a long silence.  `transport` is for whoever counts.
     """
 
     frame: Callable[[Event], bytes]
     envelope: Callable[[bytes], bytes]
     heartbeat: bytes = b""
+    transport: str = ""
 
     def encode(self, events: Sequence[Event]) -> bytes:
         return self.envelope(b"".join(map(self.frame, events)))
@@ -127,6 +128,13 @@ class Audience:
     def count(self, counts: Counter[str]) -> None:
         counts["following"] += len(self) - len(self._lagging)
         counts["lagging"] += len(self._lagging)
+
+    def transports(self) -> Counter[str]:
+        """How many follow by which transport."""
+        counts = Counter(follower.framing.transport for follower in self._lagging)
+        for framing, group in self._live.items():
+            counts[framing.transport] += len(group)
+        return +counts
 
     # --- the flush -------------------------------------------------------------------------------
 

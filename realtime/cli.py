@@ -1,8 +1,8 @@
 """The command line: read it, build the house, listen, and stop tidily.
 
 ``realtime`` serves; ``realtime talk`` holds a conversation, for a lone student to watch;
-``realtime proxy`` is a bad network in front of a server; ``realtime nginx`` prints how nginx stands
-in front of several.
+``realtime proxy`` is a bad network in front of a server; ``realtime cluster`` keeps many servers,
+and ``realtime nginx`` prints how nginx stands in front of them.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import resource
 import secrets
 import signal
@@ -17,9 +18,10 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 
-from realtime import listen, logs, nginx, proxy, talk
+from realtime import cluster, listen, logs, nginx, proxy, talk
 from realtime.app import make_site
 from realtime.behind import Network, Proxies, parse_network
+from realtime.census import Census
 from realtime.errors import NoBroker
 from realtime.gate import Gate
 from realtime.hub import Hub
@@ -49,10 +51,11 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the result is the exit status."""
-    options = _parser().parse_args(arguments)
+    options = _options(arguments)
     logs.configure()
     _raise_open_files()
-    run = {"talk": talk.run, "proxy": proxy.run, "nginx": nginx.run}.get(options.command, serve)
+    commands = {"talk": talk.run, "proxy": proxy.run, "nginx": nginx.run, "cluster": cluster.run}
+    run = commands.get(options.command, serve)
     try:
         # A bad network to order counts in microseconds, and uvloop in milliseconds.
         loop = "asyncio" if run is proxy.run or options.networks else options.loop
@@ -81,21 +84,54 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 # --- options -------------------------------------------------------------------------------------
 
 
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line; what a cluster does not know itself is for its workers."""
+    parser = _parser()
+    options, further = parser.parse_known_args(arguments)
+    if options.command != "cluster":
+        if further:
+            parser.error(f"unrecognized arguments: {' '.join(further)}")
+        return options
+    if (sys.argv[1:] if arguments is None else arguments)[0] != options.command:
+        parser.error("what a cluster is told stands behind `cluster`")
+    options.further, options.served = further, _server_parser().parse_args(further)
+    options.served.host = options.host
+    if complaint := cluster.complaint(options):
+        parser.error(complaint)
+    return options
+
+
 def _parser() -> argparse.ArgumentParser:
+    parser = _server_parser()
+    commands = parser.add_subparsers(dest="command", metavar="")
+    talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
+    proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
+    _add_address(proxied, port=9000)
+    proxy.add_options(proxied)
+    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
+    many = commands.add_parser(
+        "cluster", help=cluster.HELP, description=cluster.HELP, allow_abbrev=False
+    )
+    cluster.add_options(many, _port, _count)
+    return parser
+
+
+def _server_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
         allow_abbrev=False,  # it looks at options of the commands, too
         description="One room chat, told to browsers in every way the web ever found.",
         epilog="A rate of 0 is switched off.  `realtime talk --help` tells of the conversation, "
-        "`realtime proxy --help` of the bad network, `realtime nginx --help` of many workers.",
+        "`realtime proxy --help` of the bad network, `realtime cluster --help` of many processes, "
+        "`realtime nginx --help` of what stands in front of them.",
     )
     _add_address(parser, port=8000)
     parser.add_argument(
         "--hub",
-        default="auto",
         metavar="HUB",
         help="auto, memory, spawn, or your Redis: redis://… rediss://… unix://…, and where there "
-        "are several, redis+sentinel://host,host/NAME redis+cluster://host,host (%(default)s)",
+        "are several, redis+sentinel://host,host/NAME redis+cluster://host,host "
+        f"(${cluster.HUB}, or else auto)",
     )
     parser.add_argument(
         "--tls-certificate",
@@ -128,7 +164,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--key",
         default=None,
-        help="what the lecturer's page needs to begin a room anew (made up at each start)",
+        help="what the lecturer's page needs to begin a room anew "
+        f"(${cluster.KEY}, or else made up at each start)",
     )
     parser.add_argument(
         "--sockjs-also",
@@ -155,12 +192,6 @@ def _parser() -> argparse.ArgumentParser:
         "request it is; nobody else is believed; may be repeated",
     )
     _add_limits(parser.add_argument_group("limits"))
-    commands = parser.add_subparsers(dest="command", metavar="")
-    talk.add_options(commands.add_parser("talk", help=talk.HELP, description=talk.HELP))
-    proxied = commands.add_parser("proxy", help=proxy.HELP, description=proxy.HELP)
-    _add_address(proxied, port=9000)
-    proxy.add_options(proxied)
-    nginx.add_options(commands.add_parser("nginx", help=nginx.HELP, description=nginx.HELP))
     return parser
 
 
@@ -237,7 +268,7 @@ async def serve(options: argparse.Namespace) -> None:
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
     secured = listen.tls(options)
     lanes = listen.open_lanes(options)
-    choice = await choose(options.hub, limits)
+    choice = await choose(options.hub or os.environ.get(cluster.HUB) or "auto", limits)
     if choice.server is None:
         await _serve(lanes, secured, choice, limits, options)
         return
@@ -270,20 +301,24 @@ async def _serve(
     signals = _signals()
     async with listen.open_networks(options, ports) as networks:
         gate.ports = frozenset(ports).union(networks.ports)
-        key = options.key or secrets.token_urlsafe(9)
+        key = options.key or os.environ.get(cluster.KEY) or secrets.token_urlsafe(9)
         lab = Lab(ports, networks, listen.reachable(options, ports[0]), key)
         ledger = Ledger()
         house = House(hub, presence, gate, limits)
         site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
         proxies = Proxies(options.trust_proxy)
         server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
+        place, master = f"{options.host}:{ports[0]}", os.environ.get(cluster.MASTER, "")
+        census = Census(choice.broker, hub, ledger, place, master)
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)
         server.start_watching()
+        census.start()
         _print_addresses(options, choice, lab)
         await _stop_when_told(signals, hub, presence, limits)
         await server.close()
+        await census.close()
     await presence.close()
     await hub.close()
 

@@ -35,6 +35,9 @@ _GRAIN_SECONDS = 0.02
 # Waiting readers stand at the newest cursors, so few answers are worth remembering.
 _ANSWERS_KEPT = 8
 
+# The only transport whose readers wait for an answer.
+_WAITING = "long_polling"
+
 # Where a reader begins: after a cursor, or before the last so many events.
 After = Cursor | int
 
@@ -155,6 +158,13 @@ class Channel:
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
         self.audience.count(counts)
+
+    def transports(self) -> Counter[str]:
+        """How many read this room now, by transport."""
+        counts = self.audience.transports()
+        if self._waiting:
+            counts[_WAITING] += len(self._waiting)
+        return counts
 
     def touch(self) -> None:
         self._touched = _now()
@@ -352,6 +362,11 @@ class Hub:
             counts["syncing" if channel.out_of_step_since else "live"] += 1
             channel.count(counts)
         return counts
+
+    def readers(self) -> dict[str, Counter[str]]:
+        """Who follows or waits here, by room and transport; rooms without a reader are left out."""
+        counted = ((name, channel.transports()) for name, channel in self._channels.items())
+        return {name: counts for name, counts in counted if counts}
 
     # --- the three verbs -------------------------------------------------------------------------
 

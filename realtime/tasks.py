@@ -19,7 +19,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # A bound in time is counted in so many steps, see `Patience`.
 _STEPS = 8
 # A task that was begun again and has run for so long is taken to be well.
-_WELL_SECONDS = 10.0
+WELL_SECONDS = 10.0
 
 
 def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
@@ -134,7 +134,7 @@ class Supervisor:
     def check(self) -> None:
         """Raise `Busy` while a task that is kept has failed, and not long run well again."""
         now = asyncio.get_running_loop().time()
-        if self._failed_at is not None and now - self._failed_at < _WELL_SECONDS:
+        if self._failed_at is not None and now - self._failed_at < WELL_SECONDS:
             raise Busy("A part of the server failed and was begun again.", retry_after=5)
 
     async def close(self) -> None:

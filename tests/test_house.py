@@ -33,11 +33,13 @@ COMMON = {
 LAYERS: list[set[str]] = [
     {"__main__"},
     {"cli"},
-    {"app", "listen"},
+    {"cluster"},
+    {"app", "listen", "status"},
     {"lab"},
-    {"operations", "pages", "networks"},
+    {"operations", "pages", "networks", "workers"},
+    {"front"},
     {"nginx", "proxy", "server", "spawn", "talk"},
-    {"connection"},
+    {"census", "connection"},
     {"logs", "wire"},
     TRANSPORTS,
     {"transports.engineio", "transports.streaming"},
@@ -73,7 +75,7 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-    "demos/{}.html": {"index", "frame", "lecturer", "spinner"},
+    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
     "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,

@@ -130,7 +130,7 @@ async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_w
     await asyncio.sleep(0)
     with pytest.raises(Busy):
         supervisor.check()
-    monkeypatch.setattr(tasks, "_WELL_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "WELL_SECONDS", 0.0)
     supervisor.check()
     await supervisor.close()
 

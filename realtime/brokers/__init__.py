@@ -4,7 +4,7 @@ Two keep the same promises, and pass the same tests: `memory`, for one process a
 installed, and `redis`, for many.  Everything here raises `NoBroker` while it cannot be reached.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -82,3 +82,11 @@ class Broker(Protocol):
 
     async def rooms(self) -> Sequence[RoomSummary]:
         """All rooms that remember something or hold somebody."""
+
+    # --- processes -------------------------------------------------------------------------------
+
+    async def report(self, worker: str, text: bytes, seconds: float) -> None:
+        """Keep what a process says of itself for so long; 0 takes it back."""
+
+    async def reports(self) -> Mapping[str, bytes]:
+        """What each process said last, if its time is not up."""

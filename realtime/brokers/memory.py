@@ -7,7 +7,7 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
@@ -42,6 +42,7 @@ class MemoryBroker:
         self._clock = clock
         self._logs: dict[str, _Log] = {}
         self._heard: set[str] = set()
+        self._reports: dict[str, tuple[bytes, float]] = {}  # worker: (text, until)
         self._listener: Listener | None = None
         self._supervisor = Supervisor()
 
@@ -175,3 +176,13 @@ class MemoryBroker:
 
     def _append_about(self, kind: str, room: str, member: Member) -> None:
         self._append(room, kind, b'"id":"%b",%b' % (str(uuid.uuid4()).encode(), member.rest))
+
+    # --- processes -------------------------------------------------------------------------------
+
+    async def report(self, worker: str, text: bytes, seconds: float) -> None:
+        self._reports[worker] = text, self._clock() + seconds
+
+    async def reports(self) -> Mapping[str, bytes]:
+        now = self._clock()
+        self._reports = {name: one for name, one in self._reports.items() if one[1] > now}
+        return {worker: text for worker, (text, _) in self._reports.items()}

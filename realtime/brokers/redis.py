@@ -13,7 +13,7 @@ import logging
 import math
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -75,6 +75,10 @@ class _Scripts:
         self.leave = _script("log", "people", "leave", head=head)
         self.sweep = _script("log", "people", "sweep", head=head)
         self.reset = _script("log", "people", "reset", head=head)
+
+
+# Of processes, and not of a room: nothing is announced.
+_REPORTS = _script("reports")
 
 
 class RedisBroker:
@@ -201,6 +205,20 @@ class RedisBroker:
             for room, top, people, kept in rows
             if kept or people
         ]
+
+    # --- processes -------------------------------------------------------------------------------
+
+    async def report(self, worker: str, text: bytes, seconds: float) -> None:
+        await self._run_reports([worker.encode(), text, b"%d" % (seconds * 1000)])
+
+    async def reports(self) -> Mapping[str, bytes]:
+        flat = await self._run_reports([])
+        return {worker.decode(): text for worker, text in zip(flat[::2], flat[1::2], strict=True)}
+
+    async def _run_reports(self, arguments: list[bytes]) -> Any:
+        # By the way of the pages: no word waits behind it.
+        keys = [b"{rt}:workers", b"{rt}:reports"]  # in one slot, as if of a room of that name
+        return await self._at("rt", lambda keeper: keeper.pages.run(_REPORTS, keys, arguments))
 
     # --- asking ----------------------------------------------------------------------------------
 

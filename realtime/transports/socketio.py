@@ -142,7 +142,7 @@ class ArticleGuest(Guest):
     """Whoever speaks as in the article: known by a name alone, from the moment of its `join`."""
 
     events = frozenset({"join", "say"})
-    framing = Framing(article_frame, payload)
+    framing = Framing(article_frame, payload, transport=TRANSPORT)
 
     def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
         super().__init__(house, address, question, cursor)
@@ -171,7 +171,7 @@ class OurGuest(Guest):
     """Whoever speaks as all of our own clients do."""
 
     events = frozenset({"say"})
-    framing = Framing(frame, payload)
+    framing = Framing(frame, payload, transport=TRANSPORT)
 
     async def hear(self, event: str, argument: Any) -> bytes:
         return await answer(self.house, json.dumps(argument), self.room, TRANSPORT, self.address)

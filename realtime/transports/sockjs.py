@@ -40,7 +40,7 @@ def envelope(frames: bytes) -> bytes:
 class SockJSFollower:
     """A follower at the other end of a session, whichever way that goes just now."""
 
-    framing = Framing(frame, envelope)
+    framing = Framing(frame, envelope, transport=TRANSPORT)
     audience: Audience
 
     def __init__(self, session: Any, close: Callable[[RealtimeError], None]) -> None:

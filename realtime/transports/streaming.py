@@ -86,7 +86,7 @@ class StreamExchange(Exchange):
         self._ended: asyncio.Future[RealtimeError | None] = (
             asyncio.get_running_loop().create_future()
         )
-        framing = Framing(frame, self._envelope, heartbeat)
+        framing = Framing(frame, self._envelope, heartbeat, self.transport)
         follower = StreamFollower(self.stream, framing, self._end)
         async with self.visit(question, self.house.limits.grace_seconds):
             self.begin(content_type, *fields, opening=opening(reader.cursor))

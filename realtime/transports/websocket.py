@@ -76,7 +76,8 @@ class WebSocket(Upgrade):
         # Of no more use, and with a browser's head some three kilobytes.
         self.request.headers = _NO_FIELDS
         self.request.connection = None
-        follower = PingedFollower(self.stream, Framing(frame, bytes, PING), self._end)
+        framing = Framing(frame, bytes, PING, self.transport)
+        follower = PingedFollower(self.stream, framing, self._end)
         if question.member is not None:
             await self.house.presence.arrive(question.room, question.member)
         try:

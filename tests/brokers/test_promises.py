@@ -409,3 +409,47 @@ async def test_a_lease_that_was_renewed_is_one_lease(place: Place, room: str) ->
     await broker.sweep(room)
     assert list(await broker.members(room)) == []
     assert await kinds(broker, room) == ["join", "quit"]
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def worker(room: str) -> str:
+    """A process that nobody else reports for."""
+    return f"127.0.0.1:6001 {room}"
+
+
+async def test_what_a_process_says_last_is_its_report(place: Place, worker: str) -> None:
+    broker = await place.broker()
+    for text in (b"first", '"聊天室" \x00 {}'.encode()):
+        await broker.report(worker, text, 60)
+    await broker.report(f"{worker}, too", b"another", 60)
+    reports = await broker.reports()
+    assert reports[worker] == '"聊天室" \x00 {}'.encode()
+    assert reports[f"{worker}, too"] == b"another"
+
+
+async def test_a_report_that_is_not_renewed_is_dropped(place: Place, worker: str) -> None:
+    broker = await place.broker()
+    await broker.report(f"{worker}, alive", b"", 60)
+    await broker.report(worker, b"and then it was killed", 0.1)
+    async with asyncio.timeout(10):
+        while worker in await broker.reports():
+            await asyncio.sleep(0.001)
+    assert f"{worker}, alive" in await broker.reports()
+
+
+async def test_a_report_that_is_renewed_is_kept(place: Place, worker: str) -> None:
+    broker = await place.broker()
+    await broker.report(worker, b"", 0.001)
+    await broker.report(worker, b"", 60)
+    await asyncio.sleep(0.01)
+    assert worker in await broker.reports()
+
+
+async def test_a_report_may_be_taken_back(place: Place, worker: str) -> None:
+    broker = await place.broker()
+    await broker.report(worker, b"", 60)
+    await broker.report(worker, b"", 0)
+    assert worker not in await broker.reports()
