@@ -22,6 +22,7 @@ QUESTIONS = {
     "slow_reader": "SlowReader",
     "recovery": "Recovery",
     "session": "Session",
+    "sticky": "Sticky",
     "publish": "Publish",
     "burst": "Burst",
     "growth": "Growth",
@@ -31,7 +32,7 @@ QUESTIONS = {
     "peers": "Peers",
 }
 # They need servers of their own, whatever --url says.
-STARTS_ITS_OWN = {"growth", "scale", "peers"}
+STARTS_ITS_OWN = {"sticky", "growth", "scale", "peers"}
 
 
 def find(name: str) -> type[Benchmark]:

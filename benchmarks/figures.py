@@ -188,6 +188,14 @@ def _session(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("time", "session", panels, words)
 
 
+def _sticky(result: Result, words: Words) -> Iterable[Figure | None]:
+    panels = [
+        _panel(result, words, group, ("held", "busiest"), "axis.percent", factor="way")
+        for group in _groups(result, "routing", "people")
+    ]
+    yield _board("held", "sticky", panels, words)
+
+
 def _publish(result: Result, words: Words) -> Iterable[Figure | None]:
     panels = _titled(
         result,
@@ -344,6 +352,7 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "slow_reader": _slow_reader,
     "recovery": _recovery,
     "session": _session,
+    "sticky": _sticky,
     "publish": _publish,
     "burst": _burst,
     "growth": _growth,

@@ -28,6 +28,7 @@ BENCHMARKS = (
     "slow_reader",
     "recovery",
     "session",
+    "sticky",
     "publish",
     "burst",
     "growth",

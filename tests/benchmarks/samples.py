@@ -254,12 +254,25 @@ def _session() -> Json:
                 "requests": 1.0 + place,
                 "bytes_up": 90 + 120 * place,
                 "bytes_down": 380 + 90 * place,
-                "anywhere": 25.0 if network == "none" else None,
             }
             theory = {"arrival_ms": 4.0 * one_way}
             cells.append(cell({"way": way, "network": network}, middle, theory))
-    units = _units(arrival_ms="ms", requests="", bytes_up="B", bytes_down="B", anywhere="%")
+    units = _units(arrival_ms="ms", requests="", bytes_up="B", bytes_down="B")
     return {"measures": units, "factors": ["way", "network"], "cells": cells}
+
+
+def _sticky() -> Json:
+    cells = [
+        cell({"way": way, "routing": routing, "people": people}, {"held": held, "busiest": busiest})
+        for routing, held in (("any", 0.0), ("address", 100.0), ("session", 100.0))
+        for people, busiest in (("one address", 100.0), ("many", 31.0))
+        for way in ("long_polling", "socketio", "sockjs, polling")
+    ]
+    return {
+        "measures": _units(held="%", busiest="%"),
+        "factors": ["way", "routing", "people"],
+        "cells": cells,
+    }
 
 
 def _publish() -> Json:
@@ -438,6 +451,7 @@ KINDS = {
     "slow_reader": _slow_reader,
     "recovery": _recovery,
     "session": _session,
+    "sticky": _sticky,
     "publish": _publish,
     "burst": _burst,
     "growth": _growth,

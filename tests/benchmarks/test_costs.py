@@ -23,8 +23,10 @@ from benchmarks.scale import Scale
 from benchmarks.script import Benchmark
 from benchmarks.skimmers import Book, Piece, Skimmer
 from benchmarks.stand import StandError, allow_files
+from benchmarks.sticky import Sticky
 from tests.benchmarks.strange import StrangeServer, Tamper, doubling, losing, swapping
 from tests.benchmarks.test_senders import SERVER
+from tests.gateway import program
 
 Ran = tuple[int, dict[str, Any]]
 
@@ -113,6 +115,27 @@ def test_crowded_tells_each_transport_and_all(ask: Callable[..., Ran]) -> None:
     assert whole["health_p99"] > 0
     [promise] = found["bounds"]
     assert (promise["value"], promise["of"]) == (whole["last_ms"], "13")
+
+
+def test_sticky_says_who_breaks_and_whom_it_crowds(ask: Callable[..., Ran]) -> None:
+    program()  # or it is missing
+    given = ("--workers", "3", "--visits", "4", "-t", "long_polling,socketio")
+    status, found = ask(Sticky, *given)
+    assert status == 0
+    held = {
+        (way, routing): figures(found, way=way, routing=routing, people=people)["held"]
+        for way in ("long_polling", "socketio", "socketio, polling")
+        for routing in ("any", "address", "session")
+        for people in ("one address", "many")
+    }
+    broken = {one for one, share in held.items() if share < 100}
+    assert broken == {("socketio", "any"), ("socketio, polling", "any")}
+    school = figures(found, way="long_polling", routing="address", people="one address")
+    assert school["busiest"] == 100
+    for routing in ("any", "session"):
+        spread = figures(found, way="long_polling", routing=routing, people="one address")
+        assert spread["busiest"] < 100
+    assert all("no such session" in what for what in found["broken"])
 
 
 def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> None:
@@ -246,6 +269,8 @@ NOWHERE = ("--url", "http://127.0.0.1:1")
         (Crowded, (*NOWHERE, "--followers", "2"), "at least one for each"),
         (Growth, NOWHERE, "--url"),
         (Growth, ("--hub", "memory", "--followers", "2"), "share nothing"),
+        (Sticky, NOWHERE, "--url"),
+        (Sticky, ("--hub", "memory"), "share nothing"),
         (Scale, NOWHERE, "--url"),
         (Scale, ("--hub", "memory"), "share nothing"),
     ],
@@ -262,7 +287,7 @@ def test_a_report_knows_every_question_in_the_same_order() -> None:
     assert (*QUESTIONS,) == BENCHMARKS
 
 
-@pytest.mark.parametrize("name", ["publish", "burst", "growth", "crowded", "scale"])
+@pytest.mark.parametrize("name", ["publish", "burst", "growth", "crowded", "scale", "sticky"])
 def test_a_question_is_found_by_its_name_and_shows_how_it_is_asked(name: str) -> None:
     assert find(name).name == name
     assert f"python -m benchmarks.{name} --quick" in find(name).examples
