@@ -22,7 +22,8 @@ LABEL_LENGTH = 6
 
 # RFC 7239 §6 has ports and brackets; some proxies write them into this older field, too.
 _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|(.+)")
-_CLIENTS_REMEMBERED = 4096
+# Clients are many and their fields short; one that is not may be read each time.
+_CLIENTS_REMEMBERED, _MOST_REMEMBERED = 4096, 100
 
 
 def parse_network(text: str) -> Network:
@@ -35,21 +36,24 @@ class Proxies:
 
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self._networks = tuple(networks)
-        self.client = lru_cache(_CLIENTS_REMEMBERED)(self._client)
+        self._remembered = lru_cache(_CLIENTS_REMEMBERED)(self._client)
 
     def trusts(self, peer: str) -> bool:
         """Whether this peer may speak for others."""
         address = _address(peer)
         return address is not None and self._is_ours(address)
 
-    def _client(self, peer: str, said: str | None) -> str:
+    def client(self, peer: str, said: str | None) -> str:
         """Give the address of who asks, where a trusted `peer` said `said` in `FIELD`.
 
-        Looked at from the end: each proxy adds the one it was asked by.  What is no address there
-        makes the field worthless, and the peer answers for it.
+        What is no address makes the field worthless, and the peer answers for it.
         """
+        known = said is not None and len(said) <= _MOST_REMEMBERED
+        return (self._remembered if known else self._client)(peer, said or "")
+
+    def _client(self, peer: str, said: str) -> str:
         client = peer
-        for hop in reversed((said or "").split(",")):
+        for hop in reversed(said.split(",")):  # each proxy adds the one it was asked by
             if not hop.strip():
                 continue  # RFC 9110 §5.6.1.2: empty elements are no elements
             address = _address(_bare(hop.strip()))

@@ -1,6 +1,7 @@
 """Nginx with `proxy_buffering on`, as it is by default: streams say that they are not to be held.
 
-They say it by ``X-Accel-Buffering: no``; polls and WebSockets have no need to.
+They say it by ``X-Accel-Buffering: no``; polls and WebSockets have no need to.  Nginx 1.22 passes
+on what comes in chunks; what it holds without that field is a head that nothing follows yet.
 """
 
 import asyncio
