@@ -28,7 +28,7 @@ def program() -> str:
 
 
 class Nginx:
-    """Stands in front of `workers`, as ``host:port``; an async-free context manager.
+    """Stands in front of `workers`, as ``host:port``; a context manager.
 
     The other arguments are those of `configuration`.
     """
@@ -87,6 +87,7 @@ class Fleet:
     """Workers on one Redis, and nginx in front of them, where a test would have one `Server`."""
 
     def __init__(self, redis: str, *options: str, count: int = 2, **nginx: Any) -> None:
+        program()  # is not there, perhaps, and then no worker is begun in vain
         self._options = ("--hub", redis, "--trust-proxy", "127.0.0.1", *options)
         self._count = count
         self._nginx = nginx
