@@ -72,6 +72,7 @@ class Worker:
         self._wanted = asyncio.Event()
         self._ready = asyncio.Event()
         self._gone = asyncio.Event()
+        self._gone.set()
         self._failures = 0  # in a row
         self._told = ""  # why it was asked to end
         self._verdict = ""  # why it was killed by us
@@ -122,7 +123,7 @@ class Worker:
 
     async def _end(self, number: signal.Signals, why: str) -> None:
         """Let the process end, and see to it that it does."""
-        if self._process is None:
+        if self._gone.is_set():
             return
         if not (self._told and number == signal.SIGTERM):  # said twice, it does not wait any more
             self._signal(number)
@@ -147,10 +148,20 @@ class Worker:
         self._gone.clear()
         self.state = State.STARTING
         try:
-            process = await self._begin()
+            return await self._run()
+        finally:
+            self._process = self.pid = None
+            self._ready.clear()
+            self._gone.set()
+
+    async def _run(self) -> str:
+        try:
+            self._process = process = await self._begin()
         except OSError as error:
             return f"it cannot be started: {error}"
-        self._process, self.pid = process, process.pid
+        self.pid = process.pid
+        if self._told:  # while it was begun, when nobody could be told: it has no readers yet
+            process.kill()
         assert process.stdout is not None
         assert process.stderr is not None
         listening = asyncio.Event()
@@ -166,10 +177,7 @@ class Worker:
             if process.returncode is None:  # it is we who end
                 process.kill()
                 await process.wait()
-            self._process = self.pid = None
-            self._ready.clear()
             await end([watching, *hearing])
-            self._gone.set()
         return self._verdict or self._told or _why(status, self._last_words)
 
     async def _begin(self) -> asyncio.subprocess.Process:

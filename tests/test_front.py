@@ -33,7 +33,7 @@ async def nginx_of(cluster: Cluster) -> int:
     async with asyncio.timeout(SECONDS):
         while True:
             for pid in cluster.children():
-                if b"nginx" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if b"nginx: master" in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return pid
             await asyncio.sleep(0.02)
 

@@ -99,12 +99,21 @@ async def test_one_that_does_not_end_is_killed(
 ) -> None:
     monkeypatch.setattr(workers, "_END_SECONDS", 0.2)
     worker = begin("-c", IS_STUBBORN.format(str(tmp_path / "deaf")))
-    await until((tmp_path / "deaf").exists)
+    await until(lambda: worker.pid and (tmp_path / "deaf").exists())
     await worker.stop(signal.SIGTERM)
     await until(lambda: worker.reason)
     assert worker.reason == "killed, since it did not end within 0.2 s"
     assert worker.state is State.ENDED
     assert worker.restarts == 0
+
+
+async def test_one_that_is_just_being_begun_can_be_ended(begin: Begin) -> None:
+    worker = begin("-c", LISTENS_NEVER)
+    await until(lambda: worker.state is State.STARTING)  # and has no pid yet
+    assert worker.pid is None
+    await worker.stop(signal.SIGTERM)
+    await until(lambda: worker.reason)
+    assert (worker.reason, worker.state) == ("told to end by SIGTERM", State.ENDED)
 
 
 async def test_one_that_waits_to_be_begun_again_can_be_ended(begin: Begin) -> None:
