@@ -75,7 +75,7 @@ FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
 # Where one file per transport is, and what else may stand there.
 MIRRORS: dict[str, set[str]] = {
     "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner"},
+    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner", "sticky"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http"},
     "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,

@@ -17,6 +17,8 @@ const PACE = 700; // ms between two requests
 const SHOWN = 10;
 const SVG = "http://www.w3.org/2000/svg";
 
+const visitorY = (n) => 35 + n * 65;
+const workerY = (n) => 65 + n * 100;
 const at = (id) => document.getElementById(id);
 const chosen = { way: "socketio", routing: "any", people: "many" };
 let visits;
@@ -103,9 +105,6 @@ function reason() {
 }
 
 // --- the picture ---------------------------------------------------------------------------------
-
-const visitorY = (n) => 35 + n * 65;
-const workerY = (n) => 65 + n * 100;
 
 function draw(came) {
   const { visitors, workers, asked, lost } = visits;

@@ -304,7 +304,8 @@ async def test_big_is_larger_and_kept(server: Server, new_context: Any) -> None:
 # --- the layout ----------------------------------------------------------------------------------
 
 
-PATHS = ["/", "/demos/lecturer.html", *(f"/demos/{transport}.html" for transport in TRANSPORTS)]
+PATHS = ["/", "/demos/lecturer.html", "/demos/sticky.html"]
+PATHS += [f"/demos/{transport}.html" for transport in TRANSPORTS]
 # Kept when the tests are over.
 LOOKS = ROOT / "test-output"
 

@@ -25,9 +25,9 @@ export function ipHash(address, workers) {
   return octets.reduce((sum, octet) => (sum * 113 + octet) % 6271, 89) % workers;
 }
 
-// Some hash: the ring of nginx's `consistent` gives others, and keeps most of them when workers go.
+// FNV-1a: the ring of nginx's `consistent` gives others, and keeps most of them when workers go.
 function hash(text, workers) {
-  let sum = 0;
-  for (const letter of text) sum = (sum * 31 + letter.codePointAt(0)) >>> 0;
+  let sum = 0x811c9dc5;
+  for (const letter of text) sum = Math.imul(sum ^ letter.codePointAt(0), 0x01000193) >>> 0;
   return sum % workers;
 }
