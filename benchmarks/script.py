@@ -9,11 +9,12 @@ import argparse
 import json
 import random
 import re
+import signal
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -187,12 +188,34 @@ def _status(result: Mapping[str, Any], trouble: str | None) -> int:
 
 def _run(bench: Benchmark, cells: list[Cell], options: argparse.Namespace) -> None:
     chance = random.Random(options.seed)
-    with tqdm(total=options.runs * len(cells), desc=bench.name, disable=None, leave=False) as bar:
+    count = options.runs * len(cells)
+    with (
+        _interrupts() as heard,
+        tqdm(total=count, desc=bench.name, disable=None, leave=False) as bar,
+    ):
         for _ in range(options.runs):
             for cell in bench.order(cells, chance):
                 bar.set_postfix_str(" ".join(map(str, cell.factors.values())))
                 cell.samples.append(bench.measure(cell.factors, chance))
                 bar.update()
+                if heard:
+                    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Give those that were heard: what is raised while Python collects garbage ends nothing."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- the command line ----------------------------------------------------------------------------
