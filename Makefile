@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 bin := .venv/bin
 # Most tests wait, so two wait together; what measures time runs later, among its like, which leave
 # half of the machine idle.  5 is "none of that name".
-pytest = { $(bin)/python -m pytest -n 2 --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
+pytest = { $(bin)/python -m pytest --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
 .PHONY: help run cluster test check format soak bench peers vendor pictures constraints clean
@@ -35,7 +35,7 @@ test: export PATH := $(PATH):/usr/sbin
 test: .venv/dev.stamp vendor ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT: nothing may be missing.'; exit 1; }
-	@$(call pytest,-m 'not clocked') && $(call pytest,-m clocked); status=$$?; cat .venv/missing; exit $$status
+	@$(call pytest,-n 3 -m 'not clocked') && $(call pytest,-n 2 -m clocked); status=$$?; cat .venv/missing; exit $$status
 
 check: .venv/dev.stamp ## formatting, lint and types
 	@$(bin)/ruff format --check .
