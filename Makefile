@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 bin := .venv/bin
-# Most tests wait, so two wait together; what measures time runs later, among its like, which leave
+# Most tests wait, so three wait together; what measures time runs later, among its like, which leave
 # half of the machine idle.  5 is "none of that name".
 pytest = { $(bin)/python -m pytest --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
