@@ -83,7 +83,12 @@ class Cluster:
     # --- what its status says --------------------------------------------------------------------
 
     async def status(self) -> Any:
-        return await get_json(self.url, "/status")
+        """What it says; the workers of other masters, who may share the hub, apart as `others`."""
+        status = await get_json(self.url, "/status")
+        rows = status["workers"]
+        status["workers"] = [row for row in rows if row["ours"]]
+        status["others"] = [row for row in rows if not row["ours"]]
+        return status
 
     async def workers(self) -> list[Any]:
         rows: list[Any] = (await self.status())["workers"]
