@@ -145,9 +145,7 @@ what a message costs, and not what they could deliver if each had a core."""
             stack.enter_context(undisturbed())
             begun = clock()
             rooms = [
-                _Room(
-                    crowd, [*servers[n % len(servers) :], *servers], transport, factors["readers"]
-                )
+                _Room(crowd, _turned(servers, n), transport, factors["readers"])
                 for n in range(self.options.rooms)
             ]
             opened = len(crowd.readers) / (clock() - begun)

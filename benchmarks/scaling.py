@@ -15,16 +15,20 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from tabulate import tabulate
 
+from realtime.limits import Limits
+
 REFERENCE = Path(__file__).parent / "reference"
 CLIENTS = (10_000, 1_000_000, 100_000_000)
 _MINUTE = 60.0
-_MEBIBIT = 1e6 / 8  # bytes in a megabit, as networks are sold
+_MEGABIT = 1e6 / 8  # in bytes; as networks are sold
+# Of what may be assumed.  Beyond it nothing means anything, and figures outgrow a float.
+_LEAST, _MOST = 1e-6, 1e12
 
 
 class ModelError(Exception):
@@ -135,6 +139,8 @@ class Assumptions:
     rate: float = 1.0  # messages that each client says in a minute
     busy: float = 0.5  # of a core: the rest is for the minute that is not like the others
     memory: float = 4.0  # GiB that the clients of one worker may fill
+    open: float = float(Limits().connections)  # clients that a worker lets in
+    cores: float = 8.0  # of a machine, one for each worker
     transport: str = "websocket"
     together: bool = False  # nginx leads all readers of a room to one worker
 
@@ -144,6 +150,8 @@ MEANING = {
     "rate": "messages that each client says in a minute, of 100 bytes",
     "busy": "share of a core that a worker or a Redis may use on average",
     "memory": "GiB that the clients of one worker may fill",
+    "open": "clients that one worker lets in (`realtime --connections`)",
+    "cores": "of a machine, each of which has a worker",
     "transport": "by which everybody reads",
     "together": "all readers of a room are led to one worker (a hash of the room)",
 }
@@ -160,8 +168,10 @@ class Plan:
     messages: float  # a second
     deliveries: float  # a second
     told: float
+    cores: float  # of CPU that all workers use
     workers: int
-    limit: str  # what decides how many workers: CPU or memory
+    limit: str  # what decides how many workers: CPU, memory or connections
+    machines: int  # for the workers
     redis: int
     connections: int  # of all workers to all servers of Redis
     megabits: float  # a second, down
@@ -177,32 +187,74 @@ def plan(clients: int, costs: Costs, assumed: Assumptions) -> Plan:
     deliveries = messages * assumed.room
     silence = costs.silence[assumed.transport]
     still = deliveries * costs.delivery_us + clients * silence.cpu_ms * 1000 / _MINUTE
-    by_memory = math.ceil(clients * silence.memory_kib / (assumed.memory * 1024**2))
-    workers = by_cpu = 1
+    needed = {
+        "CPU": 1,
+        "memory": math.ceil(clients * silence.memory_kib / (assumed.memory * 1024**2)),
+        "connections": math.ceil(clients / assumed.open),
+    }
+    workers = 1
     while True:
         told = spread(workers, assumed.room, together=assumed.together)
         used = (messages * (costs.message_us + told * costs.hear_us) + still) / 1e6
-        by_cpu = math.ceil(used / assumed.busy)
-        if max(by_cpu, by_memory, 1) <= workers:
+        needed["CPU"] = max(math.ceil(used / assumed.busy), 1)
+        limit = max(needed, key=lambda name: needed[name])
+        if needed[limit] <= workers:
             break
-        workers = max(by_cpu, by_memory)
+        workers = needed[limit]
     redis = messages * (costs.redis_us + told * costs.announce_us) / 1e6
     servers = max(math.ceil(redis / assumed.busy), 1)
     down = deliveries * costs.event_bytes[assumed.transport]
     down += clients * silence.bytes_down / _MINUTE
-    limit = "memory" if by_memory > by_cpu else "CPU"
     connections = 3 * workers * servers
     return Plan(
-        clients, messages, deliveries, told, workers, limit, servers, connections, down / _MEBIBIT
+        clients,
+        messages,
+        deliveries,
+        told,
+        used,
+        workers,
+        limit,
+        math.ceil(workers / assumed.cores),
+        servers,
+        connections,
+        down / _MEGABIT,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Hall:
+    """One room with everybody in: what one message costs, and how many there may be a second."""
+
+    clients: int
+    workers: int
+    worker_ms: float  # of CPU, at each worker that has its share of the readers
+    redis_ms: float  # of CPU, at the one server that has the room
+    most: float  # messages a second
+    limit: str  # who is busy first: workers or Redis
+
+
+def hall(clients: int, costs: Costs, assumed: Assumptions) -> Hall:
+    """All in one room, at as few workers as let them in.
+
+    More workers take it from each other, and give it to Redis: a room is in one slot, so one server
+    tells each of them.  No number of machines makes that less.
+    """
+    workers = math.ceil(clients / assumed.open)
+    worker = costs.message_us + costs.hear_us + clients / workers * costs.delivery_us
+    redis = costs.redis_us + workers * costs.announce_us
+    used, limit = max((worker, "workers"), (redis, "Redis"))
+    return Hall(clients, workers, worker / 1000, redis / 1000, assumed.busy * 1e6 / used, limit)
 
 
 def spread(workers: int, room: float, *, together: bool = False) -> float:
     """At how many workers the readers of a room are, if each goes to any of them.
 
-    A worker has none of them with the chance (1 - 1/w)^r.
+    A worker has none of them with the chance (1 - 1/w)^r: by its logarithm, since with very many
+    workers 1 - 1/w is 1 to a float.
     """
-    return 1.0 if together else workers * (1 - (1 - 1 / workers) ** room)
+    if together or workers == 1:
+        return 1.0
+    return -workers * math.expm1(room * math.log1p(-1 / workers))
 
 
 # --- saying it -----------------------------------------------------------------------------------
@@ -242,6 +294,10 @@ def tables(costs: Costs, assumed: Assumptions, clients: Iterable[int] = CLIENTS)
         "costs": _table(["measured here", "µs of CPU"], _costs(costs)),
         "plan": _table(["clients", *(f"{one:,}" for one in clients)], _plans(plans)),
         "bandwidth": _table(["Mbit/s down, all together", *(f"{n:,}" for n in clients)], others),
+        "hall": _table(
+            ["one room with", *(f"{one:,}" for one in clients)],
+            _halls([hall(number, costs, assumed) for number in clients]),
+        ),
         "together": _table(
             ["readers of a room at one worker" if led.together else "anywhere"]
             + [f"{one:,}" for one in clients],
@@ -270,10 +326,22 @@ def _plans(plans: Sequence[Plan]) -> list[list[str]]:
         "messages a second": [_short(one.messages) for one in plans],
         "deliveries a second": [_short(one.deliveries) for one in plans],
         "workers that hear a message": [f"{one.told:.1f}" for one in plans],
+        "cores that the workers keep busy": [_short(one.cores) for one in plans],
         "workers, a core each": [f"{one.workers:,} ({one.limit})" for one in plans],
+        "machines for the workers": [f"{one.machines:,}" for one in plans],
         "servers of Redis, a core each": [f"{one.redis:,}" for one in plans],
         "connections to Redis": [f"{one.connections:,}" for one in plans],
         "Mbit/s down": [_megabits(one) for one in plans],
+    }
+    return [[name, *values] for name, values in rows.items()]
+
+
+def _halls(halls: Sequence[Hall]) -> list[list[str]]:
+    rows: dict[str, list[str]] = {
+        "workers that let them in": [f"{one.workers:,}" for one in halls],
+        "ms of CPU for a message, at each worker": [_short(one.worker_ms) for one in halls],
+        "ms of CPU for a message, in Redis": [_short(one.redis_ms) for one in halls],
+        "messages a second, at most": [f"{_short(one.most)} ({one.limit})" for one in halls],
     }
     return [[name, *values] for name, values in rows.items()]
 
@@ -323,30 +391,58 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     assumed = Assumptions(**{one.name: getattr(options, one.name) for one in fields(Assumptions)})
     try:
+        _check(options)
         costs = Costs.read(options.figures)
-        _check(costs, assumed, options.clients)
+        _tell(options, costs, assumed)
     except ModelError as error:
         print(f"scale: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"scale: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _tell(options: argparse.Namespace, costs: Costs, assumed: Assumptions) -> None:
+    _check_transport(costs, assumed.transport)
     if options.json:
-        plans = [plan(number, costs, assumed) for number in options.clients]
-        print(json.dumps([{one.name: getattr(p, one.name) for one in fields(p)} for p in plans]))
-        return 0
+        print(json.dumps(_data(options.clients, costs, assumed)))
+        return
     found = {"measured": measured(options.figures), **tables(costs, assumed, options.clients)}
     if options.write:
         options.write.write_text(rewrite(options.write.read_text(), found))
     else:
         print("\n\n".join(found.values()))
-    return 0
 
 
-def _check(costs: Costs, assumed: Assumptions, clients: Sequence[int]) -> None:
+def _data(clients: Sequence[int], costs: Costs, assumed: Assumptions) -> dict[str, Any]:
+    """All that the tables say, for a program."""
+    return {
+        "assumptions": asdict(assumed),
+        "costs": asdict(costs),
+        "plans": [asdict(plan(number, costs, assumed)) for number in clients],
+        "halls": [asdict(hall(number, costs, assumed)) for number in clients],
+    }
+
+
+def _check(options: argparse.Namespace) -> None:
+    ranges = {
+        "room": (1, _MOST),
+        "rate": (0, _MOST),
+        "busy": (_LEAST, 1),
+        "memory": (_LEAST, _MOST),
+        "open": (1, _MOST),
+        "cores": (1, _MOST),
+        "clients": (1, _MOST),
+    }
+    for name, (least, most) in ranges.items():
+        said = getattr(options, name)
+        values = said if name == "clients" else [said]
+        if not all(least <= value <= most for value in values):
+            raise ModelError(f"--{name}: from {least:g} to {most:g}")
+
+
+def _check_transport(costs: Costs, transport: str) -> None:
     known = sorted(costs.silence.keys() & costs.event_bytes.keys())
-    if assumed.transport not in known:
+    if transport not in known:
         raise ModelError(f"--transport: say one of {', '.join(known)}")
-    positive = {"--busy": assumed.busy, "--memory": assumed.memory, "--clients": min(clients)}
-    for name, value in positive.items():
-        if not 0 < value < math.inf:
-            raise ModelError(f"{name}: more than 0")
-    if not (assumed.busy <= 1 <= assumed.room < math.inf and 0 <= assumed.rate < math.inf):
-        raise ModelError("--busy is at most 1, --room at least 1, --rate at least 0")

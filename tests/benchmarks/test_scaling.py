@@ -15,6 +15,7 @@ from benchmarks.scaling import (
     Costs,
     ModelError,
     Silence,
+    hall,
     measured,
     plan,
     rewrite,
@@ -50,6 +51,7 @@ def test_more_clients_take_more_workers_each_of_which_hears_more() -> None:
     told = spread(found.workers, 10)
     used = 1000 * (100 + 40 * told) + 10_000 * 10 + 10_000 * 20
     assert found.told == told
+    assert found.cores == pytest.approx(used / 1e6)
     assert (found.workers - 1) * 0.5 < used / 1e6 <= found.workers * 0.5
     assert found.limit == "CPU"
 
@@ -71,13 +73,29 @@ def test_clients_who_say_nothing_are_limited_by_memory() -> None:
     assert found.redis == 1
 
 
+def test_a_worker_lets_in_so_many_and_no_more() -> None:
+    found = plan(1_000_000, COSTS, replace(ASSUMED, rate=0, memory=100, busy=1, open=5_000))
+    assert (found.workers, found.limit) == (200, "connections")
+    assert found.machines == 25
+
+
+def test_one_room_with_everybody_in_ends_at_one_redis() -> None:
+    found = hall(10_000, COSTS, ASSUMED)
+    assert (found.workers, found.limit) == (1, "workers")
+    assert found.worker_ms == pytest.approx(0.1 + 0.04 + 10_000 * 0.01)
+    found = hall(1_000_000_000, COSTS, ASSUMED)
+    assert (found.workers, found.limit) == (100_000, "Redis")
+    assert found.redis_ms == pytest.approx(0.03 + 100_000 * 0.005)
+    assert found.most == pytest.approx(500 / found.redis_ms)
+
+
 def test_redis_is_busy_with_each_message_and_each_worker_that_is_told() -> None:
     found = plan(1_000_000, COSTS, replace(ASSUMED, together=True))
     assert found.redis == 7  # 100 000 a second of 35 µs, on half of a core each
 
 
 @pytest.mark.parametrize(
-    ("workers", "room", "at"), [(1, 50, 1), (2, 1, 1), (2, 2, 1.5), (10_000, 50, 49.88)]
+    ("workers", "room", "at"), [(1, 50, 1), (2, 1, 1), (2, 2, 1.5), (10_000, 50, 49.88), (10**18, 50, 50)]
 )
 def test_how_many_workers_have_readers_of_a_room(workers: int, room: int, at: float) -> None:
     assert spread(workers, room) == pytest.approx(at, abs=0.01)
@@ -161,10 +179,13 @@ def model(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_script_recomputes_it_under_other_assumptions() -> None:
     done = model("--json", "--clients", "10000", "--room", "5", "--rate", "6")
-    (found,) = json.loads(done.stdout)
+    said = json.loads(done.stdout)
+    (found,) = said["plans"]
     expected = plan(10_000, Costs.read(REFERENCE), Assumptions(room=5, rate=6))
     assert found["workers"] == expected.workers
     assert found["deliveries"] == expected.deliveries
+    assert (said["assumptions"]["room"], said["halls"][0]["clients"]) == (5, 10_000)
+    assert said["costs"]["silence"].keys() == Costs.read(REFERENCE).silence.keys()
 
 
 @pytest.mark.parametrize(
@@ -175,6 +196,11 @@ def test_the_script_recomputes_it_under_other_assumptions() -> None:
         (["--busy", "2"], "--busy"),
         (["--clients", "0"], "--clients"),
         (["--room", "nan"], "--room"),
+        (["--room", "1e308"], "--room"),
+        (["--rate", "1e300"], "--rate"),
+        (["--open", "0"], "--open"),
+        (["--cores", "inf"], "--cores"),
+        (["--write", "/nowhere/scale.md"], "/nowhere/scale.md"),
         (["--figures", "/nowhere"], "scale.json"),
     ],
 )
