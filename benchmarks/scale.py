@@ -53,17 +53,12 @@ class Counting(Bystander):
 
 
 class _Room:
-    """One room: its readers, one at each server in turn, and what was said in it."""
+    """One room: a reader at each of `places`, the first of which is spoken to; and what was said."""
 
-    def __init__(
-        self, crowd: Crowd, servers: Sequence[Server], transport: str, readers: int
-    ) -> None:
+    def __init__(self, crowd: Crowd, places: Sequence[Server], transport: str) -> None:
         self.name, self.tally = new_room("scale"), Tally()
-        self.readers = [
-            Counting(listener(transport, servers[number % len(servers)], self.name))
-            for number in range(readers)
-        ]
-        self._crowd, self._server = crowd, servers[0]
+        self.readers = [Counting(listener(transport, server, self.name)) for server in places]
+        self._crowd, self._server = crowd, places[0]
         crowd.listen(self.readers)
 
     def speak(self, draft: Callable[[str], bytes]) -> Reader:
@@ -145,7 +140,7 @@ what a message costs, and not what they could deliver if each had a core."""
             stack.enter_context(undisturbed())
             begun = clock()
             rooms = [
-                _Room(crowd, _turned(servers, n), transport, factors["readers"])
+                _Room(crowd, in_turn(servers, n, factors["readers"]), transport)
                 for n in range(self.options.rooms)
             ]
             opened = len(crowd.readers) / (clock() - begun)
@@ -210,10 +205,9 @@ what a message costs, and not what they could deliver if each had a core."""
         return {"server": about, "notes": self.notes}
 
 
-def _turned(servers: Sequence[Server], by: int) -> list[Server]:
-    """All of them, beginning with another: each room is spoken into at its first."""
-    by %= len(servers)
-    return [*servers[by:], *servers[:by]]
+def in_turn(servers: Sequence[Server], first: int, count: int) -> list[Server]:
+    """So many of them, one after the other and round again, beginning with any."""
+    return [servers[(first + number) % len(servers)] for number in range(count)]
 
 
 def _used(workers: Sequence[Stand]) -> float:

@@ -7,7 +7,8 @@ import { Visits, WAYS } from "./sticky/visits.js";
 import { fillFoot, fillHeader } from "./skeleton.js";
 import { number, t, translate } from "./words.js";
 
-const WORKERS = 3;
+// As `realtime nginx --workers 3` names them.
+const WORKERS = ["127.0.0.1:6001", "127.0.0.1:6002", "127.0.0.1:6003"];
 // Of five networks; or all behind the one router of a school.
 const PEOPLE = {
   many: ["198.51.100.7", "203.0.113.20", "192.0.2.80", "100.64.9.1", "172.16.4.2"],

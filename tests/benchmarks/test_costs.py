@@ -13,6 +13,7 @@ import pytest
 from benchmarks import burst, crowded, growth, publish, scale, script
 from benchmarks.__main__ import QUESTIONS, find
 from benchmarks.burst import Burst, in_order, waited
+from benchmarks.clients.http import Server
 from benchmarks.crowded import ALL, Crowded
 from benchmarks.growth import FLOOR, Growth
 from benchmarks.listeners import listener
@@ -153,6 +154,14 @@ def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> Non
         assert 0 < many["redis_us"] < many["workers_us"]
         assert many["opened"] > 0
     assert found["server"]["hub"].endswith(", shared")
+
+
+@pytest.mark.parametrize("first", range(6))
+def test_scale_spreads_the_readers_of_each_room_evenly(first: int) -> None:
+    servers = [Server(f"http://127.0.0.1:{port}") for port in (6001, 6002, 6003, 6004)]
+    places = scale.in_turn(servers, first, 16)
+    assert places[0] is servers[first % 4]
+    assert [places.count(server) for server in servers] == [4, 4, 4, 4]
 
 
 def test_scale_sees_a_reader_that_was_told_too_little(

@@ -95,7 +95,8 @@ def test_redis_is_busy_with_each_message_and_each_worker_that_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "room", "at"), [(1, 50, 1), (2, 1, 1), (2, 2, 1.5), (10_000, 50, 49.88), (10**18, 50, 50)]
+    ("workers", "room", "at"),
+    [(1, 50, 1), (2, 1, 1), (2, 2, 1.5), (10_000, 50, 49.88), (10**18, 50, 50)],
 )
 def test_how_many_workers_have_readers_of_a_room(workers: int, room: int, at: float) -> None:
     assert spread(workers, room) == pytest.approx(at, abs=0.01)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from benchmarks.clients import get_json
+from benchmarks.clients import get_json, request
 from benchmarks.clients.long_polling import LongPolling
 from tests.conftest import Servers
 from tests.gateway import Fleet
@@ -23,6 +23,7 @@ ASK = """async ([way, routing, workers, addresses, times]) => {
 }"""
 HOMES = ["198.51.100.7", "203.0.113.20", "192.0.2.80", "100.64.9.1", "172.16.4.2"]
 SCHOOL = ["198.51.100.7"] * 5
+WORKERS = [f"127.0.0.1:{port}" for port in (6001, 6002, 6003)]
 
 
 async def opened(context: BrowserContext, server: Server, query: str = "") -> Page:
@@ -33,7 +34,7 @@ async def opened(context: BrowserContext, server: Server, query: str = "") -> Pa
 
 
 async def asked(page: Page, way: str, routing: str, addresses: list[str]) -> list[Any]:
-    found: list[Any] = await page.evaluate(ASK, [way, routing, 3, addresses, 100])
+    found: list[Any] = await page.evaluate(ASK, [way, routing, WORKERS, addresses, 100])
     return found
 
 
@@ -65,6 +66,37 @@ async def test_an_address_leads_to_the_worker_that_nginx_chooses(
                 pass
             grown = [now > then for now, then in zip(await requests(), before, strict=True)]
             real.append(grown.index(True))
+    assert drawn == real
+    assert len(set(real)) == 3
+
+
+async def test_a_session_leads_to_the_worker_that_nginx_chooses(
+    server: Server, servers: Servers, context: BrowserContext
+) -> None:
+    page = await opened(context, server)
+    sessions = [f"s{n * 7919:x}" for n in range(24)]
+
+    async def requests() -> list[int]:
+        rows = [(await get_json(worker.url, "/wire"))["transports"] for worker in fleet.workers]
+        return [row.get("sockjs", {"requests": 0})["requests"] for row in rows]
+
+    real = []
+    with Fleet(servers.redis.url, count=3, routing="session") as fleet:
+        for session in sessions:
+            before = await requests()
+            answer = await request(fleet.url, "POST", f"/sockjs/000/{session}/xhr")
+            assert answer.body == b"o\n"
+            grown = [now > then for now, then in zip(await requests(), before, strict=True)]
+            real.append(grown.index(True))
+        names = [f"127.0.0.1:{worker.port}" for worker in fleet.workers]
+        drawn = await page.evaluate(
+            """async ([all, names]) => {
+              const { onRing, ring } = await import("/demos/static/sticky/routing.js");
+              const points = ring(names);
+              return all.map((one) => onRing(one, points));
+            }""",
+            [sessions, names],
+        )
     assert drawn == real
     assert len(set(real)) == 3
 

@@ -27,11 +27,11 @@ const REQUESTS = {
 };
 const REFUSALS = { sockjs: "404 not_found", socketio: "400 bad_request" };
 
-/** Visitors at their `addresses`, who come by one way through one routing to so many workers. */
+/** Visitors at their `addresses`, who come by one way through one routing to `workers` ("host:port"). */
 export class Visits {
   constructor({ way, routing, workers, addresses }) {
     this.way = way;
-    this.workers = Array.from({ length: workers }, () => ({ sessions: new Set(), requests: 0 }));
+    this.workers = workers.map(() => ({ sessions: new Set(), requests: 0 }));
     this.lost = 0;
     this.asked = 0;
     this._choose = router(routing, workers);
