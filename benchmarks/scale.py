@@ -53,7 +53,7 @@ class Counting(Bystander):
 
 
 class _Room:
-    """One room: a reader at each of `places`, the first of which is spoken to; and what was said."""
+    """One room: a reader at each of `places`, and what was said in it, at the first of them."""
 
     def __init__(self, crowd: Crowd, places: Sequence[Server], transport: str) -> None:
         self.name, self.tally = new_room("scale"), Tally()
