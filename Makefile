@@ -53,10 +53,10 @@ bench: .venv/bench.stamp ## ask all questions of benchmarks/: make bench ARGS=--
 	@$(bin)/python -m benchmarks $(ARGS)
 
 # Socket.IO runs on node; nchan is Debian's libnginx-mod-nchan.  `bench` says which are missing.
-peers: benchmarks/peers/node_modules/.package-lock.json ## set up what benchmarks.peers compares with
+peers: benchmarks/competitors/node_modules/.package-lock.json ## set up what benchmarks.peers compares with
 
-benchmarks/peers/node_modules/.package-lock.json: benchmarks/peers/package-lock.json
-	@npm ci --prefix benchmarks/peers --no-audit --no-fund --silent
+benchmarks/competitors/node_modules/.package-lock.json: benchmarks/competitors/package-lock.json
+	@npm ci --prefix benchmarks/competitors --no-audit --no-fund --silent
 
 # What the pages borrow from others.  Without a network they work without it.
 vendor: demos/vendor/vendor.stamp
@@ -74,7 +74,7 @@ constraints: $(bin)/python ## choose the newest versions that setup.cfg allows
 		--output-file constraints.txt
 
 clean: ## remove all that make has made
-	@rm -rf .venv build dist results report test-output demos/vendor benchmarks/peers/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report test-output demos/vendor benchmarks/competitors/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Debian has Python without ensurepip, which leaves a .venv without pip: look before, not after.

@@ -8,15 +8,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.script import INTERRUPTED, Benchmark, main
+from benchmarks.method.runner import INTERRUPTED, Benchmark, main
+from benchmarks.report.__main__ import main as write_report
 
 # In the order of the report.
 QUESTIONS = {
     "latency": "Latency",
-    "gap": "Gap",
+    "poll_gap": "PollGap",
     "overhead": "Overhead",
-    "silence": "Silence",
+    "idle_cost": "IdleCost",
     "fanout": "Fanout",
     "capacity": "Capacity",
     "slow_reader": "SlowReader",
@@ -25,21 +25,19 @@ QUESTIONS = {
     "sticky": "Sticky",
     "publish": "Publish",
     "burst": "Burst",
-    "growth": "Growth",
-    "crowded": "Crowded",
-    "scale": "Scale",
-    "layers": "Layers",
+    "fanout_cost": "FanoutCost",
+    "c10k": "C10K",
+    "multi_worker": "MultiWorker",
+    "cost_breakdown": "CostBreakdown",
     "peers": "Peers",
 }
 # They need servers of their own, whatever --url says.
-STARTS_ITS_OWN = {"sticky", "growth", "scale", "peers"}
+STARTS_ITS_OWN = {"sticky", "fanout_cost", "multi_worker", "peers"}
 
 
 def find(name: str) -> type[Benchmark]:
     """Import a benchmark by its name."""
-    module = importlib.import_module(
-        "benchmarks.peers.__main__" if name == "peers" else f"benchmarks.{name}"
-    )
+    module = importlib.import_module(f"benchmarks.{name}")
     found: type[Benchmark] = getattr(module, QUESTIONS[name])
     return found
 
@@ -58,7 +56,7 @@ def ask_all(arguments: Sequence[str] | None = None) -> int:
         if status == INTERRUPTED:
             break
     if files:
-        worst = max(worst, report.main([*files, "--out", str(options.out)]))
+        worst = max(worst, write_report([*files, "--out", str(options.out)]))
     print(f"all of it took {time.monotonic() - begin:.0f} s")
     return worst
 

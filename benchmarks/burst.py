@@ -15,17 +15,17 @@ from itertools import islice
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.audit import Audit, audit, place
-from benchmarks.bounds import Bound, middle
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, Reader, Speaker, clock, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import positive, positive_int
-from benchmarks.probes import Probes
-from benchmarks.samples import Cell, Factors, Measure, Sample, percentiles
-from benchmarks.script import Benchmark, main
-from benchmarks.skimmers import Book, Skimmer
-from benchmarks.talk import new_room
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, Reader, Speaker, clock, evenly, our_words, undisturbed
+from benchmarks.load.light_readers import Book, Skimmer
+from benchmarks.load.probes import Probes
+from benchmarks.load.workload import new_room
+from benchmarks.method.audit import Audit, audit, place
+from benchmarks.method.options import positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
+from benchmarks.method.thresholds import Bound, middle
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05

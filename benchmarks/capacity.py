@@ -10,14 +10,14 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from benchmarks import stats
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, Silent, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import ints, positive
-from benchmarks.samples import Cell, Factors, Measure, Sample, interval
-from benchmarks.script import Benchmark, main
-from benchmarks.talk import new_room, talk
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, Silent, evenly, our_words, undisturbed
+from benchmarks.load.workload import new_room, talk
+from benchmarks.method import stats
+from benchmarks.method.options import ints, positive
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval
 
 # Of the bound: the share of it that a short poller may wait, and that the generator may be late.
 _INTERVAL_SHARE = 0.8

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks import tables
-from benchmarks.comparison import Comparison, Difference, Line, compare
-from benchmarks.markup import Markup, join, tag
-from benchmarks.page import figure, page, table, warning, write
-from benchmarks.plots import Board, Mark, Panel, Row, board, written
-from benchmarks.report import date, machine, slug, title
-from benchmarks.results import TRANSPORTS, Estimate, ResultError, load
-from benchmarks.words import Words, catalogue
+from benchmarks.method.comparison import Comparison, Difference, Line, compare
+from benchmarks.method.results import TRANSPORTS, Estimate, ResultError, load
+from benchmarks.report import html_tables
+from benchmarks.report.__main__ import date, machine, slug, title
+from benchmarks.report.html import Markup, join, tag
+from benchmarks.report.i18n import Words, catalogue
+from benchmarks.report.page import figure, page, table, warning, write
+from benchmarks.report.plots import Board, Mark, Panel, Row, board, written
 
 EXAMPLES = """\
 examples:
@@ -121,7 +121,7 @@ def _remarks(one: Comparison, words: Words) -> list[str]:
 
 
 def _heads(one: Comparison, words: Words) -> list[str]:
-    names = [tables.factor_name(factor, words) for factor in one.a.factors]
+    names = [html_tables.factor_name(factor, words) for factor in one.a.factors]
     last = [words.say("compare.ratio"), words.say("compare.verdict")]
     return [*names, words.say("measure"), "A", "B", *last]
 
@@ -143,8 +143,8 @@ def _level(line: Line, factor: str, words: Words) -> str:
 
 
 def _measure(one: Comparison, line: Line, words: Words) -> str:
-    unit = tables.unit(one.a, line.measure, words)
-    name = tables.measure_name(one.a, line.measure, words)
+    unit = html_tables.unit(one.a, line.measure, words)
+    name = html_tables.measure_name(one.a, line.measure, words)
     return name if unit in name else name + words.say("and") + unit
 
 
@@ -202,11 +202,11 @@ def _table(one: Comparison, words: Words) -> Markup:
         tag(
             "tr",
             *(
-                tag("th", tables.named(line.factors.get(f, "–"), f, words), scope="row")
+                tag("th", html_tables.named(line.factors.get(f, "–"), f, words), scope="row")
                 for f in one.a.factors
             ),
             tag("td", _measure(one, line, words)),
-            *(tables.value(estimate) for estimate in (line.a, line.b, line.ratio)),
+            *(html_tables.value(estimate) for estimate in (line.a, line.b, line.ratio)),
             tag("td", words.say(f"compare.{line.verdict}"), class_=LOOKS.get(line.verdict)),
         )
         for line in one.lines
@@ -227,7 +227,7 @@ def _plots(one: Comparison, words: Words) -> Iterable[tuple[Markup, str]]:
         yield board(Board(heading, about, panels)), about
     about = words.say("compare.read")
     for measure in measures:
-        name = tables.measure_name(one.a, measure, words)
+        name = html_tables.measure_name(one.a, measure, words)
         panel = _beside(one, measure, words)
         yield (
             board(Board(words.say("compare.plot", measure=name), about, [panel], ["A", "B"])),
@@ -241,7 +241,7 @@ def _ratios(one: Comparison, measure: str, words: Words) -> Panel:
         for line in one.lines
         if line.measure == measure and line.ratio
     ]
-    name = tables.measure_name(one.a, measure, words)
+    name = html_tables.measure_name(one.a, measure, words)
     return Panel(name, words.say("compare.ratio"), rows, bars=False, ratio=True)
 
 
@@ -251,7 +251,7 @@ def _beside(one: Comparison, measure: str, words: Words) -> Panel:
         for line in one.lines
         if line.measure == measure
     ]
-    return Panel("", tables.unit(one.a, measure, words), rows)
+    return Panel("", html_tables.unit(one.a, measure, words), rows)
 
 
 def _label(one: Comparison, line: Line, words: Words) -> str:

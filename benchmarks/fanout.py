@@ -8,12 +8,12 @@ from statistics import median
 from typing import ClassVar
 
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import ints, positive, positive_int
-from benchmarks.samples import Factors, Measure, Sample
-from benchmarks.script import Benchmark, main
-from benchmarks.talk import Said, new_room, talk
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
+from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.method.options import ints, positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Factors, Measure, Sample
 
 
 class Fanout(Benchmark):

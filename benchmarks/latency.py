@@ -5,15 +5,15 @@ import random
 import sys
 from typing import ClassVar
 
-from benchmarks import theory
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import floats, positive, positive_int
-from benchmarks.samples import LATENCY_MEASURES, Factors, Sample
-from benchmarks.script import Benchmark, main
-from benchmarks.talk import new_room, talk
-from realtime.network import Network
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
+from benchmarks.load.workload import new_room, talk
+from benchmarks.method import theory
+from benchmarks.method.options import floats, positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
+from realtime.netem.conditions import Network
 
 
 class Latency(Benchmark):

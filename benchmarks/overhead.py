@@ -12,16 +12,16 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks import theory
 from benchmarks.clients.http import Server, encode, get_json
-from benchmarks.crowd import Count, Crowd, Reader, evenly, our_words, undisturbed
-from benchmarks.listeners import Poll, listener
-from benchmarks.options import add_head_bytes, floats, ints, positive
-from benchmarks.relay import Relay
-from benchmarks.samples import Factors, Measure, Sample
-from benchmarks.script import Benchmark, main
-from benchmarks.talk import Said, new_room, talk
-from realtime.network import Network
+from benchmarks.clients.protocols import Poll, listener
+from benchmarks.load.generator import Count, Crowd, Reader, evenly, our_words, undisturbed
+from benchmarks.load.relay import Relay
+from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.method import theory
+from benchmarks.method.options import add_head_bytes, floats, ints, positive
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Factors, Measure, Sample
+from realtime.netem.conditions import Network
 from realtime.transports.iframe_streaming import SCRIPT
 
 # Seconds until the server has seen the last question.

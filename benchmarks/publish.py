@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from benchmarks.audit import Audit, audit, place
-from benchmarks.bounds import Bound, middle
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, Reader, clock, undisturbed
-from benchmarks.listeners import Listener, listener
-from benchmarks.options import positive, positive_int
-from benchmarks.samples import Cell, Factors, Measure, Sample, percentiles
-from benchmarks.script import Benchmark, main
-from benchmarks.senders import FrameSender, PostSender, Tally, drafts
-from benchmarks.skimmers import Bystander
-from benchmarks.talk import new_room
+from benchmarks.clients.protocols import Listener, listener
+from benchmarks.load.closed_loop import FrameSender, PostSender, Tally, drafts
+from benchmarks.load.generator import Crowd, Reader, clock, undisturbed
+from benchmarks.load.light_readers import Bystander
+from benchmarks.load.workload import new_room
+from benchmarks.method.audit import Audit, audit, place
+from benchmarks.method.options import positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
+from benchmarks.method.thresholds import Bound, middle
 
 WAYS = ("websocket", "post")
 # Before anything is counted: the first messages make the server load and grow.

@@ -10,15 +10,15 @@ import random
 import sys
 from typing import ClassVar
 
-from benchmarks import theory
 from benchmarks.clients.http import Server
-from benchmarks.crowd import Crowd, clock, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import positive, positive_int
-from benchmarks.samples import LATENCY_MEASURES, Factors, Sample, percentiles
-from benchmarks.script import Benchmark, main
-from benchmarks.talk import Said, new_room, talk
-from realtime.network import Network
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturbed
+from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.method import theory
+from benchmarks.method.options import positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
+from realtime.netem.conditions import Network
 
 
 class Recovery(Benchmark):

@@ -13,20 +13,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from benchmarks import theory
 from benchmarks.clients import CLIENTS, Client
-from benchmarks.clients.http import (
-    get_json,
-    post,
-)
+from benchmarks.clients.http import get_json, post
 from benchmarks.clients.socketio import SocketIOPolling
 from benchmarks.clients.sockjs import SockJSPolling
-from benchmarks.options import positive_int
-from benchmarks.samples import Factors, Measure, Sample
-from benchmarks.script import Benchmark, main
-from benchmarks.stats import percentile
-from benchmarks.talk import new_room
-from realtime.network import Network
+from benchmarks.load.workload import new_room
+from benchmarks.method import theory
+from benchmarks.method.options import positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Factors, Measure, Sample
+from benchmarks.method.stats import percentile
+from realtime.netem.conditions import Network
 
 # What is left of a library where no WebSocket gets through.
 FALLBACKS: dict[str, tuple[str, type[Client]]] = {

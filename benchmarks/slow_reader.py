@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.clients.http import Server, get_json
-from benchmarks.crowd import Crowd, clock, evenly, our_words, undisturbed
-from benchmarks.listeners import listener
-from benchmarks.options import positive, positive_int
-from benchmarks.samples import Factors, Measure, Sample, percentiles
-from benchmarks.script import Benchmark, main
-from benchmarks.stand import Stand
-from benchmarks.talk import new_room, talk
+from benchmarks.clients.protocols import listener
+from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturbed
+from benchmarks.load.workload import new_room, talk
+from benchmarks.method.options import positive, positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Factors, Measure, Sample, percentiles
+from benchmarks.method.testbed import Stand
 
 # Beyond its own deadline, the time that a server gets to close a reader that stopped.
 _GRACE_SECONDS = 5.0

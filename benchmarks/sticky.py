@@ -17,13 +17,13 @@ from typing import Any, ClassVar
 
 from benchmarks.clients import Client, Refused
 from benchmarks.clients.http import BadResponse, get_json, post
-from benchmarks.options import positive_int
-from benchmarks.samples import Cell, Factors, Measure, Sample
-from benchmarks.script import Benchmark, main
+from benchmarks.load.workload import new_room
+from benchmarks.method.options import positive_int
+from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.samples import Cell, Factors, Measure, Sample
+from benchmarks.method.testbed import Cluster, Stand, StandError, shared_hub
 from benchmarks.session import client_of, ways
-from benchmarks.stand import Cluster, Stand, StandError, shared_hub
-from benchmarks.talk import new_room
-from realtime.nginx import ROUTINGS
+from realtime.cluster.nginx_config import ROUTINGS
 
 ONE, MANY = "one address", "many"
 # One that has not heard it by then never will.

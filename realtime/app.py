@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 from tornado.web import Application
 
-from realtime import operations, pages
-from realtime.connection import Site
-from realtime.lab import About, Borrow, Lab, OneNetwork, OneRoom, Plug, QRCode, TapView
-from realtime.tap import Taps
+from realtime.server.connection import Site
+from realtime.server.stream import Ledger
+from realtime.server.tap import Taps
 from realtime.transports.base import House
 from realtime.transports.exchange import Exchange
 from realtime.transports.fetch_streaming import FetchStreaming
@@ -15,11 +14,12 @@ from realtime.transports.iframe_streaming import IframeStreaming
 from realtime.transports.long_polling import LongPolling
 from realtime.transports.publish import Messages
 from realtime.transports.short_polling import ShortPolling
-from realtime.transports.socketio import Sessions, SocketIO
-from realtime.transports.sockjs import SockJSRoom
+from realtime.transports.socketio.transport import Sessions, SocketIO
+from realtime.transports.sockjs.transport import SockJSRoom
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
-from realtime.wire import Ledger
+from realtime.web import operations, pages
+from realtime.web.lab import About, Borrow, Lab, OneNetwork, OneRoom, Plug, QRCode, TapView
 
 # In the order in which the web found them; the last is not one answer, but a connection of its own.
 EXCHANGES: tuple[type[Exchange], ...] = (

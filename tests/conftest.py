@@ -19,7 +19,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
-from tests.server import Server
+from tests.server_process import Server
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("realtime", deadline=None, max_examples=30)

@@ -23,12 +23,12 @@ from contextlib import AsyncExitStack
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from benchmarks.audit import Audit
 from benchmarks.clients import request
+from benchmarks.method.audit import Audit
 from tests.brokers.private_redis import PrivateRedis
+from tests.faults.harness import Scene
 from tests.faults.redis_relay import RedisRelay
-from tests.faults.scene import Scene
-from tests.server import Server
+from tests.server_process import Server
 
 # Messages that must be acknowledged between two faults: by then the one before has healed.
 BETWEEN = 40

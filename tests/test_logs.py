@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.clients import request
 from tests.brokers.private_redis import PrivateRedis
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take
 
@@ -26,7 +26,7 @@ async def test_a_line_says_when_how_grave_who_and_what(room: str) -> None:
             await take(client, 1)  # the gap: by then it was found
     lost = next(line for line in log_of(server) if line["message"] == "the hub is no longer heard")
     assert lost.keys() == {"time", "level", "by", "message", "error"}
-    assert (lost["level"], lost["by"]) == ("WARNING", "realtime.brokers.ear")
+    assert (lost["level"], lost["by"]) == ("WARNING", "realtime.core.broker.ear")
 
 
 async def test_traffic_is_not_told_be_it_good_or_bad(room: str) -> None:

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from benchmarks.clients import CLIENTS, get_json, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.readers import OURS, reader, say_in, take
 
 SECONDS = 20

@@ -12,7 +12,7 @@ have() {
         command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
             command -v google-chrome ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
-    socket.io) ls benchmarks/peers/node_modules/socket.io ;;
+    socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
     uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1

@@ -8,7 +8,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.conftest import FLAGS, chromium
-from tests.server import ROOT, Server
+from tests.server_process import ROOT, Server
 
 PICTURES = ROOT / "docs" / "pictures"
 ADA, MING = ("long_polling", "Ada"), ("websocket", "阿明")

@@ -10,10 +10,10 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from realtime.brokers import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
-from realtime.events import Cursor, Draft, Event, Member, Receipt
+from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.events import Cursor, Draft, Event, Member, Receipt
+from realtime.core.room import History
 from realtime.limits import Limits
-from realtime.room import History
 from realtime.tasks import Supervisor
 
 # Rooms are looked through this often for those that may be forgotten.

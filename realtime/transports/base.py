@@ -14,13 +14,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from realtime import errors
+from realtime.core.events import (
+    Cursor,
+    Draft,
+    Member,
+    Receipt,
+    parse_client,
+    parse_name,
+    parse_room,
+)
+from realtime.core.hub import After, Hub
+from realtime.core.presence import Presence
 from realtime.errors import RealtimeError
-from realtime.events import Cursor, Draft, Member, Receipt, parse_client, parse_name, parse_room
-from realtime.gate import Gate
-from realtime.http1 import Door
-from realtime.hub import After, Hub
 from realtime.limits import Limits
-from realtime.presence import Presence
+from realtime.protocol.http1 import Door
+from realtime.protocol.origin import Gate
 
 # A reader without a cursor is shown this much of what was said before.
 GREETING_EVENTS = 50

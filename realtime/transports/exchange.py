@@ -14,9 +14,9 @@ from urllib.parse import unquote_to_bytes
 from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
+from realtime.core.hub import Answer
 from realtime.errors import RealtimeError
-from realtime.http1 import Request, answer_head, parse_query
-from realtime.hub import Answer
+from realtime.protocol.http1 import Request, answer_head, parse_query
 from realtime.transports.base import (
     FOR_SISTERS,
     PERMITTED,

@@ -4,7 +4,7 @@ What SSE does with a parser in the browser, `fetch` does with ten lines of the p
 with any method, any head and any framing; here NDJSON.
 """
 
-from realtime.events import Event
+from realtime.core.events import Event
 from realtime.transports.streaming import StreamExchange
 
 # An empty line is no object.

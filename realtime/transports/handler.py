@@ -10,7 +10,7 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.http1 import allowed_methods, declared_length, door
+from realtime.protocol.http1 import allowed_methods, declared_length, door
 from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, check_crowd, decode_name
 
 

@@ -10,8 +10,8 @@ import base64
 import hashlib
 from collections.abc import Sequence
 
+from realtime.core.events import Event
 from realtime.errors import BadKeep, BadPad
-from realtime.events import Event
 from realtime.transports.streaming import StreamExchange
 
 # It removes itself, or the page would keep three nodes for every message it ever showed ...

@@ -6,7 +6,7 @@ place in the log with 200 instead of 201.
 
 import json
 
-from realtime.events import Draft, parse_room
+from realtime.core.events import Draft, parse_room
 from realtime.transports.exchange import Exchange
 
 

@@ -4,8 +4,8 @@ The first streaming with an interface of its own: `EventSource` reconnects by it
 it was in `Last-Event-ID`, which is our cursor.
 """
 
+from realtime.core.events import Cursor, Event
 from realtime.errors import RealtimeError
-from realtime.events import Cursor, Event
 from realtime.transports.base import NOW
 from realtime.transports.streaming import StreamExchange
 

@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 
-from realtime.audience import Audience, Framing
+from realtime.core.broadcaster import Audience, Framing
+from realtime.core.events import Cursor, Event
 from realtime.errors import RealtimeError
-from realtime.events import Cursor, Event
-from realtime.http1 import chunk
+from realtime.protocol.http1 import chunk
 from realtime.transports.base import Question, Stream
 from realtime.transports.exchange import Exchange
 

@@ -10,7 +10,7 @@ from typing import Any
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from realtime import errors
-from realtime.frames import Frames
+from realtime.protocol.websocket_frames import Frames
 from realtime.transports.handler import Handler
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")

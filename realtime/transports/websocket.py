@@ -11,12 +11,12 @@ from tornado.httputil import HTTPHeaders
 from tornado.iostream import StreamClosedError
 
 from realtime import errors
-from realtime.audience import Framing
+from realtime.core.broadcaster import Framing
+from realtime.core.events import Event
+from realtime.core.hub import Reader
 from realtime.errors import RealtimeError
-from realtime.events import Event
-from realtime.frames import PING, text_frame
-from realtime.hub import Reader
-from realtime.transports.answering import answer
+from realtime.protocol.websocket_frames import PING, text_frame
+from realtime.transports.acks import answer
 from realtime.transports.base import Question, Stream
 from realtime.transports.streaming import StreamFollower
 from realtime.transports.upgrade import Upgrade

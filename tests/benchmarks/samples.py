@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import TRANSPORTS, Result, parse
+from benchmarks.method.results import TRANSPORTS, Result, parse
 
 Json = dict[str, Any]
 

@@ -9,9 +9,9 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.compare import body, main, text
-from benchmarks.comparison import Comparison, Line, compare, times, verdict
-from benchmarks.results import Estimate, parse
-from benchmarks.words import LANGUAGES, catalogue
+from benchmarks.method.comparison import Comparison, Line, compare, times, verdict
+from benchmarks.method.results import Estimate, parse
+from benchmarks.report.i18n import LANGUAGES, catalogue
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
 
 

@@ -10,24 +10,25 @@ from typing import Any
 
 import pytest
 
-from benchmarks import burst, crowded, growth, publish, scale, script
+from benchmarks import burst, c10k, fanout_cost, multi_worker, publish
 from benchmarks.__main__ import QUESTIONS, find
 from benchmarks.burst import Burst, in_order, waited
+from benchmarks.c10k import ALL, C10K
 from benchmarks.clients.http import Server
-from benchmarks.crowded import ALL, Crowded
-from benchmarks.growth import FLOOR, Growth
-from benchmarks.listeners import listener
+from benchmarks.clients.protocols import listener
+from benchmarks.fanout_cost import FLOOR, FanoutCost
+from benchmarks.load.light_readers import Book, Piece, Skimmer
+from benchmarks.method import runner
+from benchmarks.method.results import BENCHMARKS
+from benchmarks.method.runner import Benchmark
+from benchmarks.method.samples import Sample
+from benchmarks.method.testbed import StandError, allow_files
+from benchmarks.multi_worker import MultiWorker
 from benchmarks.publish import Publish
-from benchmarks.results import BENCHMARKS
-from benchmarks.samples import Sample
-from benchmarks.scale import Scale
-from benchmarks.script import Benchmark
-from benchmarks.skimmers import Book, Piece, Skimmer
-from benchmarks.stand import StandError, allow_files
 from benchmarks.sticky import Sticky
-from tests.benchmarks.strange import StrangeServer, Tamper, doubling, losing, swapping
-from tests.benchmarks.test_senders import SERVER
-from tests.gateway import program
+from tests.benchmarks.faulty_server import StrangeServer, Tamper, doubling, losing, swapping
+from tests.benchmarks.test_closed_loop import SERVER
+from tests.nginx_fixture import program
 
 Ran = tuple[int, dict[str, Any]]
 
@@ -36,14 +37,14 @@ Ran = tuple[int, dict[str, Any]]
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run a script as small as it gets, in this process, and give its status and its file."""
     monkeypatch.setattr(publish, "_WARM_SECONDS", 0.05)
-    monkeypatch.setattr(crowded, "_SETTLE_SECONDS", 0.05)
-    monkeypatch.setattr(crowded, "_MARGIN_SECONDS", 0.05)
-    monkeypatch.setattr(growth, "_HEARD", 5)
-    monkeypatch.setattr(scale, "_WARM_SECONDS", 0.05)
+    monkeypatch.setattr(c10k, "_SETTLE_SECONDS", 0.05)
+    monkeypatch.setattr(c10k, "_MARGIN_SECONDS", 0.05)
+    monkeypatch.setattr(fanout_cost, "_HEARD", 5)
+    monkeypatch.setattr(multi_worker, "_WARM_SECONDS", 0.05)
 
     def run(benchmark: type[Benchmark], *arguments: str) -> Ran:
         common = ("--quick", "--runs", "1", "--seed", "7", "--out", str(tmp_path))
-        status = script.main(benchmark, [*common, *arguments])
+        status = runner.main(benchmark, [*common, *arguments])
         return status, json.loads((tmp_path / f"{benchmark.name}.json").read_text())
 
     return run
@@ -89,7 +90,7 @@ def test_burst_tells_everybody_everything(
 
 def test_growth_has_a_floor_and_several_processes(ask: Callable[..., Ran]) -> None:
     given = ("--followers", "4,40", "--share", "6", "--rate", "400", "--deliveries", "4000")
-    status, found = ask(Growth, *given)
+    status, found = ask(FanoutCost, *given)
     told = found["correctness"]
     assert (status, told["lost"], told["doubled"], told["misplaced"]) == (0, 0, 0, 0)
     assert told["deliveries"] == 30 * (4 + 40) * 2 + 30 * 6
@@ -107,7 +108,7 @@ def test_growth_has_a_floor_and_several_processes(ask: Callable[..., Ran]) -> No
 
 def test_crowded_tells_each_transport_and_all(ask: Callable[..., Ran]) -> None:
     given = ("--followers", "13", "--messages", "2", "--pause", "0.1")
-    status, found = ask(Crowded, *given, "-t", "long_polling,sse,websocket")
+    status, found = ask(C10K, *given, "-t", "long_polling,sse,websocket")
     told = found["correctness"]
     assert (status, told["lost"], told["deliveries"]) == (0, 0, 2 * 13)
     parts = [figures(found, transport=t) for t in ("long_polling", "sse", "websocket")]
@@ -141,7 +142,7 @@ def test_sticky_says_who_breaks_and_whom_it_crowds(ask: Callable[..., Ran]) -> N
 
 def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> None:
     given = ("--workers", "1,2", "--readers", "1,4", "--rooms", "3", "--seconds", "0.2")
-    status, found = ask(Scale, *given)
+    status, found = ask(MultiWorker, *given)
     told = found["correctness"]
     assert (status, told["lost"], told["doubled"], told["misplaced"]) == (0, 0, 0, 0)
     assert (told["miscounted"], told["unacknowledged"], told["broken"]) == (0, 0, 0)
@@ -159,7 +160,7 @@ def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> Non
 @pytest.mark.parametrize("first", range(6))
 def test_scale_spreads_the_readers_of_each_room_evenly(first: int) -> None:
     servers = [Server(f"http://127.0.0.1:{port}") for port in (6001, 6002, 6003, 6004)]
-    places = scale.in_turn(servers, first, 16)
+    places = multi_worker.in_turn(servers, first, 16)
     assert places[0] is servers[first % 4]
     assert [places.count(server) for server in servers] == [4, 4, 4, 4]
 
@@ -167,19 +168,19 @@ def test_scale_spreads_the_readers_of_each_room_evenly(first: int) -> None:
 def test_scale_sees_a_reader_that_was_told_too_little(
     ask: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deaf(self: scale.Counting, data: bytes, when: float) -> None:
+    def deaf(self: multi_worker.Counting, data: bytes, when: float) -> None:
         """As if the server had told it nothing."""
 
-    monkeypatch.setattr(scale.Counting, "skim", deaf)
-    monkeypatch.setattr(scale, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(multi_worker.Counting, "skim", deaf)
+    monkeypatch.setattr(multi_worker, "_PATIENCE_SECONDS", 0.2)
     given = ("--workers", "1", "--readers", "1", "--rooms", "2", "--seconds", "0.1")
-    status, found = ask(Scale, *given)
-    assert (status, found["correctness"]["miscounted"]) == (script.UNTRUE, 2)
+    status, found = ask(MultiWorker, *given)
+    assert (status, found["correctness"]["miscounted"]) == (runner.UNTRUE, 2)
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_a_message_that_comes_in_two_pieces_is_counted_once(cut: int) -> None:
-    counting = scale.Counting(listener("websocket", SERVER, "room"))
+    counting = multi_worker.Counting(listener("websocket", SERVER, "room"))
     data = b'{"kind":"say","text":"kind say"}' * 2
     for piece in (data[:cut], data[cut : cut + 2], data[cut + 2 :]):
         counting.skim(piece, 0.0)
@@ -190,7 +191,7 @@ def test_a_message_that_comes_in_two_pieces_is_counted_once(cut: int) -> None:
 
 
 def measure(benchmark: type[Benchmark], url: str, cell: dict[str, Any], *given: str) -> Sample:
-    options = script._parse(benchmark, ["--quick", "--url", url, "--out", "/tmp", *given])
+    options = runner._parse(benchmark, ["--quick", "--url", url, "--out", "/tmp", *given])
     with ExitStack() as stack:
         return benchmark(options, stack).measure(cell, random.Random(7))
 
@@ -275,19 +276,19 @@ NOWHERE = ("--url", "http://127.0.0.1:1")
     ("benchmark", "given", "said"),
     [
         (Burst, (*NOWHERE, "-t", "long_polling"), "--transports"),
-        (Crowded, (*NOWHERE, "--followers", "2"), "at least one for each"),
-        (Growth, NOWHERE, "--url"),
-        (Growth, ("--hub", "memory", "--followers", "2"), "share nothing"),
+        (C10K, (*NOWHERE, "--followers", "2"), "at least one for each"),
+        (FanoutCost, NOWHERE, "--url"),
+        (FanoutCost, ("--hub", "memory", "--followers", "2"), "share nothing"),
         (Sticky, NOWHERE, "--url"),
         (Sticky, ("--hub", "memory"), "share nothing"),
-        (Scale, NOWHERE, "--url"),
-        (Scale, ("--hub", "memory"), "share nothing"),
+        (MultiWorker, NOWHERE, "--url"),
+        (MultiWorker, ("--hub", "memory"), "share nothing"),
     ],
 )
 def test_what_cannot_be_asked_is_told(
     benchmark: type[Benchmark], given: tuple[str, ...], said: str
 ) -> None:
-    options = script._parse(benchmark, ["--out", "/tmp", *given])
+    options = runner._parse(benchmark, ["--out", "/tmp", *given])
     with ExitStack() as stack, pytest.raises((StandError, ValueError), match=said):
         benchmark(options, stack).cells()
 

@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 import pytest
 
-from benchmarks.machine import machine, versions
+from benchmarks.method.machine import machine, versions
 
 
 def test_the_machine_is_told() -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.audit import audit
-from benchmarks.listeners import Heard
-from benchmarks.peers.__main__ import Peers
-from benchmarks.peers.budget import BUDGET, Limit, judge
-from benchmarks.peers.order import in_one_order
-from benchmarks.peers.socketio import SocketIOPolling, split_payload
-from benchmarks.peers.system import SERVER_CORES, on
-from benchmarks.peers.systems import SYSTEMS
-from benchmarks.samples import Cell, Sample
-from benchmarks.table import describe
+from benchmarks.clients.protocols import Heard
+from benchmarks.competitors.budget import BUDGET, Limit, judge
+from benchmarks.competitors.order import in_one_order
+from benchmarks.competitors.socketio import SocketIOPolling, split_payload
+from benchmarks.competitors.system import SERVER_CORES, on
+from benchmarks.competitors.systems import SYSTEMS
+from benchmarks.method.audit import audit
+from benchmarks.method.samples import Cell, Sample
+from benchmarks.peers import Peers
+from benchmarks.report.text import describe
 from tests.benchmarks.samples import result
 
 SAID = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'

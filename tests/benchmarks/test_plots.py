@@ -8,9 +8,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.figures import figures
-from benchmarks.pen import HUES, MARGIN, SHAPES, WIDTH, shorten, standalone, text_width
-from benchmarks.plots import (
+from benchmarks.method.results import TRANSPORTS, Estimate
+from benchmarks.report.axes import number, scale, short
+from benchmarks.report.figures import figures
+from benchmarks.report.i18n import LANGUAGES, catalogue
+from benchmarks.report.plots import (
     FIGURE,
     Board,
     Chart,
@@ -22,9 +24,7 @@ from benchmarks.plots import (
     board,
     chart,
 )
-from benchmarks.results import TRANSPORTS, Estimate
-from benchmarks.scales import number, scale, short
-from benchmarks.words import LANGUAGES, catalogue
+from benchmarks.report.svg import HUES, MARGIN, SHAPES, WIDTH, shorten, standalone, text_width
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed
 
 ROOT = Path(__file__).parents[2]
@@ -352,7 +352,7 @@ def test_a_name_without_end_is_cut(text: str) -> None:
 
 
 def test_a_transport_has_the_colour_that_it_has_on_the_pages() -> None:
-    for sheet in ("demos/static/style.css", "benchmarks/report.css"):
+    for sheet in ("demos/static/style.css", "benchmarks/report/report.css"):
         text = (ROOT / sheet).read_text("utf-8")
         for name, colours in zip(TRANSPORTS, HUES, strict=True):
             pattern = rf'="{name}"\] {{ --way: light-dark\({colours[0]}, {colours[1]}\)'

@@ -9,14 +9,14 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.capacity import Capacity
+from benchmarks.clients.protocols import Heard
 from benchmarks.fanout import first_and_last
-from benchmarks.gap import _at_once
-from benchmarks.listeners import Heard
+from benchmarks.load.workload import Said
+from benchmarks.method.samples import Cell, Sample
 from benchmarks.overhead import Overhead
+from benchmarks.poll_gap import _at_once
 from benchmarks.recovery import caught_up
-from benchmarks.samples import Cell, Sample
 from benchmarks.slow_reader import kernel_bytes
-from benchmarks.talk import Said
 
 
 def said(dues: dict[str, float], heard: list[list[tuple[str, float]]]) -> Said:

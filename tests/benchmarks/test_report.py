@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, expect
 
-from benchmarks.markup import tag
-from benchmarks.report import main, report, slug
-from benchmarks.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, parse, read
-from benchmarks.tables import disagreement
-from benchmarks.words import CATALOGUE, LANGUAGES
+from benchmarks.method.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, parse, read
+from benchmarks.report.__main__ import main, report, slug
+from benchmarks.report.html import tag
+from benchmarks.report.html_tables import disagreement
+from benchmarks.report.i18n import CATALOGUE, LANGUAGES
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.peers.systems import SYSTEMS
+from benchmarks.competitors.systems import SYSTEMS
 from realtime import __version__
-from tests.benchmarks.strange import StrangeServer, losing
+from tests.benchmarks.faulty_server import StrangeServer, losing
 from tests.conftest import missing
-from tests.server import ROOT, Server
+from tests.server_process import ROOT, Server
 
 # Of each script, quick and smaller still: it is the way that is tested here, not the figures.
 SCRIPTS = {

@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import pytest
 
-from benchmarks.stats import bootstrap, bootstrap_percentile, ecdf, percentile, ratio
+from benchmarks.method.stats import bootstrap, bootstrap_percentile, ecdf, percentile, ratio
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from statistics import fmean
 
 import pytest
 
-from benchmarks import theory
-from benchmarks.theory import Wait
+from benchmarks.method import theory
+from benchmarks.method.theory import Wait
 
 
 def simulate_long_poll(times: list[float], rtt: float, blind: float) -> list[float]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from realtime.brokers import Broker
+from realtime.core.broker import Broker
+from realtime.core.events import Draft, Event, Receipt
 from realtime.errors import NoBroker
-from realtime.events import Draft, Event, Receipt
 from tests.brokers.private_redis import PrivateRedis
 
 # Above every pause of a broker; reached only when something is wrong.

@@ -5,9 +5,9 @@ import uuid
 
 import pytest
 
-from realtime.brokers import META_LIVES, SEEN_SECONDS
 from realtime.brokers.memory import MemoryBroker
-from realtime.events import Cursor, Draft, Member
+from realtime.core.broker import META_LIVES, SEEN_SECONDS
+from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import Notes, draft
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from realtime.brokers import Broker
 from realtime.brokers.memory import MemoryBroker
-from realtime.brokers.redis import RedisBroker
-from realtime.events import Cursor, Draft, Event, Member
+from realtime.brokers.redis.broker import RedisBroker
+from realtime.core.broker import Broker
+from realtime.core.events import Cursor, Draft, Event, Member
 from realtime.limits import Limits
-from tests.brokers.fleets import ShardedFleet, WatchedFleet
+from tests.brokers.topologies import ShardedFleet, WatchedFleet
 
 ADA = Member("ada", 'Ada "<א> 😀', "sse")
 NEVER = Cursor("", 0)

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright
 
-from tests.server import Server
+from tests.server_process import Server
 
 # For root, for machines without a screen card, and to keep it from calling hosts of its maker.
 FLAGS = [

@@ -8,12 +8,12 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import CLIENTS, post, request
-from realtime.proxy import Proxy
+from realtime.netem.proxy import Proxy
 from tests.browser.test_lab import enter as enter_lab
 from tests.browser.test_lab import expect_clean, figure
 from tests.browser.test_pages import TRANSPORTS, enter, heard, room, say
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.readers import reader, take, texts
 
 __all__ = ["room"]

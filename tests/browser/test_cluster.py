@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.test_status import OURS, Stand
+from tests.cluster.test_status import OURS, Stand
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

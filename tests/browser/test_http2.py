@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.conftest import Servers
-from tests.gateway import Fleet
+from tests.nginx_fixture import Fleet
 from tests.transports.readers import say_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]

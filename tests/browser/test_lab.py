@@ -10,7 +10,7 @@ from playwright.async_api import BrowserContext, Locator, Page, Response, expect
 
 from benchmarks.clients import get_json, post
 from tests.browser.test_pages import HARD, TRANSPORTS, room
-from tests.server import Server
+from tests.server_process import Server
 
 __all__ = ["room"]
 

@@ -10,7 +10,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from benchmarks.clients import post
 from tests.browser.test_pages import TRANSPORTS, enter, heard, say
-from tests.server import Server
+from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -6,10 +6,10 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import post
-from realtime.proxy import Proxy
+from realtime.netem.proxy import Proxy
 from tests.browser.test_pages import HARD, enter, heard, room, say
 from tests.conftest import Servers, missing
-from tests.server import ROOT, Server
+from tests.server_process import ROOT, Server
 
 __all__ = ["room"]
 

@@ -7,7 +7,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from benchmarks.clients import get_json, post
 from tests.browser.test_pages import TRANSPORTS, enter, heard, room, say
-from tests.server import Server
+from tests.server_process import Server
 
 __all__ = ["room"]
 

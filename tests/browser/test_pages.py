@@ -7,9 +7,9 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from realtime.proxy import Proxy
+from realtime.netem.proxy import Proxy
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -8,8 +8,8 @@ from playwright.async_api import BrowserContext, Page, expect
 from benchmarks.clients import get_json, request
 from benchmarks.clients.long_polling import LongPolling
 from tests.conftest import Servers
-from tests.gateway import Fleet
-from tests.server import Server
+from tests.nginx_fixture import Fleet
+from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -7,7 +7,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import get_json, post
 from tests.browser.test_pages import HARD, TRANSPORTS, enter, room, say
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.readers import LIBRARIES
 
 __all__ = ["room"]

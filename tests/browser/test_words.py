@@ -12,9 +12,9 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect
 
 from benchmarks.clients import post
-from realtime import pages
+from realtime.web import pages
 from tests.browser.test_pages import TRANSPORTS
-from tests.server import ROOT, Server
+from tests.server_process import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

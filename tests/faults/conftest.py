@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from benchmarks.clients import request
 from tests.brokers.private_redis import PrivateRedis
-from tests.server import Server
+from tests.server_process import Server
 
 SECONDS = 20
 

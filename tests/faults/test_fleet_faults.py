@@ -13,14 +13,14 @@ import pytest
 from redis.crc import key_slot
 
 from benchmarks.clients import CLIENTS, request
-from realtime.brokers.redis import RedisBroker
-from realtime.brokers.servers import Sharded
+from realtime.brokers.redis.broker import RedisBroker
+from realtime.brokers.redis.topology import Sharded
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import Start, draft, start
-from tests.brokers.fleets import Fleet, Node, ShardedFleet, WatchedFleet
+from tests.brokers.topologies import Fleet, Node, ShardedFleet, WatchedFleet
 from tests.faults.conftest import SECONDS, Begin
-from tests.faults.scene import Scene
+from tests.faults.harness import Scene
 
 __all__ = ["start"]
 

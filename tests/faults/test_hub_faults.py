@@ -17,9 +17,9 @@ from redis.asyncio import Redis
 from benchmarks.clients import CLIENTS, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Begin, until_status
+from tests.faults.harness import Scene, Speaker, Turn
 from tests.faults.redis_relay import RedisRelay
-from tests.faults.scene import Scene, Speaker, Turn
-from tests.server import Server
+from tests.server_process import Server
 
 
 @pytest.fixture

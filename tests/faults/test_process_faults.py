@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, get_json, request
-from realtime.proxy import Proxy
+from realtime.netem.proxy import Proxy
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Begin
-from tests.faults.scene import Scene
-from tests.server import Server
+from tests.faults.harness import Scene
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts, until_waiting
 

@@ -5,7 +5,7 @@ import signal
 from benchmarks.clients import CLIENTS
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Begin, until_status
-from tests.faults.scene import Scene
+from tests.faults.harness import Scene
 from tests.faults.test_process_faults import comings_and_goings, members
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import Redis
-from tests.gateway import Fleet
+from tests.nginx_fixture import Fleet
 
 
 class Fleets:

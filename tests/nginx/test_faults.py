@@ -6,9 +6,9 @@ import pytest
 
 from benchmarks.clients import CLIENTS
 from tests.conftest import Redis
-from tests.faults.scene import SECONDS, Scene
-from tests.gateway import Fleet, Nginx
-from tests.peer import Peer
+from tests.fake_server import Peer
+from tests.faults.harness import SECONDS, Scene
+from tests.nginx_fixture import Fleet, Nginx
 from tests.transports.raw import Raw
 
 QUICK = (

@@ -12,8 +12,8 @@ from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from benchmarks.clients.socketio import SocketIOPolling
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
-from tests.gateway import Fleet
-from tests.server import Server
+from tests.nginx_fixture import Fleet
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, say_in, take, texts
 

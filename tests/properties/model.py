@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from realtime.events import Cursor, Event
-from realtime.room import History
+from realtime.core.events import Cursor, Event
+from realtime.core.room import History
 
 
 class Log:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from realtime.events import Cursor, Draft, Event
+from realtime.core.events import Cursor, Draft, Event
 from realtime.limits import Limits
 
 # More of everything, for a night: EXAMPLES_TIMES=50 make test ARGS=tests/properties

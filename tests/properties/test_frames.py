@@ -17,16 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.audience import Framing
-from realtime.events import Event
-from realtime.frames import head
-from realtime.http1 import chunk
-from realtime.hub import Answer
-from realtime.room import Passage
+from realtime.core.broadcaster import Framing
+from realtime.core.events import Event
+from realtime.core.hub import Answer
+from realtime.core.room import Passage
+from realtime.protocol.http1 import chunk
+from realtime.protocol.websocket_frames import head
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 from tests.conftest import Servers
 from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, examples, pieces, said
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import Raw
 
 Told = dict[str, Any]

@@ -24,13 +24,13 @@ from hypothesis.stateful import (
     rule,
 )
 
-from realtime.audience import Audience, Framing
-from realtime.brokers import Broker, Listener
+from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broker import Broker, Listener
+from realtime.core.events import Cursor, Event
+from realtime.core.hub import After, Channel, Hub, Reader
+from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
-from realtime.events import Cursor, Event
-from realtime.hub import After, Channel, Hub, Reader
 from realtime.limits import Limits
-from realtime.room import History
 from tests.properties.clock import Clock
 from tests.properties.model import Books, Log
 from tests.properties.strategies import examples

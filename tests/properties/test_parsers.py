@@ -18,14 +18,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from realtime.core.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
+from realtime.core.room import History, Room
 from realtime.errors import RealtimeError
-from realtime.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
 from realtime.limits import Limits
-from realtime.room import History, Room
 from realtime.transports.base import GREETING_EVENTS, NOW, _parse_after
 from tests.conftest import Servers
 from tests.properties.strategies import JSON_VALUES, NAMES, TEXTS, examples
-from tests.server import Server
+from tests.server_process import Server
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from realtime.brokers.memory import MemoryBroker
+from realtime.core.events import Cursor, Member
+from realtime.core.presence import Presence
 from realtime.errors import NoBroker
-from realtime.events import Cursor, Member
 from realtime.limits import Limits
-from realtime.presence import Presence
 from tests.properties.clock import Clock
 from tests.properties.strategies import examples
 

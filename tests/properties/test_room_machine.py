@@ -20,8 +20,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from realtime.events import Cursor, Event
-from realtime.room import History, Passage, Place, Room
+from realtime.core.events import Cursor, Event
+from realtime.core.room import History, Passage, Place, Room
 from tests.properties.model import Books, Log, said, text_of
 from tests.properties.strategies import examples
 

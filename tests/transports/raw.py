@@ -7,7 +7,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from tests.server import Server
+from tests.server_process import Server
 
 # Reached only when something is wrong.
 SECONDS = 10.0

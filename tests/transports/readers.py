@@ -4,8 +4,8 @@ import asyncio
 from typing import Any
 
 from benchmarks.clients import CLIENTS, Client, Event, request
-from realtime.proxy import Proxy
-from tests.server import Server
+from realtime.netem.proxy import Proxy
+from tests.server_process import Server
 
 # Above every delay of the server that a test waits for; reached only when something is wrong.
 SECONDS = 10.0

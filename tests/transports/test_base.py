@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from realtime.events import Member
+from realtime.core.events import Member
 from realtime.transports.base import Asking, House, Question
 
 ADA = Member("ada", "Ada", "sse")

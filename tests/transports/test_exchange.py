@@ -8,9 +8,9 @@ import pytest
 from tornado.httputil import HTTPHeaders
 
 from realtime.errors import Busy
-from realtime.gate import Gate
-from realtime.http1 import Request
 from realtime.limits import Limits
+from realtime.protocol.http1 import Request
+from realtime.protocol.origin import Gate
 from realtime.transports.base import House
 from realtime.transports.exchange import Exchange
 from tests.transports.test_streaming import ListStream

@@ -2,10 +2,10 @@
 
 import json
 
-from realtime.events import Cursor, Event
+from realtime.core.events import Cursor, Event
 from realtime.transports.fetch_streaming import frame
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import Raw, stream_head
 from tests.transports.readers import say_in
 

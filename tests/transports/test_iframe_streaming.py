@@ -8,10 +8,10 @@ import re
 
 import pytest
 
-from realtime.events import Cursor, Event
+from realtime.core.events import Cursor, Event
 from realtime.transports.iframe_streaming import SCRIPT, frame
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import Raw, stream_head
 from tests.transports.readers import say_in
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.clients import get_json, request
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import POLL_HEAD, Raw
 from tests.transports.readers import epoch_of, say_in, until_waiting
 

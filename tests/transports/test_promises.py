@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.readers import (
     LIBRARIES,
     epoch_of,

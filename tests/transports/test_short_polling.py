@@ -3,7 +3,7 @@
 import json
 
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import POLL_HEAD, Raw
 from tests.transports.readers import epoch_of, say_in
 

@@ -15,10 +15,10 @@ from tornado.websocket import websocket_connect
 
 from benchmarks.clients import request
 from benchmarks.clients.http import Response
-from realtime.events import Cursor, Event
-from realtime.transports.socketio import article_frame, frame
+from realtime.core.events import Cursor, Event
+from realtime.transports.socketio.transport import article_frame, frame
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.readers import SECONDS, reader, say_in, take
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="

@@ -10,9 +10,9 @@ import pytest
 
 from benchmarks.clients import get_json, request
 from tests.conftest import Servers
-from tests.server import Server
-from tests.sockjs_router.world import Endpoint, Wire, messages
+from tests.server_process import Server
 from tests.transports.readers import numbers, reader, say_in, texts
+from tests.transports.sockjs.harness import Endpoint, Wire, messages
 
 # One that is as long as a text may be.
 LONG = "x" * 4000

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from realtime.audience import Framing
-from realtime.http1 import chunk
+from realtime.core.broadcaster import Framing
+from realtime.protocol.http1 import chunk
 from realtime.transports.streaming import StreamFollower
 
 

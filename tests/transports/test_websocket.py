@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from realtime.events import Cursor, Event
+from realtime.core.events import Cursor, Event
 from realtime.transports.websocket import frame
 from tests.conftest import Servers
-from tests.server import Server
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts
 

@@ -1,0 +1,79 @@
+"""What ours may cost: ratios to others in the same run, each with the most that it may be.
+
+A ratio of two figures of one run has shared that run's luck, so it says more than either, and can
+be asked of any machine.  Pure: cells go in, verdicts come out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from benchmarks.competitors.system import BURST, IDLE, PACED, SMALL
+from benchmarks.method import stats
+from benchmarks.method.samples import Cell, interval, quotients
+
+AGAINST = "realtime websocket"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """`peer` may need so many times what `against` needs; without that, so much."""
+
+    load: str
+    measure: str
+    peer: str
+    against: str | None
+    most: float
+
+    def __str__(self) -> str:
+        of = f" / {self.against}" if self.against else ""
+        return f"{self.peer}{of}, {self.measure}, {self.load}"
+
+
+def _both(peer: str, against: str, paced: float, burst: float) -> tuple[Limit, ...]:
+    """Limit the server's CPU for each delivery."""
+    return (
+        Limit(PACED, "cpu_us", peer, against, paced),
+        Limit(BURST, "cpu_us", peer, against, burst),
+    )
+
+
+BUDGET = (
+    *_both(AGAINST, "tornado write_message", 0.35, 0.08),
+    *_both(AGAINST, "socket.io websocket", 0.75, 0.30),
+    *_both(AGAINST, "nchan websocket", 1.25, 0.90),
+    *_both("realtime sse", AGAINST, 1.3, 1.3),
+    *_both("realtime fetch_streaming", AGAINST, 1.3, 1.3),
+    *_both("realtime iframe_streaming", AGAINST, 1.3, 1.3),
+    *_both("realtime long_polling", "socket.io polling", 1.2, 1.0),
+    Limit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.4),
+    Limit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
+    Limit(PACED, "memory_kib", AGAINST, None, 16),
+    Limit(SMALL, "p99", AGAINST, "socket.io websocket", 1.0),
+    Limit(SMALL, "p99", AGAINST, "nchan websocket", 1.0),
+)
+
+
+def judge(limits: Iterable[Limit], cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
+    """Give each limit with what was measured, and whether it holds: None if nothing was."""
+    known = {(cell.factors["load"], cell.factors["peer"]): cell for cell in cells}
+    return [_judge(limit, known, seed) for limit in limits]
+
+
+def _judge(limit: Limit, known: Mapping[tuple[str, str], Cell], seed: int) -> dict[str, Any]:
+    values = _values(limit, known)
+    found = stats.bootstrap(values, seed) if values else None
+    holds = None if found is None else found.value <= limit.most
+    return {**asdict(limit), "measured": interval(found), "holds": holds}
+
+
+def _values(limit: Limit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
+    """One for each run."""
+    cell = known.get((limit.load, limit.peer))
+    if cell is None:
+        return []
+    if limit.against is None:
+        found = (sample.measures.get(limit.measure) for sample in cell.samples)
+        return [value for value in found if value is not None]
+    base = known.get((limit.load, limit.against))
+    return [] if base is None else quotients(cell, base, limit.measure)

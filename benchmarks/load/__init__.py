@@ -1,0 +1,1 @@
+"""Load generators: open loop, closed loop, and readers that cost little."""

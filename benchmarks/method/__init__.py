@@ -1,0 +1,1 @@
+"""How a measurement is made: the testbed, runs, samples, statistics, theory."""

@@ -1,0 +1,245 @@
+"""Two sets of results, cell by cell: what differs, by how much, and whether that means anything.
+
+Pure: results go in, a list of comparisons comes out.  A ratio has an interval of its own, by a
+bootstrap over the runs of both.  A verdict is careful: only intervals that do not overlap are
+called a difference, and what was measured once, or on another machine, is not judged.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from benchmarks.method.results import BENCHMARKS, Cell, Estimate, Factor, Limit, Result
+from benchmarks.method.samples import FAULTS
+from benchmarks.method.stats import FEWEST_RUNS, ratio
+
+# More of these is better; of all other measures, less.
+MORE_IS_BETTER = {"at_once", "capacity", "per_second", "per_push"}
+# On a machine that differs in these, the same program has other figures.
+MACHINE = ("cpu", "cores")
+# What any machine counts alike; times, memory and processor are those of one machine.
+COUNTED = {"bytes_up", "bytes_down", "requests"}
+# Settings that choose how often or where to, but not what is measured.
+HARMLESS = {"runs", "out", "seed"}
+SEED = 1
+
+
+@dataclass(frozen=True)
+class Line:
+    """One measure in one cell, in A and in B."""
+
+    factors: Mapping[str, Factor]
+    measure: str
+    a: Estimate | None
+    b: Estimate | None
+    ratio: Estimate | None  # B / A
+    verdict: str  # same, better, worse, unknown: of B
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something other than the figures that is not the same: its name, and both values."""
+
+    name: str
+    a: str
+    b: str
+
+
+@dataclass
+class Comparison:
+    """One benchmark, as A and B ran it."""
+
+    a: Result
+    b: Result
+    lines: list[Line]
+    missing: list[str]
+    correctness: list[Difference] = field(default_factory=list)
+    void: list[Difference] = field(default_factory=list)
+    notes: list[Difference] = field(default_factory=list)
+    another_machine: bool = False
+    several: bool = False
+
+
+def compare(a: Sequence[Result], b: Sequence[Result]) -> tuple[list[Comparison], list[str]]:
+    """Match results by benchmark; also return the benchmarks that only one of the two has.
+
+    Where there are several of a kind, the newest is taken.
+    """
+    ours, theirs = _newest(a), _newest(b)
+    both = [kind for kind in ours if kind in theirs]
+    found = [_compare(ours[kind], theirs[kind]) for kind in sorted(both, key=_place)]
+    kinds = Counter(result.benchmark for result in (*a, *b))
+    for one in found:
+        one.several = kinds[one.a.benchmark] > 2
+    return found, sorted(ours.keys() ^ theirs.keys(), key=_place)
+
+
+def _newest(results: Iterable[Result]) -> dict[str, Result]:
+    return {result.benchmark: result for result in sorted(results, key=lambda r: r.started)}
+
+
+def _place(kind: str) -> tuple[int, str]:
+    return (BENCHMARKS.index(kind) if kind in BENCHMARKS else len(BENCHMARKS)), kind
+
+
+def _compare(a: Result, b: Result) -> Comparison:
+    ours, theirs = _cells(a), _cells(b)
+    both = [key for key in ours if key in theirs]
+    alone = [
+        *(ours[k] for k in ours if k not in both),
+        *(theirs[k] for k in theirs if k not in both),
+    ]
+    machine, settings = _machines(a, b), _settings(a, b)
+    lines = [line for key in both for line in _lines(a, ours[key], theirs[key])]
+    return Comparison(
+        a,
+        b,
+        [
+            replace(line, verdict="unknown")
+            if settings or (machine and line.measure not in COUNTED)
+            else line
+            for line in lines + _capacities(a, b) + _budgets(a, b)
+        ],
+        [named(cell.factors) for cell in alone],
+        correctness=_correctness(a, b),
+        void=machine + settings,
+        notes=_notes(a, b),
+        another_machine=bool(machine),
+    )
+
+
+def named(factors: Mapping[str, Factor]) -> str:
+    return " ".join(map(str, factors.values()))
+
+
+def _cells(result: Result) -> dict[frozenset[tuple[str, Factor]], Cell]:
+    return {frozenset(cell.factors.items()): cell for cell in result.ordered}
+
+
+def _lines(a: Result, ours: Cell, theirs: Cell) -> Iterable[Line]:
+    for measure in a.measures:
+        before, after = ours.summary.get(measure), theirs.summary.get(measure)
+        runs = ours.values(measure), theirs.values(measure)
+        judged = min(map(len, runs)) >= FEWEST_RUNS
+        found = verdict(before, after, measure in MORE_IS_BETTER) if judged else "unknown"
+        yield Line(ours.factors, measure, before, after, times(*runs), found)
+
+
+def _capacities(a: Result, b: Result) -> list[Line]:
+    both = [name for name in a.capacity if name in b.capacity]
+    return [_capacity(name, a.capacity[name], b.capacity[name]) for name in both]
+
+
+def _capacity(transport: str, a: Estimate, b: Estimate) -> Line:
+    """What is only known as "at least" has no ratio; both such have no verdict either."""
+    open_ended = a.at_least or b.at_least
+    factor = None if open_ended or a.value <= 0 else Estimate(b.value / a.value)
+    found = "unknown" if a.at_least and b.at_least else verdict(a, b, more_is_better=True)
+    return Line({"transport": transport}, "capacity", a, b, factor, found)
+
+
+def _budgets(a: Result, b: Result) -> list[Line]:
+    """What ours costs as a multiple of what others do: each was divided within its own runs."""
+    cells = (*a.cells, *b.cells)
+    judged = all(len(cell.runs) >= FEWEST_RUNS for cell in cells)
+    after = {_asked(limit): limit.measured for limit in b.budget}
+    return [
+        _budget(limit, after[_asked(limit)], judged)
+        for limit in a.budget
+        if limit.against and _asked(limit) in after
+    ]
+
+
+def _asked(limit: Limit) -> tuple[str, str, str, str]:
+    return limit.load, limit.measure, limit.peer, limit.against
+
+
+def _budget(limit: Limit, after: Estimate | None, judged: bool) -> Line:
+    factors = {"load": limit.load, "peer": f"{limit.peer} / {limit.against}"}
+    before = limit.measured
+    factor = Estimate(after.value / before.value) if before and after and before.value > 0 else None
+    found = verdict(before, after, more_is_better=False) if judged else "unknown"
+    return Line(factors, f"budget.{limit.measure}", before, after, factor, found)
+
+
+def times(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
+    """Return B / A, with an interval if both ran twice; nothing where a ratio says nothing."""
+    if not a or not b or min(*a, *b) <= 0:
+        return None
+    found = ratio(b, a, SEED)
+    if min(len(a), len(b)) < 2:
+        return Estimate(found.value)
+    return Estimate(found.value, found.low, found.high)
+
+
+def verdict(a: Estimate | None, b: Estimate | None, more_is_better: bool) -> str:
+    """Say what B is: the same if the intervals overlap, else better or worse."""
+    if a is None or b is None or None in (a.low, a.high, b.low, b.high):
+        return "unknown"
+    if _low(a) <= _high(b) and _low(b) <= _high(a):
+        return "same"
+    return "better" if (b.value > a.value) == more_is_better else "worse"
+
+
+def _low(estimate: Estimate) -> float:
+    return estimate.value if estimate.low is None else estimate.low
+
+
+def _high(estimate: Estimate) -> float:
+    """The upper end; of "at least so many" there is none."""
+    if estimate.at_least:
+        return math.inf
+    return estimate.value if estimate.high is None else estimate.high
+
+
+# --- what else differs ---------------------------------------------------------------------------
+
+
+def _correctness(a: Result, b: Result) -> list[Difference]:
+    """Faults, where one of the two has any: equally many are no better."""
+    return [
+        Difference(name, _count(a, name), _count(b, name))
+        for name in FAULTS
+        if name in a.faults or name in b.faults
+    ]
+
+
+def _count(result: Result, name: str) -> str:
+    count = result.correctness.get(name)
+    return "–" if count is None else f"{count:g}"
+
+
+def _machines(a: Result, b: Result) -> list[Difference]:
+    """What makes every time that of another machine."""
+    return [one for one in _differences(a.machine, b.machine) if one.name in MACHINE]
+
+
+def _settings(a: Result, b: Result) -> list[Difference]:
+    """What makes the figures those of two different questions."""
+    return [one for one in _differences(a.settings, b.settings) if not _harmless(one)]
+
+
+def _notes(a: Result, b: Result) -> list[Difference]:
+    """What differs besides, and may explain a difference or not."""
+    pairs = [
+        *_differences({"seed": a.seed}, {"seed": b.seed}),
+        *_differences({"realtime": a.realtime}, {"realtime": b.realtime}),
+        *_differences({"complete": str(a.complete)}, {"complete": str(b.complete)}),
+        *(one for one in _differences(a.machine, b.machine) if one.name not in MACHINE),
+        *(one for one in _differences(a.settings, b.settings) if _harmless(one)),
+        *_differences(a.versions, b.versions),
+        *_differences(a.server, b.server),
+    ]
+    return list(dict.fromkeys(pairs))
+
+
+def _harmless(one: Difference) -> bool:
+    """A list chooses which cells there are, and cells are matched one by one."""
+    return one.name in HARMLESS or (one.a.startswith("[") and one.b.startswith("["))
+
+
+def _differences(a: Mapping[str, str], b: Mapping[str, str]) -> list[Difference]:
+    names = dict.fromkeys([*a, *b])
+    found = [Difference(name, a.get(name) or "–", b.get(name) or "–") for name in names]
+    return [one for one in found if one.a != one.b]

@@ -1,0 +1,360 @@
+"""Result files of benchmarks: untrusted JSON becomes frozen values, or an error that names it.
+
+A file may come from another machine, another version or another person.  Inside, nobody asks again
+whether a number is a number; and every text is printable, so that no name can move a terminal's
+cursor, turn the direction of a line, or break the XML of a plot.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from benchmarks.clients import CLIENTS
+from benchmarks.method.samples import FAULTS
+from benchmarks.method.thresholds import Bound
+
+# Always in this order, which is about the order in which the web found them.
+TRANSPORTS = tuple(CLIENTS)
+# A report shows them in this order, and what it does not know after them.
+BENCHMARKS = (
+    "latency",
+    "gap",
+    "overhead",
+    "silence",
+    "fanout",
+    "capacity",
+    "slow_reader",
+    "recovery",
+    "session",
+    "sticky",
+    "publish",
+    "burst",
+    "growth",
+    "crowded",
+    "scale",
+    "layers",
+    "peers",
+)
+# Nothing that we measure comes near; 1e999 in a file would be infinite.
+HUGE = 1e30
+
+T = TypeVar("T")
+Factor = str | float
+Curve = tuple[tuple[float, float], ...]
+
+
+class ResultError(Exception):
+    """A file is no result of a benchmark; the message says which file and why, in one line."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured value and its interval, which may be unknown; `at_least` has no upper end."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    unit: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of factors: what was measured there, run by run and in all."""
+
+    factors: Mapping[str, Factor]
+    runs: Sequence[Mapping[str, float | None]]
+    summary: Mapping[str, Estimate]  # what could not be measured is not in it
+    theory: Mapping[str, float]
+    ecdf: Curve
+    theory_ecdf: Curve
+
+    def values(self, measure: str) -> list[float]:
+        """Return what each run measured, without the runs that could not."""
+        found = (run.get(measure) for run in self.runs)
+        return [value for value in found if value is not None]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What `peer` may need at most, as a multiple of what `against` needs, or by itself."""
+
+    load: str
+    measure: str
+    peer: str
+    against: str
+    most: float
+    measured: Estimate | None
+    holds: bool | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One result file."""
+
+    path: str
+    benchmark: str
+    started: str
+    seconds: float | None
+    complete: bool
+    seed: str
+    realtime: str
+    settings: Mapping[str, str]  # each value as JSON, to show and to compare
+    machine: Mapping[str, str]
+    versions: Mapping[str, str]
+    server: Mapping[str, str]
+    correctness: Mapping[str, float | None]
+    generator: Mapping[str, float | None]
+    measures: Mapping[str, Measure]
+    factors: Sequence[str]
+    cells: Sequence[Cell]
+    notes: Sequence[str]
+    bound_ms: float | None
+    capacity: Mapping[str, Estimate]
+    ratios: Mapping[str, Mapping[str, Estimate]]
+    against: str
+    budget: Sequence[Limit]
+    bounds: Sequence[Bound]
+
+    @property
+    def faults(self) -> dict[str, float]:
+        """What broke the promise, and how often; empty when nothing did."""
+        counts = {name: self.correctness.get(name) or 0 for name in FAULTS}
+        return {name: count for name, count in counts.items() if count}
+
+    def levels(self, factor: str) -> list[Factor]:
+        """Return the values that `factor` takes, each once, in the order in which to show them."""
+        found = dict.fromkeys(cell.factors[factor] for cell in self.cells if factor in cell.factors)
+        return sorted(found, key=rank)
+
+    def pick(self, **factors: Factor) -> list[Cell]:
+        """Return the cells that have all these factors, in the order in which to show them."""
+        return [
+            cell
+            for cell in self.ordered
+            if all(cell.factors.get(name) == value for name, value in factors.items())
+        ]
+
+    @property
+    def ordered(self) -> list[Cell]:
+        """The cells sorted by their factors, the first column first."""
+        places = {
+            factor: {level: place for place, level in enumerate(self.levels(factor))}
+            for factor in self.factors
+        }
+
+        def place(cell: Cell) -> list[int]:
+            return [places[name].get(cell.factors.get(name, ""), -1) for name in self.factors]
+
+        return sorted(self.cells, key=place)
+
+
+def rank(level: Factor) -> tuple[int, float]:
+    """Sort numbers by size, transports by their age, and leave other names as they came."""
+    if not isinstance(level, str):
+        return 0, level
+    return (1, TRANSPORTS.index(level)) if level in TRANSPORTS else (2, 0)
+
+
+def load(paths: Iterable[Path]) -> list[Result]:
+    """Read files, and the *.json of folders; in the order of a report, or ResultError."""
+    results = [read(file) for path in paths for file in _files(path)]
+    known = {name: place for place, name in enumerate(BENCHMARKS)}
+    return sorted(results, key=lambda r: (known.get(r.benchmark, len(known)), r.started))
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(path.glob("*.json"))
+    if not found:
+        raise ResultError(f"{printable(str(path))}: no *.json in this folder")
+    return found
+
+
+def read(path: Path) -> Result:
+    """Read one file, or raise ResultError with a line that names it."""
+    name = printable(str(path))
+    try:
+        return parse(json.loads(path.read_text("utf-8"), parse_constant=_refuse), name)
+    except OSError as error:
+        raise ResultError(f"{name}: {error.strerror or error}") from error
+    except RecursionError as error:
+        raise ResultError(f"{name}: nested too deeply") from error
+    # Not JSON, not UTF-8, or not what we write: each says by itself what is wrong.
+    except ValueError as error:
+        raise ResultError(f"{name}: {printable(str(error))}") from error
+
+
+def parse(data: object, path: str) -> Result:
+    """Make a result of decoded JSON; ValueError says what is wrong with it."""
+    top = _object(data, "the file")
+    return Result(
+        path=path,
+        benchmark=_text(_need(top, "benchmark"), "benchmark"),
+        started=_text(_need(top, "started"), "started"),
+        seconds=_number(top.get("seconds"), "seconds"),
+        complete=top.get("complete") is True,
+        seed=_shown(top.get("seed")),
+        realtime=_shown(top.get("realtime")),
+        settings=_facts(top, "settings"),
+        machine=_facts(top, "machine"),
+        versions=_facts(top, "versions"),
+        server=_facts(top, "server"),
+        correctness=_numbers(top, "correctness"),
+        generator=_numbers(top, "generator"),
+        measures=_each(top, "measures", _measure),
+        factors=[_text(name, "factors") for name in _list(top, "factors")],
+        cells=[_cell(cell) for cell in _list(top, "cells")],
+        notes=[_text(note, "notes") for note in _list(top, "notes")],
+        bound_ms=_number(top.get("bound_ms"), "bound_ms"),
+        capacity=_estimates(top, "capacity"),
+        ratios=_each(top, "ratios", lambda value, where: _estimates({where: value}, where)),
+        against=_shown(top.get("against")),
+        budget=[_limit(limit) for limit in _list(top, "budget")],
+        bounds=[_bound(bound) for bound in _list(top, "bounds")],
+    )
+
+
+def printable(text: str) -> str:
+    """Replace what does not print: controls, half surrogates, marks that turn the direction."""
+    return "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+
+
+def _cell(data: object) -> Cell:
+    cell = _object(data, "a cell")
+    theory = _numbers(cell, "theory")
+    return Cell(
+        factors=_each(cell, "factors", _factor),
+        runs=[_numbers({"runs": run}, "runs") for run in _list(cell, "runs")],
+        summary=_estimates(cell, "summary"),
+        theory={name: value for name, value in theory.items() if value is not None},
+        ecdf=_curve(cell, "ecdf"),
+        theory_ecdf=_curve(cell, "theory_ecdf"),
+    )
+
+
+def _limit(data: object) -> Limit:
+    limit = _object(data, "a limit")
+    names = {
+        name: _text(limit.get(name), f"a limit's {name}") for name in ("load", "measure", "peer")
+    }
+    holds = limit.get("holds")
+    return Limit(
+        **names,
+        against=_shown(limit.get("against")),
+        most=_finite(limit.get("most"), "a limit's most"),
+        measured=_estimate(limit.get("measured"), "measured"),
+        holds=holds if isinstance(holds, bool) else None,
+    )
+
+
+def _bound(data: object) -> Bound:
+    told = _object(data, "a bound")
+    return Bound(
+        _text(_need(told, "name"), "the name of a bound"),
+        _number(told.get("value"), "the value of a bound"),
+        _finite(told.get("bound"), "a bound"),
+        _shown(told.get("unit")),
+        told.get("at_least") is True,
+        _shown(told.get("of")),
+    )
+
+
+def _measure(data: object, where: str) -> Measure:
+    measure = _object(data, where)
+    return Measure(_shown(measure.get("unit")), _shown(measure.get("label")))
+
+
+def _factor(data: object, where: str) -> Factor:
+    return _text(data, where) if isinstance(data, str) else _finite(data, where)
+
+
+def _estimates(data: Mapping[str, Any], key: str) -> dict[str, Estimate]:
+    found = _each(data, key, _estimate)
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def _estimate(data: object, where: str) -> Estimate | None:
+    if data is None:
+        return None
+    fields = _object(data, where)
+    value, low, high = (_number(fields.get(name), where) for name in ("value", "low", "high"))
+    if value is None:
+        return None
+    return Estimate(value, low, high, at_least=fields.get("reached") is False)
+
+
+def _curve(data: Mapping[str, Any], key: str) -> Curve:
+    points = _list(data, key)
+    if not all(isinstance(point, list) and len(point) == 2 for point in points):
+        raise ValueError(f"{key} must be pairs")
+    return tuple((_finite(x, key), _finite(y, key)) for x, y in points)
+
+
+def _need(data: Mapping[str, Any], key: str) -> object:
+    if key not in data:
+        raise ValueError(f"it has no {key!r}; is it the result of a benchmark?")
+    return data[key]
+
+
+def _object(data: object, where: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError(f"{where} must be an object")
+    return {printable(key): value for key, value in data.items()}
+
+
+def _list(data: Mapping[str, Any], key: str) -> list[Any]:
+    found = data.get(key) or []
+    if not isinstance(found, list):
+        raise ValueError(f"{key} must be an array")
+    return found
+
+
+def _each(data: Mapping[str, Any], key: str, make: Callable[[object, str], T]) -> dict[str, T]:
+    return {name: make(value, name) for name, value in _object(data.get(key) or {}, key).items()}
+
+
+def _numbers(data: Mapping[str, Any], key: str) -> dict[str, float | None]:
+    return _each(data, key, _number)
+
+
+def _facts(data: Mapping[str, Any], key: str) -> dict[str, str]:
+    return _each(data, key, lambda value, where: _shown(value))
+
+
+def _shown(value: object) -> str:
+    """Return any JSON as a text to read: a string as it is, nothing as nothing."""
+    if value is None:
+        return ""
+    return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+
+
+def _text(value: object, where: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where} must be text")
+    return printable(value)
+
+
+def _number(value: object, where: str) -> float | None:
+    return None if value is None else _finite(value, where)
+
+
+def _finite(value: object, where: str) -> float:
+    # A bool is an int in Python.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < HUGE:
+        raise ValueError(f"{where} must be a number")
+    return value
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON")

@@ -1,0 +1,304 @@
+"""What all scripts share: the command line, runs in a mixed order, the file, and the table.
+
+A benchmark says which cells it has (a transport, a network, a size …) and how one cell is measured
+once.  Here every cell is measured once per run, in an order that is drawn anew for each run, so
+that whatever slows the machine for a while falls on all of them alike.
+"""
+
+import argparse
+import json
+import random
+import re
+import signal
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.clients import BadResponse, Refused
+from benchmarks.load.generator import Silent
+from benchmarks.method import stats
+from benchmarks.method.machine import machine, versions
+from benchmarks.method.options import add_common
+from benchmarks.method.samples import (
+    Cell,
+    Factors,
+    Measure,
+    Sample,
+    correctness,
+    generator,
+    interval,
+    short,
+    summarise,
+    trusted,
+)
+from benchmarks.method.testbed import Stand, StandError
+from benchmarks.method.thresholds import Bound
+from realtime import __version__
+from realtime.netem.conditions import Network
+
+try:
+    from tqdm import tqdm
+
+    from benchmarks.report.text import describe
+except ImportError as error:
+    raise SystemExit(f"{error}: the benchmarks need `pip install realtime[bench]`") from error
+
+# Exit statuses: a measurement that cannot be trusted is not one that could not be made.
+FAILED, UNTRUE, INTERRUPTED = 1, 3, 130
+_NUMBERS = re.compile(r"\[\s*-?\d[-+\d.e,\s]*\]")
+
+
+# --- a benchmark ---------------------------------------------------------------------------------
+
+
+class Benchmark(ABC):
+    """One question.  `quick` replaces defaults of options; what takes long is said in `--help`."""
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    examples: ClassVar[str]
+    factors: ClassVar[tuple[str, ...]]
+    measures: ClassVar[Mapping[str, Measure]]
+    quick: ClassVar[Mapping[str, Any]]
+    networks: ClassVar[tuple[str, ...]] = ("none",)
+    runs: ClassVar[int] = 5
+
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        self.options = options
+        self.stack = stack
+        self.notes: list[str] = []
+        self.stand = self.start()
+
+    @classmethod
+    @abstractmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options that this question has alone."""
+
+    def start(self) -> Stand:
+        """Start a server, which ends with the script."""
+        return self.stack.enter_context(Stand(self.options.url, self.options.hub))
+
+    @abstractmethod
+    def cells(self) -> list[Factors]:
+        """Give all cells, in the order of the table."""
+
+    @abstractmethod
+    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+        """Measure one cell once."""
+
+    def predict(self, factors: Factors) -> dict[str, float]:
+        """Give what the model predicts for a cell, for those measures that it predicts."""
+        return {}
+
+    def order(self, cells: list[Cell], chance: random.Random) -> Iterable[Cell]:
+        """Give the cells in the order in which a run measures them."""
+        return chance.sample(cells, len(cells))
+
+    def distribution(self, factors: Factors) -> list[tuple[float, float]] | None:
+        """Give the corners of the distribution that the model predicts, as (ms, share)."""
+        return None
+
+    def more(self, cells: list[Cell]) -> dict[str, Any]:
+        """Give what this question adds to the result file."""
+        return {}
+
+    def promises(self, cells: list[Cell]) -> list[Bound]:
+        """Give the figures that are promised, of the cells that were measured."""
+        return []
+
+    def url(self, network: str | None = None, stand: Stand | None = None) -> str:
+        """Where readers connect: behind a network, the only one if none is named."""
+        one = Network.parse(network or self.options.network[0])
+        return (stand or self.stand).through(one, self.options.seed)
+
+    def grid(self, **values: Sequence[Any]) -> list[Factors]:
+        """Combine all values of all factors."""
+        cells: list[Factors] = [{}]
+        for name, ones in values.items():
+            cells = [{**cell, name: one} for cell in cells for one in ones]
+        return cells
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> int:
+    """Run a script; the result is its exit status."""
+    options = _parse(benchmark, arguments)
+    started = datetime.now(UTC)
+    begin = time.monotonic(), time.process_time()
+    cells: list[Cell] = []
+    trouble: str | None = None
+    with ExitStack() as stack:
+        try:
+            bench = benchmark(options, stack)
+            about = bench.stand.about()
+            cells = [Cell(factors) for factors in bench.cells()]
+            _run(bench, cells, options)
+        except KeyboardInterrupt:
+            trouble = "interrupted: what was done until then is here"
+        except (
+            StandError,
+            Silent,
+            Refused,
+            BadResponse,
+            OSError,
+            ValueError,
+            LookupError,
+        ) as error:
+            trouble = f"{type(error).__name__}: {_reason(error)}"
+        if not any(cell.samples for cell in cells):
+            print(f"{benchmark.name}: {trouble}", file=sys.stderr)
+            return INTERRUPTED if trouble and trouble.startswith("interrupted") else FAILED
+        result = _result(bench, cells, options, about)
+    seconds = time.monotonic() - begin[0]
+    result |= {
+        "started": started.isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        "complete": trouble is None,
+    }
+    result["generator"]["cpu_share"] = round((time.process_time() - begin[1]) / seconds, 3)
+    if trouble:
+        result["notes"].append(trouble)
+    print(describe(result))
+    try:
+        print(f"written to {save(result, options.out)}")
+    except OSError as error:
+        print(f"{benchmark.name}: {options.out}: {error.strerror}", file=sys.stderr)
+        return FAILED
+    return _status(result, trouble)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Refused):
+        return f"{error.status} {error.code}: {error.message}"
+    return str(error)
+
+
+def _status(result: Mapping[str, Any], trouble: str | None) -> int:
+    if trouble is not None:
+        return INTERRUPTED if trouble.startswith("interrupted") else FAILED
+    return 0 if trusted(result["correctness"]) else UNTRUE
+
+
+def _run(bench: Benchmark, cells: list[Cell], options: argparse.Namespace) -> None:
+    chance = random.Random(options.seed)
+    count = options.runs * len(cells)
+    with (
+        _interrupts() as heard,
+        tqdm(total=count, desc=bench.name, disable=None, leave=False) as bar,
+    ):
+        for _ in range(options.runs):
+            for cell in bench.order(cells, chance):
+                bar.set_postfix_str(" ".join(map(str, cell.factors.values())))
+                cell.samples.append(bench.measure(cell.factors, chance))
+                bar.update()
+                if heard:
+                    raise KeyboardInterrupt
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Give those that were heard: what is raised while Python collects garbage ends nothing."""
+    heard: list[int] = []
+
+    def interrupt(number: int, frame: object) -> None:
+        heard.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# --- the command line ----------------------------------------------------------------------------
+
+
+def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{benchmark.name}",
+        description=benchmark.question,
+        epilog=f"examples:\n{benchmark.examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_common(parser, benchmark.runs, benchmark.networks)
+    benchmark.add_options(parser)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--quick" in arguments:
+        parser.set_defaults(**{n: v for n, v in benchmark.quick.items() if n != "network"})
+    options = parser.parse_args(arguments)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)  # now, and not when all has been measured
+    except OSError as error:
+        parser.error(f"--out {options.out}: {error.strerror}")
+    usual = benchmark.quick.get("network") if options.quick else None
+    # An option that may be repeated adds to its default, so it has none.
+    options.network = options.network or usual or [*benchmark.networks]
+    if len(options.network) > 1 and "network" not in benchmark.factors:
+        parser.error("--network: this question is asked through one at a time")
+    return options
+
+
+# --- the result ----------------------------------------------------------------------------------
+
+
+def _result(
+    bench: Benchmark, cells: list[Cell], options: argparse.Namespace, about: Mapping[str, str]
+) -> dict[str, Any]:
+    done = [cell for cell in cells if cell.samples]
+    samples = [sample for cell in done for sample in cell.samples]
+    return {
+        "benchmark": bench.name,
+        "realtime": __version__,
+        "seed": options.seed,
+        "settings": {name: value for name, value in vars(options).items() if name != "out"},
+        "machine": machine(),
+        "versions": versions(),
+        "server": about,
+        "correctness": correctness(samples),
+        "generator": generator(samples),
+        "measures": {
+            name: {"unit": measure.unit, "label": measure.label}
+            for name, measure in bench.measures.items()
+        },
+        "factors": [*bench.factors],
+        "cells": [_cell(bench, cell, options.seed) for cell in done],
+        "bounds": [bound.told() for bound in bench.promises(done)],
+        "notes": bench.notes,
+        **bench.more(done),
+    }
+
+
+def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "factors": cell.factors,
+        "runs": [
+            {name: short(sample.measures.get(name)) for name in bench.measures}
+            for sample in cell.samples
+        ],
+        "summary": {name: interval(summarise(cell.samples, name, seed)) for name in bench.measures},
+        "theory": {name: short(value) for name, value in bench.predict(cell.factors).items()},
+    }
+    pooled = [latency for sample in cell.samples for latency in sample.latencies]
+    if pooled:
+        told["ecdf"] = [[short(x), round(share, 5)] for x, share in stats.ecdf(pooled)]
+        told["theory_ecdf"] = bench.distribution(cell.factors)
+        told["samples"] = [[short(x) for x in sample.latencies] for sample in cell.samples]
+    return told
+
+
+def save(result: Mapping[str, Any], folder: Path) -> Path:
+    """Write the result file, and give its path."""
+    path = folder / f"{result['benchmark']}.json"
+    text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
+    # A list of numbers is one line, and not thousands.
+    text = _NUMBERS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
+    path.write_text(text, encoding="utf-8")
+    return path

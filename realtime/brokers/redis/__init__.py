@@ -1,0 +1,1 @@
+"""The broker over Redis: scripts, pipelines, pub/sub, and the three topologies."""

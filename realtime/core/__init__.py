@@ -1,0 +1,1 @@
+"""The chat itself: events, the log of a room, the hub, presence.  No Tornado, no Redis."""

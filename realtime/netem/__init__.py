@@ -1,0 +1,1 @@
+"""Network emulation: a proxy that adds delay, limits the rate, buffers or disconnects."""

@@ -1,0 +1,1 @@
+"""Socket.IO over Engine.IO: a session per client, for comparison."""

@@ -1,0 +1,1 @@
+"""What is not a transport: health, metrics, pages, network conditions."""

@@ -1,0 +1,151 @@
+"""Rooms and people, and what an operator asks: is it alive, is it ready, what crossed the wire."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from realtime import __version__
+from realtime.core.events import parse_client, parse_room
+from realtime.errors import BadClient, NoBroker, NotFound
+from realtime.server.stream import Ledger
+from realtime.transports.base import House
+from realtime.transports.handler import Handler
+
+
+class Operation(Handler):
+    """A small JSON answer."""
+
+    transport = "operations"
+
+    def reply(self, value: Any) -> None:
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(value, ensure_ascii=False))
+
+    def no_content(self) -> None:
+        self.set_status(204)
+        self.clear_header("Content-Type")
+
+
+class Rooms(Operation):
+    async def get(self) -> None:
+        rooms = await self.house.presence.rooms()
+        rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms]
+        self.reply({"rooms": rows})
+
+
+class Members(Operation):
+    async def get(self, room: str) -> None:
+        members = await self.house.presence.members(parse_room(room))
+        rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members]
+        self.reply({"room": room, "members": rows})
+
+
+class OneMember(Operation):
+    async def delete(self, room: str, client: str) -> None:
+        await self.house.presence.leave(parse_room(room), parse_client(client))
+        self.no_content()
+
+
+class Health(Operation):
+    """The process answers; which hub it uses, and why, is at the foot of every page."""
+
+    def initialize(self, house: House, hub: str) -> None:  # type: ignore[override]
+        super().initialize(house)
+        self.hub = hub
+
+    def get(self) -> None:
+        self.reply({"status": "ok", "hub": self.hub, "version": __version__})
+
+
+class Readiness(Operation):
+    async def get(self) -> None:
+        self.house.presence.check_ready()
+        await self.house.hub.check_ready()
+        self.reply({"status": "ready"})
+
+
+class Wire(Operation):
+    def initialize(self, house: House, ledger: Ledger) -> None:  # type: ignore[override]
+        super().initialize(house)
+        self.ledger = ledger
+
+    def get(self) -> None:
+        client = self.argument("client", BadClient)
+        self.reply({"transports": self.ledger.report(client and parse_client(client))})
+
+
+class Metrics(Operation):
+    """What `metrics` counted, what is open now, and the figures of the process itself."""
+
+    def initialize(self, house: House, ledger: Ledger) -> None:  # type: ignore[override]
+        super().initialize(house)
+        self.ledger = ledger
+
+    async def get(self) -> None:
+        try:
+            await self.house.hub.check_broker()
+            up = True
+        except NoBroker:
+            up = False
+        now = CollectorRegistry()
+        now.register(_Now(self.house, self.ledger, up))
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(generate_latest(REGISTRY) + generate_latest(now))
+
+
+class _Now:
+    """A collector of what is so at this moment; `up` says whether the broker answers."""
+
+    def __init__(self, house: House, ledger: Ledger, up: bool) -> None:
+        self._house = house
+        self._ledger = ledger
+        self._up = up
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._transports()
+        counts = self._house.hub.count()
+        yield _gauge("rooms", "Rooms kept here", "state", counts, "live", "syncing")
+        yield _gauge("readers", "Who waits here", "as", counts, "following", "lagging", "waiting")
+        yield GaugeMetricFamily(
+            "realtime_members", "Leases renewed here", len(self._house.presence)
+        )
+        yield GaugeMetricFamily("realtime_broker_up", "The hub answers and is heard", self._up)
+        yield GaugeMetricFamily("realtime_draining", "It stops", self._house.hub.closing)
+        yield GaugeMetricFamily("realtime_tasks", "asyncio tasks", len(asyncio.all_tasks()))
+
+    def _transports(self) -> Iterator[Metric]:
+        """What `/wire` tells, under the names of this format."""
+        rows = self._ledger.report()
+        open_now = GaugeMetricFamily(
+            "realtime_connections_open", "Connections open now", labels=["transport"]
+        )
+        for transport, row in rows.items():
+            open_now.add_metric([transport], row["open"])
+        yield open_now
+        for name in ("connections", "requests", "events", "bytes_in", "bytes_out"):
+            family = CounterMetricFamily(
+                f"realtime_{name}", f"{name} since the start", labels=["transport"]
+            )
+            for transport, row in rows.items():
+                family.add_metric([transport], row[name])
+            yield family
+
+
+def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str) -> Metric:
+    gauge = GaugeMetricFamily(f"realtime_{name}", text, labels=[label])
+    for value in values:
+        gauge.add_metric([value], counts[value])
+    return gauge
+
+
+class Nothing(Operation):
+    """Every other address."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise NotFound("There is nothing at this address; see the table in the README.")

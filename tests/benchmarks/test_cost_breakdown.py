@@ -1,0 +1,19 @@
+"""Every step is found in the server's own code, and takes some time."""
+
+import json
+from pathlib import Path
+
+from benchmarks.cost_breakdown import STEPS, CostBreakdown
+from benchmarks.method import runner
+
+
+def test_each_step_of_each_path_is_measured(tmp_path: Path) -> None:
+    options = ("--quick", "--times", "20", "--rounds", "2", "--followers", "5", "--hub", "memory")
+    assert runner.main(CostBreakdown, [*options, "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "layers.json").read_text())
+    measured = {
+        (cell["factors"]["path"], cell["factors"]["step"]): cell["summary"]["cpu_us"]["value"]
+        for cell in found["cells"]
+    }
+    assert {*measured} == {(path, step) for path, steps in STEPS.items() for step in steps}
+    assert all(value > 0 for value in measured.values())

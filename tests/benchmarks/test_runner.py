@@ -1,0 +1,144 @@
+"""What all scripts share: order, summaries, verdicts."""
+
+import argparse
+import random
+from contextlib import ExitStack
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from benchmarks.method import runner
+from benchmarks.method.audit import Audit
+from benchmarks.method.runner import Benchmark
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise, trusted
+from benchmarks.method.testbed import Stand
+from benchmarks.report.text import describe
+
+
+class Known(Benchmark):
+    """A benchmark of which everything is known, and no server."""
+
+    name = "known"
+    question = "?"
+    examples = ""
+    factors = ("transport", "size")
+    measures: ClassVar = {"p50": Measure("ms", "")}
+    quick: ClassVar = {"runs": 2}
+    order_of_cells: ClassVar[list[str]] = []
+    audit: ClassVar = Audit(1, 10)
+
+    @classmethod
+    def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        cls.order_of_cells = []
+
+    def start(self) -> Stand:
+        stand = Stand("http://127.0.0.1:1")
+        stand.about = lambda: {"hub": "none", "version": "0"}  # type: ignore[method-assign]
+        return stand
+
+    def cells(self) -> list[Factors]:
+        return self.grid(transport=["sse", "websocket"], size=[1, 2, 3])
+
+    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+        self.order_of_cells.append(f"{factors['transport']}{factors['size']}")
+        return Sample({"p50": float(factors["size"])}, audit=self.audit)
+
+    def predict(self, factors: Factors) -> dict[str, float]:
+        return {"p50": 2.0}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> "Run":
+    return Run(tmp_path)
+
+
+class Run:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __call__(self, *arguments: str) -> int:
+        return runner.main(Known, [*arguments, "--out", str(self._folder)])
+
+
+def test_every_run_has_every_cell_once_in_an_order_of_its_own(run: Run) -> None:
+    assert run("--runs", "4", "--seed", "1") == 0
+    runs = [Known.order_of_cells[n : n + 6] for n in range(0, 24, 6)]
+    assert all(len({*one}) == 6 for one in runs)
+    assert len({*map(tuple, runs)}) > 1
+
+
+def test_the_order_is_that_of_the_seed(run: Run) -> None:
+    orders = []
+    for seed in ("1", "1", "2"):
+        run("--seed", seed)
+        orders.append(Known.order_of_cells)
+    assert orders[0] == orders[1] != orders[2]
+
+
+def test_what_theory_says_and_how_far_off_it_is_are_printed(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("--quick")
+    said = capsys.readouterr().out
+    assert "1 [1–1] | 2 -50 %" in said
+    assert "3 [3–3] | 2 +50 %" in said
+    assert "fewer than 5 runs" in said
+
+
+def test_the_worst_message_of_all_runs_is_not_forgotten() -> None:
+    samples = [Sample({}, [1.0, 2.0, 3.0]) for _ in range(4)] + [Sample({}, [1.0, 50.0, 3.0])]
+    worst, middle = summarise(samples, "max", 0), summarise(samples, "p50", 0)
+    assert worst is not None and middle is not None  # noqa: PT018
+    assert (worst.value, middle.value) == (50, 2)
+
+
+def test_a_figure_that_could_not_be_measured_is_none() -> None:
+    assert summarise([Sample({"p99": None}), Sample({})], "p99", 0) is None
+
+
+@pytest.mark.parametrize(
+    "fault", ["lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted"]
+)
+def test_one_fault_is_enough(fault: str) -> None:
+    assert trusted({})
+    assert not trusted({fault: 1})
+
+
+@pytest.mark.parametrize("fault", ["lost", "doubled", "misplaced"])
+def test_faults_come_first_and_are_the_exit_status(
+    fault: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    audit = Audit(1, 10)
+    getattr(audit, fault)["reader"] = ["id"]
+    monkeypatch.setattr(Known, "audit", audit)
+    assert run("--runs", "1") == 3
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[0].startswith("!!! known:")
+    assert f"6 {fault}" in lines[0]
+
+
+def test_an_error_after_some_cells_keeps_them(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(self: Known, factors: Factors, chance: random.Random) -> Sample:
+        if len(self.order_of_cells) == 3:
+            raise OSError("the cable is out")
+        self.order_of_cells.append("")
+        return Sample({"p50": 1.0})
+
+    monkeypatch.setattr(Known, "measure", measure)
+    assert run("--runs", "1") == 1
+    assert "the cable is out" in capsys.readouterr().out
+
+
+def test_a_cell_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    with ExitStack() as stack:
+        options = argparse.Namespace(url=None, hub="", runs=1, seed=1, out=Path())
+        bench = Known(options, stack)
+        cells = [
+            Cell(factors, [bench.measure(factors, random.Random())]) for factors in bench.cells()
+        ]
+        result = runner._result(bench, cells, options, {})
+    table = [line.split() for line in describe(result).splitlines()]
+    assert ["websocket", "3", "3", "|", "2", "+50", "%"] in table

@@ -1,0 +1,101 @@
+"""A promise is kept or not, and what is not kept is loud wherever a result is read."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks.method.comparison import compare
+from benchmarks.method.results import parse
+from benchmarks.method.samples import Cell, Sample, quotients
+from benchmarks.method.thresholds import Bound, lines, middle, read, worst
+from benchmarks.report.html_tables import bounds
+from benchmarks.report.i18n import LANGUAGES, catalogue
+from tests.benchmarks.samples import parsed, result
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "holds"),
+    [
+        (49.9, False, True),
+        (50.0, False, True),
+        (50.1, False, False),
+        (50.0, True, True),
+        (49.9, True, False),
+        (None, False, False),  # what nobody measured is no promise kept
+        (None, True, False),
+    ],
+)
+def test_a_bound_is_the_most_or_the_least(value: float | None, at_least: bool, holds: bool) -> None:
+    assert Bound("a poll", value, 50, "ms", at_least).holds is holds
+
+
+def test_what_a_file_keeps_is_what_was_promised() -> None:
+    one = Bound("a poll", 12.5, 50, "ms", of="sse")
+    assert one.told()["holds"] is True
+    assert read(one.told()) == one
+
+
+def test_what_does_not_hold_is_loud() -> None:
+    said = lines(
+        [Bound("a poll", 51.23, 50, "ms", of="sse"), Bound("told", None, 3, at_least=True)]
+    )
+    assert said == [
+        "!!! does not hold: a poll, sse: 51.23 ≤ 50 ms",
+        "!!! does not hold: told: not measured ≥ 3",
+    ]
+
+
+def test_the_worst_run_is_not_the_one_in_the_middle() -> None:
+    cells = [Cell({}, [Sample({"ms": 1.0}), Sample({"ms": None}), Sample({"ms": 9.0})])]
+    cells.append(Cell({}, [Sample({"ms": 3.0})]))
+    assert (middle(cells, "ms"), worst(cells, "ms")) == (3.0, 9.0)
+    assert (middle(cells, "s"), worst(cells, "s")) == (None, None)
+
+
+def test_ratios_are_of_the_same_run() -> None:
+    one = Cell({}, [Sample({"x": 2.0}), Sample({"x": 40.0}), Sample({"x": None})])
+    base = Cell({}, [Sample({"x": 1.0}), Sample({"x": 20.0}), Sample({"x": 5.0})])
+    assert quotients(one, base, "x") == [2, 2]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_report_shows_what_holds_and_what_does_not(language: str) -> None:
+    words = catalogue()[language]
+    table = bounds(parsed("burst"), words)
+    assert table.count(words.say("bounds.broken")) == 2  # one is too slow, one was not measured
+    assert words.say("bounds.holds") in bounds(parsed("publish"), words)
+    assert bounds(parsed("latency"), words) == ""
+    promise = "/healthz during the burst, p99"
+    assert (promise in table) is (words.name(f"bound.{promise}", "") == promise)
+
+
+def _slower(kind: str, measure: str, factor: float) -> dict[str, Any]:
+    """The same file, but that one measure is so many times as much."""
+    made = result(kind)
+    for cell in made["cells"]:
+        for run in cell["runs"]:
+            run[measure] = run[measure] and run[measure] * factor
+        cell["summary"][measure] = cell["summary"][measure] and {
+            name: value * factor for name, value in cell["summary"][measure].items()
+        }
+    return made
+
+
+@pytest.mark.parametrize(
+    ("kind", "measure", "factor", "verdict"),
+    [
+        ("publish", "per_second", 0.5, "worse"),
+        ("publish", "message_us", 2.0, "worse"),
+        ("burst", "cpu_us", 2.0, "worse"),
+        ("burst", "per_push", 2.0, "better"),
+        ("growth", "cpu_us", 0.5, "better"),
+        ("crowded", "last_ms", 2.0, "worse"),
+    ],
+)
+def test_a_change_that_costs_speed_is_seen(
+    kind: str, measure: str, factor: float, verdict: str
+) -> None:
+    [found], _ = compare([parsed(kind)], [parse(_slower(kind, measure, factor), "after.json")])
+    told = [line.verdict for line in found.lines if line.measure == measure and line.a]
+    assert {*told} == {verdict}
+    assert verdict not in {line.verdict for line in found.lines if line.measure != measure}

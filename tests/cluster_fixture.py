@@ -1,0 +1,133 @@
+"""A cluster as its users start it: a master, known by the lines it prints, and its workers."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Self
+
+from benchmarks.clients import get_json
+from tests.brokers.test_choose import is_alive
+from tests.server_process import ROOT
+
+# Reached only when something is wrong, even on a busy machine.
+SECONDS = 40
+
+
+def free_port() -> int:
+    """One that nobody has, a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def words_after(line: str, start: str) -> list[str]:
+    assert line.startswith(start), line
+    return line.removeprefix(start).split()
+
+
+class Cluster:
+    """``python -m realtime cluster …`` at free ports; leaving the context ends it, all at once."""
+
+    def __init__(
+        self, hub: str, *options: str, workers: int = 3, stdin: int = subprocess.DEVNULL
+    ) -> None:
+        self._command = [sys.executable, "-m", "realtime", "cluster", "--workers", str(workers)]
+        self._command += ["--base-port", "0", "--status-port", "0", "--hub", hub]
+        self._command += ["--messages-per-second", "0", "--drain-seconds", "0.3", *options]
+        self._stdin = stdin
+        self._killed = False
+
+    def __enter__(self) -> Self:
+        self.process = subprocess.Popen(
+            self._command,
+            stdin=self._stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        assert self.process.stdout is not None
+        status = words_after(self.process.stdout.readline(), "realtime: status at ")
+        self.url = status[0].rstrip("/")
+        urls = words_after(self.process.stdout.readline(), "realtime: workers at ")
+        self.urls = [url.rstrip("/") for url in urls]
+        self.ports = [int(url.rpartition(":")[2]) for url in self.urls]
+        self.front = ""
+        if "--nginx" in self._command:
+            front = words_after(self.process.stdout.readline(), "realtime: nginx at ")
+            self.front = front[0].rstrip("/;")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None and not self._killed:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            _, self.complaints = self.process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            for pid in [*self.children(), self.process.pid]:
+                os.kill(pid, signal.SIGKILL)
+            raise
+        assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints
+        assert "Traceback" not in self.complaints, self.complaints
+
+    def kill(self) -> None:
+        """End the master as a power cut would."""
+        self.process.kill()
+        self._killed = True
+
+    # --- what its status says --------------------------------------------------------------------
+
+    async def status(self) -> Any:
+        """What it says; the workers of other masters, who may share the hub, apart as `others`."""
+        status = await get_json(self.url, "/status")
+        rows = status["workers"]
+        status["workers"] = [row for row in rows if row["ours"]]
+        status["others"] = [row for row in rows if not row["ours"]]
+        return status
+
+    async def workers(self) -> list[Any]:
+        rows: list[Any] = (await self.status())["workers"]
+        return rows
+
+    async def until(self, true: Callable[[Any], bool]) -> Any:
+        """The first status of which it is true."""
+        async with asyncio.timeout(SECONDS):
+            while not true(status := await self.status()):
+                await asyncio.sleep(0.02)
+        return status
+
+    async def until_ready(self) -> Any:
+        return await self.until(lambda s: all(w["state"] == "ready" for w in s["workers"]))
+
+    async def kill_worker(self, index: int) -> int:
+        """Kill one that lives, and give its pid."""
+        pid: int = (await self.until(lambda s: s["workers"][index]["pid"]))["workers"][index]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def children(self) -> list[int]:
+        own = self.process.pid
+        with open(f"/proc/{own}/task/{own}/children") as children:
+            return [int(pid) for pid in children.read().split()]
+
+    # --- what it logged --------------------------------------------------------------------------
+
+    def steps(self, *messages: str) -> list[tuple[int, str]]:
+        """Which worker's line came after which, of those that say one of these."""
+        lines = [json.loads(line) for line in self.complaints.splitlines() if line[:1] == "{"]
+        return [
+            (line.get("worker") or line["port"], line["message"])
+            for line in lines
+            if line["message"] in messages and ("worker" in line or "port" in line)
+        ]
+
+
+async def until_gone(pids: list[int]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while any(map(is_alive, pids)):
+            await asyncio.sleep(0.02)

@@ -1,0 +1,206 @@
+"""What travels, parsed at the border: a frozen value, or one named error."""
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime import errors
+from realtime.core.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
+from realtime.limits import Limits
+
+LIMITS = Limits()
+ID = "3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677"
+
+
+def draft(**fields: Any) -> Draft:
+    body = json.dumps({"text": "hi", **fields}).encode()
+    return Draft.parse(body, "lobby", LIMITS, via="post")
+
+
+# --- cursors -------------------------------------------------------------------------------------
+
+
+@given(st.from_regex(r"[0-9A-Za-z]{1,32}", fullmatch=True), st.integers(0, 10**15 - 1))
+def test_a_cursor_is_read_as_it_was_written(epoch: str, number: int) -> None:
+    cursor = Cursor(epoch, number)
+    assert Cursor.parse(str(cursor)) == cursor
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "-",
+        "e",
+        "e-",
+        "-1",
+        "e--1",
+        "e-01",
+        "e-1 ",
+        " e-1",
+        "e-1\n",
+        "e-١",
+        "e-1١",
+        "é-1",
+        "a-b-1",
+        "e-" + "9" * 16,
+        "e" * 33 + "-1",
+    ],
+)
+def test_a_bad_cursor_is_named(text: str) -> None:
+    with pytest.raises(errors.BadCursor):
+        Cursor.parse(text)
+
+
+# --- events --------------------------------------------------------------------------------------
+
+
+def test_an_event_has_its_fields_in_the_order_of_the_contract() -> None:
+    rest = draft(id=ID, client="ada", name="Ada", sent=5).rest + b',"published":7}'
+    assert Event.numbered("say", Cursor("e", 1), rest).json == (
+        b'{"kind":"say","cursor":"e-1","id":"%b","client":"ada","name":"Ada","text":"hi",'
+        b'"via":"post","sent":5,"published":7}' % ID.encode()
+    )
+
+
+def test_a_join_has_no_text() -> None:
+    assert Member("ada", "Ada", "sse").rest == (
+        b'"client":"ada","name":"Ada","via":"sse","sent":null'
+    )
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
+def test_a_text_comes_back_as_it_was_said(text: str) -> None:
+    event = json.loads(b"{%b}" % draft(text=text).rest)
+    assert event["text"] == text
+
+
+@pytest.mark.parametrize(
+    ("reason", "missed", "told"), [("trimmed", 7, b"7"), ("unknown", None, b"null")]
+)
+def test_a_gap_is_told_in_the_words_of_the_contract(
+    reason: str, missed: int | None, told: bytes
+) -> None:
+    assert Event.gap(Cursor("e", 3), reason, missed).json == (
+        b'{"kind":"gap","cursor":"e-3","reason":"%b","missed":%b}' % (reason.encode(), told)
+    )
+
+
+def test_a_text_is_never_interpreted() -> None:
+    assert b'"text":"</script><b>&amp;",' in draft(text="</script><b>&amp;").rest
+
+
+def test_json_is_one_line_of_utf_8() -> None:
+    rest = draft(text="聊\r\n\u2028\x00😀").rest
+    assert "聊\\r\\n\u2028\\u0000😀".encode() in rest
+    assert b"\n" not in rest
+
+
+# --- drafts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"text"',
+        b"null",
+        b'{"text":"\xff"}',
+        '{"text":"x"}'.encode("utf-16"),
+        b'{"text":"x","sent":NaN}',
+        b'{"text":"x","sent":-Infinity}',
+        b"[" * 16000,
+        b'\xef\xbb\xbf{"text":"x"}',
+        b'{"text":"x","sent":' + b"9" * 5000 + b"}",
+    ],
+)
+def test_what_is_no_json_object_is_bad_json(body: bytes) -> None:
+    with pytest.raises(errors.BadJSON):
+        Draft.parse(body, "lobby", LIMITS, via="post")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"text": None}, errors.BadText),
+        ({"text": ""}, errors.BadText),
+        ({"text": ["x"]}, errors.BadText),
+        ({"text": "\ud800"}, errors.BadText),
+        ({"text": "x" * 4097}, errors.TooLong),
+        ({"text": "聊" * 1366}, errors.TooLong),
+        ({"name": ""}, errors.BadName),
+        ({"name": " "}, errors.BadName),
+        ({"name": "x" * 33}, errors.BadName),
+        ({"name": "a\nb"}, errors.BadName),
+        ({"name": "\udfff"}, errors.BadName),
+        ({"name": 5}, errors.BadName),
+        ({"client": ""}, errors.BadClient),
+        ({"client": "é"}, errors.BadClient),
+        ({"client": "x" * 65}, errors.BadClient),
+        ({"id": "x"}, errors.BadId),
+        ({"id": ID + "\n"}, errors.BadId),
+        ({"id": 5}, errors.BadId),
+        ({"via": "a b"}, errors.BadVia),
+        ({"via": None}, errors.BadVia),
+        ({"sent": "5"}, errors.BadSent),
+        ({"sent": True}, errors.BadSent),
+        ({"sent": 2**53 + 1}, errors.BadSent),
+    ],
+)
+def test_a_bad_field_is_named(fields: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error):
+        draft(**fields)
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"1" + b"0" * 400])
+def test_a_number_too_large_for_a_double_is_a_bad_clock(number: bytes) -> None:
+    with pytest.raises(errors.BadSent):
+        Draft.parse(b'{"text":"x","sent":%b}' % number, "lobby", LIMITS, via="post")
+
+
+def test_a_text_of_just_4096_bytes_is_taken() -> None:
+    assert draft(text="聊" * 1365 + "x").text == "聊" * 1365 + "x"
+
+
+def test_a_body_is_bounded_before_it_is_read() -> None:
+    with pytest.raises(errors.TooLong):
+        Draft.parse(b"[" * (LIMITS.body_bytes + 1), "lobby", LIMITS, via="post")
+
+
+def test_an_id_comes_back_as_it_was_given_in_any_case() -> None:
+    assert draft(id=ID.upper()).id == ID.upper()
+
+
+def test_who_gives_no_id_gets_one() -> None:
+    assert uuid.UUID(draft().id)
+
+
+def test_via_is_how_it_came_unless_it_says_so() -> None:
+    assert (draft().via, draft(via="sse").via) == ("post", "sse")
+
+
+# --- names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lobby", "聊天室", "a.b-c_d", "हिन्दी", "ไทย", "é", "x" * 64, "٣"])
+def test_a_room_may_be_of_any_script(name: str) -> None:
+    assert parse_room(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b"]
+)
+def test_a_bad_room_is_named(name: str) -> None:
+    with pytest.raises(errors.BadRoom):
+        parse_room(name)
+
+
+def test_names_and_clients_are_given_back() -> None:
+    assert parse_name("אדה 😀", LIMITS) == "אדה 😀"
+    assert parse_client("a-b_c.9") == "a-b_c.9"

@@ -1,0 +1,119 @@
+"""A network as text: what is read is what was meant, and what is wrong is named."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from realtime.netem.conditions import MOST_BUFFER, Network, Stall
+
+
+@pytest.mark.parametrize(
+    ("text", "network"),
+    [
+        ("none", Network()),
+        ("", Network()),
+        ("rtt=100ms", Network(rtt=0.1)),
+        ("rtt=1.5s", Network(rtt=1.5)),
+        ("jitter=20ms", Network(jitter=0.02)),
+        ("rate=50kB", Network(rate=50_000)),
+        ("rate=1.5MB", Network(rate=1_500_000)),
+        ("rate=100", Network(rate=100)),
+        ("buffer=4096", Network(buffer=4096)),
+        ("buffer=4kB,flush=500ms", Network(buffer=4000, flush=0.5)),
+        ("idle=1min", Network(idle=60)),
+        ("stall=200ms/10s", Network(stall=Stall(0.2, 10))),
+        ("cut=30s", Network(cut=30)),
+        ("cut=30s, rtt=7ms", Network(rtt=0.007, cut=30)),
+    ],
+)
+def test_a_text_is_read_as_it_is_meant(text: str, network: Network) -> None:
+    assert Network.parse(text) == network
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("", "none"),
+        ("jitter=0.02s,rtt=100.0ms", "rtt=100ms,jitter=20ms"),
+        ("rtt=70ms", "rtt=70ms"),
+        ("rtt=60s,cut=0.5min", "rtt=60s,cut=30s"),
+        ("rate=50000,buffer=4096,flush=1000ms", "rate=50kB,buffer=4096,flush=1s"),
+        ("rate=2000kB", "rate=2MB"),
+        ("stall=0.2s/0.5min", "stall=200ms/30s"),
+    ],
+)
+def test_there_is_one_text_for_each_network(text: str, canonical: str) -> None:
+    assert str(Network.parse(text)) == canonical
+
+
+SECONDS = st.floats(min_value=1e-300, max_value=1e300)
+NETWORKS = st.builds(
+    Network,
+    rtt=SECONDS | st.just(0.0),
+    jitter=SECONDS | st.just(0.0),
+    rate=st.none() | st.integers(1, 10**15),
+    buffer=st.integers(1, MOST_BUFFER),
+    flush=st.none() | SECONDS,
+    idle=st.none() | SECONDS,
+    stall=st.none()
+    | st.tuples(SECONDS, SECONDS).filter(lambda pair: pair[0] < pair[1]).map(lambda p: Stall(*p)),
+    cut=st.none() | SECONDS,
+)
+
+
+@given(NETWORKS)
+def test_the_text_of_a_network_is_read_as_the_same(network: Network) -> None:
+    assert Network.parse(str(network)) == network
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("speed=3", "'speed=3': write name=value with one of rtt, jitter, rate"),
+        ("rtt", "'rtt': write name=value"),
+        ("rtt=1ms,,cut=1s", "'': write name=value"),
+        ("rtt=1ms,none", "'none': write name=value"),
+        ("rtt=1ms,rtt=2ms", "rtt is given twice"),
+        ("rtt=100", "rtt=100: a time is a number with its unit"),
+        ("rtt=100m", "a time is a number with its unit, ms, s, min"),
+        ("rtt=1kB", "a time is"),
+        ("rtt=-1ms", "rtt=-1ms: a value is a number above 0 and a unit"),
+        ("rtt=", "a value is a number"),
+        ("rtt=nans", "a value is a number"),
+        ("rtt=infs", "a value is a number"),
+        ("rtt=1e3ms", "a value is a number"),
+        ("rtt=٣ms", "a value is a number"),
+        ("rtt=0ms", "the number must be above 0"),
+        (f"rtt=0.{'0' * 400}1ms", "the number must be above 0"),
+        (f"rtt={'9' * 400}s", "finite"),
+        ("rate=0", "the number must be above 0"),
+        ("rate=5ms", "a size is a number of bytes"),
+        ("rate=0.5", "there is no part of a byte"),
+        ("rate=50KB", "a size is"),
+        ("buffer=129kB", "the proxy holds at most 128kB"),
+        ("flush=1s", "give buffer=4096 too"),
+        ("stall=200ms", "say how long, and how often"),
+        ("stall=10s/10s", "must be over before the next one"),
+        ("stall=1/10s", "stall=1/10s: a time is"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, complaint: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(complaint)):
+        Network.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("at", "moves"), [(0, 0), (7.9, 7.9), (8, 10), (9, 10), (10, 10), (17, 17), (18.5, 20)]
+)
+def test_nothing_moves_at_the_end_of_each_period(at: float, moves: float) -> None:
+    assert Network(stall=Stall(2, 10)).after_stall(at) == moves
+
+
+def test_without_a_stall_all_moves_always() -> None:
+    assert Network().after_stall(7) == 7
+
+
+def test_the_mean_of_a_round_trip_has_half_the_jitter_of_each_way() -> None:
+    assert Network.parse("rtt=100ms,jitter=20ms").mean_rtt == pytest.approx(0.12)

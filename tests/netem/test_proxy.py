@@ -1,0 +1,494 @@
+"""A network does what its text says: the proxy is calibrated here, and its command run.
+
+A time is a promise one way: nothing comes too early.  How late it comes says how busy the machine
+is, so of many the median counts, and generously.
+"""
+
+import asyncio
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from benchmarks.clients import CLIENTS, get_json, post
+from realtime.netem.conditions import Network
+from realtime.netem.proxy import Proxy
+from tests.conftest import Servers
+from tests.fake_server import Caller, Peer, echo, until
+from tests.server_process import ROOT, Server
+from tests.transports.raw import Raw
+from tests.transports.readers import reader, say, take, texts
+
+pytestmark = pytest.mark.clocked
+
+# What the timers of a busy machine may add to a median.
+LATE = 0.015
+
+Scene = tuple[Proxy, Caller]
+
+
+@asynccontextmanager
+async def echo_through(network: str, seed: int | None = None) -> AsyncIterator[Scene]:
+    """An echo behind a proxy, and a connection to it."""
+    async with (
+        Peer(echo) as peer,
+        Proxy("127.0.0.1", peer.port, Network.parse(network), seed=seed) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        yield proxy, caller
+
+
+@pytest.fixture
+def server(servers: Servers) -> Server:
+    return servers.get("memory", "--messages-per-second", "0")
+
+
+# --- delay ---------------------------------------------------------------------------------------
+
+
+async def test_an_exchange_takes_a_round_trip() -> None:
+    async with echo_through("rtt=40ms") as (_, caller):
+        await caller.exchange()
+        seconds = [await caller.exchange() for _ in range(20)]
+    assert min(seconds) >= 0.040
+    assert statistics.median(seconds) < 0.040 + LATE
+
+
+async def test_the_first_exchange_of_a_connection_takes_one_round_trip_more() -> None:
+    seconds = []
+    async with echo_through("rtt=40ms") as (proxy, _):
+        for _ in range(10):
+            async with Caller(proxy.port) as caller:
+                seconds.append(await caller.exchange())
+    # The client connects a moment before the proxy accepts, which is when its clock begins.
+    assert min(seconds) >= 0.080 - 0.005
+    assert statistics.median(seconds) < 0.080 + LATE
+
+
+async def test_without_a_network_there_is_no_delay() -> None:
+    async with echo_through("none") as (_, caller):
+        seconds = [await caller.exchange() for _ in range(20)]
+    assert statistics.median(seconds) < LATE
+
+
+async def arrivals(network: str, count: int, seed: int | None = None) -> list[float]:
+    """How long each of `count` bytes was on its way to a server, one every other millisecond."""
+    loop = asyncio.get_running_loop()
+    sent: list[float] = []
+    came: list[tuple[int, float]] = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            came.extend((byte, loop.time()) for byte in data)
+
+    async with (
+        Peer(note) as peer,
+        Proxy("127.0.0.1", peer.port, Network.parse(network), seed=seed) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        caller.send(b"\xff")  # the first byte waits for the handshake
+        await until(lambda: came)
+        came.clear()
+        for number in range(count):
+            sent.append(loop.time())
+            caller.send(bytes([number]))
+            await asyncio.sleep(0.002)
+        await until(lambda: len(came) == count)
+    assert [byte for byte, _ in came] == list(range(count))
+    return [at - begun for (_, at), begun in zip(came, sent, strict=True)]
+
+
+async def test_jitter_keeps_the_order_and_lies_in_its_bounds() -> None:
+    seconds = await arrivals("rtt=20ms,jitter=20ms", 100)
+    assert min(seconds) >= 0.010
+    assert statistics.median(seconds) < 0.030 + LATE
+    assert max(seconds) - min(seconds) > 0.005
+
+
+def test_the_same_seed_is_the_same_jitter() -> None:
+    def series(seed: int) -> list[float]:
+        jitter = Proxy("127.0.0.1", 1, seed=seed).random("up")
+        return [jitter.random() for _ in range(5)]
+
+    assert series(1) == series(1)
+    assert series(1) != series(2)
+    assert Proxy("127.0.0.1", 1).random("up").random() != series(1)[0]
+
+
+async def test_both_ways_and_all_connections_have_jitters_of_their_own() -> None:
+    proxy = Proxy("127.0.0.1", 1, seed=1)
+    up, down = proxy.random("up").random(), proxy.random("down").random()
+    proxy.connections += 1
+    assert len({up, down, proxy.random("up").random()}) == 3
+
+
+# --- rate ----------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def narrow(network: str) -> AsyncIterator[Scene]:
+    """A server that says 30 kB when it has heard 30 kB."""
+
+    async def trade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            try:
+                await reader.readexactly(30_000)
+            except asyncio.IncompleteReadError:
+                return
+            writer.write(b"y" * 30_000)
+
+    async with (
+        Peer(trade) as peer,
+        Proxy("127.0.0.1", peer.port, Network.parse(network)) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        yield proxy, caller
+
+
+async def test_a_rate_is_kept_in_each_direction() -> None:
+    loop = asyncio.get_running_loop()
+    async with narrow("rate=100kB") as (_, caller):
+        begun = loop.time()
+        caller.send(b"x" * 30_000)
+        await caller.exactly(1)
+        first = loop.time()
+        await caller.exactly(29_999)
+        last = loop.time()
+    assert 0.3 <= first - begun < 0.6
+    assert 0.6 <= last - begun < 1.2
+
+
+async def test_a_rate_is_kept_smoothly() -> None:
+    async with narrow("rate=100kB") as (_, caller):
+        caller.send(b"x" * 30_000)
+        sizes = [len(await caller.reader.read(65_536)) for _ in range(10)]
+    assert statistics.median(sizes) <= 1_460
+
+
+# --- buffering -----------------------------------------------------------------------------------
+
+STREAMS = ["iframe_streaming", "sse", "fetch_streaming"]
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_stream_goes_silent_until_the_buffer_is_full(
+    server: Server, room: str, transport: str
+) -> None:
+    network = Network.parse("buffer=4096")
+    async with Proxy("127.0.0.1", server.port, network) as proxy, Raw(proxy) as raw:
+        raw.ask(f"/rooms/{room}/{transport}?after=now")
+        await until(lambda: proxy.bytes_down)
+        before = proxy.bytes_down
+        for text in ("one", "two"):
+            await post(server.url, room, text=text)
+        await until(lambda: proxy.bytes_down >= before + 200)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(raw.until(b"one"), 0.2)
+        await post(server.url, room, text="x" * 4000)
+        await raw.until(b"one")
+        await raw.until(b"two")
+
+
+@pytest.mark.parametrize("transport", [name for name in CLIENTS if name not in STREAMS])
+async def test_what_ends_or_is_no_http_passes_a_buffer_at_once(
+    server: Server, room: str, transport: str
+) -> None:
+    async with (
+        Proxy("127.0.0.1", server.port, Network.parse("buffer=128kB")) as proxy,
+        reader(proxy, transport, room) as client,
+    ):
+        await say(client, "one", "two")
+        assert texts(await take(client, 2)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_a_flush_lets_go_what_was_followed_by_silence(
+    server: Server, room: str, transport: str
+) -> None:
+    async with (
+        Proxy("127.0.0.1", server.port, Network.parse("buffer=4096,flush=50ms")) as proxy,
+        reader(proxy, transport, room) as client,
+    ):
+        await say(client, "one", "two")
+        assert texts(await take(client, 2)) == ["one", "two"]
+
+
+async def test_an_answer_to_head_passes_a_buffer_without_the_body_that_it_announces() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
+
+    async def heads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answer)
+
+    async with (
+        Peer(heads) as peer,
+        Proxy("127.0.0.1", peer.port, Network.parse("buffer=4096")) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        for _ in range(2):
+            caller.send(b"HEAD / HTTP/1.1\r\n\r\n")
+            assert await caller.exactly(len(answer)) == answer
+
+
+async def stream_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer without a length: ten bytes, one every 30 ms, and no end until the client's."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+    for _ in range(10):
+        await asyncio.sleep(0.03)
+        writer.write(b"x")
+    await reader.read()
+
+
+async def test_a_flush_waits_while_more_is_coming() -> None:
+    network = Network.parse("buffer=4096,flush=100ms")
+    async with (
+        Peer(stream_slowly) as peer,
+        Proxy("127.0.0.1", peer.port, network) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        caller.send(b"GET / HTTP/1.1\r\n\r\n")
+        data = await caller.reader.read(65_536)
+    assert data == b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10
+
+
+async def test_a_response_that_lasts_until_the_close_ends_with_it() -> None:
+    async with (
+        Peer(stream_slowly) as peer,
+        Proxy("127.0.0.1", peer.port, Network.parse("buffer=4096")) as proxy,
+        Caller(proxy.port) as caller,
+    ):
+        caller.send(b"GET / HTTP/1.1\r\n\r\n")
+        caller.writer.write_eof()
+        assert await caller.rest() == b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10
+
+
+async def test_a_buffer_that_is_taken_away_gives_what_it_held(server: Server, room: str) -> None:
+    network = Network.parse("buffer=4096")
+    async with Proxy("127.0.0.1", server.port, network) as proxy, Raw(proxy) as raw:
+        raw.ask(f"/rooms/{room}/sse?after=now")
+        await until(lambda: proxy.bytes_down)
+        proxy.network = Network()
+        await raw.head()
+        proxy.network = network  # in the midst of the stream
+        before = proxy.bytes_down
+        await post(server.url, room, text="one")
+        await until(lambda: proxy.bytes_down > before)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(raw.until(b"one"), 0.2)
+
+
+# --- time limits ---------------------------------------------------------------------------------
+
+
+async def test_an_idle_connection_is_closed() -> None:
+    loop = asyncio.get_running_loop()
+    async with echo_through("idle=200ms") as (proxy, caller):
+        await caller.exchange()
+        begun = loop.time()
+        assert await caller.rest() == b""
+        assert 0.19 < loop.time() - begun < 0.6
+        await until(lambda: not proxy._open)
+
+
+async def test_a_connection_that_is_used_is_not_idle() -> None:
+    async with echo_through("idle=200ms") as (_, caller):
+        for _ in range(10):
+            await asyncio.sleep(0.05)
+            await caller.exchange()
+
+
+async def test_each_connection_is_cut_so_long_after_it_began() -> None:
+    loop = asyncio.get_running_loop()
+    async with echo_through("cut=200ms") as (_, caller):
+        begun = loop.time()
+        for _ in range(5):
+            await caller.exchange()
+        with pytest.raises(ConnectionResetError):
+            await caller.rest()
+        assert 0.19 < loop.time() - begun < 0.6
+
+
+async def test_in_a_stall_nothing_moves_and_then_everything() -> None:
+    async with echo_through("stall=100ms/300ms") as (_, caller):
+        end = asyncio.get_running_loop().time() + 0.65  # at least two stalls, the first one whole
+        seconds = []
+        while asyncio.get_running_loop().time() < end:
+            seconds.append(await caller.exchange())
+    assert 0.08 < max(seconds) < 0.2
+    assert statistics.median(seconds) < LATE
+
+
+# --- verbs ---------------------------------------------------------------------------------------
+
+
+async def test_a_cut_resets_both_sides_and_new_ones_are_accepted() -> None:
+    async with Peer(echo) as peer, Proxy("127.0.0.1", peer.port) as proxy:
+        async with Caller(proxy.port) as one, Caller(proxy.port) as other:
+            await one.exchange()
+            await other.exchange()
+            proxy.cut()
+            for caller in (one, other):
+                with pytest.raises(ConnectionResetError):
+                    await caller.rest()
+            await until(lambda: len(peer.errors) == 2)
+            assert {type(error) for error in peer.errors} == {ConnectionResetError}
+        async with Caller(proxy.port) as caller:
+            await caller.exchange()
+
+
+async def test_a_pause_holds_everything_and_a_resume_gives_it() -> None:
+    async with echo_through("none") as (proxy, caller):
+        await caller.exchange()
+        proxy.pause()
+        proxy.network = Network.parse("idle=100ms")
+        for word in (b"one ", b"two ", b"three"):
+            caller.send(word)
+        caller.writer.write_eof()
+        assert await caller.silent(0.3)  # longer than a connection may be idle
+        proxy.resume()
+        assert await caller.rest() == b"one two three"
+
+
+async def test_who_comes_in_a_pause_is_served_after_it() -> None:
+    async with echo_through("none") as (proxy, _):
+        proxy.pause()
+        async with Caller(proxy.port) as caller:
+            caller.send(b"hello")
+            await until(lambda: proxy.bytes_up == 5)
+            proxy.resume()
+            assert await caller.exactly(5) == b"hello"
+
+
+async def test_a_resumed_connection_may_be_idle_again() -> None:
+    async with echo_through("idle=100ms") as (proxy, caller):
+        proxy.pause()
+        proxy.resume()
+        assert await caller.rest() == b""
+
+
+async def test_another_network_holds_from_then_on() -> None:
+    async with echo_through("none") as (proxy, caller):
+        assert await caller.exchange() < 0.04
+        proxy.network = Network.parse("rtt=40ms")
+        assert await caller.exchange() >= 0.04
+        assert str(proxy.network) == "rtt=40ms"
+        proxy.network = Network.parse("idle=50ms")
+        assert await caller.rest() == b""
+
+
+async def test_a_connection_older_than_a_new_cut_is_reset_now() -> None:
+    async with echo_through("none") as (proxy, caller):
+        await caller.exchange()
+        proxy.network = Network.parse("cut=1ms")
+        with pytest.raises(ConnectionResetError):
+            await caller.rest()
+
+
+async def test_another_target_holds_for_connections_to_come() -> None:
+    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello")
+
+    async with echo_through("none") as (proxy, caller), Peer(hello) as other:
+        await caller.exchange()
+        proxy.target = "127.0.0.1", other.port
+        await caller.exchange()
+        async with Caller(proxy.port) as late:
+            assert await late.rest() == b"hello"
+
+
+# --- our own server behind it --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+async def test_a_bad_network_loses_and_doubles_nothing(
+    server: Server, room: str, transport: str
+) -> None:
+    network = Network.parse("rtt=20ms,jitter=10ms,rate=500kB,stall=30ms/100ms,buffer=600,flush=9ms")
+    said = [str(number) for number in range(10)]
+    async with (
+        Proxy("127.0.0.1", server.port, network, seed=1) as proxy,
+        reader(proxy, transport, room) as client,
+    ):
+        await say(client, *said)
+        assert texts(await take(client, 10)) == said
+        assert (client.bytes_out, client.bytes_in) == (proxy.bytes_up, proxy.bytes_down)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_the_command_stands_in_between_until_it_is_told_to_stop(
+    server: Server, room: str, number: signal.Signals
+) -> None:
+    command = [sys.executable, "-m", "realtime", "proxy", "--port", "0", "--target", server.url]
+    process = subprocess.Popen(
+        [*command, "--network", "rtt=0.04s,jitter=1ms", "--seed", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    assert process.stdout is not None
+    line = await asyncio.to_thread(process.stdout.readline)
+    url = line.split()[3]
+    network = "(network: rtt=40ms,jitter=1ms)"
+    assert line == f"realtime: proxy on {url} to {server.url}/ {network}\n"
+    begun = asyncio.get_running_loop().time()
+    assert (await get_json(url, "/healthz"))["status"] == "ok"
+    assert asyncio.get_running_loop().time() - begun >= 0.075
+    async with CLIENTS["websocket"](url, room) as client:  # with a Host that is the proxy's
+        await say(client, "one")
+        assert texts(await take(client, 1)) == ["one"]
+        process.send_signal(number)
+        rest = await asyncio.to_thread(process.communicate, None, 20)
+    assert (process.returncode, *rest) == (0, "", "")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "realtime", "proxy", "--port", "0", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--network", "rtt=100"),
+        ("--network", "speed=3"),
+        ("--target", "127.0.0.1:8000"),
+        ("--target", "https://127.0.0.1:8000"),
+        ("--target", "http://127.0.0.1:99999"),
+        ("--target", "http://127.0.0.1:8000/rooms"),
+        ("--target", "http://127.0.0.1:8000/?x"),
+        ("--target", "http://ada@127.0.0.1:8000"),
+        ("--target", "http://"),
+        ("--seed", "x"),
+    ],
+)
+def test_what_cannot_be_is_refused_and_named(option: str, value: str) -> None:
+    result = run(option, value)
+    last = result.stderr.splitlines()[-1]
+    assert result.returncode == 2
+    assert last.startswith(f"realtime proxy: error: argument {option}")
+    assert value in last
+
+
+def test_a_port_in_use_is_one_line_and_exit_1() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        result = run("--port", str(taken.getsockname()[1]))
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "in use" in result.stderr
+
+
+def test_the_help_names_everything_that_a_network_may_have() -> None:
+    shown = run("--help").stdout
+    assert [name for name in Network.__dataclass_fields__ if f"{name}=" not in shown] == []

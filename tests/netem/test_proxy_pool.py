@@ -1,0 +1,150 @@
+"""Bad networks to borrow: each is one's own, and is given to the next when nobody uses it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from realtime.errors import Busy, NoNetwork
+from realtime.netem import proxy_pool
+from realtime.netem.conditions import Network
+from realtime.netem.proxy import Proxy
+from realtime.netem.proxy_pool import Networks
+from tests.transports.readers import SECONDS
+
+SLOW = Network(rtt=0.01)
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    """The port of a server that says again what it is told."""
+
+    async def say_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(100):
+                writer.write(data)
+        writer.close()
+
+    server = await asyncio.start_server(say_again, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def two(echo: int, clock: Clock) -> AsyncIterator[Networks]:
+    async with AsyncExitStack() as stack:
+        proxies = [Proxy("127.0.0.1", echo) for _ in range(2)]
+        yield Networks([await stack.enter_async_context(proxy) for proxy in proxies], clock)
+
+
+async def ask(port: int, word: bytes) -> bytes:
+    """Say a word at this port, and give what is heard; nothing if one is not let in."""
+    async with asyncio.timeout(SECONDS):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(word)
+        try:
+            return await reader.read(100)
+        except ConnectionError:
+            return b""
+        finally:
+            writer.close()
+
+
+async def test_each_borrower_has_a_port_of_its_own(two: Networks) -> None:
+    one, other = two.lend(SLOW), two.lend(Network())
+    assert {one.port, other.port} == set(two.ports)
+    assert (one.network, other.network) == (SLOW, Network())
+    assert await ask(one.port, b"hello") == b"hello"
+
+
+async def test_more_than_there_are_is_busy(two: Networks) -> None:
+    two.lend(SLOW)
+    lent = two.lend(SLOW)
+    with pytest.raises(Busy):
+        two.lend(SLOW)
+    two.take_back(lent.id)
+    assert two.lend(Network()).port == lent.port
+
+
+async def test_a_port_that_is_nobodys_lets_nobody_in(two: Networks) -> None:
+    assert await ask(two.ports[0], b"hello") == b""
+    lent = two.lend(SLOW)
+    two.take_back(lent.id)
+    assert await ask(lent.port, b"hello") == b""
+    with pytest.raises(NoNetwork):
+        two.find(lent.id)
+
+
+async def test_one_that_nobody_uses_is_given_to_the_next(two: Networks, clock: Clock) -> None:
+    used, unused = two.lend(Network()), two.lend(Network())
+    _, writer = await asyncio.open_connection("127.0.0.1", used.port)
+    assert await ask(used.port, b"hello") == b"hello"  # so the one before is accepted, too
+    clock.now += proxy_pool.UNUSED_SECONDS - 1
+    with pytest.raises(Busy):
+        two.lend(SLOW)
+    clock.now += 2
+    assert two.lend(SLOW).port == unused.port
+    assert two.find(used.id) is used
+    with pytest.raises(NoNetwork):
+        two.find(unused.id)
+    writer.close()
+
+
+async def test_asking_about_one_is_using_it(two: Networks, clock: Clock) -> None:
+    asked, unused = two.lend(Network()), two.lend(Network())
+    clock.now += proxy_pool.UNUSED_SECONDS - 1
+    two.find(asked.id)
+    clock.now += 2
+    assert two.lend(SLOW).port == unused.port
+    with pytest.raises(Busy):
+        two.lend(SLOW)
+
+
+async def test_what_is_paused_goes_on(two: Networks) -> None:
+    lent = two.lend(Network())
+    lent.pause(0.05)
+    assert await ask(lent.port, b"hello") == b"hello"
+
+
+async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: Networks) -> None:
+    lent = two.lend(Network())
+    reader, writer = await asyncio.open_connection("127.0.0.1", lent.port)
+    writer.write(b"hello")
+    assert await reader.read(100) == b"hello"
+    lent.unplug(0.05)
+    with pytest.raises(ConnectionError):
+        await reader.readexactly(1)
+    writer.close()
+    assert await ask(lent.port, b"hello") == b""
+    async with asyncio.timeout(SECONDS):
+        while await ask(lent.port, b"hello") != b"hello":
+            await asyncio.sleep(0.01)
+
+
+async def test_an_unplugging_in_the_middle_of_a_pause_lasts_its_time(two: Networks) -> None:
+    lent = two.lend(Network())
+    lent.pause(0.01)
+    lent.unplug(30)
+    await asyncio.sleep(0.02)
+    assert await ask(lent.port, b"hello") == b""
+
+
+async def test_a_pause_in_the_middle_of_an_unplugging_ends_it(two: Networks) -> None:
+    lent = two.lend(Network())
+    lent.unplug(30)
+    lent.pause(0.01)
+    assert await ask(lent.port, b"hello") == b"hello"

@@ -1,0 +1,111 @@
+"""A real nginx with the configuration that we print, and workers behind it, for a test."""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any, Self
+
+from realtime.cluster.nginx_config import configuration
+from tests.conftest import SECONDS, missing
+from tests.server_process import Server
+
+
+def free_port() -> int:
+    """Nginx must be told its port, and cannot choose one."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as one:
+        port: int = one.getsockname()[1]
+        return port
+
+
+def program() -> str:
+    # Debian has it in /usr/sbin, which is not in everybody's PATH.
+    return shutil.which("nginx") or shutil.which("/usr/sbin/nginx") or missing("nginx")
+
+
+class Nginx:
+    """Stands in front of `workers`, as ``host:port``; a context manager.
+
+    The other arguments are those of `configuration`.
+    """
+
+    def __init__(self, workers: list[str], **options: Any) -> None:
+        self._workers = workers
+        self._options = options
+        self._program = program()
+
+    def __enter__(self) -> Self:
+        self._stack = ExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nginx-")))
+        self.port = free_port()
+        scheme = "https" if self._options.get("tls") else "http"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        file = self._folder / "nginx.conf"
+        listen = f"127.0.0.1:{self.port}"
+        file.write_text(configuration(workers=self._workers, listen=listen, **self._options))
+        command = [self._program, "-e", str(self._folder / "start.log"), "-p", str(self._folder)]
+        command += ["-c", str(file), "-g", self._extra()]
+        self.process = subprocess.Popen(command)
+        self._await_port()
+        return self
+
+    def _extra(self) -> str:
+        """Stay in the foreground; as root, stay root, to whom alone the folder belongs."""
+        return "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+
+    def _await_port(self) -> None:
+        """Return when it listens, which can only be found out by trying."""
+        deadline = time.monotonic() + SECONDS
+        while self.process.poll() is None and time.monotonic() < deadline:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        self.process.kill()
+        raise AssertionError(f"nginx does not start: {self._log()}")
+
+    def _log(self) -> str:
+        return "".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
+
+    def __exit__(self, *error: object) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(SECONDS)
+            log = self._log()
+        finally:
+            self.process.kill()
+            self._stack.close()
+        assert "[emerg]" not in log, log
+        assert "[crit]" not in log, log
+
+
+class Fleet:
+    """Workers on one Redis, and nginx in front of them, where a test would have one `Server`."""
+
+    def __init__(self, redis: str, *options: str, count: int = 2, **nginx: Any) -> None:
+        program()  # is not there, perhaps, and then no worker is begun in vain
+        self._options = ("--hub", redis, "--trust-proxy", "127.0.0.1", *options)
+        self._count = count
+        self._nginx = nginx
+        self.routing = nginx.get("routing", "any")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.workers = [stack.enter_context(Server(*self._options)) for _ in range(self._count)]
+            places = [f"127.0.0.1:{worker.port}" for worker in self.workers]
+            nginx = stack.enter_context(Nginx(places, **self._nginx))
+            self.url, self.port = nginx.url, nginx.port
+            self._stack = stack.pop_all()
+        return self
+
+    def again(self, worker: Server) -> Server:
+        """Start one anew where one was killed, as a master would."""
+        started = Server(*self._options, "--port", str(worker.port))
+        return self._stack.enter_context(started)
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()

@@ -1,0 +1,307 @@
+"""Anything at all, sent as WebSocket frames: each is answered by name or ends its own connection.
+
+A text that is no message is answered by an error frame, and the connection stays.  What breaks
+RFC 6455 ends it, with a close frame or without.  Nothing reaches the log, what the server holds
+does not grow with what is sent, and readers nearby go on undisturbed.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+
+from benchmarks.clients import request
+from tests.conftest import Servers
+from tests.robustness.conftest import Watch
+from tests.robustness.frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    HANDSHAKE,
+    PING,
+    PONG,
+    TEXT,
+    Peer,
+    frame,
+    frames_in,
+)
+from tests.robustness.fuzz import Chance, new_seed
+from tests.robustness.http_client import check_all, crowd
+from tests.robustness.monitored_server import WatchedServer, bystanders
+
+CONNECTIONS = 600
+# The codes that may stand in a close frame (RFC 6455 §7.4.1, the IANA registry, and our own).
+CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
+
+
+class Frames(Chance):
+    """Makes streams of frames: right ones, wrong ones, and bytes that are none."""
+
+    def stream(self) -> bytes:
+        pieces = [self._piece() for _ in range(self.randint(1, 12))]
+        stream = b"".join(pieces)
+        return self.mutated(stream) if self.maybe(0.3) else stream
+
+    def _piece(self) -> bytes:
+        # Half of it is right, or no connection would live to see its second frame.
+        if self.maybe(0.5):
+            return self.choice([self._message, self._in_fragments, self._control])()
+        return self.choice([self._wrong, self._many_tiny, self._noise, self._bad_close])()
+
+    def _message(self) -> bytes:
+        return frame(self.choice([TEXT, TEXT, TEXT, BINARY]), self.message())
+
+    def _in_fragments(self) -> bytes:
+        message = self.message()
+        pieces: list[bytes] = []
+        while message or not pieces:
+            at = self.randint(1, 4000)
+            pieces.append(message[:at])
+            message = message[at:]
+        last = len(pieces) - 1
+        return b"".join(
+            frame(CONTINUATION if i else TEXT, piece, fin=i == last) + self._between()
+            for i, piece in enumerate(pieces)
+        )
+
+    def _between(self) -> bytes:
+        return self._control() if self.maybe(0.3) else b""
+
+    def _control(self) -> bytes:
+        return frame(self.choice([PING, PONG]), self.randbytes(self.choice([0, 1, 125])))
+
+    def _wrong(self) -> bytes:
+        return self.choice(
+            [
+                lambda: frame(self.choice([3, 4, 5, 6, 7, 11, 12, 15]), b"reserved opcode"),
+                lambda: frame(TEXT, b"{}", reserved=self.randint(1, 7)),
+                lambda: frame(self.choice([PING, PONG, CLOSE]), b"", fin=False),
+                lambda: frame(self.choice([PING, PONG, CLOSE]), bytes(126)),
+                lambda: frame(TEXT, self.message(), masked=False),
+                lambda: frame(CONTINUATION, b"of nothing"),
+                lambda: frame(TEXT, b"begun", fin=False) + frame(TEXT, b"again"),
+                lambda: frame(TEXT, b"{}", width=self.choice([16, 64])),
+                lambda: frame(TEXT, b"", length=self.choice([2**63, 2**64 - 1, 2**31, 2**20])),
+                lambda: frame(TEXT, b'{"text":"\xff\xfe"}'),
+                lambda: frame(TEXT, "\ud800".encode("utf-8", "surrogatepass")),
+                lambda: frame(TEXT, self.randbytes(40)),
+                lambda: frame(TEXT, b'{"text":"' + b"x" * 20_000 + b'"}'),
+                lambda: frame(TEXT, b"x" * 70_000),
+            ]
+        )()
+
+    def _many_tiny(self) -> bytes:
+        opcode = self.choice([TEXT, CONTINUATION, PING, PONG])
+        return frame(opcode, self.choice([b"", b"x"])) * self.choice([10, 300])
+
+    def _noise(self) -> bytes:
+        return self.randbytes(self.randint(1, 200))
+
+    def _bad_close(self) -> bytes:
+        code = self.choice([0, 1, 999, 1000, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65_535])
+        reason = self.choice([b"", b"bye", b"\xff\xfe", b"x" * 123])
+        return frame(CLOSE, self.choice([b"", b"\x03", code.to_bytes(2) + reason]))
+
+
+def check_frames(data: bytes) -> Counter[str]:
+    """Check what came down after the handshake, and count it by its kind."""
+    kinds = Counter[str]()
+    for fin, reserved, opcode, payload in frames_in(data):
+        assert (fin, reserved) == (True, 0)
+        assert not kinds["close"], "nothing may follow a close frame (RFC 6455 §5.5.1)"
+        if opcode == TEXT:
+            event = json.loads(payload)
+            kinds[event["kind"]] += 1
+            if event["kind"] == "error":
+                assert event["code"], event
+                assert event["code"] != "internal", event
+                assert event["message"], event
+        elif opcode == CLOSE:
+            kinds["close"] += 1
+            assert len(payload) != 1
+            assert not payload or int.from_bytes(payload[:2]) in CLOSE_CODES, payload
+        else:
+            assert opcode in (PING, PONG), opcode
+            kinds["ping or pong"] += 1
+    return kinds
+
+
+async def whatever_comes(server: WatchedServer, room: str, data: bytes, half: bool) -> bytes:
+    """Send frames, and give what comes until the server is quiet or has ended the connection."""
+    answer = b""
+    async with Peer(server) as peer:
+        await peer.shake_hands(room)
+        with suppress(TimeoutError, ConnectionError):
+            peer.writer.write(data)
+            if not half:  # a proper end, where it is understood as one
+                peer.writer.write(frame(CLOSE, (1000).to_bytes(2)))
+            async with asyncio.timeout(1):
+                while piece := await peer.reader.read(65_536):
+                    answer += piece
+    return answer
+
+
+async def test_random_frames_are_answered_or_end_their_connection_and_disturb_nobody(
+    watch: Watch, room: str
+) -> None:
+    seed = new_seed()
+    chance, kinds = Frames(seed), Counter[str]()
+
+    async def send() -> None:
+        data, half = chance.stream(), chance.maybe(0.3)
+        where = chance.choice([room, f"{room}-2"])
+        try:
+            kinds.update(check_frames(await whatever_comes(server, where, data, half)))
+        except Exception as error:
+            raise AssertionError(f"FUZZ_SEED={seed}: {data[:3000]!r}") from error
+
+    with watch() as server:
+        async with bystanders(server, room, f"{room}-calm"):
+            await crowd(send for _ in range(CONNECTIONS))
+    # It was worth its while only if it was understood, refused and ended, each often.
+    assert all(kinds[kind] > 5 for kind in ("ack", "error", "close", "ping or pong")), (seed, kinds)
+
+
+async def test_random_handshakes_are_refused_by_name(watch: Watch, room: str) -> None:
+    seed = new_seed()
+    chance, statuses = Chance(seed), Counter[int]()
+    odd = [
+        *("Upgrade: h2c", "Upgrade: WebSocket", "Upgrade: websocket, h2c", "Connection: close"),
+        *("Sec-WebSocket-Key: x", "Sec-WebSocket-Key: " + "A" * 24, "Sec-WebSocket-Version: 8"),
+        *(
+            "Sec-WebSocket-Version: 13, 8",
+            "Sec-WebSocket-Version: x",
+            "Origin: http://evil.example",
+        ),
+        *("Sec-WebSocket-Protocol: a, b", "Sec-WebSocket-Protocol: ,", "Sec-WebSocket-Protocol: "),
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=99",
+        *("Sec-WebSocket-Extensions: ;;=,", 'Sec-WebSocket-Extensions: a; b="', "Expect: x"),
+        *("Content-Length: 0", "Content-Length: 3", "Transfer-Encoding: chunked"),
+    ]
+
+    async def shake() -> None:
+        fields = [*chance.sample(HANDSHAKE, chance.choice([2, 3, 4, 4, 4])), *chance.sample(odd, 2)]
+        chance.shuffle(fields)
+        answer = b""
+        async with Peer(server) as peer:
+            peer.ask(f"/rooms/{room}/websocket", *fields)
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(0.3):
+                    while piece := await peer.reader.read(65_536):
+                        answer += piece
+        try:
+            statuses.update(check_all(answer))
+        except Exception as error:
+            raise AssertionError(f"FUZZ_SEED={seed}: {fields}: {answer!r}") from error
+
+    with watch() as server:
+        async with bystanders(server, room):
+            await crowd(shake for _ in range(CONNECTIONS // 2))
+    assert {101, 426, 403} <= statuses.keys(), (seed, statuses)
+
+
+# --- one by one ----------------------------------------------------------------------------------
+
+# What RFC 6455 tells a server to fail the connection for, each with its section.
+BREACHES = {
+    "reserved bits (§5.2)": frame(TEXT, b"{}", reserved=4),
+    "a reserved opcode (§5.2)": frame(0x3, b"{}"),
+    "a reserved control opcode (§5.2)": frame(0xB),
+    "a control frame in fragments (§5.5)": frame(PING, fin=False),
+    "a long control frame (§5.5)": frame(PING, bytes(126)),
+    "a frame that is not masked (§5.1)": frame(TEXT, b"{}", masked=False),
+    "a continuation of nothing (§5.4)": frame(CONTINUATION, b"{}"),
+    "a message inside of another (§5.4)": frame(TEXT, b"{", fin=False) + frame(TEXT, b"}"),
+    "text that is not UTF-8 (§8.1)": frame(TEXT, b'{"text":"\xff"}'),
+    "half a surrogate pair (§8.1)": frame(TEXT, b'{"text":"\xed\xa0\x80"}'),
+    "a length of 64 bits with the first one set (§5.2)": frame(TEXT, length=2**63),
+    "a frame above the limit": frame(TEXT, length=2**40),
+    "fragments above the limit": frame(TEXT, b"x" * 60_000, fin=False)
+    + frame(CONTINUATION, b"x" * 60_000),
+    "a close frame of one byte (§5.5.1)": frame(CLOSE, b"\x03"),
+    "a close reason that is not UTF-8 (§5.5.1)": frame(CLOSE, (1000).to_bytes(2) + b"\xff"),
+    "a close code that may not be sent (§7.4.1)": frame(CLOSE, (1005).to_bytes(2)),
+    "a close code that does not exist (§7.4.2)": frame(CLOSE, (0).to_bytes(2)),
+    "HTTP where frames should be": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+}
+
+
+@pytest.fixture(scope="module")
+def broken(servers: Servers) -> Iterator[WatchedServer]:
+    """One server for all of them; what one breaks, the next one sees."""
+    with WatchedServer("--hub", "memory") as server:
+        yield server
+
+
+@pytest.mark.parametrize("breach", BREACHES)
+async def test_a_breach_of_the_protocol_ends_the_connection(
+    broken: WatchedServer, room: str, breach: str
+) -> None:
+    async with Peer(broken) as peer:
+        await peer.shake_hands(room)
+        peer.writer.write(BREACHES[breach])
+        kinds = check_frames(await peer.rest())
+    assert kinds.keys() <= {"close", "ping or pong"}
+    assert (await request(broken.url, "GET", "/healthz")).status == 200
+
+
+NO_MESSAGES = {
+    "nothing": (TEXT, b"", "bad_json"),
+    "no JSON": (TEXT, b"hello", "bad_json"),
+    "no object": (TEXT, b"[]", "bad_json"),
+    "deep JSON": (TEXT, b"[" * 16_000, "bad_json"),
+    "a huge integer": (TEXT, b'{"text":"x","sent":' + b"9" * 5000 + b"}", "bad_json"),
+    "NaN": (TEXT, b'{"text":"x","sent":NaN}', "bad_json"),
+    "half a surrogate pair": (TEXT, b'{"text":"\\ud800"}', "bad_text"),
+    "an id in pieces": (TEXT, b'{"text":"x","id":"\\ud800"}', "bad_id"),
+    "binary": (BINARY, b'{"text":"x"}', "bad_json"),
+    "too long": (TEXT, b'{"text":"' + b"x" * 20_000 + b'"}', "too_long"),
+}
+
+
+@pytest.mark.parametrize("name", NO_MESSAGES)
+async def test_what_is_no_message_is_answered_by_an_error_and_the_connection_stays(
+    broken: WatchedServer, room: str, name: str
+) -> None:
+    opcode, payload, code = NO_MESSAGES[name]
+    async with Peer(broken) as peer:
+        await peer.shake_hands(room)
+        peer.writer.write(frame(opcode, payload) + frame(TEXT, b'{"text":"x"}'))
+        peer.writer.write(frame(CLOSE, (1000).to_bytes(2)))
+        texts = [json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT]
+    error, *others = texts
+    assert (error["kind"], error["code"]) == ("error", code)
+    assert "ack" in [event["kind"] for event in others]
+
+
+# --- floods --------------------------------------------------------------------------------------
+
+# Far above what a server needs for one connection, far below what was sent.
+MOST_BYTES = 8 * 2**20
+FLOODS = {
+    "pings": frame(PING, bytes(125)),
+    "pongs": frame(PONG, bytes(125)),
+    "empty texts": frame(TEXT),
+    "texts that are no message": frame(TEXT, b"x" * 100),
+    "empty fragments": frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 50,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+async def test_a_flood_whose_answers_nobody_reads_costs_no_memory_and_disturbs_nobody(
+    room: str, flood: str
+) -> None:
+    block = FLOODS[flood] * (65_536 // len(FLOODS[flood]))
+    with WatchedServer("--hub", "memory") as server:
+        async with Peer(server, receive_bytes=4096) as peer, bystanders(server, f"{room}-calm"):
+            await peer.shake_hands(room)
+            before = server.memory()
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(0.8):
+                    for _ in range(500):
+                        peer.writer.write(block)
+                        await peer.writer.drain()
+            assert server.memory() - before < MOST_BYTES

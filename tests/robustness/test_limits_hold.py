@@ -1,0 +1,245 @@
+"""Every limit holds where it is drawn: one more is refused by name, and when one goes another may.
+
+What is counted must also be counted down, however a connection ended; else a limit is reached by
+those who were here once.
+"""
+
+import asyncio
+import json
+from collections import Counter
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
+from tests.conftest import Servers
+from tests.robustness.frames import TEXT, Peer, frame, frames_in
+from tests.robustness.http_client import abort, check, check_all, get
+from tests.robustness.monitored_server import WatchedServer
+from tests.transports.raw import Raw
+from tests.transports.readers import OURS, reader, say_in
+
+# Above every delay of the server; reached only when something is wrong.
+SECONDS = 10.0
+STREAMS = [transport for transport in OURS if not transport.endswith("polling")]
+
+
+async def whole(data: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(SECONDS):
+        return await data.read()
+
+
+async def eventually_open(server: WatchedServer, path: str) -> None:
+    """Ask on new connections until one gets in: the server hears of an end a moment later."""
+    async with asyncio.timeout(SECONDS):
+        while (await request(server.url, "GET", path)).status == 503:
+            await asyncio.sleep(0.01)
+
+
+async def refusal(client: Client) -> Refused:
+    """What a reader is told instead of being let in."""
+    try:
+        with pytest.raises(Refused) as told:
+            await client.open()
+    finally:
+        client.abort()
+    return told.value
+
+
+async def open_at_last(client: Client) -> None:
+    """Open a reader as soon as it is not refused any more."""
+    while True:
+        try:
+            return await client.open()
+        except Refused:
+            client.abort()
+            await asyncio.sleep(0.01)
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", ["--connections", "--connections-per-address"])
+async def test_one_connection_too_many_is_told_busy_and_when_to_come_back(
+    limit: str, room: str
+) -> None:
+    with WatchedServer("--hub", "memory", limit, "3") as server:
+        async with Raw(server), Raw(server), Raw(server):
+            answer = await request(server.url, "GET", "/healthz")
+            check(answer.head, answer.body)
+            assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
+            assert answer.head.fields["connection"] == "close"
+            assert int(answer.head.fields["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("limit", ["--connections", "--connections-per-address"])
+@pytest.mark.parametrize("transport", STREAMS)
+async def test_when_one_reader_closes_the_next_gets_in(
+    limit: str, transport: str, room: str
+) -> None:
+    with WatchedServer("--hub", "memory", limit, "2") as server:
+        first = reader(server, transport, room)
+        await first.open()
+        async with reader(server, transport, room):
+            told = await refusal(reader(server, transport, room))
+            assert (told.status, told.code) == (503, "busy")
+            first.abort()
+            await eventually_open(server, "/healthz")
+
+
+async def test_those_who_vanish_are_counted_no_more_however_they_do(room: str) -> None:
+    """Ten times as many as may be open, gone in every way; then all may be open again."""
+    most = 20
+    with WatchedServer("--hub", "memory", "--connections", str(most)) as server:
+        for way in range(10 * most):
+            _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            path = f"/rooms/{room}/{OURS[way % 6]}"
+            writer.write(
+                [b"", b"GET", get(path), get("/healthz") + b"GET /", b"\0\r\n\r\n"][way % 5]
+            )
+            if way % 2:
+                abort(writer)
+            else:
+                writer.close()
+            if way % 10 == 9:
+                await eventually_open(server, "/healthz")
+        await eventually_open(server, "/healthz")
+        crowd = [reader(server, STREAMS[n % len(STREAMS)], room) for n in range(most - 1)]
+        async with asyncio.timeout(SECONDS):
+            for client in crowd:
+                await open_at_last(client)
+        for client in crowd:
+            client.abort()
+
+
+async def test_those_who_are_refused_are_no_way_to_keep_others_out(room: str) -> None:
+    with WatchedServer("--hub", "memory", "--connections", "2") as server:
+        inside = reader(server, "sse", room)
+        await inside.open()
+        before = server.open_files()
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
+        for data, writer in silent[1:]:  # one of them got in
+            assert not await whole(data)  # a refused one that says nothing is closed
+            abort(writer)
+        abort(silent[0][1])
+        await eventually_open(server, "/healthz")
+        async with asyncio.timeout(SECONDS):
+            while server.open_files() > before:
+                await asyncio.sleep(0.01)
+        inside.abort()
+
+
+# --- rooms ---------------------------------------------------------------------------------------
+
+
+async def test_one_room_too_many_is_told_busy_while_all_are_read(
+    servers: Servers, hub: str
+) -> None:
+    server = servers.get(hub, "--rooms", "2")
+    async with reader(server, "sse", "limit-1"), reader(server, "websocket", "limit-2"):
+        for transport in CLIENTS:
+            told = await refusal(reader(server, transport, "limit-3"))
+            # The first message of a SockJS session has no status.
+            assert (told.status, told.code) == (None if transport == "sockjs" else 503, "busy")
+            assert told.retry_after is not None
+        # Who says something reads nothing, and a room that is open has place for more.
+        await say_in(server, "limit-3", "heard elsewhere")
+        async with reader(server, "fetch_streaming", "limit-1"):
+            pass
+
+
+# --- rates, per message --------------------------------------------------------------------------
+
+
+async def test_the_rate_is_per_message_on_one_websocket(room: str) -> None:
+    with WatchedServer(
+        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
+    ) as server:
+        async with Peer(server) as peer:
+            await peer.shake_hands(room)
+            peer.writer.write(frame(TEXT, b'{"text":"x","client":"flood"}') * 200)
+            peer.writer.write(frame(0x8, (1000).to_bytes(2)))
+            texts = [
+                json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT
+            ]
+    kinds = Counter(text.get("code", text["kind"]) for text in texts)
+    assert (kinds["ack"], kinds["too_fast"]) == (5, 195)
+    assert all(text["retry_after"] >= 1 for text in texts if text["kind"] == "error")
+
+
+async def test_the_rate_is_per_message_on_one_kept_connection(room: str) -> None:
+    body = b'{"text":"x","client":"flood"}'
+    head = f"POST /rooms/{room}/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}"
+    with WatchedServer(
+        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
+    ) as server:
+        data, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write((head.encode() + b"\r\n\r\n" + body) * 100)
+        writer.write((head + "\r\nConnection: close\r\n\r\n").encode() + body)
+        statuses = check_all(await whole(data))
+        writer.close()
+    assert statuses == [201] * 5 + [429] * 96
+
+
+async def test_who_gives_no_name_shares_the_rate_of_its_address(room: str) -> None:
+    with WatchedServer(
+        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
+    ) as server:
+        statuses = [
+            (await request(server.url, "POST", f"/rooms/{room}/messages", b'{"text":"x"}')).status
+            for _ in range(8)
+        ]
+    assert statuses == [201] * 5 + [429] * 3
+
+
+# --- sizes ---------------------------------------------------------------------------------------
+
+SIZED = ("--body-bytes", "1000", "--text-bytes", "900", "--messages-per-second", "0")
+
+
+def of_size(size: int, text: int) -> bytes:
+    """A message of so many bytes, with a text of so many."""
+    body = b'{"text":"' + b"x" * text + b'"}'
+    return body + b" " * (size - len(body))
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (of_size(1000, 900), 201),
+        (of_size(1001, 900), 413),
+        (of_size(0, 901), 413),
+        (of_size(100_000, 1), 413),
+    ],
+)
+async def test_a_post_is_taken_up_to_its_limit_and_not_a_byte_more(
+    servers: Servers, room: str, body: bytes, expected: int
+) -> None:
+    server = servers.get("memory", *SIZED)
+    answer = await request(server.url, "POST", f"/rooms/{room}/messages", body)
+    check(answer.head, answer.body)
+    assert answer.status == expected
+
+
+async def test_a_frame_is_taken_up_to_its_limit_and_not_a_byte_more(
+    servers: Servers, room: str
+) -> None:
+    server = servers.get("memory", *SIZED)
+    async with Peer(server) as peer:
+        await peer.shake_hands(room)
+        for body in (of_size(1000, 900), of_size(1001, 900), of_size(0, 901), of_size(0, 1)):
+            peer.writer.write(frame(TEXT, body))
+        peer.writer.write(frame(0x8, (1000).to_bytes(2)))
+        texts = [json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT]
+    answers = [text.get("code", "ack") for text in texts if text["kind"] != "say"]
+    assert answers == ["ack", "too_long", "too_long", "ack"]
+
+
+async def test_a_frame_beyond_all_measure_ends_its_connection_before_it_is_here(
+    servers: Servers, room: str
+) -> None:
+    server = servers.get("memory", *SIZED)
+    async with Peer(server) as peer:
+        await peer.shake_hands(room)
+        peer.writer.write(frame(TEXT, length=2**30))
+        await peer.rest()
+    assert (await get_json(server.url, "/healthz"))["status"] == "ok"

@@ -1,0 +1,172 @@
+"""A connection carries one request after the other, however its bytes come."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from tests.server_process import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import say_in
+
+
+def ask(path: str, *fields: str, version: str = "1.1", method: str = "GET") -> bytes:
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", *fields, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def tell(room: str, text: str, *fields: str) -> bytes:
+    body = json.dumps({"text": text}).encode()
+    length = f"Content-Length: {len(body)}"
+    return ask(f"/rooms/{room}/messages", length, *fields, method="POST") + body
+
+
+async def answers(raw: Raw, count: int) -> list[tuple[int, bytes]]:
+    """The status and the body of so many answers."""
+    found = []
+    for _ in range(count):
+        head = await raw.head()
+        found.append((int(head[0].split()[1]), await raw.body(head)))
+    return found
+
+
+@pytest.mark.parametrize("size", [1, 7, 60, 200])
+async def test_a_request_in_pieces_is_answered_as_in_one(
+    server: Server, room: str, size: int
+) -> None:
+    asked = tell(room, "hello") + ask(f"/rooms/{room}/short_polling")
+    async with Raw(server) as raw:
+        for start in range(0, len(asked), size):
+            raw.send(asked[start : start + size])
+            await asyncio.sleep(0)
+        told, heard = await answers(raw, 2)
+    assert (told[0], heard[0]) == (201, 200)
+    assert [event["text"] for event in json.loads(heard[1])["events"]] == ["hello"]
+
+
+async def test_a_body_that_comes_after_its_head_is_waited_for(server: Server, room: str) -> None:
+    head, _, body = tell(room, "hello").partition(b"\r\n\r\n")
+    async with Raw(server) as raw:
+        raw.send(head + b"\r\n\r\n" + body[:3])
+        await say_in(server, room, "meanwhile")
+        raw.send(body[3:])
+        assert (await answers(raw, 1))[0][0] == 201
+
+
+async def test_answers_leave_in_the_order_of_their_requests(server: Server, room: str) -> None:
+    """The first waits, and the others with it; what is plain does not overtake what is not."""
+    async with Raw(server) as raw:
+        raw.send(ask(f"/rooms/{room}/long_polling?wait=0.3"))
+        await asyncio.sleep(0.1)
+        raw.send(ask("/healthz") + ask(f"/rooms/{room}/short_polling") + tell(room, "late"))
+        raw.send(ask(f"/rooms/{room}/long_polling"))
+        found = [json.loads(body) for _, body in await answers(raw, 5)]
+    assert found[0]["events"] == []
+    assert found[1]["status"] == "ok"
+    assert found[2]["events"] == []
+    assert found[3]["id"] == found[4]["events"][0]["id"]
+
+
+@pytest.mark.parametrize(
+    ("version", "fields", "told", "kept"),
+    [
+        ("1.1", [], None, True),
+        ("1.1", ["Connection: close"], "Connection: close", False),
+        ("1.0", [], "Connection: close", False),
+        ("1.0", ["Connection: keep-alive"], "Connection: keep-alive", True),
+    ],
+)
+async def test_a_connection_is_kept_as_it_was_asked(
+    server: Server, room: str, version: str, fields: list[str], told: str | None, kept: bool
+) -> None:
+    async with Raw(server) as raw:
+        raw.send(ask(f"/rooms/{room}/short_polling", *fields, version=version))
+        head = await raw.head()
+        await raw.body(head)
+        assert [line for line in head if line.startswith("Connection")] == ([told] if told else [])
+        if kept:
+            raw.send(ask("/healthz", "Connection: close"))
+        rest = await raw.rest()
+        assert rest.startswith(b"HTTP/1.1 200") if kept else rest == b""
+
+
+@pytest.mark.parametrize(
+    ("request_line", "fields"),
+    [
+        ("POST /rooms/x/messages HTTP/1.0", ["Connection: keep-alive"]),
+        ("GET /rooms/x/short_polling HTTP/1.5", []),
+        ("POST /rooms/x/messages HTTP/1.1", ["Content-Length: 2000000"]),
+    ],
+)
+async def test_what_is_closed_was_said_to_be(
+    server: Server, request_line: str, fields: list[str]
+) -> None:
+    async with Raw(server) as raw:
+        raw.send("\r\n".join([request_line, "Host: localhost", *fields, "", ""]).encode())
+        assert b"\r\nConnection: close\r\n" in await raw.rest()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/rooms/x/messages", "/rooms/x/short_polling"])
+async def test_a_length_that_is_no_number_is_a_bad_request(server: Server, path: str) -> None:
+    async with Raw(server) as raw:
+        raw.send(ask(path, "Content-Length: " + "0" * 5000))
+        answer = await raw.rest()
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("cut", [0, 3])
+async def test_a_head_ends_at_the_same_place_however_it_comes(server: Server, cut: int) -> None:
+    """By a bare LF, which is Tornado's to understand, in one packet and in two."""
+    inner = ask("/rooms/x/short_polling")
+    head = "POST /rooms/x/messages HTTP/1.1\r\nHost: localhost\n\r\n"
+    data = head.encode() + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
+    async with Raw(server) as raw:
+        raw.send(data[:cut])
+        await asyncio.sleep(0.05 if cut else 0)
+        raw.send(data[cut:])
+        found = re.findall(rb"HTTP/1\.1 (\d+)", await raw.rest())
+    assert found == [b"400", b"400"]
+
+
+async def test_raw_utf_8_in_a_target_is_what_it_is(server: Server, room: str) -> None:
+    target = f"/rooms/{room}é/short_polling?after=x".encode()
+    async with Raw(server) as raw:
+        raw.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        [(status, body)] = await answers(raw, 1)
+    assert (status, json.loads(body)["error"]["code"]) == (400, "bad_cursor")
+
+
+async def test_a_body_in_chunks_is_read(server: Server, room: str) -> None:
+    head = ask(f"/rooms/{room}/messages", "Transfer-Encoding: chunked", method="POST")
+    async with Raw(server) as raw:
+        raw.send(head + b'9\r\n{"text":"\r\n7\r\nhello"}\r\n0\r\n\r\n' + ask("/healthz"))
+        assert [status for status, _ in await answers(raw, 2)] == [201, 200]
+
+
+async def test_who_asks_whether_to_go_on_is_told_so(server: Server, room: str) -> None:
+    head, _, body = tell(room, "hello", "Expect: 100-continue").partition(b"\r\n\r\n")
+    async with Raw(server) as raw:
+        raw.send(head + b"\r\n\r\n")
+        assert re.match(rb"HTTP/1\.1 100 ", await raw.until(b"\r\n\r\n"))
+        raw.send(body)
+        assert (await answers(raw, 1))[0][0] == 201
+
+
+async def test_an_answer_to_head_has_no_body(server: Server, room: str) -> None:
+    async with Raw(server) as raw:
+        raw.send(ask(f"/rooms/{room}/short_polling", method="HEAD") + ask("/healthz"))
+        head = await raw.head()
+        assert head[0] == "HTTP/1.1 405 Method Not Allowed"
+        assert "Allow: GET" in head
+        assert [status for status, _ in await answers(raw, 1)] == [200]
+
+
+async def test_a_stream_after_a_poll_on_the_same_connection(server: Server, room: str) -> None:
+    async with Raw(server) as raw:
+        raw.send(ask(f"/rooms/{room}/short_polling"))
+        await answers(raw, 1)
+        raw.send(ask(f"/rooms/{room}/sse"))
+        await raw.head()
+        await say_in(server, room, "hello")
+        assert b'"text":"hello"' in await raw.until(b"\n\n")

@@ -1,0 +1,271 @@
+"""Whose request it is, where a proxy stands in front; and by whom it may be said."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks.clients import CLIENTS
+from realtime.server.forwarded import Proxies, label, parse_network
+from tests.cli.test_serve import run
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.transports.raw import Raw
+
+PROXIES = Proxies(map(parse_network, ["10.0.0.0/8", "127.0.0.1", "fd00::/8"]))
+
+
+@pytest.mark.parametrize(
+    ("said", "client"),
+    [
+        (None, "10.0.0.9"),
+        ("", "10.0.0.9"),
+        (" , ,", "10.0.0.9"),
+        ("203.0.113.7", "203.0.113.7"),
+        (" 203.0.113.7\t", "203.0.113.7"),
+        ("203.0.113.7:4711", "203.0.113.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("2001:DB8:0:0::7", "2001:db8::7"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("[2001:db8::7]:4711", "2001:db8::7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        # What stands before the last hop that is not ours was written by whoever sent it.
+        ("198.51.100.1, 203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1, 203.0.113.7", "203.0.113.7"),
+        ("<script>, 203.0.113.7", "203.0.113.7"),
+        ("203.0.113.7, 10.1.2.3, fd00::1", "203.0.113.7"),
+        ("203.0.113.7,, 10.1.2.3,", "203.0.113.7"),
+        ("203.0.113.7, ::ffff:10.1.2.3", "203.0.113.7"),
+        # One of ours asks for itself.
+        ("10.4.4.4, 10.1.2.3", "10.4.4.4"),
+        # What is no address makes the rest worthless.
+        ("unknown", "10.0.0.9"),
+        ("203.0.113.7, unknown", "10.0.0.9"),
+        ("203.0.113.7, _hidden, 10.1.2.3", "10.0.0.9"),
+        ("203.0.113.07", "10.0.0.9"),
+        ("203.0.113.7.8", "10.0.0.9"),
+        ("3405803783", "10.0.0.9"),
+        ("203.0.113.7:port", "10.0.0.9"),
+        ("203.0.113.7:123456", "10.0.0.9"),
+        ("2001:db8::7]:80", "10.0.0.9"),
+        ("[203.0.113.7", "10.0.0.9"),
+        ("for=203.0.113.7", "10.0.0.9"),
+        ("203.0.113.7 10.1.2.3", "10.0.0.9"),
+        ("203.0.113.7\x00", "10.0.0.9"),
+        ("２０３.0.113.7", "10.0.0.9"),  # digits, but not of an address
+    ],
+)
+def test_the_last_hop_that_is_not_trusted_is_the_client(said: str | None, client: str) -> None:
+    assert PROXIES.client("10.0.0.9", said) == client
+
+
+@pytest.mark.parametrize(
+    ("peer", "trusted"),
+    [
+        ("10.255.0.1", True),
+        ("127.0.0.1", True),
+        ("::ffff:127.0.0.1", True),
+        ("fd00::1%eth0", True),
+        ("127.0.0.2", False),
+        ("11.0.0.1", False),
+        ("::1", False),
+        ("", False),
+    ],
+)
+def test_only_these_peers_are_trusted(peer: str, trusted: bool) -> None:
+    assert PROXIES.trusts(peer) == trusted
+    assert not Proxies().trusts(peer)
+
+
+def test_a_label_is_of_one_place_and_tells_it_to_nobody() -> None:
+    places = [("127.0.0.1", 6001), ("127.0.0.1", 6002), ("10.0.0.1", 6001), ("::1", 6001)]
+    labels = [label(*place) for place in places]
+    assert labels[0] == "c45cda"  # in configurations that are in use
+    assert len(set(labels)) == 4
+    assert label("0:0::1", 6001) == labels[3]
+
+
+@pytest.mark.parametrize("network", ["nginx", "10.0.0.1/8", "10.0.0.0/33", ""])
+def test_a_network_that_is_none_is_said_on_the_command_line(network: str) -> None:
+    result = run("--trust-proxy", network)
+    assert result.returncode == 2
+    assert "--trust-proxy" in result.stderr.splitlines()[-1]
+    assert "10.0.0.0/8 is one" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# --- at the socket -------------------------------------------------------------------------------
+
+# One message of whoever has no name of a client, and two connections.
+NARROW = ("--messages-per-second", "0.001", "--message-burst", "1", "--connections-per-address")
+
+
+@pytest.fixture
+def trusting(servers: Servers) -> Server:
+    return servers.get("memory", *NARROW, "2", "--trust-proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def distrusting(servers: Servers) -> Server:
+    return servers.get("memory", *NARROW, "2", "--trust-proxy", "10.0.0.0/8")
+
+
+def message(*fields: str, version: str = "1.1") -> bytes:
+    body = b'{"text":"hello"}'
+    lines = ["POST /rooms/lobby/messages HTTP/" + version, "Host: localhost", *fields]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+async def status(server: Server, request: bytes) -> int:
+    async with Raw(server) as raw:
+        raw.send(request)
+        return int((await raw.head())[0].split()[1])
+
+
+@pytest.fixture
+def addresses(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Addresses that no other test here has: a server remembers who spoke."""
+    place = sum(map(ord, request.node.name)) % 250
+    return (f"203.0.{place}.{number}" for number in range(1, 255))
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+async def test_a_rate_is_of_the_client_that_a_trusted_proxy_names(
+    trusting: Server, addresses: Iterator[str], version: str
+) -> None:
+    # The one is read by our own hand, the other by Tornado.
+    ada, bob = (f"X-Forwarded-For: {next(addresses)}" for _ in range(2))
+    assert await status(trusting, message(ada, version=version)) == 201
+    assert await status(trusting, message(ada, version=version)) == 429
+    assert await status(trusting, message(bob, version=version)) == 201
+
+
+async def test_requests_of_many_clients_share_a_proxys_connection(
+    trusting: Server, addresses: Iterator[str]
+) -> None:
+    names = [next(addresses) for _ in range(3)]
+    async with Raw(trusting) as raw:
+        said = []
+        for name in [*names, *names]:
+            raw.send(message(f"X-Forwarded-For: {name}"))
+            head = await raw.head()
+            await raw.body(head)
+            said.append(head[0])
+    assert said == ["HTTP/1.1 201 Created"] * 3 + ["HTTP/1.1 429 Too Many Requests"] * 3
+
+
+async def test_a_claim_of_the_client_before_its_proxys_is_worth_nothing(
+    trusting: Server, addresses: Iterator[str]
+) -> None:
+    mine = next(addresses)
+    answers = [
+        await status(trusting, message(f"X-Forwarded-For: {claim}, {mine}"))
+        for claim in ("198.51.100.1", "198.51.100.2", "127.0.0.1", "junk")
+    ]
+    two_fields = message("X-Forwarded-For: 198.51.100.3", f"X-Forwarded-For: {mine}")
+    answers.append(await status(trusting, two_fields))
+    assert answers == [201, 429, 429, 429, 429]
+
+
+async def test_nobody_else_is_believed(distrusting: Server, addresses: Iterator[str]) -> None:
+    fields = [
+        f"X-Forwarded-For: {next(addresses)}",
+        f"X-Forwarded-For: {next(addresses)}",
+        "X-Forwarded-For: 10.0.0.1",
+        f"Forwarded: for={next(addresses)}",
+        f"X-Real-IP: {next(addresses)}",
+    ]
+    assert [await status(distrusting, message(field)) for field in fields] == [201, *[429] * 4]
+
+
+async def test_connections_are_counted_by_the_client_that_has_them(
+    trusting: Server, room: str, addresses: Iterator[str]
+) -> None:
+    ada, bob = (f"X-Forwarded-For: {next(addresses)}" for _ in range(2))
+    path = f"/rooms/{room}/sse?after=now"
+    async with Raw(trusting) as one, Raw(trusting) as two, Raw(trusting) as three:
+        for raw in (one, two):
+            raw.ask(path, ada)
+            assert (await raw.head())[0] == "HTTP/1.1 200 OK"
+        three.ask(path, ada)
+        head = await three.head()
+        assert head[0] == "HTTP/1.1 503 Service Unavailable"
+        assert json.loads(await three.body(head))["error"]["code"] == "busy"
+        # The connection is the proxy's: it goes on, with the request of somebody else.
+        three.ask(path, bob)
+        assert (await three.head())[0] == "HTTP/1.1 200 OK"
+    async with asyncio.timeout(10):  # until it is noticed that they have gone
+        while (await status(trusting, get(path, ada))) != 200:
+            await asyncio.sleep(0.02)
+
+
+async def test_a_connection_that_waits_for_the_next_request_is_nobodys(
+    trusting: Server, room: str, addresses: Iterator[str]
+) -> None:
+    ada = f"X-Forwarded-For: {next(addresses)}"
+    async with Raw(trusting) as one, Raw(trusting) as two, Raw(trusting) as three:
+        for raw in (one, two, three):
+            for path in (f"/rooms/{room}/short_polling", "/healthz"):
+                raw.ask(path, ada)
+                head = await raw.head()
+                assert head[0] == "HTTP/1.1 200 OK"
+                await raw.body(head)
+
+
+def get(path: str, *fields: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *fields, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/sockjs/info", "/socket.io/?EIO=4&roomid=lobby", "/healthz", "/demos/sse.html"]
+)
+async def test_who_has_too_many_is_refused_whatever_is_asked(
+    trusting: Server, room: str, addresses: Iterator[str], path: str
+) -> None:
+    ada = f"X-Forwarded-For: {next(addresses)}"
+    async with Raw(trusting) as one, Raw(trusting) as two:
+        for raw in (one, two):
+            raw.ask(f"/rooms/{room}/fetch_streaming", ada)
+            await raw.head()
+        assert await status(trusting, get(path, ada)) == 503
+        assert await status(trusting, get(path, f"X-Forwarded-For: {next(addresses)}")) == 200
+
+
+async def test_a_session_belongs_to_the_client_that_began_it(
+    trusting: Server, addresses: Iterator[str]
+) -> None:
+    ada, bob = (f"X-Forwarded-For: {next(addresses)}" for _ in range(2))
+    path = "/socket.io/?EIO=4&transport=polling"
+    async with Raw(trusting) as raw:
+        raw.ask(f"{path}&roomid=lobby", ada)
+        opened = json.loads((await raw.body(await raw.head()))[1:])
+    assert opened["sid"].startswith(label("127.0.0.1", trusting.port))
+    assert len(opened["sid"]) == 20
+    assert await status(trusting, get(f"{path}&sid={opened['sid']}", bob)) == 400
+    send = f"POST {path}&sid={opened['sid']} HTTP/1.1\r\nHost: localhost\r\n{ada}\r\n"
+    assert await status(trusting, f"{send}Content-Length: 2\r\n\r\n40".encode()) == 200
+
+
+async def test_a_session_of_sockjs_does_as_well(trusting: Server, addresses: Iterator[str]) -> None:
+    ada, bob = (f"X-Forwarded-For: {next(addresses)}" for _ in range(2))
+
+    async def ask(way: str, whose: str, body: str) -> int:
+        head = f"POST /sockjs/000/{trusting.port}/{way} HTTP/1.1\r\nHost: localhost\r\n{whose}"
+        return await status(
+            trusting, f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+        )
+
+    assert await ask("xhr", ada, "") == 200
+    assert await ask("xhr_send", bob, '["{}"]') == 404
+    assert await ask("xhr_send", ada, '["{}"]') == 204
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sockjs", "socketio"])
+async def test_a_frame_is_of_the_client_that_opened_its_connection(
+    trusting: Server, room: str, addresses: Iterator[str], transport: str
+) -> None:
+    mine = {"X-Forwarded-For": next(addresses)}
+    async with CLIENTS[transport](trusting.url, room, headers=mine) as client:
+        await client.send("hello")
+        assert await status(trusting, message(f"X-Forwarded-For: {mine['X-Forwarded-For']}")) == 429

@@ -1,0 +1,287 @@
+"""What crosses the wire is counted to the byte: the client, the server and a relay agree.
+
+Each of the three counts by other means, at another place, and was written apart.
+"""
+
+import asyncio
+import socket
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Count, get_json
+from realtime.netem.proxy import Proxy
+from realtime.server.stream import CountedStream, Ledger
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import LIBRARIES, OURS, reader, say, take
+
+QUIET = ("--messages-per-second", "0", "--rooms", "100")
+
+every_transport = pytest.mark.parametrize("transport", CLIENTS)
+
+
+@pytest.fixture
+def quiet(servers: Servers) -> Server:
+    """A server that nobody else in this session talks to, so that its totals are ours."""
+    return servers.get("memory", *QUIET)
+
+
+async def books(server: Server, client: str | None = None) -> dict[str, dict[str, int]]:
+    """The rows of `/wire`, but for the one that asking for it is counted in."""
+    answer = await get_json(server.url, f"/wire?client={client}" if client else "/wire")
+    rows: dict[str, dict[str, int]] = answer["transports"]
+    rows.pop("operations", None)
+    return rows
+
+
+def seen_from_the_client(row: dict[str, int]) -> Count:
+    """What comes in at the server goes out at the client."""
+    return Count(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
+
+
+def total(rows: dict[str, dict[str, int]]) -> Counter[str]:
+    return sum(map(Counter, rows.values()), Counter())
+
+
+@every_transport
+async def test_client_server_and_relay_count_the_same_bytes(
+    server: Server, room: str, transport: str
+) -> None:
+    me = f"client-{room}"
+    async with (
+        Proxy("127.0.0.1", server.port) as relay,
+        reader(relay, transport, room, client=me) as client,
+    ):
+        await say(client, "hello", "聊" * 1000, "\0\n\u2028", "</script>")
+        await take(client, 4)
+        rows = await books(server, me)
+        assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
+        assert total(rows)["bytes_in"] == relay.bytes_up
+        assert total(rows)["bytes_out"] == relay.bytes_down
+        assert total(rows)["connections"] == relay.connections
+        if transport != "socketio":  # which lets go of its polls when it is upgraded
+            assert total(rows)["open"] == relay.connections
+        # And each purpose by itself: what comes down, and what is posted.
+        one_row = transport == "websocket" or transport in LIBRARIES
+        carried = Count(client.bytes_in, client.bytes_out) if one_row else client.down
+        assert seen_from_the_client(rows.pop(transport)) == carried
+        assert [seen_from_the_client(row) for row in rows.values()] == (
+            [] if one_row else [client.up]
+        )
+
+
+@every_transport
+async def test_after_the_goodbye_they_still_agree(
+    server: Server, room: str, transport: str
+) -> None:
+    me = f"client-{room}"
+    async with Proxy("127.0.0.1", server.port) as relay:
+        async with reader(relay, transport, room, client=me) as client:
+            await say(client, "hello")
+            await take(client, 1)
+        while total(await books(server, me))["open"]:
+            await asyncio.sleep(0.01)  # the server has not heard of the end yet
+        rows = total(await books(server, me))
+    assert (rows["bytes_in"], rows["bytes_out"]) == (relay.bytes_up, relay.bytes_down)
+    assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
+
+
+@every_transport
+async def test_events_and_requests_are_counted(server: Server, room: str, transport: str) -> None:
+    me = f"client-{room}"
+    async with AsyncExitStack() as stack:
+        relay = Proxy("127.0.0.1", server.port, transcript=True)
+        await stack.enter_async_context(relay)
+        client = await stack.enter_async_context(reader(relay, transport, room, client=me))
+        await say(client, *"12345")
+        await take(client, 5)
+        rows = await books(server, me)
+        assert relay.transcript is not None
+        up = b"".join(data for way, data in relay.transcript if way == "up")
+        asked = up.count(b"GET /") + (up.count(b"POST /") if transport in LIBRARIES else 0)
+    assert rows[transport]["events"] == 5
+    # A poll asks once more for what the hub told late; a stream asks once.
+    assert rows[transport]["requests"] == asked
+    if transport in LIBRARIES:  # `/info` and an upgrade; three polls or more, a POST, an upgrade
+        assert asked == 2 if transport == "sockjs" else asked >= 5
+    else:
+        assert asked >= 2 if transport.endswith("polling") else asked == 1
+    if transport in OURS and transport != "websocket":
+        assert (rows["messages"]["requests"], rows["messages"]["events"]) == (5, 0)
+
+
+async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) -> None:
+    before = await books(quiet)
+    async with AsyncExitStack() as stack:
+        relay = await stack.enter_async_context(Proxy("127.0.0.1", quiet.port))
+        clients = [
+            await stack.enter_async_context(reader(relay, transport, room)) for transport in CLIENTS
+        ]
+        for client in clients:
+            await say(client, "hello", "again")
+        for client in clients:
+            await take(client, 2 * len(clients))
+        after = await books(quiet)
+        assert growth(before, after, "bytes_in") == relay.bytes_up
+        assert growth(before, after, "bytes_out") == relay.bytes_down
+        for client in clients:
+            name = client.transport
+            whole = Count(client.bytes_in, client.bytes_out)
+            assert grown(before, after, name) == (client.down if name in OURS else whole)
+        ups = [client.up for client in clients if client.transport in OURS]
+        assert grown(before, after, "messages") == Count(
+            sum(up.bytes_in for up in ups), sum(up.bytes_out for up in ups)
+        )
+
+
+Books = dict[str, dict[str, int]]
+
+
+def growth(before: Books, after: Books, what: str) -> int:
+    return total(after)[what] - total(before)[what]
+
+
+def grown(before: Books, after: Books, transport: str) -> Count:
+    was: dict[str, Any] = before.get(transport, {})
+    rows = {what: after[transport][what] - was.get(what, 0) for what in ("bytes_in", "bytes_out")}
+    return seen_from_the_client(rows)
+
+
+async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
+    before = await books(quiet)
+    garbage = b"SSH-2.0-hello\r\n\r\n"
+    async with Raw(quiet) as raw:
+        raw.send(garbage)
+        answer = await raw.rest()
+    assert grown(before, await books(quiet), "other") == Count(len(answer), len(garbage))
+
+
+async def test_what_one_connection_asks_for_two_is_booked_to_each(
+    server: Server, room: str
+) -> None:
+    paths = [
+        f"/rooms/{room}/{transport}?client={room}-{client}&wait=0"
+        for client in ("one", "two")
+        for transport in ("short_polling", "long_polling", "short_polling")
+    ]
+    expected: Counter[tuple[str, str, str]] = Counter()
+    async with Raw(server) as raw:
+        for path in paths:
+            question = f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\n\r\n".encode()
+            raw.send(question)
+            answer = await raw.until(b"]}")
+            client, transport = path.split("client=")[1].split("&")[0], path.split("/")[3][:5]
+            expected[client, transport, "bytes_in"] += len(question)
+            expected[client, transport, "bytes_out"] += len(answer)
+            expected[client, transport, "requests"] += 1
+        for client in (f"{room}-one", f"{room}-two"):
+            for transport, row in (await books(server, client)).items():
+                for what in ("bytes_in", "bytes_out", "requests"):
+                    assert row[what] == expected[client, transport[:5], what]
+
+
+async def test_a_question_that_waits_is_counted_before_it_is_answered(
+    server: Server, room: str
+) -> None:
+    me = f"client-{room}"
+    path = f"/rooms/{room}/long_polling?wait=60&client={me}"
+    async with Raw(server) as raw:
+        raw.ask(path)
+        while not (rows := await books(server, me)):
+            await asyncio.sleep(0.01)
+    asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
+    assert rows["long_polling"]["bytes_in"] == len(asked)
+    assert (rows["long_polling"]["requests"], rows["long_polling"]["bytes_out"]) == (1, 0)
+
+
+async def test_an_unknown_client_has_no_books(server: Server) -> None:
+    assert await books(server, "nobody-ever") == {}
+
+
+# --- how long a connection takes its time --------------------------------------------------------
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[CountedStream, socket.socket]]:
+    """A stream and the other end of its connection."""
+    ours, theirs = socket.socketpair()
+    stream = CountedStream(ours, "here", Ledger())
+    yield stream, theirs
+    stream.close()
+    theirs.close()
+
+
+async def test_a_stream_is_stalled_since_it_last_moved(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    assert stream.stalled_seconds(1) == 0  # nothing waits
+    assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel takes
+    assert stream.stalled_seconds(2) == 0  # it has moved since the last look
+    assert stream.stalled_seconds(5) == 3
+    before = stream.bytes_out
+    while stream.bytes_out == before:
+        other.recv(65_536)
+        await asyncio.sleep(0)
+    assert stream.stalled_seconds(6) == 0
+    assert stream.stalled_seconds(8) == 2
+
+
+async def test_what_is_pushed_does_not_overtake_what_was_written(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    drained: list[bool] = []
+    stream.drained = lambda: drained.append(True)
+    assert stream.push(b"1", 1)
+    stream.write(b"2" * 1_000_000)  # far more than the kernel takes
+    assert not stream.push(b"3", 1)
+    assert not stream.push(b"4", 1)
+    received = b""
+    while not drained:
+        received += other.recv(65_536)
+        await asyncio.sleep(0)
+    assert stream.push(b"5", 1)
+    while not received.endswith(b"5"):
+        received += other.recv(65_536)
+    assert received == b"1" + b"2" * 1_000_000 + b"5"
+    assert (len(drained), stream.events) == (1, 2)
+
+
+async def test_a_request_is_being_asked_since_its_first_byte(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    assert stream.asking_seconds(1) == 0  # nothing has come
+    await read_one(stream, other)
+    assert stream.asking_seconds(2) == 1
+    assert stream.asking_seconds(5) == 4
+    stream.carry("sse", None)
+    assert stream.asking_seconds(9) == 0  # it is known, and takes as long as it takes
+    stream.rest()
+    assert stream.asking_seconds(10) == 0
+    await read_one(stream, other)
+    assert stream.asking_seconds(12) == 2
+
+
+async def test_each_request_has_time_of_its_own(
+    pair: tuple[CountedStream, socket.socket],
+) -> None:
+    stream, other = pair
+    start = asyncio.get_running_loop().time()
+    assert stream.asking_seconds(start) == 0
+    for look in range(1, 10):  # at every look there is a part of another one
+        await read_one(stream, other)
+        assert stream.asking_seconds(start + look) <= 1
+        stream.carry("messages", None)
+        stream.rest()
+
+
+async def read_one(stream: CountedStream, other: socket.socket) -> None:
+    other.send(b"G")
+    assert await stream.read_bytes(1) == b"G"

@@ -1,0 +1,225 @@
+"""What the demo pages ask for: networks, rooms begun anew, QR codes, and word from port to port."""
+
+import asyncio
+import re
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.transports.raw import Raw
+from tests.transports.readers import reader, take, texts
+
+KEY = "the lecturer knows"
+
+
+@pytest.fixture(scope="session")
+def lab(servers: Servers) -> Server:
+    return servers.get("memory", "--lanes", "2", "--networks", "2", "--key", KEY)
+
+
+async def ask(server: Server, method: str, path: str, **options: Any) -> Any:
+    return await request(server.url, method, path, **options)
+
+
+# --- bad networks --------------------------------------------------------------------------------
+
+
+async def test_a_network_is_lent_changed_and_given_back(lab: Server, room: str) -> None:
+    lent = (await ask(lab, "POST", "/networks?network=rtt%3D20ms")).check(201).json()
+    assert lent["network"] == "rtt=20ms"
+    through = f"http://127.0.0.1:{lent['port']}"
+    await post(through, room, text="hello")
+    path = f"/networks/{lent['id']}"
+    changed = (await ask(lab, "PUT", f"{path}?network=jitter%3D5ms")).check(200).json()
+    assert changed == {**lent, "network": "jitter=5ms"}
+    assert await get_json(lab.url, path) == changed
+    assert (await ask(lab, "DELETE", path)).status == 204
+    answer = await ask(lab, "GET", path)
+    assert (answer.status, answer.json()["error"]["code"]) == (404, "no_network")
+
+
+async def test_all_in_use_is_busy(lab: Server) -> None:
+    lent = [(await ask(lab, "POST", "/networks")).check(201).json() for _ in range(2)]
+    answer = await ask(lab, "POST", "/networks")
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
+    assert answer.head.fields["retry-after"]
+    for one in lent:
+        await ask(lab, "DELETE", f"/networks/{one['id']}")
+
+
+@pytest.mark.parametrize("text", ["rtt", "rtt=fast", "rtt=1", "flush=5ms", "a=b", "rtt=%F0"])
+async def test_what_is_no_network_is_refused(lab: Server, text: str) -> None:
+    answer = await ask(lab, "POST", f"/networks?network={text}")
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_network")
+
+
+async def test_an_unplugged_network_is_back_after_a_while(lab: Server, room: str) -> None:
+    lent = (await ask(lab, "POST", "/networks")).check(201).json()
+    through = f"http://127.0.0.1:{lent['port']}"
+    async with CLIENTS["sse"](through, room, after="now") as cut:
+        assert (await ask(lab, "POST", f"/networks/{lent['id']}/unplug?seconds=0.1")).status == 204
+        with pytest.raises((ConnectionError, Refused)):
+            await cut.receive()
+    for how in ("pause?seconds=61", "pause?seconds=-1", "unplug?seconds=x"):
+        answer = await ask(lab, "POST", f"/networks/{lent['id']}/{how}")
+        assert answer.json()["error"]["code"] == "bad_seconds"
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                await post(through, room, text="back")
+                break
+            except ConnectionError:
+                await asyncio.sleep(0.02)
+    await ask(lab, "DELETE", f"/networks/{lent['id']}")
+
+
+async def test_without_networks_there_is_none_to_be_had(server: Server) -> None:
+    assert (await get_json(server.url, "/lab"))["networks"] == 0
+    answer = await ask(server, "POST", "/networks")
+    assert answer.json()["error"]["code"] == "busy"
+    assert "--networks" in answer.json()["error"]["message"]
+
+
+# --- from port to port ---------------------------------------------------------------------------
+
+
+async def lanes(lab: Server) -> tuple[int, int]:
+    first, second = (await get_json(lab.url, "/lab"))["lanes"]
+    return first, second
+
+
+async def test_a_page_of_one_port_may_ask_at_another(lab: Server, room: str) -> None:
+    first, second = await lanes(lab)
+    there, page = f"http://127.0.0.1:{second}", {"Origin": f"http://127.0.0.1:{first}"}
+    preflight = await request(there, "OPTIONS", f"/rooms/{room}/messages", headers=page)
+    fields = preflight.head.fields
+    assert preflight.status == 204
+    assert fields["access-control-allow-origin"] == page["Origin"]
+    assert fields["access-control-allow-methods"] == "POST"
+    assert fields["access-control-allow-headers"] == "Content-Type"
+    said = await request(
+        there, "POST", f"/rooms/{room}/messages", headers=page, body=b'{"text":"hi"}'
+    )
+    assert said.status == 201
+    for path in (f"/rooms/{room}/short_polling", f"/rooms/{room}/short_polling?after=wrong"):
+        answer = await request(there, "GET", path, headers=page)
+        assert answer.head.fields["access-control-allow-origin"] == page["Origin"]
+        assert answer.head.fields["access-control-expose-headers"] == "Retry-After"
+        assert answer.head.fields["vary"] == "Origin"
+
+
+async def test_a_page_of_its_own_port_is_told_nothing_of_it(lab: Server, room: str) -> None:
+    page = {"Origin": lab.url}
+    answer = await ask(lab, "GET", f"/rooms/{room}/short_polling", headers=page)
+    assert (answer.status, "access-control-allow-origin" in answer.head.fields) == (200, False)
+    preflight = await ask(lab, "OPTIONS", f"/rooms/{room}/messages", headers=page)
+    assert preflight.json()["error"]["code"] == "bad_method"
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://evil.example", "http://127.0.0.1:9", "http://127.0.0.2:{first}", "null", "http://["],
+)
+async def test_other_pages_stay_foreign(lab: Server, room: str, origin: str) -> None:
+    first, second = await lanes(lab)
+    headers = {"Origin": origin.format(first=first)}
+    for method in ("GET", "OPTIONS"):
+        answer = await request(
+            f"http://127.0.0.1:{second}", method, f"/rooms/{room}/short_polling", headers=headers
+        )
+        assert (answer.status, answer.json()["error"]["code"]) == (403, "foreign_origin")
+        assert "access-control-allow-origin" not in answer.head.fields
+
+
+async def test_a_page_may_ask_all_our_ports_and_no_other(lab: Server) -> None:
+    policy = (await ask(lab, "GET", "/")).head.fields["content-security-policy"]
+    (connect,) = re.findall("connect-src ([^;]*);", policy)
+    named = {int(port) for port in re.findall(r":(\d+)", connect)}
+    first, second = await lanes(lab)
+    assert {first, second} < named
+    assert len(named) == 4  # and the two networks
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+
+
+async def test_the_page_between_may_stand_in_our_pages_alone(lab: Server, room: str) -> None:
+    first, _ = await lanes(lab)
+    paths = ("/demos/frame.html", f"/rooms/{room}/iframe_streaming")
+    for path in paths:
+        async with Raw(lab) as client:
+            client.ask(path)
+            head = await client.head()
+        (policy,) = (line for line in head if line.startswith("Content-Security-Policy"))
+        (ancestors,) = re.findall("frame-ancestors ([^;]*)", policy)
+        assert ancestors.startswith("'self' ")
+        assert f"127.0.0.1:{first} " in ancestors
+        assert "http://" not in ancestors.replace("127.0.0.1", "")
+
+
+# --- the class -----------------------------------------------------------------------------------
+
+
+async def test_a_room_is_begun_anew_by_whoever_has_the_key(servers: Servers, hub: str) -> None:
+    one, other = (servers.get(hub, "--key", KEY, copy=n) for n in range(2))
+    room = f"class-{hub}"
+    member = reader(one, "sse", room, client="ada", name="Ada")
+    listener = reader(one if hub == "memory" else other, "websocket", room)
+    async with member as ada, listener as ben:
+        await post(one.url, room, text="old")
+        assert texts(await take(ada, 2)) == ["join", "old"]
+        assert texts(await take(ben, 2)) == ["join", "old"]
+        answer = await ask(one, "DELETE", f"/rooms/{room}?key={KEY.replace(' ', '%20')}")
+        assert (answer.status, answer.body) == (204, b"")
+        await post(one.url, room, text="new")
+        for person in (ada, ben):
+            gap, *events = await take(person, 3)
+            assert (gap["kind"], gap["reason"]) == ("gap", "unknown")
+            assert texts(events) == ["join", "new"]
+    history = await get_json(one.url, f"/rooms/{room}/short_polling")
+    assert "old" not in [event.get("text") for event in history["events"]]
+    assert "new" in [event.get("text") for event in history["events"]]
+
+
+async def test_a_room_where_nobody_is_is_begun_anew_too(
+    servers: Servers, hub: str, room: str
+) -> None:
+    server = servers.get(hub, "--key", KEY)
+    await post(server.url, room, text="old")
+    async with reader(server, "fetch_streaming", room) as listener:
+        assert texts(await take(listener, 1)) == ["old"]
+        await ask(server, "DELETE", f"/rooms/{room}?key={KEY.replace(' ', '%20')}")
+        assert texts(await take(listener, 1)) == ["gap"]
+
+
+@pytest.mark.parametrize("query", ["", "?key=", "?key=wrong", "?key=%E8%80%81", "?key=%FF"])
+async def test_without_the_key_a_room_stays_as_it_is(lab: Server, room: str, query: str) -> None:
+    await post(lab.url, room, text="stays")
+    answer = await ask(lab, "DELETE", f"/rooms/{room}{query}")
+    assert (answer.status, answer.json()["error"]["code"]) == (403, "bad_key")
+    history = await get_json(lab.url, f"/rooms/{room}/short_polling")
+    assert [event["text"] for event in history["events"]] == ["stays"]
+
+
+async def test_a_qr_code_is_a_picture_of_our_address(servers: Servers) -> None:
+    with Server("--hub", "memory", "--host", "0.0.0.0") as server:
+        near = f"http://127.0.0.1:{server.port}"
+        addresses = (await get_json(near, "/lab"))["addresses"]
+        if not addresses:  # this machine is in no network
+            assert (await request(near, "GET", "/demos/qr.svg")).status == 404
+            return
+        answer = await request(near, "GET", "/demos/qr.svg?path=/demos/sse.html%3Froom%3Dgroup-1")
+        other = await request(near, "GET", "/demos/qr.svg?path=/demos/sse.html%3Froom%3Dgroup-2")
+        for wrong in ("demos", "//%0A", "/" + "x" * 200, "%20"):
+            refused = await request(near, "GET", f"/demos/qr.svg?path={wrong}")
+            assert refused.json()["error"]["code"] == "bad_path"
+    assert answer.head.fields["content-type"] == "image/svg+xml"
+    assert answer.body.startswith(b"<svg ")
+    assert answer.body != other.body
+
+
+async def test_nobody_else_reaches_it_so_there_is_no_qr_code(lab: Server) -> None:
+    answer = await ask(lab, "GET", "/demos/qr.svg?path=/")
+    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")

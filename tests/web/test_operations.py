@@ -1,0 +1,118 @@
+"""Rooms and people, and what an operator asks."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, get_json, post, request
+from realtime import __version__
+from tests.brokers.private_redis import PrivateRedis
+from tests.conftest import Redis
+from tests.server_process import Server
+
+
+async def test_a_room_is_listed_with_its_members_and_its_top(server: Any, room: str) -> None:
+    async with CLIENTS["sse"](server.url, room, client="ada", name="Ada") as ada:
+        await ada.receive()
+        await post(server.url, room, text="hi")
+        rooms = (await get_json(server.url, "/rooms"))["rooms"]
+        assert {"room": room, "members": 1, "top": 2} in rooms
+
+
+async def test_a_room_that_was_only_looked_at_is_not_listed(server: Any, room: str) -> None:
+    await get_json(server.url, f"/rooms/{room}/short_polling")
+    rooms = (await get_json(server.url, "/rooms"))["rooms"]
+    assert room not in [row["room"] for row in rooms]
+
+
+async def test_a_member_is_listed_by_name_and_transport(server: Any, room: str) -> None:
+    async with CLIENTS["websocket"](server.url, room, client="ada", name="<Ada> 😀") as ada:
+        await ada.receive()
+        assert await get_json(server.url, f"/rooms/{room}/members") == {
+            "room": room,
+            "members": [{"client": "ada", "name": "<Ada> 😀", "via": "websocket"}],
+        }
+
+
+async def test_who_is_deleted_is_off_the_list_at_once(server: Any, room: str) -> None:
+    async with CLIENTS["fetch_streaming"](server.url, room, client="ada", name="Ada") as ada:
+        await ada.receive()
+        answer = await request(server.url, "DELETE", f"/rooms/{room}/members/ada")
+        assert (answer.status, answer.body) == (204, b"")
+        assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
+
+
+async def test_it_is_healthy_and_says_which_hub(server: Any) -> None:
+    health = await get_json(server.url, "/healthz")
+    assert (health["status"], health["hub"], health["version"]) == ("ok", server.hub, __version__)
+
+
+async def test_it_is_ready(server: Any) -> None:
+    assert await get_json(server.url, "/readyz") == {"status": "ready"}
+
+
+async def test_it_is_not_ready_without_its_hub_and_reading_goes_on(
+    tmp_path: Any, room: str
+) -> None:
+    redis = Redis(tmp_path)
+    try:
+        with Server("--hub", redis.url) as server:
+            await post(server.url, room, text="before")
+            await get_json(server.url, f"/rooms/{room}/short_polling")
+            redis.stop()
+            async with asyncio.timeout(10):
+                answer = await request(server.url, "GET", "/readyz")
+            assert (answer.status, answer.json()["error"]["code"]) == (503, "no_broker")
+            refused = await post(server.url, room, text="now")
+            assert (refused.status, refused.json()["error"]["code"]) == (503, "no_broker")
+            assert int(refused.head.fields["retry-after"]) >= 1
+            kept = await get_json(server.url, f"/rooms/{room}/short_polling")
+            assert [event["text"] for event in kept["events"]] == ["before"]
+    finally:
+        redis.stop()
+
+
+@pytest.mark.parametrize("path", ["/wire?client=%20", "/rooms/a/members/%00"])
+async def test_a_bad_client_is_named(server: Any, path: str) -> None:
+    method = "DELETE" if "members" in path else "GET"
+    answer = await request(server.url, method, path)
+    assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_client")
+
+
+async def test_it_is_not_ready_while_its_hub_is_frozen_and_is_again_after(room: str) -> None:
+    with PrivateRedis() as redis, Server("--hub", redis.url) as server:
+        await post(server.url, room, text="before")
+        redis.pause()
+        async with asyncio.timeout(10):
+            answer = await request(server.url, "GET", "/readyz")
+        assert (answer.status, answer.json()["error"]["code"]) == (503, "no_broker")
+        assert int(answer.head.fields["retry-after"]) >= 1
+        assert (await request(server.url, "GET", "/healthz")).status == 200
+        redis.resume()
+        async with asyncio.timeout(10):
+            while (await request(server.url, "GET", "/readyz")).status != 200:
+                await asyncio.sleep(0.01)
+        assert (await post(server.url, room, text="after")).status == 201
+
+
+async def test_a_stream_goes_on_over_a_hub_that_was_lost_and_came_back_empty(room: str) -> None:
+    with PrivateRedis() as redis, Server("--hub", redis.url) as server:
+        async with CLIENTS["sse"](server.url, room) as reader:
+            await post(server.url, room, text="before")
+            assert (await reader.receive())["text"] == "before"
+            redis.restart()
+            async with asyncio.timeout(10):
+                while (await post(server.url, room, text="after")).status != 201:
+                    await asyncio.sleep(0.01)
+                assert (await reader.receive())["kind"] == "gap"
+                assert (await reader.receive())["text"] == "after"
+
+
+@pytest.mark.parametrize("member", ["a", "%E8%81%8A", "a%20b"])
+async def test_to_leave_a_room_where_one_never_was_is_no_news(
+    server: Any, room: str, member: str
+) -> None:
+    answer = await request(server.url, "DELETE", f"/rooms/{room}/members/{member}")
+    assert answer.status == (204 if member == "a" else 400)
+    assert room not in [row["room"] for row in (await get_json(server.url, "/rooms"))["rooms"]]
