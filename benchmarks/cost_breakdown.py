@@ -23,20 +23,20 @@ from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.brokers.memory import MemoryBroker
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Draft, Event
 from realtime.core.hub import Hub
 from realtime.core.room import History, Room
 from realtime.limits import Limits
-from realtime.protocol.http1 import plain_head
-from realtime.protocol.origin import Gate
+from realtime.protocol.http1 import parse_fast_path
+from realtime.protocol.origin import OriginPolicy
 from realtime.protocol.websocket_frames import PING
-from realtime.server.connection import Site
-from realtime.server.stream import READ_BYTES, CountedStream, Ledger
-from realtime.transports.base import House
+from realtime.server.connection import Router
+from realtime.server.stream import READ_BYTES, MeteredStream, TrafficStats
+from realtime.transports.base import Services
 from realtime.transports.exchange import JSON
 from realtime.transports.short_polling import ShortPolling
-from realtime.transports.streaming import StreamFollower
+from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.websocket import frame
 
 LIMITS = Limits(messages_per_second=0)
@@ -45,7 +45,7 @@ WHOLE = "whole"
 POLL = {
     "kernel": "recv and send",
     "head": "the request taken apart",
-    "door": "the door and the books",
+    "origin_fields": "the door and the books",
     "question": "the question",
     "room": "the room's answer",
     "answer": "the head of the answer",
@@ -161,11 +161,11 @@ class _House:
         broker = MemoryBroker(LIMITS)
         self._hub = Hub(broker, LIMITS)
         await self._hub.start()
-        house = House(self._hub, None, Gate(LIMITS, []), LIMITS)  # type: ignore[arg-type]
+        house = Services(self._hub, None, OriginPolicy(LIMITS, []), LIMITS)  # type: ignore[arg-type]
         self._house = house
         self._ours, self._theirs = socket.socketpair()
-        self._stream = CountedStream(self._ours, "here", Ledger())
-        self._site = Site(house, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
+        self._stream = MeteredStream(self._ours, "here", TrafficStats())
+        self._site = Router(house, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
         self._data = _poll(Server("http://127.0.0.1:8000"))
         self._exchange = self._new_exchange()
         self._answer = (await self._hub.read(ROOM, 0)).poll()
@@ -177,7 +177,7 @@ class _House:
         await self._hub.close()
 
     def _new_exchange(self) -> ShortPolling:
-        head = plain_head(self._data)
+        head = parse_fast_path(self._data)
         assert head is not None
         request = head.request(self._data)
         return ShortPolling(self._house, self._stream, request, ROOM, lambda call: None)
@@ -211,12 +211,12 @@ class _House:
         exchange = self._new_exchange()
         begin = time.perf_counter()
         exchange.prepare()
-        self._stream.rest()
+        self._stream.end_request()
         return time.perf_counter() - begin
 
     async def poll_question(self) -> float:
         begin = time.perf_counter()
-        self._exchange.question(ROOM)
+        self._exchange.parse_subscription(ROOM)
         return time.perf_counter() - begin
 
     async def poll_room(self) -> float:
@@ -226,7 +226,7 @@ class _House:
 
     async def poll_answer(self) -> float:
         begin = time.perf_counter()
-        self._answer.behind(self._exchange.head(200, JSON, length=len(self._answer.body)))
+        self._answer.with_head(self._exchange.head(200, JSON, length=len(self._answer.body)))
         return time.perf_counter() - begin
 
     async def message_draft(self) -> float:
@@ -238,7 +238,7 @@ class _House:
     async def message_event(self) -> float:
         draft = Draft.parse(_body(), ROOM, LIMITS, "post")
         begin = time.perf_counter()
-        Event.numbered("say", Cursor("epoch", 1), draft.rest + b"}")
+        Event.numbered("say", Cursor("epoch", 1), draft.json_tail + b"}")
         return time.perf_counter() - begin
 
 
@@ -261,7 +261,7 @@ async def _deliver(step: str, followers: int, rounds: int) -> float:
 
 async def _teller(step: str, sockets: list[socket.socket]) -> Callable[[int], object]:
     """Give what tells everybody message `number`."""
-    said = Draft.parse(_body(), ROOM, LIMITS, "post").rest + b"}"
+    said = Draft.parse(_body(), ROOM, LIMITS, "post").json_tail + b"}"
 
     def event(number: int) -> Event:
         return Event.numbered("say", Cursor("epoch", number), said)
@@ -269,7 +269,7 @@ async def _teller(step: str, sockets: list[socket.socket]) -> Callable[[int], ob
     if step == "kernel":
         data = frame(event(1))
         return lambda number: [one.send(data) for one in sockets]
-    streams = [CountedStream(one, "here", Ledger()) for one in sockets]
+    streams = [MeteredStream(one, "here", TrafficStats()) for one in sockets]
     if step == "push":
         data = frame(event(1))
         return lambda number: [stream.push(data, 1) for stream in streams]
@@ -277,14 +277,14 @@ async def _teller(step: str, sockets: list[socket.socket]) -> Callable[[int], ob
 
 
 async def _audience(
-    streams: list[CountedStream], event: Callable[[int], Event]
+    streams: list[MeteredStream], event: Callable[[int], Event]
 ) -> Callable[[int], object]:
     room = Room(LIMITS.history_events)
     room.merge(History("epoch", 0, 1, []))
-    audience = Audience(room, LIMITS)
+    audience = Broadcaster(room, LIMITS)
     framing = Framing(frame, bytes, PING)
     for stream in streams:
-        follower = StreamFollower(stream, framing, lambda error: None)
+        follower = StreamSubscriber(stream, framing, lambda error: None)
         follower.join(audience)
         audience.join(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
@@ -301,14 +301,14 @@ async def _audience(
 def _crowd(count: int) -> Iterator[list[socket.socket]]:
     """As many connections, whose other ends are read and forgotten by another process."""
     with ExitStack() as stack:
-        door = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
+        origin_fields = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
         process = multiprocessing.get_context("spawn").Process(
-            target=_drain, args=(door.getsockname(), count), daemon=True
+            target=_drain, args=(origin_fields.getsockname(), count), daemon=True
         )
         process.start()
         stack.callback(process.join)
         stack.callback(process.terminate)
-        sockets = [door.accept()[0] for _ in range(count)]
+        sockets = [origin_fields.accept()[0] for _ in range(count)]
         for one in sockets:
             stack.enter_context(one)
             one.setblocking(False)

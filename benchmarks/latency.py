@@ -13,7 +13,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import floats, positive, positive_int
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 
 class Latency(Benchmark):
@@ -93,7 +93,7 @@ one transit, and whoever sends from afar adds another."""
         return [(1000 * when, share) for when, share in self._wait(factors).distribution()]
 
     def _wait(self, factors: Factors) -> theory.Wait:
-        rtt = Network.parse(factors["network"]).mean_rtt
+        rtt = NetworkConditions.parse(factors["network"]).mean_rtt
         interval = self.options.interval
         return theory.of_transport(factors["transport"], rtt, factors["rate"], interval)
 

@@ -21,7 +21,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, floats, ints, positive
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import Factors, Measure, Sample
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
 
 # Seconds until the server has seen the last question.
@@ -158,7 +158,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         lengths = self._lengths.get((transport, factors["size"]))
         if lengths is None:
             return {}
-        rtt = Network.parse(self.options.network[0]).mean_rtt
+        rtt = NetworkConditions.parse(self.options.network[0]).mean_rtt
         questions = theory.questions_per_message(transport, rate, rtt, self.options.interval)
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)

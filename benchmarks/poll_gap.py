@@ -20,7 +20,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import floats, positive_int
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import Factors, Measure, Sample
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 _WARM_UP = 3
 
@@ -83,7 +83,7 @@ class PollGap(Benchmark):
             # The first finds a question waiting, whatever the rate.
             said = talk(crowd, words, times, warm_up=_WARM_UP)
             sample = said.sample(crowd)
-            rtt = Network.parse(factors["network"]).mean_rtt
+            rtt = NetworkConditions.parse(factors["network"]).mean_rtt
             # Percentiles are the question of `latency`.
             sample.measures = {
                 "mean": fmean(sample.latencies) if sample.latencies else None,
@@ -93,7 +93,7 @@ class PollGap(Benchmark):
             return sample
 
     def predict(self, factors: Factors) -> dict[str, float]:
-        rtt = Network.parse(factors["network"]).mean_rtt
+        rtt = NetworkConditions.parse(factors["network"]).mean_rtt
         fresh = factors["connection"] == "fresh"
         wait = theory.long_polling_at_random(rtt, factors["rate"], fresh=fresh)
         return {"mean": 1000 * wait.mean, "at_once": wait.at_once}

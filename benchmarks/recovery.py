@@ -18,7 +18,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 
 class Recovery(Benchmark):
@@ -94,7 +94,7 @@ class Recovery(Benchmark):
         return sample
 
     def predict(self, factors: Factors) -> dict[str, float]:
-        rtt = Network.parse(factors["network"]).mean_rtt
+        rtt = NetworkConditions.parse(factors["network"]).mean_rtt
         wait = theory.catching_up(factors["transport"], rtt, self.options.interval)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
         return {name: 1000 * wait.quantile(share) for name, share in shares.items()}

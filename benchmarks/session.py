@@ -23,7 +23,7 @@ from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, main
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 # What is left of a library where no WebSocket gets through.
 FALLBACKS: dict[str, tuple[str, type[Client]]] = {
@@ -103,7 +103,7 @@ class Session(Benchmark):
         way = factors["way"]
         if way in FALLBACKS:
             return {}
-        rtt = 1000 * Network.parse(factors["network"]).rtt
+        rtt = 1000 * NetworkConditions.parse(factors["network"]).rtt
         # In a browser the WebSocket has a connection of its own, beside that of `/info`.
         trips = 2 + theory.SESSION.get(way, 0) + (way == "sockjs")
         return {} if way == "socketio" else {"arrival_ms": trips * rtt}

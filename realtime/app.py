@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from tornado.web import Application
 
-from realtime.server.connection import Site
-from realtime.server.stream import Ledger
-from realtime.server.tap import Taps
-from realtime.transports.base import House
+from realtime.server.connection import Router
+from realtime.server.stream import TrafficStats
+from realtime.server.tap import TapRegistry
+from realtime.transports.base import Services
 from realtime.transports.exchange import Exchange
 from realtime.transports.fetch_streaming import FetchStreaming
 from realtime.transports.iframe_streaming import IframeStreaming
@@ -19,7 +19,16 @@ from realtime.transports.sockjs.transport import SockJSRoom
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.web import operations, pages
-from realtime.web.lab import About, Borrow, Lab, OneNetwork, OneRoom, Plug, QRCode, TapView
+from realtime.web.lab import (
+    Lab,
+    LabHandler,
+    NetworkFaultHandler,
+    NetworkHandler,
+    NetworksHandler,
+    QRCodeHandler,
+    RoomHandler,
+    TapHandler,
+)
 
 # In the order in which the web found them; the last is not one answer, but a connection of its own.
 EXCHANGES: tuple[type[Exchange], ...] = (
@@ -33,40 +42,44 @@ EXCHANGES: tuple[type[Exchange], ...] = (
 
 
 def make_site(
-    house: House, ledger: Ledger, hub_label: str, lab: Lab, sockjs_also: Sequence[str] = ()
-) -> Site:
+    services: Services,
+    traffic: TrafficStats,
+    hub_label: str,
+    lab: Lab,
+    sockjs_also: Sequence[str] = (),
+) -> Router:
     """Build the table of addresses."""
-    one, room = {"house": house}, "/rooms/([^/]+)"
-    taps, ours = Taps(), {"house": house, "lab": lab}
-    sockjs, sessions = SockJSRoom(house, sockjs_also), Sessions(house)
-    files = {"house": house, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
+    one, room = {"services": services}, "/rooms/([^/]+)"
+    taps, ours = TapRegistry(), {"services": services, "lab": lab}
+    sockjs, sessions = SockJSRoom(services, sockjs_also), Sessions(services)
+    files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, one),
             *sockjs.urls,
-            (r"/socket\.io/?", SocketIO, {"house": house, "sessions": sessions}),
-            (f"{room}/members", operations.Members, one),
-            (f"{room}/members/([^/]+)", operations.OneMember, one),
-            (room, OneRoom, ours),
-            ("/rooms", operations.Rooms, one),
-            ("/healthz", operations.Health, {"house": house, "hub": hub_label}),
-            ("/readyz", operations.Readiness, one),
-            ("/wire", operations.Wire, {"house": house, "ledger": ledger}),
-            ("/wire/([^/]+)", TapView, {"house": house, "taps": taps}),
-            ("/lab", About, ours),
-            ("/networks", Borrow, ours),
-            (r"/networks/([\w-]+)", OneNetwork, ours),
-            (r"/networks/([\w-]+)/(pause|unplug)", Plug, ours),
-            ("/demos/qr.svg", QRCode, ours),
-            ("/metrics", operations.Metrics, {"house": house, "ledger": ledger}),
-            ("/()", pages.Pages, files),
-            (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.Pages, files),
+            (r"/socket\.io/?", SocketIO, {"services": services, "sessions": sessions}),
+            (f"{room}/members", operations.MembersHandler, one),
+            (f"{room}/members/([^/]+)", operations.MemberHandler, one),
+            (room, RoomHandler, ours),
+            ("/rooms", operations.RoomsHandler, one),
+            ("/healthz", operations.HealthHandler, {"services": services, "hub": hub_label}),
+            ("/readyz", operations.ReadinessHandler, one),
+            ("/wire", operations.WireHandler, {"services": services, "traffic": traffic}),
+            ("/wire/([^/]+)", TapHandler, {"services": services, "taps": taps}),
+            ("/lab", LabHandler, ours),
+            ("/networks", NetworksHandler, ours),
+            (r"/networks/([\w-]+)", NetworkHandler, ours),
+            (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, ours),
+            ("/demos/qr.svg", QRCodeHandler, ours),
+            ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
+            ("/()", pages.PageHandler, files),
+            (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
         ],
-        default_handler_class=operations.Nothing,
+        default_handler_class=operations.NotFoundHandler,
         default_handler_args=one,
         log_function=lambda handler: None,  # no line per request: a poll is one
         # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
-        websocket_max_message_size=4 * house.limits.body_bytes,
+        websocket_max_message_size=4 * services.limits.body_bytes,
     )
     exchanges = {kind.transport: kind for kind in EXCHANGES}
-    return Site(house, exchanges, application, taps, sockjs.stop, sessions.close)
+    return Router(services, exchanges, application, taps, sockjs.stop, sessions.close)

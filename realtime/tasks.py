@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-# A bound in time is counted in so many steps, see `Patience`.
+# A bound in time is counted in so many steps, see `Deadline`.
 _STEPS = 8
 # A task that was begun again and has run for so long is taken to be well.
 WELL_SECONDS = 10.0
@@ -33,7 +33,7 @@ def _hear(task: "asyncio.Future[Any]") -> None:
         task.exception()
 
 
-async def end(tasks: "Iterable[asyncio.Future[Any]]") -> None:
+async def cancel_and_wait(tasks: "Iterable[asyncio.Future[Any]]") -> None:
     """Cancel `tasks` and wait until they are gone; how they ended is of no more interest."""
     for task in tasks:
         task.add_done_callback(_hear)
@@ -45,7 +45,7 @@ async def end(tasks: "Iterable[asyncio.Future[Any]]") -> None:
         await asyncio.wait(running, timeout=0.1)
 
 
-async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
+async def run_until_first_exits(*runs: Coroutine[Any, Any, None]) -> None:
     """Run all until the first one ends or fails; then end the others, and raise what it raised.
 
     An asyncio.TaskGroup cancels the others only once, and waits for ever for one that missed it.
@@ -54,7 +54,7 @@ async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        ending = asyncio.create_task(end(tasks))
+        ending = asyncio.create_task(cancel_and_wait(tasks))
         while not ending.done():  # whoever ends us meanwhile waits for them, too
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(ending)
@@ -63,7 +63,7 @@ async def run_together(*runs: Coroutine[Any, Any, None]) -> None:
             task.result()
 
 
-class Patience:
+class Deadline:
     """Calls `ended` when `seconds` are up, unless it is left before.
 
     An event loop that was held up finds its timers due *before* it has handed on what came in time,
@@ -109,8 +109,8 @@ class Supervisor:
             return
         self._add(asyncio.create_task(self._once(name, run), name=name))
 
-    async def within(self, seconds: float, run: Awaitable[T]) -> T:
-        """Await `run`, or raise `TimeoutError` when the time is up, counted as by `Patience`.
+    async def wait_for(self, seconds: float, run: Awaitable[T]) -> T:
+        """Await `run`, or raise `TimeoutError` when the time is up, counted as by `Deadline`.
 
         asyncio.timeout cancels once, and then waits, with whoever waits for us, for one that missed
         it.  Here that one is ours to end, and nobody else's to wait for.
@@ -124,12 +124,12 @@ class Supervisor:
             raise TimeoutError
         finally:
             if not task.done():
-                self.let_go(task)
+                self.abandon(task)
 
-    def let_go(self, task: "asyncio.Future[Any]") -> None:
+    def abandon(self, task: "asyncio.Future[Any]") -> None:
         """End a task, which nobody but `close` waits for."""
         self._add(task)
-        self._add(asyncio.create_task(end([task])))
+        self._add(asyncio.create_task(cancel_and_wait([task])))
 
     def check(self) -> None:
         """Raise `Busy` while a task that is kept has failed, and not long run well again."""
@@ -140,7 +140,7 @@ class Supervisor:
     async def close(self) -> None:
         """Cancel all tasks, wait until they are gone, and begin no more."""
         self._closed = True
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
 
     def _add(self, task: "asyncio.Future[Any]") -> None:
         # The event loop keeps only a weak reference to a task.

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Self
 
-from realtime.tasks import end
+from realtime.tasks import cancel_and_wait
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -28,7 +28,7 @@ class Peer:
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

@@ -55,7 +55,7 @@ LAYERS: list[set[str]] = [
     {"frames", "http1", "tap"},
     # The core: from here down, nothing knows how a byte reaches a browser ...
     {"hub", "presence"},
-    {"audience", "brokers.memory", "brokers.redis"},
+    {"broadcaster", "brokers.memory", "brokers.redis"},
     {"brokers.keeper"},
     {"brokers.ear"},
     {"brokers", "brokers.carrier", "brokers.servers"},

@@ -9,7 +9,7 @@ import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import Patience, Supervisor, backoff, run_together
+from realtime.tasks import Deadline, Supervisor, backoff, run_until_first_exits
 
 
 async def test_a_task_that_fails_is_begun_again(
@@ -153,7 +153,7 @@ async def test_the_first_of_several_that_fails_ends_the_others_and_is_told() -> 
         raise ConnectionError("the line is dead")
 
     with pytest.raises(ConnectionError, match="the line is dead"):
-        await run_together(for_ever(ended, "a"), fail(), for_ever(ended, "b"))
+        await run_until_first_exits(for_ever(ended, "a"), fail(), for_ever(ended, "b"))
     assert sorted(ended) == ["a", "b"]
 
 
@@ -168,7 +168,7 @@ async def test_several_that_are_ended_are_all_gone_though_one_missed_it() -> Non
         await for_ever(ended, "stubborn")
 
     supervisor = Supervisor()
-    supervisor.spawn("several", lambda: run_together(for_ever(ended, "a"), stubborn()))
+    supervisor.spawn("several", lambda: run_until_first_exits(for_ever(ended, "a"), stubborn()))
     await begun.wait()
     await asyncio.wait_for(supervisor.close(), 10)
     assert sorted(ended) == ["a", "stubborn"]
@@ -176,7 +176,7 @@ async def test_several_that_are_ended_are_all_gone_though_one_missed_it() -> Non
 
 async def test_the_end_of_one_without_an_error_is_the_end_of_all() -> None:
     ended: list[str] = []
-    await run_together(for_ever(ended, "a"), asyncio.sleep(0))
+    await run_until_first_exits(for_ever(ended, "a"), asyncio.sleep(0))
     assert ended == ["a"]
 
 
@@ -192,7 +192,7 @@ async def test_a_time_that_is_up_is_told_at_once_though_the_task_missed_its_canc
 
     supervisor = Supervisor()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(supervisor.within(0.01, stubborn()), 10)
+        await asyncio.wait_for(supervisor.wait_for(0.01, stubborn()), 10)
     assert begun.is_set()
     asyncio.get_running_loop().call_later(0.05, let_go.set)
     await asyncio.wait_for(supervisor.close(), 10)
@@ -204,9 +204,9 @@ async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
         raise ConnectionError("no")
 
     supervisor = Supervisor()
-    assert await supervisor.within(10, asyncio.sleep(0, "done")) == "done"
+    assert await supervisor.wait_for(10, asyncio.sleep(0, "done")) == "done"
     with pytest.raises(ConnectionError):
-        await supervisor.within(10, fail())
+        await supervisor.wait_for(10, fail())
 
 
 # --- bounds in time -------------------------------------------------------------------------------
@@ -215,11 +215,11 @@ async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
 async def test_patience_ends_when_the_time_is_up_and_not_after_it_was_left() -> None:
     ended = asyncio.Event()
     began = time.monotonic()
-    with Patience(0.04, ended.set):
+    with Deadline(0.04, ended.set):
         await asyncio.wait_for(ended.wait(), 10)
     assert time.monotonic() - began >= 0.04
     ended.clear()
-    with Patience(0.04, ended.set):
+    with Deadline(0.04, ended.set):
         pass
     await asyncio.sleep(0.06)
     assert not ended.is_set()
@@ -237,4 +237,4 @@ async def test_what_came_in_time_is_taken_though_the_loop_was_held_up() -> None:
     with ours, theirs:
         ours.setblocking(False)
         asyncio.get_running_loop().call_soon(time.sleep, 0.1)
-        assert await Supervisor().within(0.05, run()) == "here"
+        assert await Supervisor().wait_for(0.05, run()) == "here"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.clients import CLIENTS
 from benchmarks.clients.http import Server
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 
 def add_common(parser: argparse.ArgumentParser, runs: int, networks: Sequence[str]) -> None:
@@ -71,7 +71,7 @@ def _url(text: str) -> str:
 
 def _network(text: str) -> str:
     try:
-        return str(Network.parse(text))
+        return str(NetworkConditions.parse(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -39,7 +39,7 @@ from benchmarks.method.samples import (
 from benchmarks.method.testbed import Stand, StandError
 from benchmarks.method.thresholds import Bound
 from realtime import __version__
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 try:
     from tqdm import tqdm
@@ -113,7 +113,7 @@ class Benchmark(ABC):
 
     def url(self, network: str | None = None, stand: Stand | None = None) -> str:
         """Where readers connect: behind a network, the only one if none is named."""
-        one = Network.parse(network or self.options.network[0])
+        one = NetworkConditions.parse(network or self.options.network[0])
         return (stand or self.stand).through(one, self.options.seed)
 
     def grid(self, **values: Sequence[Any]) -> list[Factors]:

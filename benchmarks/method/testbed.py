@@ -16,8 +16,8 @@ from typing import Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from realtime.brokers.choose import HubError, SpawnedServer, die_with_parent, find_program
-from realtime.netem.conditions import Network
+from realtime.brokers.choose import HubError, RedisProcess, die_with_parent, find_program
+from realtime.netem.conditions import NetworkConditions
 
 # A process says its first line within this time, even on a busy machine.
 _LINE = re.compile(r"(http://\S+?)/? ")
@@ -103,7 +103,7 @@ def shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
     if program is None:
         raise StandError("several processes need a Redis, and none was found")
     try:
-        server = asyncio.run(SpawnedServer.start(program))
+        server = asyncio.run(RedisProcess.start(program))
     except HubError as error:
         raise StandError(str(error)) from error
     stack.callback(server.close)
@@ -166,9 +166,9 @@ class Stand:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def through(self, network: Network, seed: int = 0) -> str:
+    def through(self, network: NetworkConditions, seed: int = 0) -> str:
         """Give the address of the server behind this network."""
-        if network == Network():
+        if network == NetworkConditions():
             return self.url
         key = str(network), seed
         if key not in self._networks:

@@ -42,18 +42,18 @@ class HubError(Exception):
 
 
 @dataclass
-class Choice:
+class HubChoice:
     """A broker, what to call it on the first line and the pages, and the server begun for it."""
 
     broker: Broker
     label: str
-    server: "SpawnedServer | None" = None
+    server: "RedisProcess | None" = None
 
 
-async def choose(hub: str, limits: Limits) -> Choice:
+async def choose(hub: str, limits: Limits) -> HubChoice:
     """Turn ``auto``, ``memory``, ``spawn`` or an address into a broker; raises `HubError`."""
     if hub == "memory":
-        return Choice(MemoryBroker(limits), "memory")
+        return HubChoice(MemoryBroker(limits), "memory")
     if hub in ("auto", "spawn"):
         return await _spawned(limits, or_memory=hub == "auto")
     scheme, separator, _ = hub.partition("://")
@@ -62,23 +62,23 @@ async def choose(hub: str, limits: Limits) -> Choice:
         addresses = ", ".join(f"{one}://…" for one in SCHEMES)
         raise HubError(f"--hub: say auto, memory, spawn or one of {addresses}")
     try:
-        return Choice(RedisBroker(hub, limits), _without_password(hub))
+        return HubChoice(RedisBroker(hub, limits), _without_password(hub))
     except ValueError as error:
         raise HubError("--hub: this is no address of a Redis") from error
 
 
-async def _spawned(limits: Limits, *, or_memory: bool) -> Choice:
+async def _spawned(limits: Limits, *, or_memory: bool) -> HubChoice:
     program = find_program()
     try:
         if program is None:
             raise HubError(f"no {' or '.join(PROGRAMS)} found")
-        server = await SpawnedServer.start(program)
+        server = await RedisProcess.start(program)
     except HubError as error:
         if not or_memory:
             raise
-        return Choice(MemoryBroker(limits), f"memory, {error}")
+        return HubChoice(MemoryBroker(limits), f"memory, {error}")
     name = program.name.removesuffix("-server")
-    return Choice(RedisBroker(server.url, limits), f"{name}, spawned", server)
+    return HubChoice(RedisBroker(server.url, limits), f"{name}, spawned", server)
 
 
 def find_program() -> Path | None:
@@ -98,7 +98,7 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
-class SpawnedServer:
+class RedisProcess:
     """A private server, and the folder that holds its socket."""
 
     def __init__(self, program: Path) -> None:
@@ -126,7 +126,7 @@ class SpawnedServer:
         )
 
     @classmethod
-    async def start(cls, program: Path) -> "SpawnedServer":
+    async def start(cls, program: Path) -> "RedisProcess":
         """Begin a server and wait until it answers; raises `HubError`."""
         try:
             server = cls(program)

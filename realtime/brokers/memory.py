@@ -63,10 +63,10 @@ class MemoryBroker:
         log, now = self._log(draft.room), self._clock()
         number, until = log.seen.get(draft.id.lower(), (0, 0.0))
         if until > now:
-            return Receipt(Cursor(log.epoch, number), draft.id, fresh=False)
-        event = self._append(draft.room, draft.kind, draft.rest)
+            return Receipt(Cursor(log.epoch, number), draft.id, created=False)
+        event = self._append(draft.room, draft.kind, draft.json_tail)
         self._remember(log, draft.id.lower(), event.cursor.number, now)
-        return Receipt(event.cursor, draft.id, fresh=True)
+        return Receipt(event.cursor, draft.id, created=True)
 
     async def history(self, room: str, after: Cursor) -> History:
         log = self._log(room)
@@ -76,7 +76,7 @@ class MemoryBroker:
 
     def listen(self, room: str) -> None:
         self._heard.add(room)
-        self._later(lambda listener: listener.confirmed(room))
+        self._later(lambda listener: listener.on_subscribed(room))
 
     def unlisten(self, room: str) -> None:
         self._heard.discard(room)
@@ -110,7 +110,7 @@ class MemoryBroker:
         del log.events[: -self._limits.history_events]
         log.fresh_until = now + self._limits.history_seconds
         if room in self._heard:
-            self._later(lambda listener: listener.announced(room, event))
+            self._later(lambda listener: listener.on_publication(room, event))
         return event
 
     def _remember(self, log: _Log, id: str, number: int, now: float) -> None:
@@ -133,23 +133,23 @@ class MemoryBroker:
 
     # --- people ----------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, holder: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str) -> None:
         log = self._log(room)
         known = member.client in log.people
         log.people[member.client] = member
         log.leaving.discard(member.client)
-        log.leases[member.client, holder] = self._clock() + self._limits.lease_seconds
+        log.leases[member.client, node_id] = self._clock() + self._limits.lease_seconds
         if not known:
             self._append_about("join", room, member)
 
-    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
+    async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         log, until = self._log(room), self._clock() + seconds
         if client not in log.people:
             return
-        if holder is None:
+        if node_id is None:
             log.leaving.add(client)
         for lease, expiry in log.leases.items():
-            if lease[0] == client and holder in (None, lease[1]):
+            if lease[0] == client and node_id in (None, lease[1]):
                 log.leases[lease] = min(expiry, until)
 
     async def sweep(self, room: str) -> None:
@@ -175,7 +175,7 @@ class MemoryBroker:
         ]
 
     def _append_about(self, kind: str, room: str, member: Member) -> None:
-        self._append(room, kind, b'"id":"%b",%b' % (str(uuid.uuid4()).encode(), member.rest))
+        self._append(room, kind, b'"id":"%b",%b' % (str(uuid.uuid4()).encode(), member.json_tail))
 
     # --- processes -------------------------------------------------------------------------------
 

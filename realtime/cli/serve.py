@@ -20,24 +20,24 @@ from collections.abc import Callable, Sequence
 
 from realtime import logs
 from realtime.app import make_site
-from realtime.brokers.choose import Choice, HubError, choose
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli import demo_traffic
 from realtime.cluster import master as cluster_master
 from realtime.cluster import nginx_config
-from realtime.cluster.registry import Census
+from realtime.cluster.registry import NodeReporter
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem import proxy
-from realtime.protocol.origin import Gate
+from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
-from realtime.server.forwarded import Network, Proxies, parse_network
-from realtime.server.server import CountedServer
-from realtime.server.stream import Ledger
+from realtime.server.forwarded import IPNetwork, TrustedProxies, parse_network
+from realtime.server.server import Server
+from realtime.server.stream import TrafficStats
 from realtime.tasks import Supervisor
-from realtime.transports.base import House
-from realtime.transports.sockjs.transport import OLD_WAYS
+from realtime.transports.base import Services
+from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
 from realtime.web.lab import Lab
 
 # A heartbeat or a lease of no time at all would spin; these may be switched off.
@@ -185,7 +185,7 @@ def _server_parser() -> argparse.ArgumentParser:
         "--sockjs-also",
         action="append",
         default=[],
-        choices=sorted(OLD_WAYS),
+        choices=sorted(LEGACY_TRANSPORTS),
         help="a further way of SockJS, for browsers that have none of the others; off, since a "
         "script tag sends no Origin; may be repeated",
     )
@@ -246,7 +246,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-def _network(text: str) -> Network:
+def _network(text: str) -> IPNetwork:
     try:
         return parse_network(text)
     except ValueError as error:
@@ -281,7 +281,7 @@ async def serve(options: argparse.Namespace) -> None:
     """
     limits = Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()})
     secured = sockets.tls(options)
-    lanes = sockets.open_lanes(options)
+    lanes = sockets.open_listeners(options)
     choice = await choose(options.hub or os.environ.get(cluster_master.HUB) or "auto", limits)
     if choice.server is None:
         await _serve(lanes, secured, choice, limits, options)
@@ -296,34 +296,34 @@ async def serve(options: argparse.Namespace) -> None:
 
 
 async def _serve(
-    lanes: Sequence[sockets.Lane],
+    lanes: Sequence[sockets.BoundSockets],
     secured: ssl.SSLContext | None,
-    choice: Choice,
+    choice: HubChoice,
     limits: Limits,
     options: argparse.Namespace,
 ) -> None:
     hub = Hub(choice.broker, limits)
-    presence = Presence(choice.broker, limits, holder=secrets.token_hex(8))
+    presence = Presence(choice.broker, limits, node_id=secrets.token_hex(8))
     try:
         await hub.start()
     except NoBroker as error:
         await choice.broker.close()
         raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
     presence.start(lambda: hub.rooms)
-    gate = Gate(limits, sockets.own_names(options))
+    gate = OriginPolicy(limits, sockets.own_names(options))
     ports = tuple(map(sockets.port_of, lanes))
     signals = _signals()
     async with sockets.open_networks(options, ports) as networks:
         gate.ports = frozenset(ports).union(networks.ports)
         key = options.key or os.environ.get(cluster_master.KEY) or secrets.token_urlsafe(9)
         lab = Lab(ports, networks, sockets.reachable(options, ports[0]), key)
-        ledger = Ledger()
-        house = House(hub, presence, gate, limits)
-        site = make_site(house, ledger, choice.label, lab, options.sockjs_also)
-        proxies = Proxies(options.trust_proxy)
-        server = CountedServer(site, ledger=ledger, limits=limits, tls=secured, proxies=proxies)
+        traffic = TrafficStats()
+        services = Services(hub, presence, gate, limits)
+        site = make_site(services, traffic, choice.label, lab, options.sockjs_also)
+        proxies = TrustedProxies(options.trust_proxy)
+        server = Server(site, traffic=traffic, limits=limits, tls=secured, proxies=proxies)
         place, master = f"{options.host}:{ports[0]}", os.environ.get(cluster_master.MASTER, "")
-        census = Census(choice.broker, hub, ledger, place, master)
+        census = NodeReporter(choice.broker, hub, traffic, place, master)
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)
@@ -337,7 +337,7 @@ async def _serve(
     await hub.close()
 
 
-def _print_addresses(options: argparse.Namespace, choice: Choice, lab: Lab) -> None:
+def _print_addresses(options: argparse.Namespace, choice: HubChoice, lab: Lab) -> None:
     address = sockets.here(options, lab.lanes[0])
     # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")
@@ -360,7 +360,7 @@ async def _stop_when_told(
     number = await signals.get()
     seconds = limits.drain_seconds if number == signal.SIGTERM else 0
     log.info("stopping", extra={"signal": number.name, "seconds": seconds, **hub.count()})
-    presence.be_patient(2 * seconds)  # some are sent at the end, and come back as much later
+    presence.extend_grace(2 * seconds)  # some are sent at the end, and come back as much later
     hub.drain(seconds)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):

@@ -27,16 +27,16 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from realtime.brokers.choose import Choice, HubError, choose
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cluster import nginx_config, status
-from realtime.cluster.nginx_process import Front
-from realtime.cluster.worker import Worker
+from realtime.cluster.nginx_process import NginxProcess
+from realtime.cluster.worker import WorkerProcess
 from realtime.core.events import Event
 from realtime.errors import NoBroker
 from realtime.limits import Limits
-from realtime.protocol.origin import Gate
+from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
-from realtime.tasks import Supervisor, run_together
+from realtime.tasks import Supervisor, run_until_first_exits
 
 HELP = "keep several servers alive on this machine, over one hub"
 EPILOG = (
@@ -154,7 +154,7 @@ def _shared(hub: str) -> str:
     return "spawn" if hub == "auto" else hub
 
 
-def _open_door(options: argparse.Namespace) -> sockets.Lane:
+def _open_door(options: argparse.Namespace) -> sockets.BoundSockets:
     try:
         return bind_sockets(options.status_port, options.status_host)
     except OSError as error:
@@ -164,12 +164,12 @@ def _open_door(options: argparse.Namespace) -> sockets.Lane:
 class _Deaf:
     """A listener of no room."""
 
-    def announced(self, room: str, event: Event) -> None: ...
+    def on_publication(self, room: str, event: Event) -> None: ...
 
-    def confirmed(self, room: str) -> None: ...
+    def on_subscribed(self, room: str) -> None: ...
 
 
-async def _start(choice: Choice) -> None:
+async def _start(choice: HubChoice) -> None:
     try:
         await choice.broker.start(_Deaf())
     except NoBroker as error:
@@ -179,8 +179,8 @@ async def _start(choice: Choice) -> None:
 async def _serve(
     options: argparse.Namespace,
     signals: "asyncio.Queue[signal.Signals]",
-    door: sockets.Lane,
-    choice: Choice,
+    door: sockets.BoundSockets,
+    choice: HubChoice,
     hub: str,
     supervisor: Supervisor,
 ) -> None:
@@ -190,8 +190,8 @@ async def _serve(
     name = secrets.token_hex(6)
     environment = {**os.environ, HUB: hub, KEY: key, MASTER: name}
     workers = [_worker(options, port, environment) for port in ports]
-    overview = status.Overview(workers, options.host, choice.broker, choice.label, name)
-    gate = Gate(Limits(), [*sockets.own_names(options.served), options.status_host])
+    overview = status.ClusterStatus(workers, options.host, choice.broker, choice.label, name)
+    gate = OriginPolicy(Limits(), [*sockets.own_names(options.served), options.status_host])
     server = HTTPServer(status.make_application(overview, gate))
     server.add_sockets(door)
     for worker in workers:
@@ -212,23 +212,23 @@ async def _serve(
     server.stop()
 
 
-def _front(options: argparse.Namespace, ports: Sequence[int]) -> Front | None:
+def _front(options: argparse.Namespace, ports: Sequence[int]) -> NginxProcess | None:
     if options.nginx is None:
         return None
     urls = [urlsplit(sockets.near(options.served, port)) for port in ports]
     host, port = options.nginx
-    front = Front(host, port, [url.netloc for url in urls], options.routing)
+    front = NginxProcess(host, port, [url.netloc for url in urls], options.routing)
     # Where it reaches them is where it comes from, since both are this machine.
     options.further += ["--trust-proxy", str(urls[0].hostname)]
     return front
 
 
-def _worker(options: argparse.Namespace, port: int, environment: dict[str, str]) -> Worker:
+def _worker(options: argparse.Namespace, port: int, environment: dict[str, str]) -> WorkerProcess:
     # Ours come last, and so are those that count.
     command = [sys.executable, "-m", "realtime", *options.further]
     command += ["--host", options.host, "--port", str(port)]
     url = sockets.near(options.served, port).rstrip("/")
-    return Worker(url, port, command, environment, options.served.drain_seconds)
+    return WorkerProcess(url, port, command, environment, options.served.drain_seconds)
 
 
 def _ports(options: argparse.Namespace) -> list[int]:
@@ -243,14 +243,14 @@ def _ports(options: argparse.Namespace) -> list[int]:
 
 
 def _print_addresses(
-    options: argparse.Namespace, door: sockets.Lane, ports: Sequence[int], choice: Choice
+    options: argparse.Namespace, door: sockets.BoundSockets, ports: Sequence[int], choice: HubChoice
 ) -> None:
     # Programs read the ports from these lines.
     print(f"realtime: status at {_url(options.status_host, door)} (hub: {choice.label})")
     print(f"realtime: workers at {' '.join(sockets.here(options.served, port) for port in ports)}")
 
 
-def _url(host: str, lane: sockets.Lane) -> str:
+def _url(host: str, lane: sockets.BoundSockets) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{sockets.port_of(lane)}/"
 
 
@@ -263,7 +263,7 @@ class Master:
     `where` is told to whoever waits until all are ready.
     """
 
-    def __init__(self, workers: Sequence[Worker], where: str) -> None:
+    def __init__(self, workers: Sequence[WorkerProcess], where: str) -> None:
         self._workers = workers
         self._where = where
         self._renewal = asyncio.Event()
@@ -278,7 +278,7 @@ class Master:
         log.info("stopping", extra={"signal": number.name, "workers": len(self._workers)})
         await self._supervisor.close()
         if number == signal.SIGTERM:
-            await run_together(self._drain(), _told_again(signals))
+            await run_until_first_exits(self._drain(), _told_again(signals))
         await asyncio.gather(*(worker.stop(signal.SIGINT) for worker in self._workers))
 
     async def _drain(self) -> None:

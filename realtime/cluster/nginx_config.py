@@ -18,7 +18,7 @@ from pathlib import Path
 from textwrap import indent
 
 from realtime.limits import Limits
-from realtime.server.forwarded import label
+from realtime.server.forwarded import worker_label
 
 HELP = "print a configuration of nginx for several workers, with the reason beside each line"
 
@@ -331,7 +331,7 @@ def _check_labels(places: Sequence[tuple[str, int]]) -> None:
                 f"{host} is a name: to know its sessions again, a worker must be told by the "
                 "address at which it is reached"
             ) from None
-    if len({label(*place) for place in places}) < len(places):
+    if len({worker_label(*place) for place in places}) < len(places):
         raise ValueError("two of these workers have the same label: give one another port")
 
 
@@ -376,7 +376,7 @@ def _routing(workers: Sequence[str], routing: str) -> str:
 
 
 def _labelled(worker: str, name: str) -> str:
-    return f"~^{label(*parse_worker(worker))} {name};"
+    return f"~^{worker_label(*parse_worker(worker))} {name};"
 
 
 def _single(worker: str, name: str) -> str:

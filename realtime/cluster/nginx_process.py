@@ -28,7 +28,7 @@ _END_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class Front:
+class NginxProcess:
     """nginx at `host` and `port` (0: a free one), before `workers`, which are ``host:port``.
 
     Raises OSError if there is no nginx, or the port cannot be had.

@@ -23,7 +23,7 @@ from typing import Any, Self
 from realtime.core.broker import Broker
 from realtime.core.hub import Hub
 from realtime.errors import NoBroker
-from realtime.server.stream import Ledger
+from realtime.server.stream import TrafficStats
 from realtime.tasks import Supervisor
 
 # A report is good for so long: some are lost on a busy machine before a process is taken for dead.
@@ -37,7 +37,7 @@ def machine() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class NodeInfo:
     """What one process says of itself.
 
     `worker` is the host and port it listens on; machines may be called alike, so `master` names who
@@ -77,15 +77,15 @@ class Report:
         return report
 
 
-class Census:
+class NodeReporter:
     """Reports what this process holds; `place` is the host and port that it listens on."""
 
     def __init__(
-        self, broker: Broker, hub: Hub, ledger: Ledger, place: str, master: str = ""
+        self, broker: Broker, hub: Hub, traffic: TrafficStats, place: str, master: str = ""
     ) -> None:
         self._broker = broker
         self._hub = hub
-        self._ledger = ledger
+        self._traffic = traffic
         self._place = place
         self._master = master
         # The next process at this place is another one, and counted beside us until we are gone.
@@ -102,15 +102,15 @@ class Census:
         with suppress(NoBroker):
             await self._broker.report(self._name, b"", 0)
 
-    def look(self) -> Report:
+    def look(self) -> NodeInfo:
         """Count now."""
-        return Report(
+        return NodeInfo(
             worker=self._place,
             machine=machine(),
             master=self._master,
             pid=os.getpid(),
             draining=self._hub.closing,
-            connections=Counter(stream.transport for stream in self._ledger.streams),
+            connections=Counter(stream.transport for stream in self._traffic.streams),
             readers=self._hub.readers(),
         )
 
@@ -121,12 +121,12 @@ class Census:
             await asyncio.sleep(RENEW_SECONDS)
 
 
-async def count(broker: Broker) -> list[Report]:
+async def count(broker: Broker) -> list[NodeInfo]:
     """What every process says that shares the hub; raises `NoBroker`."""
     found = []
     for text in (await broker.reports()).values():
         try:
-            found.append(Report.parse(text))
+            found.append(NodeInfo.parse(text))
         except ValueError:
             continue  # not one of ours
     return sorted(found, key=lambda report: (report.machine, report.worker, report.pid))

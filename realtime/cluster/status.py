@@ -15,11 +15,11 @@ from tornado.web import Application, HTTPError, RequestHandler, StaticFileHandle
 
 from realtime import __version__
 from realtime.cluster import registry
-from realtime.cluster.registry import Report
-from realtime.cluster.worker import State, Worker
+from realtime.cluster.registry import NodeInfo
+from realtime.cluster.worker import State, WorkerProcess
 from realtime.core.broker import Broker
 from realtime.errors import Busy, NoBroker, NotFound, RealtimeError
-from realtime.protocol.origin import Gate
+from realtime.protocol.origin import OriginPolicy
 from realtime.transports.handler import answer_error, as_realtime_error
 from realtime.web import pages
 
@@ -31,11 +31,11 @@ Status = dict[str, Any]
 Rows = Counter[tuple[str, ...]]
 
 
-class Overview:
+class ClusterStatus:
     """What is known of all workers; ours are `workers` at `host`, and report as `master`'s."""
 
     def __init__(
-        self, workers: Sequence[Worker], host: str, broker: Broker, label: str, master: str
+        self, workers: Sequence[WorkerProcess], host: str, broker: Broker, label: str, master: str
     ) -> None:
         self._workers = workers
         self._host = host
@@ -65,7 +65,7 @@ class Overview:
             **registry.totals(counted),
         }
 
-    def _row(self, worker: Worker, reports: Sequence[Report], up: bool) -> Status:
+    def _row(self, worker: WorkerProcess, reports: Sequence[NodeInfo], up: bool) -> Status:
         mine = [r for r in reports if (r.master, r.pid) == (self._master, worker.pid)]
         # One that has just begun, or is no more, has nobody; of the others we do not know.
         known = mine[0] if mine else None
@@ -83,7 +83,7 @@ class Overview:
         }
 
 
-def _row_of_other(report: Report) -> Status:
+def _row_of_other(report: NodeInfo) -> Status:
     return {
         "worker": report.worker,
         "machine": report.machine,
@@ -100,7 +100,7 @@ def _row_of_other(report: Report) -> Status:
 # --- addresses -----------------------------------------------------------------------------------
 
 
-def make_application(overview: Overview, gate: Gate) -> Application:
+def make_application(overview: ClusterStatus, gate: OriginPolicy) -> Application:
     """Build the table of addresses; `gate` knows the names by which we are asked."""
     ours = {"overview": overview, "gate": gate}
     return Application(
@@ -138,7 +138,7 @@ class _Answer(RequestHandler):
 class _Handler(_Answer):
     """A small answer for whoever knows our name: room names and pids are not for other sites."""
 
-    def initialize(self, overview: Overview, gate: Gate) -> None:
+    def initialize(self, overview: ClusterStatus, gate: OriginPolicy) -> None:
         self.overview = overview
         self.gate = gate
 

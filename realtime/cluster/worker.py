@@ -19,7 +19,7 @@ from enum import StrEnum
 from tornado.httpclient import AsyncHTTPClient
 
 from realtime.brokers.choose import die_with_parent
-from realtime.tasks import WELL_SECONDS, backoff, end
+from realtime.tasks import WELL_SECONDS, backoff, cancel_and_wait
 
 # Python and its modules take a second of a busy machine; a process that never listens is replaced.
 _START_SECONDS = 30.0
@@ -48,7 +48,7 @@ class State(StrEnum):
     ENDED = "ended"
 
 
-class Worker:
+class WorkerProcess:
     """One process at one port; `url` is where to ask it, `drain_seconds` what its readers have."""
 
     def __init__(
@@ -177,7 +177,7 @@ class Worker:
             if process.returncode is None:  # it is we who end
                 process.kill()
                 await process.wait()
-            await end([watching, *hearing])
+            await cancel_and_wait([watching, *hearing])
         return self._verdict or self._told or _why(status, self._last_words)
 
     async def _begin(self) -> asyncio.subprocess.Process:

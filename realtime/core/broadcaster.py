@@ -22,7 +22,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from realtime import metrics
 from realtime.core.events import Cursor, Event
-from realtime.core.room import Passage, Room
+from realtime.core.room import Page, Room
 from realtime.errors import GoingAway, RealtimeError
 from realtime.limits import Limits
 
@@ -58,13 +58,13 @@ class Framing(NamedTuple):
         return self.envelope(self.heartbeat)
 
 
-class Follower(Protocol):
+class Subscriber(Protocol):
     """A live stream: something that bytes can be pushed to."""
 
     framing: Framing
 
     def push(self, frames: bytes, events: int) -> bool:
-        """Take all of `frames`, or refuse them and call `Audience.resume` when there is room."""
+        """Take all of `frames`, or refuse them and call `Broadcaster.resume` when there is room."""
 
     def beat(self, heartbeat: bytes) -> bool:
         """Take what breaks a silence, or refuse it as a push."""
@@ -74,10 +74,10 @@ class Follower(Protocol):
 
 
 # Live followers, in the order in which they came.
-Group = dict[Follower, None]
+Group = dict[Subscriber, None]
 
 
-class Audience:
+class Broadcaster:
     """The followers of one room."""
 
     def __init__(self, room: Room, limits: Limits) -> None:
@@ -86,8 +86,10 @@ class Audience:
         self._heartbeat_seconds = limits.heartbeat_seconds
         self._cursor = room.cursor  # where all live followers stand
         self._live: dict[Framing, Group] = {}
-        self._lagging: dict[Follower, Cursor] = {}
-        self._ready: dict[Follower, None] = {}  # those of the lagging that can take more, in order
+        self._lagging: dict[Subscriber, Cursor] = {}
+        self._ready: dict[
+            Subscriber, None
+        ] = {}  # those of the lagging that can take more, in order
         self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushing: Iterator[None] | None = None
         self._rest_until = 0.0
@@ -99,31 +101,31 @@ class Audience:
 
     # --- coming and going ------------------------------------------------------------------------
 
-    def join(self, follower: Follower, cursor: Cursor) -> None:
-        """Let `follower` read on from `cursor`, and then live."""
-        self._lagging[follower] = cursor
-        self.resume(follower)
+    def join(self, subscriber: Subscriber, cursor: Cursor) -> None:
+        """Let `subscriber` read on from `cursor`, and then live."""
+        self._lagging[subscriber] = cursor
+        self.resume(subscriber)
 
-    def resume(self, follower: Follower) -> None:
+    def resume(self, subscriber: Subscriber) -> None:
         """Say that a follower which refused a push can take more."""
-        if follower in self._lagging:
-            self._ready[follower] = None
+        if subscriber in self._lagging:
+            self._ready[subscriber] = None
             self.flush_soon()
 
-    def leave(self, follower: Follower) -> None:
+    def leave(self, subscriber: Subscriber) -> None:
         """Forget a follower; one that has left already is no error."""
-        self._live.get(follower.framing, {}).pop(follower, None)
-        self._lagging.pop(follower, None)
-        self._ready.pop(follower, None)
+        self._live.get(subscriber.framing, {}).pop(subscriber, None)
+        self._lagging.pop(subscriber, None)
+        self._ready.pop(subscriber, None)
 
     def disperse(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
         """End every stream, each with an error of its own and at a random moment in `seconds`."""
         loop = asyncio.get_running_loop()
-        for follower in [*self._lagging, *(f for group in self._live.values() for f in group)]:
+        for subscriber in [*self._lagging, *(f for group in self._live.values() for f in group)]:
             if seconds:
-                loop.call_later(random.uniform(0, seconds), _close, follower, error)
+                loop.call_later(random.uniform(0, seconds), _close, subscriber, error)
             else:
-                _close(follower, error)
+                _close(subscriber, error)
 
     def count(self, counts: Counter[str]) -> None:
         counts["following"] += len(self) - len(self._lagging)
@@ -131,7 +133,7 @@ class Audience:
 
     def transports(self) -> Counter[str]:
         """How many follow by which transport."""
-        counts = Counter(follower.framing.transport for follower in self._lagging)
+        counts = Counter(subscriber.framing.transport for subscriber in self._lagging)
         for framing, group in self._live.items():
             counts[framing.transport] += len(group)
         return +counts
@@ -184,35 +186,35 @@ class Audience:
         """Flush, with a pause wherever somebody else may be let in."""
         more = self._cursor != self._room.cursor
         while more:
-            passage = self._room.since(self._cursor, size=self._push_bytes)
-            encode = partial(Framing.encode, events=passage.events)
+            page = self._room.since(self._cursor, size=self._push_bytes)
+            encode = partial(Framing.encode, events=page.events)
             for frames, group, some in self._batches(encode):
-                for follower in some:
+                for subscriber in some:
                     # It may have left while others had their turn.
-                    if follower in group and not self._push(follower, frames, passage):
-                        self._fall_behind(follower)
+                    if subscriber in group and not self._push(subscriber, frames, page):
+                        self._fall_behind(subscriber)
                 yield
-            self._cursor = passage.cursor
-            more = passage.more  # what came meanwhile is for the next flush
-            self._clock(passage.events)
+            self._cursor = page.cursor
+            more = page.more  # what came meanwhile is for the next flush
+            self._clock(page.events)
         ready, self._ready = self._ready, {}
-        for follower in ready:
-            self._catch_up(follower)
+        for subscriber in ready:
+            self._catch_up(subscriber)
             yield
 
     def _batches(
         self, encode: Callable[[Framing], bytes]
-    ) -> Iterator[tuple[bytes, Group, Sequence[Follower]]]:
+    ) -> Iterator[tuple[bytes, Group, Sequence[Subscriber]]]:
         """All live followers, some at a time, with what they are to be told.
 
         Each time it begins with another: none is always last.
         """
         self._heard_at = time.monotonic()
         for framing, group in _rotated(list(self._live.items())):
-            followers = _rotated(list(group))
-            frames = encode(framing) if followers else b""
-            for start in range(0, len(followers), _PUSHES_PER_LOOK):
-                yield frames, group, followers[start : start + _PUSHES_PER_LOOK]
+            subscribers = _rotated(list(group))
+            frames = encode(framing) if subscribers else b""
+            for start in range(0, len(subscribers), _PUSHES_PER_LOOK):
+                yield frames, group, subscribers[start : start + _PUSHES_PER_LOOK]
 
     def _clock(self, events: Sequence[Event]) -> None:
         if any(self._live.values()):
@@ -221,43 +223,43 @@ class Audience:
                 if event.published is not None:
                     metrics.DELIVERY.observe(max(0, now - event.published / 1000))
 
-    def _fall_behind(self, follower: Follower) -> None:
-        group = self._live[follower.framing]
-        if follower in group:  # a push that finds the peer gone may make the follower leave
-            del group[follower]
+    def _fall_behind(self, subscriber: Subscriber) -> None:
+        group = self._live[subscriber.framing]
+        if subscriber in group:  # a push that finds the peer gone may make the follower leave
+            del group[subscriber]
             metrics.LAGGED.inc()
-            self._lagging[follower] = self._cursor
+            self._lagging[subscriber] = self._cursor
 
-    def _catch_up(self, follower: Follower) -> None:
+    def _catch_up(self, subscriber: Subscriber) -> None:
         """Let a lagging follower read from the log; it is live again when it has read all."""
         for _ in range(_PAGES_PER_TURN):
-            cursor = self._lagging.get(follower)
+            cursor = self._lagging.get(subscriber)
             if cursor is None:  # left meanwhile
                 return
             if cursor == self._cursor:
-                del self._lagging[follower]
-                self._live.setdefault(follower.framing, {})[follower] = None
+                del self._lagging[subscriber]
+                self._live.setdefault(subscriber.framing, {})[subscriber] = None
                 self._begin_beating()
                 return
-            passage = self._room.since(cursor, size=self._push_bytes)
-            frames = follower.framing.encode(passage.events)
-            if not self._push(follower, frames, passage):
+            page = self._room.since(cursor, size=self._push_bytes)
+            frames = subscriber.framing.encode(page.events)
+            if not self._push(subscriber, frames, page):
                 return  # it calls `resume` when its socket has drained
-            if follower in self._lagging:
-                self._lagging[follower] = passage.cursor
-        self.resume(follower)
+            if subscriber in self._lagging:
+                self._lagging[subscriber] = page.cursor
+        self.resume(subscriber)
 
-    def _push(self, follower: Follower, frames: bytes, passage: Passage) -> bool:
+    def _push(self, subscriber: Subscriber, frames: bytes, page: Page) -> bool:
         # One follower's failure must not keep the message from all those after it.
         try:
-            taken = follower.push(frames, len(passage.events))
+            taken = subscriber.push(frames, len(page.events))
         except Exception:
             log.exception("a push failed; its follower is dropped")
-            self.leave(follower)
-            follower.close(GoingAway("The server could not write to this stream."))
+            self.leave(subscriber)
+            subscriber.close(GoingAway("The server could not write to this stream."))
             return False
-        if taken and passage.gap:
-            metrics.GAPS.labels(passage.gap).inc()
+        if taken and page.gap:
+            metrics.GAPS.labels(page.gap).inc()
         return taken
 
     # --- the heartbeat ---------------------------------------------------------------------------
@@ -285,9 +287,9 @@ class Audience:
 
     def _beats(self) -> Iterator[None]:
         for heartbeat, group, some in self._batches(lambda framing: framing.beat()):
-            for follower in some:
-                if follower in group and not follower.beat(heartbeat):
-                    self._fall_behind(follower)
+            for subscriber in some:
+                if subscriber in group and not subscriber.beat(heartbeat):
+                    self._fall_behind(subscriber)
             yield
 
 
@@ -302,5 +304,5 @@ def _rotated(items: list[T]) -> list[T]:
     return items[start:] + items[:start]
 
 
-def _close(follower: Follower, error: Callable[[], RealtimeError]) -> None:
-    follower.close(error())
+def _close(subscriber: Subscriber, error: Callable[[], RealtimeError]) -> None:
+    subscriber.close(error())

@@ -30,10 +30,10 @@ class RoomSummary:
 class Listener(Protocol):
     """Who is told what happens in the rooms listened to: the hub."""
 
-    def announced(self, room: str, event: Event) -> None:
+    def on_publication(self, room: str, event: Event) -> None:
         """An event was published; it may come twice, out of turn, or not at all."""
 
-    def confirmed(self, room: str) -> None:
+    def on_subscribed(self, room: str) -> None:
         """Listening to `room` begins, or began anew: what came before may have been missed."""
 
 
@@ -61,18 +61,18 @@ class Broker(Protocol):
         """Forget what was said, under a new epoch, and announce who is there as if they came."""
 
     def listen(self, room: str) -> None:
-        """Begin to listen to a room; `Listener.confirmed` says when it is so."""
+        """Begin to listen to a room; `Listener.on_subscribed` says when it is so."""
 
     def unlisten(self, room: str) -> None:
         """Stop listening to a room."""
 
     # --- people ----------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, holder: str) -> None:
-        """Take or renew the lease that `holder` keeps for a member; a new member's join is said."""
+    async def enter(self, room: str, member: Member, node_id: str) -> None:
+        """Take or renew the lease that `node_id` keeps for a member; a new member's join is published."""
 
-    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
-        """Let a lease run out in `seconds`, or all of the client's, without a `holder`."""
+    async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
+        """Let a lease run out in `seconds`, or all of the client's, without a `node_id`."""
 
     async def sweep(self, room: str) -> None:
         """Say quit for every member whose last lease ran out, exactly once among all processes."""

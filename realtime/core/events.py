@@ -76,7 +76,7 @@ class Event:
     def numbered(cls, kind: str, cursor: Cursor, rest: bytes) -> Self:
         """Build what a broker announces.
 
-        A broker keeps `rest`, the JSON after the cursor, so that the same memory can be read
+        A broker keeps `json_tail`, the JSON after the cursor, so that the same memory can be read
         again under another epoch.
         """
         return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
@@ -147,7 +147,7 @@ class Draft:
         )
 
     @property
-    def rest(self) -> bytes:
+    def json_tail(self) -> bytes:
         """The JSON of the event after its cursor, up to ``published``, which the broker adds."""
         return b'"id":%b,"client":%b,"name":%b,"text":%b,"via":%b,"sent":%b' % (
             *map(_json, (self.id, self.client, self.name, self.text, self.via, self.sent)),
@@ -160,7 +160,7 @@ class Receipt:
 
     cursor: Cursor
     id: str
-    fresh: bool
+    created: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Member:
     via: str
 
     @property
-    def rest(self) -> bytes:
+    def json_tail(self) -> bytes:
         """The fields of a join or a quit after its id, up to ``published``."""
         return b'"client":%b,"name":%b,"via":%b,"sent":null' % (
             *map(_json, (self.client, self.name, self.via)),

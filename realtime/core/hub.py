@@ -16,10 +16,10 @@ from collections import Counter
 from enum import StrEnum
 
 from realtime import metrics
-from realtime.core.broadcaster import Audience, Follower
+from realtime.core.broadcaster import Broadcaster, Subscriber
 from realtime.core.broker import Broker
 from realtime.core.events import Cursor, Draft, Event, Receipt
-from realtime.core.room import Passage, Place, Room
+from realtime.core.room import AppendResult, Page, Room
 from realtime.errors import Busy, GoingAway, NoBroker
 from realtime.limits import Limits
 from realtime.tasks import Supervisor, backoff
@@ -58,41 +58,41 @@ for _cause in Cause:
     metrics.SYNCS.labels(_cause)
 
 
-class Answer:
+class PollResponse:
     """One poll's answer, encoded once for all readers who stand at the same cursor."""
 
     __slots__ = ("_head", "_whole", "body", "cursor", "events", "gap")
 
-    def __init__(self, passage: Passage) -> None:
-        self.cursor = passage.cursor
-        self.gap = passage.gap
-        self.events = len(passage.events)
+    def __init__(self, page: Page) -> None:
+        self.cursor = page.cursor
+        self.gap = page.gap
+        self.events = len(page.events)
         self.body = b'{"cursor":"%b","events":[%b]%b}' % (
-            str(passage.cursor).encode(),
-            b",".join(event.json for event in passage.events),
-            b',"more":true' if passage.more else b"",
+            str(page.cursor).encode(),
+            b",".join(event.json for event in page.events),
+            b',"more":true' if page.more else b"",
         )
         self._head = self._whole = b""
 
-    def behind(self, head: bytes) -> bytes:
+    def with_head(self, head: bytes) -> bytes:
         """Give the body behind a head: the same bytes to all who have the same head."""
         if head != self._head:
             self._head, self._whole = head, head + self.body
         return self._whole
 
 
-class Channel:
+class RoomReplica:
     """One room, as this process keeps it in step with the broker."""
 
     def __init__(self, name: str, broker: Broker, limits: Limits, supervisor: Supervisor) -> None:
         self.name = name
         self.room = Room(limits.history_events)
-        self.audience = Audience(self.room, limits)
+        self.broadcaster = Broadcaster(self.room, limits)
         self.out_of_step_since: float | None = None
         self._broker = broker
         self._limits = limits
         self._supervisor = supervisor
-        self._answers: dict[Cursor, Answer] = {}
+        self._answers: dict[Cursor, PollResponse] = {}
         self._waiting: dict[asyncio.Future[None], float] = {}  # until when
         self._look_at = math.inf
         self._looking: asyncio.TimerHandle | None = None
@@ -103,12 +103,12 @@ class Channel:
 
     # --- reading ---------------------------------------------------------------------------------
 
-    def reached(self, after: After) -> bool:
+    def is_synced(self, after: After) -> bool:
         """Whether `after` can be answered truly."""
         known = bool(self.room.epoch)
-        return known and not (isinstance(after, Cursor) and self.room.behind(after))
+        return known and not (isinstance(after, Cursor) and self.room.is_behind(after))
 
-    async def reach(self) -> None:
+    async def ensure_synced(self) -> None:
         """Return when we have asked the broker what we do not know; raises `NoBroker`."""
         cause = Cause.CURSOR if self.room.epoch else Cause.OPENED
         await asyncio.shield(self.sync_soon(cause))
@@ -116,12 +116,12 @@ class Channel:
     def start(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.last(after)
 
-    def answer(self, cursor: Cursor) -> Answer:
+    def answer(self, cursor: Cursor) -> PollResponse:
         answer = self._answers.get(cursor)
         if answer is None:
             limits = self._limits
-            passage = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
-            answer = Answer(passage)
+            page = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
+            answer = PollResponse(page)
             if len(self._answers) >= _ANSWERS_KEPT:
                 self._answers.clear()
             self._answers[cursor] = answer
@@ -157,11 +157,11 @@ class Channel:
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
-        self.audience.count(counts)
+        self.broadcaster.count(counts)
 
     def transports(self) -> Counter[str]:
         """How many read this room now, by transport."""
-        counts = self.audience.transports()
+        counts = self.broadcaster.transports()
         if self._waiting:
             counts[_WAITING] += len(self._waiting)
         return counts
@@ -171,22 +171,22 @@ class Channel:
 
     def idle_seconds(self) -> float:
         """How long nobody has read this room."""
-        if self._waiting or len(self.audience):
+        if self._waiting or len(self.broadcaster):
             self.touch()
         return _now() - self._touched
 
     # --- news ------------------------------------------------------------------------------------
 
-    def announced(self, event: Event) -> None:
+    def on_publication(self, event: Event) -> None:
         match self.room.append(event):
-            case Place.NEXT:
+            case AppendResult.APPENDED:
                 self._news()
-            case Place.AHEAD:
+            case AppendResult.GAP:
                 self.sync_soon(Cause.HOLE)
 
     def _news(self) -> None:
         self._answers.clear()
-        self.audience.flush_soon()
+        self.broadcaster.flush_soon()
         self.wake()
 
     def wake(self) -> None:
@@ -261,12 +261,12 @@ def _now() -> float:
 class Reader:
     """A cursor that can wait: what a poll is."""
 
-    def __init__(self, channel: Channel, cursor: Cursor) -> None:
+    def __init__(self, channel: RoomReplica, cursor: Cursor) -> None:
         self.cursor = cursor
         self._channel = channel
         self._waiter: asyncio.Future[None] | None = None
 
-    def poll(self) -> Answer:
+    def poll(self) -> PollResponse:
         """Answer what came after the cursor, perhaps nothing, and move past it."""
         answer = self._channel.answer(self.cursor)
         if answer.gap:
@@ -296,7 +296,7 @@ class Hub:
     def __init__(self, broker: Broker, limits: Limits) -> None:
         self._broker = broker
         self._limits = limits
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[str, RoomReplica] = {}
         self._supervisor = Supervisor()
         self._spread: float | None = None  # seconds, once the server has begun to stop
         self._closed = False
@@ -314,14 +314,14 @@ class Hub:
         self._spread = seconds
         for channel in self._channels.values():
             channel.wake()
-            channel.audience.disperse(seconds, self._going_away)
+            channel.broadcaster.disperse(seconds, self._going_away)
 
     async def close(self) -> None:
         """Answer every waiting reader, end every stream, let the broker go."""
         self._closed, self._spread = True, self._spread or 0
         for channel in self._channels.values():
             channel.wake()
-            channel.audience.disperse(0, self._going_away)
+            channel.broadcaster.disperse(0, self._going_away)
         await self._supervisor.close()
         for channel in self._channels.values():
             channel.give_up()
@@ -380,11 +380,11 @@ class Hub:
         channel = await self._channel_at(room, after)
         return Reader(channel, channel.start(after))
 
-    async def follow(self, room: str, after: After, follower: Follower) -> Audience:
-        """Push to `follower` what came after, and then what comes, until it leaves the audience."""
+    async def follow(self, room: str, after: After, subscriber: Subscriber) -> Broadcaster:
+        """Push to `subscriber` what came after, then what comes, until it is removed."""
         channel = await self._channel_at(room, after)
-        channel.audience.join(follower, channel.start(after))
-        return channel.audience
+        channel.broadcaster.join(subscriber, channel.start(after))
+        return channel.broadcaster
 
     async def reset(self, room: str) -> None:
         """Begin a room anew: every reader is told `gap`, here and in all other processes."""
@@ -394,11 +394,11 @@ class Hub:
 
     # --- what the broker tells -------------------------------------------------------------------
 
-    def announced(self, room: str, event: Event) -> None:
+    def on_publication(self, room: str, event: Event) -> None:
         if channel := self._channels.get(room):
-            channel.announced(event)
+            channel.on_publication(event)
 
-    def confirmed(self, room: str) -> None:
+    def on_subscribed(self, room: str) -> None:
         if channel := self._channels.get(room):
             channel.sync_soon(Cause.CONFIRMED)
 
@@ -408,32 +408,32 @@ class Hub:
     def rooms(self) -> list[str]:
         return list(self._channels)
 
-    async def _channel_at(self, room: str, after: After) -> Channel:
+    async def _channel_at(self, room: str, after: After) -> RoomReplica:
         while True:
             if self._closed:
                 raise self._going_away()
             channel = self._channels.get(room) or self._open(room)
             channel.touch()
-            if not channel.reached(after):
-                await channel.reach()
+            if not channel.is_synced(after):
+                await channel.ensure_synced()
             if self._channels.get(room) is channel:  # it may have been forgotten meanwhile
                 return channel
 
-    def _open(self, room: str) -> Channel:
+    def _open(self, room: str) -> RoomReplica:
         if len(self._channels) >= self._limits.rooms:
             self._make_place()
-        channel = Channel(room, self._broker, self._limits, self._supervisor)
+        channel = RoomReplica(room, self._broker, self._limits, self._supervisor)
         self._channels[room] = channel
         self._broker.listen(room)
         return channel
 
     def _make_place(self) -> None:
-        idlest = max(self._channels.values(), key=Channel.idle_seconds)
+        idlest = max(self._channels.values(), key=RoomReplica.idle_seconds)
         if idlest.idle_seconds() < _SPARED_SECONDS:
             raise Busy("This server reads as many rooms as it may.", retry_after=10)
         self._forget(idlest)
 
-    def _forget(self, channel: Channel) -> None:
+    def _forget(self, channel: RoomReplica) -> None:
         if self._channels.get(channel.name) is channel:  # not one that was opened since
             del self._channels[channel.name]
             self._broker.unlisten(channel.name)

@@ -27,12 +27,12 @@ class _Presence:
 
 
 class Presence:
-    """The members of all rooms; `holder` names this process among those that share the broker."""
+    """The members of all rooms; `node_id` names this process among those that share the broker."""
 
-    def __init__(self, broker: Broker, limits: Limits, holder: str) -> None:
+    def __init__(self, broker: Broker, limits: Limits, node_id: str) -> None:
         self._broker = broker
         self._limits = limits
-        self._holder = holder
+        self._node_id = node_id
         self._present: dict[tuple[str, str], _Presence] = {}
         self._patience = 0.0  # seconds that are added to every grace
         self._supervisor = Supervisor()
@@ -42,7 +42,7 @@ class Presence:
         self._supervisor.keep("renew leases", self._renew_for_ever)
         self._supervisor.keep("sweep leases", lambda: self._sweep_for_ever(rooms))
 
-    def be_patient(self, seconds: float) -> None:
+    def extend_grace(self, seconds: float) -> None:
         """From now on, whoever departs has so much longer to be back: it is we who send them."""
         self._patience = seconds
 
@@ -60,7 +60,7 @@ class Presence:
 
     # --- coming and going ------------------------------------------------------------------------
 
-    async def arrive(self, room: str, member: Member) -> None:
+    async def track(self, room: str, member: Member) -> None:
         """Begin a visit; the first one of a new member is announced as a join.
 
         While the broker cannot be reached nobody is kept from reading: renewing tries again.
@@ -72,7 +72,7 @@ class Presence:
         if _now() - present.renewed >= self._limits.lease_seconds / 3:
             await self._renew_or_try_again(room, present)
 
-    def depart(self, room: str, member: Member, seconds: float) -> None:
+    def untrack(self, room: str, member: Member, seconds: float) -> None:
         """End a visit; unless another is open or begins, the member has quit in `seconds`."""
         present = self._present.get((room, member.client))
         if present is None:  # its lease ran out long ago
@@ -110,7 +110,7 @@ class Presence:
 
     async def _renew(self, room: str, present: _Presence) -> None:
         present.renewed = _now()  # before it is done: others that arrive meanwhile need not ask
-        await self._broker.enter(room, present.member, self._holder)
+        await self._broker.enter(room, present.member, self._node_id)
 
     async def _run_out(self, room: str, client: str, seconds: float) -> None:
         present = self._present.get((room, client))
@@ -118,7 +118,7 @@ class Presence:
             return
         del self._present[room, client]
         try:
-            await self._broker.leave(room, client, self._holder, seconds)
+            await self._broker.leave(room, client, self._node_id, seconds)
         except NoBroker:
             return  # the lease runs out by itself
         if back := self._present.get((room, client)):  # the two may have crossed on the way

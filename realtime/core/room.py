@@ -33,7 +33,7 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
+class Page:
     """What came after a cursor: the events, the cursor after them, and whether it was cut.
 
     `gap` is why the first event is a gap, if it is one.
@@ -45,12 +45,12 @@ class Passage:
     gap: str | None = None
 
 
-class Place(Enum):
+class AppendResult(Enum):
     """Where an announced event stands to the log: only the next one can be taken as it comes."""
 
-    NEXT = "next"
-    OLD = "old"
-    AHEAD = "ahead"
+    APPENDED = "next"
+    DUPLICATE = "old"
+    GAP = "ahead"
 
 
 class Room:
@@ -77,17 +77,17 @@ class Room:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def append(self, event: Event) -> Place:
+    def append(self, event: Event) -> AppendResult:
         """Take an event if it is the next; else say what it is, and leave the log as it was."""
         epoch, number = event.cursor.epoch, event.cursor.number
         if epoch != self.epoch or number > self.top + 1:
-            return Place.AHEAD
+            return AppendResult.GAP
         if number <= self.top:
-            return Place.OLD
+            return AppendResult.DUPLICATE
         self._events.append(event)
         self._cursor = event.cursor
         self._forget(len(self._events) - self.capacity)
-        return Place.NEXT
+        return AppendResult.APPENDED
 
     def merge(self, history: History) -> bool:
         """Take a page of the broker's memory that was asked with our own cursor.
@@ -120,7 +120,7 @@ class Room:
         """The cursor of a reader who has seen all but the last `count` events."""
         return Cursor(self.epoch, max(self.first - 1, self.top - count))
 
-    def since(self, cursor: Cursor, limit: int | None = None, size: int | None = None) -> Passage:
+    def since(self, cursor: Cursor, limit: int | None = None, size: int | None = None) -> Page:
         """Answer what came after `cursor`: at most `limit` events (a `gap` not counted).
 
         A cursor that the window does not continue is answered by a `gap` and all that is kept.
@@ -136,9 +136,9 @@ class Room:
             events = [Event.gap(Cursor(self.epoch, number), gap, missed), *events]
             number -= 1  # a gap is no number of the log
         end = Cursor(self.epoch, number + len(events))
-        return Passage(events, end, end.number < self.top, gap)
+        return Page(events, end, end.number < self.top, gap)
 
-    def behind(self, cursor: Cursor) -> bool:
+    def is_behind(self, cursor: Cursor) -> bool:
         """Say whether our copy may be older than `cursor`: ask the broker before saying `gap`.
 
         A reader comes from another process, where the next event was heard a moment earlier.

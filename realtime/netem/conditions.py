@@ -28,7 +28,7 @@ class Stall(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkConditions:
     """What happens to bytes on their way; times are seconds, sizes are bytes, None is off.
 
     ========  ===============================================================================
@@ -173,4 +173,4 @@ _WRITE: dict[str, Callable[[Any], str]] = {
     "buffer": _write_size,
     "stall": _write_stall,
 }
-_NAMES = ", ".join(field.name for field in fields(Network))
+_NAMES = ", ".join(field.name for field in fields(NetworkConditions))

@@ -28,7 +28,7 @@ class _Faulty(Exception):
     """This is not HTTP as RFC 9112 has it: where anything ends is anybody's guess."""
 
 
-class Boundaries:
+class MessageFraming:
     """One connection: told what went up and what came down, it knows where responses end.
 
     `opaque` means that it knows no more, and that nobody needs to: the connection has become a
@@ -58,14 +58,14 @@ class Boundaries:
         return [] if self.opaque else self._responses.feed(data)
 
 
-class ResponseBuffer:
+class BufferingProxy:
     """Holds responses back as a buffering proxy does, which is what makes a stream go silent.
 
     It is one of those that do not know ``X-Accel-Buffering: no``, with which a server asks nginx to
     let a stream pass.
     """
 
-    def __init__(self, boundaries: Boundaries) -> None:
+    def __init__(self, boundaries: MessageFraming) -> None:
         self._boundaries = boundaries
         self._held = bytearray()
 

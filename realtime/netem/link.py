@@ -12,7 +12,7 @@ from collections import deque
 from enum import Enum
 from random import Random
 
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 
 # What a TCP segment carries over Ethernet: 1500 bytes without the heads of IP and TCP.
 SEGMENT = 1460
@@ -30,7 +30,7 @@ class End(Enum):
 Piece = bytes | End
 
 
-class Line:
+class Link:
     """The pieces on their way in one direction, and when each of them arrives.
 
     `opened` is when the first byte may set out; `random` makes the jitter.  `held` is the memory
@@ -44,13 +44,13 @@ class Line:
         self._free = opened  # when the last byte has left the sender
         self._last = opened  # when the last byte arrives
 
-    def put(self, data: bytes, network: Network, now: float) -> None:
+    def put(self, data: bytes, network: NetworkConditions, now: float) -> None:
         """Send `data` on its way; with a rate in pieces so small that the pace is smooth."""
         size = SEGMENT if network.rate else max(len(data), 1)
         for at in range(0, len(data), size):
             self._add(data[at : at + size], network, now)
 
-    def end(self, end: End, network: Network, now: float) -> None:
+    def end(self, end: End, network: NetworkConditions, now: float) -> None:
         """Send an end on its way, behind all that was put."""
         self._add(end, network, now)
 
@@ -72,7 +72,7 @@ class Line:
         self._pieces.clear()
         self.held = 0
 
-    def _add(self, piece: Piece, network: Network, now: float) -> None:
+    def _add(self, piece: Piece, network: NetworkConditions, now: float) -> None:
         self._free = max(self._free, now)
         if network.rate and isinstance(piece, bytes):
             self._free += len(piece) / network.rate

@@ -1,6 +1,6 @@
 """A bad network to put in front of a server: slow, jittery, narrow, buffering, or cut.
 
-It forwards TCP connections and makes of them what a `Network` says, which may change meanwhile.
+It forwards TCP connections and applies `NetworkConditions`, which may change meanwhile.
 With an empty one it forwards what comes as it comes, and counts: what a client says it sent and
 what a server says it received are two opinions, and this is the third.
 
@@ -28,8 +28,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from realtime.netem.conditions import Network
-from realtime.netem.tunnel import READ, Connection, Direction
+from realtime.netem.conditions import NetworkConditions
+from realtime.netem.tunnel import READ, Direction, Tunnel
 from realtime.tasks import Supervisor
 
 HELP = "put a bad network in front of a server: slow, jittery, narrow, buffering, or cut"
@@ -49,7 +49,7 @@ class Proxy:
         self,
         host: str,
         port: int,
-        network: Network = Network(),  # noqa: B008 - it is frozen
+        network: NetworkConditions = NetworkConditions(),  # noqa: B008 - it is frozen
         *,
         listen: str = "127.0.0.1",
         listen_port: int = 0,
@@ -67,7 +67,7 @@ class Proxy:
         self._network = network
         self._listen = listen, listen_port
         self._seed = seed
-        self._open: set[Connection] = set()
+        self._open: set[Tunnel] = set()
         self._supervisor = Supervisor()
         self._closed = False
 
@@ -75,7 +75,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         host, port = self._listen
         self._server = await loop.create_server(
-            lambda: Connection(self).near, host, port, backlog=_BACKLOG
+            lambda: Tunnel(self).near, host, port, backlog=_BACKLOG
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{_shown(host)}:{self.port}/"
@@ -113,7 +113,7 @@ class Proxy:
         return bool(self._open)
 
     @property
-    def network(self) -> Network:
+    def network(self) -> NetworkConditions:
         """May be replaced; a new one holds for what comes from then on.
 
         What is on its way arrives as it would have.  `idle` and `cut` hold for open connections
@@ -122,7 +122,7 @@ class Proxy:
         return self._network
 
     @network.setter
-    def network(self, network: Network) -> None:
+    def network(self, network: NetworkConditions) -> None:
         self._network = network
         for connection in list(self._open):
             connection.adopt()
@@ -144,7 +144,7 @@ class Proxy:
 
     # --- what its connections ask ----------------------------------------------------------------
 
-    def begun(self, connection: Connection) -> None:
+    def begun(self, connection: Tunnel) -> None:
         self.connections += 1
         self._open.add(connection)
         # Not closed either: it may be accepted in the very moment of our end.
@@ -153,14 +153,14 @@ class Proxy:
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(connection))
 
-    async def _connect(self, connection: Connection) -> None:
+    async def _connect(self, connection: Tunnel) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.create_connection(lambda: connection.far, *self.target)
         except OSError:
             connection.refuse()
 
-    def ended(self, connection: Connection) -> None:
+    def ended(self, connection: Tunnel) -> None:
         self._open.discard(connection)
 
     def count(self, data: bytes, direction: Direction) -> None:
@@ -221,9 +221,9 @@ async def run(options: argparse.Namespace) -> None:
         await stopped.wait()
 
 
-def _network(text: str) -> Network:
+def _network(text: str) -> NetworkConditions:
     try:
-        return Network.parse(text)
+        return NetworkConditions.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

@@ -10,17 +10,19 @@ import time
 from collections.abc import Callable, Sequence
 
 from realtime.errors import Busy, NoNetwork
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 
 # What nobody asks about, and nobody is connected through, is given to the next after so long.
 UNUSED_SECONDS = 60.0
 
 
-class Loan:
+class LeasedProxy:
     """A bad network while somebody has it; `id` is what only its borrower knows."""
 
-    def __init__(self, proxy: Proxy, network: Network, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, proxy: Proxy, network: NetworkConditions, clock: Callable[[], float]
+    ) -> None:
         self.id = secrets.token_urlsafe(16)
         self._proxy = proxy
         self._clock = clock
@@ -34,10 +36,10 @@ class Loan:
         return self._proxy.port
 
     @property
-    def network(self) -> Network:
+    def network(self) -> NetworkConditions:
         return self._proxy.network
 
-    def change(self, network: Network) -> None:
+    def change(self, network: NetworkConditions) -> None:
         """Be another network from now on, for what is connected, too."""
         self._proxy.network = network
 
@@ -80,7 +82,7 @@ class Loan:
         self._later = asyncio.get_running_loop().call_later(seconds, self._go_on)
 
 
-class Networks:
+class ProxyPool:
     """As many bad networks as there are proxies, which are open already; `clock` gives seconds."""
 
     def __init__(
@@ -89,11 +91,11 @@ class Networks:
         self._clock = clock
         self.ports = [proxy.port for proxy in proxies]
         self._free = list(reversed(proxies))
-        self._lent: dict[str, tuple[Loan, Proxy]] = {}
+        self._lent: dict[str, tuple[LeasedProxy, Proxy]] = {}
         for proxy in proxies:
             proxy.plugged = False
 
-    def lend(self, network: Network) -> Loan:
+    def lend(self, network: NetworkConditions) -> LeasedProxy:
         """Give a network to somebody; raises `Busy` when all are in use."""
         for loan, _ in list(self._lent.values()):
             if loan.is_unused():
@@ -101,11 +103,11 @@ class Networks:
         if not self._free:
             raise Busy("All bad networks are in use; see --networks.", retry_after=10)
         proxy = self._free.pop()
-        loan = Loan(proxy, network, self._clock)
+        loan = LeasedProxy(proxy, network, self._clock)
         self._lent[loan.id] = loan, proxy
         return loan
 
-    def find(self, id: str) -> Loan:
+    def find(self, id: str) -> LeasedProxy:
         """Give the network that was lent as `id`; raises `NoNetwork` when it is so no more."""
         if id not in self._lent:
             raise NoNetwork("This network was given back; ask for another.")

@@ -15,9 +15,9 @@ import struct
 from random import Random
 from typing import Literal, Protocol
 
-from realtime.netem.conditions import Network
-from realtime.netem.http_framing import Boundaries, ResponseBuffer
-from realtime.netem.link import End, Line
+from realtime.netem.conditions import NetworkConditions
+from realtime.netem.http_framing import BufferingProxy, MessageFraming
+from realtime.netem.link import End, Link
 
 Direction = Literal["up", "down"]
 
@@ -26,11 +26,11 @@ READ = 65_536
 ENOUGH = 196_608
 
 
-class Owner(Protocol):
+class TunnelOwner(Protocol):
     """What a connection asks of the proxy it belongs to."""
 
     @property
-    def network(self) -> Network:
+    def network(self) -> NetworkConditions:
         """What happens to what is read now."""
 
     @property
@@ -41,10 +41,10 @@ class Owner(Protocol):
     def scratch(self) -> memoryview:
         """Where reads go, to be copied at once: so one of READ bytes is enough for all."""
 
-    def begun(self, connection: "Connection") -> None:
+    def begun(self, connection: "Tunnel") -> None:
         """A client is there: connect `connection.far` to the server."""
 
-    def ended(self, connection: "Connection") -> None:
+    def ended(self, connection: "Tunnel") -> None:
         """Both sides are gone."""
 
     def count(self, data: bytes, direction: Direction) -> None:
@@ -54,10 +54,10 @@ class Owner(Protocol):
         """Give the jitter of a new line."""
 
 
-class Connection:
+class Tunnel:
     """A client's connection and ours to the server, the two ways between them, and two clocks."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: TunnelOwner) -> None:
         self.owner = owner
         self.near = _Side(self)
         self.far = _Side(self)
@@ -68,8 +68,8 @@ class Connection:
         """The client is there."""
         self._opened = self._moved = now = _now()
         opened = now + self.owner.network.rtt  # SYN, and SYN-ACK
-        self.up = _Up(self, self.near, self.far, Line(opened, self.owner.random("up")))
-        self.down = _Down(self, self.far, self.near, Line(opened, self.owner.random("down")))
+        self.up = _Up(self, self.near, self.far, Link(opened, self.owner.random("up")))
+        self.down = _Down(self, self.far, self.near, Link(opened, self.owner.random("down")))
         self.near.join(incoming=self.up, outgoing=self.down)
         self.far.join(incoming=self.down, outgoing=self.up)
         self.watch()
@@ -158,7 +158,7 @@ class _Side(asyncio.BufferedProtocol):
     incoming: "_Way"
     outgoing: "_Way"
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Tunnel) -> None:
         self.transport: asyncio.Transport | None = None
         self.lost = False
         self.blocked = False  # it does not take what we write
@@ -268,7 +268,7 @@ class _Way:
 
     direction: Direction
 
-    def __init__(self, connection: Connection, source: _Side, target: _Side, line: Line) -> None:
+    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
         self._owner = connection.owner
         self._connection = connection
         self._source = source
@@ -341,9 +341,9 @@ class _Way:
 class _Up(_Way):
     direction = "up"
 
-    def __init__(self, connection: Connection, source: _Side, target: _Side, line: Line) -> None:
+    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
         super().__init__(connection, source, target, line)
-        self.boundaries = Boundaries()
+        self.boundaries = MessageFraming()
 
     def hear(self, data: bytes) -> None:
         # Also while nothing is buffered: that may change, and then we must know where we are.
@@ -356,9 +356,9 @@ class _Down(_Way):
 
     direction = "down"
 
-    def __init__(self, connection: Connection, source: _Side, target: _Side, line: Line) -> None:
+    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
         super().__init__(connection, source, target, line)
-        self._buffer = ResponseBuffer(connection.up.boundaries)
+        self._buffer = BufferingProxy(connection.up.boundaries)
         self._flushing: asyncio.TimerHandle | None = None
 
     @property

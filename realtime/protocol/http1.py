@@ -32,10 +32,10 @@ _MOST_ARGUMENTS, _MOST_FIELDS = 100, 40
 
 
 # What the door wants to know: `Host`, `Origin` and `Sec-Fetch-Site`.
-Door = tuple[str | None, str | None, str | None]
+OriginFields = tuple[str | None, str | None, str | None]
 
 
-def door(fields: HTTPHeaders) -> Door:
+def origin_fields(fields: HTTPHeaders) -> OriginFields:
     return fields.get("Host"), fields.get("Origin"), fields.get("Sec-Fetch-Site")
 
 
@@ -51,17 +51,17 @@ class Request:
     target: str
     version: str
     fields: HTTPHeaders
-    door: Door
+    origin_fields: OriginFields
     length: int = 0
     body: bytes = b""
     keep_alive: bool = True
 
 
-class Known(NamedTuple):
+class CachedFields(NamedTuple):
     """What was found out once about the fields of a plain request."""
 
     fields: HTTPHeaders
-    door: Door
+    origin_fields: OriginFields
     length: int
 
 
@@ -70,7 +70,7 @@ class Head(NamedTuple):
 
     method: str
     target: str
-    known: Known
+    known: CachedFields
     size: int
 
     @property
@@ -82,11 +82,17 @@ class Head(NamedTuple):
         """Give the request, now that `data` is all of it."""
         known, body = self.known, data[self.size :]
         return Request(
-            self.method, self.target, "HTTP/1.1", known.fields, known.door, known.length, body
+            self.method,
+            self.target,
+            "HTTP/1.1",
+            known.fields,
+            known.origin_fields,
+            known.length,
+            body,
         )
 
 
-def plain_head(data: bytes) -> Head | None:
+def parse_fast_path(data: bytes) -> Head | None:
     """Take apart the head at the beginning of `data`; None if it is not plain, or not all here."""
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
@@ -115,7 +121,7 @@ def declared_length(fields: HTTPHeaders) -> int:
 
 
 @lru_cache(_HEADS_REMEMBERED)
-def _plain_fields(block: bytes) -> Known | None:
+def _plain_fields(block: bytes) -> CachedFields | None:
     """The fields of a head and the length they tell, if there is nothing special about them."""
     try:
         fields = HTTPHeaders.parse(block.decode("latin1"))
@@ -127,7 +133,7 @@ def _plain_fields(block: bytes) -> Known | None:
         and fields.get("Connection", "keep-alive").lower() == "keep-alive"
         and not any(name in fields for name in _NOT_PLAIN)
     )
-    return Known(fields, door(fields), declared_length(fields)) if plain else None
+    return CachedFields(fields, origin_fields(fields), declared_length(fields)) if plain else None
 
 
 def allowed_methods(kind: type[RequestHandler]) -> list[str]:

@@ -17,7 +17,7 @@ _WELCOME_KEPT, _MOST_REMEMBERED = 1000, 300
 _PLAIN_NAME = re.compile(r"[a-z0-9._-]+")
 
 
-class Gate:
+class OriginPolicy:
     """The rules at the door of one server.
 
     `own_names` are the host names, besides IP addresses and localhost, under which we are known.
@@ -27,7 +27,7 @@ class Gate:
         self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
         self.ports: frozenset[int] = frozenset()  # under which our pages may ask one another
         self._welcome: set[tuple[str | None, ...]] = set()
-        self._rates = Rates(limits.messages_per_second, limits.message_burst)
+        self._rates = RateLimiter(limits.messages_per_second, limits.message_burst)
 
     def check(self, host: str | None, origin: str | None, fetch_site: str | None) -> None:
         """Refuse names that are not ours, and pages of other sites.
@@ -66,22 +66,22 @@ class Gate:
         """
         if origin is not None:
             same = _authority(origin) is not None and _authority(origin) == (host or "").lower()
-            foreign = not same and not self._is_sister(origin, host)
+            foreign = not same and not self._is_own_origin(origin, host)
         else:
             foreign = fetch_site == "cross-site"
         if foreign:
             raise ForeignOrigin("Pages of other sites may not use this server.")
 
-    def sister(self, origin: str | None, host: str | None) -> str | None:
+    def cors_origin(self, origin: str | None, host: str | None) -> str | None:
         """Give the origin of a page that we served at another of our ports; None for all others.
 
         A browser lets such a page read our answer only when the answer names it (CORS).
         """
         if origin is None or len(self.ports) < 2 or _authority(origin) == (host or "").lower():
             return None
-        return origin if self._is_sister(origin, host) else None
+        return origin if self._is_own_origin(origin, host) else None
 
-    def sisters(self, host: str | None) -> list[str]:
+    def own_origins(self, host: str | None) -> list[str]:
         """List all origins that are ours under the name of `host`, as `name:port`."""
         name = _host_name(host or "")
         # It goes into a policy, where a space or a semicolon would say something else.
@@ -89,11 +89,11 @@ class Gate:
             return []
         return [f"{name}:{port}" for port in sorted(self.ports)]
 
-    def _is_sister(self, origin: str, host: str | None) -> bool:
+    def _is_own_origin(self, origin: str, host: str | None) -> bool:
         (name, port), (other, other_port) = _place(_authority(origin)), _place(host)
         return name is not None and name == other and {port, other_port} <= self.ports
 
-    def admit(self, client: str, now: float) -> None:
+    def acquire(self, client: str, now: float) -> None:
         """Count one message of `client`, or raise `TooFast` with the seconds to wait."""
         self._rates.spend(client, now)
 
@@ -127,7 +127,7 @@ def _authority(origin: str) -> str | None:
     return authority if separator and scheme in ("http", "https") else None
 
 
-class Rates:
+class RateLimiter:
     """A token bucket per client: `burst` at once, `rate` per second in the long run."""
 
     # Far above the connections of one process; a full bucket is the same as no bucket.

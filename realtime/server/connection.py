@@ -24,11 +24,18 @@ from tornado.httputil import (
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
-from realtime.protocol.http1 import Head, Request, declared_length, door, parse_query, plain_head
-from realtime.server.forwarded import FIELD, Proxies
-from realtime.server.stream import MOST_AT_ONCE, CountedStream
-from realtime.server.tap import Taps
-from realtime.transports.base import MOST_DROPPED, House
+from realtime.protocol.http1 import (
+    Head,
+    Request,
+    declared_length,
+    origin_fields,
+    parse_fast_path,
+    parse_query,
+)
+from realtime.server.forwarded import FIELD, TrustedProxies
+from realtime.server.stream import MAX_PIECE_BYTES, MeteredStream
+from realtime.server.tap import TapRegistry
+from realtime.transports.base import MAX_DISCARDED_BODY, Services
 from realtime.transports.exchange import Exchange
 
 log = logging.getLogger(__name__)
@@ -45,16 +52,16 @@ async def _nothing() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Router:
     """Who answers: an exchange for ``/rooms/ROOM/…``, and the application for all the rest.
 
     `close` ends what is done there between requests, when all connections have ended.
     """
 
-    house: House
+    services: Services
     exchanges: Mapping[str, type[Exchange]]
     application: Application
-    taps: Taps = field(default_factory=Taps)
+    taps: TapRegistry = field(default_factory=TapRegistry)
     part: Callable[[], None] = _say_nothing
     close: Callable[[], Awaitable[None]] = _nothing
 
@@ -71,11 +78,11 @@ class Connection:
 
     def __init__(
         self,
-        stream: CountedStream,
-        site: Site,
+        stream: MeteredStream,
+        site: Router,
         parameters: HTTP1ConnectionParameters,
         protocol: str,
-        proxies: Proxies,
+        proxies: TrustedProxies,
     ) -> None:
         self.remote_ip = stream.address
         self.protocol = protocol
@@ -117,8 +124,8 @@ class Connection:
 
     def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
         """Find the exchange for `data`, if it is one plain request, or the beginning of one."""
-        head = plain_head(data)
-        most = min(self._site.house.limits.body_bytes, MOST_AT_ONCE)
+        head = parse_fast_path(data)
+        most = min(self._site.services.limits.body_bytes, MAX_PIECE_BYTES)
         if head is None or head.whole < len(data) or head.known.length > most:
             return None
         found = self._site.find(head.target)
@@ -130,7 +137,7 @@ class Connection:
             data += await stream.read_bytes(missing)
         request = head.request(data)
         self._identify(request.fields)
-        exchange = kind(self._site.house, stream, request, room, stream.set_close_callback)
+        exchange = kind(self._site.services, stream, request, room, stream.set_close_callback)
         await exchange.run()
         if stream.writing():
             await stream.flush()
@@ -142,14 +149,16 @@ class Connection:
         """Find out whose request it is, if a proxy that is trusted may have said so."""
         if self._stream.shared:
             self.remote_ip = self._proxies.client(self._peer, fields.get(FIELD))
-            self._stream.belong(self.remote_ip, self._site.house.limits.connections_per_address)
+            self._stream.set_remote_ip(
+                self.remote_ip, self._site.services.limits.connections_per_address
+            )
 
     async def _leave_to_tornado(self, data: bytes) -> bool:
         self._stream.unread(data)
         connection = HTTP1Connection(self._stream, False, self._parameters, self)
         routed = _Routed(self._site, self._stream, connection, self._identify)
         kept = await connection.read_response(routed)
-        if kept and self._site.house.hub.closing:  # it was told so (RFC 9112 §9.6)
+        if kept and self._site.services.hub.closing:  # it was told so (RFC 9112 §9.6)
             await self._stream.flush()
             self._stream.close()
         return kept
@@ -162,8 +171,8 @@ class _Routed(HTTPMessageDelegate):
 
     def __init__(
         self,
-        site: Site,
-        stream: CountedStream,
+        site: Router,
+        stream: MeteredStream,
         connection: HTTP1Connection,
         identify: Callable[[HTTPHeaders], None],
     ) -> None:
@@ -178,7 +187,7 @@ class _Routed(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         self._identify(headers)
         if found := self._site.find(start_line.path):
-            self._delegate = _Unplain(self._site.house, *found, self._stream, self._connection)
+            self._delegate = _Unplain(self._site.services, *found, self._stream, self._connection)
         else:
             self._delegate = self._site.application.start_request(
                 self._connection.context, self._connection
@@ -200,13 +209,13 @@ class _Unplain(HTTPMessageDelegate):
 
     def __init__(
         self,
-        house: House,
+        services: Services,
         kind: type[Exchange],
         room: str,
-        stream: CountedStream,
+        stream: MeteredStream,
         connection: HTTP1Connection,
     ) -> None:
-        self._house = house
+        self._services = services
         self._kind = kind
         self._room = room
         self._stream = stream
@@ -219,15 +228,15 @@ class _Unplain(HTTPMessageDelegate):
         assert isinstance(start_line, RequestStartLine)
         # Made for what it refuses: RFC 9112 has rules about `Host` and the target.
         HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
-        self._connection.set_max_body_size(MOST_DROPPED)
+        self._connection.set_max_body_size(MAX_DISCARDED_BODY)
         self._start, self._fields = start_line, headers
         self._length = declared_length(headers)
-        if self._length > MOST_DROPPED:
+        if self._length > MAX_DISCARDED_BODY:
             return asyncio.ensure_future(self._run())  # which refuses it, before any of it is read
         return None
 
     def data_received(self, chunk: bytes) -> None:
-        if len(self._body) <= self._house.limits.body_bytes:
+        if len(self._body) <= self._services.limits.body_bytes:
             self._body += chunk
 
     def finish(self) -> None:
@@ -239,7 +248,7 @@ class _Unplain(HTTPMessageDelegate):
     def _keeps_alive(self) -> bool:
         """Whether Tornado lets another request follow; what we say must be what it does."""
         asked = self._fields.get("Connection", "").lower()
-        if self._length > MOST_DROPPED:
+        if self._length > MAX_DISCARDED_BODY:
             return False
         if self._start.version == "HTTP/1.1":
             return asked != "close"
@@ -249,13 +258,13 @@ class _Unplain(HTTPMessageDelegate):
     async def _run(self) -> None:
         method, target, version = self._start
         request = Request(
-            *(method, target, version, self._fields, door(self._fields)),
+            *(method, target, version, self._fields, origin_fields(self._fields)),
             length=self._length,
             body=bytes(self._body),
             keep_alive=self._keeps_alive(),
         )
         watch = self._connection.set_close_callback
-        exchange = self._kind(self._house, self._stream, request, self._room, watch)
+        exchange = self._kind(self._services, self._stream, request, self._room, watch)
         await exchange.run()
         await self._stream.flush()
         self._connection.finish()

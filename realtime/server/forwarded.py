@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 FIELD = "X-Forwarded-For"
 LABEL_LENGTH = 6
@@ -26,15 +26,15 @@ _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d
 _CLIENTS_REMEMBERED, _MOST_REMEMBERED = 4096, 100
 
 
-def parse_network(text: str) -> Network:
+def parse_network(text: str) -> IPNetwork:
     """Read an address, or a network as 10.0.0.0/8; raises ValueError."""
     return ipaddress.ip_network(text)
 
 
-class Proxies:
+class TrustedProxies:
     """The networks whose peers may say whose request it is; nobody's by default."""
 
-    def __init__(self, networks: Iterable[Network] = ()) -> None:
+    def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
         self._networks = tuple(networks)
         self._remembered = lru_cache(_CLIENTS_REMEMBERED)(self._client)
 
@@ -64,7 +64,7 @@ class Proxies:
                 break
         return client
 
-    def _is_ours(self, address: Address) -> bool:
+    def _is_ours(self, address: IPAddress) -> bool:
         return any(address in network for network in self._networks)
 
 
@@ -74,7 +74,7 @@ def _bare(hop: str) -> str:
     return next(filter(None, match.groups())) if match else ""
 
 
-def _address(text: str) -> Address | None:
+def _address(text: str) -> IPAddress | None:
     """Read an address; one of IPv4 in the clothes of IPv6 is the same client without them."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
@@ -83,7 +83,7 @@ def _address(text: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def label(host: str, port: int) -> str:
+def worker_label(host: str, port: int) -> str:
     """Name the worker that is reached at this address, as hexadecimal digits.
 
     Worker and proxy find it each for itself: the one sees where it was reached, the other knows

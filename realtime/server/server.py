@@ -20,11 +20,11 @@ from tornado.tcpserver import TCPServer
 from realtime import metrics
 from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
-from realtime.server.connection import Connection, Site
-from realtime.server.forwarded import Proxies
-from realtime.server.stream import OTHER, READ_BYTES, CountedStream, CountedTLSStream, Ledger
-from realtime.tasks import Supervisor, end
-from realtime.transports.base import CROWDED
+from realtime.server.connection import Connection, Router
+from realtime.server.forwarded import TrustedProxies
+from realtime.server.stream import OTHER, READ_BYTES, MeteredStream, MeteredTLSStream, TrafficStats
+from realtime.tasks import Supervisor, cancel_and_wait
+from realtime.transports.base import TOO_MANY_CONNECTIONS
 
 # Seconds that a connection above the limit gets to say its request, so that it reads our answer.
 _REFUSE_SECONDS = 2.0
@@ -36,7 +36,7 @@ _FAREWELL_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class CountedServer(TCPServer):
+class Server(TCPServer):
     """Connections over counted streams, with bounds in number and in time.
 
     `tls` makes it https; `proxies` may say whose requests theirs are.
@@ -44,16 +44,16 @@ class CountedServer(TCPServer):
 
     def __init__(
         self,
-        site: Site,
+        site: Router,
         *,
-        ledger: Ledger,
+        traffic: TrafficStats,
         limits: Limits,
         tls: ssl.SSLContext | None = None,
-        proxies: Proxies = Proxies(),  # noqa: B008 - it does not change
+        proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it does not change
     ) -> None:
         super().__init__()
         self._site = site
-        self._ledger = ledger
+        self._traffic = traffic
         self._limits = limits
         self._tls = tls
         self._proxies = proxies
@@ -83,21 +83,21 @@ class CountedServer(TCPServer):
             return
         counted.shared = self._proxies.trusts(counted.address)
         if self._full(counted):
-            error = Busy(CROWDED, retry_after=10)
+            error = Busy(TOO_MANY_CONNECTIONS, retry_after=10)
             self._supervisor.spawn("refuse", lambda: _refuse(counted, error))
         else:
-            self._ledger.opened(counted)
+            self._traffic.opened(counted)
             self._serve(counted)
 
-    def _counted(self, connection: socket.socket, address: str) -> CountedStream:
+    def _counted(self, connection: socket.socket, address: str) -> MeteredStream:
         if self._tls is None:
-            return CountedStream(connection, address, self._ledger)
+            return MeteredStream(connection, address, self._traffic)
         secured = ssl_wrap_socket(
             connection, self._tls, server_side=True, do_handshake_on_connect=False
         )
-        return CountedTLSStream(secured, address, self._ledger)
+        return MeteredTLSStream(secured, address, self._traffic)
 
-    def _serve(self, stream: CountedStream) -> None:
+    def _serve(self, stream: MeteredStream) -> None:
         protocol = "http" if self._tls is None else "https"
         connection = Connection(stream, self._site, self._parameters, protocol, self._proxies)
         task = asyncio.create_task(connection.serve())
@@ -121,11 +121,11 @@ class CountedServer(TCPServer):
             milliseconds = int(self._limits.write_deadline_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _full(self, stream: CountedStream) -> bool:
+    def _full(self, stream: MeteredStream) -> bool:
         """Whether it is one too many; for whom a proxy asks is known with each request."""
-        limits, ledger = self._limits, self._ledger
-        crowded = ledger.addresses[stream.address] >= limits.connections_per_address
-        return len(ledger.streams) >= limits.connections or (crowded and not stream.shared)
+        limits, traffic = self._limits, self._traffic
+        crowded = traffic.addresses[stream.address] >= limits.connections_per_address
+        return len(traffic.streams) >= limits.connections or (crowded and not stream.shared)
 
     # --- taking one's time -----------------------------------------------------------------------
 
@@ -135,10 +135,10 @@ class CountedServer(TCPServer):
         while True:
             await asyncio.sleep(pause)
             now = time.monotonic()
-            for stream in list(self._ledger.streams):
+            for stream in list(self._traffic.streams):
                 self._judge(stream, now)
 
-    def _judge(self, stream: CountedStream, now: float) -> None:
+    def _judge(self, stream: MeteredStream, now: float) -> None:
         if stream.stalled_seconds(now) > self._limits.write_deadline_seconds:
             # Whatever could be said would wait behind what it does not take.
             metrics.STALLED.labels(stream.transport).inc()
@@ -146,7 +146,7 @@ class CountedServer(TCPServer):
         elif stream.idle_seconds(now) > self._limits.idle_seconds:
             stream.close()
         elif stream.asking_seconds(now) > self._limits.request_seconds:
-            stream.carry(OTHER, None)  # nobody will know what it was to be
+            stream.begin_request(OTHER, None)  # nobody will know what it was to be
             error = TooSlow("The request did not come to its end in time; send it again.")
             self._supervisor.spawn("refuse", lambda: _answer(stream, error))
 
@@ -160,16 +160,16 @@ class CountedServer(TCPServer):
         while self._busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._supervisor.close()
-        for stream in list(self._ledger.streams):
+        for stream in list(self._traffic.streams):
             stream.close()
-        await end(self._serving)
+        await cancel_and_wait(self._serving)
         await self._site.close()
 
     def _busy(self) -> bool:
-        return any(stream.asking or stream.writing() for stream in self._ledger.streams)
+        return any(stream.in_request or stream.writing() for stream in self._traffic.streams)
 
 
-async def _refuse(stream: CountedStream, error: RealtimeError) -> None:
+async def _refuse(stream: MeteredStream, error: RealtimeError) -> None:
     """Answer the first request of a connection above the limit, and close it."""
     try:
         async with asyncio.timeout(_REFUSE_SECONDS):
@@ -180,7 +180,7 @@ async def _refuse(stream: CountedStream, error: RealtimeError) -> None:
         await _answer(stream, error)
 
 
-async def _answer(stream: CountedStream, error: RealtimeError) -> None:
+async def _answer(stream: MeteredStream, error: RealtimeError) -> None:
     """Answer below HTTP's own machinery, which never saw a request here, and close."""
     metrics.REFUSED.labels(error.code).inc()
     lines = [f"HTTP/1.1 {error.status} {error.phrase}", "Content-Type: application/json"]

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from tornado.netutil import bind_sockets
 
 from realtime.netem.proxy import Proxy
-from realtime.netem.proxy_pool import Networks
+from realtime.netem.proxy_pool import ProxyPool
 
 # Connections that may wait to be accepted: a crowd that comes at once, a class or a benchmark.
 _BACKLOG = 4096
@@ -22,10 +22,10 @@ _ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
 # Addresses of documentation (RFC 5737, RFC 3849): nothing is sent there, only a way is looked for.
 _SOMEWHERE = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
 
-Lane = Sequence[socket.socket]
+BoundSockets = Sequence[socket.socket]
 
 
-def open_lanes(options: argparse.Namespace) -> list[Lane]:
+def open_listeners(options: argparse.Namespace) -> list[BoundSockets]:
     """Open `options.port`, and for `options.lanes` the next ones, or others where these are taken.
 
     Raises OSError if the first cannot be had.
@@ -35,12 +35,12 @@ def open_lanes(options: argparse.Namespace) -> list[Lane]:
     return [first, *(_open_near(port + n, options.host) for n in range(1, options.lanes))]
 
 
-def port_of(lane: Lane) -> int:
+def port_of(lane: BoundSockets) -> int:
     port: int = lane[0].getsockname()[1]
     return port
 
 
-def _open_near(port: int, host: str) -> Lane:
+def _open_near(port: int, host: str) -> BoundSockets:
     return bind_sockets(port if _is_free(port, host) else 0, host, backlog=_BACKLOG)
 
 
@@ -57,14 +57,14 @@ def _is_free(port: int, host: str) -> bool:
 @asynccontextmanager
 async def open_networks(
     options: argparse.Namespace, lanes: Sequence[int]
-) -> AsyncIterator[Networks]:
+) -> AsyncIterator[ProxyPool]:
     """Open a port for each of `options.networks`; behind them is the first lane."""
     async with AsyncExitStack() as stack:
         proxies = []
         for n in range(1, options.networks + 1):
             proxy = _proxy(options.host, lanes[-1] + n, lanes[0])
             proxies.append(await stack.enter_async_context(proxy))
-        yield Networks(proxies)
+        yield ProxyPool(proxies)
 
 
 def _proxy(host: str, port: int, target: int) -> Proxy:

@@ -32,42 +32,42 @@ READ_BYTES = 16_384
 # Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
 _UNREAD_BYTES = 262_144
 # Bytes that may be waited for as one piece.
-MOST_AT_ONCE = _UNREAD_BYTES // 2
+MAX_PIECE_BYTES = _UNREAD_BYTES // 2
 
 
-class CountedStream(IOStream):
+class MeteredStream(IOStream):
     """A connection that counts its bytes, and takes pushes without a future for each.
 
     Our own attributes are slots: those of Tornado fill a dict, which would double for one more.
     """
 
     __slots__ = (
-        *("address", "shared", "counted_as", "crowded"),
-        *("transport", "client", "asking", "drained", "settled"),
-        *("bytes_in", "bytes_out", "events", "_ledger", "_answered"),
+        *("address", "shared", "counted_as", "over_limit"),
+        *("transport", "client", "in_request", "drained", "settled"),
+        *("bytes_in", "bytes_out", "events", "_traffic", "_answered"),
         *("_send", "_draining", "_unread", "_one_piece", "_held"),
         *("_moved", "_begun", "_rested", "_number", "_tap", "_traced"),
     )
 
-    def __init__(self, connection: socket.socket, address: str, ledger: "Ledger") -> None:
+    def __init__(self, connection: socket.socket, address: str, traffic: "TrafficStats") -> None:
         super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
         self.shared = False  # by all for whom a proxy asks
         self.counted_as: str | None = None  # the address in the books, if any is
-        self.crowded = False
+        self.over_limit = False
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = OTHER
         self.client: str | None = None
-        self.asking = False  # a request is known, and being answered
+        self.in_request = False  # a request is known, and being answered
         self.drained: Callable[[], None] | None = None  # called when there is room again
         self.settled = (0, 0, 0)  # what is in the books already: bytes in and out, events
         self._send: Callable[[bytes], int] | None = None  # while nothing stands in the way
         self._draining = False
         self._unread = b""
         self._one_piece = self._held = False
-        self._ledger = ledger
+        self._traffic = traffic
         self._answered = 0  # bytes that had come when the last request was answered
-        self._number = ledger.next_number()
+        self._number = traffic.next_number()
         self._tap: Tap | None = None  # who is shown what crosses the socket now
         self._traced = b""  # what came before it was known what it is
         # What the last look saw, and since when it has been so.
@@ -149,7 +149,7 @@ class CountedStream(IOStream):
         if self._tap is not None:
             self._tap.closed(self._number)
         self._send = None
-        self._ledger.closed(self)
+        self._traffic.closed(self)
         super().close_fd()
 
     def push(self, data: bytes, events: int) -> bool:
@@ -210,27 +210,27 @@ class CountedStream(IOStream):
 
     # --- whose bytes these are -------------------------------------------------------------------
 
-    def belong(self, address: str, most: int) -> None:
+    def set_remote_ip(self, address: str, most: int) -> None:
         """Be the connection of `address` from now on, in whose name a proxy asks.
 
-        `crowded` says whether it has more than `most` of them.
+        `over_limit` says whether it has more than `most` of them.
         """
         self.address = address
-        self._ledger.count(self, address)
-        self.crowded = self._ledger.addresses[address] > most
+        self._traffic.count(self, address)
+        self.over_limit = self._traffic.addresses[address] > most
 
     @property
-    def place(self) -> tuple[str, int]:
+    def local_address(self) -> tuple[str, int]:
         """The address and port at which we were reached; empty when it is over."""
         if self.closed():
             return "", 0
         host, port, *_ = self.socket.getsockname()
         return host, port
 
-    def carry(self, transport: str, client: str | None) -> None:
+    def begin_request(self, transport: str, client: str | None) -> None:
         """Count for this transport and client from now on, with the head that was just read."""
-        self._ledger.carry(self, transport, client)
-        self.asking = True
+        self._traffic.begin_request(self, transport, client)
+        self.in_request = True
         if self._traced:
             traced, self._traced = self._traced, b""
             self._show("up", traced)
@@ -242,26 +242,26 @@ class CountedStream(IOStream):
 
     def _show(self, direction: Direction, data: bytes) -> None:
         assert self._tap is not None
-        if self._traced:  # it is not known yet what it is: `carry` will say
+        if self._traced:  # it is not known yet what it is: `begin_request` will say
             self._traced += data
         else:
             self._tap.copy(self._number, self.transport, direction, data)
 
-    def rest(self) -> None:
+    def end_request(self) -> None:
         """Say that the request is answered: what is read from now on belongs to the next one.
 
         What is still to be written belongs to this one: a server never answers two at once.
         """
-        self.asking = False
+        self.in_request = False
         if self.shared:
-            self._ledger.count(self, None)
+            self._traffic.count(self, None)
         self._answered = self.bytes_in
         self._rested = time.monotonic()
 
     @property
     def claimed(self) -> int:
         """Bytes that came for a request that is known: of those after it nobody knows yet."""
-        return self.bytes_in if self.asking else self._answered
+        return self.bytes_in if self.in_request else self._answered
 
     # --- how long it takes its time --------------------------------------------------------------
 
@@ -284,17 +284,17 @@ class CountedStream(IOStream):
 
     def asking_seconds(self, now: float) -> float:
         """How long a part of a request has been here, and not all of it; exact to one look."""
-        if self.asking or self.bytes_in == self._answered or self._answered != self._begun[0]:
+        if self.in_request or self.bytes_in == self._answered or self._answered != self._begun[0]:
             self._begun = self._answered, now
         return now - self._begun[1]
 
     def idle_seconds(self, now: float) -> float:
         """How long nothing was asked, and nothing was left to be answered."""
-        idle = not self.asking and self.bytes_in == self._answered and not self.writing()
+        idle = not self.in_request and self.bytes_in == self._answered and not self.writing()
         return now - self._rested if idle else 0.0
 
 
-class CountedTLSStream(CountedStream, SSLIOStream):
+class MeteredTLSStream(MeteredStream, SSLIOStream):
     """The same over TLS, which has no direct way to the socket: a record is made for each client.
 
     What is counted is what TLS is given to carry: records, their padding and the handshake are
@@ -313,7 +313,7 @@ class CountedTLSStream(CountedStream, SSLIOStream):
 
 
 @dataclass(slots=True)
-class Row:
+class Counters:
     """What is counted of one transport."""
 
     connections: int = 0
@@ -323,20 +323,20 @@ class Row:
     events: int = 0
 
 
-class Ledger:
+class TrafficStats:
     """The books: counts per transport since the start, and the same per client."""
 
     def __init__(self) -> None:
-        self.streams: set[CountedStream] = set()
+        self.streams: set[MeteredStream] = set()
         self.addresses: Counter[str] = Counter()
-        self._books: dict[str, Row] = {}
-        self._clients: OrderedDict[str, dict[str, Row]] = OrderedDict()
+        self._books: dict[str, Counters] = {}
+        self._clients: OrderedDict[str, dict[str, Counters]] = OrderedDict()
         self.next_number = counting(1).__next__  # of a connection
 
     def report(self, client: str | None = None) -> Mapping[str, Mapping[str, int]]:
         """Give the counts per transport, of everybody or of one client, up to this moment."""
         for stream in self.streams:
-            self.settle(stream)
+            self.flush_counts(stream)
         books = self._books if client is None else self._clients.get(client, {})
         open_now = Counter(s.transport for s in self.streams if client in (None, s.client))
         return {
@@ -346,12 +346,12 @@ class Ledger:
 
     # --- what a stream tells ---------------------------------------------------------------------
 
-    def opened(self, stream: CountedStream) -> None:
+    def opened(self, stream: MeteredStream) -> None:
         self.streams.add(stream)
         if not stream.shared:
             self.count(stream, stream.address)
 
-    def count(self, stream: CountedStream, address: str | None) -> None:
+    def count(self, stream: MeteredStream, address: str | None) -> None:
         """Count it as one of this address, and no more as one of another; None is nobody's."""
         if stream.counted_as is not None:
             self.addresses[stream.counted_as] -= 1
@@ -361,17 +361,17 @@ class Ledger:
         if address is not None:
             self.addresses[address] += 1
 
-    def carry(self, stream: CountedStream, transport: str, client: str | None) -> None:
+    def begin_request(self, stream: MeteredStream, transport: str, client: str | None) -> None:
         another_client = client != stream.client
         another = transport != stream.transport
         if another or another_client:
-            self.settle(stream)
+            self.flush_counts(stream)
             stream.transport, stream.client = transport, client
         _begin(self._book(transport), another)
         if client is not None:
             _begin(self._client_book(stream, client), another or another_client)
 
-    def settle(self, stream: CountedStream) -> None:
+    def flush_counts(self, stream: MeteredStream) -> None:
         """Enter what a stream counted since the last time."""
         if stream not in self.streams:  # closed, and settled then
             return
@@ -384,38 +384,38 @@ class Ledger:
         if stream.client is not None:
             _enter(self._client_book(stream, stream.client), *counts)
 
-    def closed(self, stream: CountedStream) -> None:
+    def closed(self, stream: MeteredStream) -> None:
         if stream not in self.streams:  # one that was refused, or closed before
             return
-        self.settle(stream)
+        self.flush_counts(stream)
         self._book(OTHER).bytes_in += stream.bytes_in - stream.claimed
         self.streams.remove(stream)
         self.count(stream, None)
 
-    def _client_book(self, stream: CountedStream, client: str) -> Row:
+    def _client_book(self, stream: MeteredStream, client: str) -> Counters:
         book = self._clients.setdefault(client, {})
         self._clients.move_to_end(client)
         if len(self._clients) > _CLIENTS_KEPT:
             self._clients.popitem(last=False)
         return _row(book, stream.transport)
 
-    def _book(self, transport: str) -> Row:
+    def _book(self, transport: str) -> Counters:
         return _row(self._books, transport)
 
 
-def _row(book: dict[str, Row], transport: str) -> Row:
+def _row(book: dict[str, Counters], transport: str) -> Counters:
     row = book.get(transport)
     if row is None:
-        row = book[transport] = Row()
+        row = book[transport] = Counters()
     return row
 
 
-def _begin(row: Row, another: bool) -> None:
+def _begin(row: Counters, another: bool) -> None:
     row.requests += 1
     row.connections += another
 
 
-def _enter(row: Row, bytes_in: int, bytes_out: int, events: int) -> None:
+def _enter(row: Counters, bytes_in: int, bytes_out: int, events: int) -> None:
     row.bytes_in += bytes_in
     row.bytes_out += bytes_out
     row.events += events

@@ -26,7 +26,7 @@ Direction = Literal["up", "down"]
 Tell = Callable[[list[str]], bool]
 
 
-class Watcher:
+class TapSubscriber:
     """One who watches a secret: collects pieces, and passes them on by `tell` when it takes them.
 
     A piece is JSON: ``{"connection","transport","at","direction","data"}`` with `at` in ms since
@@ -70,7 +70,7 @@ class Tap:
     """All who watch one secret."""
 
     def __init__(self) -> None:
-        self.watchers: set[Watcher] = set()
+        self.watchers: set[TapSubscriber] = set()
 
     def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
         """Show some bytes that crossed the socket of `connection`."""
@@ -89,7 +89,7 @@ class Tap:
             watcher.take({"connection": connection, "at": _now_ms(), "closed": True})
 
 
-class Taps:
+class TapRegistry:
     """The secrets that somebody watches, or watched when a connection began that is still open."""
 
     def __init__(self) -> None:

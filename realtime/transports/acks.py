@@ -9,16 +9,18 @@ from typing import Any
 from realtime import errors, metrics
 from realtime.core.events import Cursor, Draft
 from realtime.errors import RealtimeError
-from realtime.transports.base import House
+from realtime.transports.base import Services
 
 
-async def answer(house: House, message: str | bytes, room: str, via: str, address: str) -> bytes:
+async def handle_message(
+    services: Services, message: str | bytes, room: str, via: str, address: str
+) -> bytes:
     """Publish a message to `room`; give ``{"kind":"ack",…}``, or ``{"kind":"error",…}``."""
     try:
-        draft = Draft.parse(read(message), room, house.limits, via)
-        receipt = await house.say(draft, address)
+        draft = Draft.parse(read(message), room, services.limits, via)
+        receipt = await services.publish(draft, address)
     except RealtimeError as error:
-        return complain(error, message)
+        return error_reply(error, message)
     return acknowledge(receipt.id, receipt.cursor)
 
 
@@ -36,7 +38,7 @@ def acknowledge(id: str, cursor: Cursor) -> bytes:
     return _encode({"kind": "ack", "id": id, "cursor": str(cursor)})
 
 
-def complain(error: RealtimeError, message: str | bytes) -> bytes:
+def error_reply(error: RealtimeError, message: str | bytes) -> bytes:
     """Say what was wrong with a message."""
     metrics.REFUSED.labels(error.code).inc()
     fields: dict[str, Any] = {

@@ -27,57 +27,60 @@ from realtime.core.hub import After, Hub
 from realtime.core.presence import Presence
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.protocol.http1 import Door
-from realtime.protocol.origin import Gate
+from realtime.protocol.http1 import OriginFields
+from realtime.protocol.origin import OriginPolicy
 
 # A reader without a cursor is shown this much of what was said before.
-GREETING_EVENTS = 50
+DEFAULT_HISTORY = 50
 # One that says `after=now` is shown nothing of it.
 NOW = 0
-CROWDED = "Too many connections are open; close some, or come back."
+TOO_MANY_CONNECTIONS = "Too many connections are open; close some, or come back."
 # A body that is too long, or that nobody wants, is read to its end and dropped, up to here, so that
 # the sender hears why: one that is still sending when we close would only see a reset.
-MOST_DROPPED = 1_048_576
+MAX_DISCARDED_BODY = 1_048_576
 # What a page at another of our ports may see, and send: CORS, of the Fetch standard.
-FOR_SISTERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
-PERMITTED = {"Access-Control-Allow-Headers": "Content-Type", "Access-Control-Max-Age": "7200"}
+CORS_HEADERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
+PREFLIGHT_HEADERS = {
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Max-Age": "7200",
+}
 
 
 class Stream(Protocol):
     """A connection, as `wire` gives it: an IOStream that counts and can be pushed to."""
 
     address: str
-    crowded: bool
+    over_limit: bool
     bytes_in: int
     events: int
     drained: Callable[[], None] | None
 
     @property
-    def place(self) -> tuple[str, int]: ...
-    def carry(self, transport: str, client: str | None) -> None: ...
-    def rest(self) -> None: ...
+    def local_address(self) -> tuple[str, int]: ...
+    def begin_request(self, transport: str, client: str | None) -> None: ...
+    def end_request(self) -> None: ...
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def closed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class Services:
     """What every handler may use: the rooms, the people, the door, and the numbers."""
 
     hub: Hub
     presence: Presence
-    gate: Gate
+    gate: OriginPolicy
     limits: Limits
 
-    async def say(self, draft: Draft, address: str) -> Receipt:
+    async def publish(self, draft: Draft, address: str) -> Receipt:
         """Publish, at a bearable rate: per client, or per address for one that has no name."""
-        self.gate.admit(draft.client or address, asyncio.get_running_loop().time())
+        self.gate.acquire(draft.client or address, asyncio.get_running_loop().time())
         return await self.hub.publish(draft)
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Subscription:
     """What a reader asks: which room, from where on, and as whom."""
 
     room: str
@@ -104,36 +107,36 @@ class Question:
         return cls(parse_room(room), _parse_after(after), member)
 
 
-class Asking:
+class RequestBase:
     """A guarded and counted request, whoever took it apart.
 
     `transport` names the row under which its bytes are counted.
     """
 
     transport: str
-    house: House
+    services: Services
     stream: Stream
-    door: Door
+    origin_fields: OriginFields
     arguments: Mapping[str, Sequence[bytes]]  # of the query
 
     # --- the door --------------------------------------------------------------------------------
 
-    def check_door(self) -> None:
+    def check_request_origin(self) -> None:
         """Refuse names that are not ours, and pages of other sites."""
-        self.house.gate.check(*self.door)
+        self.services.gate.check(*self.origin_fields)
 
     def check_length(self, length: int) -> None:
         """Refuse a body that is too long even to be dropped."""
-        if length > MOST_DROPPED:
-            raise errors.TooLong(f"A body is at most {self.house.limits.body_bytes} bytes.")
+        if length > MAX_DISCARDED_BODY:
+            raise errors.TooLong(f"A body is at most {self.services.limits.body_bytes} bytes.")
 
     @property
-    def sister(self) -> str | None:
+    def cors_origin(self) -> str | None:
         """The origin of the page that asks, if we served it at another of our ports."""
-        host, origin, _ = self.door
-        return self.house.gate.sister(origin, host)
+        host, origin, _ = self.origin_fields
+        return self.services.gate.cors_origin(origin, host)
 
-    def client_for_the_books(self) -> str | None:
+    def client_id_for_stats(self) -> str | None:
         try:
             client = self.argument("client", errors.BadClient)
             return client and parse_client(client)
@@ -161,28 +164,28 @@ class Asking:
             raise error(f"`{name}` is a number from 0 to {most:g}.")
         return value
 
-    def question(self, room: str, resume: str | None = None) -> Question:
+    def parse_subscription(self, room: str, resume: str | None = None) -> Subscription:
         """Read ``?after=&client=&name=``, which all ways down share; `resume` wins over `after`."""
-        return Question.parse(
+        return Subscription.parse(
             room,
             resume or self.argument("after", errors.BadCursor),
             self.argument("client", errors.BadClient),
             self.argument("name", errors.BadName),
             via=self.transport,
-            limits=self.house.limits,
+            limits=self.services.limits,
         )
 
-    def visit(self, question: Question, linger: float) -> AbstractAsyncContextManager[None]:
+    def visit(self, subscription: Subscription, linger: float) -> AbstractAsyncContextManager[None]:
         """Be a member of the room meanwhile, and `linger` seconds longer."""
-        if question.member is None:
+        if subscription.member is None:
             return nullcontext()
-        return _Visit(self.house.presence, question.room, question.member, linger)
+        return _Visit(self.services.presence, subscription.room, subscription.member, linger)
 
 
-def check_crowd(stream: Stream) -> None:
+def check_connection_limit(stream: Stream) -> None:
     """Refuse one connection more than an address may have, when a proxy has told whose it is."""
-    if stream.crowded:
-        raise errors.Busy(CROWDED, retry_after=10)
+    if stream.over_limit:
+        raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)
 
 
 class _Visit(AbstractAsyncContextManager[None]):
@@ -194,13 +197,13 @@ class _Visit(AbstractAsyncContextManager[None]):
 
     async def __aenter__(self) -> None:
         try:
-            await self._presence.arrive(self._room, self._member)
+            await self._presence.track(self._room, self._member)
         except BaseException:  # cancelled on the way in: it must not stay for ever
             await self.__aexit__()
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._presence.depart(self._room, self._member, self._linger)
+        self._presence.untrack(self._room, self._member, self._linger)
 
 
 def decode_name(part: bytes) -> str:
@@ -213,5 +216,5 @@ def decode_name(part: bytes) -> str:
 
 def _parse_after(text: Any) -> After:
     if text is None:
-        return GREETING_EVENTS
+        return DEFAULT_HISTORY
     return NOW if text == "now" else Cursor.parse(text)

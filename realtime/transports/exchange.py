@@ -14,16 +14,16 @@ from urllib.parse import unquote_to_bytes
 from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
-from realtime.core.hub import Answer
+from realtime.core.hub import PollResponse
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import Request, answer_head, parse_query
 from realtime.transports.base import (
-    FOR_SISTERS,
-    PERMITTED,
-    Asking,
-    House,
+    CORS_HEADERS,
+    PREFLIGHT_HEADERS,
+    RequestBase,
+    Services,
     Stream,
-    check_crowd,
+    check_connection_limit,
     decode_name,
 )
 
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
-_FOR_SISTERS = tuple(f"{name}: {value}".encode() for name, value in FOR_SISTERS.items())
-_PERMITTED = tuple(f"{name}: {value}".encode() for name, value in PERMITTED.items())
+_FOR_SISTERS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
+_PERMITTED = tuple(f"{name}: {value}".encode() for name, value in PREFLIGHT_HEADERS.items())
 
 # Calls back when the connection ends.
 Watch = Callable[[Callable[[], None]], None]
 
 
-class Exchange(Asking):
+class Exchange(RequestBase):
     """One request, which `run` answers.
 
     `watch` tells when the other side is gone.  After `run`, `keep_alive` says whether the
@@ -51,12 +51,12 @@ class Exchange(Asking):
     _answered = False
 
     def __init__(
-        self, house: House, stream: Stream, request: Request, room: str, watch: Watch
+        self, services: Services, stream: Stream, request: Request, room: str, watch: Watch
     ) -> None:
-        self.house = house
+        self.services = services
         self.stream = stream
         self.request = request
-        self.door = request.door
+        self.origin_fields = request.origin_fields
         self.arguments = parse_query(request.target)
         self.keep_alive = request.keep_alive
         self._room = room
@@ -75,7 +75,7 @@ class Exchange(Asking):
         try:
             self.prepare()
             self.check_length(self.request.length)
-            if self.request.method == "OPTIONS" and self.sister is not None:
+            if self.request.method == "OPTIONS" and self.cors_origin is not None:
                 self._permit()
                 return
             if self.request.method not in self.methods:
@@ -90,25 +90,25 @@ class Exchange(Asking):
             log.exception("an exchange failed", extra={"transport": self.transport})
             self.refuse(errors.Internal("The server made a mistake; it has been logged."))
         finally:
-            self.stream.rest()
+            self.stream.end_request()
 
     def prepare(self) -> None:
-        self.count(self.client_for_the_books())
-        self.check_door()
-        check_crowd(self.stream)
+        self.count(self.client_id_for_stats())
+        self.check_request_origin()
+        check_connection_limit(self.stream)
 
     def count(self, client: str | None) -> None:
         """Enter this request in the books, once."""
         if not self._counted:
             self._counted = True
-            self.stream.carry(self.transport, client)
+            self.stream.begin_request(self.transport, client)
 
     # --- the answer ------------------------------------------------------------------------------
 
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: PollResponse) -> None:
         """Answer a poll: one piece of bytes for all who stand at the same cursor."""
         head = self.head(200, JSON, length=len(answer.body))
-        self._send(answer.behind(head), answer.events)
+        self._send(answer.with_head(head), answer.events)
 
     def reply(self, status: int, body: bytes, *fields: bytes) -> None:
         """Answer in JSON."""
@@ -126,13 +126,13 @@ class Exchange(Asking):
         self.reply(error.status, error.json, *fields)
 
     def head(self, status: int, content_type: bytes, *fields: bytes, length: int | None) -> bytes:
-        if self.house.hub.closing:
+        if self.services.hub.closing:
             self.keep_alive = False  # while the server drains, an answer is the last of its kind
         if not self.keep_alive:
             fields = (*fields, b"Connection: close")
         elif self.request.version != "HTTP/1.1":
             fields = (*fields, b"Connection: keep-alive")
-        if (sister := self.sister) is not None:
+        if (sister := self.cors_origin) is not None:
             allowed = b"Access-Control-Allow-Origin: " + sister.encode("latin1")
             fields = (*fields, allowed, *_FOR_SISTERS)
         return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)

@@ -20,7 +20,7 @@ class FetchStreaming(StreamExchange):
 
     async def get(self, room: str) -> None:
         await self.stream_events(
-            self.question(room),
+            self.parse_subscription(room),
             frame,
             HEARTBEAT,
             content_type=b"Content-Type: application/x-ndjson",

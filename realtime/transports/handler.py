@@ -10,12 +10,19 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.protocol.http1 import allowed_methods, declared_length, door
-from realtime.transports.base import MOST_DROPPED, Asking, House, Stream, check_crowd, decode_name
+from realtime.protocol.http1 import allowed_methods, declared_length, origin_fields
+from realtime.transports.base import (
+    MAX_DISCARDED_BODY,
+    RequestBase,
+    Services,
+    Stream,
+    check_connection_limit,
+    decode_name,
+)
 
 
 @stream_request_body
-class Handler(Asking, RequestHandler):
+class Handler(RequestBase, RequestHandler):
     """A `RequestHandler` that is guarded and counted, and whose errors are JSON.
 
     A body is dropped as it comes.
@@ -23,13 +30,13 @@ class Handler(Asking, RequestHandler):
 
     _counted = False
 
-    def initialize(self, house: House) -> None:
-        self.house = house
+    def initialize(self, services: Services) -> None:
+        self.services = services
         # Kept, since a WebSocket takes the stream away from its request.
         self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
-        self.door = door(self.request.headers)
+        self.origin_fields = origin_fields(self.request.headers)
         self.arguments = self.request.query_arguments
-        self.request.connection.set_max_body_size(MOST_DROPPED)  # type: ignore[union-attr]
+        self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -37,15 +44,15 @@ class Handler(Asking, RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def prepare(self) -> None:
-        self.count(self.client_for_the_books())
-        self.check_door()
-        check_crowd(self.stream)
+        self.count(self.client_id_for_stats())
+        self.check_request_origin()
+        check_connection_limit(self.stream)
         self.check_length(declared_length(self.request.headers))
         self.part_if_closing()
 
     def part_if_closing(self) -> None:
         """While the server drains, let this answer be the last on its connection."""
-        if self.house.hub.closing:
+        if self.services.hub.closing:
             self.set_header("Connection", "close")
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
@@ -55,10 +62,10 @@ class Handler(Asking, RequestHandler):
         """Enter this request in the books, once."""
         if not self._counted:
             self._counted = True
-            self.stream.carry(self.transport, client)
+            self.stream.begin_request(self.transport, client)
 
     def on_finish(self) -> None:
-        self.stream.rest()
+        self.stream.end_request()
 
     def compute_etag(self) -> str | None:
         """Spare a hash of every answer: nothing here may be cached."""

@@ -61,13 +61,13 @@ class IframeStreaming(StreamExchange):
     transport = "iframe_streaming"
 
     async def get(self, room: str) -> None:
-        question = self.question(room)
+        subscription = self.parse_subscription(room)
         pad = int(self.number("pad", 0, MOST_PADDING, BadPad))
         keep = bool(self.number("keep", 0, 1, BadKeep))
-        ancestors = self.house.gate.sisters(self.door[0])
+        ancestors = self.services.gate.own_origins(self.origin_fields[0])
         policy = content_security_policy(KEPT_SCRIPT if keep else SCRIPT, ancestors)
         await self.stream_events(
-            question,
+            subscription,
             frame_that_stays if keep else frame,
             HEARTBEAT,
             b"Content-Security-Policy: " + policy.encode(),

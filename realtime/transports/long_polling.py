@@ -15,13 +15,15 @@ class LongPolling(Exchange):
     transport = "long_polling"
 
     async def get(self, room: str) -> None:
-        question = self.question(room)
-        seconds = self.number("wait", USUAL_WAIT_SECONDS, self.house.limits.wait_seconds, BadWait)
-        reader = await self.house.hub.read(question.room, question.after)
-        async with self.visit(question, linger=self.house.limits.lease_seconds):
+        subscription = self.parse_subscription(room)
+        seconds = self.number(
+            "wait", USUAL_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
+        )
+        reader = await self.services.hub.read(subscription.room, subscription.after)
+        async with self.visit(subscription, linger=self.services.limits.lease_seconds):
             answer = reader.poll()
             if not answer.events and not self.stream.closed():
-                self.house.hub.check_open()  # nobody is let wait where the waiting is ended
+                self.services.hub.check_open()  # nobody is let wait where the waiting is ended
                 self.on_close(reader.cancel)
                 await reader.wait(seconds)
                 answer = reader.poll()

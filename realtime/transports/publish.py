@@ -15,11 +15,11 @@ class Messages(Exchange):
     methods = ("POST",)
 
     def prepare(self) -> None:
-        self.check_door()  # counted later: who sends it stands in the body
+        self.check_request_origin()  # counted later: who sends it stands in the body
 
     async def post(self, room: str) -> None:
-        draft = Draft.parse(self.request.body, parse_room(room), self.house.limits, via="post")
+        draft = Draft.parse(self.request.body, parse_room(room), self.services.limits, via="post")
         self.count(draft.client)
-        receipt = await self.house.say(draft, self.stream.address)
-        status = 201 if receipt.fresh else 200
+        receipt = await self.services.publish(draft, self.stream.address)
+        status = 201 if receipt.created else 200
         self.reply(status, json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}).encode())

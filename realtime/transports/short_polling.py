@@ -11,7 +11,7 @@ class ShortPolling(Exchange):
     transport = "short_polling"
 
     async def get(self, room: str) -> None:
-        question = self.question(room)
-        reader = await self.house.hub.read(question.room, question.after)
-        async with self.visit(question, linger=self.house.limits.lease_seconds):
+        subscription = self.parse_subscription(room)
+        reader = await self.services.hub.read(subscription.room, subscription.after)
+        async with self.visit(subscription, linger=self.services.limits.lease_seconds):
             self.answer(reader.poll())

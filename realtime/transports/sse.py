@@ -37,12 +37,13 @@ class ServerSentEvents(StreamExchange):
 
     async def get(self, room: str) -> None:
         # A browser that reconnects repeats the old URL, and the head says where it really is.
-        question = self.question(room, resume=self.request.fields.get("Last-Event-ID"))
+        last_id = self.request.fields.get("Last-Event-ID")
+        subscription = self.parse_subscription(room, resume=last_id)
         await self.stream_events(
-            question,
+            subscription,
             frame,
             HEARTBEAT,
             content_type=b"Content-Type: text/event-stream",
-            opening=lambda cursor: standing(cursor) if question.after == NOW else b"",
+            opening=lambda cursor: standing(cursor) if subscription.after == NOW else b"",
             farewell=parting,
         )

@@ -3,26 +3,26 @@
 import asyncio
 from collections.abc import Callable
 
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Event
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import chunk
-from realtime.transports.base import Question, Stream
+from realtime.transports.base import Stream, Subscription
 from realtime.transports.exchange import Exchange
 
 _END = b"0\r\n\r\n"
 
 
-class StreamFollower:
+class StreamSubscriber:
     """A follower on a connection: pushes, and asks for more when what waited has left.
 
     `close` ends the stream in the transport's own way, with the error that ended it.
     """
 
     # Slots lie close together: of a thousand followers none is still in the processor's cache.
-    __slots__ = ("_stream", "audience", "close", "framing", "push")
+    __slots__ = ("_stream", "broadcaster", "close", "framing", "push")
 
-    audience: Audience
+    broadcaster: Broadcaster
 
     def __init__(
         self,
@@ -35,9 +35,9 @@ class StreamFollower:
         self.push = stream.push
         self._stream = stream
 
-    def join(self, audience: Audience) -> None:
+    def join(self, broadcaster: Broadcaster) -> None:
         """Be told from now on when there is room; before, nobody would have known what to do."""
-        self.audience = audience
+        self.broadcaster = broadcaster
         self._stream.drained = self._drained
 
     def beat(self, heartbeat: bytes) -> bool:
@@ -45,10 +45,10 @@ class StreamFollower:
 
     def leave(self) -> None:
         self._stream.drained = None
-        self.audience.leave(self)
+        self.broadcaster.leave(self)
 
     def _drained(self) -> None:
-        self.audience.resume(self)
+        self.broadcaster.resume(self)
 
 
 class StreamExchange(Exchange):
@@ -68,7 +68,7 @@ class StreamExchange(Exchange):
 
     async def stream_events(
         self,
-        question: Question,
+        subscription: Subscription,
         frame: Callable[[Event], bytes],
         heartbeat: bytes,
         *fields: bytes,
@@ -81,21 +81,23 @@ class StreamExchange(Exchange):
         `opening` is the first of the body; `farewell` its last, when it is ours to end it.
         """
         # Asked first, so that an error still has a status of its own.
-        self.house.hub.check_open()
-        reader = await self.house.hub.read(question.room, question.after)
+        self.services.hub.check_open()
+        reader = await self.services.hub.read(subscription.room, subscription.after)
         self._ended: asyncio.Future[RealtimeError | None] = (
             asyncio.get_running_loop().create_future()
         )
         framing = Framing(frame, self._envelope, heartbeat, self.transport)
-        follower = StreamFollower(self.stream, framing, self._end)
-        async with self.visit(question, self.house.limits.grace_seconds):
+        subscriber = StreamSubscriber(self.stream, framing, self._end)
+        async with self.visit(subscription, self.services.limits.grace_seconds):
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
-            follower.join(await self.house.hub.follow(question.room, reader.cursor, follower))
+            subscriber.join(
+                await self.services.hub.follow(subscription.room, reader.cursor, subscriber)
+            )
             try:
                 error = await self._ended
             finally:
-                follower.leave()
+                subscriber.leave()
         if error is not None:
             self._part(farewell(error) if farewell else b"")
 

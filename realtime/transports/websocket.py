@@ -16,9 +16,9 @@ from realtime.core.events import Event
 from realtime.core.hub import Reader
 from realtime.errors import RealtimeError
 from realtime.protocol.websocket_frames import PING, text_frame
-from realtime.transports.acks import answer
-from realtime.transports.base import Question, Stream
-from realtime.transports.streaming import StreamFollower
+from realtime.transports.acks import handle_message
+from realtime.transports.base import Stream, Subscription
+from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.upgrade import Upgrade
 
 _NO_FIELDS = HTTPHeaders()
@@ -29,7 +29,7 @@ def frame(event: Event) -> bytes:
     return text_frame(event.json)
 
 
-class PingedFollower(StreamFollower):
+class PingSubscriber(StreamSubscriber):
     """A follower that answers a heartbeat; one that does not is gone, whatever TCP may say."""
 
     __slots__ = ("_heard",)
@@ -50,75 +50,81 @@ class PingedFollower(StreamFollower):
 
 class WebSocket(Upgrade):
     # Slots, since the attributes of Tornado's handlers nearly fill a dict: these would double it.
-    __slots__ = ("_question", "_reader", "arguments", "door", "house", "stream")
+    __slots__ = ("_reader", "_subscription", "arguments", "origin_fields", "services", "stream")
 
     transport = "websocket"
-    follower: StreamFollower | None = None
+    subscriber: StreamSubscriber | None = None
     _gone = False
     _ended = False  # by us: what comes after that is not answered
-    _question: Question
+    _subscription: Subscription
     _reader: Reader
 
     # --- the handshake ---------------------------------------------------------------------------
 
     async def get(self, room: str) -> None:
         self.check_upgrade()
-        self._question = self.question(room)
-        self.house.hub.check_open()
+        self._subscription = self.parse_subscription(room)
+        self.services.hub.check_open()
         # Asked before the upgrade, so that an error still has a status of its own.
-        self._reader = await self.house.hub.read(self._question.room, self._question.after)
+        self._reader = await self.services.hub.read(
+            self._subscription.room, self._subscription.after
+        )
         await self.upgrade()
 
     # --- down ------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        question = self._question
+        subscription = self._subscription
         # Of no more use, and with a browser's head some three kilobytes.
         self.request.headers = _NO_FIELDS
         self.request.connection = None
         framing = Framing(frame, bytes, PING, self.transport)
-        follower = PingedFollower(self.stream, framing, self._end)
-        if question.member is not None:
-            await self.house.presence.arrive(question.room, question.member)
+        subscriber = PingSubscriber(self.stream, framing, self._end)
+        if subscription.member is not None:
+            await self.services.presence.track(subscription.room, subscription.member)
         try:
             cursor = self._reader.cursor
-            follower.join(await self.house.hub.follow(question.room, cursor, follower))
+            subscriber.join(await self.services.hub.follow(subscription.room, cursor, subscriber))
         except RealtimeError as error:
             self._depart()
             self._end(error)
             return
-        self.follower = follower
+        self.subscriber = subscriber
         if self._gone:  # while we waited: `on_close` found nobody to retire
             self._retire()
 
     def _end(self, error: RealtimeError) -> None:
         self._ended = True
-        if self.follower is not None:
-            self.follower.leave()  # no data after a close frame (RFC 6455 §5.5.1)
+        if self.subscriber is not None:
+            self.subscriber.leave()  # no data after a close frame (RFC 6455 §5.5.1)
         self.close(error.close_code, error.code)
 
     def on_close(self) -> None:
         self._gone = True
-        if self.follower is not None:
+        if self.subscriber is not None:
             self._retire()
 
     def _retire(self) -> None:
-        assert self.follower is not None
-        self.follower.leave()
+        assert self.subscriber is not None
+        self.subscriber.leave()
         self._depart()
 
     def _depart(self) -> None:
-        if self._question.member is not None:
-            grace = self.house.limits.grace_seconds
-            self.house.presence.depart(self._question.room, self._question.member, grace)
+        if self._subscription.member is not None:
+            grace = self.services.limits.grace_seconds
+            self.services.presence.untrack(
+                self._subscription.room, self._subscription.member, grace
+            )
 
     # --- up --------------------------------------------------------------------------------------
 
     async def on_message(self, message: str | bytes) -> None:
         if self._ended:  # whoever sends it again elsewhere, by its id, says it once
             return
-        room = self._question.room
-        said = await answer(self.house, message, room, self.transport, self.stream.address)
+        room = self._subscription.room
+        said = await handle_message(
+            self.services, message, room, self.transport, self.stream.address
+        )
         reply = text_frame(said)
         if not self._ended and not self.stream.push(reply, 0):
             # Tornado reads the next frame when this is done: one that sends and does not read its

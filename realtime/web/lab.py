@@ -9,14 +9,14 @@ import segno
 
 from realtime import errors
 from realtime.core.events import parse_room
-from realtime.netem.conditions import Network
-from realtime.netem.proxy_pool import Loan, Networks
+from realtime.netem.conditions import NetworkConditions
+from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
 from realtime.protocol.websocket_frames import text_frame
-from realtime.server.tap import SECRET, Tap, Taps, Watcher
-from realtime.transports.base import House
+from realtime.server.tap import SECRET, Tap, TapRegistry, TapSubscriber
+from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 from realtime.transports.upgrade import Upgrade
-from realtime.web.operations import Operation
+from realtime.web.operations import OperationHandler
 
 # As long as anybody may pull a plug, or wait for it.
 _MOST_SECONDS = 60
@@ -33,22 +33,22 @@ class Lab:
     """
 
     lanes: tuple[int, ...]
-    networks: Networks
+    networks: ProxyPool
     addresses: tuple[str, ...]
     key: str
 
 
-class _LabHandler(Operation):
-    def initialize(self, house: House, lab: Lab) -> None:  # type: ignore[override]
-        super().initialize(house)
+class _LabHandler(OperationHandler):
+    def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
+        super().initialize(services)
         self.lab = lab
 
 
-class About(_LabHandler):
+class LabHandler(_LabHandler):
     """What there is here: ports, networks, addresses, and the limits that a page may meet."""
 
     def get(self) -> None:
-        limits = self.house.limits
+        limits = self.services.limits
         names = ("messages_per_second", "message_burst", "heartbeat_seconds", "history_events")
         self.reply(
             {
@@ -64,25 +64,25 @@ class About(_LabHandler):
 
 
 class _NetworkHandler(_LabHandler):
-    def asked_network(self) -> Network:
+    def asked_network(self) -> NetworkConditions:
         """Read ``?network=rtt=200ms``; raises `BadNetwork`."""
         try:
-            return Network.parse(self.argument("network", errors.BadNetwork) or "")
+            return NetworkConditions.parse(self.argument("network", errors.BadNetwork) or "")
         except ValueError as error:
             raise errors.BadNetwork(f"{error}.") from error
 
-    def show(self, loan: Loan) -> None:
+    def show(self, loan: LeasedProxy) -> None:
         self.reply({"id": loan.id, "port": loan.port, "network": str(loan.network)})
 
 
-class Borrow(_NetworkHandler):
+class NetworksHandler(_NetworkHandler):
     def post(self) -> None:
         loan = self.lab.networks.lend(self.asked_network())
         self.set_status(201)
         self.show(loan)
 
 
-class OneNetwork(_NetworkHandler):
+class NetworkHandler(_NetworkHandler):
     def get(self, id: str) -> None:
         self.show(self.lab.networks.find(id))
 
@@ -96,7 +96,7 @@ class OneNetwork(_NetworkHandler):
         self.no_content()
 
 
-class Plug(_LabHandler):
+class NetworkFaultHandler(_LabHandler):
     """Stop a network for some seconds, in one of two ways."""
 
     def post(self, id: str, how: str) -> None:
@@ -112,7 +112,7 @@ class Plug(_LabHandler):
 # --- the class -----------------------------------------------------------------------------------
 
 
-class OneRoom(_LabHandler):
+class RoomHandler(_LabHandler):
     """Begin a room anew, for whoever has the lecturer's key."""
 
     async def delete(self, room: str) -> None:
@@ -120,11 +120,11 @@ class OneRoom(_LabHandler):
         key = self.argument("key", errors.BadKey) or ""
         if not hmac.compare_digest(key.encode(), self.lab.key.encode()):
             raise errors.BadKey("The key is in the lecturer's address, which the server printed.")
-        await self.house.hub.reset(room)
+        await self.services.hub.reset(room)
         self.no_content()
 
 
-class QRCode(_LabHandler):
+class QRCodeHandler(_LabHandler):
     """Our address in the local network, for phones: a picture of ``?path=``."""
 
     def get(self) -> None:
@@ -144,26 +144,26 @@ class QRCode(_LabHandler):
 # --- the tap -------------------------------------------------------------------------------------
 
 
-class TapView(Upgrade):
+class TapHandler(Upgrade):
     """``/wire/SECRET``: what `tap` copies, a piece per text frame."""
 
     transport = "operations"
     _tap: Tap | None = None
 
-    def initialize(self, house: House, taps: Taps) -> None:  # type: ignore[override]
-        Handler.initialize(self, house)
+    def initialize(self, services: Services, taps: TapRegistry) -> None:  # type: ignore[override]
+        Handler.initialize(self, services)
         self._taps = taps
 
     @property
     def ping_interval(self) -> float:
-        return self.house.limits.heartbeat_seconds
+        return self.services.limits.heartbeat_seconds
 
     async def get(self, secret: str) -> None:
         if not SECRET.fullmatch(secret):
             raise errors.BadTrace("A secret is 20 to 64 letters, digits, - or _, at random.")
         self.check_upgrade()
         # Before the handshake is answered: what is asked after that is seen.
-        self._watcher = Watcher(self._tell)
+        self._watcher = TapSubscriber(self._tell)
         self._tap = self._taps.open(secret)
         self._tap.watchers.add(self._watcher)
         await self.upgrade()

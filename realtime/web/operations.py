@@ -12,12 +12,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from realtime import __version__
 from realtime.core.events import parse_client, parse_room
 from realtime.errors import BadClient, NoBroker, NotFound
-from realtime.server.stream import Ledger
-from realtime.transports.base import House
+from realtime.server.stream import TrafficStats
+from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 
 
-class Operation(Handler):
+class OperationHandler(Handler):
     """A small JSON answer."""
 
     transport = "operations"
@@ -31,69 +31,69 @@ class Operation(Handler):
         self.clear_header("Content-Type")
 
 
-class Rooms(Operation):
+class RoomsHandler(OperationHandler):
     async def get(self) -> None:
-        rooms = await self.house.presence.rooms()
+        rooms = await self.services.presence.rooms()
         rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms]
         self.reply({"rooms": rows})
 
 
-class Members(Operation):
+class MembersHandler(OperationHandler):
     async def get(self, room: str) -> None:
-        members = await self.house.presence.members(parse_room(room))
+        members = await self.services.presence.members(parse_room(room))
         rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members]
         self.reply({"room": room, "members": rows})
 
 
-class OneMember(Operation):
+class MemberHandler(OperationHandler):
     async def delete(self, room: str, client: str) -> None:
-        await self.house.presence.leave(parse_room(room), parse_client(client))
+        await self.services.presence.leave(parse_room(room), parse_client(client))
         self.no_content()
 
 
-class Health(Operation):
+class HealthHandler(OperationHandler):
     """The process answers; which hub it uses, and why, is at the foot of every page."""
 
-    def initialize(self, house: House, hub: str) -> None:  # type: ignore[override]
-        super().initialize(house)
+    def initialize(self, services: Services, hub: str) -> None:  # type: ignore[override]
+        super().initialize(services)
         self.hub = hub
 
     def get(self) -> None:
         self.reply({"status": "ok", "hub": self.hub, "version": __version__})
 
 
-class Readiness(Operation):
+class ReadinessHandler(OperationHandler):
     async def get(self) -> None:
-        self.house.presence.check_ready()
-        await self.house.hub.check_ready()
+        self.services.presence.check_ready()
+        await self.services.hub.check_ready()
         self.reply({"status": "ready"})
 
 
-class Wire(Operation):
-    def initialize(self, house: House, ledger: Ledger) -> None:  # type: ignore[override]
-        super().initialize(house)
-        self.ledger = ledger
+class WireHandler(OperationHandler):
+    def initialize(self, services: Services, traffic: TrafficStats) -> None:  # type: ignore[override]
+        super().initialize(services)
+        self.traffic = traffic
 
     def get(self) -> None:
         client = self.argument("client", BadClient)
-        self.reply({"transports": self.ledger.report(client and parse_client(client))})
+        self.reply({"transports": self.traffic.report(client and parse_client(client))})
 
 
-class Metrics(Operation):
+class MetricsHandler(OperationHandler):
     """What `metrics` counted, what is open now, and the figures of the process itself."""
 
-    def initialize(self, house: House, ledger: Ledger) -> None:  # type: ignore[override]
-        super().initialize(house)
-        self.ledger = ledger
+    def initialize(self, services: Services, traffic: TrafficStats) -> None:  # type: ignore[override]
+        super().initialize(services)
+        self.traffic = traffic
 
     async def get(self) -> None:
         try:
-            await self.house.hub.check_broker()
+            await self.services.hub.check_broker()
             up = True
         except NoBroker:
             up = False
         now = CollectorRegistry()
-        now.register(_Now(self.house, self.ledger, up))
+        now.register(_Now(self.services, self.traffic, up))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(REGISTRY) + generate_latest(now))
 
@@ -101,26 +101,26 @@ class Metrics(Operation):
 class _Now:
     """A collector of what is so at this moment; `up` says whether the broker answers."""
 
-    def __init__(self, house: House, ledger: Ledger, up: bool) -> None:
-        self._house = house
-        self._ledger = ledger
+    def __init__(self, services: Services, traffic: TrafficStats, up: bool) -> None:
+        self._services = services
+        self._traffic = traffic
         self._up = up
 
     def collect(self) -> Iterator[Metric]:
         yield from self._transports()
-        counts = self._house.hub.count()
+        counts = self._services.hub.count()
         yield _gauge("rooms", "Rooms kept here", "state", counts, "live", "syncing")
         yield _gauge("readers", "Who waits here", "as", counts, "following", "lagging", "waiting")
         yield GaugeMetricFamily(
-            "realtime_members", "Leases renewed here", len(self._house.presence)
+            "realtime_members", "Leases renewed here", len(self._services.presence)
         )
         yield GaugeMetricFamily("realtime_broker_up", "The hub answers and is heard", self._up)
-        yield GaugeMetricFamily("realtime_draining", "It stops", self._house.hub.closing)
+        yield GaugeMetricFamily("realtime_draining", "It stops", self._services.hub.closing)
         yield GaugeMetricFamily("realtime_tasks", "asyncio tasks", len(asyncio.all_tasks()))
 
     def _transports(self) -> Iterator[Metric]:
         """What `/wire` tells, under the names of this format."""
-        rows = self._ledger.report()
+        rows = self._traffic.report()
         open_now = GaugeMetricFamily(
             "realtime_connections_open", "Connections open now", labels=["transport"]
         )
@@ -143,7 +143,7 @@ def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str)
     return gauge
 
 
-class Nothing(Operation):
+class NotFoundHandler(OperationHandler):
     """Every other address."""
 
     def prepare(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tornado.web import StaticFileHandler
 
-from realtime.transports.base import House
+from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 
 # A page that stands between one of ours and a stream at another port.
@@ -17,16 +17,16 @@ _ASKED = ("http", "https", "ws", "wss")
 
 
 def content_security_policy(
-    sisters: Sequence[str] = (), framed: bool = False, forms: bool = False
+    own_origins: Sequence[str] = (), framed: bool = False, forms: bool = False
 ) -> str:
     """Scripts, styles and connections of our own, and not a word of inline code.
 
-    What others said can then not become code, even if a page once showed it wrongly.  `sisters` are
-    our other ports, ``name:port``, which a page may ask; one that is `framed` may stand in theirs.
+    What others said can then not become code, even if a page once showed it wrongly.
+    `own_origins` are     our other ports, ``name:port``, which a page may ask; one that is `framed` may stand in theirs.
     `forms` may be sent to us: JSONP has no other way up.
     """
-    asked = "".join(f" {scheme}://{place}" for place in sisters for scheme in _ASKED)
-    shown = "".join(f" {place}" for place in sisters)
+    asked = "".join(f" {scheme}://{place}" for place in own_origins for scheme in _ASKED)
+    shown = "".join(f" {place}" for place in own_origins)
     ancestors = f"'self'{shown}" if framed else "'none'"
     action = "'self'" if forms else "'none'"
     return (
@@ -47,13 +47,13 @@ def folder() -> Path:
         return Path(__file__).parents[2] / "demos"
 
 
-class Pages(Handler, StaticFileHandler):
+class PageHandler(Handler, StaticFileHandler):
     transport = "pages"
 
     def initialize(  # type: ignore[override]
-        self, house: House, path: str, forms: bool = False
+        self, services: Services, path: str, forms: bool = False
     ) -> None:
-        Handler.initialize(self, house)
+        Handler.initialize(self, services)
         self._forms = forms
         StaticFileHandler.initialize(self, path, default_filename="index.html")
 
@@ -62,14 +62,14 @@ class Pages(Handler, StaticFileHandler):
         # A page is small: it is sent whole, whatever part of it is asked for (RFC 9110 §14.2).
         self.request.headers.pop("Range", None)
 
-    def check_door(self) -> None:
+    def check_request_origin(self) -> None:
         # A link on a page of another site may lead here, so only the name is checked.
-        self.house.gate.check_host(self.request.headers.get("Host"))
+        self.services.gate.check_host(self.request.headers.get("Host"))
 
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
-        sisters = self.house.gate.sisters(self.request.headers.get("Host"))
-        policy = content_security_policy(sisters, path == _BETWEEN, self._forms)
+        own_origins = self.services.gate.own_origins(self.request.headers.get("Host"))
+        policy = content_security_policy(own_origins, path == _BETWEEN, self._forms)
         self.set_header("Content-Security-Policy", policy)
         # Without a referrer the `Origin` of a form is `null` (W3C Referrer Policy §8.5).
         self.set_header("Referrer-Policy", "same-origin" if self._forms else "no-referrer")

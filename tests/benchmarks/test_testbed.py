@@ -6,7 +6,7 @@ import time
 import pytest
 
 from benchmarks.method.testbed import MetricsCost, Process, ProcessCost, Stand, StandError
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from tests.conftest import Servers
 
 BUSY = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
@@ -54,10 +54,10 @@ def test_a_program_that_says_nothing_is_named() -> None:
 def test_a_network_is_begun_once_and_nothing_is_no_network(servers: Servers) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
     with Stand(server.url) as stand:
-        assert stand.through(Network()) == server.url
-        behind = stand.through(Network.parse("rtt=10ms"))
+        assert stand.through(NetworkConditions()) == server.url
+        behind = stand.through(NetworkConditions.parse("rtt=10ms"))
         assert behind != server.url
-        assert stand.through(Network.parse("rtt=10ms")) == behind
+        assert stand.through(NetworkConditions.parse("rtt=10ms")) == behind
         assert stand.about()["hub"] == "memory"
 
 

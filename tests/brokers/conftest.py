@@ -36,11 +36,11 @@ class Notes:
         self.confirmations: Counter[str] = Counter()
         self._news = asyncio.Event()
 
-    def announced(self, room: str, event: Event) -> None:
+    def on_publication(self, room: str, event: Event) -> None:
         self.events[room].append(event)
         self._news.set()
 
-    def confirmed(self, room: str) -> None:
+    def on_subscribed(self, room: str) -> None:
         self.confirmations[room] += 1
         self._news.set()
 

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from benchmarks.clients import post
-from realtime.brokers.choose import HubError, SpawnedServer, choose, find_program
+from realtime.brokers.choose import HubError, RedisProcess, choose, find_program
 from realtime.brokers.memory import MemoryBroker
 from realtime.limits import Limits
 from tests.conftest import SECONDS, missing
@@ -49,7 +49,7 @@ def is_alive(process: int) -> bool:
 
 
 async def test_a_spawned_server_is_ours_alone_and_leaves_nothing(program: Path) -> None:
-    server = await SpawnedServer.start(program)
+    server = await RedisProcess.start(program)
     folder = Path(server.url.removeprefix("unix://")).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     command = Path(f"/proc/{server._process.pid}/cmdline").read_bytes()
@@ -85,7 +85,7 @@ async def test_a_program_that_is_no_server_is_told(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     with pytest.raises(HubError, match="did not start"):
-        await SpawnedServer.start(program)
+        await RedisProcess.start(program)
 
 
 @pytest.mark.parametrize("hub", ["redis", "http://:secret@x", "", "memory "])
@@ -127,7 +127,7 @@ async def test_a_server_that_is_killed_takes_its_redis_along() -> None:
 
 
 async def test_a_spawned_server_has_no_port_and_keeps_nothing_on_disk(program: Path) -> None:
-    server = await SpawnedServer.start(program)
+    server = await RedisProcess.start(program)
     async with Redis.from_url(server.url, decode_responses=True) as redis:
         settings = await redis.config_get("port", "save", "appendonly")
     server.close()
@@ -142,7 +142,7 @@ async def test_a_program_that_never_answers_is_told_and_leaves_nothing(
     program.chmod(0o755)
     monkeypatch.setattr("realtime.brokers.choose._START_SECONDS", 0.2)
     with pytest.raises(HubError, match="did not start"):
-        await SpawnedServer.start(program)
+        await RedisProcess.start(program)
     assert not list(temporary.iterdir())
 
 
@@ -151,7 +151,7 @@ async def test_a_program_that_cannot_be_run_is_told(tmp_path: Path) -> None:
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\n")
     with pytest.raises(HubError, match="cannot be started"):
-        await SpawnedServer.start(program)
+        await RedisProcess.start(program)
 
 
 @pytest.mark.usefixtures("temporary")

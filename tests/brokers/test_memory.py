@@ -16,8 +16,8 @@ ADA = Member("ada", "Ada", "sse")
 
 
 class Silent:
-    def announced(self, room: str, event: object) -> None: ...
-    def confirmed(self, room: str) -> None: ...
+    def on_publication(self, room: str, event: object) -> None: ...
+    def on_subscribed(self, room: str) -> None: ...
 
 
 async def test_an_id_is_forgotten_after_a_while() -> None:
@@ -25,11 +25,11 @@ async def test_an_id_is_forgotten_after_a_while() -> None:
     broker = MemoryBroker(Limits(), lambda: now)
     await broker.start(Silent())
     draft = Draft("r", str(uuid.uuid4()), None, None, "hi", "post", None)
-    assert (await broker.publish(draft)).fresh
+    assert (await broker.publish(draft)).created
     now += SEEN_SECONDS - 1
-    assert not (await broker.publish(draft)).fresh
+    assert not (await broker.publish(draft)).created
     now += 2
-    assert (await broker.publish(draft)).fresh
+    assert (await broker.publish(draft)).created
 
 
 async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
@@ -61,7 +61,7 @@ async def test_a_room_that_is_heard_or_holds_somebody_is_not_forgotten() -> None
     broker = MemoryBroker(Limits(), lambda: now)
     broker.listen("heard")
     await broker.publish(draft("heard"))
-    await broker.enter("peopled", ADA, "holder")
+    await broker.enter("peopled", ADA, "node_id")
     now += 1e6
     broker.forget()
     assert broker._logs.keys() == {"heard", "peopled"}
@@ -89,9 +89,9 @@ async def test_a_lease_is_as_long_as_after_its_last_renewal(
 ) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
-    await broker.enter("r", ADA, "holder")
+    await broker.enter("r", ADA, "node_id")
     now += 29
-    await broker.enter("r", ADA, "holder")
+    await broker.enter("r", ADA, "node_id")
     now += seconds
     await broker.sweep("r")
     assert await kinds(broker, "r") == said
@@ -100,8 +100,8 @@ async def test_a_lease_is_as_long_as_after_its_last_renewal(
 async def test_leaving_never_makes_a_lease_longer() -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
-    await broker.enter("r", ADA, "holder")
-    await broker.leave("r", "ada", "holder", 1000)
+    await broker.enter("r", ADA, "node_id")
+    await broker.leave("r", "ada", "node_id", 1000)
     now += 30
     await broker.sweep("r")
     assert await kinds(broker, "r") == ["join", "quit"]

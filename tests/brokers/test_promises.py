@@ -34,10 +34,10 @@ class Ear:
         self.confirmations: list[str] = []
         self._news = asyncio.Condition()
 
-    def announced(self, room: str, event: Event) -> None:
+    def on_publication(self, room: str, event: Event) -> None:
         self.heard.append((room, event))
 
-    def confirmed(self, room: str) -> None:
+    def on_subscribed(self, room: str) -> None:
         self.confirmations.append(room)
 
     async def until(self, happened: Any) -> None:
@@ -108,7 +108,7 @@ async def test_numbers_begin_at_1_and_have_no_hole(place: Place, room: str) -> N
     receipts = [await broker.publish(draft(room)) for _ in range(3)]
     assert [receipt.cursor.number for receipt in receipts] == [1, 2, 3]
     assert len({receipt.cursor.epoch for receipt in receipts}) == 1
-    assert all(receipt.fresh for receipt in receipts)
+    assert all(receipt.created for receipt in receipts)
 
 
 async def test_an_id_is_said_once_in_any_case(place: Place, room: str) -> None:
@@ -117,7 +117,7 @@ async def test_an_id_is_said_once_in_any_case(place: Place, room: str) -> None:
     first = await broker.publish(draft(room, id=id))
     await broker.publish(draft(room))
     again = await broker.publish(draft(room, id=id.upper()))
-    assert (again.fresh, again.cursor) == (False, first.cursor)
+    assert (again.created, again.cursor) == (False, first.cursor)
     assert len((await broker.history(room, NEVER)).events) == 2
 
 
@@ -229,7 +229,7 @@ async def test_many_at_once_are_one_order_for_all(place: Place, hub: str, room: 
 async def test_who_enters_has_joined_once(place: Place, room: str) -> None:
     broker = await place.broker()
     for _ in range(2):
-        await broker.enter(room, ADA, "holder")
+        await broker.enter(room, ADA, "node_id")
     assert await kinds(broker, room) == ["join"]
     assert list(await broker.members(room)) == [ADA]
 
@@ -248,7 +248,7 @@ async def test_a_quit_says_who_it_was_under_an_id_of_its_own(place: Place, room:
     broker = await place.broker()
     names = [Member(f"client-{n}", f"Name {n}", "sse") for n in range(3)]
     for member in names:
-        await broker.enter(room, member, "holder")
+        await broker.enter(room, member, "node_id")
         await broker.leave(room, member.client, None, 0)
     await broker.sweep(room)
     events = [json.loads(event.json) for event in (await broker.history(room, NEVER)).events]
@@ -301,7 +301,7 @@ async def test_of_many_that_say_one_id_at_once_one_is_first(
     brokers = [await place.broker() for _ in range(1 if hub == "memory" else 2)]
     one = draft(room)
     receipts = await asyncio.gather(*(b.publish(one) for b in brokers for _ in range(10)))
-    assert [receipt.fresh for receipt in receipts].count(True) == 1
+    assert [receipt.created for receipt in receipts].count(True) == 1
     assert len({receipt.cursor for receipt in receipts}) == 1
 
 
@@ -363,7 +363,7 @@ async def test_a_room_of_any_name_is_a_room_of_its_own(place: Place, room: str, 
 async def test_a_name_of_any_kind_comes_back_unchanged(place: Place, room: str, name: str) -> None:
     broker = await place.broker()
     member = Member("a.b-c_", name, "sse")
-    await broker.enter(room, member, "holder")
+    await broker.enter(room, member, "node_id")
     assert list(await broker.members(room)) == [member]
     await broker.leave(room, member.client, None, 0)
     await broker.sweep(room)
@@ -373,19 +373,19 @@ async def test_a_name_of_any_kind_comes_back_unchanged(place: Place, room: str, 
 
 async def test_who_comes_under_another_name_is_listed_by_it(place: Place, room: str) -> None:
     broker = await place.broker()
-    await broker.enter(room, ADA, "holder")
-    await broker.enter(room, Member("ada", "Lovelace", "websocket"), "holder")
+    await broker.enter(room, ADA, "node_id")
+    await broker.enter(room, Member("ada", "Lovelace", "websocket"), "node_id")
     assert list(await broker.members(room)) == [Member("ada", "Lovelace", "websocket")]
     assert await kinds(broker, room) == ["join"]
 
 
-@pytest.mark.parametrize("holder", ["one", "stranger", None])
+@pytest.mark.parametrize("node_id", ["one", "stranger", None])
 async def test_leaving_never_makes_a_lease_nor_makes_one_longer(
-    place: Place, room: str, holder: str | None
+    place: Place, room: str, node_id: str | None
 ) -> None:
     broker = await place.broker(lease_seconds=0.05)
     await broker.enter(room, ADA, "one")
-    await broker.leave(room, "ada", holder, 1000)
+    await broker.leave(room, "ada", node_id, 1000)
     async with asyncio.timeout(10):
         while await kinds(broker, room) != ["join", "quit"]:
             await broker.sweep(room)
@@ -394,7 +394,7 @@ async def test_leaving_never_makes_a_lease_nor_makes_one_longer(
 async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: str) -> None:
     broker = await place.broker()
     for client in ("ad", "ada", "bad"):
-        await broker.enter(room, Member(client, client, "sse"), "holder")
+        await broker.enter(room, Member(client, client, "sse"), "node_id")
     await broker.leave(room, "ad", None, 0)
     await broker.sweep(room)
     assert await kinds(broker, room) == ["join", "join", "join", "quit"]
@@ -404,8 +404,8 @@ async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: 
 async def test_a_lease_that_was_renewed_is_one_lease(place: Place, room: str) -> None:
     broker = await place.broker()
     for _ in range(3):
-        await broker.enter(room, ADA, "holder")
-    await broker.leave(room, "ada", "holder", 0)
+        await broker.enter(room, ADA, "node_id")
+    await broker.leave(room, "ada", "node_id", 0)
     await broker.sweep(room)
     assert list(await broker.members(room)) == []
     assert await kinds(broker, room) == ["join", "quit"]

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.clients import request
 from realtime.cluster.nginx_config import ROUTINGS, configuration
-from realtime.server.forwarded import label
+from realtime.server.forwarded import worker_label
 from tests.cli.test_serve import run
 from tests.conftest import Servers
 from tests.nginx_fixture import program
@@ -54,7 +54,7 @@ def test_every_worker_stands_in_each_group_and_its_label_leads_to_it_alone() -> 
         host, _, port = worker.rpartition(":")
         assert text.count(f"    server {worker} max_fails=3 fail_timeout=2s;") == 2
         assert text.count(f"upstream worker_{number} {{\n        server {worker};") == 1
-        assert f"~^{label(host.strip('[]'), int(port))} worker_{number};" in text
+        assert f"~^{worker_label(host.strip('[]'), int(port))} worker_{number};" in text
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clients import CLIENTS, post, request
-from realtime.cluster.nginx_process import Front
+from realtime.cluster.nginx_process import NginxProcess
 from tests.cli.test_serve import run
 from tests.cluster.test_master import command_line
 from tests.cluster_fixture import SECONDS, Cluster, until_gone
@@ -137,4 +137,4 @@ def test_a_port_in_use_is_one_line_and_exit_1(servers: Servers) -> None:
 def test_a_machine_without_nginx_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("realtime.cluster.nginx_process._PATH", "/nowhere")
     with pytest.raises(OSError, match="none is installed"):
-        Front("127.0.0.1", 0, ["127.0.0.1:6001"], "any")
+        NginxProcess("127.0.0.1", 0, ["127.0.0.1:6001"], "any")

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.clients import CLIENTS
 from realtime.brokers.redis.broker import RedisBroker
 from realtime.cluster import registry
-from realtime.cluster.registry import Report
+from realtime.cluster.registry import NodeInfo
 from realtime.limits import Limits
 from tests.brokers.test_promises import Ear
 from tests.conftest import Servers
@@ -19,7 +19,7 @@ from tests.server_process import Server
 from tests.transports.readers import reader
 
 SECONDS = 20
-REPORT = Report("127.0.0.1:6001", "box", "keeper", 7, False, {"sse": 2}, {"聊天室": {"sse": 2}})
+REPORT = NodeInfo("127.0.0.1:6001", "box", "keeper", 7, False, {"sse": 2}, {"聊天室": {"sse": 2}})
 
 
 @pytest.fixture
@@ -30,13 +30,13 @@ async def broker(servers: Servers) -> AsyncIterator[RedisBroker]:
     await broker.close()
 
 
-async def report_of(broker: RedisBroker, server: Server) -> Report | None:
+async def report_of(broker: RedisBroker, server: Server) -> NodeInfo | None:
     found = [r for r in await registry.count(broker) if r.worker == f"127.0.0.1:{server.port}"]
     assert len(found) <= 1
     return found[0] if found else None
 
 
-async def until(broker: RedisBroker, server: Server, readers: Any) -> Report:
+async def until(broker: RedisBroker, server: Server, readers: Any) -> NodeInfo:
     async with asyncio.timeout(SECONDS):
         while True:
             report = await report_of(broker, server)
@@ -88,7 +88,7 @@ async def test_a_process_that_stops_takes_its_report_back(
 
 
 def test_a_report_comes_back_as_it_was() -> None:
-    assert Report.parse(REPORT.encode()) == REPORT
+    assert NodeInfo.parse(REPORT.encode()) == REPORT
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_report_comes_back_as_it_was() -> None:
 )
 def test_what_is_no_report_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no report"):
-        Report.parse(json.dumps({**json.loads(REPORT.encode()), **change}).encode())
+        NodeInfo.parse(json.dumps({**json.loads(REPORT.encode()), **change}).encode())
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"7", b"{}", b"\xff"])

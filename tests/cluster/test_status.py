@@ -12,11 +12,11 @@ from tornado.netutil import bind_sockets
 from benchmarks.clients import get_json, request
 from realtime.brokers.memory import MemoryBroker
 from realtime.cluster import registry, status
-from realtime.cluster.registry import Report
-from realtime.cluster.worker import State, Worker
+from realtime.cluster.registry import NodeInfo
+from realtime.cluster.worker import State, WorkerProcess
 from realtime.errors import NoBroker
 from realtime.limits import Limits
-from realtime.protocol.origin import Gate
+from realtime.protocol.origin import OriginPolicy
 from realtime.web import pages
 
 OURS = "a name of our own"
@@ -34,7 +34,7 @@ class Hub(MemoryBroker):
 
     async def say(self, worker: str, pid: int, master: str, **readers: dict[str, int]) -> None:
         connections = {"sse": sum(counts["sse"] for counts in readers.values())}
-        report = Report(worker, "box", master, pid, False, connections, readers)
+        report = NodeInfo(worker, "box", master, pid, False, connections, readers)
         await self.report(f"{worker} {pid} {master}", report.encode(), 60)
 
 
@@ -43,11 +43,15 @@ class Stand:
 
     def __init__(self) -> None:
         self.hub = Hub(Limits())
-        self.workers = [Worker("http://127.0.0.1:1", port, [], {}, 0) for port in (6001, 6002)]
+        self.workers = [
+            WorkerProcess("http://127.0.0.1:1", port, [], {}, 0) for port in (6001, 6002)
+        ]
         for worker in self.workers:
             worker.state, worker.pid = State.READY, worker.port
-        overview = status.Overview(self.workers, "127.0.0.1", self.hub, "memory, for a test", OURS)
-        self._server = HTTPServer(status.make_application(overview, Gate(Limits(), [])))
+        overview = status.ClusterStatus(
+            self.workers, "127.0.0.1", self.hub, "memory, for a test", OURS
+        )
+        self._server = HTTPServer(status.make_application(overview, OriginPolicy(Limits(), [])))
         sockets = bind_sockets(0, "127.0.0.1")
         self._server.add_sockets(sockets)
         self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from realtime.cluster import worker as worker_module
-from realtime.cluster.worker import State, Worker
+from realtime.cluster.worker import State, WorkerProcess
 from realtime.tasks import Supervisor
 from tests.cluster_fixture import SECONDS, free_port
 
@@ -20,16 +20,16 @@ IS_STUBBORN = (
     "import signal; signal.signal(15, signal.SIG_IGN); open({!r}, 'w').close(); " + LISTENS_NEVER
 )
 
-Begin = Callable[..., Worker]
+Begin = Callable[..., WorkerProcess]
 
 
 @pytest.fixture
 async def begin() -> AsyncIterator[Begin]:
     supervisor = Supervisor()
 
-    def begin(*command: str, port: int = 1) -> Worker:
+    def begin(*command: str, port: int = 1) -> WorkerProcess:
         url = f"http://127.0.0.1:{port}"
-        worker = Worker(url, port, [sys.executable, *command], os.environ, drain_seconds=0)
+        worker = WorkerProcess(url, port, [sys.executable, *command], os.environ, drain_seconds=0)
         supervisor.keep("worker", worker.keep)
         worker.start()
         return worker
@@ -63,7 +63,7 @@ async def test_why_one_died_is_said(begin: Begin, program: str, reason: str) -> 
 
 
 async def test_a_program_that_cannot_be_begun_is_told_and_tried_again() -> None:
-    worker = Worker("http://127.0.0.1:1", 1, ["/nowhere/python"], {}, drain_seconds=0)
+    worker = WorkerProcess("http://127.0.0.1:1", 1, ["/nowhere/python"], {}, drain_seconds=0)
     worker.start()
     keeping = asyncio.create_task(worker.keep())
     await until(lambda: worker.restarts >= 2)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Event
 from realtime.core.room import History, Room
 from realtime.errors import GoingAway, RealtimeError
@@ -52,20 +52,20 @@ class World:
     def __init__(self, capacity: int = 100, **limits: Any) -> None:
         self.room = Room(capacity)
         self.room.merge(History("e", 0, 1, []))
-        self.audience = Audience(self.room, Limits(**limits))
+        self.broadcaster = Broadcaster(self.room, Limits(**limits))
 
     def say(self, count: int = 1, epoch: str = "e") -> None:
         for _ in range(count):
             self.room.append(Event.numbered("say", Cursor(epoch, self.room.top + 1), b'"":0}'))
-        self.audience.flush_soon()
+        self.broadcaster.flush_soon()
 
-    async def join(self, follower: ListFollower, number: int = 0) -> ListFollower:
-        self.audience.join(follower, Cursor("e", number))
+    async def join(self, subscriber: ListFollower, number: int = 0) -> ListFollower:
+        self.broadcaster.join(subscriber, Cursor("e", number))
         await self.flushed()
-        return follower
+        return subscriber
 
     async def flushed(self) -> None:
-        while self.audience._flush_at is not None or self.audience._flushing is not None:
+        while self.broadcaster._flush_at is not None or self.broadcaster._flushing is not None:
             await asyncio.sleep(0)
 
 
@@ -76,10 +76,10 @@ async def world() -> World:
 
 async def test_a_follower_reads_what_was_said_and_then_what_is_said(world: World) -> None:
     world.say(3)
-    follower = await world.join(ListFollower(), 1)
+    subscriber = await world.join(ListFollower(), 1)
     world.say()
     await world.flushed()
-    assert follower.heard == b"2.3.4."
+    assert subscriber.heard == b"2.3.4."
 
 
 async def test_all_of_one_framing_are_pushed_the_same_object(world: World) -> None:
@@ -124,7 +124,7 @@ async def test_who_refuses_resumes_where_it_was(world: World) -> None:
         world.say()
         await world.flushed()
     slow.full = False
-    world.audience.resume(slow)
+    world.broadcaster.resume(slow)
     await world.flushed()
     world.say()
     await world.flushed()
@@ -136,7 +136,7 @@ async def test_who_refuses_holds_no_messages(world: World) -> None:
     slow.full = True
     world.say(5)
     await world.flushed()
-    assert world.audience._lagging == {slow: Cursor("e", 0)}
+    assert world.broadcaster._lagging == {slow: Cursor("e", 0)}
 
 
 async def test_who_was_away_too_long_is_told_gap() -> None:
@@ -146,35 +146,35 @@ async def test_who_was_away_too_long_is_told_gap() -> None:
     world.say(10)
     await world.flushed()
     slow.full = False
-    world.audience.resume(slow)
+    world.broadcaster.resume(slow)
     await world.flushed()
     assert slow.heard == b"gap.8.9.10."
 
 
 async def test_a_new_life_of_the_log_is_a_gap_for_the_live(world: World) -> None:
-    follower = await world.join(ListFollower())
+    subscriber = await world.join(ListFollower())
     world.say()
     await world.flushed()
     world.room.merge(History("f", 0, 1, []))
     world.say(1, "f")
     await world.flushed()
-    assert follower.heard == b"1.gap.1."
+    assert subscriber.heard == b"1.gap.1."
 
 
 async def test_a_push_is_bounded_in_bytes() -> None:
     world = World(push_bytes=100)
-    follower = await world.join(ListFollower())
+    subscriber = await world.join(ListFollower())
     world.say(20)
     await world.flushed()
-    assert len(follower.taken) > 5
-    assert follower.heard == b"".join(b"%d." % n for n in range(1, 21))
+    assert len(subscriber.taken) > 5
+    assert subscriber.heard == b"".join(b"%d." % n for n in range(1, 21))
 
 
 async def test_a_long_way_to_catch_up_is_walked_in_turns() -> None:
     world = World(push_bytes=50)
     world.say(40)
-    follower = await world.join(ListFollower())
-    assert follower.heard == b"".join(b"%d." % n for n in range(1, 41))
+    subscriber = await world.join(ListFollower())
+    assert subscriber.heard == b"".join(b"%d." % n for n in range(1, 41))
 
 
 async def test_one_that_fails_is_dropped_and_the_others_hear(
@@ -191,13 +191,13 @@ async def test_one_that_fails_is_dropped_and_the_others_hear(
     assert [other.heard for other in others] == [b"1."] * 3
     assert isinstance(broken.closed, GoingAway)
     assert "broken" in caplog.text
-    assert len(world.audience) == 3
+    assert len(world.broadcaster) == 3
 
 
 async def test_one_that_leaves_while_it_is_pushed_to_is_gone(world: World) -> None:
     class Leaving(ListFollower):
         def push(self, frames: bytes, events: int) -> bool:
-            world.audience.leave(self)
+            world.broadcaster.leave(self)
             return False
 
     await world.join(Leaving())
@@ -205,17 +205,17 @@ async def test_one_that_leaves_while_it_is_pushed_to_is_gone(world: World) -> No
     world.say()
     await world.flushed()
     assert other.heard == b"1."
-    assert len(world.audience) == 1
+    assert len(world.broadcaster) == 1
 
 
 async def test_who_left_hears_no_more_and_may_leave_twice(world: World) -> None:
-    follower = await world.join(ListFollower())
-    world.audience.leave(follower)
-    world.audience.leave(follower)
-    world.audience.resume(follower)
+    subscriber = await world.join(ListFollower())
+    world.broadcaster.leave(subscriber)
+    world.broadcaster.leave(subscriber)
+    world.broadcaster.resume(subscriber)
     world.say()
     await world.flushed()
-    assert follower.heard == b""
+    assert subscriber.heard == b""
 
 
 @pytest.mark.parametrize("seconds", [0, 0.01])
@@ -227,7 +227,7 @@ async def test_to_disperse_ends_every_stream_with_an_error_of_its_own(
     world.say()
     await world.flushed()
     errors = [GoingAway("The end."), GoingAway("The end.")]
-    world.audience.disperse(seconds, iter(errors).__next__)
+    world.broadcaster.disperse(seconds, iter(errors).__next__)
     async with asyncio.timeout(10):
         while not (live.closed and lagging.closed):
             await asyncio.sleep(0.001)
@@ -237,12 +237,12 @@ async def test_to_disperse_ends_every_stream_with_an_error_of_its_own(
 async def test_one_that_leaves_while_it_catches_up_is_gone(world: World) -> None:
     class Leaving(ListFollower):
         def push(self, frames: bytes, events: int) -> bool:
-            world.audience.leave(self)
+            world.broadcaster.leave(self)
             return True
 
     world.say(3)
     await world.join(Leaving())
-    assert len(world.audience) == 0
+    assert len(world.broadcaster) == 0
 
 
 async def test_what_piles_up_during_the_rest_after_a_push_is_one_push(
@@ -257,16 +257,16 @@ async def test_what_piles_up_during_the_rest_after_a_push_is_one_push(
             return super().push(frames, events)
 
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    follower = await world.join(Costly())
+    subscriber = await world.join(Costly())
     world.say()
     await world.flushed()
     for _ in range(3):
         world.say()
         await asyncio.sleep(0)
-    assert follower.taken == [b"1."]
+    assert subscriber.taken == [b"1."]
     now += 1
     await world.flushed()
-    assert follower.taken == [b"1.", b"2.3.4."]
+    assert subscriber.taken == [b"1.", b"2.3.4."]
 
 
 class Clock:
@@ -294,7 +294,7 @@ async def test_a_flush_of_many_takes_turns_with_everybody_else(
     world.say()
     asyncio.get_running_loop().call_soon(course.append, "somebody else")
     await world.flushed()
-    assert all(follower.taken == [b"1."] for follower in crowd)
+    assert all(subscriber.taken == [b"1."] for subscriber in crowd)
     assert 0 < course.index("somebody else") < 100
 
 
@@ -311,24 +311,24 @@ async def test_who_comes_and_goes_between_two_turns_misses_and_doubles_nothing(
             return super().push(frames, events)
 
     def between_two_turns() -> None:
-        untold = [follower for follower in crowd if not follower.taken]
+        untold = [subscriber for subscriber in crowd if not subscriber.taken]
         assert 0 < len(untold) < 100
-        for follower in untold:
-            world.audience.leave(follower)
+        for subscriber in untold:
+            world.broadcaster.leave(subscriber)
         world.say()
-        world.audience.join(late, Cursor("e", 0))
+        world.broadcaster.join(late, Cursor("e", 0))
 
     crowd += [await world.join(Slow()) for _ in range(100)]
     clock.now += 1
     world.say()
     asyncio.get_running_loop().call_soon(between_two_turns)
-    while late not in world.audience._lagging or world.audience._flushing:
+    while late not in world.broadcaster._lagging or world.broadcaster._flushing:
         await asyncio.sleep(0)
     clock.now += 10
     await world.flushed()
     assert late.heard == b"1.2."
-    assert {follower.heard for follower in crowd} == {b"1.2.", b""}
-    assert len(world.audience) == 1 + sum(bool(follower.taken) for follower in crowd)
+    assert {subscriber.heard for subscriber in crowd} == {b"1.2.", b""}
+    assert len(world.broadcaster) == 1 + sum(bool(subscriber.taken) for subscriber in crowd)
 
 
 async def test_what_is_said_between_two_turns_waits_for_the_rest(
@@ -345,12 +345,12 @@ async def test_what_is_said_between_two_turns_waits_for_the_rest(
     clock.now += 1
     world.say()
     asyncio.get_running_loop().call_soon(world.say)
-    while world.room.top < 2 or world.audience._flushing:
+    while world.room.top < 2 or world.broadcaster._flushing:
         await asyncio.sleep(0)
-    assert {follower.heard for follower in crowd} == {b"1."}
+    assert {subscriber.heard for subscriber in crowd} == {b"1."}
     clock.now += 1
     await world.flushed()
-    assert {follower.heard for follower in crowd} == {b"1.2."}
+    assert {subscriber.heard for subscriber in crowd} == {b"1.2."}
 
 
 async def test_many_who_catch_up_by_many_pages_all_arrive(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,10 +364,10 @@ async def test_many_who_catch_up_by_many_pages_all_arrive(monkeypatch: pytest.Mo
 
     world.say(30)
     crowd = [Slow() for _ in range(20)]
-    for follower in crowd:
-        world.audience.join(follower, Cursor("e", 0))
+    for subscriber in crowd:
+        world.broadcaster.join(subscriber, Cursor("e", 0))
     async with asyncio.timeout(10):
-        while world.audience._lagging:
+        while world.broadcaster._lagging:
             clock.now += 0.001
             await asyncio.sleep(0)
     assert all(f.taken == [b"%d." % number for number in range(1, 31)] for f in crowd)
@@ -396,15 +396,15 @@ async def test_a_flush_that_fails_is_not_the_last(
             raise ValueError
         return plain(event)
 
-    follower = await world.join(ListFollower(Framing(broken, bytes)))
+    subscriber = await world.join(ListFollower(Framing(broken, bytes)))
     world.say()
     await world.flushed()
-    assert follower.taken == []
+    assert subscriber.taken == []
     assert "ValueError" in caplog.text
-    world.audience._cursor = Cursor("e", 1)
+    world.broadcaster._cursor = Cursor("e", 1)
     world.say()
     await world.flushed()
-    assert follower.taken == [b"2."]
+    assert subscriber.taken == [b"2."]
 
 
 async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
@@ -412,13 +412,13 @@ async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
     crowd = [await world.join(ListFollower()) for _ in range(3)]
     world.say()
     async with asyncio.timeout(10):
-        while not all(follower.heard.endswith(b"beat.beat.") for follower in crowd):
+        while not all(subscriber.heard.endswith(b"beat.beat.") for subscriber in crowd):
             await asyncio.sleep(0.01)
-    assert all(follower.heard.startswith(b"1.beat.") for follower in crowd)
-    for follower in crowd:
-        world.audience.leave(follower)
+    assert all(subscriber.heard.startswith(b"1.beat.") for subscriber in crowd)
+    for subscriber in crowd:
+        world.broadcaster.leave(subscriber)
     await asyncio.sleep(0.2)
-    assert world.audience._beat_at is None
+    assert world.broadcaster._beat_at is None
 
 
 async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixture) -> None:
@@ -433,37 +433,37 @@ async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixtu
     end = time.monotonic() + 0.5
     while time.monotonic() < end:  # each that joins lets a flush be due
         crowd.append(Slow())
-        world.audience.join(crowd[-1], Cursor("e", 0))
+        world.broadcaster.join(crowd[-1], Cursor("e", 0))
         await asyncio.sleep(0.001)
     assert caplog.text == ""
 
 
 async def test_who_takes_no_heartbeat_lags_and_is_back_when_it_can() -> None:
     world = World(heartbeat_seconds=0.05)
-    follower = await world.join(ListFollower())
-    follower.full = True
+    subscriber = await world.join(ListFollower())
+    subscriber.full = True
     async with asyncio.timeout(10):
-        while not world.audience._lagging:
+        while not world.broadcaster._lagging:
             await asyncio.sleep(0.01)
-    follower.full = False
+    subscriber.full = False
     world.say()
-    world.audience.resume(follower)
+    world.broadcaster.resume(subscriber)
     await world.flushed()
-    assert follower.heard.startswith(b"1.")
+    assert subscriber.heard.startswith(b"1.")
 
 
 async def test_who_refuses_while_it_catches_up_resumes_where_it_was() -> None:
     world = World(push_bytes=1)
     world.say(3)
-    follower = ListFollower()
-    follower.full = True
-    await world.join(follower)
+    subscriber = ListFollower()
+    subscriber.full = True
+    await world.join(subscriber)
     world.say()
     await world.flushed()
-    assert follower.heard == b""
-    follower.full = False
-    world.audience.resume(follower)
+    assert subscriber.heard == b""
+    subscriber.full = False
+    world.broadcaster.resume(subscriber)
     await world.flushed()
     world.say()
     await world.flushed()
-    assert follower.heard == b"1.2.3.4.5."
+    assert subscriber.heard == b"1.2.3.4.5."

@@ -60,7 +60,7 @@ def test_a_bad_cursor_is_named(text: str) -> None:
 
 
 def test_an_event_has_its_fields_in_the_order_of_the_contract() -> None:
-    rest = draft(id=ID, client="ada", name="Ada", sent=5).rest + b',"published":7}'
+    rest = draft(id=ID, client="ada", name="Ada", sent=5).json_tail + b',"published":7}'
     assert Event.numbered("say", Cursor("e", 1), rest).json == (
         b'{"kind":"say","cursor":"e-1","id":"%b","client":"ada","name":"Ada","text":"hi",'
         b'"via":"post","sent":5,"published":7}' % ID.encode()
@@ -68,14 +68,14 @@ def test_an_event_has_its_fields_in_the_order_of_the_contract() -> None:
 
 
 def test_a_join_has_no_text() -> None:
-    assert Member("ada", "Ada", "sse").rest == (
+    assert Member("ada", "Ada", "sse").json_tail == (
         b'"client":"ada","name":"Ada","via":"sse","sent":null'
     )
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
 def test_a_text_comes_back_as_it_was_said(text: str) -> None:
-    event = json.loads(b"{%b}" % draft(text=text).rest)
+    event = json.loads(b"{%b}" % draft(text=text).json_tail)
     assert event["text"] == text
 
 
@@ -91,11 +91,11 @@ def test_a_gap_is_told_in_the_words_of_the_contract(
 
 
 def test_a_text_is_never_interpreted() -> None:
-    assert b'"text":"</script><b>&amp;",' in draft(text="</script><b>&amp;").rest
+    assert b'"text":"</script><b>&amp;",' in draft(text="</script><b>&amp;").json_tail
 
 
 def test_json_is_one_line_of_utf_8() -> None:
-    rest = draft(text="聊\r\n\u2028\x00😀").rest
+    rest = draft(text="聊\r\n\u2028\x00😀").json_tail
     assert "聊\\r\\n\u2028\\u0000😀".encode() in rest
     assert b"\n" not in rest
 

@@ -43,14 +43,14 @@ class FaultyBroker(MemoryBroker):
         self.hub = listener
         await super().start(self)
 
-    def announced(self, room: str, event: Event) -> None:
+    def on_publication(self, room: str, event: Event) -> None:
         if self.holding:
             self.held.append(event)
         else:
-            self.hub.announced(room, event)
+            self.hub.on_publication(room, event)
 
-    def confirmed(self, room: str) -> None:
-        self.hub.confirmed(room)
+    def on_subscribed(self, room: str) -> None:
+        self.hub.on_subscribed(room)
 
     def listen(self, room: str) -> None:
         self.listening.add(room)
@@ -262,8 +262,8 @@ async def test_a_lost_announcement_is_read_from_the_log_at_the_next(world: World
 async def test_a_doubled_announcement_is_heard_once(world: World) -> None:
     reader = await world.hub.read("r", 0)
     [event] = await world.say_unheard("once")
-    world.broker.announced("r", event)
-    world.broker.announced("r", event)
+    world.broker.on_publication("r", event)
+    world.broker.on_publication("r", event)
     await world.say("next")
     assert await hear(reader, 2) == ["once", "next"]
 
@@ -271,14 +271,14 @@ async def test_a_doubled_announcement_is_heard_once(world: World) -> None:
 async def test_announcements_out_of_turn_are_heard_in_turn(world: World) -> None:
     reader = await world.hub.read("r", 0)
     for event in reversed(await world.say_unheard("a", "b", "c")):
-        world.broker.announced("r", event)
+        world.broker.on_publication("r", event)
     assert await hear(reader, 3) == ["a", "b", "c"]
 
 
 async def test_a_confirmed_subscription_reads_what_it_may_have_missed(world: World) -> None:
     reader = await world.hub.read("r", 0)
     await world.say_unheard("lost")
-    world.broker.confirmed("r")
+    world.broker.on_subscribed("r")
     assert await hear(reader, 1) == ["lost"]
 
 
@@ -338,9 +338,9 @@ async def test_whatever_the_line_does_each_message_is_heard_once_in_order(
                 late.append(event)
                 continue
             for told in [event] * ["lost", "told", "doubled"].index(fate) + late:
-                world.broker.announced("r", told)
+                world.broker.on_publication("r", told)
             late.clear()
-        world.broker.confirmed("r")
+        world.broker.on_subscribed("r")
         assert await hear(reader, len(texts)) == texts
 
 
@@ -405,7 +405,7 @@ async def test_a_reading_that_failed_is_tried_again_by_itself(
     reader = await world.hub.read("r", 0)
     await world.say_unheard("lost")
     world.broker.down = True
-    world.broker.confirmed("r")
+    world.broker.on_subscribed("r")
     await world.broker.asked_again(3)
     world.broker.down = False
     assert await hear(reader, 1) == ["lost"]
@@ -423,7 +423,7 @@ async def test_a_room_too_long_out_of_step_is_not_ready(
 ) -> None:
     await world.hub.read("r", 0)
     world.broker.answering.clear()
-    world.broker.confirmed("r")
+    world.broker.on_subscribed("r")
     await world.broker.asked_again(1)
     pass_seconds(hub_module.OUT_OF_STEP_SECONDS - 1)
     await world.hub.check_ready()
@@ -438,7 +438,7 @@ async def test_trying_often_is_not_being_in_step_and_being_in_step_is_ready(
     monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: 0.0)
     await world.hub.read("r", 0)
     world.broker.down = True
-    world.broker.confirmed("r")
+    world.broker.on_subscribed("r")
     for _ in range(3):
         await world.broker.asked_again(2)
         pass_seconds(hub_module.OUT_OF_STEP_SECONDS / 2)
@@ -561,11 +561,11 @@ class ListFollower:
 
 async def test_a_follower_hears_what_was_said_and_then_what_is_said(world: World) -> None:
     await world.say("a", "b")
-    follower = ListFollower()
-    await world.hub.follow("r", 1, follower)
-    assert await follower.next() == b"b."
+    subscriber = ListFollower()
+    await world.hub.follow("r", 1, subscriber)
+    assert await subscriber.next() == b"b."
     await world.say("c")
-    assert await follower.next() == b"b.c."
+    assert await subscriber.next() == b"b.c."
 
 
 async def test_rooms_do_not_mix(world: World) -> None:
@@ -578,32 +578,32 @@ async def test_rooms_do_not_mix(world: World) -> None:
 
 
 async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
-    follower = ListFollower()
+    subscriber = ListFollower()
     world = World()
     await world.hub.start()
-    await world.hub.follow("r", 0, follower)
+    await world.hub.follow("r", 0, subscriber)
     reader = await world.hub.read("r", 0)
     waiting = asyncio.create_task(reader.wait(NEVER))
     await asyncio.sleep(0)
     await world.hub.close()
     await asyncio.wait_for(waiting, PATIENCE)
     assert await heard_by_now(reader) == []
-    assert isinstance(follower.closed, GoingAway)
+    assert isinstance(subscriber.closed, GoingAway)
 
 
 async def test_to_drain_ends_streams_and_waits_and_nothing_else(world: World) -> None:
-    follower = ListFollower()
-    await world.hub.follow("r", 0, follower)
+    subscriber = ListFollower()
+    await world.hub.follow("r", 0, subscriber)
     reader = await world.hub.read("r", 0)
     waiting = asyncio.create_task(reader.wait(NEVER))
     await asyncio.sleep(0)
     world.hub.drain(0.01)
     await asyncio.wait_for(waiting, PATIENCE)
     async with asyncio.timeout(PATIENCE):
-        while follower.closed is None:
+        while subscriber.closed is None:
             await asyncio.sleep(0.001)
-    assert isinstance(follower.closed, GoingAway)
-    assert 1 <= (follower.closed.retry_after or 0) <= 1.01
+    assert isinstance(subscriber.closed, GoingAway)
+    assert 1 <= (subscriber.closed.retry_after or 0) <= 1.01
     with pytest.raises(GoingAway):
         world.hub.check_open()
     with pytest.raises(GoingAway):

@@ -28,14 +28,14 @@ class FaultyBroker(MemoryBroker):
         self.leaving = asyncio.Event()
         self.leaving.set()
 
-    async def enter(self, room: str, member: Member, holder: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str) -> None:
         self._check()
-        await super().enter(room, member, holder)
+        await super().enter(room, member, node_id)
 
-    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
+    async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         await self.leaving.wait()
         self._check()
-        await super().leave(room, client, holder, seconds)
+        await super().leave(room, client, node_id, seconds)
 
     async def sweep(self, room: str) -> None:
         self._check()
@@ -55,8 +55,8 @@ class World:
         self.broker = FaultyBroker(LIMITS, lambda: self.now)
 
     @asynccontextmanager
-    async def presence(self, holder: str) -> AsyncIterator[Presence]:
-        presence = Presence(self.broker, LIMITS, holder)
+    async def presence(self, node_id: str) -> AsyncIterator[Presence]:
+        presence = Presence(self.broker, LIMITS, node_id)
         yield presence
         await presence.close()
 
@@ -65,9 +65,9 @@ class World:
         return [json.loads(event.json)["kind"] for event in history.events]
 
     @asynccontextmanager
-    async def process(self, holder: str, *rooms: str) -> AsyncIterator[Presence]:
+    async def process(self, node_id: str, *rooms: str) -> AsyncIterator[Presence]:
         """A process that renews and sweeps by itself, and reads `rooms`."""
-        async with self.presence(holder) as presence:
+        async with self.presence(node_id) as presence:
             presence.start(lambda: rooms)
             await settled()
             yield presence
@@ -101,16 +101,16 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def test_who_arrives_has_joined_once(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
+        await presence.track("r", ADA)
         assert await world.said() == ["join"]
         assert await presence.members("r") == [ADA]
 
 
 async def test_who_departs_has_quit_after_the_grace(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(4)
         assert await world.said() == ["join"]
         await world.pass_seconds(2)
@@ -120,38 +120,38 @@ async def test_who_departs_has_quit_after_the_grace(world: World) -> None:
 
 async def test_a_reload_is_silent(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(3)
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await world.pass_seconds(10)
         assert await world.said() == ["join"]
 
 
 async def test_one_of_two_tabs_that_closes_is_no_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(10)
         assert await world.said() == ["join"]
 
 
 async def test_a_reload_that_lands_on_another_process_is_silent(world: World) -> None:
     async with world.presence("a") as one, world.presence("b") as other:
-        await one.arrive("r", ADA)
-        await other.arrive("r", ADA)
-        one.depart("r", ADA, LIMITS.grace_seconds)
+        await one.track("r", ADA)
+        await other.track("r", ADA)
+        one.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(10)
         assert await world.said() == ["join"]
 
 
 async def test_two_processes_say_one_quit(world: World) -> None:
     async with world.presence("a") as one, world.presence("b") as other:
-        await one.arrive("r", ADA)
-        await other.arrive("r", ADA)
-        one.depart("r", ADA, LIMITS.grace_seconds)
-        other.depart("r", ADA, LIMITS.grace_seconds)
+        await one.track("r", ADA)
+        await other.track("r", ADA)
+        one.untrack("r", ADA, LIMITS.grace_seconds)
+        other.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(6)
         await world.broker.sweep("r")
         assert await world.said() == ["join", "quit"]
@@ -159,7 +159,7 @@ async def test_two_processes_say_one_quit(world: World) -> None:
 
 async def test_a_process_that_dies_lets_its_members_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
     await world.pass_seconds(29)
     assert await world.said() == ["join"]
     await world.pass_seconds(2)
@@ -168,8 +168,8 @@ async def test_a_process_that_dies_lets_its_members_quit(world: World) -> None:
 
 async def test_a_poll_is_a_member_until_its_lease_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.lease_seconds)
         await world.pass_seconds(29)
         assert await world.said() == ["join"]
         await world.pass_seconds(2)
@@ -178,7 +178,7 @@ async def test_a_poll_is_a_member_until_its_lease_ends(world: World) -> None:
 
 async def test_who_leaves_is_off_the_list_at_once_and_quits_after_the_grace(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await presence.leave("r", "ada")
         assert await presence.members("r") == []
         assert await world.said() == ["join"]
@@ -188,11 +188,11 @@ async def test_who_leaves_is_off_the_list_at_once_and_quits_after_the_grace(worl
 
 async def test_who_leaves_and_comes_back_never_left(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await presence.leave("r", "ada")
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await settled()
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await world.pass_seconds(10)
         assert await presence.members("r") == [ADA]
         assert await world.said() == ["join"]
@@ -200,10 +200,10 @@ async def test_who_leaves_and_comes_back_never_left(world: World) -> None:
 
 async def test_a_goodbye_that_comes_after_the_new_page_is_not_its_own(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)  # the old page
-        await presence.arrive("r", ADA)  # the new one
+        await presence.track("r", ADA)  # the old page
+        await presence.track("r", ADA)  # the new one
         await presence.leave("r", "ada")
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.pass_seconds(10)
         assert await presence.members("r") == [ADA]
         assert await world.said() == ["join"]
@@ -218,20 +218,20 @@ async def test_who_was_never_there_can_leave(world: World) -> None:
 
 async def test_who_returns_in_the_same_breath_never_left(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.grace_seconds)
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA)
         await world.pass_seconds(10)
         assert await world.said() == ["join"]
 
 
 async def test_who_returns_while_the_goodbye_is_on_its_way_stays(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         world.broker.leaving.clear()
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await settled()
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         world.broker.leaving.set()
         await world.pass_seconds(10)
         assert await world.said() == ["join"]
@@ -240,8 +240,8 @@ async def test_who_returns_while_the_goodbye_is_on_its_way_stays(world: World) -
 async def test_a_new_name_is_shown_without_a_second_join(world: World) -> None:
     lady = Member("ada", "Lady Ada", "sse")
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        await presence.arrive("r", lady)
+        await presence.track("r", ADA)
+        await presence.track("r", lady)
         assert await presence.members("r") == [lady]
         assert await world.said() == ["join"]
 
@@ -251,8 +251,8 @@ async def test_a_new_name_is_shown_without_a_second_join(world: World) -> None:
 
 async def test_the_quit_is_said_when_the_grace_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.live(4)
         assert await world.said() == ["join"]
         await world.live(2)
@@ -261,7 +261,7 @@ async def test_the_quit_is_said_when_the_grace_ends(world: World) -> None:
 
 async def test_the_quit_of_who_left_is_said_when_the_grace_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await presence.leave("r", "ada")
         await world.live(6)
         assert await world.said() == ["join", "quit"]
@@ -269,24 +269,24 @@ async def test_the_quit_of_who_left_is_said_when_the_grace_ends(world: World) ->
 
 async def test_an_open_stream_is_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await world.live(100)
         assert await world.said() == ["join"]
 
 
 async def test_a_stream_that_stays_after_a_late_goodbye_is_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.arrive("r", ADA)
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
+        await presence.track("r", ADA)
         await presence.leave("r", "ada")
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.live(100)
         assert await world.said() == ["join"]
 
 
 async def test_a_stream_still_open_does_not_bring_back_who_left(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await presence.leave("r", "ada")
         await world.live(100)
         assert await world.said() == ["join", "quit"]
@@ -294,8 +294,8 @@ async def test_a_stream_still_open_does_not_bring_back_who_left(world: World) ->
 
 async def test_a_poll_that_does_not_come_again_is_not_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.arrive("r", ADA)
-        presence.depart("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.lease_seconds)
         await world.live(40)
         assert await world.said() == ["join", "quit"]
         assert not presence._present
@@ -303,7 +303,7 @@ async def test_a_poll_that_does_not_come_again_is_not_renewed(world: World) -> N
 
 async def test_a_process_that_reads_the_room_says_the_quits_of_one_that_died(world: World) -> None:
     async with world.presence("a") as dying:
-        await dying.arrive("r", ADA)
+        await dying.track("r", ADA)
     async with world.process("b", "r"):
         await world.live(40)
         assert await world.said() == ["join", "quit"]
@@ -312,9 +312,9 @@ async def test_a_process_that_reads_the_room_says_the_quits_of_one_that_died(wor
 async def test_a_process_sweeps_the_rooms_of_its_members_too(world: World) -> None:
     bob = Member("bob", "Bob", "sse")
     async with world.presence("a") as dying:
-        await dying.arrive("r", ADA)
+        await dying.track("r", ADA)
     async with world.process("b") as presence:
-        await presence.arrive("r", bob)
+        await presence.track("r", bob)
         await world.live(40)
         assert await world.said() == ["join", "join", "quit"]
 
@@ -325,7 +325,7 @@ async def test_a_process_sweeps_the_rooms_of_its_members_too(world: World) -> No
 async def test_who_arrives_without_the_broker_has_joined_when_it_is_back(world: World) -> None:
     async with world.process("a", "r") as presence:
         world.broker.down = True
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         await world.live(10)
         world.broker.down = False
         await world.live(10)
@@ -336,9 +336,9 @@ async def test_who_departs_without_the_broker_quits_when_the_lease_ends(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with world.process("a", "r") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         world.broker.down = True
-        presence.depart("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, LIMITS.grace_seconds)
         await world.live(20)
         world.broker.down = False
         await world.live(20)
@@ -352,13 +352,13 @@ async def test_a_hub_that_is_away_keeps_a_poller_waiting_once_and_not_at_each_po
     async with world.presence("a") as presence:
         world.broker.down = True
         for _ in range(10):
-            await presence.arrive("r", ADA)
-            presence.depart("r", ADA, LIMITS.lease_seconds)
+            await presence.track("r", ADA)
+            presence.untrack("r", ADA, LIMITS.lease_seconds)
             world.now += 0.1
         assert world.broker.refused == 1
         world.broker.down = False
         world.now += LIMITS.lease_seconds / 10
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
         assert await world.said() == ["join"]
 
 
@@ -369,7 +369,7 @@ async def test_the_members_of_a_process_that_died_are_not_listed_though_nobody_r
     world: World,
 ) -> None:
     async with world.presence("dies") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
     world.now += LIMITS.lease_seconds + 1
     async with world.presence("asked") as presence:
         assert await presence.members("r") == []
@@ -378,7 +378,7 @@ async def test_the_members_of_a_process_that_died_are_not_listed_though_nobody_r
 
 async def test_nor_are_they_counted_in_the_list_of_rooms(world: World) -> None:
     async with world.presence("dies") as presence:
-        await presence.arrive("r", ADA)
+        await presence.track("r", ADA)
     world.now += LIMITS.lease_seconds + 1
     async with world.presence("asked") as presence:
         assert [room.members for room in await presence.rooms()] == [0]
@@ -405,8 +405,8 @@ async def test_a_sweep_that_fails_for_a_reason_of_ours_is_not_ready_for_a_while(
 async def test_the_quit_of_a_poller_is_said_though_nobody_reads_the_room(world: World) -> None:
     async with world.process("one") as one:
         await world.live(1)  # so that the lease does not end with a round of sweeping
-        await one.arrive("r", ADA)
-        one.depart("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA)
+        one.untrack("r", ADA, LIMITS.lease_seconds)
         await world.live(LIMITS.lease_seconds * 1.5)
         assert len(one) == 0
     assert await world.said() == ["join", "quit"]
@@ -414,11 +414,11 @@ async def test_the_quit_of_a_poller_is_said_though_nobody_reads_the_room(world: 
 
 async def test_a_poller_who_leaves_and_comes_back_never_left(world: World) -> None:
     async with world.presence("one") as one:
-        await one.arrive("r", ADA)
-        one.depart("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA)
+        one.untrack("r", ADA, LIMITS.lease_seconds)
         await one.leave("r", "ada")
-        await one.arrive("r", ADA)
-        one.depart("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA)
+        one.untrack("r", ADA, LIMITS.lease_seconds)
         assert await one.members("r") == [ADA]
         await world.pass_seconds(LIMITS.grace_seconds + 1)
         assert await world.said() == ["join"]

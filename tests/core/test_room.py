@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.core.events import Cursor, Event
-from realtime.core.room import History, Place, Room
+from realtime.core.room import AppendResult, History, Room
 
 
 def event(number: int, epoch: str = "e") -> Event:
@@ -34,15 +34,15 @@ def test_the_cursor_is_that_of_the_newest_event() -> None:
 
 def test_only_the_next_number_is_taken() -> None:
     log = room(1, 3)
-    assert log.append(event(5)) is Place.AHEAD
-    assert log.append(event(3)) is Place.OLD
-    assert log.append(event(4, "other")) is Place.AHEAD
-    assert log.append(event(4)) is Place.NEXT
+    assert log.append(event(5)) is AppendResult.GAP
+    assert log.append(event(3)) is AppendResult.DUPLICATE
+    assert log.append(event(4, "other")) is AppendResult.GAP
+    assert log.append(event(4)) is AppendResult.APPENDED
     assert (log.first, log.top) == (1, 4)
 
 
 def test_a_new_room_takes_nothing_before_it_has_been_read() -> None:
-    assert Room(10).append(event(1)) is Place.AHEAD
+    assert Room(10).append(event(1)) is AppendResult.GAP
 
 
 def test_it_forgets_all_but_its_capacity() -> None:
@@ -103,9 +103,9 @@ def test_a_limit_does_not_count_the_gap() -> None:
 
 def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
     log = room(1, 5)
-    assert log.behind(Cursor("e", 6))
-    assert log.behind(Cursor("new", 1))
-    assert not log.behind(Cursor("e", 5))
+    assert log.is_behind(Cursor("e", 6))
+    assert log.is_behind(Cursor("new", 1))
+    assert not log.is_behind(Cursor("e", 5))
 
 
 def test_last_stands_before_the_last_so_many() -> None:

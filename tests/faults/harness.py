@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from benchmarks.clients import CLIENTS, Client, Event, Refused, get_json
 from benchmarks.method.audit import Audit, audit
-from realtime.tasks import end
+from realtime.tasks import cancel_and_wait
 
 # Reached only when something is wrong: all of it heals within a few seconds.
 SECONDS = 45
@@ -156,12 +156,12 @@ class Scene:
                 for transport in ("websocket", "sse")
             ]
         except BaseException:
-            await end(self._tasks)
+            await cancel_and_wait(self._tasks)
             raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
         for speaker in self.speakers:
             speaker.abort()
 
@@ -203,7 +203,7 @@ class Scene:
             async with asyncio.timeout(SECONDS):
                 await asyncio.gather(*speaking)
         finally:
-            await end(speaking)
+            await cancel_and_wait(speaking)
 
     async def more(self, count: int) -> None:
         """Return when so many more messages were acknowledged."""

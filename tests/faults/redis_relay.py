@@ -8,7 +8,7 @@ import asyncio
 from contextlib import suppress
 from typing import Self
 
-from realtime.tasks import end
+from realtime.tasks import cancel_and_wait
 
 
 def end_of(data: bytes, at: int = 0) -> int:
@@ -58,7 +58,7 @@ class RedisRelay:
 
     async def cut(self) -> None:
         """End every connection; new ones are accepted."""
-        await end(self._tasks)
+        await cancel_and_wait(self._tasks)
 
     def drop_announcements(self, drop: bool = True) -> None:
         """Keep what is published in rooms from whoever is subscribed."""
@@ -91,7 +91,7 @@ class RedisRelay:
             try:
                 await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
             finally:
-                await end([up, down])
+                await cancel_and_wait([up, down])
         except (OSError, asyncio.CancelledError):
             pass  # nobody listens there, or it is cut
         finally:

@@ -6,30 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.netem.conditions import MOST_BUFFER, Network, Stall
+from realtime.netem.conditions import MOST_BUFFER, NetworkConditions, Stall
 
 
 @pytest.mark.parametrize(
     ("text", "network"),
     [
-        ("none", Network()),
-        ("", Network()),
-        ("rtt=100ms", Network(rtt=0.1)),
-        ("rtt=1.5s", Network(rtt=1.5)),
-        ("jitter=20ms", Network(jitter=0.02)),
-        ("rate=50kB", Network(rate=50_000)),
-        ("rate=1.5MB", Network(rate=1_500_000)),
-        ("rate=100", Network(rate=100)),
-        ("buffer=4096", Network(buffer=4096)),
-        ("buffer=4kB,flush=500ms", Network(buffer=4000, flush=0.5)),
-        ("idle=1min", Network(idle=60)),
-        ("stall=200ms/10s", Network(stall=Stall(0.2, 10))),
-        ("cut=30s", Network(cut=30)),
-        ("cut=30s, rtt=7ms", Network(rtt=0.007, cut=30)),
+        ("none", NetworkConditions()),
+        ("", NetworkConditions()),
+        ("rtt=100ms", NetworkConditions(rtt=0.1)),
+        ("rtt=1.5s", NetworkConditions(rtt=1.5)),
+        ("jitter=20ms", NetworkConditions(jitter=0.02)),
+        ("rate=50kB", NetworkConditions(rate=50_000)),
+        ("rate=1.5MB", NetworkConditions(rate=1_500_000)),
+        ("rate=100", NetworkConditions(rate=100)),
+        ("buffer=4096", NetworkConditions(buffer=4096)),
+        ("buffer=4kB,flush=500ms", NetworkConditions(buffer=4000, flush=0.5)),
+        ("idle=1min", NetworkConditions(idle=60)),
+        ("stall=200ms/10s", NetworkConditions(stall=Stall(0.2, 10))),
+        ("cut=30s", NetworkConditions(cut=30)),
+        ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, cut=30)),
     ],
 )
-def test_a_text_is_read_as_it_is_meant(text: str, network: Network) -> None:
-    assert Network.parse(text) == network
+def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) -> None:
+    assert NetworkConditions.parse(text) == network
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,12 @@ def test_a_text_is_read_as_it_is_meant(text: str, network: Network) -> None:
     ],
 )
 def test_there_is_one_text_for_each_network(text: str, canonical: str) -> None:
-    assert str(Network.parse(text)) == canonical
+    assert str(NetworkConditions.parse(text)) == canonical
 
 
 SECONDS = st.floats(min_value=1e-300, max_value=1e300)
 NETWORKS = st.builds(
-    Network,
+    NetworkConditions,
     rtt=SECONDS | st.just(0.0),
     jitter=SECONDS | st.just(0.0),
     rate=st.none() | st.integers(1, 10**15),
@@ -64,8 +64,8 @@ NETWORKS = st.builds(
 
 
 @given(NETWORKS)
-def test_the_text_of_a_network_is_read_as_the_same(network: Network) -> None:
-    assert Network.parse(str(network)) == network
+def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -> None:
+    assert NetworkConditions.parse(str(network)) == network
 
 
 @pytest.mark.parametrize(
@@ -101,19 +101,19 @@ def test_the_text_of_a_network_is_read_as_the_same(network: Network) -> None:
 )
 def test_what_is_wrong_is_named(text: str, complaint: str) -> None:
     with pytest.raises(ValueError, match=re.escape(complaint)):
-        Network.parse(text)
+        NetworkConditions.parse(text)
 
 
 @pytest.mark.parametrize(
     ("at", "moves"), [(0, 0), (7.9, 7.9), (8, 10), (9, 10), (10, 10), (17, 17), (18.5, 20)]
 )
 def test_nothing_moves_at_the_end_of_each_period(at: float, moves: float) -> None:
-    assert Network(stall=Stall(2, 10)).after_stall(at) == moves
+    assert NetworkConditions(stall=Stall(2, 10)).after_stall(at) == moves
 
 
 def test_without_a_stall_all_moves_always() -> None:
-    assert Network().after_stall(7) == 7
+    assert NetworkConditions().after_stall(7) == 7
 
 
 def test_the_mean_of_a_round_trip_has_half_the_jitter_of_each_way() -> None:
-    assert Network.parse("rtt=100ms,jitter=20ms").mean_rtt == pytest.approx(0.12)
+    assert NetworkConditions.parse("rtt=100ms,jitter=20ms").mean_rtt == pytest.approx(0.12)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.netem.http_framing import Boundaries, ResponseBuffer
+from realtime.netem.http_framing import BufferingProxy, MessageFraming
 from tests.properties.strategies import CUTS, examples, pieces
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -62,7 +62,7 @@ EXCHANGES = [
 ]
 
 
-def ends_of(boundaries: Boundaries, parts: list[bytes]) -> list[int]:
+def ends_of(boundaries: MessageFraming, parts: list[bytes]) -> list[int]:
     """Where responses end, counted from the first byte."""
     found, at = [], 0
     for part in parts:
@@ -71,8 +71,8 @@ def ends_of(boundaries: Boundaries, parts: list[bytes]) -> list[int]:
     return found
 
 
-def after(request: bytes) -> Boundaries:
-    boundaries = Boundaries()
+def after(request: bytes) -> MessageFraming:
+    boundaries = MessageFraming()
     boundaries.sent(request)
     return boundaries
 
@@ -82,7 +82,7 @@ def after(request: bytes) -> Boundaries:
 def test_any_cutting_gives_the_same_ends(
     exchanges: list[Exchange], up_cuts: list[int], down_cuts: list[int]
 ) -> None:
-    boundaries = Boundaries()
+    boundaries = MessageFraming()
     for part in pieces(b"".join(exchange.request for exchange in exchanges), up_cuts):
         boundaries.sent(part)
     responses = [response for exchange in exchanges for response in exchange.responses]
@@ -93,7 +93,7 @@ def test_any_cutting_gives_the_same_ends(
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
 def test_byte_by_byte_gives_the_same_ends(exchange: Exchange) -> None:
-    boundaries = Boundaries()
+    boundaries = MessageFraming()
     for byte in exchange.request:
         boundaries.sent(bytes([byte]))
     stream = b"".join(exchange.responses)
@@ -132,7 +132,7 @@ def test_a_stream_may_have_any_number_of_chunks() -> None:
 
 
 def test_a_server_may_speak_unasked() -> None:
-    assert Boundaries().received(OK) == [len(OK)]
+    assert MessageFraming().received(OK) == [len(OK)]
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,8 @@ def test_no_bytes_break_it(parts: list[tuple[bool, bytes]]) -> None:
 # --- the buffer ----------------------------------------------------------------------------------
 
 
-def buffer_after(request: bytes) -> ResponseBuffer:
-    return ResponseBuffer(after(request))
+def buffer_after(request: bytes) -> BufferingProxy:
+    return BufferingProxy(after(request))
 
 
 def test_a_response_that_ends_passes_at_once() -> None:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from benchmarks.clients import CLIENTS, get_json, post
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from tests.conftest import Servers
 from tests.fake_server import Caller, Peer, echo, until
@@ -37,7 +37,7 @@ async def echo_through(network: str, seed: int | None = None) -> AsyncIterator[S
     """An echo behind a proxy, and a connection to it."""
     async with (
         Peer(echo) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse(network), seed=seed) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network), seed=seed) as proxy,
         Caller(proxy.port) as caller,
     ):
         yield proxy, caller
@@ -88,7 +88,7 @@ async def arrivals(network: str, count: int, seed: int | None = None) -> list[fl
 
     async with (
         Peer(note) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse(network), seed=seed) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network), seed=seed) as proxy,
         Caller(proxy.port) as caller,
     ):
         caller.send(b"\xff")  # the first byte waits for the handshake
@@ -144,7 +144,7 @@ async def narrow(network: str) -> AsyncIterator[Scene]:
 
     async with (
         Peer(trade) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse(network)) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network)) as proxy,
         Caller(proxy.port) as caller,
     ):
         yield proxy, caller
@@ -179,7 +179,7 @@ STREAMS = ["iframe_streaming", "sse", "fetch_streaming"]
 async def test_a_stream_goes_silent_until_the_buffer_is_full(
     server: Server, room: str, transport: str
 ) -> None:
-    network = Network.parse("buffer=4096")
+    network = NetworkConditions.parse("buffer=4096")
     async with Proxy("127.0.0.1", server.port, network) as proxy, Raw(proxy) as raw:
         raw.ask(f"/rooms/{room}/{transport}?after=now")
         await until(lambda: proxy.bytes_down)
@@ -199,7 +199,7 @@ async def test_what_ends_or_is_no_http_passes_a_buffer_at_once(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
-        Proxy("127.0.0.1", server.port, Network.parse("buffer=128kB")) as proxy,
+        Proxy("127.0.0.1", server.port, NetworkConditions.parse("buffer=128kB")) as proxy,
         reader(proxy, transport, room) as client,
     ):
         await say(client, "one", "two")
@@ -211,7 +211,7 @@ async def test_a_flush_lets_go_what_was_followed_by_silence(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
-        Proxy("127.0.0.1", server.port, Network.parse("buffer=4096,flush=50ms")) as proxy,
+        Proxy("127.0.0.1", server.port, NetworkConditions.parse("buffer=4096,flush=50ms")) as proxy,
         reader(proxy, transport, room) as client,
     ):
         await say(client, "one", "two")
@@ -228,7 +228,7 @@ async def test_an_answer_to_head_passes_a_buffer_without_the_body_that_it_announ
 
     async with (
         Peer(heads) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse("buffer=4096")) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse("buffer=4096")) as proxy,
         Caller(proxy.port) as caller,
     ):
         for _ in range(2):
@@ -247,7 +247,7 @@ async def stream_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 async def test_a_flush_waits_while_more_is_coming() -> None:
-    network = Network.parse("buffer=4096,flush=100ms")
+    network = NetworkConditions.parse("buffer=4096,flush=100ms")
     async with (
         Peer(stream_slowly) as peer,
         Proxy("127.0.0.1", peer.port, network) as proxy,
@@ -261,7 +261,7 @@ async def test_a_flush_waits_while_more_is_coming() -> None:
 async def test_a_response_that_lasts_until_the_close_ends_with_it() -> None:
     async with (
         Peer(stream_slowly) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse("buffer=4096")) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse("buffer=4096")) as proxy,
         Caller(proxy.port) as caller,
     ):
         caller.send(b"GET / HTTP/1.1\r\n\r\n")
@@ -270,11 +270,11 @@ async def test_a_response_that_lasts_until_the_close_ends_with_it() -> None:
 
 
 async def test_a_buffer_that_is_taken_away_gives_what_it_held(server: Server, room: str) -> None:
-    network = Network.parse("buffer=4096")
+    network = NetworkConditions.parse("buffer=4096")
     async with Proxy("127.0.0.1", server.port, network) as proxy, Raw(proxy) as raw:
         raw.ask(f"/rooms/{room}/sse?after=now")
         await until(lambda: proxy.bytes_down)
-        proxy.network = Network()
+        proxy.network = NetworkConditions()
         await raw.head()
         proxy.network = network  # in the midst of the stream
         before = proxy.bytes_down
@@ -347,7 +347,7 @@ async def test_a_pause_holds_everything_and_a_resume_gives_it() -> None:
     async with echo_through("none") as (proxy, caller):
         await caller.exchange()
         proxy.pause()
-        proxy.network = Network.parse("idle=100ms")
+        proxy.network = NetworkConditions.parse("idle=100ms")
         for word in (b"one ", b"two ", b"three"):
             caller.send(word)
         caller.writer.write_eof()
@@ -376,17 +376,17 @@ async def test_a_resumed_connection_may_be_idle_again() -> None:
 async def test_another_network_holds_from_then_on() -> None:
     async with echo_through("none") as (proxy, caller):
         assert await caller.exchange() < 0.04
-        proxy.network = Network.parse("rtt=40ms")
+        proxy.network = NetworkConditions.parse("rtt=40ms")
         assert await caller.exchange() >= 0.04
         assert str(proxy.network) == "rtt=40ms"
-        proxy.network = Network.parse("idle=50ms")
+        proxy.network = NetworkConditions.parse("idle=50ms")
         assert await caller.rest() == b""
 
 
 async def test_a_connection_older_than_a_new_cut_is_reset_now() -> None:
     async with echo_through("none") as (proxy, caller):
         await caller.exchange()
-        proxy.network = Network.parse("cut=1ms")
+        proxy.network = NetworkConditions.parse("cut=1ms")
         with pytest.raises(ConnectionResetError):
             await caller.rest()
 
@@ -410,7 +410,9 @@ async def test_another_target_holds_for_connections_to_come() -> None:
 async def test_a_bad_network_loses_and_doubles_nothing(
     server: Server, room: str, transport: str
 ) -> None:
-    network = Network.parse("rtt=20ms,jitter=10ms,rate=500kB,stall=30ms/100ms,buffer=600,flush=9ms")
+    network = NetworkConditions.parse(
+        "rtt=20ms,jitter=10ms,rate=500kB,stall=30ms/100ms,buffer=600,flush=9ms"
+    )
     said = [str(number) for number in range(10)]
     async with (
         Proxy("127.0.0.1", server.port, network, seed=1) as proxy,
@@ -491,4 +493,6 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
 
 def test_the_help_names_everything_that_a_network_may_have() -> None:
     shown = run("--help").stdout
-    assert [name for name in Network.__dataclass_fields__ if f"{name}=" not in shown] == []
+    assert [
+        name for name in NetworkConditions.__dataclass_fields__ if f"{name}=" not in shown
+    ] == []

@@ -9,12 +9,12 @@ import pytest
 
 from realtime.errors import Busy, NoNetwork
 from realtime.netem import proxy_pool
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
-from realtime.netem.proxy_pool import Networks
+from realtime.netem.proxy_pool import ProxyPool
 from tests.transports.readers import SECONDS
 
-SLOW = Network(rtt=0.01)
+SLOW = NetworkConditions(rtt=0.01)
 
 
 @pytest.fixture
@@ -45,10 +45,10 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def two(echo: int, clock: Clock) -> AsyncIterator[Networks]:
+async def two(echo: int, clock: Clock) -> AsyncIterator[ProxyPool]:
     async with AsyncExitStack() as stack:
         proxies = [Proxy("127.0.0.1", echo) for _ in range(2)]
-        yield Networks([await stack.enter_async_context(proxy) for proxy in proxies], clock)
+        yield ProxyPool([await stack.enter_async_context(proxy) for proxy in proxies], clock)
 
 
 async def ask(port: int, word: bytes) -> bytes:
@@ -64,23 +64,23 @@ async def ask(port: int, word: bytes) -> bytes:
             writer.close()
 
 
-async def test_each_borrower_has_a_port_of_its_own(two: Networks) -> None:
-    one, other = two.lend(SLOW), two.lend(Network())
+async def test_each_borrower_has_a_port_of_its_own(two: ProxyPool) -> None:
+    one, other = two.lend(SLOW), two.lend(NetworkConditions())
     assert {one.port, other.port} == set(two.ports)
-    assert (one.network, other.network) == (SLOW, Network())
+    assert (one.network, other.network) == (SLOW, NetworkConditions())
     assert await ask(one.port, b"hello") == b"hello"
 
 
-async def test_more_than_there_are_is_busy(two: Networks) -> None:
+async def test_more_than_there_are_is_busy(two: ProxyPool) -> None:
     two.lend(SLOW)
     lent = two.lend(SLOW)
     with pytest.raises(Busy):
         two.lend(SLOW)
     two.take_back(lent.id)
-    assert two.lend(Network()).port == lent.port
+    assert two.lend(NetworkConditions()).port == lent.port
 
 
-async def test_a_port_that_is_nobodys_lets_nobody_in(two: Networks) -> None:
+async def test_a_port_that_is_nobodys_lets_nobody_in(two: ProxyPool) -> None:
     assert await ask(two.ports[0], b"hello") == b""
     lent = two.lend(SLOW)
     two.take_back(lent.id)
@@ -89,8 +89,8 @@ async def test_a_port_that_is_nobodys_lets_nobody_in(two: Networks) -> None:
         two.find(lent.id)
 
 
-async def test_one_that_nobody_uses_is_given_to_the_next(two: Networks, clock: Clock) -> None:
-    used, unused = two.lend(Network()), two.lend(Network())
+async def test_one_that_nobody_uses_is_given_to_the_next(two: ProxyPool, clock: Clock) -> None:
+    used, unused = two.lend(NetworkConditions()), two.lend(NetworkConditions())
     _, writer = await asyncio.open_connection("127.0.0.1", used.port)
     assert await ask(used.port, b"hello") == b"hello"  # so the one before is accepted, too
     clock.now += proxy_pool.UNUSED_SECONDS - 1
@@ -104,8 +104,8 @@ async def test_one_that_nobody_uses_is_given_to_the_next(two: Networks, clock: C
     writer.close()
 
 
-async def test_asking_about_one_is_using_it(two: Networks, clock: Clock) -> None:
-    asked, unused = two.lend(Network()), two.lend(Network())
+async def test_asking_about_one_is_using_it(two: ProxyPool, clock: Clock) -> None:
+    asked, unused = two.lend(NetworkConditions()), two.lend(NetworkConditions())
     clock.now += proxy_pool.UNUSED_SECONDS - 1
     two.find(asked.id)
     clock.now += 2
@@ -114,14 +114,14 @@ async def test_asking_about_one_is_using_it(two: Networks, clock: Clock) -> None
         two.lend(SLOW)
 
 
-async def test_what_is_paused_goes_on(two: Networks) -> None:
-    lent = two.lend(Network())
+async def test_what_is_paused_goes_on(two: ProxyPool) -> None:
+    lent = two.lend(NetworkConditions())
     lent.pause(0.05)
     assert await ask(lent.port, b"hello") == b"hello"
 
 
-async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: Networks) -> None:
-    lent = two.lend(Network())
+async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: ProxyPool) -> None:
+    lent = two.lend(NetworkConditions())
     reader, writer = await asyncio.open_connection("127.0.0.1", lent.port)
     writer.write(b"hello")
     assert await reader.read(100) == b"hello"
@@ -135,16 +135,16 @@ async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: Networks) -
             await asyncio.sleep(0.01)
 
 
-async def test_an_unplugging_in_the_middle_of_a_pause_lasts_its_time(two: Networks) -> None:
-    lent = two.lend(Network())
+async def test_an_unplugging_in_the_middle_of_a_pause_lasts_its_time(two: ProxyPool) -> None:
+    lent = two.lend(NetworkConditions())
     lent.pause(0.01)
     lent.unplug(30)
     await asyncio.sleep(0.02)
     assert await ask(lent.port, b"hello") == b""
 
 
-async def test_a_pause_in_the_middle_of_an_unplugging_ends_it(two: Networks) -> None:
-    lent = two.lend(Network())
+async def test_a_pause_in_the_middle_of_an_unplugging_ends_it(two: ProxyPool) -> None:
+    lent = two.lend(NetworkConditions())
     lent.unplug(30)
     lent.pause(0.01)
     assert await ask(lent.port, b"hello") == b"hello"

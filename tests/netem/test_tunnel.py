@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from realtime.netem.conditions import Network
+from realtime.netem.conditions import NetworkConditions
 from realtime.netem.link import PIECE_COST, SEGMENT
 from realtime.netem.proxy import Proxy
 from realtime.netem.tunnel import ENOUGH, READ
@@ -20,8 +20,8 @@ from tests.fake_server import Caller, Peer, echo, listen, until
 # What the pieces of one read cost on top, where a rate cuts it up.
 PIECES = PIECE_COST * (READ // SEGMENT + 1)
 
-NOTHING = Network()
-NETWORKS = [NOTHING, Network.parse("rtt=10ms,jitter=5ms,rate=10MB,buffer=4096,flush=5ms")]
+NOTHING = NetworkConditions()
+NETWORKS = [NOTHING, NetworkConditions.parse("rtt=10ms,jitter=5ms,rate=10MB,buffer=4096,flush=5ms")]
 
 every_network = pytest.mark.parametrize("network", NETWORKS, ids=str)
 
@@ -31,7 +31,7 @@ def noise(count: int) -> bytes:
 
 
 @every_network
-async def test_every_byte_comes_as_it_was_sent(network: Network) -> None:
+async def test_every_byte_comes_as_it_was_sent(network: NetworkConditions) -> None:
     data = noise(1_000_000)
     async with Peer(echo) as peer, Proxy("127.0.0.1", peer.port, network) as proxy:
         async with Caller(proxy.port) as caller:
@@ -52,7 +52,7 @@ async def test_a_transcript_keeps_every_piece_in_order() -> None:
 
 
 async def test_a_hundred_connections_keep_apart() -> None:
-    network = Network.parse("rtt=10ms,jitter=10ms")
+    network = NetworkConditions.parse("rtt=10ms,jitter=10ms")
     async with (
         AsyncExitStack() as stack,
         Peer(echo) as peer,
@@ -84,7 +84,7 @@ async def test_small_pieces_do_not_wait_for_acknowledgements() -> None:
 
 
 @every_network
-async def test_a_client_that_has_said_its_last_still_hears(network: Network) -> None:
+async def test_a_client_that_has_said_its_last_still_hears(network: NetworkConditions) -> None:
     async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"%d bytes, and then your end" % len(await reader.read()))
 
@@ -100,7 +100,7 @@ async def test_a_client_that_has_said_its_last_still_hears(network: Network) -> 
 
 
 @every_network
-async def test_a_server_that_has_said_its_last_still_hears(network: Network) -> None:
+async def test_a_server_that_has_said_its_last_still_hears(network: NetworkConditions) -> None:
     heard = asyncio.get_running_loop().create_future()
 
     async def speak_first(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -127,7 +127,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 
 @every_network
-async def test_a_client_that_resets_is_a_reset_for_the_server(network: Network) -> None:
+async def test_a_client_that_resets_is_a_reset_for_the_server(network: NetworkConditions) -> None:
     async with Peer(echo) as peer, Proxy("127.0.0.1", peer.port, network) as proxy:
         async with Caller(proxy.port) as caller:
             await caller.exchange()
@@ -138,7 +138,7 @@ async def test_a_client_that_resets_is_a_reset_for_the_server(network: Network) 
 
 
 @every_network
-async def test_a_server_that_resets_is_a_reset_for_the_client(network: Network) -> None:
+async def test_a_server_that_resets_is_a_reset_for_the_client(network: NetworkConditions) -> None:
     async def answer_and_reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"last words")
         # The kernel forgets at a reset what it has not delivered.
@@ -164,7 +164,7 @@ async def test_what_was_said_before_a_reset_comes_before_it() -> None:
 
     async with (
         Peer(speak_and_reset) as peer,
-        Proxy("127.0.0.1", peer.port, Network(rtt=0.2)) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions(rtt=0.2)) as proxy,
         Caller(proxy.port) as caller,
     ):
         assert await caller.exactly(10) == b"last words"
@@ -200,7 +200,10 @@ async def test_a_server_that_cannot_be_reached_is_a_reset() -> None:
 
 
 async def test_a_client_that_left_before_the_server_was_reached_leaves_nothing() -> None:
-    async with Peer(listen) as peer, Proxy("127.0.0.1", peer.port, Network(rtt=0.05)) as proxy:
+    async with (
+        Peer(listen) as peer,
+        Proxy("127.0.0.1", peer.port, NetworkConditions(rtt=0.05)) as proxy,
+    ):
         async with Caller(proxy.port) as caller:
             reset(caller.writer)
         await until(lambda: proxy.connections and not proxy._open)
@@ -225,7 +228,10 @@ async def test_a_cut_reaches_who_is_just_being_connected(rounds: int) -> None:
 @pytest.mark.parametrize("network", ["rtt=1min", "rtt=1min,buffer=128kB", "rate=1", "none"])
 @pytest.mark.parametrize("size", [1, 50_000])
 async def test_what_cannot_pass_is_held_up_to_a_bound(network: str, size: int) -> None:
-    async with Peer(listen) as peer, Proxy("127.0.0.1", peer.port, Network.parse(network)) as proxy:
+    async with (
+        Peer(listen) as peer,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network)) as proxy,
+    ):
         proxy.pause()
         async with Caller(proxy.port) as caller:
             # Far more than the kernel takes, or as many pieces as it takes to fill the line.
@@ -250,7 +256,7 @@ async def test_what_the_buffer_holds_counts_too() -> None:
 
     async with (
         Peer(pour) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse("rtt=1min,buffer=128kB")) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse("rtt=1min,buffer=128kB")) as proxy,
         Caller(proxy.port),
     ):
         (connection,) = await connections(proxy)
@@ -274,7 +280,7 @@ async def test_a_slow_reader_slows_the_server_and_misses_nothing(network: str) -
 
     async with (
         Peer(pour) as peer,
-        Proxy("127.0.0.1", peer.port, Network.parse(network)) as proxy,
+        Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network)) as proxy,
         Caller(proxy.port) as caller,
     ):
         caller.writer.transport.pause_reading()
@@ -293,7 +299,7 @@ async def test_a_slow_reader_slows_the_server_and_misses_nothing(network: str) -
 @pytest.mark.parametrize("network", ["none", "rtt=1min,idle=2min,buffer=4096,flush=1min"])
 async def test_leaving_ends_everything_that_is_open(network: str) -> None:
     async with Peer(listen) as peer:
-        async with Proxy("127.0.0.1", peer.port, Network.parse(network)) as proxy:
+        async with Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network)) as proxy:
             callers = [await Caller(proxy.port).__aenter__() for _ in range(10)]
             for caller in callers:
                 caller.send(b"hello")

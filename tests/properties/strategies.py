@@ -74,7 +74,7 @@ def said(draw: st.DrawFn) -> list[Event]:
 def _event(draw: st.DrawFn, number: int) -> Event:
     fields = {"text": draw(TEXTS), "name": draw(NAMES), "client": "ada"}
     draft = Draft.parse(json.dumps(fields).encode(), "r", Limits(body_bytes=10**6), "sse")
-    return Event.numbered("say", Cursor("e", number), draft.rest + b',"published":7}')
+    return Event.numbered("say", Cursor("e", number), draft.json_tail + b',"published":7}')
 
 
 def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:

@@ -19,8 +19,7 @@ from hypothesis import strategies as st
 
 from realtime.core.broadcaster import Framing
 from realtime.core.events import Event
-from realtime.core.hub import Answer
-from realtime.core.room import Passage
+from realtime.core.hub import PollResponse
 from realtime.protocol.http1 import chunk
 from realtime.protocol.websocket_frames import head
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
@@ -283,7 +282,7 @@ def test_a_message_cannot_leave_its_attribute_for_the_eye_either(events: list[Ev
 @given(events=said(), more=st.booleans())
 @examples(100)
 def test_an_answer_to_a_poll_is_one_json_object(events: list[Event], more: bool) -> None:
-    answer = Answer(Passage(events, events[-1].cursor, more))
+    answer = PollResponse(Page(events, events[-1].cursor, more))
     body = json.loads(answer.body.decode())
     assert body == {
         "cursor": str(events[-1].cursor),

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
     rule,
 )
 
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.broker import Broker, Listener
 from realtime.core.events import Cursor, Event
-from realtime.core.hub import After, Channel, Hub, Reader
+from realtime.core.hub import After, Hub, Reader, RoomReplica
 from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
@@ -119,7 +119,7 @@ class Line:
         log, told = self._logs[room], self.told.get(room, event.cursor)
         if room in self.heard:
             self.told[room] = max(told, event.cursor, key=log.order)
-        self.listener.announced(room, event)
+        self.listener.on_publication(room, event)
 
     def lose(self, place: int) -> None:
         del self.announcements[place % len(self.announcements)]
@@ -127,7 +127,7 @@ class Line:
     def confirm(self) -> None:
         """A subscription is confirmed; it may have ended meanwhile."""
         if self.confirmations:
-            self.listener.confirmed(self.confirmations.pop(0))
+            self.listener.on_subscribed(self.confirmations.pop(0))
 
     def look_up(self, question: Question) -> None:
         """The broker reads its log; the answer has not arrived."""
@@ -211,7 +211,7 @@ class Poller(Person):
     """Asks, waits a while if there is nothing, and asks again, here or elsewhere."""
 
     reader: Reader | None = None
-    waits_in: Channel | None = None
+    waits_in: RoomReplica | None = None
     lost = False
 
     async def poll(self, hub: Hub) -> None:
@@ -251,7 +251,7 @@ class Poller(Person):
             self.reader.cancel()
 
 
-class Follower(Person):
+class Subscriber(Person):
     """Holds a stream, which may refuse, break or burst; comes back with its cursor."""
 
     stream: "Stream | None" = None
@@ -261,7 +261,7 @@ class Follower(Person):
         reader = await hub.read(self.room, self.where)
         self.stand(reader)
         await asyncio.sleep(hesitation)  # the head is being sent
-        stream.audience = await hub.follow(self.room, reader.cursor, stream)
+        stream.broadcaster = await hub.follow(self.room, reader.cursor, stream)
         stream.hub = hub
         self.stream = stream
 
@@ -270,13 +270,13 @@ class Follower(Person):
 class Stream:
     """One stream of a follower; it takes `budget` pushes and then refuses, until it is drained."""
 
-    person: Follower
+    person: Subscriber
     framing: Framing
     budget: int = 1_000_000
     # How it ends at its next push, if it does: one of `ENDS`.
     end: str = ""
     hub: Hub | None = None
-    audience: Audience | None = None
+    broadcaster: Broadcaster | None = None
     full = False
     over = False
 
@@ -310,14 +310,14 @@ class Stream:
 
     def drain(self, budget: int) -> None:
         self.budget, self.full = budget, False
-        if self.audience is not None:
-            self.audience.resume(self)
+        if self.broadcaster is not None:
+            self.broadcaster.resume(self)
 
     def hang_up(self) -> None:
         self.over = True
         self.person.stream = None
-        if self.audience is not None:
-            self.audience.leave(self)
+        if self.broadcaster is not None:
+            self.broadcaster.leave(self)
 
 
 # --- the machine ---------------------------------------------------------------------------------
@@ -333,10 +333,10 @@ ENDS = ("gone", "gone after it", "raises")
 
 class HubMachine(RuleBasedStateMachine):
     pollers = Bundle("pollers")
-    followers = Bundle("followers")
+    subscribers = Bundle("subscribers")
 
     @initialize(
-        target=followers,
+        target=subscribers,
         page_size=st.integers(1, CAPACITY + 1),
         before=st.integers(0, CAPACITY + 2),
         here=st.lists(st.tuples(PROCESSES, st.sampled_from(FRAMINGS)), max_size=4),
@@ -410,11 +410,11 @@ class HubMachine(RuleBasedStateMachine):
             assert person.reader is not None
             assert any(person.waits_in is hub._channels.get(person.room) for hub in self.hubs)
             assert person.reader.cursor == person.waits_in.room.cursor
-        if isinstance(person, Follower) and person.stream is not None:
+        if isinstance(person, Subscriber) and person.stream is not None:
             stream, books = person.stream, person.books
             assert stream.hub is not None
             channel = stream.hub._channels[person.room]
-            assert stream.audience is channel.audience
+            assert stream.broadcaster is channel.broadcaster
             assert stream.full or (books is not None and books.cursor == channel.room.cursor)
 
     def _check_that_what_is_missing_is_asked_for(self, hub: Hub, line: Line) -> None:
@@ -475,7 +475,7 @@ class HubMachine(RuleBasedStateMachine):
             room = line.confirmations[0]
             self._do(line.confirm)
         elif room in line.heard:
-            self._do(lambda: line.listener.confirmed(room))
+            self._do(lambda: line.listener.on_subscribed(room))
         if room in line.heard:  # what was said before may have been missed
             assert room in {question.room for question in line.questions}
 
@@ -512,9 +512,9 @@ class HubMachine(RuleBasedStateMachine):
         self.poll(person, process)
         return cast(Poller, person)
 
-    @rule(target=followers, room=IN_ROOM, after=AFTER)
-    def a_follower_comes(self, room: str, after: int | None) -> Follower:
-        return self._welcome(Follower(self.logs[room], room, self._after(room, after)))
+    @rule(target=subscribers, room=IN_ROOM, after=AFTER)
+    def a_follower_comes(self, room: str, after: int | None) -> Subscriber:
+        return self._welcome(Subscriber(self.logs[room], room, self._after(room, after)))
 
     def _after(self, room: str, after: int | None) -> After:
         """From now on, the last so many, or a cursor of a third process, which heard it first."""
@@ -537,32 +537,32 @@ class HubMachine(RuleBasedStateMachine):
             self._do(person.vanish)
 
     @rule(
-        person=followers,
+        person=subscribers,
         process=PROCESSES,
         framing=st.sampled_from(FRAMINGS),
         budget=st.sampled_from([0, 1, 3, 1_000_000]),
         hesitation=st.sampled_from([0.0, 0.0, 2.0, 90.0]),
     )
     def follow(
-        self, person: Follower, process: int, framing: Framing, budget: int, hesitation: float
+        self, person: Subscriber, process: int, framing: Framing, budget: int, hesitation: float
     ) -> None:
         if not person.is_busy and person.stream is None:
             stream = Stream(person, framing, budget)
             self._do(lambda: person.begin(person.follow(self.hubs[process], stream, hesitation)))
 
     @rule(
-        person=followers,
+        person=subscribers,
         budget=st.sampled_from([1, 2, 1_000_000]),
         end=st.sampled_from(["", "", *ENDS]),
     )
-    def drain(self, person: Follower, budget: int, end: str) -> None:
+    def drain(self, person: Subscriber, budget: int, end: str) -> None:
         stream = person.stream
         if stream is not None:
             stream.end = end
             self._do(lambda: stream.drain(budget))
 
-    @rule(person=followers, fate=st.sampled_from(["full", "soon full", "over", *ENDS]))
-    def a_stream_is(self, person: Follower, fate: str) -> None:
+    @rule(person=subscribers, fate=st.sampled_from(["full", "soon full", "over", *ENDS]))
+    def a_stream_is(self, person: Subscriber, fate: str) -> None:
         stream = person.stream
         if stream is None:
             return
@@ -608,7 +608,7 @@ class HubMachine(RuleBasedStateMachine):
             hub = self.hubs[turn % 2]
             if isinstance(person, Poller):
                 self._poll_again(person, hub)
-            elif isinstance(person, Follower):
+            elif isinstance(person, Subscriber):
                 self._reconnect(person, hub)
         raise AssertionError(f"{person} never comes to the end of {person.log.cursor}")
 
@@ -616,7 +616,7 @@ class HubMachine(RuleBasedStateMachine):
         self._do(lambda: person.begin(person.poll(hub)))
         self._do(lambda: self.clock.pass_seconds(POLL_SECONDS + 2))
 
-    def _reconnect(self, person: Follower, hub: Hub) -> None:
+    def _reconnect(self, person: Subscriber, hub: Hub) -> None:
         stream = person.stream
         if stream is None:
             stream = Stream(person, FRAMINGS[0])
@@ -625,7 +625,7 @@ class HubMachine(RuleBasedStateMachine):
         self._do(lambda: stream.drain(1_000_000))
         self._do(lambda: self.clock.pass_seconds(2))
 
-    def _check_rest(self, channel: Channel, log: Log) -> None:
+    def _check_rest(self, channel: RoomReplica, log: Log) -> None:
         """It is in step, and nothing of it waits for anything but news."""
         assert channel.room.cursor == log.cursor
         assert channel.room.first == min(log.kept, default=log.top + 1)
@@ -633,10 +633,10 @@ class HubMachine(RuleBasedStateMachine):
         assert channel._sync_wanted is None
         assert channel.out_of_step_since is None
         assert not channel._waiting
-        assert not channel.audience._ready
-        streams = [person.stream for person in self.people if isinstance(person, Follower)]
-        assert len(channel.audience) == sum(
-            stream is not None and stream.audience is channel.audience for stream in streams
+        assert not channel.broadcaster._ready
+        streams = [person.stream for person in self.people if isinstance(person, Subscriber)]
+        assert len(channel.broadcaster) == sum(
+            stream is not None and stream.broadcaster is channel.broadcaster for stream in streams
         )
 
     def _check_that_nothing_is_missing(self, person: Person) -> None:
@@ -656,7 +656,7 @@ class HubMachine(RuleBasedStateMachine):
         for hub in self.hubs:
             self._do(lambda h=hub: h.close())
         assert not any(person.is_busy for person in self.people)
-        assert not any(isinstance(p, Follower) and p.stream for p in self.people)
+        assert not any(isinstance(p, Subscriber) and p.stream for p in self.people)
         self._do(self._check_tasks)
 
     def _check_tasks(self) -> None:

@@ -22,7 +22,7 @@ from realtime.core.events import Cursor, Draft, Event, Member, parse_client, par
 from realtime.core.room import History, Room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.base import GREETING_EVENTS, NOW, _parse_after
+from realtime.transports.base import DEFAULT_HISTORY, NOW, _parse_after
 from tests.conftest import Servers
 from tests.properties.strategies import JSON_VALUES, NAMES, TEXTS, examples
 from tests.server_process import Server
@@ -111,7 +111,7 @@ def _is_cursor(text: str) -> bool:
 def test_after_is_a_cursor_or_now_or_the_last_fifty(text: str | None) -> None:
     after = outcome(_parse_after, text)
     if text is None:
-        assert after == GREETING_EVENTS == 50
+        assert after == DEFAULT_HISTORY == 50
     elif text == "now":
         assert after == NOW == 0
     else:
@@ -346,7 +346,7 @@ _GOOD: dict[str, Callable[[dict[str, Any]], bool]] = {
 def test_what_was_said_comes_down_field_for_field(fields: dict[str, Any]) -> None:
     body = json.dumps(fields).encode()
     draft = Draft.parse(body, "lobby", LIMITS, "post")
-    event = Event.numbered("say", Cursor("e", 7), draft.rest + b',"published":9}')
+    event = Event.numbered("say", Cursor("e", 7), draft.json_tail + b',"published":9}')
     told = json.loads(event.json.decode())
     assert told == {
         **{"kind": "say", "cursor": "e-7", "id": draft.id, "client": None, "name": None},
@@ -370,7 +370,7 @@ def test_a_message_is_hardly_longer_down_than_it_was_up(
     body = json.dumps(fields, ensure_ascii=escaped, separators=(",", ":")).encode()
     draft = Draft.parse(body, "lobby", LIMITS, "post")
     cursor = Cursor("e" * 32, 10**15 - 1)
-    event = Event.numbered("say", cursor, draft.rest + b',"published":%d}' % 10**13)
+    event = Event.numbered("say", cursor, draft.json_tail + b',"published":%d}' % 10**13)
     # An empty message down: its cursor, its id, its nulls, its clocks and the names of its fields.
     assert len(event.json) <= len(body) + 256
     assert b"\n" not in event.json
@@ -381,7 +381,7 @@ def test_a_message_is_hardly_longer_down_than_it_was_up(
 @examples(100)
 def test_a_member_comes_down_as_it_came(name: str, client: str) -> None:
     member = Member(parse_client(client), parse_name(name, LIMITS), "sse")
-    rest = b'"id":"x",%b,"published":1}' % member.rest
+    rest = b'"id":"x",%b,"published":1}' % member.json_tail
     told = json.loads(Event.numbered("join", Cursor("e", 1), rest).json)
     assert (told["client"], told["name"], told["via"]) == (client, name, "sse")
     assert "text" not in told
@@ -400,7 +400,7 @@ def test_an_answer_is_over_its_size_by_one_message_at_most(
         Draft.parse(json.dumps({"text": text}).encode(), "r", LIMITS, "post") for text in texts
     ]
     events = [
-        Event.numbered("say", Cursor("e", number), draft.rest + b',"published":1}')
+        Event.numbered("say", Cursor("e", number), draft.json_tail + b',"published":1}')
         for number, draft in enumerate(drafts, 1)
     ]
     room = Room(100)

@@ -36,13 +36,13 @@ class Line(MemoryBroker):
 
     down = False
 
-    async def enter(self, room: str, member: Member, holder: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str) -> None:
         await self._cross()
-        await super().enter(room, member, holder)
+        await super().enter(room, member, node_id)
 
-    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
+    async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         await self._cross(turns=4)  # slower than an arrival, which may overtake it
-        await super().leave(room, client, holder, seconds)
+        await super().leave(room, client, node_id, seconds)
 
     async def sweep(self, room: str) -> None:
         await self._cross()
@@ -119,13 +119,13 @@ class PresenceMachine(RuleBasedStateMachine):
     # --- coming and going ------------------------------------------------------------------------
 
     @rule(client=CLIENTS, process=PROCESSES, settled=st.booleans())
-    def arrive(self, client: str, process: int, settled: bool) -> None:
+    def track(self, client: str, process: int, settled: bool) -> None:
         visits = self.clients[client].visits
         visits.append(Visit(process))
         for visit in visits:
             if visit.process == process:  # one that comes after the goodbye takes it back
                 visit.state = "unsure" if self._is_in_doubt(client, process) else "here"
-        self._do(lambda: self.processes[process].arrive("r", _member(client)), settled)
+        self._do(lambda: self.processes[process].track("r", _member(client)), settled)
         self.clients[client].known_to.add(process)
         if visits[-1].state == "here" and self._is_up_for(LIMITS.lease_seconds / 12):
             assert self._said()[client][-1] == "join"
@@ -144,7 +144,7 @@ class PresenceMachine(RuleBasedStateMachine):
         poll=st.sampled_from([False, False, True]),
         settled=st.booleans(),
     )
-    def depart(self, client: str, place: int, poll: bool, settled: bool) -> None:
+    def untrack(self, client: str, place: int, poll: bool, settled: bool) -> None:
         """A stream ends, or the answer to a poll goes out."""
         known = self.clients[client]
         if not known.visits:
@@ -161,7 +161,7 @@ class PresenceMachine(RuleBasedStateMachine):
         self._do(lambda: self._depart(gone.process, client, linger), settled)
 
     async def _depart(self, process: int, client: str, linger: float) -> None:
-        self.processes[process].depart("r", _member(client), linger)
+        self.processes[process].untrack("r", _member(client), linger)
 
     @rule(client=CLIENTS, process=PROCESSES)
     def wave(self, client: str, process: int) -> None:
@@ -274,10 +274,10 @@ TestPresenceMachine.settings = examples(150, steps=30)
 async def test_a_goodbye_that_reaches_the_other_process_makes_a_reload_no_quit() -> None:
     """No page can choose the process that hears its goodbye, nor who comes first there."""
     async with processes() as (one, other):
-        await one.arrive("r", _member("ada"))
+        await one.track("r", _member("ada"))
         await other.leave("r", "ada")  # the goodbye of the old page
-        await one.arrive("r", _member("ada"))  # the new page
-        one.depart("r", _member("ada"), LIMITS.grace_seconds)  # the stream of the old page
+        await one.track("r", _member("ada"))  # the new page
+        one.untrack("r", _member("ada"), LIMITS.grace_seconds)  # the stream of the old page
         assert await settled_members(one) == ["ada"]
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 from realtime.core.events import Cursor, Event
-from realtime.core.room import History, Passage, Place, Room
+from realtime.core.room import AppendResult, History, Page, Room
 from tests.properties.model import Books, Log, said, text_of
 from tests.properties.strategies import examples
 
@@ -41,10 +41,14 @@ class Copy:
         """The number before the first that is kept."""
         return min(self.window, default=self.top + 1) - 1
 
-    def place(self, epoch: str, number: int) -> Place:
+    def place(self, epoch: str, number: int) -> AppendResult:
         if epoch == self.epoch and number == self.top + 1:
-            return Place.NEXT
-        return Place.OLD if epoch == self.epoch and number <= self.top else Place.AHEAD
+            return AppendResult.APPENDED
+        return (
+            AppendResult.DUPLICATE
+            if epoch == self.epoch and number <= self.top
+            else AppendResult.GAP
+        )
 
     def take(self, number: int, text: str) -> None:
         self.top = number
@@ -130,7 +134,7 @@ class RoomMachine(RuleBasedStateMachine):
         epoch, number = event.cursor.epoch, event.cursor.number
         place = self.copy.place(epoch, number)
         assert self.room.append(event) is place
-        if place is Place.NEXT:
+        if place is AppendResult.APPENDED:
             self.copy.take(number, text_of(event))
 
     # --- a sync ----------------------------------------------------------------------------------
@@ -210,14 +214,14 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(reader=readers)
     def see_who_is_behind(self, reader: Books) -> None:
         known = range(self.copy.top + 1) if reader.cursor.epoch == self.copy.epoch else ()
-        assert self.room.behind(reader.cursor) is (reader.cursor.number not in known)
+        assert self.room.is_behind(reader.cursor) is (reader.cursor.number not in known)
 
-    def _turn(self, reader: Books, passage: Passage) -> None:
+    def _turn(self, reader: Books, passage: Page) -> None:
         reader.read(one.json for one in passage.events)
         assert reader.cursor == passage.cursor
 
     def _compare_with_the_copy(
-        self, passage: Passage, cursor: Cursor, limit: int | None, size: int | None
+        self, passage: Page, cursor: Cursor, limit: int | None, size: int | None
     ) -> None:
         gap, number = self.copy.after(cursor)
         told = [json.loads(one.json) for one in passage.events]
@@ -232,7 +236,7 @@ class RoomMachine(RuleBasedStateMachine):
 
     def _check_the_cut(
         self,
-        passage: Passage,
+        passage: Page,
         told: list[dict[str, str]],
         later: dict[int, str],
         limit: int | None,

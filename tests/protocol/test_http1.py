@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from realtime.protocol.http1 import answer_head, parse_query, plain_head
+from realtime.protocol.http1 import answer_head, parse_fast_path, parse_query
 
 HOST = b"Host: localhost:8000"
 
@@ -18,7 +18,7 @@ def request(*lines: bytes, body: bytes = b"") -> bytes:
 
 def test_a_plain_request_is_taken_apart() -> None:
     data = request(b"POST /rooms/a%20b/x?after=1&client= HTTP/1.1", HOST, b"Content-Length: 2")
-    head = plain_head(data + b"{}")
+    head = parse_fast_path(data + b"{}")
     assert head is not None
     assert (head.size, head.known.length, head.whole) == (len(data), 2, len(data) + 2)
     asked = head.request(data + b"{}")
@@ -69,7 +69,7 @@ GET = b"GET / HTTP/1.1"
     ],
 )
 def test_what_is_not_plain_is_left_alone(data: bytes) -> None:
-    assert plain_head(data) is None
+    assert parse_fast_path(data) is None
 
 
 TOKEN = st.text("abcXYZ-_09", min_size=1, max_size=8)
@@ -85,7 +85,7 @@ def test_what_is_plain_is_understood_as_tornado_understands_it(
 ) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in [("Host", "x"), *fields[:4]])
     data = f"GET /{target} HTTP/1.1\r\n{lines}\r\n".encode("latin1")
-    head = plain_head(data)
+    head = parse_fast_path(data)
     if head is None:
         return
     theirs = HTTPServerRequest(

@@ -4,9 +4,9 @@ import pytest
 
 from realtime.errors import ForeignHost, ForeignOrigin, TooFast
 from realtime.limits import Limits
-from realtime.protocol.origin import Gate, Rates
+from realtime.protocol.origin import OriginPolicy, RateLimiter
 
-GATE = Gate(Limits(), ["Chat.Example.", "box"])
+GATE = OriginPolicy(Limits(), ["Chat.Example.", "box"])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_other_names_are_foreign(host: str) -> None:
 
 
 def test_who_was_welcome_with_other_words_is_asked_again() -> None:
-    gate = Gate(Limits(), ["box"])
+    gate = OriginPolicy(Limits(), ["box"])
     gate.check("box", "http://box", None)
     gate.check("box", "http://box", None)
     with pytest.raises(ForeignOrigin):
@@ -65,7 +65,7 @@ def test_who_was_welcome_with_other_words_is_asked_again() -> None:
 
 
 def test_the_memory_of_the_welcome_is_bounded() -> None:
-    gate = Gate(Limits(), ["box"])
+    gate = OriginPolicy(Limits(), ["box"])
     for number in range(5000):
         gate.check(f"{number}.localhost", None, None)
     gate.check("x" * 500 + ".localhost", None, None)
@@ -114,7 +114,7 @@ def test_pages_of_others_are_foreign(
 # --- rates ---------------------------------------------------------------------------------------
 
 
-def allowed(rates: Rates, client: str, now: float) -> bool:
+def allowed(rates: RateLimiter, client: str, now: float) -> bool:
     try:
         rates.spend(client, now)
     except TooFast:
@@ -123,19 +123,19 @@ def allowed(rates: Rates, client: str, now: float) -> bool:
 
 
 def test_a_burst_and_then_the_rate() -> None:
-    rates = Rates(rate=2, burst=3)
+    rates = RateLimiter(rate=2, burst=3)
     assert [allowed(rates, "a", 0) for _ in range(4)] == [True, True, True, False]
     assert [allowed(rates, "a", 1) for _ in range(3)] == [True, True, False]
 
 
 def test_each_client_has_its_own() -> None:
-    rates = Rates(rate=1, burst=1)
+    rates = RateLimiter(rate=1, burst=1)
     assert allowed(rates, "a", 0)
     assert allowed(rates, "b", 0)
 
 
 def test_who_waits_as_told_is_let_in() -> None:
-    rates = Rates(rate=0.3, burst=1)
+    rates = RateLimiter(rate=0.3, burst=1)
     rates.spend("a", 0)
     with pytest.raises(TooFast) as told:
         rates.spend("a", 0)
@@ -144,49 +144,49 @@ def test_who_waits_as_told_is_let_in() -> None:
 
 
 def test_a_rate_of_0_is_switched_off() -> None:
-    rates = Rates(rate=0, burst=1)
+    rates = RateLimiter(rate=0, burst=1)
     assert all(allowed(rates, "a", 0) for _ in range(1000))
 
 
 def test_a_burst_is_never_more_than_its_size() -> None:
-    rates = Rates(rate=1, burst=2)
+    rates = RateLimiter(rate=1, burst=2)
     rates.spend("a", 0)
     assert [allowed(rates, "a", 1e6) for _ in range(3)] == [True, True, False]
 
 
 def test_those_who_are_silent_are_forgotten() -> None:
-    rates = Rates(rate=1, burst=1)
-    for number in range(Rates._PRUNE_AT + 1):
+    rates = RateLimiter(rate=1, burst=1)
+    for number in range(RateLimiter._PRUNE_AT + 1):
         rates.spend(f"client-{number}", number)
     assert len(rates._buckets) < 10
 
 
 def test_those_who_speak_are_remembered_however_many() -> None:
-    rates = Rates(rate=1, burst=1)
-    for number in range(Rates._PRUNE_AT + 1):
+    rates = RateLimiter(rate=1, burst=1)
+    for number in range(RateLimiter._PRUNE_AT + 1):
         rates.spend(f"client-{number}", 0)
     assert not allowed(rates, "client-0", 0.5)
 
 
 def test_a_burst_of_less_than_one_still_lets_one_in() -> None:
-    assert allowed(Rates(rate=1, burst=0.5), "a", 0)
+    assert allowed(RateLimiter(rate=1, burst=0.5), "a", 0)
 
 
 def test_a_client_is_told_to_come_back_in_whole_seconds_and_never_at_once() -> None:
-    gate = Gate(Limits(messages_per_second=1000, message_burst=1), [])
-    gate.admit("a", 0)
+    gate = OriginPolicy(Limits(messages_per_second=1000, message_burst=1), [])
+    gate.acquire("a", 0)
     with pytest.raises(TooFast) as told:
-        gate.admit("a", 0)
+        gate.acquire("a", 0)
     assert told.value.retry_after == 1
 
 
 def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
-    gate = Gate(Limits(), ["box"])
-    assert gate.sisters("box:1") == []  # without lanes there are none
+    gate = OriginPolicy(Limits(), ["box"])
+    assert gate.own_origins("box:1") == []  # without lanes there are none
     gate.ports = frozenset({1, 2})
-    assert gate.sisters("BOX:1") == ["box:1", "box:2"]
+    assert gate.own_origins("BOX:1") == ["box:1", "box:2"]
     for host in ("x; script-src * .localhost", "a'b.localhost", "[::1]:1", "", None):
-        assert gate.sisters(host) == []
+        assert gate.own_origins(host) == []
 
 
 @pytest.mark.parametrize(
@@ -207,6 +207,6 @@ def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
 def test_a_sister_is_a_page_of_ours_at_another_port(
     origin: str | None, host: str, sister: bool
 ) -> None:
-    gate = Gate(Limits(), ["box"])
+    gate = OriginPolicy(Limits(), ["box"])
     gate.ports = frozenset({1, 2})
-    assert gate.sister(origin, host) == (origin if sister else None)
+    assert gate.cors_origin(origin, host) == (origin if sister else None)

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS
-from realtime.server.forwarded import Proxies, label, parse_network
+from realtime.server.forwarded import TrustedProxies, parse_network, worker_label
 from tests.cli.test_serve import run
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
 
-PROXIES = Proxies(map(parse_network, ["10.0.0.0/8", "127.0.0.1", "fd00::/8"]))
+PROXIES = TrustedProxies(map(parse_network, ["10.0.0.0/8", "127.0.0.1", "fd00::/8"]))
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_the_last_hop_that_is_not_trusted_is_the_client(said: str | None, client
 )
 def test_only_these_peers_are_trusted(peer: str, trusted: bool) -> None:
     assert PROXIES.trusts(peer) == trusted
-    assert not Proxies().trusts(peer)
+    assert not TrustedProxies().trusts(peer)
 
 
 def test_a_label_is_of_one_place_and_tells_it_to_nobody() -> None:
     places = [("127.0.0.1", 6001), ("127.0.0.1", 6002), ("10.0.0.1", 6001), ("::1", 6001)]
-    labels = [label(*place) for place in places]
+    labels = [worker_label(*place) for place in places]
     assert labels[0] == "c45cda"  # in configurations that are in use
     assert len(set(labels)) == 4
-    assert label("0:0::1", 6001) == labels[3]
+    assert worker_label("0:0::1", 6001) == labels[3]
 
 
 @pytest.mark.parametrize("network", ["nginx", "10.0.0.1/8", "10.0.0.0/33", ""])
@@ -240,7 +240,7 @@ async def test_a_session_belongs_to_the_client_that_began_it(
     async with Raw(trusting) as raw:
         raw.ask(f"{path}&roomid=lobby", ada)
         opened = json.loads((await raw.body(await raw.head()))[1:])
-    assert opened["sid"].startswith(label("127.0.0.1", trusting.port))
+    assert opened["sid"].startswith(worker_label("127.0.0.1", trusting.port))
     assert len(opened["sid"]) == 20
     assert await status(trusting, get(f"{path}&sid={opened['sid']}", bob)) == 400
     send = f"POST {path}&sid={opened['sid']} HTTP/1.1\r\nHost: localhost\r\n{ada}\r\n"

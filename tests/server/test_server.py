@@ -12,10 +12,10 @@ from tornado.web import Application, RequestHandler
 
 from benchmarks.clients import CLIENTS, Closed, get_json, post
 from realtime.limits import Limits
-from realtime.server.connection import Site
-from realtime.server.server import CountedServer
-from realtime.server.stream import Ledger
-from realtime.transports.base import House
+from realtime.server.connection import Router
+from realtime.server.server import Server as TCPServer
+from realtime.server.stream import TrafficStats
+from realtime.transports.base import Services
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -35,22 +35,22 @@ class Endless(RequestHandler):
         self.write(b"x" * 10_000_000)
 
 
-def site(limits: Limits) -> Site:
+def site(limits: Limits) -> Router:
     """One that has no rooms, and one page without an end."""
-    house = House(SimpleNamespace(closing=False), None, None, limits)  # type: ignore[arg-type]
-    return Site(house, {}, Application([("/", Endless)]))
+    services = Services(SimpleNamespace(closing=False), None, None, limits)  # type: ignore[arg-type]
+    return Router(services, {}, Application([("/", Endless)]))
 
 
 async def test_every_connection_is_bounded_in_what_the_kernel_holds_and_waits_for() -> None:
-    limits, ledger = Limits(write_deadline_seconds=7), Ledger()
-    server = CountedServer(site(limits), ledger=ledger, limits=limits)
+    limits, traffic = Limits(write_deadline_seconds=7), TrafficStats()
+    server = TCPServer(site(limits), traffic=traffic, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     _, writer = await asyncio.open_connection(*sockets[0].getsockname())
     async with asyncio.timeout(10):
-        while not ledger.streams:
+        while not traffic.streams:
             await asyncio.sleep(0)
-    (stream,) = ledger.streams
+    (stream,) = traffic.streams
     option = stream.socket.getsockopt
     # The kernel doubles what it is told, for its own books (socket(7)).
     assert option(socket.SOL_SOCKET, socket.SO_SNDBUF) == 2 * limits.send_buffer_bytes
@@ -63,15 +63,15 @@ async def test_every_connection_is_bounded_in_what_the_kernel_holds_and_waits_fo
 
 async def test_nagle_stays_off_whoever_answers() -> None:
     """Tornado turns it on again after each answer: 40 ms for whatever is pushed next."""
-    limits, ledger = Limits(), Ledger()
-    server = CountedServer(site(limits), ledger=ledger, limits=limits)
+    limits, traffic = Limits(), TrafficStats()
+    server = TCPServer(site(limits), traffic=traffic, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     data, writer = await asyncio.open_connection(*sockets[0].getsockname())
     writer.write(b"GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(10):
         await data.readuntil(b"\r\n\r\n")
-    (stream,) = ledger.streams
+    (stream,) = traffic.streams
     assert stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
     writer.close()
     await writer.wait_closed()
@@ -82,8 +82,8 @@ async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delattr(socket, "TCP_USER_TIMEOUT")
-    ledger, limits = Ledger(), Limits(write_deadline_seconds=0.1)
-    server = CountedServer(site(limits), ledger=ledger, limits=limits)
+    traffic, limits = TrafficStats(), Limits(write_deadline_seconds=0.1)
+    server = TCPServer(site(limits), traffic=traffic, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
     server.start_watching()
@@ -91,9 +91,9 @@ async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
         idle.connect(sockets[0].getsockname())
         idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(10):
-            while not ledger.streams:
+            while not traffic.streams:
                 await asyncio.sleep(0)
-            while ledger.streams:
+            while traffic.streams:
                 await asyncio.sleep(0.01)
     await server.close()
 

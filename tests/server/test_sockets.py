@@ -18,17 +18,17 @@ def options(**values: object) -> argparse.Namespace:
     return argparse.Namespace(**{**usual, **secured, **values})
 
 
-def close(lanes: Sequence[sockets.Lane]) -> None:
+def close(lanes: Sequence[sockets.BoundSockets]) -> None:
     for lane in lanes:
         for one in lane:
             one.close()
 
 
 def test_lanes_are_the_next_ports_where_these_are_free() -> None:
-    lanes = sockets.open_lanes(options(lanes=3))
+    lanes = sockets.open_listeners(options(lanes=3))
     first, second, third = map(sockets.port_of, lanes)
     close([lanes[0], lanes[2]])
-    again = sockets.open_lanes(options(port=first, lanes=3))
+    again = sockets.open_listeners(options(port=first, lanes=3))
     ports = list(map(sockets.port_of, again))
     close([lanes[1], *again])
     assert len({first, second, third}) == 3
@@ -38,7 +38,7 @@ def test_lanes_are_the_next_ports_where_these_are_free() -> None:
 
 
 def test_lanes_past_the_last_port_are_others() -> None:
-    lanes = sockets.open_lanes(options(port=65535, lanes=2))
+    lanes = sockets.open_listeners(options(port=65535, lanes=2))
     ports = list(map(sockets.port_of, lanes))
     close(lanes)
     assert ports[0] == 65535

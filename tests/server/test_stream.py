@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Count, get_json
 from realtime.netem.proxy import Proxy
-from realtime.server.stream import CountedStream, Ledger
+from realtime.server.stream import MeteredStream, TrafficStats
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -207,17 +207,17 @@ async def test_an_unknown_client_has_no_books(server: Server) -> None:
 
 
 @pytest.fixture
-async def pair() -> AsyncIterator[tuple[CountedStream, socket.socket]]:
+async def pair() -> AsyncIterator[tuple[MeteredStream, socket.socket]]:
     """A stream and the other end of its connection."""
     ours, theirs = socket.socketpair()
-    stream = CountedStream(ours, "here", Ledger())
+    stream = MeteredStream(ours, "here", TrafficStats())
     yield stream, theirs
     stream.close()
     theirs.close()
 
 
 async def test_a_stream_is_stalled_since_it_last_moved(
-    pair: tuple[CountedStream, socket.socket],
+    pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     assert stream.stalled_seconds(1) == 0  # nothing waits
@@ -233,7 +233,7 @@ async def test_a_stream_is_stalled_since_it_last_moved(
 
 
 async def test_what_is_pushed_does_not_overtake_what_was_written(
-    pair: tuple[CountedStream, socket.socket],
+    pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     drained: list[bool] = []
@@ -254,23 +254,23 @@ async def test_what_is_pushed_does_not_overtake_what_was_written(
 
 
 async def test_a_request_is_being_asked_since_its_first_byte(
-    pair: tuple[CountedStream, socket.socket],
+    pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     assert stream.asking_seconds(1) == 0  # nothing has come
     await read_one(stream, other)
     assert stream.asking_seconds(2) == 1
     assert stream.asking_seconds(5) == 4
-    stream.carry("sse", None)
+    stream.begin_request("sse", None)
     assert stream.asking_seconds(9) == 0  # it is known, and takes as long as it takes
-    stream.rest()
+    stream.end_request()
     assert stream.asking_seconds(10) == 0
     await read_one(stream, other)
     assert stream.asking_seconds(12) == 2
 
 
 async def test_each_request_has_time_of_its_own(
-    pair: tuple[CountedStream, socket.socket],
+    pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     start = asyncio.get_running_loop().time()
@@ -278,10 +278,10 @@ async def test_each_request_has_time_of_its_own(
     for look in range(1, 10):  # at every look there is a part of another one
         await read_one(stream, other)
         assert stream.asking_seconds(start + look) <= 1
-        stream.carry("messages", None)
-        stream.rest()
+        stream.begin_request("messages", None)
+        stream.end_request()
 
 
-async def read_one(stream: CountedStream, other: socket.socket) -> None:
+async def read_one(stream: MeteredStream, other: socket.socket) -> None:
     other.send(b"G")
     assert await stream.read_bytes(1) == b"G"

@@ -12,7 +12,7 @@ import pytest
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from benchmarks.clients import get_json, post, request
-from realtime.server.tap import Tap, Taps, Watcher
+from realtime.server.tap import Tap, TapRegistry, TapSubscriber
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -198,7 +198,7 @@ async def test_what_a_slow_watcher_does_not_take_is_dropped_and_counted() -> Non
             told.extend(pieces)
         return ready
 
-    watcher = Watcher(tell)
+    watcher = TapSubscriber(tell)
     tap = Tap()
     tap.watchers.add(watcher)
     for _ in range(3):
@@ -214,7 +214,7 @@ async def test_what_a_slow_watcher_does_not_take_is_dropped_and_counted() -> Non
 
 
 def test_a_secret_that_nobody_holds_is_forgotten() -> None:
-    taps = Taps()
+    taps = TapRegistry()
     held = taps.open("s" * 20)
     assert taps.find("s" * 20) is held
     del held

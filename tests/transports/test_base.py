@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from realtime.core.events import Member
-from realtime.transports.base import Asking, House, Question
+from realtime.transports.base import RequestBase, Services, Subscription
 
 ADA = Member("ada", "Ada", "sse")
 
@@ -16,19 +16,19 @@ class Presence:
         self.course: list[str] = []
         self._hinder = hinder
 
-    async def arrive(self, room: str, member: Member) -> None:
+    async def track(self, room: str, member: Member) -> None:
         self.course.append("arrive")
         if self._hinder is not None:
             raise self._hinder
 
-    def depart(self, room: str, member: Member, seconds: float) -> None:
+    def untrack(self, room: str, member: Member, seconds: float) -> None:
         self.course.append(f"depart in {seconds:g}")
 
 
 def visit(presence: Presence, member: Member | None) -> Any:
-    asking = Asking()
-    asking.house = House(None, presence, None, None)  # type: ignore[arg-type]
-    return asking.visit(Question("lobby", 0, member), 5)
+    asking = RequestBase()
+    asking.services = Services(None, presence, None, None)  # type: ignore[arg-type]
+    return asking.visit(Subscription("lobby", 0, member), 5)
 
 
 async def test_who_came_departs() -> None:

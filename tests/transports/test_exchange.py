@@ -10,8 +10,8 @@ from tornado.httputil import HTTPHeaders
 from realtime.errors import Busy
 from realtime.limits import Limits
 from realtime.protocol.http1 import Request
-from realtime.protocol.origin import Gate
-from realtime.transports.base import House
+from realtime.protocol.origin import OriginPolicy
+from realtime.transports.base import Services
 from realtime.transports.exchange import Exchange
 from tests.transports.test_streaming import ListStream
 
@@ -47,9 +47,9 @@ class Failing(Exchange):
 
 async def run(room: str, *, hub: Any = Open) -> tuple[Stream, Exchange]:
     limits, stream = Limits(), Stream()
-    house = House(hub, None, Gate(limits, ["localhost"]), limits)  # type: ignore[arg-type]
+    services = Services(hub, None, OriginPolicy(limits, ["localhost"]), limits)  # type: ignore[arg-type]
     asked = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
-    exchange = Failing(house, stream, asked, room, lambda call: None)
+    exchange = Failing(services, stream, asked, room, lambda call: None)
     await exchange.run()
     return stream, exchange
 

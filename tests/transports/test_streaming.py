@@ -4,7 +4,7 @@ from typing import Any
 
 from realtime.core.broadcaster import Framing
 from realtime.protocol.http1 import chunk
-from realtime.transports.streaming import StreamFollower
+from realtime.transports.streaming import StreamSubscriber
 
 
 class ListStream:
@@ -26,19 +26,19 @@ class ListAudience:
         self.resumed: list[Any] = []
         self.left: list[Any] = []
 
-    def resume(self, follower: Any) -> None:
-        self.resumed.append(follower)
+    def resume(self, subscriber: Any) -> None:
+        self.resumed.append(subscriber)
 
-    def leave(self, follower: Any) -> None:
-        self.left.append(follower)
+    def leave(self, subscriber: Any) -> None:
+        self.left.append(subscriber)
 
 
 def following() -> tuple[Any, ListStream]:
     stream = ListStream()
     framing = Framing(lambda event: event.json, bytes)
-    follower: Any = StreamFollower(stream, framing, lambda error: None)  # type: ignore[arg-type]
-    follower.join(ListAudience())
-    return follower, stream
+    subscriber: Any = StreamSubscriber(stream, framing, lambda error: None)  # type: ignore[arg-type]
+    subscriber.join(ListAudience())
+    return subscriber, stream
 
 
 def test_a_chunk_has_its_length_in_hexadecimal() -> None:
@@ -46,21 +46,21 @@ def test_a_chunk_has_its_length_in_hexadecimal() -> None:
 
 
 def test_what_is_pushed_goes_to_the_stream_as_it_is() -> None:
-    follower, stream = following()
+    subscriber, stream = following()
     frames = b"frames"
-    assert follower.push(frames, 2)
+    assert subscriber.push(frames, 2)
     assert stream.taken[0] is frames
     assert stream.events == 2
 
 
 def test_a_follower_is_resumed_when_its_stream_has_drained() -> None:
-    follower, stream = following()
+    subscriber, stream = following()
     stream.drained()
-    assert follower.audience.resumed == [follower]
+    assert subscriber.broadcaster.resumed == [subscriber]
 
 
 def test_a_follower_that_left_is_not_called_any_more() -> None:
-    follower, stream = following()
-    follower.leave()
+    subscriber, stream = following()
+    subscriber.leave()
     assert stream.drained is None
-    assert follower.audience.left == [follower]
+    assert subscriber.broadcaster.left == [subscriber]

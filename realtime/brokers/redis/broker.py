@@ -105,7 +105,7 @@ class RedisBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        await self._tried(self._supervisor.within(LOOK_SECONDS, self._servers.start()))
+        await self._tried(self._supervisor.wait_for(LOOK_SECONDS, self._servers.start()))
         self._complained = -math.inf
         self._arrange()
         self._supervisor.keep("look", self._look_for_ever)
@@ -141,7 +141,7 @@ class RedisBroker:
 
     async def publish(self, draft: Draft) -> Receipt:
         keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
-        arguments = [draft.kind.encode(), draft.rest, b"%d" % (SEEN_SECONDS * 1000)]
+        arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         epoch, number, fresh = await self._run(self._scripts.publish, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(fresh))
 
@@ -162,12 +162,12 @@ class RedisBroker:
 
     # --- people ----------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, holder: str) -> None:
-        who = [member.client.encode(), holder.encode(), member.rest]
+    async def enter(self, room: str, member: Member, node_id: str) -> None:
+        who = [member.client.encode(), node_id.encode(), member.json_tail]
         await self._run_about_people(self._scripts.enter, room, [*who, _new_id(), self._lease_ms])
 
-    async def leave(self, room: str, client: str, holder: str | None, seconds: float) -> None:
-        who = [client.encode(), (holder or "").encode()]
+    async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
+        who = [client.encode(), (node_id or "").encode()]
         await self._run_about_people(self._scripts.leave, room, [*who, b"%d" % (seconds * 1000)])
 
     async def sweep(self, room: str) -> None:
@@ -254,9 +254,9 @@ class RedisBroker:
             await asyncio.sleep(backoff(times, longest=0.2))
             times += 1
 
-    def _within(self, question: Awaitable[T]) -> Awaitable[T]:
+    def _within(self, subscription: Awaitable[T]) -> Awaitable[T]:
         """Give a rare question the time of a command."""
-        return self._supervisor.within(COMMAND_SECONDS, question)
+        return self._supervisor.wait_for(COMMAND_SECONDS, subscription)
 
     async def _tried(self, attempt: Awaitable[T]) -> T:
         """Await an attempt; each way in which it can fail becomes `NoBroker`."""
@@ -291,7 +291,7 @@ class RedisBroker:
                     await self._look_wanted.wait()
             self._look_wanted.clear()
             with suppress(NoBroker):  # and then the next failure makes us look again
-                await self._tried(self._supervisor.within(LOOK_SECONDS, self._servers.look()))
+                await self._tried(self._supervisor.wait_for(LOOK_SECONDS, self._servers.look()))
             self._arrange()
             await asyncio.sleep(LOOK_PAUSE_SECONDS)
 
@@ -340,12 +340,12 @@ class RedisBroker:
     def heard(self, channel: bytes, payload: bytes) -> None:
         """An ear has heard something, see `Owner`."""
         assert self._listener is not None
-        self._listener.announced(_room(channel), _announced(payload))
+        self._listener.on_publication(_room(channel), _announced(payload))
 
-    def confirmed(self, channel: bytes) -> None:
+    def on_subscribed(self, channel: bytes) -> None:
         """An ear begins to hear."""
         assert self._listener is not None
-        self._listener.confirmed(_room(channel))
+        self._listener.on_subscribed(_room(channel))
 
     def astray(self, error: MovedError | None) -> None:
         """An ear does not find what it listens to."""

@@ -20,7 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
-from realtime.tasks import Patience, Supervisor
+from realtime.tasks import Deadline, Supervisor
 
 # A connection that broke is replaced, and what was not answered sent again, so many times.
 RETRIES = 3
@@ -97,7 +97,7 @@ class _Line:
     def _give_up(self, error: Exception) -> None:
         self._refuse(error)
         if self._task is not None:
-            self._supervisor.let_go(self._task)
+            self._supervisor.abandon(self._task)
 
     def _refuse(self, error: Exception) -> None:
         self.failed = True
@@ -126,7 +126,7 @@ class _Line:
             await self._connection.disconnect(nowait=True)
 
     async def _carry_sent(self) -> None:
-        with Patience(self._seconds, lambda: self._give_up(TimeoutError())):
+        with Deadline(self._seconds, lambda: self._give_up(TimeoutError())):
             await self._retry.call_with_retry(
                 self._exchange, lambda error: self._connection.disconnect(nowait=True)
             )

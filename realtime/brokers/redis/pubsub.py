@@ -18,7 +18,7 @@ from redis.exceptions import MovedError, RedisError
 
 from realtime.brokers.redis.pipeline import pack
 from realtime.errors import NoBroker
-from realtime.tasks import Supervisor, backoff, run_together
+from realtime.tasks import Supervisor, backoff, run_until_first_exits
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Owner(Protocol):
     def heard(self, channel: bytes, payload: bytes) -> None:
         """Something was announced; it may come twice, out of turn, or not at all."""
 
-    def confirmed(self, channel: bytes) -> None:
+    def on_subscribed(self, channel: bytes) -> None:
         """Listening to a channel begins, or began anew: what came before may have been missed."""
 
     def astray(self, error: MovedError | None) -> None:
@@ -97,7 +97,7 @@ class Ear:
         connection = self._connect()
         try:
             await self._say(connection, b"SUBSCRIBE", [self._probe_channel])
-            await run_together(
+            await run_until_first_exits(
                 self._own_the_channels(connection), self._read(connection, owner), self._probe()
             )
         finally:
@@ -125,7 +125,7 @@ class Ear:
         if commands := b"".join([pack(verb, channel) for channel in channels]):
             # Nothing is awaited but that it is sent: the answer comes among all that is heard.
             saying = connection.send_packed_command(commands, check_health=False)
-            await self._supervisor.within(self._seconds, saying)
+            await self._supervisor.wait_for(self._seconds, saying)
 
     async def _read(self, connection: AbstractConnection, owner: Owner) -> None:
         while True:
@@ -144,7 +144,7 @@ class Ear:
                 case b"message":
                     owner.heard(channel, payload)
                 case b"subscribe":
-                    owner.confirmed(channel)
+                    owner.on_subscribed(channel)
                 case b"unsubscribe" if channel in self._leaving:
                     self._leaving.discard(channel)
                 case b"unsubscribe":

@@ -20,9 +20,9 @@ from realtime import errors
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import allowed_methods
 from realtime.protocol.websocket_frames import text_frame
-from realtime.server.forwarded import label
+from realtime.server.forwarded import worker_label
 from realtime.tasks import Supervisor
-from realtime.transports.base import FOR_SISTERS, PERMITTED
+from realtime.transports.base import CORS_HEADERS, PREFLIGHT_HEADERS
 from realtime.transports.socketio.session import SEPARATOR, Outbox, Session
 from realtime.transports.upgrade import Upgrade
 
@@ -62,7 +62,9 @@ class Engine(AsyncServer):  # type: ignore[misc]  # it says no types
         self.spawn(lambda: target(*args, **kwargs))
 
     async def _handle_connect(self, environ: dict[str, Any], *args: Any) -> Any:
-        self._label = label(*environ["place"])  # `generate_id` is called before anything waits
+        self._label = worker_label(
+            *environ["place"]
+        )  # `generate_id` is called before anything waits
         return await super()._handle_connect(environ, *args)
 
     def generate_id(self) -> str:
@@ -145,7 +147,7 @@ class EngineIO(Upgrade):
 
     def prepare(self) -> None:
         self._body = bytearray()
-        self._most = 4 * self.house.limits.body_bytes
+        self._most = 4 * self.services.limits.body_bytes
         self._incoming: asyncio.Queue[str | bytes | None] = asyncio.Queue(1)
         self._gone = self._polling = False
         self._welcome_sister()
@@ -184,12 +186,12 @@ class EngineIO(Upgrade):
 
     def options(self) -> None:
         """Answer what a browser asks before it sends fields of a page to another port."""
-        if self.sister is None:
+        if self.cors_origin is None:
             raise errors.BadMethod("This address does not take that method; see `Allow`.")
         self.set_status(204)
         self.clear_header("Content-Type")
         self.set_header("Access-Control-Allow-Methods", ", ".join(allowed_methods(type(self))))
-        for name, value in PERMITTED.items():
+        for name, value in PREFLIGHT_HEADERS.items():
             self.set_header(name, value)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -197,9 +199,9 @@ class EngineIO(Upgrade):
         super().write_error(status_code, **kwargs)
 
     def _welcome_sister(self) -> None:
-        if self.sister is not None:
-            self.set_header("Access-Control-Allow-Origin", self.sister)
-            for name, value in FOR_SISTERS.items():
+        if self.cors_origin is not None:
+            self.set_header("Access-Control-Allow-Origin", self.cors_origin)
+            for name, value in CORS_HEADERS.items():
                 self.set_header(name, value)
 
     def _way(self) -> str:
@@ -258,7 +260,7 @@ class EngineIO(Upgrade):
             "REQUEST_METHOD": "GET",
             "QUERY_STRING": f"EIO=4&transport={way}" + (f"&sid={id}" if id else ""),
             "session": self.session,
-            "place": self.stream.place,
+            "place": self.stream.local_address,
         }
         if way == "websocket":
             # It looks here whether to upgrade: a poll must not look as if it did.

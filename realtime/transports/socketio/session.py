@@ -21,10 +21,10 @@ from engineio.async_socket import AsyncSocket
 from engineio.packet import CLOSE, MESSAGE, Packet
 
 from realtime import errors
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.errors import RealtimeError
 from realtime.protocol.websocket_frames import text_frame
-from realtime.transports.base import House, Stream
+from realtime.transports.base import Services, Stream
 
 # Between the packets of one payload; in JSON it is always escaped.
 SEPARATOR = "\x1e"
@@ -100,7 +100,7 @@ class Session(ABC):
     """
 
     framing: Framing
-    audience: Audience | None = None
+    broadcaster: Broadcaster | None = None
     socket: AsyncSocket
     error: RealtimeError | None = None  # which ended it
     over = False
@@ -109,8 +109,8 @@ class Session(ABC):
     channel: Carrier | None = None  # the WebSocket, perhaps only probed as yet
     posting = False
 
-    def __init__(self, house: House, address: str) -> None:
-        self.house = house
+    def __init__(self, services: Services, address: str) -> None:
+        self.services = services
         self.address = address
 
     # --- its life --------------------------------------------------------------------------------
@@ -168,8 +168,8 @@ class Session(ABC):
         return True  # Engine.IO has pings of its own
 
     def resume(self) -> None:
-        if self.audience is not None:
-            self.audience.resume(self)
+        if self.broadcaster is not None:
+            self.broadcaster.resume(self)
 
 
 def packet(message: bytes) -> bytes:

@@ -21,8 +21,8 @@ from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event, Member, parse_name, parse_room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.acks import answer, complain
-from realtime.transports.base import NOW, House, Question
+from realtime.transports.acks import error_reply, handle_message
+from realtime.transports.base import NOW, Services, Subscription
 from realtime.transports.socketio.engineio import Engine, EngineIO
 from realtime.transports.socketio.session import Session, packet, payload
 
@@ -70,40 +70,42 @@ class Guest(Session):
     connected = False
     left = False
 
-    def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
-        super().__init__(house, address)
-        self.room, self.member = question.room, question.member
+    def __init__(
+        self, services: Services, address: str, subscription: Subscription, cursor: Cursor
+    ) -> None:
+        super().__init__(services, address)
+        self.room, self.member = subscription.room, subscription.member
         self._cursor = cursor
         self._arrived = False
 
     async def connect(self) -> None:
         """Begin to read: it was told that it is connected."""
         self.connected = True
-        await self.arrive()
+        await self.track()
         try:
-            self.house.hub.check_open()
-            self.audience = await self.house.hub.follow(self.room, self._cursor, self)
+            self.services.hub.check_open()
+            self.broadcaster = await self.services.hub.follow(self.room, self._cursor, self)
         except RealtimeError as error:
             self.close(error)
             return
         if self.left:  # while we waited: there was nothing yet to leave
-            self.audience.leave(self)
+            self.broadcaster.leave(self)
 
-    async def arrive(self) -> None:
+    async def track(self) -> None:
         if self.member is not None and not self.left:
             self._arrived = True
-            await self.house.presence.arrive(self.room, self.member)
+            await self.services.presence.track(self.room, self.member)
 
     def leave(self) -> None:
         """Read no more, and be no member; once, however often said."""
         if self.left:
             return
         self.left = True
-        if self.audience is not None:
-            self.audience.leave(self)
+        if self.broadcaster is not None:
+            self.broadcaster.leave(self)
         if self._arrived and self.member is not None:
-            grace = self.house.limits.grace_seconds
-            self.house.presence.depart(self.room, self.member, grace)
+            grace = self.services.limits.grace_seconds
+            self.services.presence.untrack(self.room, self.member, grace)
 
     def ended(self) -> None:
         super().ended()
@@ -123,7 +125,7 @@ class Guest(Session):
                 raise errors.BadRequest(f"What can be emitted here is {known}.")
             said = await self.hear(event, argument)
         except RealtimeError as error:
-            said = complain(error, "")
+            said = error_reply(error, "")
         if id is not None:
             self.tell(f"3{id}[{said.decode()}]")
         elif (fields := json.loads(said))["kind"] == "error":
@@ -144,24 +146,28 @@ class ArticleGuest(Guest):
     events = frozenset({"join", "say"})
     framing = Framing(article_frame, payload, transport=TRANSPORT)
 
-    def __init__(self, house: House, address: str, question: Question, cursor: Cursor) -> None:
-        super().__init__(house, address, question, cursor)
+    def __init__(
+        self, services: Services, address: str, subscription: Subscription, cursor: Cursor
+    ) -> None:
+        super().__init__(services, address, subscription, cursor)
         # Not the session's id: who knows that can take part in the session.
         self._client = secrets.token_hex(10)
 
     async def hear(self, event: str, argument: Any) -> bytes:
         fields = argument if isinstance(argument, dict) else {}
         if event == "join":
-            return await self._join(parse_name(fields.get("username"), self.house.limits))
+            return await self._join(parse_name(fields.get("username"), self.services.limits))
         if self.member is None:
             raise errors.BadName("Emit `join` with a `username` first.")
         said = {"text": fields.get("text"), "client": self._client, "name": self.member.name}
-        return await answer(self.house, json.dumps(said), self.room, TRANSPORT, self.address)
+        return await handle_message(
+            self.services, json.dumps(said), self.room, TRANSPORT, self.address
+        )
 
     async def _join(self, name: str) -> bytes:
         if self.member is None:
             self.member = Member(self._client, name, TRANSPORT)
-            await self.arrive()
+            await self.track()
         elif self.member.name != name:
             raise errors.BadName(f"You are {self.member.name} here; another name connects anew.")
         return _encode({"kind": "ack"})
@@ -174,7 +180,9 @@ class OurGuest(Guest):
     framing = Framing(frame, payload, transport=TRANSPORT)
 
     async def hear(self, event: str, argument: Any) -> bytes:
-        return await answer(self.house, json.dumps(argument), self.room, TRANSPORT, self.address)
+        return await handle_message(
+            self.services, json.dumps(argument), self.room, TRANSPORT, self.address
+        )
 
 
 # --- the server ----------------------------------------------------------------------------------
@@ -183,8 +191,8 @@ class OurGuest(Guest):
 class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
     """python-socketio's server: it connects namespaces; rooms, fan-out and order are the hub's."""
 
-    def __init__(self, house: House) -> None:
-        limits = house.limits
+    def __init__(self, services: Services) -> None:
+        limits = services.limits
         super().__init__(
             async_mode="tornado",
             async_handlers=False,  # in the order in which it was said
@@ -289,8 +297,8 @@ def _parse_event(data: Any) -> Sequence[Any]:
 class SocketIO(EngineIO):
     transport = TRANSPORT
 
-    def initialize(self, house: House, sessions: Sessions) -> None:  # type: ignore[override]
-        super().initialize(house)
+    def initialize(self, services: Services, sessions: Sessions) -> None:  # type: ignore[override]
+        super().initialize(services)
         self.sessions = sessions
         self.engine = sessions.eio
 
@@ -300,10 +308,10 @@ class SocketIO(EngineIO):
     async def new_session(self) -> Session:
         room = parse_room(self.argument("roomid", errors.BadRoom) or "")
         ours = not self.arguments.keys().isdisjoint({"client", "name", "after"})
-        question = self.question(room) if ours else Question(room, NOW, None)
-        self.house.hub.check_open()
+        subscription = self.parse_subscription(room) if ours else Subscription(room, NOW, None)
+        self.services.hub.check_open()
         self.sessions.check_room(self.stream.address)
         # Asked before there is a session, so that an error still has a status of its own.
-        reader = await self.house.hub.read(room, question.after)
+        reader = await self.services.hub.read(room, subscription.after)
         kind = OurGuest if ours else ArticleGuest
-        return kind(self.house, self.stream.address, question, reader.cursor)
+        return kind(self.services, self.stream.address, subscription, reader.cursor)

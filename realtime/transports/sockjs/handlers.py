@@ -65,7 +65,7 @@ class Guarded(RequestHandler):
         self.set_header("X-Content-Type-Options", "nosniff")
 
     def prepare(self) -> None:
-        self.server.admit(self)
+        self.server.acquire(self)
         super().prepare()
 
     def data_received(self, chunk: bytes) -> None:
@@ -78,7 +78,7 @@ class Guarded(RequestHandler):
         return bytes(self._read)
 
     def check_trusted_origin(self, origin: str) -> bool:
-        return True  # `admit` has decided
+        return True  # `acquire` has decided
 
     check_origin = check_trusted_origin
 

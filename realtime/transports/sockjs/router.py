@@ -96,7 +96,7 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
 
     # --- the door --------------------------------------------------------------------------------
 
-    def admit(self, handler: handlers.Guarded) -> None:
+    def acquire(self, handler: handlers.Guarded) -> None:
         """Refuse a request of a page that may not use this, with an `HTTPError`."""
         head = handler.request.headers
         origin = head.get("Origin") or head.get("Sec-WebSocket-Origin")

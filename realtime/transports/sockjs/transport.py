@@ -10,12 +10,12 @@ from typing import Any
 from tornado.web import HTTPError
 
 from realtime import errors
-from realtime.core.broadcaster import Audience, Framing
+from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Event, parse_client, parse_object
 from realtime.errors import RealtimeError
-from realtime.protocol.http1 import door
+from realtime.protocol.http1 import origin_fields
 from realtime.transports import acks
-from realtime.transports.base import House, Question, check_crowd
+from realtime.transports.base import Services, Subscription, check_connection_limit
 from realtime.transports.handler import answer_error, as_realtime_error
 from realtime.transports.sockjs import HardenedSockJSRouter, SockJSConnection, framing
 from realtime.transports.sockjs.handlers import Guarded
@@ -23,7 +23,7 @@ from realtime.transports.sockjs.handlers import Guarded
 TRANSPORT = "sockjs"
 PREFIX = "/sockjs"
 # Ways for browsers that have no other; off unless they are asked for.
-OLD_WAYS = frozenset({"jsonp", "htmlfile"})
+LEGACY_TRANSPORTS = frozenset({"jsonp", "htmlfile"})
 # For the iframe, by which the library crosses origins: the same as the page has.
 LIBRARY = "/demos/vendor/sockjs-client/sockjs.min.js"
 
@@ -37,20 +37,20 @@ def envelope(frames: bytes) -> bytes:
     return b"a[%b]" % frames[:-1]
 
 
-class SockJSFollower:
+class SockJSSubscriber:
     """A follower at the other end of a session, whichever way that goes just now."""
 
     framing = Framing(frame, envelope, transport=TRANSPORT)
-    audience: Audience
+    broadcaster: Broadcaster
 
     def __init__(self, session: Any, close: Callable[[RealtimeError], None]) -> None:
         self.push = session.offer
         self.close = close
         self._session = session
 
-    def join(self, audience: Audience) -> None:
+    def join(self, broadcaster: Broadcaster) -> None:
         """Be told from now on when there is room."""
-        self.audience = audience
+        self.broadcaster = broadcaster
         self._session.writable = self._drained
 
     def beat(self, heartbeat: bytes) -> bool:
@@ -58,30 +58,30 @@ class SockJSFollower:
 
     def leave(self) -> None:
         self._session.writable = None
-        self.audience.leave(self)
+        self.broadcaster.leave(self)
 
     def _drained(self) -> None:
-        self.audience.resume(self)
+        self.broadcaster.resume(self)
 
 
 class RoomConnection(SockJSConnection):  # type: ignore[misc]
     """One client's session: it joins a room, and then says things there."""
 
-    house: House
-    _question: Question | None = None
-    _follower: SockJSFollower | None = None
+    services: Services
+    _subscription: Subscription | None = None
+    _subscriber: SockJSSubscriber | None = None
     _gone = False
 
     def on_open(self, request: Any) -> None:
-        self.house = self.session.server.house
+        self.services = self.session.server.services
         self._address = request.ip
 
     async def on_message(self, message: str) -> None:
-        if self._question is None:
+        if self._subscription is None:
             said = await self._answer_join(message)
         else:
-            room = self._question.room
-            said = await acks.answer(self.house, message, room, TRANSPORT, self._address)
+            room = self._subscription.room
+            said = await acks.handle_message(self.services, message, room, TRANSPORT, self._address)
         if said is not None and not self.is_closed:
             self.send(said)
 
@@ -90,31 +90,31 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
     async def _answer_join(self, message: str) -> bytes | None:
         """Let the client in; a join with an `id` is acknowledged with where the client stands."""
         try:
-            fields = parse_object(acks.read(message), self.house.limits)
-            self._question = question = _parse_join(fields, self.house)
-            cursor = await self._join(question)
+            fields = parse_object(acks.read(message), self.services.limits)
+            self._subscription = subscription = _parse_join(fields, self.services)
+            cursor = await self._join(subscription)
         except errors.GoingAway as error:
             self._end(error)
             return None
         except RealtimeError as error:
-            self._question = None
-            return acks.complain(error, message)
+            self._subscription = None
+            return acks.error_reply(error, message)
         id = acks.id_of(message)
         return acks.acknowledge(id, cursor) if id else None
 
-    async def _join(self, question: Question) -> Cursor:
-        self.house.hub.check_open()
-        reader = await self.house.hub.read(question.room, question.after)
+    async def _join(self, subscription: Subscription) -> Cursor:
+        self.services.hub.check_open()
+        reader = await self.services.hub.read(subscription.room, subscription.after)
         cursor = reader.cursor
-        follower = SockJSFollower(self.session, self._end)
-        if question.member is not None:
-            await self.house.presence.arrive(question.room, question.member)
+        subscriber = SockJSSubscriber(self.session, self._end)
+        if subscription.member is not None:
+            await self.services.presence.track(subscription.room, subscription.member)
         try:
-            follower.join(await self.house.hub.follow(question.room, cursor, follower))
+            subscriber.join(await self.services.hub.follow(subscription.room, cursor, subscriber))
         except RealtimeError:
-            self._depart(question)
+            self._depart(subscription)
             raise
-        self._follower = follower
+        self._subscriber = subscriber
         if self._gone:  # while we waited: `on_close` found nobody to retire
             self._retire()
         return cursor
@@ -124,26 +124,26 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
 
     def on_close(self) -> None:
         self._gone = True
-        if self._follower is not None:
+        if self._subscriber is not None:
             self._retire()
 
     def _retire(self) -> None:
-        assert self._follower is not None
-        assert self._question is not None
-        self._follower.leave()
-        self._depart(self._question)
+        assert self._subscriber is not None
+        assert self._subscription is not None
+        self._subscriber.leave()
+        self._depart(self._subscription)
 
-    def _depart(self, question: Question) -> None:
-        if question.member is not None:
-            grace = self.house.limits.grace_seconds
-            self.house.presence.depart(question.room, question.member, grace)
+    def _depart(self, subscription: Subscription) -> None:
+        if subscription.member is not None:
+            grace = self.services.limits.grace_seconds
+            self.services.presence.untrack(subscription.room, subscription.member, grace)
 
 
-def _parse_join(fields: Mapping[str, Any], house: House) -> Question:
+def _parse_join(fields: Mapping[str, Any], services: Services) -> Subscription:
     if fields.get("kind") != "join":
         raise errors.BadRequest('The first message is `{"kind":"join","room":…}`.')
     asked = [fields.get(name) for name in ("room", "after", "client", "name")]
-    return Question.parse(*asked, via=TRANSPORT, limits=house.limits)
+    return Subscription.parse(*asked, via=TRANSPORT, limits=services.limits)
 
 
 class SockJSRoom(HardenedSockJSRouter):
@@ -151,12 +151,12 @@ class SockJSRoom(HardenedSockJSRouter):
 
     lasting = False  # our other ports are others at the next start
 
-    def __init__(self, house: House, also: Collection[str] = ()) -> None:
-        limits = house.limits
-        self.house = house
+    def __init__(self, services: Services, also: Collection[str] = ()) -> None:
+        limits = services.limits
+        self.services = services
         options = {
             "sockjs_url": LIBRARY,
-            "disabled_transports": ["rawwebsocket", *OLD_WAYS.difference(also)],
+            "disabled_transports": ["rawwebsocket", *LEGACY_TRANSPORTS.difference(also)],
             "heartbeat_delay": limits.heartbeat_seconds,
             "body_bytes": 8 * limits.body_bytes,
             # Some more than a message may have, so that it is told to be too long.
@@ -167,25 +167,25 @@ class SockJSRoom(HardenedSockJSRouter):
         }
         super().__init__(RoomConnection, PREFIX, options)
 
-    def admit(self, handler: Guarded) -> None:
-        handler.stream.carry(TRANSPORT, _client(handler))
-        check_crowd(handler.stream)
+    def acquire(self, handler: Guarded) -> None:
+        handler.stream.begin_request(TRANSPORT, _client(handler))
+        check_connection_limit(handler.stream)
         head = handler.request.headers
         if handler.for_anybody:
-            self.house.gate.check_host(head.get("Host"))
+            self.services.gate.check_host(head.get("Host"))
         else:
-            self.house.gate.check(*door(head))
-        if self.house.hub.closing:
+            self.services.gate.check(*origin_fields(head))
+        if self.services.hub.closing:
             handler.set_header("Connection", "close")
 
     def readable_by(self, head: Mapping[str, str]) -> str | None:
-        return self.house.gate.sister(head.get("Origin"), head.get("Host"))
+        return self.services.gate.cors_origin(head.get("Origin"), head.get("Host"))
 
     def framed_by(self, head: Mapping[str, str]) -> str:
-        return " ".join(["'self'", *self.house.gate.sisters(head.get("Host"))])
+        return " ".join(["'self'", *self.services.gate.own_origins(head.get("Host"))])
 
     def answered(self, handler: Guarded) -> None:
-        handler.stream.rest()
+        handler.stream.end_request()
 
     def refuse(self, handler: Guarded, status: int, error: BaseException | None) -> None:
         answer_error(handler, _named(status, error))

@@ -136,7 +136,7 @@ async def test_an_older_snapshot_begins_a_new_epoch_whoever_comes_first(
     if first == "publish":
         await process.broker.publish(draft(room, "3 again"))
     elif first == "enter":
-        await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+        await process.broker.enter(room, Member("ada", "Ada", "sse"), "node_id")
     history = await process.broker.history(room, old)
     assert history.epoch != old.epoch
     # All of it is read, and not what comes after number 4: that is another 4.
@@ -177,7 +177,7 @@ async def test_a_message_in_the_snapshot_is_known_again_under_the_new_epoch(
     redis.restart()
     again = await process.publish_when_healed(message)
     epoch = (await process.broker.history(room, START)).epoch
-    assert not again.fresh
+    assert not again.created
     assert again.cursor == Cursor(epoch, 1)
     assert epoch != first.cursor.epoch
 
@@ -190,7 +190,7 @@ async def test_a_message_that_the_snapshot_lost_is_said_again(
     lost = draft(room, "2")
     await process.broker.publish(lost)
     redis.restart()
-    assert (await process.publish_when_healed(lost)).fresh
+    assert (await process.publish_when_healed(lost)).created
     assert await kept(process, room) == ["1", "2"]
 
 
@@ -222,12 +222,12 @@ async def test_an_id_that_outlived_its_message_is_said_again(
     message = draft(room)
     await process.broker.publish(message)
     await admin.delete(f"rt:{{{room}}}:meta", f"rt:{{{room}}}:log")
-    assert (await process.broker.publish(message)).fresh
+    assert (await process.broker.publish(message)).created
 
 
 async def test_every_key_ends_by_itself(process: Process, admin: Redis, room: str) -> None:
     await say(process, room, "1")
-    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "node_id")
     await process.broker.history(f"{room}.quiet", START)
     keys = await admin.keys("*")
     assert len(keys) == 6
@@ -237,7 +237,7 @@ async def test_every_key_ends_by_itself(process: Process, admin: Redis, room: st
 async def test_a_room_that_everybody_left_keeps_no_key_of_its_people(
     process: Process, admin: Redis, room: str
 ) -> None:
-    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "node_id")
     await process.broker.leave(room, "ada", None, 0)
     await process.broker.sweep(room)
     assert set(await admin.keys("*")) == {f"rt:{{{room}}}:log", f"rt:{{{room}}}:meta"}
@@ -329,7 +329,7 @@ async def test_a_server_that_is_not_there_is_found_out_at_the_start(tmp_path: Pa
 async def test_a_crowd_that_leaves_at_once_quits_each_once(process: Process, room: str) -> None:
     crowd = [Member(f"client-{number}", f"{number}", "sse") for number in range(250)]
     for member in crowd:
-        await process.broker.enter(room, member, "holder")
+        await process.broker.enter(room, member, "node_id")
         await process.broker.leave(room, member.client, None, 0)
     await process.broker.sweep(room)
     quits = [e for e in await whole(process, room) if b'"kind":"quit"' in e.json]
@@ -487,7 +487,7 @@ async def test_leases_that_nobody_could_renew_are_as_good_as_new_when_it_is_back
     redis: PrivateRedis, start: Start, room: str
 ) -> None:
     process = await start(RedisBroker(redis.url, Limits(lease_seconds=0.5)))
-    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "node_id")
     redis.snapshot()
     redis.kill()
     await asyncio.sleep(0.6)  # longer than the lease
@@ -520,7 +520,7 @@ async def test_all_that_a_room_leaves_ends_some_time(
 ) -> None:
     await say(process, room, "hello")
     assert await admin.ttl(f"rt:{{{room}}}:meta") > Limits().history_seconds
-    await process.broker.enter(room, Member("ada", "Ada", "sse"), "holder")
+    await process.broker.enter(room, Member("ada", "Ada", "sse"), "node_id")
     seconds = [await admin.ttl(key) for key in await admin.keys("*")]
     assert len(seconds) == 5
     await admin.delete(f"rt:{{{room}}}:meta")
@@ -558,5 +558,5 @@ async def test_a_word_whose_answer_was_cut_off_is_asked_about_again_before_anybo
         receipt = await broker.publish(draft(room))
         history = await broker.history(room, START)
         await broker.close()
-    assert (receipt.cursor.number, receipt.fresh) == (2, False)
+    assert (receipt.cursor.number, receipt.created) == (2, False)
     assert history.top == 2

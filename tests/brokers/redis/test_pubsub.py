@@ -101,7 +101,7 @@ class Owner:
     def heard(self, channel: bytes, payload: bytes) -> None:
         self.told.put_nowait((f"heard {payload.decode()}", channel))
 
-    def confirmed(self, channel: bytes) -> None:
+    def on_subscribed(self, channel: bytes) -> None:
         self.told.put_nowait(("confirmed", channel))
 
     def astray(self, error: MovedError | None) -> None:
