@@ -26,13 +26,15 @@ from realtime.brokers.memory import MemoryBroker
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Draft, Event
 from realtime.core.hub import Hub
+from realtime.core.rate_limit import RateLimiter
 from realtime.core.room import History, Room
 from realtime.limits import Limits
 from realtime.protocol.http1 import parse_fast_path
 from realtime.protocol.origin import OriginPolicy
 from realtime.protocol.websocket_frames import PING
 from realtime.server.connection import Router
-from realtime.server.stream import READ_BYTES, MeteredStream, TrafficStats
+from realtime.server.stream import READ_BYTES, MeteredStream
+from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.exchange import JSON
 from realtime.transports.short_polling import ShortPolling
@@ -161,7 +163,7 @@ class _House:
         broker = MemoryBroker(LIMITS)
         self._hub = Hub(broker, LIMITS)
         await self._hub.start()
-        house = Services(self._hub, None, OriginPolicy(LIMITS, []), LIMITS)  # type: ignore[arg-type]
+        house = Services(self._hub, None, OriginPolicy([]), RateLimiter(0, 1), LIMITS)  # type: ignore[arg-type]
         self._house = house
         self._ours, self._theirs = socket.socketpair()
         self._stream = MeteredStream(self._ours, "here", TrafficStats())

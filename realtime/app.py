@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from tornado.web import Application
 
 from realtime.server.connection import Router
-from realtime.server.stream import TrafficStats
 from realtime.server.tap import TapRegistry
+from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.exchange import Exchange
 from realtime.transports.fetch_streaming import FetchStreaming

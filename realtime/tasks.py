@@ -1,8 +1,10 @@
 """Tasks that must not die silently: each is restarted when it fails, and the failure counted."""
 
 import asyncio
+import ctypes
 import logging
 import random
+import signal
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -18,6 +20,8 @@ T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # A bound in time is counted in so many steps, see `Deadline`.
 _STEPS = 8
+# <linux/prctl.h>: the signal that a process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
 # A task that was begun again and has run for so long is taken to be well.
 WELL_SECONDS = 10.0
 
@@ -162,3 +166,8 @@ class Supervisor:
             self.failures += 1
             metrics.TASK_FAILURES.labels(name).inc()
             log.exception("a task failed", extra={"task": name})
+
+
+def die_with_parent() -> None:
+    """End when the parent does: else a `kill -9` of it would leave a server running for ever."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

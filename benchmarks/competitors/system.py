@@ -20,7 +20,7 @@ from benchmarks.clients.http import Response, Server, encode
 from benchmarks.clients.protocols import Listener
 from benchmarks.load.generator import Words
 from benchmarks.method.testbed import Process, ProcessCost, StandError
-from realtime.brokers.choose import find_program
+from realtime.brokers.redis.process import find_program
 
 # Each file here that is not Python is the server of a peer, as its own documentation would have it.
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from realtime.brokers.choose import find_program
+from realtime.brokers.redis.process import find_program
 
 _LIBRARIES = ("tornado", "redis", "hiredis", "prometheus_client")
 _SOCKET_IO = (

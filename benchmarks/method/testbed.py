@@ -16,8 +16,9 @@ from typing import Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from realtime.brokers.choose import HubError, RedisProcess, die_with_parent, find_program
+from realtime.brokers.redis.process import HubError, RedisProcess, find_program
 from realtime.netem.conditions import NetworkConditions
+from realtime.tasks import die_with_parent
 
 # A process says its first line within this time, even on a busy machine.
 _LINE = re.compile(r"(http://\S+?)/? ")

@@ -20,13 +20,15 @@ from collections.abc import Callable, Sequence
 
 from realtime import logs
 from realtime.app import make_site
-from realtime.brokers.choose import HubChoice, HubError, choose
+from realtime.brokers.choose import HubChoice, choose
+from realtime.brokers.redis.process import HubError
 from realtime.cli import demo_traffic
 from realtime.cluster import master as cluster_master
 from realtime.cluster import nginx_config
 from realtime.cluster.registry import NodeReporter
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
+from realtime.core.rate_limit import RateLimiter
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem import proxy
@@ -34,7 +36,7 @@ from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
 from realtime.server.forwarded import IPNetwork, TrustedProxies, parse_network
 from realtime.server.server import Server
-from realtime.server.stream import TrafficStats
+from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 from realtime.transports.base import Services
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
@@ -310,15 +312,16 @@ async def _serve(
         await choice.broker.close()
         raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
     presence.start(lambda: hub.rooms)
-    gate = OriginPolicy(limits, sockets.own_names(options))
+    origin_policy = OriginPolicy(sockets.own_names(options))
+    rate_limiter = RateLimiter(limits.messages_per_second, limits.message_burst)
     ports = tuple(map(sockets.port_of, lanes))
     signals = _signals()
     async with sockets.open_networks(options, ports) as networks:
-        gate.ports = frozenset(ports).union(networks.ports)
+        origin_policy.ports = frozenset(ports).union(networks.ports)
         key = options.key or os.environ.get(cluster_master.KEY) or secrets.token_urlsafe(9)
         lab = Lab(ports, networks, sockets.reachable(options, ports[0]), key)
         traffic = TrafficStats()
-        services = Services(hub, presence, gate, limits)
+        services = Services(hub, presence, origin_policy, rate_limiter, limits)
         site = make_site(services, traffic, choice.label, lab, options.sockjs_also)
         proxies = TrustedProxies(options.trust_proxy)
         server = Server(site, traffic=traffic, limits=limits, tls=secured, proxies=proxies)

@@ -27,7 +27,8 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from realtime.brokers.choose import HubChoice, HubError, choose
+from realtime.brokers.choose import HubChoice, choose
+from realtime.brokers.redis.process import HubError
 from realtime.cluster import nginx_config, status
 from realtime.cluster.nginx_process import NginxProcess
 from realtime.cluster.worker import WorkerProcess
@@ -191,8 +192,8 @@ async def _serve(
     environment = {**os.environ, HUB: hub, KEY: key, MASTER: name}
     workers = [_worker(options, port, environment) for port in ports]
     overview = status.ClusterStatus(workers, options.host, choice.broker, choice.label, name)
-    gate = OriginPolicy(Limits(), [*sockets.own_names(options.served), options.status_host])
-    server = HTTPServer(status.make_application(overview, gate))
+    origin_policy = OriginPolicy([*sockets.own_names(options.served), options.status_host])
+    server = HTTPServer(status.make_application(overview, origin_policy))
     server.add_sockets(door)
     for worker in workers:
         supervisor.keep(f"worker {worker.port}", worker.keep)

@@ -18,7 +18,7 @@ from pathlib import Path
 from textwrap import indent
 
 from realtime.limits import Limits
-from realtime.server.forwarded import worker_label
+from realtime.transports.affinity import worker_label
 
 HELP = "print a configuration of nginx for several workers, with the reason beside each line"
 

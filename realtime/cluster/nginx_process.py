@@ -16,9 +16,8 @@ from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
-from realtime.brokers.choose import die_with_parent
 from realtime.cluster.nginx_config import configuration
-from realtime.tasks import Supervisor
+from realtime.tasks import Supervisor, die_with_parent
 
 # Debian leaves it out of the PATH of everybody but root.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"

@@ -23,7 +23,7 @@ from typing import Any, Self
 from realtime.core.broker import Broker
 from realtime.core.hub import Hub
 from realtime.errors import NoBroker
-from realtime.server.stream import TrafficStats
+from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 
 # A report is good for so long: some are lost on a busy machine before a process is taken for dead.

@@ -18,8 +18,7 @@ from enum import StrEnum
 
 from tornado.httpclient import AsyncHTTPClient
 
-from realtime.brokers.choose import die_with_parent
-from realtime.tasks import WELL_SECONDS, backoff, cancel_and_wait
+from realtime.tasks import WELL_SECONDS, backoff, cancel_and_wait, die_with_parent
 
 # Python and its modules take a second of a busy machine; a process that never listens is replaced.
 _START_SECONDS = 30.0

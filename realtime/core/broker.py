@@ -69,7 +69,7 @@ class Broker(Protocol):
     # --- people ----------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, node_id: str) -> None:
-        """Take or renew the lease that `node_id` keeps for a member; a new member's join is published."""
+        """Take or renew the lease of a member at `node_id`; publish the join of a new member."""
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         """Let a lease run out in `seconds`, or all of the client's, without a `node_id`."""

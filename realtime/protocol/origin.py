@@ -1,16 +1,11 @@
-"""Who may come in, and how often: the `Host` and `Origin` of a request, and the rate of a client.
-
-Pure: time is passed in, as seconds of any monotonic clock.
-"""
+"""Which requests a server accepts, by their `Host`, `Origin` and `Sec-Fetch-Site`.  Pure."""
 
 import ipaddress
-import math
 import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from realtime.errors import ForeignHost, ForeignOrigin, TooFast
-from realtime.limits import Limits
+from realtime.errors import ForeignHost, ForeignOrigin
 
 # Names are few and short; one that is not may be asked about each time.
 _WELCOME_KEPT, _MOST_REMEMBERED = 1000, 300
@@ -23,11 +18,10 @@ class OriginPolicy:
     `own_names` are the host names, besides IP addresses and localhost, under which we are known.
     """
 
-    def __init__(self, limits: Limits, own_names: Iterable[str]) -> None:
+    def __init__(self, own_names: Iterable[str]) -> None:
         self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
         self.ports: frozenset[int] = frozenset()  # under which our pages may ask one another
         self._welcome: set[tuple[str | None, ...]] = set()
-        self._rates = RateLimiter(limits.messages_per_second, limits.message_burst)
 
     def check(self, host: str | None, origin: str | None, fetch_site: str | None) -> None:
         """Refuse names that are not ours, and pages of other sites.
@@ -93,10 +87,6 @@ class OriginPolicy:
         (name, port), (other, other_port) = _place(_authority(origin)), _place(host)
         return name is not None and name == other and {port, other_port} <= self.ports
 
-    def acquire(self, client: str, now: float) -> None:
-        """Count one message of `client`, or raise `TooFast` with the seconds to wait."""
-        self._rates.spend(client, now)
-
 
 def _host_name(host: str) -> str | None:
     try:
@@ -125,36 +115,3 @@ def _authority(origin: str) -> str | None:
     """The host and port of an origin; ``null`` (a sandboxed or local page) has none."""
     scheme, separator, authority = origin.lower().partition("://")
     return authority if separator and scheme in ("http", "https") else None
-
-
-class RateLimiter:
-    """A token bucket per client: `burst` at once, `rate` per second in the long run."""
-
-    # Far above the connections of one process; a full bucket is the same as no bucket.
-    _PRUNE_AT = 20_000
-
-    def __init__(self, rate: float, burst: float) -> None:
-        self._rate = rate
-        self._burst = max(burst, 1)
-        self._buckets: dict[str, tuple[float, float]] = {}  # client: (tokens, when counted)
-
-    def spend(self, client: str, now: float) -> None:
-        if self._rate <= 0:
-            return
-        tokens = self._tokens(client, now)
-        if tokens < 1:
-            # A Retry-After is whole seconds (RFC 9110 §10.2.3), and 0 would mean "at once".
-            wait = math.ceil((1 - tokens) / self._rate)
-            raise TooFast(f"At most {self._rate:g} messages a second.", retry_after=wait)
-        if len(self._buckets) >= self._PRUNE_AT:
-            self._forget_full(now)
-        self._buckets[client] = (tokens - 1, now)
-
-    def _tokens(self, client: str, now: float) -> float:
-        tokens, counted = self._buckets.get(client, (self._burst, now))
-        return min(self._burst, tokens + (now - counted) * self._rate)
-
-    def _forget_full(self, now: float) -> None:
-        full = [client for client in self._buckets if self._tokens(client, now) >= self._burst]
-        for client in full:
-            del self._buckets[client]

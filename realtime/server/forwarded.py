@@ -8,17 +8,16 @@ Pure.  A field of a head is a claim: only who is trusted may make it, and only t
 not trusted itself is believed, since what stands before it was written by whoever sent it.
 """
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Iterable
 from functools import lru_cache
 
+from realtime.protocol.addresses import IPAddress, parse_address
+
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 FIELD = "X-Forwarded-For"
-LABEL_LENGTH = 6
 
 # RFC 7239 §6 has ports and brackets; some proxies write them into this older field, too.
 _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|(.+)")
@@ -40,7 +39,7 @@ class TrustedProxies:
 
     def trusts(self, peer: str) -> bool:
         """Whether this peer may speak for others."""
-        address = _address(peer)
+        address = parse_address(peer)
         return address is not None and self._is_ours(address)
 
     def client(self, peer: str, said: str | None) -> str:
@@ -56,7 +55,7 @@ class TrustedProxies:
         for hop in reversed(said.split(",")):  # each proxy adds the one it was asked by
             if not hop.strip():
                 continue  # RFC 9110 §5.6.1.2: empty elements are no elements
-            address = _address(_bare(hop.strip()))
+            address = parse_address(_bare(hop.strip()))
             if address is None:
                 return peer
             client = str(address)
@@ -72,22 +71,3 @@ def _bare(hop: str) -> str:
     """Take the port from a hop, and the brackets."""
     match = _HOP.fullmatch(hop)
     return next(filter(None, match.groups())) if match else ""
-
-
-def _address(text: str) -> IPAddress | None:
-    """Read an address; one of IPv4 in the clothes of IPv6 is the same client without them."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
-
-
-def worker_label(host: str, port: int) -> str:
-    """Name the worker that is reached at this address, as hexadecimal digits.
-
-    Worker and proxy find it each for itself: the one sees where it was reached, the other knows
-    where it goes.  A digest, since addresses of a private network are nobody's business.
-    """
-    place = f"{_address(host) or host} {port}"
-    return hashlib.sha256(place.encode()).hexdigest()[:LABEL_LENGTH]

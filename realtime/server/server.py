@@ -22,7 +22,8 @@ from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
 from realtime.server.connection import Connection, Router
 from realtime.server.forwarded import TrustedProxies
-from realtime.server.stream import OTHER, READ_BYTES, MeteredStream, MeteredTLSStream, TrafficStats
+from realtime.server.stream import READ_BYTES, MeteredStream, MeteredTLSStream
+from realtime.server.traffic import OTHER, TrafficStats
 from realtime.tasks import Supervisor, cancel_and_wait
 from realtime.transports.base import TOO_MANY_CONNECTIONS
 

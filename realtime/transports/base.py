@@ -25,6 +25,7 @@ from realtime.core.events import (
 )
 from realtime.core.hub import After, Hub
 from realtime.core.presence import Presence
+from realtime.core.rate_limit import RateLimiter
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
 from realtime.protocol.http1 import OriginFields
@@ -70,12 +71,13 @@ class Services:
 
     hub: Hub
     presence: Presence
-    gate: OriginPolicy
+    origin_policy: OriginPolicy
+    rate_limiter: RateLimiter
     limits: Limits
 
     async def publish(self, draft: Draft, address: str) -> Receipt:
         """Publish, at a bearable rate: per client, or per address for one that has no name."""
-        self.gate.acquire(draft.client or address, asyncio.get_running_loop().time())
+        self.rate_limiter.acquire(draft.client or address, asyncio.get_running_loop().time())
         return await self.hub.publish(draft)
 
 
@@ -123,7 +125,7 @@ class RequestBase:
 
     def check_request_origin(self) -> None:
         """Refuse names that are not ours, and pages of other sites."""
-        self.services.gate.check(*self.origin_fields)
+        self.services.origin_policy.check(*self.origin_fields)
 
     def check_length(self, length: int) -> None:
         """Refuse a body that is too long even to be dropped."""
@@ -134,7 +136,7 @@ class RequestBase:
     def cors_origin(self) -> str | None:
         """The origin of the page that asks, if we served it at another of our ports."""
         host, origin, _ = self.origin_fields
-        return self.services.gate.cors_origin(origin, host)
+        return self.services.origin_policy.cors_origin(origin, host)
 
     def client_id_for_stats(self) -> str | None:
         try:

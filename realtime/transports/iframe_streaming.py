@@ -64,7 +64,7 @@ class IframeStreaming(StreamExchange):
         subscription = self.parse_subscription(room)
         pad = int(self.number("pad", 0, MOST_PADDING, BadPad))
         keep = bool(self.number("keep", 0, 1, BadKeep))
-        ancestors = self.services.gate.own_origins(self.origin_fields[0])
+        ancestors = self.services.origin_policy.own_origins(self.origin_fields[0])
         policy = content_security_policy(KEPT_SCRIPT if keep else SCRIPT, ancestors)
         await self.stream_events(
             subscription,

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from realtime import __version__
 from realtime.core.events import parse_client, parse_room
 from realtime.errors import BadClient, NoBroker, NotFound
-from realtime.server.stream import TrafficStats
+from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 

@@ -22,7 +22,8 @@ def content_security_policy(
     """Scripts, styles and connections of our own, and not a word of inline code.
 
     What others said can then not become code, even if a page once showed it wrongly.
-    `own_origins` are     our other ports, ``name:port``, which a page may ask; one that is `framed` may stand in theirs.
+    `own_origins` are our other ports, ``name:port``, which a page may request; a page that is
+    `framed` may be embedded by theirs.
     `forms` may be sent to us: JSONP has no other way up.
     """
     asked = "".join(f" {scheme}://{place}" for place in own_origins for scheme in _ASKED)
@@ -64,11 +65,11 @@ class PageHandler(Handler, StaticFileHandler):
 
     def check_request_origin(self) -> None:
         # A link on a page of another site may lead here, so only the name is checked.
-        self.services.gate.check_host(self.request.headers.get("Host"))
+        self.services.origin_policy.check_host(self.request.headers.get("Host"))
 
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
-        own_origins = self.services.gate.own_origins(self.request.headers.get("Host"))
+        own_origins = self.services.origin_policy.own_origins(self.request.headers.get("Host"))
         policy = content_security_policy(own_origins, path == _BETWEEN, self._forms)
         self.set_header("Content-Security-Policy", policy)
         # Without a referrer the `Origin` of a form is `null` (W3C Referrer Policy §8.5).

@@ -16,7 +16,7 @@ from typing import Self
 
 import pytest
 
-from realtime.brokers.choose import find_program
+from realtime.brokers.redis.process import find_program
 from tests.conftest import missing
 
 # Neither a start nor an end takes longer, even on a slow machine.

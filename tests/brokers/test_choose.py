@@ -15,8 +15,9 @@ import pytest
 from redis.asyncio import Redis
 
 from benchmarks.clients import post
-from realtime.brokers.choose import HubError, RedisProcess, choose, find_program
+from realtime.brokers.choose import choose
 from realtime.brokers.memory import MemoryBroker
+from realtime.brokers.redis.process import HubError, RedisProcess, find_program
 from realtime.limits import Limits
 from tests.conftest import SECONDS, missing
 from tests.server_process import Server

@@ -15,7 +15,7 @@ from typing import Self
 
 from redis import Redis
 
-from realtime.brokers.choose import find_program
+from realtime.brokers.redis.process import find_program
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import missing
 

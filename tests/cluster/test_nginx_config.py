@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.clients import request
 from realtime.cluster.nginx_config import ROUTINGS, configuration
-from realtime.server.forwarded import worker_label
+from realtime.transports.affinity import worker_label
 from tests.cli.test_serve import run
 from tests.conftest import Servers
 from tests.nginx_fixture import program

@@ -51,7 +51,7 @@ class Stand:
         overview = status.ClusterStatus(
             self.workers, "127.0.0.1", self.hub, "memory, for a test", OURS
         )
-        self._server = HTTPServer(status.make_application(overview, OriginPolicy(Limits(), [])))
+        self._server = HTTPServer(status.make_application(overview, OriginPolicy([])))
         sockets = bind_sockets(0, "127.0.0.1")
         self._server.add_sockets(sockets)
         self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS
-from realtime.server.forwarded import TrustedProxies, parse_network, worker_label
+from realtime.server.forwarded import TrustedProxies, parse_network
+from realtime.transports.affinity import worker_label
 from tests.cli.test_serve import run
 from tests.conftest import Servers
 from tests.server_process import Server

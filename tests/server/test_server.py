@@ -14,7 +14,7 @@ from benchmarks.clients import CLIENTS, Closed, get_json, post
 from realtime.limits import Limits
 from realtime.server.connection import Router
 from realtime.server.server import Server as TCPServer
-from realtime.server.stream import TrafficStats
+from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Count, get_json
 from realtime.netem.proxy import Proxy
-from realtime.server.stream import MeteredStream, TrafficStats
+from realtime.server.stream import MeteredStream
+from realtime.server.traffic import TrafficStats
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw

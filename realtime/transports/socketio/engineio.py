@@ -20,8 +20,8 @@ from realtime import errors
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import allowed_methods
 from realtime.protocol.websocket_frames import text_frame
-from realtime.server.forwarded import worker_label
 from realtime.tasks import Supervisor
+from realtime.transports.affinity import worker_label
 from realtime.transports.base import CORS_HEADERS, PREFLIGHT_HEADERS
 from realtime.transports.socketio.session import SEPARATOR, Outbox, Session
 from realtime.transports.upgrade import Upgrade

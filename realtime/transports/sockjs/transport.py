@@ -172,17 +172,17 @@ class SockJSRoom(HardenedSockJSRouter):
         check_connection_limit(handler.stream)
         head = handler.request.headers
         if handler.for_anybody:
-            self.services.gate.check_host(head.get("Host"))
+            self.services.origin_policy.check_host(head.get("Host"))
         else:
-            self.services.gate.check(*origin_fields(head))
+            self.services.origin_policy.check(*origin_fields(head))
         if self.services.hub.closing:
             handler.set_header("Connection", "close")
 
     def readable_by(self, head: Mapping[str, str]) -> str | None:
-        return self.services.gate.cors_origin(head.get("Origin"), head.get("Host"))
+        return self.services.origin_policy.cors_origin(head.get("Origin"), head.get("Host"))
 
     def framed_by(self, head: Mapping[str, str]) -> str:
-        return " ".join(["'self'", *self.services.gate.own_origins(head.get("Host"))])
+        return " ".join(["'self'", *self.services.origin_policy.own_origins(head.get("Host"))])
 
     def answered(self, handler: Guarded) -> None:
         handler.stream.end_request()
