@@ -76,11 +76,11 @@ class StreamExchange(Exchange):
         if error is not None:
             self._part(farewell(error) if farewell else b"")
 
-    def refuse(self, error: RealtimeError) -> None:
-        if self._answered:
+    def send_error(self, error: RealtimeError) -> None:
+        if self._head_sent:
             self._part(b"")  # there is one head to an answer; all that can be told now is its end
         else:
-            super().refuse(error)
+            super().send_error(error)
 
     def _part(self, farewell: bytes) -> None:
         data = self._envelope(farewell) if farewell else b""
