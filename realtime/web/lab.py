@@ -165,7 +165,7 @@ class TapHandler(Upgrade):
         # Before the handshake is answered: what is asked after that is seen.
         self._watcher = TapSubscriber(self._tell)
         self._tap = self._taps.open(secret)
-        self._tap.watchers.add(self._watcher)
+        self._tap.subscribers.add(self._watcher)
         await self.upgrade()
 
     def _tell(self, pieces: list[str]) -> bool:
@@ -186,5 +186,5 @@ class TapHandler(Upgrade):
     def _leave(self) -> None:
         if self._tap is not None:
             self._watcher.close()
-            self._tap.watchers.discard(self._watcher)
+            self._tap.subscribers.discard(self._watcher)
             self._tap = None
