@@ -65,7 +65,7 @@ class CachedFields(NamedTuple):
     length: int
 
 
-class Head(NamedTuple):
+class RequestHead(NamedTuple):
     """The head of a plain request, and how many bytes it has."""
 
     method: str
@@ -92,7 +92,7 @@ class Head(NamedTuple):
         )
 
 
-def parse_fast_path(data: bytes) -> Head | None:
+def parse_fast_path(data: bytes) -> RequestHead | None:
     """Take apart the head at the beginning of `data`; None if it is not plain, or not all here."""
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
@@ -101,7 +101,7 @@ def parse_fast_path(data: bytes) -> Head | None:
         return None
     if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
         return None
-    return Head(start[1].decode(), start[2].decode(), known, end + 4)
+    return RequestHead(start[1].decode(), start[2].decode(), known, end + 4)
 
 
 def _is_plain(block: bytes) -> bool:

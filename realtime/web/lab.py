@@ -169,7 +169,7 @@ class TapHandler(Upgrade):
         # Subscribed before the handshake is answered, so that every later request is captured.
         self._watcher = TapSubscriber(self._tell)
         self._tap = self._taps.open(secret)
-        self._tap.watchers.add(self._watcher)
+        self._tap.subscribers.add(self._watcher)
         await self.upgrade()
 
     def _tell(self, pieces: list[str]) -> bool:
@@ -190,5 +190,5 @@ class TapHandler(Upgrade):
     def _leave(self) -> None:
         if self._tap is not None:
             self._watcher.close()
-            self._tap.watchers.discard(self._watcher)
+            self._tap.subscribers.discard(self._watcher)
             self._tap = None
