@@ -13,7 +13,9 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from realtime import metrics
 from realtime.core.broadcaster import Broadcaster, Subscriber
@@ -32,11 +34,10 @@ OUT_OF_STEP_SECONDS = 10.0
 _SPARED_SECONDS = 0.2
 # A poll may wait so much longer than it asked: its end shares a timer with those of others.
 _GRAIN_SECONDS = 0.02
-# Waiting readers stand at the newest cursors, so few answers are worth remembering.
-_ANSWERS_KEPT = 8
+# Waiting readers have the newest cursors, so few rendered pages are worth caching.
+_MAX_RENDERED = 8
 
-# The only transport whose readers wait for an answer.
-_WAITING = "long_polling"
+T = TypeVar("T")
 
 # Where a reader begins: after a cursor, or before the last so many events.
 After = Cursor | int
@@ -58,29 +59,6 @@ for _cause in Cause:
     metrics.SYNCS.labels(_cause)
 
 
-class PollResponse:
-    """One poll's answer, encoded once for all readers who stand at the same cursor."""
-
-    __slots__ = ("_head", "_whole", "body", "cursor", "events", "gap")
-
-    def __init__(self, page: Page) -> None:
-        self.cursor = page.cursor
-        self.gap = page.gap
-        self.events = len(page.events)
-        self.body = b'{"cursor":"%b","events":[%b]%b}' % (
-            str(page.cursor).encode(),
-            b",".join(event.json for event in page.events),
-            b',"more":true' if page.more else b"",
-        )
-        self._head = self._whole = b""
-
-    def with_head(self, head: bytes) -> bytes:
-        """Give the body behind a head: the same bytes to all who have the same head."""
-        if head != self._head:
-            self._head, self._whole = head, head + self.body
-        return self._whole
-
-
 class RoomReplica:
     """One room, as this process keeps it in step with the broker."""
 
@@ -92,8 +70,9 @@ class RoomReplica:
         self._broker = broker
         self._limits = limits
         self._supervisor = supervisor
-        self._answers: dict[Cursor, PollResponse] = {}
-        self._waiting: dict[asyncio.Future[None], float] = {}  # until when
+        self._rendered: dict[tuple[Cursor, Callable[[Page], Any]], tuple[Page, Any]] = {}
+        # Until when, and by which transport.
+        self._waiting: dict[asyncio.Future[None], tuple[float, str]] = {}
         self._look_at = math.inf
         self._looking: asyncio.TimerHandle | None = None
         self._syncing = False
@@ -116,22 +95,26 @@ class RoomReplica:
     def start(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.last(after)
 
-    def answer(self, cursor: Cursor) -> PollResponse:
-        answer = self._answers.get(cursor)
-        if answer is None:
+    def render(self, cursor: Cursor, render: Callable[[Page], T]) -> tuple[Page, T]:
+        """Return what came after `cursor`, and what `render` makes of it.
+
+        All readers at one cursor share one result: it is cached until the next event.
+        """
+        rendered = self._rendered.get((cursor, render))
+        if rendered is None:
             limits = self._limits
             page = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
-            answer = PollResponse(page)
-            if len(self._answers) >= _ANSWERS_KEPT:
-                self._answers.clear()
-            self._answers[cursor] = answer
-        return answer
+            rendered = page, render(page)
+            if len(self._rendered) >= _MAX_RENDERED:
+                self._rendered.clear()
+            self._rendered[cursor, render] = rendered
+        return rendered
 
-    def waiter(self, seconds: float) -> "asyncio.Future[None]":
-        """A future that is done at the next news, or after `seconds`."""
+    def waiter(self, seconds: float, transport: str) -> "asyncio.Future[None]":
+        """Return a future that is done at the next event, or after `seconds`."""
         waiter = asyncio.get_running_loop().create_future()
         deadline = _now() + seconds
-        self._waiting[waiter] = deadline
+        self._waiting[waiter] = deadline, transport
         if deadline < self._look_at:
             self._look_again_at(deadline)
         return waiter
@@ -149,11 +132,12 @@ class RoomReplica:
         """Let go those whose time is up: one timer for all, which costs each of them nothing."""
         self._looking, self._look_at = None, math.inf
         now = _now()
-        for waiter in [waiter for waiter, deadline in self._waiting.items() if deadline <= now]:
+        for waiter in [waiter for waiter, (until, _) in self._waiting.items() if until <= now]:
             _settle(waiter, None)
             self.forget(waiter)
         if self._waiting:
-            self._look_again_at(max(min(self._waiting.values()), now + _GRAIN_SECONDS))
+            soonest, _ = min(self._waiting.values())
+            self._look_again_at(max(soonest, now + _GRAIN_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
@@ -162,8 +146,7 @@ class RoomReplica:
     def transports(self) -> Counter[str]:
         """How many read this room now, by transport."""
         counts = self.broadcaster.transports()
-        if self._waiting:
-            counts[_WAITING] += len(self._waiting)
+        counts.update(transport for _, transport in self._waiting.values())
         return counts
 
     def touch(self) -> None:
@@ -185,7 +168,7 @@ class RoomReplica:
                 self.sync_soon(Cause.HOLE)
 
     def _news(self) -> None:
-        self._answers.clear()
+        self._rendered.clear()
         self.broadcaster.flush_soon()
         self.wake()
 
@@ -266,19 +249,25 @@ class Reader:
         self._channel = channel
         self._waiter: asyncio.Future[None] | None = None
 
-    def poll(self) -> PollResponse:
-        """Answer what came after the cursor, perhaps nothing, and move past it."""
-        answer = self._channel.answer(self.cursor)
-        if answer.gap:
-            metrics.GAPS.labels(answer.gap).inc()
-        self.cursor = answer.cursor
-        return answer
+    def poll(self, render: Callable[[Page], T]) -> T:
+        """Render what came after the cursor, perhaps nothing, and move past it.
 
-    async def wait(self, seconds: float) -> None:
-        """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
+        Readers at the same cursor that pass the same `render` share one result.
+        """
+        page, rendered = self._channel.render(self.cursor, render)
+        if page.gap:
+            metrics.GAPS.labels(page.gap).inc()
+        self.cursor = page.cursor
+        return rendered
+
+    async def wait(self, seconds: float, transport: str) -> None:
+        """Return when there is something to `poll`, after `seconds`, or on `cancel`.
+
+        Meanwhile the reader is counted as one of `transport`.
+        """
         if self._channel.room.cursor != self.cursor:
             return
-        self._waiter = waiter = self._channel.waiter(seconds)
+        self._waiter = waiter = self._channel.waiter(seconds, transport)
         try:
             await waiter
         finally:

@@ -14,7 +14,6 @@ from urllib.parse import unquote_to_bytes
 from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
-from realtime.core.hub import PollResponse
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import Request, answer_head, parse_query
 from realtime.transports.base import (
@@ -26,6 +25,7 @@ from realtime.transports.base import (
     check_connection_limit,
     decode_name,
 )
+from realtime.transports.polling import PollResponse
 
 log = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ from realtime.core.hub import After, Hub, Reader, RoomReplica
 from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
+from realtime.transports.polling import PollResponse
 from tests.properties.clock import Clock
 from tests.properties.model import Books, Log
 from tests.properties.strategies import examples
@@ -219,21 +220,21 @@ class Poller(Person):
         self.lost = False
         self.reader = await hub.read(self.room, self.where)
         self.stand(self.reader)
-        answer = self.reader.poll()
-        if not answer.events:
+        response = self.reader.poll(PollResponse)
+        if not response.events:
             self.waits_in = hub._channels[self.room]
             await self._wait(self.reader, hub)
             self.waits_in = None
-            answer = self.reader.poll()
-        cut = b'"more":true' in answer.body
-        assert cut is (answer.cursor != self.reader._channel.room.cursor)
+            response = self.reader.poll(PollResponse)
+        cut = b'"more":true' in response.body
+        assert cut is (self.reader.cursor != self.reader._channel.room.cursor)
         if not self.lost:
-            self._read(answer.body)
+            self._read(response.body)
 
     async def _wait(self, reader: Reader, hub: Hub) -> None:
         loop = asyncio.get_running_loop()
         before, cursor = loop.time(), reader.cursor
-        await reader.wait(POLL_SECONDS)
+        await reader.wait(POLL_SECONDS, "long_polling")
         in_vain = reader._channel.room.cursor == cursor
         ended = self.lost or hub.closing
         assert not in_vain or ended or loop.time() - before >= POLL_SECONDS
