@@ -289,12 +289,12 @@ async def _audience(
     for stream in streams:
         follower = StreamSubscriber(stream, framing, lambda error: None)
         follower.join(audience)
-        audience.join(follower, room.cursor)
+        audience.add(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 
     def tell(number: int) -> None:
         room.append(event(number + 1))
-        for _ in audience.steps():
+        for _ in audience.flush_steps():
             pass
 
     return tell

@@ -48,7 +48,7 @@ class MemoryBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        self._supervisor.keep("forget", self._forget_for_ever)
+        self._supervisor.supervise("forget", self._forget_for_ever)
 
     async def close(self) -> None:
         self._heard.clear()
@@ -65,13 +65,13 @@ class MemoryBroker:
         if until > now:
             return Receipt(Cursor(log.epoch, number), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
-        self._remember(log, draft.id.lower(), event.cursor.number, now)
+        self._remember(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
 
     async def history(self, room: str, after: Cursor) -> History:
         log = self._log(room)
         first = log.top - len(log.events) + 1
-        start = max(after.number + 1, first) if after.epoch == log.epoch else first
+        start = max(after.offset + 1, first) if after.epoch == log.epoch else first
         return History(log.epoch, log.top, first, log.events[start - first :])
 
     def listen(self, room: str) -> None:

@@ -72,7 +72,7 @@ class Server(TCPServer):
 
     def start_watching(self) -> None:
         """Look after all connections from now on."""
-        self._supervisor.keep("watch", self._watch_for_ever)
+        self._supervisor.supervise("watch", self._watch_for_ever)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         # The plain stream has not begun to read; its socket gets a stream that counts.

@@ -40,12 +40,12 @@ class StreamSubscriber:
         self.broadcaster = broadcaster
         self._stream.drained = self._drained
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return self.push(heartbeat, 0)
 
     def leave(self) -> None:
         self._stream.drained = None
-        self.broadcaster.leave(self)
+        self.broadcaster.remove(self)
 
     def _drained(self) -> None:
         self.broadcaster.resume(self)

@@ -40,12 +40,12 @@ class PingSubscriber(StreamSubscriber):
         super().__init__(stream, framing, close)
         self._heard = -1  # bytes that had come from it at the last heartbeat
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         if self._stream.bytes_in == self._heard:
             self.close(errors.TooSlow("A ping was not answered."))
             return True
         self._heard = self._stream.bytes_in
-        return super().beat(heartbeat)
+        return super().send_heartbeat(heartbeat)
 
 
 class WebSocket(Upgrade):

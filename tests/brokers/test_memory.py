@@ -53,7 +53,7 @@ async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, ke
     now += 10 * lives
     broker.forget()
     after = (await broker.publish(draft("r"))).cursor
-    assert (after.epoch == before.epoch, after.number) == (kept, 2 if kept else 1)
+    assert (after.epoch == before.epoch, after.offset) == (kept, 2 if kept else 1)
 
 
 async def test_a_room_that_is_heard_or_holds_somebody_is_not_forgotten() -> None:

@@ -402,7 +402,7 @@ async def test_a_cursor_of_a_life_we_have_not_heard_of_is_true_after_a_reading(
 async def test_a_cursor_ahead_of_the_broker_itself_is_told_rewound(world: World) -> None:
     await world.say("a")
     top = await world.top()
-    reader = await world.hub.read("r", Cursor(top.epoch, top.number + 5))
+    reader = await world.hub.read("r", Cursor(top.epoch, top.offset + 5))
     assert await hear(reader, 2) == ["rewound", "a"]
 
 
@@ -528,7 +528,7 @@ async def test_a_room_forgotten_while_it_is_read_is_opened_again(world: World) -
     world.broker.answering.clear()
     reading = asyncio.create_task(world.hub.read("r", 0))
     await world.broker.asked_again(1)
-    world.hub._forget(world.hub._channels["r"])
+    world.hub._forget(world.hub._replicas["r"])
     world.broker.answering.set()
     reader = await reading
     await world.say("heard")
@@ -649,7 +649,7 @@ async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -
     hub = Hub(MemoryBroker(limits), limits)
     await hub.start()
     await hub.read("room", 0)
-    old = hub._channels["room"]
+    old = hub._replicas["room"]
     hub._forget(old)
     await hub.read("room", 0)
     hub._forget(old)

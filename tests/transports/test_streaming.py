@@ -29,7 +29,7 @@ class ListAudience:
     def resume(self, subscriber: Any) -> None:
         self.resumed.append(subscriber)
 
-    def leave(self, subscriber: Any) -> None:
+    def remove(self, subscriber: Any) -> None:
         self.left.append(subscriber)
 
 
