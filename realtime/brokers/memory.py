@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.limits import Limits
@@ -88,7 +88,7 @@ class MemoryBroker:
 
     def forget(self) -> None:
         """Let go of the rooms that Redis would have let expire."""
-        quiet = self._clock() - self._limits.history_seconds * (META_LIVES - 1)
+        quiet = self._clock() - self._limits.history_seconds * (META_TTL_FACTOR - 1)
         for room in self._logs.keys() - self._heard:
             log = self._logs[room]
             # One that was only looked at leaves no trace, however many somebody makes up.

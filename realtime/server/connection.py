@@ -25,8 +25,8 @@ from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
 from realtime.protocol.http1 import (
-    Head,
     Request,
+    RequestHeader,
     declared_length,
     origin_fields,
     parse_fast_path,
@@ -122,18 +122,20 @@ class Connection:
         if shown and (tap := self._site.taps.find(secret)):
             self._stream.trace(tap, data)
 
-    def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
+    def _plain(self, data: bytes) -> tuple[RequestHeader, type[Exchange], str] | None:
         """Find the exchange for `data`, if it is one plain request, or the beginning of one."""
         head = parse_fast_path(data)
         most = min(self._site.services.limits.body_bytes, MAX_PIECE_BYTES)
-        if head is None or head.whole < len(data) or head.known.length > most:
+        if head is None or head.total_size < len(data) or head.cached.length > most:
             return None
         found = self._site.find(head.target)
         return (head, *found) if found else None
 
-    async def _exchange(self, data: bytes, head: Head, kind: type[Exchange], room: str) -> bool:
+    async def _exchange(
+        self, data: bytes, head: RequestHeader, kind: type[Exchange], room: str
+    ) -> bool:
         stream = self._stream
-        if missing := head.whole - len(data):
+        if missing := head.total_size - len(data):
             data += await stream.read_bytes(missing)
         request = head.request(data)
         self._identify(request.fields)

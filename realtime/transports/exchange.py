@@ -15,7 +15,7 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError
-from realtime.protocol.http1 import Request, answer_head, parse_query
+from realtime.protocol.http1 import Request, parse_query, response_header
 from realtime.transports.base import (
     CORS_HEADERS,
     PREFLIGHT_HEADERS,
@@ -135,7 +135,7 @@ class Exchange(RequestBase):
         if (sister := self.cors_origin) is not None:
             allowed = b"Access-Control-Allow-Origin: " + sister.encode("latin1")
             fields = (*fields, allowed, *_FOR_SISTERS)
-        return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
+        return response_header(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
 
     def _permit(self) -> None:
         """Answer what a browser asks before it sends JSON to another port (CORS preflight)."""

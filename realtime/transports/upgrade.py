@@ -10,7 +10,7 @@ from typing import Any
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from realtime import errors
-from realtime.protocol.websocket_frames import Frames
+from realtime.protocol.websocket_frames import StrictWebSocketProtocol
 from realtime.transports.handler import Handler
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
@@ -40,7 +40,7 @@ class Upgrade(Handler, WebSocketHandler):
         super().write_error(status_code, **kwargs)
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return Frames.instead_of(super().get_websocket_protocol())
+        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
 
     def check_origin(self, origin: str) -> bool:
         return True  # the door has checked it, as for every transport

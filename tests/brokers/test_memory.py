@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
-from realtime.core.broker import META_LIVES, SEEN_SECONDS
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
 from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import Notes, draft
@@ -45,7 +45,9 @@ async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
     await broker.close()
 
 
-@pytest.mark.parametrize(("lives", "kept"), [(META_LIVES - 0.1, True), (META_LIVES + 0.1, False)])
+@pytest.mark.parametrize(
+    ("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)]
+)
 async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, kept: bool) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=10), lambda: now)

@@ -30,7 +30,7 @@ from redis.exceptions import (
 from realtime.brokers.redis.node import Attempts, Keeper
 from realtime.brokers.redis.pipeline import Script
 from realtime.brokers.redis.topology import FAILURES, servers_at
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.errors import NoBroker
@@ -98,7 +98,7 @@ class RedisBroker:
         self._bounds = [
             b"%d" % limits.history_events,
             b"%d" % (limits.history_seconds * 1000),
-            b"%d" % (limits.history_seconds * META_LIVES * 1000),
+            b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
             b"%d" % (EMPTY_SECONDS * 1000),
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)

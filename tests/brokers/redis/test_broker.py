@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from realtime.brokers.choose import choose
 from realtime.brokers.redis import broker as module
 from realtime.brokers.redis.broker import EMPTY_SECONDS, RedisBroker
-from realtime.core.broker import META_LIVES
+from realtime.core.broker import META_TTL_FACTOR
 from realtime.core.events import Cursor, Event, Member
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -526,7 +526,7 @@ async def test_all_that_a_room_leaves_ends_some_time(
     await admin.delete(f"rt:{{{room}}}:meta")
     await process.broker.sweep(room)
     seconds += [await admin.ttl(f"rt:{{{room}}}:meta")]
-    assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
+    assert all(0 < one <= META_TTL_FACTOR * Limits().history_seconds for one in seconds)
 
 
 async def test_a_hub_that_is_no_longer_heard_is_not_ready(
