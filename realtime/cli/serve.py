@@ -289,7 +289,7 @@ async def serve(options: argparse.Namespace) -> None:
         await _serve(lanes, secured, choice, limits, options)
         return
     supervisor = Supervisor()
-    supervisor.keep("watch the private server", choice.server.watch)
+    supervisor.supervise("watch the private server", choice.server.watch)
     try:
         await _serve(lanes, secured, choice, limits, options)
     finally:

@@ -54,7 +54,7 @@ class Framing(NamedTuple):
     def encode(self, events: Sequence[Event]) -> bytes:
         return self.envelope(b"".join(map(self.frame, events)))
 
-    def beat(self) -> bytes:
+    def encode_heartbeat(self) -> bytes:
         return self.envelope(self.heartbeat)
 
 
@@ -66,7 +66,7 @@ class Subscriber(Protocol):
     def push(self, frames: bytes, events: int) -> bool:
         """Take all of `frames`, or refuse them and call `Broadcaster.resume` when there is room."""
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         """Take what breaks a silence, or refuse it as a push."""
 
     def close(self, error: RealtimeError) -> None:
@@ -101,7 +101,7 @@ class Broadcaster:
 
     # --- coming and going ------------------------------------------------------------------------
 
-    def join(self, subscriber: Subscriber, cursor: Cursor) -> None:
+    def add(self, subscriber: Subscriber, cursor: Cursor) -> None:
         """Let `subscriber` read on from `cursor`, and then live."""
         self._lagging[subscriber] = cursor
         self.resume(subscriber)
@@ -112,13 +112,13 @@ class Broadcaster:
             self._ready[subscriber] = None
             self.flush_soon()
 
-    def leave(self, subscriber: Subscriber) -> None:
+    def remove(self, subscriber: Subscriber) -> None:
         """Forget a follower; one that has left already is no error."""
         self._live.get(subscriber.framing, {}).pop(subscriber, None)
         self._lagging.pop(subscriber, None)
         self._ready.pop(subscriber, None)
 
-    def disperse(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
+    def close_staggered(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
         """End every stream, each with an error of its own and at a random moment in `seconds`."""
         loop = asyncio.get_running_loop()
         for subscriber in [*self._lagging, *(f for group in self._live.values() for f in group)]:
@@ -155,7 +155,7 @@ class Broadcaster:
 
     def _flush(self) -> None:
         self._flush_at = None
-        self._flushing = self.steps()
+        self._flushing = self.flush_steps()
         self._take_turn(0.0)
 
     def _take_turn(self, spent: float) -> None:
@@ -182,7 +182,7 @@ class Broadcaster:
         assert self._flushing is not None
         return not any(time.monotonic() >= deadline for _ in self._flushing)
 
-    def steps(self) -> Iterator[None]:
+    def flush_steps(self) -> Iterator[None]:
         """Flush, with a pause wherever somebody else may be let in."""
         more = self._cursor != self._room.cursor
         while more:
@@ -255,7 +255,7 @@ class Broadcaster:
             taken = subscriber.push(frames, len(page.events))
         except Exception:
             log.exception("a push failed; its follower is dropped")
-            self.leave(subscriber)
+            self.remove(subscriber)
             subscriber.close(GoingAway("The server could not write to this stream."))
             return False
         if taken and page.gap:
@@ -286,9 +286,9 @@ class Broadcaster:
         self._beat_in(max(due, _TURN_SECONDS))
 
     def _beats(self) -> Iterator[None]:
-        for heartbeat, group, some in self._batches(lambda framing: framing.beat()):
+        for heartbeat, group, some in self._batches(lambda framing: framing.encode_heartbeat()):
             for subscriber in some:
-                if subscriber in group and not subscriber.beat(heartbeat):
+                if subscriber in group and not subscriber.send_heartbeat(heartbeat):
                     self._fall_behind(subscriber)
             yield
 

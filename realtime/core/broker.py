@@ -15,7 +15,7 @@ from realtime.core.room import History
 SEEN_SECONDS = 300
 # A room's epoch and top outlive its words so many times: with a memory of an hour, a day.  One that
 # was quiet for longer begins a new life.
-META_LIVES = 24
+META_TTL_FACTOR = 24
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Cursor:
     """ "I have seen everything up to here": `number` within one life of the log, its `epoch`."""
 
     epoch: str
-    number: int
+    offset: int
 
     @classmethod
     def parse(cls, text: Any) -> Self:
@@ -59,7 +59,7 @@ class Cursor:
         return cls(match[1], int(match[2]))
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.number}"
+        return f"{self.epoch}-{self.offset}"
 
 
 # --- down: the event ---------------------------------------------------------------------------

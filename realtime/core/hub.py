@@ -13,7 +13,9 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from realtime import metrics
 from realtime.core.broadcaster import Broadcaster, Subscriber
@@ -32,11 +34,10 @@ OUT_OF_STEP_SECONDS = 10.0
 _SPARED_SECONDS = 0.2
 # A poll may wait so much longer than it asked: its end shares a timer with those of others.
 _GRAIN_SECONDS = 0.02
-# Waiting readers stand at the newest cursors, so few answers are worth remembering.
-_ANSWERS_KEPT = 8
+# Waiting readers have the newest cursors, so few rendered pages are worth caching.
+_MAX_RENDERED = 8
 
-# The only transport whose readers wait for an answer.
-_WAITING = "long_polling"
+T = TypeVar("T")
 
 # Where a reader begins: after a cursor, or before the last so many events.
 After = Cursor | int
@@ -58,29 +59,6 @@ for _cause in Cause:
     metrics.SYNCS.labels(_cause)
 
 
-class PollResponse:
-    """One poll's answer, encoded once for all readers who stand at the same cursor."""
-
-    __slots__ = ("_head", "_whole", "body", "cursor", "events", "gap")
-
-    def __init__(self, page: Page) -> None:
-        self.cursor = page.cursor
-        self.gap = page.gap
-        self.events = len(page.events)
-        self.body = b'{"cursor":"%b","events":[%b]%b}' % (
-            str(page.cursor).encode(),
-            b",".join(event.json for event in page.events),
-            b',"more":true' if page.more else b"",
-        )
-        self._head = self._whole = b""
-
-    def with_head(self, head: bytes) -> bytes:
-        """Give the body behind a head: the same bytes to all who have the same head."""
-        if head != self._head:
-            self._head, self._whole = head, head + self.body
-        return self._whole
-
-
 class RoomReplica:
     """One room, as this process keeps it in step with the broker."""
 
@@ -92,8 +70,9 @@ class RoomReplica:
         self._broker = broker
         self._limits = limits
         self._supervisor = supervisor
-        self._answers: dict[Cursor, PollResponse] = {}
-        self._waiting: dict[asyncio.Future[None], float] = {}  # until when
+        self._rendered: dict[tuple[Cursor, Callable[[Page], Any]], tuple[Page, Any]] = {}
+        # Until when, and by which transport.
+        self._waiting: dict[asyncio.Future[None], tuple[float, str]] = {}
         self._look_at = math.inf
         self._looking: asyncio.TimerHandle | None = None
         self._syncing = False
@@ -116,22 +95,26 @@ class RoomReplica:
     def start(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.last(after)
 
-    def answer(self, cursor: Cursor) -> PollResponse:
-        answer = self._answers.get(cursor)
-        if answer is None:
+    def render(self, cursor: Cursor, render: Callable[[Page], T]) -> tuple[Page, T]:
+        """Return what came after `cursor`, and what `render` makes of it.
+
+        All readers at one cursor share one result: it is cached until the next event.
+        """
+        rendered = self._rendered.get((cursor, render))
+        if rendered is None:
             limits = self._limits
             page = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
-            answer = PollResponse(page)
-            if len(self._answers) >= _ANSWERS_KEPT:
-                self._answers.clear()
-            self._answers[cursor] = answer
-        return answer
+            rendered = page, render(page)
+            if len(self._rendered) >= _MAX_RENDERED:
+                self._rendered.clear()
+            self._rendered[cursor, render] = rendered
+        return rendered
 
-    def waiter(self, seconds: float) -> "asyncio.Future[None]":
-        """A future that is done at the next news, or after `seconds`."""
+    def waiter(self, seconds: float, transport: str) -> "asyncio.Future[None]":
+        """Return a future that is done at the next event, or after `seconds`."""
         waiter = asyncio.get_running_loop().create_future()
         deadline = _now() + seconds
-        self._waiting[waiter] = deadline
+        self._waiting[waiter] = deadline, transport
         if deadline < self._look_at:
             self._look_again_at(deadline)
         return waiter
@@ -149,11 +132,12 @@ class RoomReplica:
         """Let go those whose time is up: one timer for all, which costs each of them nothing."""
         self._looking, self._look_at = None, math.inf
         now = _now()
-        for waiter in [waiter for waiter, deadline in self._waiting.items() if deadline <= now]:
+        for waiter in [waiter for waiter, (until, _) in self._waiting.items() if until <= now]:
             _settle(waiter, None)
             self.forget(waiter)
         if self._waiting:
-            self._look_again_at(max(min(self._waiting.values()), now + _GRAIN_SECONDS))
+            soonest, _ = min(self._waiting.values())
+            self._look_again_at(max(soonest, now + _GRAIN_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
@@ -162,8 +146,7 @@ class RoomReplica:
     def transports(self) -> Counter[str]:
         """How many read this room now, by transport."""
         counts = self.broadcaster.transports()
-        if self._waiting:
-            counts[_WAITING] += len(self._waiting)
+        counts.update(transport for _, transport in self._waiting.values())
         return counts
 
     def touch(self) -> None:
@@ -185,7 +168,7 @@ class RoomReplica:
                 self.sync_soon(Cause.HOLE)
 
     def _news(self) -> None:
-        self._answers.clear()
+        self._rendered.clear()
         self.broadcaster.flush_soon()
         self.wake()
 
@@ -261,28 +244,34 @@ def _now() -> float:
 class Reader:
     """A cursor that can wait: what a poll is."""
 
-    def __init__(self, channel: RoomReplica, cursor: Cursor) -> None:
+    def __init__(self, replica: RoomReplica, cursor: Cursor) -> None:
         self.cursor = cursor
-        self._channel = channel
+        self._replica = replica
         self._waiter: asyncio.Future[None] | None = None
 
-    def poll(self) -> PollResponse:
-        """Answer what came after the cursor, perhaps nothing, and move past it."""
-        answer = self._channel.answer(self.cursor)
-        if answer.gap:
-            metrics.GAPS.labels(answer.gap).inc()
-        self.cursor = answer.cursor
-        return answer
+    def poll(self, render: Callable[[Page], T]) -> T:
+        """Render what came after the cursor, perhaps nothing, and move past it.
 
-    async def wait(self, seconds: float) -> None:
-        """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
-        if self._channel.room.cursor != self.cursor:
+        Readers at the same cursor that pass the same `render` share one result.
+        """
+        page, rendered = self._replica.render(self.cursor, render)
+        if page.gap:
+            metrics.GAPS.labels(page.gap).inc()
+        self.cursor = page.cursor
+        return rendered
+
+    async def wait(self, seconds: float, transport: str) -> None:
+        """Return when there is something to `poll`, after `seconds`, or on `cancel`.
+
+        Meanwhile the reader is counted as one of `transport`.
+        """
+        if self._replica.room.cursor != self.cursor:
             return
-        self._waiter = waiter = self._channel.waiter(seconds)
+        self._waiter = waiter = self._replica.waiter(seconds, transport)
         try:
             await waiter
         finally:
-            self._channel.forget(waiter)
+            self._replica.forget(waiter)
 
     def cancel(self) -> None:
         """End a `wait`: whoever asked is gone."""
@@ -296,7 +285,7 @@ class Hub:
     def __init__(self, broker: Broker, limits: Limits) -> None:
         self._broker = broker
         self._limits = limits
-        self._channels: dict[str, RoomReplica] = {}
+        self._replicas: dict[str, RoomReplica] = {}
         self._supervisor = Supervisor()
         self._spread: float | None = None  # seconds, once the server has begun to stop
         self._closed = False
@@ -304,7 +293,7 @@ class Hub:
     async def start(self) -> None:
         """Connect to the broker; raises `NoBroker` if that fails."""
         await self._broker.start(self)
-        self._supervisor.keep("compare", self._compare_for_ever)
+        self._supervisor.supervise("compare", self._compare_for_ever)
 
     def drain(self, seconds: float) -> None:
         """Send readers elsewhere: waiting polls now, each stream at its own moment in `seconds`.
@@ -312,19 +301,19 @@ class Hub:
         Reading and publishing go on meanwhile; who would wait or follow is told `GoingAway`.
         """
         self._spread = seconds
-        for channel in self._channels.values():
-            channel.wake()
-            channel.broadcaster.disperse(seconds, self._going_away)
+        for replica in self._replicas.values():
+            replica.wake()
+            replica.broadcaster.close_staggered(seconds, self._going_away)
 
     async def close(self) -> None:
         """Answer every waiting reader, end every stream, let the broker go."""
         self._closed, self._spread = True, self._spread or 0
-        for channel in self._channels.values():
-            channel.wake()
-            channel.broadcaster.disperse(0, self._going_away)
+        for replica in self._replicas.values():
+            replica.wake()
+            replica.broadcaster.close_staggered(0, self._going_away)
         await self._supervisor.close()
-        for channel in self._channels.values():
-            channel.give_up()
+        for replica in self._replicas.values():
+            replica.give_up()
         await self._broker.close()
 
     async def check_ready(self) -> None:
@@ -333,7 +322,7 @@ class Hub:
         self._supervisor.check()
         await self.check_broker()
         late = _now() - OUT_OF_STEP_SECONDS
-        if any((c.out_of_step_since or late) < late for c in self._channels.values()):
+        if any((c.out_of_step_since or late) < late for c in self._replicas.values()):
             raise Busy("A room could not be brought in step with the hub.", retry_after=5)
 
     async def check_broker(self) -> None:
@@ -358,14 +347,14 @@ class Hub:
     def count(self) -> Counter[str]:
         """How many rooms are kept here, in which state, and how many read them in which way."""
         counts: Counter[str] = Counter(live=0, syncing=0, following=0, lagging=0, waiting=0)
-        for channel in self._channels.values():
-            counts["syncing" if channel.out_of_step_since else "live"] += 1
-            channel.count(counts)
+        for replica in self._replicas.values():
+            counts["syncing" if replica.out_of_step_since else "live"] += 1
+            replica.count(counts)
         return counts
 
     def readers(self) -> dict[str, Counter[str]]:
         """Who follows or waits here, by room and transport; rooms without a reader are left out."""
-        counted = ((name, channel.transports()) for name, channel in self._channels.items())
+        counted = ((name, replica.transports()) for name, replica in self._replicas.items())
         return {name: counts for name, counts in counted if counts}
 
     # --- the three verbs -------------------------------------------------------------------------
@@ -377,75 +366,75 @@ class Hub:
 
     async def read(self, room: str, after: After) -> Reader:
         """Give a reader that stands after a cursor, or before the last so many events."""
-        channel = await self._channel_at(room, after)
-        return Reader(channel, channel.start(after))
+        replica = await self._channel_at(room, after)
+        return Reader(replica, replica.start(after))
 
     async def follow(self, room: str, after: After, subscriber: Subscriber) -> Broadcaster:
         """Push to `subscriber` what came after, then what comes, until it is removed."""
-        channel = await self._channel_at(room, after)
-        channel.broadcaster.join(subscriber, channel.start(after))
-        return channel.broadcaster
+        replica = await self._channel_at(room, after)
+        replica.broadcaster.add(subscriber, replica.start(after))
+        return replica.broadcaster
 
     async def reset(self, room: str) -> None:
         """Begin a room anew: every reader is told `gap`, here and in all other processes."""
         await self._broker.reset(room)
-        if channel := self._channels.get(room):
-            channel.sync_soon(Cause.RESET)
+        if replica := self._replicas.get(room):
+            replica.sync_soon(Cause.RESET)
 
     # --- what the broker tells -------------------------------------------------------------------
 
     def on_publication(self, room: str, event: Event) -> None:
-        if channel := self._channels.get(room):
-            channel.on_publication(event)
+        if replica := self._replicas.get(room):
+            replica.on_publication(event)
 
     def on_subscribed(self, room: str) -> None:
-        if channel := self._channels.get(room):
-            channel.sync_soon(Cause.CONFIRMED)
+        if replica := self._replicas.get(room):
+            replica.sync_soon(Cause.CONFIRMED)
 
     # --- the rooms read here ---------------------------------------------------------------------
 
     @property
     def rooms(self) -> list[str]:
-        return list(self._channels)
+        return list(self._replicas)
 
     async def _channel_at(self, room: str, after: After) -> RoomReplica:
         while True:
             if self._closed:
                 raise self._going_away()
-            channel = self._channels.get(room) or self._open(room)
-            channel.touch()
-            if not channel.is_synced(after):
-                await channel.ensure_synced()
-            if self._channels.get(room) is channel:  # it may have been forgotten meanwhile
-                return channel
+            replica = self._replicas.get(room) or self._open(room)
+            replica.touch()
+            if not replica.is_synced(after):
+                await replica.ensure_synced()
+            if self._replicas.get(room) is replica:  # it may have been forgotten meanwhile
+                return replica
 
     def _open(self, room: str) -> RoomReplica:
-        if len(self._channels) >= self._limits.rooms:
+        if len(self._replicas) >= self._limits.rooms:
             self._make_place()
-        channel = RoomReplica(room, self._broker, self._limits, self._supervisor)
-        self._channels[room] = channel
+        replica = RoomReplica(room, self._broker, self._limits, self._supervisor)
+        self._replicas[room] = replica
         self._broker.listen(room)
-        return channel
+        return replica
 
     def _make_place(self) -> None:
-        idlest = max(self._channels.values(), key=RoomReplica.idle_seconds)
+        idlest = max(self._replicas.values(), key=RoomReplica.idle_seconds)
         if idlest.idle_seconds() < _SPARED_SECONDS:
             raise Busy("This server reads as many rooms as it may.", retry_after=10)
         self._forget(idlest)
 
-    def _forget(self, channel: RoomReplica) -> None:
-        if self._channels.get(channel.name) is channel:  # not one that was opened since
-            del self._channels[channel.name]
-            self._broker.unlisten(channel.name)
+    def _forget(self, replica: RoomReplica) -> None:
+        if self._replicas.get(replica.name) is replica:  # not one that was opened since
+            del self._replicas[replica.name]
+            self._broker.unlisten(replica.name)
 
     async def _compare_for_ever(self) -> None:
         while True:
             await asyncio.sleep(COMPARE_SECONDS * random.uniform(0.5, 1) / 2)
-            channels = list(self._channels.values())
-            for channel in channels:
+            replicas = list(self._replicas.values())
+            for replica in replicas:
                 # Spread over time, or a thousand rooms would ask the broker in one breath.
-                await asyncio.sleep(COMPARE_SECONDS / 2 / len(channels))
-                if channel.idle_seconds() > self._limits.idle_room_seconds:
-                    self._forget(channel)
+                await asyncio.sleep(COMPARE_SECONDS / 2 / len(replicas))
+                if replica.idle_seconds() > self._limits.idle_room_seconds:
+                    self._forget(replica)
                 else:
-                    channel.sync_soon(Cause.COMPARED)
+                    replica.sync_soon(Cause.COMPARED)

@@ -39,8 +39,8 @@ class Presence:
 
     def start(self, rooms: Callable[[], Sequence[str]]) -> None:
         """Begin to renew leases, and to sweep what `rooms()` lists."""
-        self._supervisor.keep("renew leases", self._renew_for_ever)
-        self._supervisor.keep("sweep leases", lambda: self._sweep_for_ever(rooms))
+        self._supervisor.supervise("renew leases", self._renew_for_ever)
+        self._supervisor.supervise("sweep leases", lambda: self._sweep_for_ever(rooms))
 
     def extend_grace(self, seconds: float) -> None:
         """From now on, whoever departs has so much longer to be back: it is we who send them."""

@@ -79,7 +79,7 @@ class Room:
 
     def append(self, event: Event) -> AppendResult:
         """Take an event if it is the next; else say what it is, and leave the log as it was."""
-        epoch, number = event.cursor.epoch, event.cursor.number
+        epoch, number = event.cursor.epoch, event.cursor.offset
         if epoch != self.epoch or number > self.top + 1:
             return AppendResult.GAP
         if number <= self.top:
@@ -127,7 +127,7 @@ class Room:
         The answer ends with the event that makes it `size` bytes of JSON.
         """
         gap, missed = self._gap(cursor)
-        number = self.first - 1 if gap else cursor.number
+        number = self.first - 1 if gap else cursor.offset
         start = number + 1 - self.first
         events = self._events[start : None if limit is None else start + limit]
         if size is not None:
@@ -136,23 +136,23 @@ class Room:
             events = [Event.gap(Cursor(self.epoch, number), gap, missed), *events]
             number -= 1  # a gap is no number of the log
         end = Cursor(self.epoch, number + len(events))
-        return Page(events, end, end.number < self.top, gap)
+        return Page(events, end, end.offset < self.top, gap)
 
     def is_behind(self, cursor: Cursor) -> bool:
         """Say whether our copy may be older than `cursor`: ask the broker before saying `gap`.
 
         A reader comes from another process, where the next event was heard a moment earlier.
         """
-        return cursor.epoch != self.epoch or cursor.number > self.top
+        return cursor.epoch != self.epoch or cursor.offset > self.top
 
     def _gap(self, cursor: Cursor) -> tuple[str | None, int | None]:
         """Why the log does not continue `cursor`, and how many events it missed, if known."""
         if cursor.epoch != self.epoch:
             return "unknown", None
-        if cursor.number > self.top:
+        if cursor.offset > self.top:
             return "rewound", None
-        if cursor.number < self.first - 1:
-            return "trimmed", self.first - 1 - cursor.number
+        if cursor.offset < self.first - 1:
+            return "trimmed", self.first - 1 - cursor.offset
         return None, None
 
 

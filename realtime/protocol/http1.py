@@ -65,22 +65,22 @@ class CachedFields(NamedTuple):
     length: int
 
 
-class RequestHead(NamedTuple):
+class RequestHeader(NamedTuple):
     """The head of a plain request, and how many bytes it has."""
 
     method: str
     target: str
-    known: CachedFields
+    cached: CachedFields
     size: int
 
     @property
-    def whole(self) -> int:
+    def total_size(self) -> int:
         """Bytes of the whole request."""
-        return self.size + self.known.length
+        return self.size + self.cached.length
 
     def request(self, data: bytes) -> Request:
         """Give the request, now that `data` is all of it."""
-        known, body = self.known, data[self.size :]
+        known, body = self.cached, data[self.size :]
         return Request(
             self.method,
             self.target,
@@ -92,7 +92,7 @@ class RequestHead(NamedTuple):
         )
 
 
-def parse_fast_path(data: bytes) -> RequestHead | None:
+def parse_fast_path(data: bytes) -> RequestHeader | None:
     """Take apart the head at the beginning of `data`; None if it is not plain, or not all here."""
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
@@ -101,7 +101,7 @@ def parse_fast_path(data: bytes) -> RequestHead | None:
         return None
     if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
         return None
-    return RequestHead(start[1].decode(), start[2].decode(), known, end + 4)
+    return RequestHeader(start[1].decode(), start[2].decode(), known, end + 4)
 
 
 def _is_plain(block: bytes) -> bool:
@@ -159,7 +159,7 @@ def _unquote(text: str) -> bytes:
     return unquote_to_bytes(data) if b"%" in data else data
 
 
-def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:
+def response_header(status: int, *fields: bytes, length: int | None = None) -> bytes:
     """Put together the head of an answer; without a `length` its body has an end of its own."""
     return _head(status, fields, length, int(time.time()))
 

@@ -1,4 +1,4 @@
-"""Frames of RFC 6455: how ours are framed, and how Tornado reads those that come."""
+"""Frames of RFC 6455: how we write them, and how Tornado reads those that arrive."""
 
 import asyncio
 
@@ -14,10 +14,10 @@ _PROTOCOL_ERROR = 1002
 
 
 def text_frame(text: bytes) -> bytes:
-    return head(len(text)) + text
+    return frame_header(len(text)) + text
 
 
-def head(length: int) -> bytes:
+def frame_header(length: int) -> bytes:
     """The head of a text frame: its length in 7, 7+16 or 7+64 bits (RFC 6455 §5.2)."""
     if length <= 125:
         return bytes((_FIN_TEXT, length))
@@ -26,13 +26,13 @@ def head(length: int) -> bytes:
     return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
 
 
-class Frames(WebSocketProtocol13):
+class StrictWebSocketProtocol(WebSocketProtocol13):
     """Tornado's reading of frames, with two rules of RFC 6455 that it leaves out."""
 
     _frame_mask: bytes | None = None  # of the frame that was just read
 
     @classmethod
-    def instead_of(cls, usual: WebSocketProtocol | None) -> "Frames | None":
+    def replacing(cls, usual: WebSocketProtocol | None) -> "StrictWebSocketProtocol | None":
         """Read what Tornado would have read; None for a version that it does not know."""
         if not isinstance(usual, WebSocketProtocol13):
             return None

@@ -72,7 +72,7 @@ class Server(TCPServer):
 
     def start_timeouts(self) -> None:
         """Enforce the timeouts of all connections from now on."""
-        self._supervisor.keep("watch", self._check_forever)
+        self._supervisor.supervise("watch", self._check_forever)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         # The plain stream has not read anything yet, so its socket can move to a metered stream.

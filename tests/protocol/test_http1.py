@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from realtime.protocol.http1 import answer_head, parse_fast_path, parse_query
+from realtime.protocol.http1 import parse_fast_path, parse_query, response_header
 
 HOST = b"Host: localhost:8000"
 
@@ -20,7 +20,7 @@ def test_a_plain_request_is_taken_apart() -> None:
     data = request(b"POST /rooms/a%20b/x?after=1&client= HTTP/1.1", HOST, b"Content-Length: 2")
     head = parse_fast_path(data + b"{}")
     assert head is not None
-    assert (head.size, head.known.length, head.whole) == (len(data), 2, len(data) + 2)
+    assert (head.size, head.cached.length, head.total_size) == (len(data), 2, len(data) + 2)
     asked = head.request(data + b"{}")
     assert (asked.method, asked.target, asked.version) == (
         *("POST", "/rooms/a%20b/x?after=1&client="),
@@ -98,7 +98,7 @@ def test_what_is_plain_is_understood_as_tornado_understands_it(
 
 
 def test_the_head_of_an_answer_tells_the_time_and_the_length() -> None:
-    head = answer_head(201, b"Content-Type: application/json", length=12)
+    head = response_header(201, b"Content-Type: application/json", length=12)
     assert re.fullmatch(
         rb"HTTP/1\.1 201 Created\r\nContent-Type: application/json\r\n"
         rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\nContent-Length: 12\r\n\r\n",
@@ -107,4 +107,4 @@ def test_the_head_of_an_answer_tells_the_time_and_the_length() -> None:
 
 
 def test_an_answer_without_an_end_tells_no_length() -> None:
-    assert b"Content-Length" not in answer_head(200, length=None)
+    assert b"Content-Length" not in response_header(200, length=None)

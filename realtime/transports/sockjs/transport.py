@@ -53,12 +53,12 @@ class SockJSSubscriber:
         self.broadcaster = broadcaster
         self._session.writable = self._drained
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return True  # the session has a heartbeat of its own
 
     def leave(self) -> None:
         self._session.writable = None
-        self.broadcaster.leave(self)
+        self.broadcaster.remove(self)
 
     def _drained(self) -> None:
         self.broadcaster.resume(self)
