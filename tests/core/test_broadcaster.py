@@ -65,7 +65,7 @@ class World:
         return subscriber
 
     async def flushed(self) -> None:
-        while self.broadcaster._flush_at is not None or self.broadcaster._flushing is not None:
+        while self.broadcaster._flush_timer is not None or self.broadcaster._flushing is not None:
             await asyncio.sleep(0)
 
 
@@ -418,7 +418,7 @@ async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
     for subscriber in crowd:
         world.broadcaster.remove(subscriber)
     await asyncio.sleep(0.2)
-    assert world.broadcaster._beat_at is None
+    assert world.broadcaster._heartbeat_timer is None
 
 
 async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixture) -> None:

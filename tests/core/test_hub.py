@@ -457,7 +457,7 @@ async def test_a_room_too_long_out_of_step_is_not_ready(
     world.broker.answering.clear()
     world.broker.on_subscribed("r")
     await world.broker.asked_again(1)
-    pass_seconds(hub_module.OUT_OF_STEP_SECONDS - 1)
+    pass_seconds(hub_module.OUT_OF_SYNC_SECONDS - 1)
     await world.hub.check_ready()
     pass_seconds(2)
     with pytest.raises(Busy):
@@ -473,7 +473,7 @@ async def test_trying_often_is_not_being_in_step_and_being_in_step_is_ready(
     world.broker.on_subscribed("r")
     for _ in range(3):
         await world.broker.asked_again(2)
-        pass_seconds(hub_module.OUT_OF_STEP_SECONDS / 2)
+        pass_seconds(hub_module.OUT_OF_SYNC_SECONDS / 2)
     world.broker.answering.clear()
     world.broker.down = False
     with pytest.raises(Busy):

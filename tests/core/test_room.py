@@ -109,9 +109,9 @@ def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
 
 
 def test_last_stands_before_the_last_so_many() -> None:
-    assert room(1, 5).last(2) == Cursor("e", 3)
-    assert room(4, 5).last(50) == Cursor("e", 3)
-    assert room(1, 5).last(0) == Cursor("e", 5)
+    assert room(1, 5).cursor_before_last(2) == Cursor("e", 3)
+    assert room(4, 5).cursor_before_last(50) == Cursor("e", 3)
+    assert room(1, 5).cursor_before_last(0) == Cursor("e", 5)
 
 
 def test_merge_takes_what_is_missing() -> None:

@@ -632,7 +632,7 @@ class HubMachine(RuleBasedStateMachine):
         assert replica.room.first == min(log.kept, default=log.top + 1)
         assert not replica._syncing
         assert replica._sync_wanted is None
-        assert replica.out_of_step_since is None
+        assert replica.out_of_sync_since is None
         assert not replica._waiting
         assert not replica.broadcaster._ready
         streams = [person.stream for person in self.people if isinstance(person, Subscriber)]

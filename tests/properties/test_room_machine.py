@@ -167,7 +167,7 @@ class RoomMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.room.epoch)
     @rule(target=readers, count=st.integers(0, CAPACITY + 2))
     def begin_before_the_last(self, count: int) -> Books:
-        cursor = self.room.last(count)
+        cursor = self.room.cursor_before_last(count)
         shown = [n for n in self.copy.window if n > self.copy.top - count]
         assert cursor == Cursor(self.copy.epoch, self.copy.top - len(shown))
         return self._welcome(cursor)
