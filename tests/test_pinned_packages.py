@@ -29,6 +29,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado")
 MODULES = ("engineio", "socketio", "sockjs")
 
+POLLING = {"_detach", "_finished"}
+STREAMING = {"_attach_session", *POLLING}
+
 # By class: the private names that our class and the package's both define or use on `self`.
 SHARED: dict[type, set[str]] = {
     EngineIOServer: {"_async", "_handle_connect"},
@@ -41,21 +44,16 @@ SHARED: dict[type, set[str]] = {
     },
     HardenedSockJSRouter: {"_session_kls", "_sessions_cleanup", "_transport_urls"},
     HardenedSession: {"_heartbeat"},
-    **dict.fromkeys(
-        [handlers.PollingReceiver, handlers.XhrPolling, handlers.JSONP],
-        {"_detach", "_finished"},
-    ),
-    **dict.fromkeys(
-        [
-            *(handlers.StreamingReceiver, handlers.XhrStreaming),
-            *(handlers.EventSource, handlers.HtmlFile),
-        ],
-        {"_attach_session", "_detach", "_finished"},
-    ),
-    **dict.fromkeys(
-        [handlers.WebSocketReceiver, handlers.SockJSWebSocket, handlers.RawWebSocket],
-        {"_execute"},
-    ),
+    handlers.PollingReceiver: POLLING,
+    handlers.XhrPolling: POLLING,
+    handlers.JSONP: POLLING,
+    handlers.StreamingReceiver: STREAMING,
+    handlers.XhrStreaming: STREAMING,
+    handlers.EventSource: STREAMING,
+    handlers.HtmlFile: STREAMING,
+    handlers.WebSocketReceiver: {"_execute"},
+    handlers.SockJSWebSocket: {"_execute"},
+    handlers.RawWebSocket: {"_execute"},
 }
 # The names that we use on the package's own objects, and that its documentation does not promise.
 USED: dict[object, set[str]] = {
