@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.method.comparison import Comparison, Difference, Line, compare
+from benchmarks.method.comparison import ComparedMeasure, Comparison, Difference, compare
 from benchmarks.method.results import TRANSPORTS, Estimate, ResultError, load
 from benchmarks.report import html_tables
 from benchmarks.report.__main__ import date, machine, slug, title
@@ -138,11 +138,11 @@ def _rows(one: Comparison, words: Words) -> list[list[str]]:
     ]
 
 
-def _level(line: Line, factor: str, words: Words) -> str:
+def _level(line: ComparedMeasure, factor: str, words: Words) -> str:
     return words.level(factor, line.factors.get(factor, "–"))
 
 
-def _measure(one: Comparison, line: Line, words: Words) -> str:
+def _measure(one: Comparison, line: ComparedMeasure, words: Words) -> str:
     unit = html_tables.unit(one.a, line.measure, words)
     name = html_tables.measure_name(one.a, line.measure, words)
     return name if unit in name else name + words.say("and") + unit
@@ -254,13 +254,13 @@ def _beside(one: Comparison, measure: str, words: Words) -> Panel:
     return Panel("", html_tables.unit(one.a, measure, words), rows)
 
 
-def _label(one: Comparison, line: Line, words: Words) -> str:
+def _label(one: Comparison, line: ComparedMeasure, words: Words) -> str:
     """Name a cell by the factors that differ between cells."""
     telling = [f for f in line.factors if len(one.a.levels(f)) > 1] or list(line.factors)
     return words.say("and").join(words.level(f, line.factors[f]) for f in telling)
 
 
-def _look(line: Line) -> int | None:
+def _look(line: ComparedMeasure) -> int | None:
     name = line.factors.get("transport")
     return TRANSPORTS.index(name) if name in TRANSPORTS and isinstance(name, str) else None
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.method.results import BENCHMARKS, Cell, Estimate, Factor, Limit, Result
+from benchmarks.method.results import BENCHMARKS, BudgetLimit, Estimate, Factor, Result, ResultCell
 from benchmarks.method.samples import FAULTS
 from benchmarks.method.stats import FEWEST_RUNS, ratio
 
@@ -26,7 +26,7 @@ SEED = 1
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedMeasure:
     """One measure in one cell, in A and in B."""
 
     factors: Mapping[str, Factor]
@@ -52,7 +52,7 @@ class Comparison:
 
     a: Result
     b: Result
-    lines: list[Line]
+    lines: list[ComparedMeasure]
     missing: list[str]
     correctness: list[Difference] = field(default_factory=list)
     void: list[Difference] = field(default_factory=list)
@@ -113,33 +113,33 @@ def named(factors: Mapping[str, Factor]) -> str:
     return " ".join(map(str, factors.values()))
 
 
-def _cells(result: Result) -> dict[frozenset[tuple[str, Factor]], Cell]:
+def _cells(result: Result) -> dict[frozenset[tuple[str, Factor]], ResultCell]:
     return {frozenset(cell.factors.items()): cell for cell in result.ordered}
 
 
-def _lines(a: Result, ours: Cell, theirs: Cell) -> Iterable[Line]:
+def _lines(a: Result, ours: ResultCell, theirs: ResultCell) -> Iterable[ComparedMeasure]:
     for measure in a.measures:
         before, after = ours.summary.get(measure), theirs.summary.get(measure)
         runs = ours.values(measure), theirs.values(measure)
         judged = min(map(len, runs)) >= FEWEST_RUNS
         found = verdict(before, after, measure in MORE_IS_BETTER) if judged else "unknown"
-        yield Line(ours.factors, measure, before, after, times(*runs), found)
+        yield ComparedMeasure(ours.factors, measure, before, after, times(*runs), found)
 
 
-def _capacities(a: Result, b: Result) -> list[Line]:
+def _capacities(a: Result, b: Result) -> list[ComparedMeasure]:
     both = [name for name in a.capacity if name in b.capacity]
     return [_capacity(name, a.capacity[name], b.capacity[name]) for name in both]
 
 
-def _capacity(transport: str, a: Estimate, b: Estimate) -> Line:
+def _capacity(transport: str, a: Estimate, b: Estimate) -> ComparedMeasure:
     """What is only known as "at least" has no ratio; both such have no verdict either."""
     open_ended = a.at_least or b.at_least
     factor = None if open_ended or a.value <= 0 else Estimate(b.value / a.value)
     found = "unknown" if a.at_least and b.at_least else verdict(a, b, more_is_better=True)
-    return Line({"transport": transport}, "capacity", a, b, factor, found)
+    return ComparedMeasure({"transport": transport}, "capacity", a, b, factor, found)
 
 
-def _budgets(a: Result, b: Result) -> list[Line]:
+def _budgets(a: Result, b: Result) -> list[ComparedMeasure]:
     """What ours costs as a multiple of what others do: each was divided within its own runs."""
     cells = (*a.cells, *b.cells)
     judged = all(len(cell.runs) >= FEWEST_RUNS for cell in cells)
@@ -151,16 +151,16 @@ def _budgets(a: Result, b: Result) -> list[Line]:
     ]
 
 
-def _asked(limit: Limit) -> tuple[str, str, str, str]:
+def _asked(limit: BudgetLimit) -> tuple[str, str, str, str]:
     return limit.load, limit.measure, limit.peer, limit.against
 
 
-def _budget(limit: Limit, after: Estimate | None, judged: bool) -> Line:
+def _budget(limit: BudgetLimit, after: Estimate | None, judged: bool) -> ComparedMeasure:
     factors = {"load": limit.load, "peer": f"{limit.peer} / {limit.against}"}
     before = limit.measured
     factor = Estimate(after.value / before.value) if before and after and before.value > 0 else None
     found = verdict(before, after, more_is_better=False) if judged else "unknown"
-    return Line(factors, f"budget.{limit.measure}", before, after, factor, found)
+    return ComparedMeasure(factors, f"budget.{limit.measure}", before, after, factor, found)
 
 
 def times(a: Sequence[float], b: Sequence[float]) -> Estimate | None:

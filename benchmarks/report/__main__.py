@@ -153,7 +153,7 @@ def _section(name: str, result: Result, drawn: Sequence[Figure], words: Words) -
         tag("p", _origin(result, words), class_="small"),
         "" if result.complete else warning(words.say("incomplete")),
         correctness(result, words),
-        html_tables.bounds(result, words),
+        html_tables.thresholds(result, words),
         *(figure(one.drawing, one.caption) for one in drawn),
         "" if drawn or not result.cells else tag("p", words.say("unknown")),
         tag("h3", words.say("figures")),

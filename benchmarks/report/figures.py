@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.method.results import TRANSPORTS, Cell, Factor, Result
+from benchmarks.method.results import TRANSPORTS, Factor, Result, ResultCell
 from benchmarks.report.axes import number
 from benchmarks.report.html import Markup
 from benchmarks.report.i18n import Words
@@ -66,7 +66,7 @@ def _latency(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("percentiles", "percentiles", panels, words, legend)
 
 
-def _gap(result: Result, words: Words) -> Iterable[Figure | None]:
+def _poll_gap(result: Result, words: Words) -> Iterable[Figure | None]:
     for measure in ("at_once", "mean"):
         series = [
             _against_rate(result, words, group, measure, look)
@@ -74,8 +74,8 @@ def _gap(result: Result, words: Words) -> Iterable[Figure | None]:
         ]
         share = measure == "at_once"
         data = Chart(
-            words.say(f"plot.gap.{measure}"),
-            words.say(f"read.gap.{measure}"),
+            words.say(f"plot.poll_gap.{measure}"),
+            words.say(f"read.poll_gap.{measure}"),
             words.say("axis.rate"),
             words.say(f"axis.{measure}"),
             series,
@@ -109,7 +109,7 @@ def _overhead(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("bytes", "overhead", panels, words, legend)
 
 
-def _silence(result: Result, words: Words) -> Iterable[Figure | None]:
+def _idle_cost(result: Result, words: Words) -> Iterable[Figure | None]:
     asked = [
         (("bytes_down", "bytes_up"), "axis.bytes_per_minute"),
         (("requests",), "axis.requests_per_minute"),
@@ -121,7 +121,7 @@ def _silence(result: Result, words: Words) -> Iterable[Figure | None]:
         for measures, unit in asked
     ]
     legend = [words.say("measure.bytes_down"), words.say("measure.bytes_up")]
-    yield _board("cost", "silence", panels, words, legend, shared=False)
+    yield _board("cost", "idle_cost", panels, words, legend, shared=False)
 
 
 def _fanout(result: Result, words: Words) -> Iterable[Figure | None]:
@@ -235,12 +235,12 @@ def _burst(result: Result, words: Words) -> Iterable[Figure | None]:
     yield _board("cost", "burst", panels, words, shared=False)
 
 
-def _growth(result: Result, words: Words) -> Iterable[Figure | None]:
+def _fanout_cost(result: Result, words: Words) -> Iterable[Figure | None]:
     ours = [
         _line(result.pick(transport=name, processes=1), "followers", "cpu_us", name, words)
         for name in result.levels("transport")
     ]
-    yield _grown("cpu", words, "growth", "followers", "us_per_delivery", ours, log=True)
+    yield _grown("cpu", words, "fanout_cost", "followers", "us_per_delivery", ours, log=True)
     # The cells of one process that have as many followers as those of several.
     several = [cell for cell in result.ordered if _float(cell.factors.get("processes", 0)) > 1]
     alike = {cell.factors.get("followers") for cell in several}
@@ -249,10 +249,14 @@ def _growth(result: Result, words: Words) -> Iterable[Figure | None]:
         _line([c for c in cells if measure in c.summary], "processes", measure, look, words)
         for look, measure in enumerate(("publish_us", "hear_us"))
     ]
-    yield _grown("processes", words, "growth.processes", "processes", "us_per_message", processes)
+    yield _grown(
+        "processes", words, "fanout_cost.processes", "processes", "us_per_message", processes
+    )
 
 
-def _line(cells: Sequence[Cell], factor: str, measure: str, name: Factor, words: Words) -> Series:
+def _line(
+    cells: Sequence[ResultCell], factor: str, measure: str, name: Factor, words: Words
+) -> Series:
     """One measure of these cells against a factor; named by a transport, or by the measure."""
     found = [cell for cell in cells if factor in cell.factors and measure in cell.summary]
     dots = [Dot(_float(cell.factors[factor]), cell.summary[measure]) for cell in found]
@@ -283,7 +287,7 @@ def _grown(
     return _chart(name, data, words)
 
 
-def _crowded(result: Result, words: Words) -> Iterable[Figure | None]:
+def _c10k(result: Result, words: Words) -> Iterable[Figure | None]:
     panels = _titled(
         result,
         words,
@@ -293,19 +297,19 @@ def _crowded(result: Result, words: Words) -> Iterable[Figure | None]:
             (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
         ],
     )
-    yield _board("cost", "crowded", panels, words, shared=False)
+    yield _board("cost", "c10k", panels, words, shared=False)
 
 
-def _scale(result: Result, words: Words) -> Iterable[Figure | None]:
+def _multi_worker(result: Result, words: Words) -> Iterable[Figure | None]:
     readers = max((_float(one) for one in result.levels("readers")), default=0.0)
     cells = result.pick(readers=readers)
     told = [_line(cells, "workers", "deliveries", "websocket", words)]
-    yield _grown("delivered", words, "scale", "workers", "deliveries", told)
+    yield _grown("delivered", words, "multi_worker", "workers", "deliveries", told)
     costs = [
         _line(cells, "workers", measure, look, words)
         for look, measure in enumerate(("workers_us", "redis_us"))
     ]
-    yield _grown("cost", words, "scale.costs", "workers", "us_per_message", costs)
+    yield _grown("cost", words, "multi_worker.costs", "workers", "us_per_message", costs)
 
 
 def _titled(
@@ -345,19 +349,19 @@ def _ratios(result: Result, words: Words, measure: str, load: Factor) -> Panel:
     return Panel(words.say("and").join(told), unit, rows, bars=False, ratio=True)
 
 
-def _layers(result: Result, words: Words) -> Iterable[Figure | None]:
+def _cost_breakdown(result: Result, words: Words) -> Iterable[Figure | None]:
     panels = [
         _panel(result, words, group, ("cpu_us",), "unit.µs", factor="step")
         for group in _groups(result, "path")
     ]
-    yield _board("cpu", "layers", panels, words, shared=False)
+    yield _board("cpu", "cost_breakdown", panels, words, shared=False)
 
 
 PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "latency": _latency,
-    "gap": _gap,
+    "poll_gap": _poll_gap,
     "overhead": _overhead,
-    "silence": _silence,
+    "idle_cost": _idle_cost,
     "fanout": _fanout,
     "capacity": _capacity,
     "slow_reader": _slow_reader,
@@ -366,10 +370,10 @@ PLOTS: Mapping[str, Callable[[Result, Words], Iterable[Figure | None]]] = {
     "sticky": _sticky,
     "publish": _publish,
     "burst": _burst,
-    "growth": _growth,
-    "crowded": _crowded,
-    "scale": _scale,
-    "layers": _layers,
+    "fanout_cost": _fanout_cost,
+    "c10k": _c10k,
+    "multi_worker": _multi_worker,
+    "cost_breakdown": _cost_breakdown,
     "peers": _peers,
 }
 
@@ -417,7 +421,7 @@ def _panel(
     return Panel(_where(group, words), words.say(unit), rows, bars)
 
 
-def _mark(cell: Cell, measure: str, shape: int) -> Mark:
+def _mark(cell: ResultCell, measure: str, shape: int) -> Mark:
     return Mark(cell.summary.get(measure), cell.theory.get(measure), shape)
 
 
@@ -441,7 +445,9 @@ def _groups(result: Result, *factors: str) -> list[dict[str, Factor]]:
     return sorted(map(dict, found), key=lambda g: [orders[f].index(g[f]) for f in g])
 
 
-def _by(result: Result, factor: str, group: Mapping[str, Factor]) -> Iterable[tuple[Factor, Cell]]:
+def _by(
+    result: Result, factor: str, group: Mapping[str, Factor]
+) -> Iterable[tuple[Factor, ResultCell]]:
     """The cells of a group, each with its level of `factor`."""
     for cell in result.pick(**group):
         if factor in cell.factors:

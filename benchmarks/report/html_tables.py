@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from benchmarks.method.results import TRANSPORTS, Cell, Estimate, Factor, Limit, Result
-from benchmarks.method.thresholds import Bound
+from benchmarks.method.results import TRANSPORTS, BudgetLimit, Estimate, Factor, Result, ResultCell
+from benchmarks.method.thresholds import Threshold
 from benchmarks.report.axes import number
 from benchmarks.report.html import Markup, join, tag
 from benchmarks.report.i18n import Words
@@ -63,7 +63,7 @@ def budget(result: Result, words: Words) -> Markup:
     return join(tag("h3", heading), about, table(head, rows, heading))
 
 
-def _limit(limit: Limit, result: Result, words: Words) -> Markup:
+def _limit(limit: BudgetLimit, result: Result, words: Words) -> Markup:
     verdict = {True: "good", False: "bad", None: "unknown"}[limit.holds]
     texts = [limit.peer, measure_name(result, limit.measure, words), limit.against or "–"]
     return tag(
@@ -76,18 +76,18 @@ def _limit(limit: Limit, result: Result, words: Words) -> Markup:
     )
 
 
-def bounds(result: Result, words: Words) -> Markup:
+def thresholds(result: Result, words: Words) -> Markup:
     """Return what is promised and whether it holds, or nothing for a result without promises."""
-    if not result.bounds:
+    if not result.thresholds:
         return Markup()
     names = [words.say(f"bounds.{key}") for key in ("promise", "measured", "bound", "verdict")]
     head = _heads(names, words)
-    rows = [_bound(one, words) for one in result.bounds]
+    rows = [_threshold(one, words) for one in result.thresholds]
     heading = words.say("bounds.heading")
     return join(tag("h3", heading), table(head, rows, heading))
 
 
-def _bound(one: Bound, words: Words) -> Markup:
+def _threshold(one: Threshold, words: Words) -> Markup:
     its = words.name(f"unit.{one.unit}", one.unit)
     limit = f"{one.sign} {number(one.bound)} {its}".strip()
     verdict = words.say("bounds.holds" if one.holds else "bounds.broken")
@@ -155,7 +155,7 @@ def _predicted(result: Result, measure: str) -> bool:
     return any(measure in cell.theory for cell in result.cells)
 
 
-def _row(cell: Cell, result: Result, words: Words) -> Markup:
+def _row(cell: ResultCell, result: Result, words: Words) -> Markup:
     levels = [
         tag("th", named(cell.factors.get(factor, "–"), factor, words), scope="row")
         for factor in result.factors
@@ -163,7 +163,7 @@ def _row(cell: Cell, result: Result, words: Words) -> Markup:
     return tag("tr", *levels, *_values(cell, result))
 
 
-def _values(cell: Cell, result: Result) -> Iterable[Markup]:
+def _values(cell: ResultCell, result: Result) -> Iterable[Markup]:
     for measure in result.measures:
         measured, theory = cell.summary.get(measure), cell.theory.get(measure)
         yield value(measured)

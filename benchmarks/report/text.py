@@ -30,7 +30,7 @@ def describe(result: Mapping[str, Any]) -> str:
     ]
     if result["settings"]["runs"] < FEWEST_RUNS:
         lines.append(f"Of fewer than {FEWEST_RUNS} runs an interval says little.")
-    lines += thresholds.lines(map(thresholds.read, result.get("bounds", [])))
+    lines += thresholds.lines(map(thresholds.from_json, result.get("bounds", [])))
     lines += result["notes"]
     if result.get("budget"):
         lines += ["", *_budget_lines(result["budget"])]

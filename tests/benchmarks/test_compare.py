@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.compare import body, main, text
-from benchmarks.method.comparison import Comparison, Line, compare, times, verdict
+from benchmarks.method.comparison import ComparedMeasure, Comparison, compare, times, verdict
 from benchmarks.method.results import Estimate, parse
 from benchmarks.report.i18n import LANGUAGES, catalogue
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
@@ -87,7 +87,7 @@ def test_only_intervals_apart_are_a_difference(
 
 
 def test_less_is_better_but_for_what_found_a_question_waiting() -> None:
-    before = result("gap")
+    before = result("poll_gap")
     assert verdicts(compared(before, scaled(before, "mean", 0.5)), "mean") == {"better"}
     assert verdicts(compared(before, scaled(before, "mean", 2)), "mean") == {"worse"}
     assert verdicts(compared(before, scaled(before, "at_once", 0.5)), "at_once") == {"worse"}
@@ -110,32 +110,32 @@ def test_more_capacity_is_better_and_at_least_so_many_has_no_ratio() -> None:
 
 def test_what_ran_once_is_not_judged() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": 1.0}, runs=1)
-    before = result("silence", cells=[one])
+    before = result("idle_cost", cells=[one])
     found = compared(before, scaled(before, "cpu_ms", 9))
     assert verdicts(found, "cpu_ms") == {"unknown"}
 
 
 def test_cells_are_matched_by_their_factors_in_whatever_order() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].reverse()))
     assert {line.ratio.value for line in found.lines if line.ratio} == {1.0}
     assert found.missing == []
 
 
 def test_a_cell_that_only_one_has_is_named() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].pop()))
     assert found.missing == ["socketio"]
     assert "left out: socketio" in printed(before, changed(before, lambda b: b["cells"].pop()))
 
 
 def test_a_benchmark_that_only_one_has_is_named() -> None:
-    a, b = parse(result("gap"), "a"), parse(result("peers"), "b")
-    assert compare([a], [b]) == ([], ["gap", "peers"])
+    a, b = parse(result("poll_gap"), "a"), parse(result("peers"), "b")
+    assert compare([a], [b]) == ([], ["poll_gap", "peers"])
 
 
 def test_of_several_the_newest_is_taken() -> None:
-    old, new = result("gap"), result("gap", started="2027-01-01T00:00:00+00:00")
+    old, new = result("poll_gap"), result("poll_gap", started="2027-01-01T00:00:00+00:00")
     found, _ = compare([parse(new, "new"), parse(old, "old")], [parse(old, "b")])
     assert found[0].a.path == "new"
     assert found[0].several
@@ -170,7 +170,7 @@ def test_as_many_lost_by_both_is_no_better() -> None:
 
 
 def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, lambda b: b["machine"].update(cpu="Other 1"))
     found = compared(before, after)
     assert verdicts(found, "cpu_ms") == verdicts(found, "memory_kib") == {"unknown"}
@@ -182,7 +182,7 @@ def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
 
 
 def test_with_other_settings_nothing_is_judged() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, lambda b: b["settings"].update(rate=20.0))
     assert {line.verdict for line in compared(before, after).lines} == {"unknown"}
     assert "rate: A 10.0, B 20.0" in printed(before, after)
@@ -201,7 +201,7 @@ def test_with_other_settings_nothing_is_judged() -> None:
 def test_what_else_differs_is_said_and_does_not_forbid(
     change: Callable[[Json], object], said: str
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, change)
     assert said in printed(before, after)
     assert "!!!" not in printed(before, after)
@@ -225,7 +225,7 @@ def run(folder: Path, *results: Json, out: bool = True) -> int:
 def test_it_prints_a_table_and_writes_nothing_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     assert run(tmp_path, before, scaled(before, "cpu_ms", 2), out=False) == 0
     printed = capsys.readouterr().out
     assert "worse" in printed
@@ -235,7 +235,7 @@ def test_it_prints_a_table_and_writes_nothing_unless_asked(
 def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [path] = save(tmp_path, result("gap"))
+    [path] = save(tmp_path, result("poll_gap"))
     assert main([str(path), str(tmp_path / "none.json")]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.json'}: No such file")
 
@@ -250,12 +250,12 @@ def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
 
 
 def test_nothing_in_common_is_no_error(tmp_path: Path) -> None:
-    assert run(tmp_path, result("gap"), result("peers")) == 0
-    assert run(tmp_path / "empty", result("gap", cells=[]), result("gap", cells=[])) == 0
+    assert run(tmp_path, result("poll_gap"), result("peers")) == 0
+    assert run(tmp_path / "empty", result("poll_gap", cells=[]), result("poll_gap", cells=[])) == 0
 
 
 def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = result("silence", seed=HOSTILE, machine={"cpu": HOSTILE})
+    bad = result("idle_cost", seed=HOSTILE, machine={"cpu": HOSTILE})
     bad["cells"][0]["factors"]["transport"] = HOSTILE
     bad["settings"] = {HOSTILE: HOSTILE}
     other: dict[str, Any] = {**bad, "settings": {}, "seed": 1}
@@ -269,13 +269,19 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_line_is_what_a_table_shows() -> None:
     [line] = compared(
         result(
-            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+            "idle_cost",
+            cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})],
+            measures={"cpu_ms": {}},
         ),
         result(
-            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+            "idle_cost",
+            cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})],
+            measures={"cpu_ms": {}},
         ),
     ).lines
-    assert line == Line({"transport": "sse"}, "cpu_ms", line.a, line.a, line.ratio, "same")
+    assert line == ComparedMeasure(
+        {"transport": "sse"}, "cpu_ms", line.a, line.a, line.ratio, "same"
+    )
 
 
 @pytest.mark.browser
@@ -283,7 +289,7 @@ def test_a_line_is_what_a_table_shows() -> None:
 async def test_the_page_opens_in_each_language(
     context: BrowserContext, complaints: list[str], tmp_path: Path
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 0
     page = await context.new_page()
     await page.goto((tmp_path / "out" / "compare.html").as_uri())

@@ -330,7 +330,7 @@ def test_an_unknown_benchmark_has_no_plots() -> None:
     assert list(drawings("latency", benchmark="weather")) == []
 
 
-@pytest.mark.parametrize("kind", ["latency", "overhead", "silence", "fanout", "recovery"])
+@pytest.mark.parametrize("kind", ["latency", "overhead", "idle_cost", "fanout", "recovery"])
 def test_a_hostile_name_stays_text(kind: str) -> None:
     cells = KINDS[kind]()["cells"]
     for one in cells[:3]:

@@ -12,7 +12,7 @@ from benchmarks.method import runner
 from benchmarks.method.audit import Audit
 from benchmarks.method.runner import Benchmark
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise, trusted
-from benchmarks.method.testbed import Stand
+from benchmarks.method.testbed import ServerUnderTest
 from benchmarks.report.text import describe
 
 
@@ -32,10 +32,10 @@ class Known(Benchmark):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         cls.order_of_cells = []
 
-    def start(self) -> Stand:
-        stand = Stand("http://127.0.0.1:1")
-        stand.about = lambda: {"hub": "none", "version": "0"}  # type: ignore[method-assign]
-        return stand
+    def start(self) -> ServerUnderTest:
+        sut = ServerUnderTest("http://127.0.0.1:1")
+        sut.describe = lambda: {"hub": "none", "version": "0"}  # type: ignore[method-assign]
+        return sut
 
     def cells(self) -> list[Factors]:
         return self.grid(transport=["sse", "websocket"], size=[1, 2, 3])
@@ -58,7 +58,7 @@ class Run:
         self._folder = folder
 
     def __call__(self, *arguments: str) -> int:
-        return runner.main(Known, [*arguments, "--out", str(self._folder)])
+        return runner.run(Known, [*arguments, "--out", str(self._folder)])
 
 
 def test_every_run_has_every_cell_once_in_an_order_of_its_own(run: Run) -> None:
@@ -105,9 +105,15 @@ def test_one_fault_is_enough(fault: str) -> None:
     assert not trusted({fault: 1})
 
 
-@pytest.mark.parametrize("fault", ["lost", "doubled", "misplaced"])
+@pytest.mark.parametrize(
+    ("fault", "count"), [("lost", "lost"), ("duplicated", "doubled"), ("reordered", "misplaced")]
+)
 def test_faults_come_first_and_are_the_exit_status(
-    fault: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str,
+    count: str,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     audit = Audit(1, 10)
     getattr(audit, fault)["reader"] = ["id"]
@@ -115,7 +121,7 @@ def test_faults_come_first_and_are_the_exit_status(
     assert run("--runs", "1") == 3
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0].startswith("!!! known:")
-    assert f"6 {fault}" in lines[0]
+    assert f"6 {count}" in lines[0]
 
 
 def test_an_error_after_some_cells_keeps_them(
