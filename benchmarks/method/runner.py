@@ -44,7 +44,7 @@ from realtime.netem.conditions import NetworkConditions
 try:
     from tqdm import tqdm
 
-    from benchmarks.report.text import describe
+    from benchmarks.report.text import format_result
 except ImportError as error:
     raise SystemExit(f"{error}: the benchmarks need `pip install realtime[bench]`") from error
 
@@ -165,7 +165,7 @@ def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> i
     result["generator"]["cpu_share"] = round((time.process_time() - begin[1]) / seconds, 3)
     if trouble:
         result["notes"].append(trouble)
-    print(describe(result))
+    print(format_result(result))
     try:
         print(f"written to {save(result, options.out)}")
     except OSError as error:

@@ -64,7 +64,7 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
         assert cell["summary"].keys() == found["measures"].keys()
         assert any(cell["summary"].values())
         assert str(next(iter(cell["factors"].values()))) in done.stdout
-    assert "0 lost, 0 doubled, 0 misplaced" in done.stdout
+    assert "0 lost, 0 duplicated, 0 out of order" in done.stdout
     assert "late by" in done.stdout or script in ("idle_cost", "session")
 
 
