@@ -59,7 +59,7 @@ async def admin(redis: PrivateRedis) -> AsyncIterator[Redis]:
         yield client
 
 
-async def until_status(server: Server, path: str, status: int) -> None:
+async def until_status(url: str, path: str, status: int) -> None:
     async with asyncio.timeout(SECONDS):
-        while (await request(server.url, "GET", path)).status != status:
+        while (await request(url, "GET", path)).status != status:
             await asyncio.sleep(0.02)

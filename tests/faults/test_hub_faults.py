@@ -48,7 +48,7 @@ class SharedServers:
         if hub not in self._servers:
             self._servers[hub] = await self._pool.start(hub, 2)
         for server in self._servers[hub]:
-            await until_status(server, "/readyz", 200)
+            await until_status(server.url, "/readyz", 200)
         return self._servers[hub]
 
 
@@ -266,13 +266,13 @@ async def test_while_the_hub_is_down_publishing_fails_at_once_and_reading_works(
             response = await request(server.url, "POST", path, b'{"text":"hello"}')
         assert (response.status, response.json()["error"]["code"]) == (503, "no_broker")
         assert int(response.head.fields["retry-after"]) >= 1
-        await until_status(server, "/readyz", 503)
+        await until_status(server.url, "/readyz", 503)
         assert (await request(server.url, "GET", "/healthz")).status == 200
         read = await request(server.url, "GET", f"/rooms/{scenario.room}/short_polling")
         assert [event["id"] for event in json.loads(read.body)["events"]] == [first]
     redis.start()
     for server in servers:
-        await until_status(server, "/readyz", 200)
+        await until_status(server.url, "/readyz", 200)
     audit = await scenario.audit(excused={first})
     assert audit.clean, audit
 

@@ -50,7 +50,7 @@ async def test_connections_that_are_cut_repeatedly_lose_nothing(
     async with (
         Proxy("127.0.0.1", one.port) as first,
         Proxy("127.0.0.1", other.port) as second,
-        Scenario([first.url, second.url], room) as scene,
+        Scenario([first.url, second.url], room) as scenario,
     ):
         async with scenario.load():
             for number in range(8):

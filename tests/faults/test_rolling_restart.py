@@ -22,7 +22,7 @@ async def test_readers_do_not_notice_a_rolling_restart_of_two_processes(
                 old = running.pop(0)
                 await scenario.more(40)
                 old.stop(signal.SIGTERM)
-                await until_status(old, "/readyz", 503)
+                await until_status(old.url, "/readyz", 503)
                 await old.ended()
                 running.append(new)
             await scenario.more(40)
