@@ -195,7 +195,7 @@ class _House:
         return used
 
     async def poll_loop(self) -> float:
-        reading = asyncio.ensure_future(self._stream.read_piece())
+        reading = asyncio.ensure_future(self._stream.read_once())
         await asyncio.sleep(0)
         self._theirs.send(self._data)
         begin = time.perf_counter()
@@ -288,7 +288,7 @@ async def _audience(
     framing = Framing(frame, bytes, PING)
     for stream in streams:
         follower = StreamSubscriber(stream, framing, lambda error: None)
-        follower.join(audience)
+        follower.attach(audience)
         audience.add(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 
