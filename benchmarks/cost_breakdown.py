@@ -37,6 +37,7 @@ from realtime.server.stream import READ_BYTES, MeteredStream
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.exchange import JSON
+from realtime.transports.polling import PollResponse
 from realtime.transports.short_polling import ShortPolling
 from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.websocket import frame
@@ -170,7 +171,7 @@ class _House:
         self._site = Router(house, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
         self._data = _poll(Server("http://127.0.0.1:8000"))
         self._exchange = self._new_exchange()
-        self._answer = (await self._hub.read(ROOM, 0)).poll()
+        self._answer = (await self._hub.read(ROOM, 0)).poll(PollResponse)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -194,7 +195,7 @@ class _House:
         return used
 
     async def poll_loop(self) -> float:
-        reading = asyncio.ensure_future(self._stream.read_piece())
+        reading = asyncio.ensure_future(self._stream.read_once())
         await asyncio.sleep(0)
         self._theirs.send(self._data)
         begin = time.perf_counter()
@@ -223,7 +224,7 @@ class _House:
 
     async def poll_room(self) -> float:
         begin = time.perf_counter()
-        (await self._hub.read(ROOM, 0)).poll()
+        (await self._hub.read(ROOM, 0)).poll(PollResponse)
         return time.perf_counter() - begin
 
     async def poll_answer(self) -> float:
@@ -288,12 +289,12 @@ async def _audience(
     for stream in streams:
         follower = StreamSubscriber(stream, framing, lambda error: None)
         follower.attach(audience)
-        audience.join(follower, room.cursor)
+        audience.add(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 
     def tell(number: int) -> None:
         room.append(event(number + 1))
-        for _ in audience.steps():
+        for _ in audience.flush_steps():
             pass
 
     return tell

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.limits import Limits
@@ -48,7 +48,7 @@ class MemoryBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        self._supervisor.keep("forget", self._forget_for_ever)
+        self._supervisor.supervise("forget", self._forget_for_ever)
 
     async def close(self) -> None:
         self._heard.clear()
@@ -65,13 +65,13 @@ class MemoryBroker:
         if until > now:
             return Receipt(Cursor(log.epoch, number), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
-        self._remember(log, draft.id.lower(), event.cursor.number, now)
+        self._remember(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
 
     async def history(self, room: str, after: Cursor) -> History:
         log = self._log(room)
         first = log.top - len(log.events) + 1
-        start = max(after.number + 1, first) if after.epoch == log.epoch else first
+        start = max(after.offset + 1, first) if after.epoch == log.epoch else first
         return History(log.epoch, log.top, first, log.events[start - first :])
 
     def listen(self, room: str) -> None:
@@ -88,7 +88,7 @@ class MemoryBroker:
 
     def forget(self) -> None:
         """Let go of the rooms that Redis would have let expire."""
-        quiet = self._clock() - self._limits.history_seconds * (META_LIVES - 1)
+        quiet = self._clock() - self._limits.history_seconds * (META_TTL_FACTOR - 1)
         for room in self._logs.keys() - self._heard:
             log = self._logs[room]
             # One that was only looked at leaves no trace, however many somebody makes up.

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
-from realtime.core.broker import META_LIVES, SEEN_SECONDS
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
 from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import Notes, draft
@@ -45,7 +45,9 @@ async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
     await broker.close()
 
 
-@pytest.mark.parametrize(("lives", "kept"), [(META_LIVES - 0.1, True), (META_LIVES + 0.1, False)])
+@pytest.mark.parametrize(
+    ("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)]
+)
 async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, kept: bool) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=10), lambda: now)
@@ -53,7 +55,7 @@ async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, ke
     now += 10 * lives
     broker.forget()
     after = (await broker.publish(draft("r"))).cursor
-    assert (after.epoch == before.epoch, after.number) == (kept, 2 if kept else 1)
+    assert (after.epoch == before.epoch, after.offset) == (kept, 2 if kept else 1)
 
 
 async def test_a_room_that_is_heard_or_holds_somebody_is_not_forgotten() -> None:

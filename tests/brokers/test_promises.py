@@ -106,7 +106,7 @@ async def kinds(broker: Broker, room: str) -> list[str]:
 async def test_numbers_begin_at_1_and_have_no_hole(place: Place, room: str) -> None:
     broker = await place.broker()
     receipts = [await broker.publish(draft(room)) for _ in range(3)]
-    assert [receipt.cursor.number for receipt in receipts] == [1, 2, 3]
+    assert [receipt.cursor.offset for receipt in receipts] == [1, 2, 3]
     assert len({receipt.cursor.epoch for receipt in receipts}) == 1
     assert all(receipt.created for receipt in receipts)
 
@@ -178,7 +178,7 @@ async def test_all_but_the_last_are_forgotten(place: Place, room: str) -> None:
         await broker.publish(draft(room))
     history = await broker.history(room, NEVER)
     assert (history.first, history.top) == (3, 5)
-    assert [event.cursor.number for event in history.events] == [3, 4, 5]
+    assert [event.cursor.offset for event in history.events] == [3, 4, 5]
 
 
 async def test_a_room_that_is_quiet_for_long_forgets_its_words_and_not_its_numbers(
@@ -191,7 +191,7 @@ async def test_a_room_that_is_quiet_for_long_forgets_its_words_and_not_its_numbe
             await asyncio.sleep(0.01)
     history = await broker.history(room, NEVER)
     assert (history.epoch, history.top, history.first) == (first.cursor.epoch, 1, 2)
-    assert (await broker.publish(draft(room))).cursor.number == 2
+    assert (await broker.publish(draft(room))).cursor.offset == 2
 
 
 async def test_a_long_memory_comes_whole(place: Place, room: str) -> None:
@@ -201,7 +201,7 @@ async def test_a_long_memory_comes_whole(place: Place, room: str) -> None:
     cursor, seen, more = NEVER, [], True
     while more:
         history = await broker.history(room, cursor)
-        seen += [event.cursor.number for event in history.events]
+        seen += [event.cursor.offset for event in history.events]
         cursor, more = history.events[-1].cursor, history.more
     assert seen == list(range(1, 701))
 
@@ -217,10 +217,10 @@ async def test_many_at_once_are_one_order_for_all(place: Place, hub: str, room: 
     receipts = await asyncio.gather(
         *(brokers[n % len(brokers)].publish(one) for n, one in enumerate(drafts))
     )
-    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(1, 61))
+    assert sorted(receipt.cursor.offset for receipt in receipts) == list(range(1, 61))
     for ear in ears[: len(brokers)]:
         await ear.until(lambda ear=ear: len(ear.heard) == 60)
-        assert [event.cursor.number for _, event in ear.heard] == list(range(1, 61))
+        assert [event.cursor.offset for _, event in ear.heard] == list(range(1, 61))
 
 
 # --- people --------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ async def test_a_room_of_any_name_is_a_room_of_its_own(place: Place, room: str, 
     receipt = await broker.publish(draft(name))
     await ear.until(lambda: ear.heard)
     assert [(where, event.cursor) for where, event in ear.heard] == [(name, receipt.cursor)]
-    assert receipt.cursor.number == before + 1
+    assert receipt.cursor.offset == before + 1
     assert name in [row.room for row in await broker.rooms()]
 
 

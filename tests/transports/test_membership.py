@@ -190,7 +190,7 @@ class FakeConnection:
     def resume(self, subscriber: Any) -> None:
         self.calls.append("resume")
 
-    def leave(self, subscriber: Any) -> None:
+    def remove(self, subscriber: Any) -> None:
         self.calls.append("leave")
 
 

@@ -30,7 +30,7 @@ from redis.exceptions import (
 from realtime.brokers.redis.node import Attempts, Keeper
 from realtime.brokers.redis.pipeline import Script
 from realtime.brokers.redis.topology import FAILURES, servers_at
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.errors import NoBroker
@@ -98,7 +98,7 @@ class RedisBroker:
         self._bounds = [
             b"%d" % limits.history_events,
             b"%d" % (limits.history_seconds * 1000),
-            b"%d" % (limits.history_seconds * META_LIVES * 1000),
+            b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
             b"%d" % (EMPTY_SECONDS * 1000),
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
@@ -108,7 +108,7 @@ class RedisBroker:
         await self._tried(self._supervisor.wait_for(LOOK_SECONDS, self._servers.start()))
         self._complained = -math.inf
         self._arrange()
-        self._supervisor.keep("look", self._look_for_ever)
+        self._supervisor.supervise("look", self._look_for_ever)
 
     async def close(self) -> None:
         keepers = list(self._keepers.values())
@@ -147,14 +147,14 @@ class RedisBroker:
 
     async def history(self, room: str, after: Cursor) -> History:
         keys = _keys(room, b"log", b"meta")
-        arguments = [after.epoch.encode(), b"%d" % after.number, b"%d" % PAGE_EVENTS]
+        arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
         epoch, top, first, flat = await self._run(script, room, keys, arguments, pages=True)
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), rest)
             for number, kind, rest in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.number < int(top)
+        more = bool(events) and events[-1].cursor.offset < int(top)
         return History(epoch.decode(), int(top), int(first), events, more)
 
     async def reset(self, room: str) -> None:

@@ -77,7 +77,7 @@ class Keeper:
         self.words = Carrier(connect, WORDS_TOGETHER, seconds, self.supervisor)
         self.pages = Carrier(connect, PAGES_TOGETHER, seconds, self.supervisor)
         self.ear = Ear(connect, prefix, self._speak, seconds, self.supervisor)
-        self.supervisor.keep("listen", lambda: self.ear.run(owner))
+        self.supervisor.supervise("listen", lambda: self.ear.run(owner))
 
     async def answer(self) -> None:
         """Return if the server answers; raises as an attempt does."""

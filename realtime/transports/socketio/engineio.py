@@ -76,7 +76,7 @@ class EngineIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
         """Start to close sessions that do not answer a ping; further calls do nothing."""
         if not self._monitors_pings:
             self._monitors_pings = True
-            self._supervisor.keep("watch engineio", self._monitor_pings)
+            self._supervisor.supervise("watch engineio", self._monitor_pings)
 
     async def _monitor_pings(self) -> None:
         while True:

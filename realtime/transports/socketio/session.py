@@ -155,7 +155,7 @@ class EngineIOSession(ABC):
 
     def detach(self) -> None:
         if self.broadcaster is not None:
-            self.broadcaster.leave(self)
+            self.broadcaster.remove(self)
             self.broadcaster = None
 
     def send(self, message: str) -> None:
@@ -174,7 +174,7 @@ class EngineIOSession(ABC):
         self.poll.stream.events += events
         return True
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return True  # Engine.IO has its own pings
 
     def resume(self) -> None:

@@ -50,7 +50,7 @@ class SockJSSubscriber(DrainingSubscriber):
     def __init__(self, session: Any, close: Callable[[RealtimeError], None]) -> None:
         super().__init__(session, FRAMING, session.try_send, close)
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return True  # the session sends SockJS heartbeats itself
 
 

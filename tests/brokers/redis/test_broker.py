@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from realtime.brokers.choose import choose
 from realtime.brokers.redis import broker as module
 from realtime.brokers.redis.broker import EMPTY_SECONDS, RedisBroker
-from realtime.core.broker import META_LIVES
+from realtime.core.broker import META_TTL_FACTOR
 from realtime.core.events import Cursor, Event, Member
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -77,7 +77,7 @@ async def test_killed_command_connections_are_not_noticed(
     await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
     await admin.client_kill_filter(_type="normal", skipme=True)
     receipts = await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
-    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(21, 41))
+    assert sorted(receipt.cursor.offset for receipt in receipts) == list(range(21, 41))
 
 
 async def test_whoever_answers_and_is_not_heard_is_not_ready(
@@ -108,7 +108,7 @@ async def test_a_server_that_forgot_all_begins_a_new_epoch(
     (before,) = await say(process, room, "lost")
     redis.restart()
     after = (await process.publish_when_healed(draft(room, "new"))).cursor
-    assert after.number == 1
+    assert after.offset == 1
     assert after.epoch != before.epoch
     assert await kept(process, room) == ["new"]
 
@@ -140,7 +140,7 @@ async def test_an_older_snapshot_begins_a_new_epoch_whoever_comes_first(
     history = await process.broker.history(room, old)
     assert history.epoch != old.epoch
     # All of it is read, and not what comes after number 4: that is another 4.
-    assert [event.cursor.number for event in history.events][:2] == [1, 2]
+    assert [event.cursor.offset for event in history.events][:2] == [1, 2]
     assert {event.cursor.epoch for event in history.events} == {history.epoch}
 
 
@@ -163,7 +163,7 @@ async def test_an_append_only_file_keeps_every_word(start: Start, room: str) -> 
         redis.restart()
         await eventually(lambda: answers(process))
         (cursor,) = await say(process, room, "3")
-        assert cursor.number == 3
+        assert cursor.offset == 3
         assert await kept(process, room) == ["1", "2", "3"]
         await process.broker.close()
 
@@ -203,7 +203,7 @@ async def test_a_log_that_outlived_its_meta_goes_on_with_its_numbers(
     *_, old = await say(process, room, "1", "2")
     await admin.delete(f"rt:{{{room}}}:meta")
     (new,) = await say(process, room, "3")
-    assert new.number == 3
+    assert new.offset == 3
     assert new.epoch != old.epoch
     assert await kept(process, room) == ["1", "2", "3"]
 
@@ -260,7 +260,7 @@ async def test_a_frozen_server_refuses_in_time_and_heals(
     await refused(process, room)
     redis.resume()
     receipt = await process.publish_when_healed(draft(room))
-    assert (await process.broker.history(room, START)).top == receipt.cursor.number
+    assert (await process.broker.history(room, START)).top == receipt.cursor.offset
 
 
 async def test_a_server_that_is_gone_refuses_in_time_and_heals(
@@ -304,7 +304,7 @@ async def test_a_full_server_refuses_and_heals(process: Process, admin: Redis, r
     await admin.config_set("maxmemory", "1")
     await refused(process, room)
     await admin.config_set("maxmemory", "0")
-    assert (await process.broker.publish(draft(room))).cursor.number == 1
+    assert (await process.broker.publish(draft(room))).cursor.offset == 1
 
 
 async def test_a_server_whose_replicas_are_away_refuses_if_it_was_told_to(
@@ -313,7 +313,7 @@ async def test_a_server_whose_replicas_are_away_refuses_if_it_was_told_to(
     await admin.config_set("min-replicas-to-write", "1")
     await refused(process, room)
     await admin.config_set("min-replicas-to-write", "0")
-    assert (await process.broker.publish(draft(room))).cursor.number == 1
+    assert (await process.broker.publish(draft(room))).cursor.offset == 1
 
 
 async def test_a_server_that_is_not_there_is_found_out_at_the_start(tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ async def test_words_that_go_together_keep_the_order_in_which_they_were_said(
     await process.listen(room)
     drafts = [draft(room, str(number)) for number in range(100)]
     receipts = await asyncio.gather(*map(process.broker.publish, drafts))
-    assert [receipt.cursor.number for receipt in receipts] == list(range(1, 101))
+    assert [receipt.cursor.offset for receipt in receipts] == list(range(1, 101))
     heard = await process.notes.heard(room, 100)
     assert [json.loads(event.json)["id"] for event in heard] == [one.id for one in drafts]
 
@@ -377,7 +377,7 @@ async def test_a_word_that_is_refused_is_its_own_misfortune(
     answers = await asyncio.gather(*map(process.broker.publish, drafts), return_exceptions=True)
     first, refused, last = answers
     assert isinstance(refused, NoBroker)
-    assert [one.cursor.number for one in (first, last)] == [1, 2]  # type: ignore[union-attr]
+    assert [one.cursor.offset for one in (first, last)] == [1, 2]  # type: ignore[union-attr]
 
 
 async def test_one_who_hangs_up_takes_no_other_word_along(
@@ -420,7 +420,7 @@ async def test_closing_waits_for_the_answer_that_is_on_its_way(
     await asyncio.sleep(0.02)
     redis.resume()
     await closing
-    assert (await saying)[0].number == 2
+    assert (await saying)[0].offset == 2
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ async def test_all_that_a_room_leaves_ends_some_time(
     await admin.delete(f"rt:{{{room}}}:meta")
     await process.broker.sweep(room)
     seconds += [await admin.ttl(f"rt:{{{room}}}:meta")]
-    assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
+    assert all(0 < one <= META_TTL_FACTOR * Limits().history_seconds for one in seconds)
 
 
 async def test_a_hub_that_is_no_longer_heard_is_not_ready(
@@ -558,5 +558,5 @@ async def test_a_word_whose_answer_was_cut_off_is_asked_about_again_before_anybo
         receipt = await broker.publish(draft(room))
         history = await broker.history(room, START)
         await broker.close()
-    assert (receipt.cursor.number, receipt.created) == (2, False)
+    assert (receipt.cursor.offset, receipt.created) == (2, False)
     assert history.top == 2

@@ -130,7 +130,7 @@ async def listening(node: Node, *channels: bytes) -> AsyncIterator[tuple[Ear, Ow
     ear = Ear(connect, b"S", silent, SECONDS, supervisor)
     for channel in channels:
         ear.listen(channel)
-    supervisor.keep("listen", lambda: ear.run(owner))
+    supervisor.supervise("listen", lambda: ear.run(owner))
     yield ear, owner
     await supervisor.close()
 
