@@ -396,6 +396,17 @@ async def test_a_connection_that_fails_is_closed_with_a_reason(
     assert caplog.text.count("a connection failed") == 1  # the second message is not handled
 
 
+@fixes_upstream_bug
+async def test_a_session_that_changed_its_transport_is_closed(kind: str) -> None:
+    async with serve(kind) as endpoint, endpoint.connect() as connection:
+        await endpoint.post(f"{S}/xhr")
+        await connection.start_stream(f"{S}/xhr_streaming")
+        endpoint.router.get_session("session").close()
+        assert await connection.chunk() == 'c[3000,"Go away!"]\n'
+        assert await connection.chunk() == ""
+        assert endpoint.router.stats.sess_active == 0
+
+
 async def test_a_second_receiver_is_refused_and_the_first_continues() -> None:
     async with serve() as endpoint, endpoint.connect() as connection:
         await endpoint.post(f"{S}/xhr")
