@@ -151,8 +151,8 @@ async def test_an_invalid_message_gets_an_error_and_the_session_continues(
 
 async def test_a_client_above_its_rate_is_asked_to_retry_later(servers: Servers, room: str) -> None:
     limited = servers.get("memory", "--messages-per-second", "1", "--message-burst", "2")
-    said = (f'{{"text":"{number}","client":"{room}"}}' for number in range(3))
-    async with open_session(limited, join(room), *said) as session:
+    drafts = (f'{{"text":"{number}","client":"{room}"}}' for number in range(3))
+    async with open_session(limited, join(room), *drafts) as session:
         error = await session.next("error")
     assert (error["code"], error["retry_after"]) == ("too_fast", 1)
 
