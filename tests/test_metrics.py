@@ -29,7 +29,9 @@ async def figure(server: Server, name: str, **labels: str) -> float:
     )
 
 
-async def wait_until(condition: Callable[[float], bool], server: Server, name: str, **labels: str) -> None:
+async def wait_until(
+    condition: Callable[[float], bool], server: Server, name: str, **labels: str
+) -> None:
     async with asyncio.timeout(SECONDS):
         while not condition(await figure(server, name, **labels)):
             await asyncio.sleep(0.01)
@@ -57,9 +59,7 @@ async def test_the_response_is_in_the_format_of_prometheus(alone: Server) -> Non
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
-async def test_the_counters_equal_those_of_wire(
-    alone: Server, room: str, transport: str
-) -> None:
+async def test_the_counters_equal_those_of_wire(alone: Server, room: str, transport: str) -> None:
     async with reader(alone, transport, room) as client:
         await say_in(alone, room, "hello")
         await take(client, 1)
