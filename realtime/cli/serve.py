@@ -20,8 +20,7 @@ from collections.abc import Callable, Sequence
 
 from realtime import logs
 from realtime.app import make_site
-from realtime.brokers.choose import HubChoice, choose
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli import demo_traffic
 from realtime.cluster import master as cluster_master
 from realtime.cluster import nginx_config

@@ -27,8 +27,7 @@ from urllib.parse import urlsplit
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from realtime.brokers.choose import HubChoice, choose
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cluster import nginx_config, status
 from realtime.cluster.nginx_process import NginxProcess
 from realtime.cluster.worker import WorkerProcess

@@ -5,7 +5,7 @@ header fields.  This module parses such a request, and caches its fields.  Any o
 (incomplete, HTTP/1.0, an upgrade, chunked) is left to Tornado, which implements all of RFC 9112.
 Pure: no I/O.
 
-    bytes ─▶ parse_fast_path ─┬▶ RequestHead ─▶ Request
+    bytes ─▶ parse_fast_path ─┬▶ RequestHeader ─▶ Request
                               └▶ None: Tornado parses it
 """
 
@@ -68,7 +68,7 @@ class CachedFields(NamedTuple):
     length: int
 
 
-class RequestHead(NamedTuple):
+class RequestHeader(NamedTuple):
     """The request line and fields of a plain request; `size` is their bytes."""
 
     method: str
@@ -95,7 +95,7 @@ class RequestHead(NamedTuple):
         )
 
 
-def parse_fast_path(data: bytes) -> RequestHead | None:
+def parse_fast_path(data: bytes) -> RequestHeader | None:
     """Parse the header at the start of `data`; None if it is incomplete or not plain."""
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
@@ -104,7 +104,7 @@ def parse_fast_path(data: bytes) -> RequestHead | None:
         return None
     if start[2].count(b"&") >= _MAX_ARGUMENTS or (cached := _plain_fields(block)) is None:
         return None
-    return RequestHead(start[1].decode(), start[2].decode(), cached, end + 4)
+    return RequestHeader(start[1].decode(), start[2].decode(), cached, end + 4)
 
 
 def _is_plain(block: bytes) -> bool:
@@ -162,16 +162,16 @@ def _unquote(text: str) -> bytes:
     return unquote_to_bytes(data) if b"%" in data else data
 
 
-def response_head(status: int, *fields: bytes, length: int | None = None) -> bytes:
+def response_header(status: int, *fields: bytes, length: int | None = None) -> bytes:
     """Build the header of a response.
 
     Without a `length` something else ends the body: chunks, or the end of the connection.
     """
-    return _build_response_head(status, fields, length, int(time.time()))
+    return _response_header(status, fields, length, int(time.time()))
 
 
 @lru_cache(_MAX_CACHED_HEADERS)
-def _build_response_head(
+def _response_header(
     status: int, fields: tuple[bytes, ...], length: int | None, second: int
 ) -> bytes:
     lines = [_status_line(status), *fields, _date(second)]

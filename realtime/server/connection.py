@@ -27,7 +27,7 @@ from tornado.web import Application
 
 from realtime.protocol.http1 import (
     Request,
-    RequestHead,
+    RequestHeader,
     declared_length,
     origin_fields,
     parse_fast_path,
@@ -124,7 +124,7 @@ class ServerConnection:
         if traceable and (tap := self._router.taps.find(secret)):
             self._stream.trace(tap, data)
 
-    def _match_fast_path(self, data: bytes) -> tuple[RequestHead, type[Exchange], str] | None:
+    def _match_fast_path(self, data: bytes) -> tuple[RequestHeader, type[Exchange], str] | None:
         """Find the exchange for `data`, if that is one plain request, or the start of one."""
         head = parse_fast_path(data)
         max_body = min(self._router.services.limits.body_bytes, MAX_WHOLE_READ_BYTES)
@@ -134,7 +134,7 @@ class ServerConnection:
         return (head, *found) if found else None
 
     async def _run_exchange(
-        self, data: bytes, head: RequestHead, kind: type[Exchange], room: str
+        self, data: bytes, head: RequestHeader, kind: type[Exchange], room: str
     ) -> bool:
         stream = self._stream
         if missing := head.total_size - len(data):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from realtime.protocol.http1 import parse_fast_path, parse_query, response_head
+from realtime.protocol.http1 import parse_fast_path, parse_query, response_header
 
 HOST = b"Host: localhost:8000"
 
@@ -98,7 +98,7 @@ def test_a_plain_request_is_parsed_as_tornado_parses_it(
 
 
 def test_the_header_of_a_response_has_the_date_and_the_length() -> None:
-    header = response_head(201, b"Content-Type: application/json", length=12)
+    header = response_header(201, b"Content-Type: application/json", length=12)
     assert re.fullmatch(
         rb"HTTP/1\.1 201 Created\r\nContent-Type: application/json\r\n"
         rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\nContent-Length: 12\r\n\r\n",
@@ -107,4 +107,4 @@ def test_the_header_of_a_response_has_the_date_and_the_length() -> None:
 
 
 def test_a_response_of_unknown_length_has_no_content_length() -> None:
-    assert b"Content-Length" not in response_head(200, length=None)
+    assert b"Content-Length" not in response_header(200, length=None)

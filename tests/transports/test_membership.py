@@ -191,7 +191,7 @@ class FakeConnection:
         self.calls.append("resume")
 
     def remove(self, subscriber: Any) -> None:
-        self.calls.append("leave")
+        self.calls.append("remove")
 
 
 def attached() -> tuple[Any, FakeConnection]:
@@ -213,4 +213,4 @@ def test_a_detached_subscriber_is_not_called_again() -> None:
     subscriber, connection = attached()
     subscriber.detach()
     assert connection.drained is None
-    assert connection.calls == ["leave"]
+    assert connection.calls == ["remove"]
