@@ -12,12 +12,12 @@ import pytest
 
 from benchmarks import burst, c10k, fanout_cost, multi_worker, publish
 from benchmarks.__main__ import QUESTIONS, find
-from benchmarks.burst import Burst, in_order, waited
+from benchmarks.burst import Burst, in_order, latencies
 from benchmarks.c10k import ALL, C10K
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
 from benchmarks.fanout_cost import FLOOR, FanoutCost
-from benchmarks.load.light_readers import Book, Piece, Skimmer
+from benchmarks.load.light_readers import Arrival, IdIndex, IdScanner
 from benchmarks.method import runner, testbed
 from benchmarks.method.results import BENCHMARKS
 from benchmarks.method.runner import Benchmark
@@ -26,8 +26,8 @@ from benchmarks.method.testbed import raise_open_file_limit
 from benchmarks.multi_worker import MultiWorker
 from benchmarks.publish import Publish
 from benchmarks.sticky import Sticky
-from tests.benchmarks.faulty_server import StrangeServer, Tamper, doubling, losing, swapping
-from tests.benchmarks.test_closed_loop import SERVER
+from tests.benchmarks.faulty_server import FaultyServer, Tamper, duplicating, losing, swapping
+from tests.benchmarks.test_closed_loop import ENDPOINT
 from tests.nginx_fixture import program
 
 Ran = tuple[int, dict[str, Any]]
@@ -36,7 +36,7 @@ Ran = tuple[int, dict[str, Any]]
 @pytest.fixture
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
     """Run a script as small as it gets, in this process, and give its status and its file."""
-    monkeypatch.setattr(publish, "_WARM_SECONDS", 0.05)
+    monkeypatch.setattr(publish, "_WARM_UP_SECONDS", 0.05)
     monkeypatch.setattr(c10k, "_SETTLE_SECONDS", 0.05)
     monkeypatch.setattr(c10k, "_MARGIN_SECONDS", 0.05)
     monkeypatch.setattr(fanout_cost, "_HEARD", 5)
@@ -159,7 +159,7 @@ def test_scale_counts_what_every_reader_was_told(ask: Callable[..., Ran]) -> Non
 
 @pytest.mark.parametrize("first", range(6))
 def test_scale_spreads_the_readers_of_each_room_evenly(first: int) -> None:
-    servers = [Server(f"http://127.0.0.1:{port}") for port in (6001, 6002, 6003, 6004)]
+    servers = [Endpoint(f"http://127.0.0.1:{port}") for port in (6001, 6002, 6003, 6004)]
     places = multi_worker.in_turn(servers, first, 16)
     assert places[0] is servers[first % 4]
     assert [places.count(server) for server in servers] == [4, 4, 4, 4]
@@ -171,7 +171,7 @@ def test_scale_sees_a_reader_that_was_told_too_little(
     def deaf(self: multi_worker.Counting, data: bytes, when: float) -> None:
         """As if the server had told it nothing."""
 
-    monkeypatch.setattr(multi_worker.Counting, "skim", deaf)
+    monkeypatch.setattr(multi_worker.Counting, "scan", deaf)
     monkeypatch.setattr(multi_worker, "_PATIENCE_SECONDS", 0.2)
     given = ("--workers", "1", "--readers", "1", "--rooms", "2", "--seconds", "0.1")
     status, found = ask(MultiWorker, *given)
@@ -180,10 +180,10 @@ def test_scale_sees_a_reader_that_was_told_too_little(
 
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_a_message_that_comes_in_two_pieces_is_counted_once(cut: int) -> None:
-    counting = multi_worker.Counting(listener("websocket", SERVER, "room"))
+    counting = multi_worker.Counting(make_protocol("websocket", ENDPOINT, "room"))
     data = b'{"kind":"say","text":"kind say"}' * 2
     for piece in (data[:cut], data[cut : cut + 2], data[cut + 2 :]):
-        counting.skim(piece, 0.0)
+        counting.scan(piece, 0.0)
     assert counting.counted == 2
 
 
@@ -198,15 +198,15 @@ def measure(benchmark: type[Benchmark], url: str, cell: dict[str, Any], *given: 
 
 @pytest.mark.parametrize(
     ("tamper", "fault"),
-    [(losing(5), "lost"), (doubling(5), "doubled"), (swapping(5), "misplaced")],
+    [(losing(5), "lost"), (duplicating(5), "doubled"), (swapping(5), "misplaced")],
 )
 def test_publish_finds_what_is_wrong(
     tamper: Tamper, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "_WARM_SECONDS", 0.02)
+    monkeypatch.setattr(publish, "_WARM_UP_SECONDS", 0.02)
     monkeypatch.setattr(publish, "_PATIENCE_SECONDS", 0.2)
     given = ("--seconds", "0.03", "--senders", "2", "--window", "1", "-t", "sse")
-    with StrangeServer(tamper=tamper) as server:
+    with FaultyServer(tamper=tamper) as server:
         sample = measure(Publish, server.url, {"via": "post"}, *given)
     assert sample.audit is not None
     assert getattr(sample.audit, fault)
@@ -217,20 +217,20 @@ BURST = ("--followers", "3", "--rate", "100", "--seconds", "0.2")
 
 @pytest.mark.parametrize(
     ("tamper", "fault"),
-    [(losing(5), "lost"), (doubling(5), "doubled"), (swapping(5), "misplaced")],
+    [(losing(5), "lost"), (duplicating(5), "doubled"), (swapping(5), "misplaced")],
 )
 def test_burst_finds_what_is_wrong_with_every_follower(
     tamper: Tamper, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(burst, "_PATIENCE_SECONDS", 0.2)
-    with StrangeServer(tamper=tamper) as server:
+    with FaultyServer(tamper=tamper) as server:
         sample = measure(Burst, server.url, {"transport": "sse"}, *BURST)
     assert sample.audit is not None
     assert len(getattr(sample.audit, fault)) == 3
 
 
 def test_who_asks_while_a_server_stands_still_waits_and_that_is_seen() -> None:
-    with StrangeServer(stalls={5: 0.15}) as server:
+    with FaultyServer(stalls={5: 0.15}) as server:
         sample = measure(Burst, server.url, {"transport": "sse"}, *BURST)
     assert sample.audit is not None
     assert sample.audit.clean
@@ -245,10 +245,10 @@ def test_who_asks_while_a_server_stands_still_waits_and_that_is_seen() -> None:
 
 
 def test_a_wait_is_from_when_a_message_was_due_to_the_piece_that_brought_it() -> None:
-    one = Skimmer(listener("sse", SERVER, "room"), Book())
+    one = IdScanner(make_protocol("sse", ENDPOINT, "room"), IdIndex())
     one.numbers.extend([1, 0, 2])
-    one.pieces += [Piece(5.0, 2), Piece(7.0, 1)]
-    assert waited(one, [1.0, 2.0, 6.5]) == pytest.approx([3000, 4000, 500])
+    one.arrivals += [Arrival(5.0, 2), Arrival(7.0, 1)]
+    assert latencies(one, [1.0, 2.0, 6.5]) == pytest.approx([3000, 4000, 500])
 
 
 def test_messages_are_in_the_order_of_their_numbers_and_not_of_their_letters() -> None:

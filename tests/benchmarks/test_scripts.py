@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.competitors.systems import SYSTEMS
 from realtime import __version__
-from tests.benchmarks.faulty_server import StrangeServer, losing
+from tests.benchmarks.faulty_server import FaultyServer, losing
 from tests.conftest import missing
 from tests.server_process import ROOT, Server
 
@@ -70,7 +70,7 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
 
 @pytest.mark.unhurried
 def test_messages_that_a_server_loses_are_loud(tmp_path: Path) -> None:
-    with StrangeServer(tamper=losing(5)) as server:
+    with FaultyServer(tamper=losing(5)) as server:
         options = ["--transports", "sse", "--network", "none", "--runs", "1", "--out", tmp_path]
         done = run("latency", "--quick", "--url", server.url, *options)
     assert done.returncode == 3
@@ -79,7 +79,7 @@ def test_messages_that_a_server_loses_are_loud(tmp_path: Path) -> None:
 
 
 def test_a_stall_of_50_ms_is_in_the_table(tmp_path: Path) -> None:
-    with StrangeServer(stalls={10: 0.05}) as server:
+    with FaultyServer(stalls={10: 0.05}) as server:
         options = ["--transports", "sse", "--network", "none", "--runs", "1", "--out", tmp_path]
         run("latency", "--quick", "--url", server.url, *options)
     [cell] = result(tmp_path, "latency")["cells"]
