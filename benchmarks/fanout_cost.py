@@ -33,7 +33,7 @@ from benchmarks.method.testbed import (
     raise_open_file_limit,
     start_shared_hub,
 )
-from realtime.protocol.websocket_frames import head
+from realtime.protocol.websocket_frames import frame_header
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.
@@ -262,7 +262,7 @@ def floor_words(server: Server) -> Words:
 
     def request(id: str, number: int) -> bytes:
         event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
-        return head(len(event)) + event
+        return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"

@@ -16,7 +16,7 @@ from typing import Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from realtime.brokers.redis.process import HubError, RedisProcess, find_program
+from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
 from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
 
@@ -105,7 +105,7 @@ def start_shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
         raise TestbedError("several processes need a Redis, and none was found")
     try:
         server = asyncio.run(RedisProcess.start(program))
-    except HubError as error:
+    except RedisStartError as error:
         raise TestbedError(str(error)) from error
     stack.callback(server.close)
     return server.url, f"{program.name.removesuffix('-server')}, shared"

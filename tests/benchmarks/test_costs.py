@@ -198,7 +198,7 @@ def measure(benchmark: type[Benchmark], url: str, cell: dict[str, Any], *given: 
 
 @pytest.mark.parametrize(
     ("tamper", "fault"),
-    [(losing(5), "lost"), (doubling(5), "doubled"), (swapping(5), "misplaced")],
+    [(losing(5), "lost"), (doubling(5), "duplicated"), (swapping(5), "reordered")],
 )
 def test_publish_finds_what_is_wrong(
     tamper: Tamper, fault: str, monkeypatch: pytest.MonkeyPatch
@@ -217,7 +217,7 @@ BURST = ("--followers", "3", "--rate", "100", "--seconds", "0.2")
 
 @pytest.mark.parametrize(
     ("tamper", "fault"),
-    [(losing(5), "lost"), (doubling(5), "doubled"), (swapping(5), "misplaced")],
+    [(losing(5), "lost"), (doubling(5), "duplicated"), (swapping(5), "reordered")],
 )
 def test_burst_finds_what_is_wrong_with_every_follower(
     tamper: Tamper, fault: str, monkeypatch: pytest.MonkeyPatch
