@@ -20,7 +20,7 @@ from benchmarks.clients.protocols import WebSocketListener, listener
 from benchmarks.load.generator import Crowd, Words, evenly, our_words, text_of, undisturbed
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method import stats
-from benchmarks.method.baseline import FOLLOW, READY, ROOM
+from benchmarks.method.baseline import FOLLOW, OFFSET_PLACEHOLDER, READY
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
@@ -261,7 +261,9 @@ def floor_words(server: Server) -> Words:
     }
 
     def request(id: str, number: int) -> bytes:
-        event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
+        event = encode(
+            {"kind": "say", "cursor": f"f-{OFFSET_PLACEHOLDER.decode()}", "id": id, **fields}
+        )
         return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
