@@ -181,7 +181,7 @@ Streams only: a poll needs a request for each response, which is another cost.""
             raise ValueError(f"--transports: some of {', '.join(STREAMS)}; not a poll")
         return self.grid(transport=self.options.transports)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         room = new_room(self.name)
         with ExitStack() as stack:
             load = stack.enter_context(LoadGenerator())
@@ -191,7 +191,7 @@ Streams only: a poll needs a request for each response, which is another cost.""
             spec = post_message(self.sut.url, room, self.options.size)
             log = FanoutLog(followers, index, load.open_loop_sender(spec))
             probes = Probes(load, self.sut.url, room)
-            used = self._send_burst(load, log, probes, chance)
+            used = self._send_burst(load, log, probes, rng)
             return Sample(
                 {**log.figures(used), **probes.figures()},
                 audit=log.audit(),
@@ -211,7 +211,7 @@ Streams only: a poll needs a request for each response, which is another cost.""
         return [Follower(*both) for both in zip(readers, scanners, strict=True)]
 
     def _send_burst(
-        self, load: LoadGenerator, log: FanoutLog, probes: Probes, chance: random.Random
+        self, load: LoadGenerator, log: FanoutLog, probes: Probes, rng: random.Random
     ) -> float:
         """Send the burst, wait until it has arrived, and return the CPU time that it took, in s."""
         options = self.options
@@ -219,8 +219,8 @@ Streams only: a poll needs a request for each response, which is another cost.""
         load.max_poll_gap, start = 0.0, clock() + _LEAD_SECONDS
         count = max(round(options.rate * options.seconds), 1)
         used = self.sut.cost.cpu_seconds()
-        log.sender.schedule(constant_arrivals(start, options.rate, count, chance))
-        probes.schedule(start, _PROBE_RATE, options.seconds, chance)
+        log.sender.schedule(constant_arrivals(start, options.rate, count, rng))
+        probes.schedule(start, _PROBE_RATE, options.seconds, rng)
         load.run_for(start + options.seconds - clock())
         load.run_until(lambda: log.complete(count) and probes.all_answered, _PATIENCE_SECONDS)
         return self.sut.cost.cpu_seconds() - used

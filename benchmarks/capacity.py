@@ -65,13 +65,13 @@ class Capacity(Benchmark):
         self.options.steps.sort()
         return self.grid(transport=self.options.transports, clients=self.options.steps)
 
-    def order(self, cells: list[Cell], chance: random.Random) -> Iterator[Cell]:
+    def order(self, cells: list[Cell], rng: random.Random) -> Iterator[Cell]:
         """Return the transports in random order, each with its steps upwards to the first failure.
 
         The steps above get a sample without a value, so that all cells have as many runs.
         """
         transports = self.options.transports
-        for transport in chance.sample(transports, len(transports)):
+        for transport in rng.sample(transports, len(transports)):
             failed = False
             for cell in (cell for cell in cells if cell.factors["transport"] == transport):
                 if failed:
@@ -80,9 +80,9 @@ class Capacity(Benchmark):
                 yield cell
                 failed = not self._holds(cell.samples[-1])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         try:
-            sample = self._measure(factors, chance)
+            sample = self._measure(factors, rng)
         except ServerUnresponsive:  # so many readers cannot start; raises if the server is gone
             self.sut.describe()
             return Sample({"p99": None})
@@ -90,7 +90,7 @@ class Capacity(Benchmark):
             self._limited.add((factors["transport"], factors["clients"]))
         return sample
 
-    def _measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def _measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server = Endpoint(self.url())
         poll_interval = _INTERVAL_SHARE * options.bound / 1000
@@ -101,13 +101,11 @@ class Capacity(Benchmark):
                     server,
                     room,
                     interval=poll_interval,
-                    phase=chance.random(),
+                    phase=rng.random(),
                 )
                 for _ in range(factors["clients"])
             )
-            times = constant_arrivals(
-                0.0, options.rate, round(options.seconds * options.rate), chance
-            )
+            times = constant_arrivals(0.0, options.rate, round(options.seconds * options.rate), rng)
             transcript = run_workload(
                 load, post_message(self.sut.url, room, 100), times, patience=10
             )

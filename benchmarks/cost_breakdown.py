@@ -37,6 +37,7 @@ from realtime.server.stream import READ_BYTES, MeteredStream
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.exchange import JSON
+from realtime.transports.polling import PollResponse
 from realtime.transports.short_polling import ShortPolling
 from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.websocket import frame
@@ -179,7 +180,7 @@ class _Fixture:
         self._site = Router(services, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
         self._data = _poll(Endpoint("http://127.0.0.1:8000"))
         self._exchange = self._new_exchange()
-        self._response = (await self._hub.read(ROOM, 0)).poll()
+        self._response = (await self._hub.read(ROOM, 0)).poll(PollResponse)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -203,7 +204,7 @@ class _Fixture:
         return used
 
     async def poll_event_loop(self) -> float:
-        reading = asyncio.ensure_future(self._stream.read_piece())
+        reading = asyncio.ensure_future(self._stream.read_once())
         await asyncio.sleep(0)
         self._client_end.send(self._data)
         begin = time.perf_counter()
@@ -232,7 +233,7 @@ class _Fixture:
 
     async def poll_room(self) -> float:
         begin = time.perf_counter()
-        (await self._hub.read(ROOM, 0)).poll()
+        (await self._hub.read(ROOM, 0)).poll(PollResponse)
         return time.perf_counter() - begin
 
     async def poll_response_header(self) -> float:
@@ -296,13 +297,13 @@ async def _broadcast(
     framing = Framing(frame, bytes, PING)
     for stream in streams:
         subscriber = StreamSubscriber(stream, framing, lambda error: None)
-        subscriber.join(broadcaster)
-        broadcaster.join(subscriber, room.cursor)
+        subscriber.attach(broadcaster)
+        broadcaster.add(subscriber, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 
     def deliver(number: int) -> None:
         room.append(event(number + 1))
-        for _ in broadcaster.steps():
+        for _ in broadcaster.flush_steps():
             pass
 
     return deliver

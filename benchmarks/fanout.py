@@ -61,7 +61,7 @@ class Fanout(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports, followers=self.options.followers)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server = Endpoint(self.url())
         with LoadGenerator() as load, gc_paused():
@@ -71,11 +71,11 @@ class Fanout(Benchmark):
                     server,
                     room,
                     interval=options.interval,
-                    phase=chance.random(),
+                    phase=rng.random(),
                 )
                 for _ in range(factors["followers"])
             )
-            times = constant_arrivals(0.0, options.rate, options.messages, chance)
+            times = constant_arrivals(0.0, options.rate, options.messages, rng)
             spec = post_message(self.sut.url, room, 100)
             used = self.sut.cost.cpu_seconds()
             transcript = run_workload(load, spec, times, patience=10 + options.interval)

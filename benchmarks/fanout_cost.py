@@ -29,7 +29,7 @@ from benchmarks.load.generator import (
 )
 from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
-from benchmarks.method.baseline import FOLLOW, READY, ROOM
+from benchmarks.method.baseline import FOLLOW, OFFSET_PLACEHOLDER, READY
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
@@ -42,7 +42,7 @@ from benchmarks.method.testbed import (
     raise_open_file_limit,
     start_shared_hub,
 )
-from realtime.protocol.websocket_frames import head
+from realtime.protocol.websocket_frames import frame_header
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.
@@ -287,8 +287,10 @@ def floor_request(server: Endpoint) -> RequestSpec:
     }
 
     def request(id: str, number: int) -> bytes:
-        event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
-        return head(len(event)) + event
+        event = encode(
+            {"kind": "say", "cursor": f"f-{OFFSET_PLACEHOLDER.decode()}", "id": id, **fields}
+        )
+        return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"

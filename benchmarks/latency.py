@@ -15,6 +15,9 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
 from realtime.netem.conditions import NetworkConditions
 
+# A message that has not arrived by then is lost.
+_PATIENCE_SECONDS = 5.0
+
 
 class Latency(Benchmark):
     name = "latency"
@@ -76,21 +79,19 @@ reader; a distant sender adds another."""
             rate=self.options.rate,
         )
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server = Endpoint(self.url(factors["network"]))
         interval = options.interval
         with LoadGenerator() as load, gc_paused():
             readers = (
                 make_protocol(
-                    factors["transport"], server, room, interval=interval, phase=chance.random()
+                    factors["transport"], server, room, interval=interval, phase=rng.random()
                 )
                 for _ in range(options.readers)
             )
             load.add_readers(readers)
-            times = constant_arrivals(
-                0.0, factors["rate"], options.warm_up + options.messages, chance
-            )
+            times = constant_arrivals(0.0, factors["rate"], options.warm_up + options.messages, rng)
             spec = post_message(self.sut.url, room, options.size)
             transcript = run_workload(
                 load, spec, times, warm_up=options.warm_up, patience=5 + interval

@@ -54,7 +54,7 @@ class Overhead(Benchmark):
   python -m benchmarks.overhead --sizes 20,2000 --rate 0.5,50 --transports sse,websocket
 
 Segments are those of the loopback, whose packets are larger than those of a network (65 483 bytes
-of payload instead of 1 460), with acknowledgements, in both directions of the reader's connection."""
+of payload instead of 1 460).  They include acknowledgements, in both directions."""
     factors = ("transport", "size", "rate")
     measures: ClassVar = {
         "bytes_up": Measure("B", "from the reader to the server, per message"),
@@ -96,11 +96,11 @@ of payload instead of 1 460), with acknowledgements, in both directions of the r
         self._lengths: dict[tuple[str, int], Lengths] = {}
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         with Relay(self.url()) as relay:
-            return self._measure(factors, chance, relay)
+            return self._measure(factors, rng, relay)
 
-    def _measure(self, factors: Factors, chance: random.Random, relay: Relay) -> Sample:
+    def _measure(self, factors: Factors, rng: random.Random, relay: Relay) -> Sample:
         options, room = self.options, new_room(self.name)
         counts: list[tuple[TrafficSnapshot, int]] = []
         with LoadGenerator() as load, gc_paused():
@@ -110,14 +110,14 @@ of payload instead of 1 460), with acknowledgements, in both directions of the r
                 room,
                 client=room,
                 interval=options.interval,
-                phase=chance.random(),
+                phase=rng.random(),
                 head_bytes=options.head_bytes,
             )
             [reader] = load.add_readers([protocol])
             # The first interval of a short poller differs from the others, so it does not count.
             start = options.interval if factors["transport"] == "short_polling" else 0.0
             messages = round((start + options.seconds) * factors["rate"])
-            times = constant_arrivals(0.0, factors["rate"], messages, chance)
+            times = constant_arrivals(0.0, factors["rate"], messages, rng)
             transcript = run_workload(
                 load,
                 post_message(self.sut.url, room, factors["size"]),

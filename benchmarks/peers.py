@@ -56,8 +56,8 @@ class Peers(Benchmark):
   python -m benchmarks.peers --loads small --small-followers 50 --runs 20
 
 Four loads: messages at a steady rate; a burst; the steady rate with few readers, for the p99;
-short polls of an idle room.  Each system has one server process, and all that use a Redis share one,
-without compression and without TLS.  What this machine lacks is reported, and how to install it.
+short polls of an idle room.  Each system has one server process; all that use a Redis share one.
+There is no compression and no TLS.  What this machine lacks is reported, and how to install it.
 The budget at the end lists the ratios that our server must keep."""
     factors = ("load", "peer")
     measures: ClassVar = {
@@ -112,23 +112,23 @@ The budget at the end lists the ratios that our server must keep."""
             self.notes.append(f"!!! {name} is not measured, it needs {missing}")
         return missing is None
 
-    def order(self, cells: list[Cell], chance: random.Random) -> Iterable[Cell]:
+    def order(self, cells: list[Cell], rng: random.Random) -> Iterable[Cell]:
         """Return one load after the other: cells of one ratio are close in time."""
-        mixed = chance.sample(cells, len(cells))
+        mixed = rng.sample(cells, len(cells))
         loads = [cell.factors["load"] for cell in mixed]
         return sorted(mixed, key=lambda cell: loads.index(cell.factors["load"]))
 
     # --- one cell --------------------------------------------------------------------------------
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         system = SYSTEMS[factors["peer"]]()
         with ExitStack() as stack, LoadGenerator() as load, gc_paused():
             with pinned_to(SERVER_CORES):
                 system.start(stack, self.redis)
                 system.reader_url = self.url(sut=stack.enter_context(ServerUnderTest(system.url)))
             if factors["load"] == IDLE:
-                return self._poll(system, load, chance)
-            return self._publish(system, load, factors["load"], chance)
+                return self._poll(system, load, rng)
+            return self._publish(system, load, factors["load"], rng)
 
     def _profile(self, name: str) -> _Profile:
         options = self.options
@@ -139,7 +139,7 @@ The budget at the end lists the ratios that our server must keep."""
         }[name]
 
     def _publish(
-        self, system: System, load: LoadGenerator, name: str, chance: random.Random
+        self, system: System, load: LoadGenerator, name: str, rng: random.Random
     ) -> Sample:
         """Publish to many readers, and measure the server's CPU until all have received it."""
         profile, room = self._profile(name), new_room(self.name)
@@ -148,9 +148,9 @@ The budget at the end lists the ratios that our server must keep."""
         load.add_readers(system.protocol(room) for _ in range(profile.followers))
         load.run_for(_SETTLE_SECONDS)
         held = system.cost.memory_bytes() / 1024
-        warm = constant_arrivals(0.0, _WARM_UP_RATE, self.options.warm_up, chance)
+        warm = constant_arrivals(0.0, _WARM_UP_RATE, self.options.warm_up, rng)
         sender = run_workload(load, spec, warm, patience=_PATIENCE_SECONDS).sender
-        times = constant_arrivals(0.0, profile.rate, profile.messages, chance)
+        times = constant_arrivals(0.0, profile.rate, profile.messages, rng)
         used = system.cost.cpu_seconds()
         transcript = run_workload(load, spec, times, patience=_PATIENCE_SECONDS, sender=sender)
         used = system.cost.cpu_seconds() - used
@@ -173,11 +173,11 @@ The budget at the end lists the ratios that our server must keep."""
         load.readers.clear()
         return system.cost.memory_bytes() / 1024
 
-    def _poll(self, system: System, load: LoadGenerator, chance: random.Random) -> Sample:
+    def _poll(self, system: System, load: LoadGenerator, rng: random.Random) -> Sample:
         """Poll an idle room, and check with one message that it was the right one."""
         options, room = self.options, new_room(self.name)
         readers = load.add_readers(
-            self._poller(system.protocol(room), (n + chance.random()) / options.pollers)
+            self._poller(system.protocol(room), (n + rng.random()) / options.pollers)
             for n in range(options.pollers)
         )
         load.run_for(_SETTLE_SECONDS + options.interval)
@@ -200,7 +200,7 @@ The budget at the end lists the ratios that our server must keep."""
         protocol.head_bytes = self.options.head_bytes
         return protocol
 
-    # --- all cells ---------------------------------------------------------------------------------
+    # --- all cells -------------------------------------------------------------------------------
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Return every figure as a ratio to ours, of the same runs, and judge the budget."""

@@ -73,7 +73,7 @@ that check for lost messages use --transports (websocket)."""
     def cells(self) -> list[Factors]:
         return self.grid(via=self.options.via)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         room, log = new_room(self.name), SendLog()
         with ExitStack() as stack:
             load = stack.enter_context(LoadGenerator())

@@ -72,7 +72,7 @@ class Recovery(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports, network=self.options.network)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server = Endpoint(self.url(factors["network"]))
         with LoadGenerator() as load, gc_paused():
@@ -82,7 +82,7 @@ class Recovery(Benchmark):
                     server,
                     room,
                     interval=options.interval,
-                    phase=chance.random(),
+                    phase=rng.random(),
                 )
                 for _ in range(options.readers)
             )
@@ -94,7 +94,7 @@ class Recovery(Benchmark):
                     reader.reset()
 
             seconds = options.every * (options.cuts + 1)
-            times = constant_arrivals(0.0, options.rate, round(seconds * options.rate) + 1, chance)
+            times = constant_arrivals(0.0, options.rate, round(seconds * options.rate) + 1, rng)
             # Right after a message was due: it is sent, and not yet received.
             marks = [
                 (times[round(n * options.every * options.rate)], reset_all)

@@ -69,7 +69,7 @@ class Session(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(way=with_fallbacks(self.options.transports), network=self.options.network)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         return asyncio.run(self._measure(factors["way"], factors["network"]))
 
     async def _measure(self, way: str, network: str) -> Sample:

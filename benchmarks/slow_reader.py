@@ -73,16 +73,16 @@ class SlowReader(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options = self.options
         if options.url:
-            return self._measure(self.sut, factors, chance)
+            return self._measure(self.sut, factors, rng)
         limits = {"write-deadline-seconds": options.deadline, "history-events": _HISTORY_EVENTS}
         arguments = [text for name, value in limits.items() for text in (f"--{name}", str(value))]
         with ServerUnderTest(None, options.hub, *arguments) as sut:
-            return self._measure(sut, factors, chance)
+            return self._measure(sut, factors, rng)
 
-    def _measure(self, sut: ServerUnderTest, factors: Factors, chance: random.Random) -> Sample:
+    def _measure(self, sut: ServerUnderTest, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         transport, server = factors["transport"], Endpoint(self.url(sut=sut))
         count = round(options.megabytes * 1e6 / options.size)
@@ -90,7 +90,7 @@ class SlowReader(Benchmark):
         with LoadGenerator() as load, gc_paused():
             # The history of the room is not part of a reader's cost, so fill it first.
             [healthy] = load.add_readers([make_protocol("sse", server, room)])
-            run_workload(load, spec, constant_arrivals(0.0, 2 * options.rate, count, chance))
+            run_workload(load, spec, constant_arrivals(0.0, 2 * options.rate, count, rng))
             stopped = load.add_readers(
                 make_protocol(transport, server, room, interval=0.2) for _ in range(options.stopped)
             )
@@ -99,9 +99,7 @@ class SlowReader(Benchmark):
                 reader.pause_reading()
             load.readers = [healthy]
             started = clock()
-            transcript = run_workload(
-                load, spec, constant_arrivals(0.0, options.rate, count, chance)
-            )
+            transcript = run_workload(load, spec, constant_arrivals(0.0, options.rate, count, rng))
             held = sut.cost.memory_bytes() - memory
             kernel = kernel_bytes(Endpoint(sut.url).port)
             closed = self._until_closed(load, sut, transport, started)

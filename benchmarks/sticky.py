@@ -77,17 +77,17 @@ It needs nginx, and starts a cluster for each routing."""
         chosen = with_fallbacks(self.options.transports)
         return self.grid(way=chosen, routing=list(ROUTINGS), people=[ONE, MANY])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        return asyncio.run(self._measure(factors, chance))
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        return asyncio.run(self._measure(factors, rng))
 
-    async def _measure(self, factors: Factors, chance: random.Random) -> Sample:
+    async def _measure(self, factors: Factors, rng: random.Random) -> Sample:
         way, cluster = factors["way"], self._clusters[factors["routing"]]
         make_client, room = client_class(way), new_room(self.name)
         (await post(self.sut.url, room, text="before")).check(201)
         before = await _delivered(cluster)
         held = 0
         for number in range(self.options.visits):
-            source = "127.0.0.1" if factors["people"] == ONE else _random_address(chance)
+            source = "127.0.0.1" if factors["people"] == ONE else _random_address(rng)
             try:
                 await self._visit(make_client(cluster.url, room, source=source), f"now {number}")
                 held += 1
@@ -129,9 +129,9 @@ async def _delivered(cluster: ClusterUnderTest) -> list[int]:
     ]
 
 
-def _random_address(chance: random.Random) -> str:
+def _random_address(rng: random.Random) -> str:
     """An room_path of this machine, in one of 65 000 networks."""
-    return f"127.{chance.randrange(1, 255)}.{chance.randrange(255)}.1"
+    return f"127.{rng.randrange(1, 255)}.{rng.randrange(255)}.1"
 
 
 def _describe(error: Exception) -> str:

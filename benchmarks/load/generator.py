@@ -552,21 +552,17 @@ def gc_paused() -> Iterator[None]:
 # --- schedules -----------------------------------------------------------------------------------
 
 
-def constant_arrivals(
-    start: float, rate: float, messages: int, chance: random.Random
-) -> list[float]:
+def constant_arrivals(start: float, rate: float, messages: int, rng: random.Random) -> list[float]:
     """Return one time every 1/`rate` seconds; the phase is random, and differs in every run."""
-    phase = chance.random() / rate
+    phase = rng.random() / rate
     return [start + phase + number / rate for number in range(messages)]
 
 
-def poisson_arrivals(
-    start: float, rate: float, messages: int, chance: random.Random
-) -> list[float]:
+def poisson_arrivals(start: float, rate: float, messages: int, rng: random.Random) -> list[float]:
     """Return the times of a Poisson process, as of independent people, computed in advance."""
     times: list[float] = []
     when = start
     for _ in range(messages):
-        when += chance.expovariate(rate)
+        when += rng.expovariate(rate)
         times.append(when)
     return times

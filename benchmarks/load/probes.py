@@ -40,10 +40,10 @@ class Probes:
             "poll": load.open_loop_sender(get_request(endpoint, poll)),
         }
 
-    def schedule(self, start: float, rate: float, seconds: float, chance: random.Random) -> None:
+    def schedule(self, start: float, rate: float, seconds: float, rng: random.Random) -> None:
         count = max(round(rate * seconds), 1)
         for sender in self._senders.values():
-            sender.schedule(constant_arrivals(start, rate, count, chance))
+            sender.schedule(constant_arrivals(start, rate, count, rng))
 
     @property
     def all_answered(self) -> bool:

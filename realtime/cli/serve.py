@@ -20,8 +20,7 @@ from collections.abc import Callable, Sequence
 
 from realtime import logs
 from realtime.app import make_site
-from realtime.brokers.choose import HubChoice, choose
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli import demo_traffic
 from realtime.cluster import master as cluster_master
 from realtime.cluster import nginx_config
@@ -289,7 +288,7 @@ async def serve(options: argparse.Namespace) -> None:
         await _serve(lanes, secured, choice, limits, options)
         return
     supervisor = Supervisor()
-    supervisor.keep("watch the private server", choice.server.watch)
+    supervisor.supervise("watch the private server", choice.server.watch)
     try:
         await _serve(lanes, secured, choice, limits, options)
     finally:
@@ -330,7 +329,7 @@ async def _serve(
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)
-        server.start_watching()
+        server.start_timeouts()
         census.start()
         _print_addresses(options, choice, lab)
         await _stop_when_told(signals, hub, presence, limits)

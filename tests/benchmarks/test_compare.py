@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.compare import body, main, text
-from benchmarks.method.comparison import ComparedMeasure, Comparison, compare, times, verdict
+from benchmarks.compare import html_body, main, text_lines
+from benchmarks.method.comparison import (
+    ComparedMeasure,
+    Comparison,
+    compare,
+    ratio_of_runs,
+    verdict,
+)
 from benchmarks.method.results import Estimate, parse
-from benchmarks.report.i18n import LANGUAGES, catalogue
+from benchmarks.report.i18n import LANGUAGES, load_translations
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
 
 
@@ -42,14 +48,14 @@ def verdicts(found: Comparison, measure: str) -> set[str]:
 
 def printed(a: Json, b: Json) -> str:
     found, alone = compare([parse(a, "a.json")], [parse(b, "b.json")])
-    return "\n".join(text(found, alone, catalogue()["en"]))
+    return "\n".join(text_lines(found, alone, load_translations()["en"]))
 
 
 # --- figures -------------------------------------------------------------------------------------
 
 
 def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
-    found = times([10, 11, 12], [20, 22, 24])
+    found = ratio_of_runs([10, 11, 12], [20, 22, 24])
     assert found is not None
     assert found.value == pytest.approx(2)
     assert found.low is not None
@@ -59,11 +65,11 @@ def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
 
 @pytest.mark.parametrize(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
 def test_there_is_no_ratio_to_nothing(a: list[float], b: list[float]) -> None:
-    assert times(a, b) is None
+    assert ratio_of_runs(a, b) is None
 
 
 def test_one_run_gives_a_ratio_without_an_interval() -> None:
-    assert times([2], [3, 3]) == Estimate(1.5)
+    assert ratio_of_runs([2], [3, 3]) == Estimate(1.5)
 
 
 @pytest.mark.parametrize(
@@ -243,8 +249,8 @@ def test_a_file_that_cannot_be_read_is_named(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
     found, alone = compare([parse(result(kind), "a")], [parse(result(kind), "b")])
-    for language, words in catalogue().items():
-        page = body(found, alone, words)
+    for language, i18n in load_translations().items():
+        page = html_body(found, alone, i18n)
         assert f'id="{language}-{kind.replace("_", "-")}"' in page
         assert "<svg" in page
 
@@ -295,6 +301,6 @@ async def test_the_page_opens_in_each_language(
     await page.goto((tmp_path / "out" / "compare.html").as_uri())
     for language, own in LANGUAGES.items():
         await page.get_by_label(own).check()
-        heading = catalogue()[language].say("compare.title")
+        heading = load_translations()[language].say("compare.title")
         await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     assert complaints == []

@@ -15,7 +15,7 @@ from benchmarks.load.generator import ReceivedEvent
 from benchmarks.method.audit import audit
 from benchmarks.method.samples import Cell, Sample
 from benchmarks.peers import Peers
-from benchmarks.report.text import describe
+from benchmarks.report.text import format_result
 from tests.benchmarks.samples import result
 
 MESSAGE = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'
@@ -160,7 +160,7 @@ def test_the_terminal_marks_limits_that_do_not_hold_or_were_not_measured() -> No
         BudgetLimit("paced", "cpu_us", "ours", None, 1),
         BudgetLimit("idle", "cpu_us", "ours", None, 1),
     ]
-    lines = describe(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
+    lines = format_result(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
     assert "performance budget: 1 of 3 limits hold, 1 do not, 1 were not measured" in lines
     [holds, broken, unknown] = lines[-3:]
     assert "0.5 [0.4–0.6]" in holds

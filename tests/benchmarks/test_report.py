@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, expect
 from benchmarks.method.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, parse, read
 from benchmarks.report.__main__ import main, report, slug
 from benchmarks.report.html import tag
-from benchmarks.report.html_tables import disagreement
+from benchmarks.report.html_tables import difference_from_theory
 from benchmarks.report.i18n import CATALOGUE, LANGUAGES
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
 
@@ -163,7 +163,7 @@ def test_theory_and_the_disagreement_stand_beside_the_measured_value() -> None:
     [(1.5, 1.0, "+50 %"), (0.5, 1.0, "−50 %"), (1.0, 1.0, "0 %"), (1.0, 0.0, "–"), (1, None, "–")],
 )
 def test_disagreement_is_of_the_theory(value: float, theory: float | None, said: str) -> None:
-    assert disagreement(Estimate(value), theory) == said
+    assert difference_from_theory(Estimate(value), theory) == said
 
 
 def test_an_incomplete_run_says_so() -> None:

@@ -13,7 +13,7 @@ from benchmarks.method.audit import Audit
 from benchmarks.method.runner import Benchmark
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise, trusted
 from benchmarks.method.testbed import ServerUnderTest
-from benchmarks.report.text import describe
+from benchmarks.report.text import format_result
 
 
 class Known(Benchmark):
@@ -106,11 +106,12 @@ def test_one_fault_is_enough(fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fault", "count"), [("lost", "lost"), ("duplicated", "doubled"), ("reordered", "misplaced")]
+    ("fault", "word"),
+    [("lost", "lost"), ("duplicated", "duplicated"), ("reordered", "out of order")],
 )
 def test_faults_come_first_and_are_the_exit_status(
     fault: str,
-    count: str,
+    word: str,
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -121,7 +122,7 @@ def test_faults_come_first_and_are_the_exit_status(
     assert run("--runs", "1") == 3
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0].startswith("!!! known:")
-    assert f"6 {count}" in lines[0]
+    assert f"6 {word}" in lines[0]
 
 
 def test_an_error_after_some_cells_keeps_them(
@@ -146,5 +147,5 @@ def test_a_cell_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
             Cell(factors, [bench.measure(factors, random.Random())]) for factors in bench.cells()
         ]
         result = runner._result(bench, cells, options, {})
-    table = [line.split() for line in describe(result).splitlines()]
+    table = [line.split() for line in format_result(result).splitlines()]
     assert ["websocket", "3", "3", "|", "2", "+50", "%"] in table

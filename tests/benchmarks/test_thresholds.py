@@ -9,7 +9,7 @@ from benchmarks.method.results import parse
 from benchmarks.method.samples import Cell, Sample, ratios_by_run
 from benchmarks.method.thresholds import Threshold, from_json, lines, median_over_runs, worst
 from benchmarks.report.html_tables import thresholds
-from benchmarks.report.i18n import LANGUAGES, catalogue
+from benchmarks.report.i18n import LANGUAGES, load_translations
 from tests.benchmarks.samples import parsed, result
 
 
@@ -60,13 +60,13 @@ def test_ratios_are_of_the_same_run() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_report_shows_what_holds_and_what_does_not(language: str) -> None:
-    words = catalogue()[language]
-    table = thresholds(parsed("burst"), words)
-    assert table.count(words.say("bounds.broken")) == 2  # one is too slow, one was not measured
-    assert words.say("bounds.holds") in thresholds(parsed("publish"), words)
-    assert thresholds(parsed("latency"), words) == ""
+    i18n = load_translations()[language]
+    table = thresholds(parsed("burst"), i18n)
+    assert table.count(i18n.t("bounds.broken")) == 2  # one is too slow, one was not measured
+    assert i18n.t("bounds.holds") in thresholds(parsed("publish"), i18n)
+    assert thresholds(parsed("latency"), i18n) == ""
     promise = "/healthz during the burst, p99"
-    assert (promise in table) is (words.name(f"bound.{promise}", "") == promise)
+    assert (promise in table) is (i18n.name(f"bound.{promise}", "") == promise)
 
 
 def _slower(kind: str, measure: str, factor: float) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from realtime.brokers.redis.broker import RedisBroker
 from realtime.cluster import registry
 from realtime.cluster.registry import NodeInfo
 from realtime.limits import Limits
-from tests.brokers.test_promises import Ear
+from tests.brokers.conftest import RecordingListener
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import reader
@@ -25,7 +25,7 @@ REPORT = NodeInfo("127.0.0.1:6001", "box", "keeper", 7, False, {"sse": 2}, {"聊
 @pytest.fixture
 async def broker(servers: Servers) -> AsyncIterator[RedisBroker]:
     broker = RedisBroker(servers.redis.url, Limits())
-    await broker.start(Ear())
+    await broker.start(RecordingListener())
     yield broker
     await broker.close()
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.netem.conditions import MOST_BUFFER, NetworkConditions, Stall
+from realtime.netem.conditions import MAX_BUFFER_BYTES, NetworkConditions, Stall
 
 
 @pytest.mark.parametrize(
@@ -22,10 +22,10 @@ from realtime.netem.conditions import MOST_BUFFER, NetworkConditions, Stall
         ("rate=100", NetworkConditions(rate=100)),
         ("buffer=4096", NetworkConditions(buffer=4096)),
         ("buffer=4kB,flush=500ms", NetworkConditions(buffer=4000, flush=0.5)),
-        ("idle=1min", NetworkConditions(idle=60)),
+        ("idle=1min", NetworkConditions(idle_timeout=60)),
         ("stall=200ms/10s", NetworkConditions(stall=Stall(0.2, 10))),
-        ("cut=30s", NetworkConditions(cut=30)),
-        ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, cut=30)),
+        ("cut=30s", NetworkConditions(reset_after=30)),
+        ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, reset_after=30)),
     ],
 )
 def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) -> None:
@@ -54,12 +54,12 @@ NETWORKS = st.builds(
     rtt=SECONDS | st.just(0.0),
     jitter=SECONDS | st.just(0.0),
     rate=st.none() | st.integers(1, 10**15),
-    buffer=st.integers(1, MOST_BUFFER),
+    buffer=st.integers(1, MAX_BUFFER_BYTES),
     flush=st.none() | SECONDS,
-    idle=st.none() | SECONDS,
+    idle_timeout=st.none() | SECONDS,
     stall=st.none()
     | st.tuples(SECONDS, SECONDS).filter(lambda pair: pair[0] < pair[1]).map(lambda p: Stall(*p)),
-    cut=st.none() | SECONDS,
+    reset_after=st.none() | SECONDS,
 )
 
 
@@ -90,12 +90,12 @@ def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -
         (f"rtt={'9' * 400}s", "finite"),
         ("rate=0", "the number must be above 0"),
         ("rate=5ms", "a size is a number of bytes"),
-        ("rate=0.5", "there is no part of a byte"),
+        ("rate=0.5", "a size is a whole number of bytes"),
         ("rate=50KB", "a size is"),
-        ("buffer=129kB", "the proxy holds at most 128kB"),
-        ("flush=1s", "give buffer=4096 too"),
-        ("stall=200ms", "say how long, and how often"),
-        ("stall=10s/10s", "must be over before the next one"),
+        ("buffer=129kB", "the proxy buffers at most 128kB"),
+        ("flush=1s", "add buffer=4096"),
+        ("stall=200ms", "write how long and how often"),
+        ("stall=10s/10s", "must end before the next one"),
         ("stall=1/10s", "stall=1/10s: a time is"),
     ],
 )

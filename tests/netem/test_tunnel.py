@@ -12,13 +12,13 @@ from contextlib import AsyncExitStack
 import pytest
 
 from realtime.netem.conditions import NetworkConditions
-from realtime.netem.link import PIECE_COST, SEGMENT
+from realtime.netem.link import SEGMENT_BYTES, SEGMENT_OVERHEAD
 from realtime.netem.proxy import Proxy
-from realtime.netem.tunnel import ENOUGH, READ
+from realtime.netem.tunnel import HELD_BYTES, READ_BYTES
 from tests.fake_server import Caller, Peer, echo, listen, until
 
 # What the pieces of one read cost on top, where a rate cuts it up.
-PIECES = PIECE_COST * (READ // SEGMENT + 1)
+OVERHEAD = SEGMENT_OVERHEAD * (READ_BYTES // SEGMENT_BYTES + 1)
 
 NOTHING = NetworkConditions()
 NETWORKS = [NOTHING, NetworkConditions.parse("rtt=10ms,jitter=5ms,rate=10MB,buffer=4096,flush=5ms")]
@@ -74,7 +74,7 @@ async def test_small_pieces_do_not_wait_for_acknowledgements() -> None:
     ):
         await caller.exchange()
         (connection,) = proxy._open
-        for side in (connection.near, connection.far):
+        for side in (connection.client_side, connection.server_side):
             assert side.transport is not None
             raw = side.transport.get_extra_info("socket")
             assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
@@ -184,9 +184,9 @@ async def test_a_reset_reaches_whoever_has_stopped_reading() -> None:
         Caller(proxy.port) as caller,
     ):
         caller.writer.transport.pause_reading()
-        await until(lambda: any(connection.near.blocked for connection in proxy._open))
+        await until(lambda: any(connection.client_side.blocked for connection in proxy._open))
         (connection,) = proxy._open
-        connection.far.reset()
+        connection.server_side.reset()
         await until(lambda: not proxy._open)
 
 
@@ -218,7 +218,7 @@ async def test_a_cut_reaches_who_is_just_being_connected(rounds: int) -> None:
                 await asyncio.sleep(0)
             for _ in range(rounds):
                 await asyncio.sleep(0)
-            proxy.cut()
+            proxy.reset_connections()
             await until(lambda: not proxy._open)
 
 
@@ -240,10 +240,10 @@ async def test_what_cannot_pass_is_held_up_to_a_bound(network: str, size: int) -
                 if size == 1:
                     await asyncio.sleep(0)
             (connection,) = await connections(proxy)
-            await until(lambda: connection.up.held >= ENOUGH)
+            await until(lambda: connection.up.held >= HELD_BYTES)
             await asyncio.sleep(0.05)
-            assert connection.up.held <= ENOUGH + READ + PIECES
-            assert proxy.bytes_up <= ENOUGH + READ
+            assert connection.up.held <= HELD_BYTES + READ_BYTES + OVERHEAD
+            assert proxy.bytes_up <= HELD_BYTES + READ_BYTES
 
 
 async def test_what_the_buffer_holds_counts_too() -> None:
@@ -260,9 +260,9 @@ async def test_what_the_buffer_holds_counts_too() -> None:
         Caller(proxy.port),
     ):
         (connection,) = await connections(proxy)
-        await until(lambda: connection.down.held >= ENOUGH)
+        await until(lambda: connection.down.held >= HELD_BYTES)
         await asyncio.sleep(0.05)
-        assert proxy.bytes_down <= ENOUGH + READ
+        assert proxy.bytes_down <= HELD_BYTES + READ_BYTES
 
 
 async def connections(proxy: Proxy) -> list:
@@ -285,9 +285,9 @@ async def test_a_slow_reader_slows_the_server_and_misses_nothing(network: str) -
     ):
         caller.writer.transport.pause_reading()
         (connection,) = await connections(proxy)
-        await until(lambda: connection.near.blocked and connection.down.held >= ENOUGH)
-        assert connection.down.held <= ENOUGH + READ + PIECES
-        assert connection.near.unwritten <= READ  # the rest is ours to hold
+        await until(lambda: connection.client_side.blocked and connection.down.held >= HELD_BYTES)
+        assert connection.down.held <= HELD_BYTES + READ_BYTES + OVERHEAD
+        assert connection.client_side.unwritten_bytes <= READ_BYTES  # the rest is ours to hold
         assert proxy.bytes_down < len(data)
         caller.writer.transport.resume_reading()
         assert await caller.rest() == data

@@ -78,7 +78,7 @@ class Engine(AsyncServer):  # type: ignore[misc]  # it says no types
         """See from now on that pings are answered."""
         if not self._watching:
             self._watching = True
-            self._supervisor.keep("watch engineio", self._watch_for_ever)
+            self._supervisor.supervise("watch engineio", self._watch_for_ever)
 
     async def _watch_for_ever(self) -> None:
         while True:

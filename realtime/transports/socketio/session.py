@@ -164,7 +164,7 @@ class Session(ABC):
         self.poll.stream.events += events
         return True
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return True  # Engine.IO has pings of its own
 
     def resume(self) -> None:

@@ -89,7 +89,7 @@ class Guest(Session):
             self.close(error)
             return
         if self.left:  # while we waited: there was nothing yet to leave
-            self.broadcaster.leave(self)
+            self.broadcaster.remove(self)
 
     async def track(self) -> None:
         if self.member is not None and not self.left:
@@ -102,7 +102,7 @@ class Guest(Session):
             return
         self.left = True
         if self.broadcaster is not None:
-            self.broadcaster.leave(self)
+            self.broadcaster.remove(self)
         if self._arrived and self.member is not None:
             grace = self.services.limits.grace_seconds
             self.services.presence.untrack(self.room, self.member, grace)

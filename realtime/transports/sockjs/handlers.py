@@ -28,7 +28,7 @@ from sockjs.tornado.websocket import SockJSWebSocketHandler
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
-from realtime.protocol.websocket_frames import PING, Frames
+from realtime.protocol.websocket_frames import PING, StrictWebSocketProtocol
 from realtime.transports.sockjs import framing
 from realtime.transports.sockjs.interfaces import Receiver, Router
 
@@ -368,7 +368,7 @@ class Socket(Guarded, Receiver, SockJSWebSocketHandler):  # type: ignore[misc]
         return _MOST_DROPPED
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return Frames.instead_of(super().get_websocket_protocol())
+        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
 
     def get_compression_options(self) -> None:
         return None
