@@ -216,7 +216,7 @@ BESIDE = {
     },
     "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner", "sticky"},
     "demos/static/transports/{}.js": set(),
-    "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols"},
+    "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols", "sansio"},
     "tests/transports/test_{}.py": {
         *("acks", "affinity", "base", "exchange", "membership", "polling", "promises", "publish"),
         *("streaming",),
