@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.clients import CLIENTS
-from benchmarks.clients.http import Server
+from benchmarks.clients.http import Endpoint
 from realtime.netem.conditions import NetworkConditions
 
 
@@ -64,7 +64,7 @@ def transport_names(text: str) -> list[str]:
 
 def _url(text: str) -> str:
     try:
-        secured = Server(text).tls
+        secured = Endpoint(text).tls
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     if secured:

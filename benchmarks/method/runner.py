@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.clients import BadResponse, Refused
-from benchmarks.load.generator import Silent
+from benchmarks.load.generator import ServerUnresponsive
 from benchmarks.method import stats
 from benchmarks.method.machine import machine, versions
 from benchmarks.method.options import add_common
@@ -144,7 +144,7 @@ def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> i
             failure = "interrupted: the result has what was measured until then"
         except (
             TestbedError,
-            Silent,
+            ServerUnresponsive,
             Refused,
             BadResponse,
             OSError,

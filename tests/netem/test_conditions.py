@@ -1,4 +1,4 @@
-"""A network as text: what is read is what was meant, and what is wrong is named."""
+"""Network conditions as text: parsing, writing, and the errors for wrong input."""
 
 import re
 
@@ -28,7 +28,7 @@ from realtime.netem.conditions import MAX_BUFFER_BYTES, NetworkConditions, Stall
         ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, reset_after=30)),
     ],
 )
-def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) -> None:
+def test_a_text_is_parsed(text: str, network: NetworkConditions) -> None:
     assert NetworkConditions.parse(text) == network
 
 
@@ -44,7 +44,7 @@ def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) ->
         ("stall=0.2s/0.5min", "stall=200ms/30s"),
     ],
 )
-def test_there_is_one_text_for_each_network(text: str, canonical: str) -> None:
+def test_equal_conditions_have_one_text(text: str, canonical: str) -> None:
     assert str(NetworkConditions.parse(text)) == canonical
 
 
@@ -64,12 +64,12 @@ NETWORKS = st.builds(
 
 
 @given(NETWORKS)
-def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -> None:
+def test_conditions_survive_writing_and_parsing(network: NetworkConditions) -> None:
     assert NetworkConditions.parse(str(network)) == network
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("speed=3", "'speed=3': write name=value with one of rtt, jitter, rate"),
         ("rtt", "'rtt': write name=value"),
@@ -99,8 +99,8 @@ def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -
         ("stall=1/10s", "stall=1/10s: a time is"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(complaint)):
+def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         NetworkConditions.parse(text)
 
 
@@ -111,9 +111,9 @@ def test_nothing_moves_at_the_end_of_each_period(at: float, moves: float) -> Non
     assert NetworkConditions(stall=Stall(2, 10)).after_stall(at) == moves
 
 
-def test_without_a_stall_all_moves_always() -> None:
+def test_without_a_stall_nothing_waits() -> None:
     assert NetworkConditions().after_stall(7) == 7
 
 
-def test_the_mean_of_a_round_trip_has_half_the_jitter_of_each_way() -> None:
+def test_the_mean_round_trip_includes_half_the_jitter_of_each_way() -> None:
     assert NetworkConditions.parse("rtt=100ms,jitter=20ms").mean_rtt == pytest.approx(0.12)

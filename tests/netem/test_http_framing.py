@@ -1,4 +1,4 @@
-"""Where responses end, for any cutting of the bytes, and what a buffering proxy keeps back."""
+"""Where responses end, however the bytes are split, and what a buffering proxy holds back."""
 
 import itertools
 from typing import NamedTuple
@@ -40,7 +40,7 @@ NOT_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"
 
 class Exchange(NamedTuple):
     request: bytes
-    responses: tuple[bytes, ...]  # the last one answers, those before are interim
+    responses: tuple[bytes, ...]  # the last one is final, those before are interim
 
 
 EXCHANGES = [
@@ -63,7 +63,7 @@ EXCHANGES = [
 
 
 def ends_of(framing: MessageFraming, parts: list[bytes]) -> list[int]:
-    """Where responses end, counted from the first byte."""
+    """Return where responses end, as offsets from the first byte."""
     found, at = [], 0
     for part in parts:
         found += [at + end for end in framing.response_data(part)]
@@ -79,7 +79,7 @@ def after(request: bytes) -> MessageFraming:
 
 @given(st.lists(st.sampled_from(EXCHANGES), max_size=6), CUTS, CUTS)
 @examples(300)
-def test_any_cutting_gives_the_same_ends(
+def test_the_ends_do_not_depend_on_how_the_bytes_are_split(
     exchanges: list[Exchange], up_cuts: list[int], down_cuts: list[int]
 ) -> None:
     framing = MessageFraming()
@@ -92,7 +92,7 @@ def test_any_cutting_gives_the_same_ends(
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_byte_by_byte_gives_the_same_ends(exchange: Exchange) -> None:
+def test_single_bytes_give_the_same_ends(exchange: Exchange) -> None:
     framing = MessageFraming()
     for byte in exchange.request:
         framing.request_data(bytes([byte]))
@@ -101,7 +101,7 @@ def test_byte_by_byte_gives_the_same_ends(exchange: Exchange) -> None:
     assert ends == list(itertools.accumulate(map(len, exchange.responses)))
 
 
-def test_the_body_of_a_request_is_no_request() -> None:
+def test_the_body_of_a_request_is_not_parsed_as_a_request() -> None:
     framing = after(POST + GET)
     assert ends_of(framing, [OK + OK]) == [len(OK), 2 * len(OK)]
 
@@ -118,7 +118,7 @@ def test_a_response_without_a_length_never_ends(head: bytes) -> None:
     ("request_bytes", "response"),
     [(GET, SWITCHING), (CONNECT, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")],
 )
-def test_a_tunnel_begins_after_the_head(request_bytes: bytes, response: bytes) -> None:
+def test_a_tunnel_starts_after_the_header_section(request_bytes: bytes, response: bytes) -> None:
     framing = after(request_bytes)
     assert framing.response_data(response + OK + b"\x81\x05hello") == [len(response)]
     assert framing.opaque
@@ -159,7 +159,7 @@ def test_a_server_may_send_a_response_without_a_request() -> None:
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 12_000,
     ],
 )
-def test_after_a_malformed_response_it_knows_no_more(response: bytes) -> None:
+def test_a_malformed_response_makes_the_connection_opaque(response: bytes) -> None:
     framing = after(GET + GET)
     assert ends_of(framing, [OK, response, OK]) == [len(OK)]
     assert framing.opaque
@@ -177,7 +177,7 @@ def test_after_a_malformed_response_it_knows_no_more(response: bytes) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ],
 )
-def test_after_a_malformed_request_it_knows_no_more(request_bytes: bytes) -> None:
+def test_a_malformed_request_makes_the_connection_opaque(request_bytes: bytes) -> None:
     framing = after(request_bytes)
     assert framing.opaque
     assert framing.response_data(OK) == []
@@ -185,7 +185,7 @@ def test_after_a_malformed_request_it_knows_no_more(request_bytes: bytes) -> Non
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=50)), max_size=20))
 @examples(200)
-def test_no_bytes_break_it(parts: list[tuple[bool, bytes]]) -> None:
+def test_arbitrary_bytes_never_raise(parts: list[tuple[bool, bytes]]) -> None:
     framing = after(GET)
     for up, data in parts:
         if up:
@@ -201,11 +201,11 @@ def buffer_after(request: bytes) -> BufferingProxy:
     return BufferingProxy(after(request))
 
 
-def test_a_response_that_ends_passes_at_once() -> None:
+def test_a_complete_response_passes_at_once() -> None:
     assert buffer_after(GET).receive(OK, 4096) == OK
 
 
-def test_a_response_that_goes_on_waits_for_the_buffer_to_fill() -> None:
+def test_a_streaming_response_waits_until_the_buffer_is_full() -> None:
     buffer = buffer_after(GET)
     assert buffer.receive(UNTIL_CLOSE, 100) == b""
     assert buffer.receive(b"x" * 80, 100) == b""
@@ -214,21 +214,21 @@ def test_a_response_that_goes_on_waits_for_the_buffer_to_fill() -> None:
     assert len(buffer) == 1
 
 
-def test_the_beginning_of_the_next_response_waits_alone() -> None:
+def test_only_the_start_of_the_next_response_waits() -> None:
     buffer = buffer_after(GET + GET + GET)
     assert buffer.receive(OK[:10], 4096) == b""
     assert buffer.receive(OK[10:] + EMPTY + CHUNKED[:60], 4096) == OK + EMPTY
     assert buffer.receive(CHUNKED[60:], 4096) == CHUNKED
 
 
-def test_a_flush_gives_all_that_waits() -> None:
+def test_a_flush_returns_everything_that_is_held() -> None:
     buffer = buffer_after(GET)
     buffer.receive(UNTIL_CLOSE + b"data: x\n\n", 4096)
     assert buffer.flush() == UNTIL_CLOSE + b"data: x\n\n"
     assert buffer.flush() == b""
 
 
-def test_without_a_size_all_passes_and_the_ends_are_known_later() -> None:
+def test_without_a_size_everything_passes_and_later_ends_are_still_found() -> None:
     buffer = buffer_after(GET + GET)
     assert buffer.receive(OK[:-1], None) == OK[:-1]
     assert buffer.receive(OK[-1:] + OK[:-1], 4096) == OK[-1:]
@@ -236,7 +236,7 @@ def test_without_a_size_all_passes_and_the_ends_are_known_later() -> None:
 
 
 @pytest.mark.parametrize("opaque", [SWITCHING, b"SSH-2.0-hello\r\n"])
-def test_what_is_no_http_passes_at_once(opaque: bytes) -> None:
+def test_data_that_is_not_http_passes_at_once(opaque: bytes) -> None:
     buffer = buffer_after(GET)
     assert buffer.receive(opaque[:5], 4096) == b""
     assert buffer.receive(opaque[5:] + b"\x81", 4096) == opaque + b"\x81"
