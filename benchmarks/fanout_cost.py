@@ -1,7 +1,7 @@
 """What a delivery costs as followers become more, and processes: beside the least it could cost.
 
 Each message is told to everybody before the next is said, so nothing is told together: what is
-measured is the price of one message to one follower.  Beside it stands the floor, a process that
+measured is the price of one message to one follower.  Beside it suts the floor, a process that
 only sends the same bytes to as many sockets, in the same run.
 
 With more processes each has its share of the followers, and all hear every message from the one
@@ -15,25 +15,34 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import BadResponse, Response, Server, encode
-from benchmarks.clients.protocols import WebSocketListener, listener
-from benchmarks.load.generator import Crowd, Words, evenly, our_words, text_of, undisturbed
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.clients.http import BadResponse, Endpoint, Response, encode
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import Update
+from benchmarks.clients.websocket import WebSocketProtocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    RequestSpec,
+    constant_arrivals,
+    filler_text,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
-from benchmarks.method.baseline import FOLLOW, READY, ROOM
+from benchmarks.method.baseline import FOLLOW, OFFSET_PLACEHOLDER, READY
 from benchmarks.method.options import ints, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
-from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval, quotients
+from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
 from benchmarks.method.testbed import (
     Cost,
-    Process,
+    MeasuredProcess,
     ProcessCost,
-    Stand,
-    StandError,
-    allow_files,
-    shared_hub,
+    ServerUnderTest,
+    TestbedError,
+    raise_open_file_limit,
+    start_shared_hub,
 )
-from realtime.protocol.websocket_frames import head
+from realtime.protocol.websocket_frames import frame_header
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.
@@ -49,7 +58,7 @@ _BYTES = 100
 
 
 class FanoutCost(Benchmark):
-    name = "growth"
+    name = "fanout_cost"
     question = "What does a delivery cost as followers become more, and server processes?"
     examples = """\
   python -m benchmarks.fanout_cost --quick
@@ -97,21 +106,21 @@ the same bytes: the floor of all servers."""
 
     # --- what is measured ------------------------------------------------------------------------
 
-    def start(self) -> Stand:
+    def start(self) -> ServerUnderTest:
         """Start as many processes as any cell needs; each cell uses the first of them."""
         if self.options.url:
-            raise StandError("--url: here every server is started anew")
+            raise TestbedError("--url: here every server is started anew")
         if self.options.hub == "memory" and max(self.options.processes) > 1:
-            raise StandError("--hub memory: its processes share nothing; ask for --processes 1")
+            raise TestbedError("--hub memory: its processes share nothing; ask for --processes 1")
         most = max(*self.options.followers, self.options.share) + _SPARE_FILES
-        allow_files(most)
-        hub, self.hub_name = shared_hub(self.options.hub, self.stack)
+        raise_open_file_limit(most)
+        hub, self.hub_name = start_shared_hub(self.options.hub, self.stack)
         limits = ("--connections", str(most), "--connections-per-address", str(most))
-        self.stands = [
-            self.stack.enter_context(Stand(None, hub, *limits))
+        self.suts = [
+            self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(1, *self.options.processes))
         ]
-        return self.stands[0]
+        return self.suts[0]
 
     def cells(self) -> list[Factors]:
         options = self.options
@@ -124,32 +133,38 @@ the same bytes: the floor of all servers."""
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
+            crowd = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
             if factors["transport"] == FLOOR:
                 return self._floor(stack, crowd, factors["followers"], chance)
-            stands = self.stands[: factors["processes"]]
-            first = self._hear(crowd, stands, factors["transport"], chance)
-            rest = self._tell(crowd, stands, factors, chance)
+            suts = self.suts[: factors["processes"]]
+            first = self._hear(crowd, suts, factors["transport"], chance)
+            rest = self._tell(crowd, suts, factors, chance)
             rest.measures |= first
             return rest
 
     # --- ours ------------------------------------------------------------------------------------
 
     def _hear(
-        self, crowd: Crowd, stands: Sequence[Stand], transport: str, chance: random.Random
+        self,
+        crowd: LoadGenerator,
+        suts: Sequence[ServerUnderTest],
+        transport: str,
+        chance: random.Random,
     ) -> dict[str, float | None]:
         """With one follower in each process, give what a message costs each of them."""
         room = new_room(self.name)
-        crowd.listen(listener(transport, Server(self.url(stand=stand)), room) for stand in stands)
-        words = our_words(stands[0].url, room, _BYTES)
-        times = evenly(0.0, self.options.rate, _HEARD, chance)
-        talk(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
-        used = [-stand.cost.cpu_seconds() for stand in stands]
-        talk(crowd, words, times, patience=_PATIENCE_SECONDS)
+        crowd.add_readers(
+            make_protocol(transport, Endpoint(self.url(sut=sut)), room) for sut in suts
+        )
+        words = post_message(suts[0].url, room, _BYTES)
+        times = constant_arrivals(0.0, self.options.rate, _HEARD, chance)
+        run_workload(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
+        used = [-sut.cost.cpu_seconds() for sut in suts]
+        run_workload(crowd, words, times, patience=_PATIENCE_SECONDS)
         used = [
-            1e6 * (before + stand.cost.cpu_seconds()) / _HEARD
-            for before, stand in zip(used, stands, strict=True)
+            1e6 * (before + sut.cost.cpu_seconds()) / _HEARD
+            for before, sut in zip(used, suts, strict=True)
         ]
         _leave(crowd)
         others = used[1:]
@@ -159,65 +174,73 @@ the same bytes: the floor of all servers."""
         }
 
     def _tell(
-        self, crowd: Crowd, stands: Sequence[Stand], factors: Factors, chance: random.Random
+        self,
+        crowd: LoadGenerator,
+        suts: Sequence[ServerUnderTest],
+        factors: Factors,
+        chance: random.Random,
     ) -> Sample:
         room, transport = new_room(self.name), factors["transport"]
-        servers = [Server(self.url(stand=stand)) for stand in stands]
-        crowd.listen(
-            listener(transport, servers[number % len(servers)], room)
+        servers = [Endpoint(self.url(sut=sut)) for sut in suts]
+        crowd.add_readers(
+            make_protocol(transport, servers[number % len(servers)], room)
             for number in range(factors["followers"])
         )
-        words = our_words(stands[0].url, room, _BYTES)
-        costs = [stand.cost for stand in stands]
+        words = post_message(suts[0].url, room, _BYTES)
+        costs = [sut.cost for sut in suts]
         return self._talk(crowd, words, costs, factors["followers"], chance)
 
     def _talk(
         self,
-        crowd: Crowd,
-        words: Words,
+        crowd: LoadGenerator,
+        words: RequestSpec,
         costs: Sequence[Cost],
         followers: int,
         chance: random.Random,
     ) -> Sample:
         used = -sum(cost.cpu_seconds() for cost in costs)
-        said = talk(crowd, words, self._times(followers, chance), patience=_PATIENCE_SECONDS)
+        said = run_workload(
+            crowd, words, self._times(followers, chance), patience=_PATIENCE_SECONDS
+        )
         used += sum(cost.cpu_seconds() for cost in costs)
         return _sample(crowd, said, used)
 
     def _times(self, followers: int, chance: random.Random) -> list[float]:
         options = self.options
         count = min(_MOST, max(_LEAST, options.deliveries // followers))
-        return evenly(0.0, min(options.rate, options.deliveries / followers), count, chance)
+        return constant_arrivals(
+            0.0, min(options.rate, options.deliveries / followers), count, chance
+        )
 
     # --- the floor -------------------------------------------------------------------------------
 
     def _floor(
-        self, stack: ExitStack, crowd: Crowd, followers: int, chance: random.Random
+        self, stack: ExitStack, crowd: LoadGenerator, followers: int, chance: random.Random
     ) -> Sample:
-        process = Process([sys.executable, "-m", "benchmarks.method.baseline"])
+        process = MeasuredProcess([sys.executable, "-m", "benchmarks.method.baseline"])
         stack.callback(process.close)
-        server = Server(process.url)
-        crowd.listen(FloorListener(server) for _ in range(followers))
+        server = Endpoint(process.url)
+        crowd.add_readers(FloorProtocol(server) for _ in range(followers))
         cost = ProcessCost(process.pid)
-        return self._talk(crowd, floor_words(server), [cost], followers, chance)
+        return self._talk(crowd, floor_request(server), [cost], followers, chance)
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give what a delivery costs as so many times the floor, of the same runs."""
         floors = {c.factors["followers"]: c for c in cells if c.factors["transport"] == FLOOR}
         ratios = {
-            _named(cell): {"cpu_us": interval(stats.bootstrap(values, self.options.seed))}
+            _named(cell): {"cpu_us": interval_json(stats.bootstrap(values, self.options.seed))}
             for cell in cells
             if cell.factors["transport"] != FLOOR
             if (floor := floors.get(cell.factors["followers"]))
-            if (values := quotients(cell, floor, "cpu_us"))
+            if (values := ratios_by_run(cell, floor, "cpu_us"))
         }
-        about = {**self.stand.about(), "hub": self.hub_name}
+        about = {**self.sut.describe(), "hub": self.hub_name}
         return {"against": FLOOR, "ratios": ratios, "server": about}
 
 
-def _leave(crowd: Crowd) -> None:
+def _leave(crowd: LoadGenerator) -> None:
     for reader in crowd.readers:
-        reader.leave()
+        reader.close()
     crowd.readers.clear()
 
 
@@ -227,7 +250,7 @@ def _named(cell: Cell) -> str:
     return f"{factors['transport']}, {factors['followers']:,}{processes}"
 
 
-def _sample(crowd: Crowd, said: Said, used: float) -> Sample:
+def _sample(crowd: LoadGenerator, said: Transcript, used: float) -> Sample:
     sample = said.sample(crowd)
     deliveries = len(sample.latencies)
     sample.latencies = []
@@ -235,40 +258,45 @@ def _sample(crowd: Crowd, said: Said, used: float) -> Sample:
     return sample
 
 
-class FloorListener(WebSocketListener):
+class FloorProtocol(WebSocketProtocol):
     """Reads frames as a WebSocket does, where nobody shakes hands."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Endpoint) -> None:
         super().__init__(server, lambda cursor: "")
 
-    def question(self) -> bytes:
+    def request(self) -> bytes:
+        self._reset()
         return FOLLOW
 
-    def take(self, data: bytes, when: float) -> None:
+    def receive_data(self, data: bytes, now: float) -> list[Update]:
         if not self.ready:
             if not data.startswith(READY):
                 raise BadResponse(f"not the floor: {data[:20]!r}")
             self.ready, data = True, data.removeprefix(READY)
+        updates: list[Update] = []
         for message in self._messages.feed(data):
-            self._handle(message, when)
+            updates += self._receive_message(message)
+        return updates
 
 
-def floor_words(server: Server) -> Words:
+def floor_request(server: Endpoint) -> RequestSpec:
     """Say the very frame that everybody is to be sent, with all that one of ours has in it."""
     fields = {
-        **{"client": "benchmark", "name": "Ada", "text": text_of(_BYTES), "via": "post"},
+        **{"client": "benchmark", "name": "Ada", "text": filler_text(_BYTES), "via": "post"},
         **{"sent": None, "published": 1_795_439_365_420},
     }
 
     def request(id: str, number: int) -> bytes:
-        event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
-        return head(len(event)) + event
+        event = encode(
+            {"kind": "say", "cursor": f"f-{OFFSET_PLACEHOLDER.decode()}", "id": id, **fields}
+        )
+        return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"
 
-    return Words(server, request, receipt)
+    return RequestSpec(server, request, receipt)
 
 
 if __name__ == "__main__":
-    sys.exit(main(FanoutCost))
+    sys.exit(run(FanoutCost))

@@ -1,23 +1,26 @@
-"""Every way to be wrong: one class, one code, one HTTP status, one close code.
+"""All errors that a client can receive: each has a class, a code, an HTTP status, a close code.
 
-A client sees the code and a message that says what to do, as JSON on an HTTP answer and as a
-frame or a close reason on an open stream.  Nothing else ever leaves the server about an error:
-no stack trace, and no 500 for something a client did.
+A client receives the code and a message that says what to do: as JSON in an HTTP response, as a
+frame or a close reason on an open stream.  The server sends nothing else about an error: no stack
+trace, and no 500 for a client's mistake.
 """
 
 import json
+import math
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class RealtimeError(Exception):
-    """The root of all errors a client can be told.
+    """The base class of all errors that a client can receive.
 
-    `status` is the HTTP status.  `retry_after` is in seconds, and becomes a ``Retry-After`` head.
+    `status` is the HTTP status.  `retry_after`, in seconds, becomes a ``Retry-After`` header.
     """
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
+    headers: ClassVar[Sequence[tuple[str, str]]] = ()
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -26,24 +29,24 @@ class RealtimeError(Exception):
 
     @property
     def close_code(self) -> int:
-        """Say the status as a WebSocket close code.
+        """The WebSocket close code: 4000 + the HTTP status, so that it is easy to recognize.
 
-        RFC 6455 §7.4.2 leaves 4000-4999 for private use: 4000 + the HTTP status can be read aloud.
+        RFC 6455 §7.4.2 reserves 4000-4999 for private use.
         """
         return 4000 + self.status
 
     @property
     def phrase(self) -> str:
-        """The words after the status on the first line of an HTTP answer."""
+        """The reason phrase of the HTTP status line."""
         return HTTPStatus(self.status).phrase
 
     @property
     def json(self) -> bytes:
-        """The body of an error answer: ``{"error":{"code","message"}}``."""
+        """The body of an error response: ``{"error":{"code","message"}}``."""
         return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
 
 
-# --- 400: what was said cannot be understood ------------------------------------------------
+# --- 400: the request is malformed -----------------------------------------------------------
 
 
 class BadJSON(RealtimeError):
@@ -114,7 +117,7 @@ class BadRequest(RealtimeError):
     code = "bad_request"
 
 
-# --- 403 to 413: understood, and refused -----------------------------------------------------
+# --- 403 to 426: the request is well formed, but refused -------------------------------------
 
 
 class ForeignOrigin(RealtimeError):
@@ -138,7 +141,7 @@ class NotFound(RealtimeError):
 
 
 class NoNetwork(RealtimeError):
-    """A bad network that was given back, or that nobody used for a while."""
+    """A simulated network that was released, or that expired because nobody used it."""
 
     code = "no_network"
     status = 404
@@ -152,6 +155,8 @@ class BadMethod(RealtimeError):
 class UpgradeRequired(RealtimeError):
     code = "upgrade_required"
     status = 426
+    # RFC 9110 §15.5.22 requires `Upgrade`, RFC 6455 §4.4 the version.
+    headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
 class TooLong(RealtimeError):
@@ -159,7 +164,7 @@ class TooLong(RealtimeError):
     status = 413
 
 
-# --- 429 and 503: right, but not now ---------------------------------------------------------
+# --- 429 and 503: retry later ----------------------------------------------------------------
 
 
 class TooFast(RealtimeError):
@@ -173,20 +178,23 @@ class Busy(RealtimeError):
 
 
 class NoBroker(RealtimeError):
-    """The broker cannot be reached, so nothing can be said; what is kept can still be read."""
+    """The broker cannot be reached: nothing can be published, but the kept history can be read."""
 
     code = "no_broker"
     status = 503
 
-    def __init__(self, message: str = "The hub cannot be reached; try again.") -> None:
+    def __init__(self, message: str = "The hub cannot be reached; try again in a moment.") -> None:
         super().__init__(message, retry_after=1)
 
 
 class Internal(RealtimeError):
-    """A mistake of ours, and the only way to be told 500."""
+    """A failure of the server, and the only error with status 500."""
 
     code = "internal"
     status = 500
+
+    def __init__(self, message: str = "The server failed; the error has been logged.") -> None:
+        super().__init__(message)
 
 
 # --- closing a connection --------------------------------------------------------------------
@@ -200,7 +208,7 @@ class TooSlow(RealtimeError):
 
 
 class GoingAway(RealtimeError):
-    """The server stops.  1012 is "service restart" in the IANA registry of close codes."""
+    """The server is stopping.  1012 is "service restart" in the IANA registry of close codes."""
 
     code = "going_away"
     status = 503
@@ -208,3 +216,28 @@ class GoingAway(RealtimeError):
     @property
     def close_code(self) -> int:
         return 1012
+
+
+# --- the HTTP response ---------------------------------------------------------------------------
+
+
+class ErrorResponse(NamedTuple):
+    """The HTTP response to an error; whoever sends it adds its own headers, such as CORS."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+def error_response(error: RealtimeError, allowed_methods: Sequence[str] = ()) -> ErrorResponse:
+    """Build the response for `error`, the same wherever it is raised.
+
+    `allowed_methods` are those of the requested address, for the `Allow` of a 405.
+    """
+    headers = [("Content-Type", "application/json")]
+    if error.retry_after is not None:
+        # RFC 9110 §10.2.3 has whole seconds.  0 would mean "at once", and all would retry together.
+        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after)))))
+    if isinstance(error, BadMethod):
+        headers.append(("Allow", ", ".join(allowed_methods)))  # RFC 9110 §15.5.6
+    return ErrorResponse(error.status, [*headers, *error.headers], error.json)

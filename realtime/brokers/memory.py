@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.limits import Limits
@@ -48,7 +48,7 @@ class MemoryBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        self._supervisor.keep("evict", self._evict_loop)
+        self._supervisor.supervise("evict", self._evict_loop)
 
     async def close(self) -> None:
         self._subscribed.clear()
@@ -65,13 +65,13 @@ class MemoryBroker:
         if expiry > now:
             return Receipt(Cursor(log.epoch, number), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
-        self._remember_id(log, draft.id.lower(), event.cursor.number, now)
+        self._remember_id(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
 
     async def history(self, room: str, after: Cursor) -> History:
         log = self._log(room)
         first = log.top - len(log.events) + 1
-        start = max(after.number + 1, first) if after.epoch == log.epoch else first
+        start = max(after.offset + 1, first) if after.epoch == log.epoch else first
         return History(log.epoch, log.top, first, log.events[start - first :])
 
     def listen(self, room: str) -> None:
@@ -88,7 +88,7 @@ class MemoryBroker:
 
     def evict_idle_rooms(self) -> None:
         """Delete the rooms whose keys would have expired in Redis."""
-        idle_since = self._clock() - self._limits.history_seconds * (META_LIVES - 1)
+        idle_since = self._clock() - self._limits.history_seconds * (META_TTL_FACTOR - 1)
         for room in self._logs.keys() - self._subscribed:
             log = self._logs[room]
             # A room without events was only read: a client that invents names must not fill memory.

@@ -288,7 +288,7 @@ async def serve(options: argparse.Namespace) -> None:
         await _serve(lanes, secured, choice, limits, options)
         return
     supervisor = Supervisor()
-    supervisor.keep("watch the private server", choice.server.watch)
+    supervisor.supervise("watch the private server", choice.server.watch)
     try:
         await _serve(lanes, secured, choice, limits, options)
     finally:
@@ -329,7 +329,7 @@ async def _serve(
         _spare_the_collector()
         for lane in lanes:
             server.add_sockets(lane)
-        server.start_watching()
+        server.start_timeouts()
         census.start()
         _print_addresses(options, choice, lab)
         await _stop_when_told(signals, hub, presence, limits)

@@ -137,7 +137,7 @@ async def run(options: argparse.Namespace) -> None:
     supervisor = Supervisor()
     try:
         if choice.server is not None:
-            supervisor.keep("watch the private server", choice.server.watch)
+            supervisor.supervise("watch the private server", choice.server.watch)
             hub = choice.server.url
         await _start(choice)
         await _serve(options, signals, door, choice, hub, supervisor)
@@ -195,7 +195,7 @@ async def _serve(
     server = HTTPServer(status.make_application(overview, origin_policy))
     server.add_sockets(door)
     for worker in workers:
-        supervisor.keep(f"worker {worker.port}", worker.keep)
+        supervisor.supervise(f"worker {worker.port}", worker.keep)
         worker.start()
     _print_addresses(options, door, ports, choice)
     where = f"status {_url(options.status_host, door)}"
@@ -268,7 +268,7 @@ class Master:
         self._where = where
         self._renewal = asyncio.Event()
         self._supervisor = Supervisor()
-        self._supervisor.keep("renew workers", self._renew_for_ever)
+        self._supervisor.supervise("renew workers", self._renew_for_ever)
         self._supervisor.spawn("tell of workers", self._tell_when_ready)
 
     async def obey(self, signals: "asyncio.Queue[signal.Signals]") -> None:

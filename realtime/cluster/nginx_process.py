@@ -53,7 +53,7 @@ class NginxProcess:
 
     def start(self) -> None:
         """Begin it, and begin it again when it has died."""
-        self._supervisor.keep("nginx", self._run)
+        self._supervisor.supervise("nginx", self._run)
 
     async def close(self) -> None:
         """End it, and remove what it left."""

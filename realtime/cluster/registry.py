@@ -94,7 +94,7 @@ class NodeReporter:
 
     def start(self) -> None:
         """Begin to report."""
-        self._supervisor.keep("report", self._report_for_ever)
+        self._supervisor.supervise("report", self._report_for_ever)
 
     async def close(self) -> None:
         """Take the report back; if the hub is away, its lease ends by itself."""

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from tornado.httpclient import AsyncHTTPClient
 
-from realtime.tasks import WELL_SECONDS, backoff, cancel_and_wait, die_with_parent
+from realtime.tasks import HEALTHY_SECONDS, backoff, cancel_and_wait, die_with_parent
 
 # Python and its modules take a second of a busy machine; a process that never listens is replaced.
 _START_SECONDS = 30.0
@@ -109,7 +109,7 @@ class WorkerProcess:
                 log.info("a worker has ended", extra={"port": self.port, "reason": self.reason})
                 continue
             lived = asyncio.get_running_loop().time() - began
-            await self._pause(well=lived >= WELL_SECONDS)
+            await self._pause(well=lived >= HEALTHY_SECONDS)
 
     async def _pause(self, *, well: bool) -> None:
         self.state = State.WAITING

@@ -5,12 +5,11 @@ more, and whoever inherits from here says what is spoken.
 """
 
 import re
-from typing import Any
 
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from realtime import errors
-from realtime.protocol.websocket_frames import Frames
+from realtime.protocol.websocket_frames import StrictWebSocketProtocol
 from realtime.transports.handler import Handler
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
@@ -33,14 +32,8 @@ class Upgrade(Handler, WebSocketHandler):
     async def upgrade(self) -> None:
         await WebSocketHandler.get(self)
 
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if isinstance(kwargs.get("exc_info", (None, None, None))[1], errors.UpgradeRequired):
-            self.set_header("Upgrade", "websocket")  # RFC 9110 §15.5.22
-            self.set_header("Sec-WebSocket-Version", "13")
-        super().write_error(status_code, **kwargs)
-
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return Frames.instead_of(super().get_websocket_protocol())
+        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
 
     def check_origin(self, origin: str) -> bool:
         return True  # the door has checked it, as for every transport

@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
-from realtime.core.broker import META_LIVES, SEEN_SECONDS
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
 from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import RecordingListener, draft
@@ -40,7 +40,9 @@ async def test_a_room_that_was_only_read_is_evicted() -> None:
     await broker.close()
 
 
-@pytest.mark.parametrize(("lives", "kept"), [(META_LIVES - 0.1, True), (META_LIVES + 0.1, False)])
+@pytest.mark.parametrize(
+    ("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)]
+)
 async def test_a_room_that_was_idle_too_long_starts_a_new_epoch(lives: float, kept: bool) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=10), lambda: now)
@@ -48,7 +50,7 @@ async def test_a_room_that_was_idle_too_long_starts_a_new_epoch(lives: float, ke
     now += 10 * lives
     broker.evict_idle_rooms()
     after = (await broker.publish(draft("r"))).cursor
-    assert (after.epoch == before.epoch, after.number) == (kept, 2 if kept else 1)
+    assert (after.epoch == before.epoch, after.offset) == (kept, 2 if kept else 1)
 
 
 async def test_a_room_with_a_subscription_or_a_member_is_not_evicted() -> None:

@@ -77,7 +77,7 @@ async def kinds(broker: Broker, room: str) -> list[str]:
 async def test_numbers_start_at_1_without_gaps(factory: BrokerFactory, room: str) -> None:
     broker = await factory.broker()
     receipts = [await broker.publish(draft(room)) for _ in range(3)]
-    assert [receipt.cursor.number for receipt in receipts] == [1, 2, 3]
+    assert [receipt.cursor.offset for receipt in receipts] == [1, 2, 3]
     assert len({receipt.cursor.epoch for receipt in receipts}) == 1
     assert all(receipt.created for receipt in receipts)
 
@@ -155,7 +155,7 @@ async def test_only_the_newest_events_are_kept(factory: BrokerFactory, room: str
         await broker.publish(draft(room))
     history = await broker.history(room, NEVER)
     assert (history.first, history.top) == (3, 5)
-    assert [event.cursor.number for event in history.events] == [3, 4, 5]
+    assert [event.cursor.offset for event in history.events] == [3, 4, 5]
 
 
 async def test_an_idle_room_loses_its_events_but_not_its_numbers(
@@ -168,7 +168,7 @@ async def test_an_idle_room_loses_its_events_but_not_its_numbers(
             await asyncio.sleep(0.01)
     history = await broker.history(room, NEVER)
     assert (history.epoch, history.top, history.first) == (first.cursor.epoch, 1, 2)
-    assert (await broker.publish(draft(room))).cursor.number == 2
+    assert (await broker.publish(draft(room))).cursor.offset == 2
 
 
 async def test_a_long_history_is_complete_over_its_pages(factory: BrokerFactory, room: str) -> None:
@@ -178,7 +178,7 @@ async def test_a_long_history_is_complete_over_its_pages(factory: BrokerFactory,
     cursor, seen, more = NEVER, [], True
     while more:
         history = await broker.history(room, cursor)
-        seen += [event.cursor.number for event in history.events]
+        seen += [event.cursor.offset for event in history.events]
         cursor, more = history.events[-1].cursor, history.more
     assert seen == list(range(1, 701))
 
@@ -195,10 +195,10 @@ async def test_concurrent_messages_have_one_order_for_all(
     receipts = await asyncio.gather(
         *(brokers[n % len(brokers)].publish(one) for n, one in enumerate(drafts))
     )
-    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(1, 61))
+    assert sorted(receipt.cursor.offset for receipt in receipts) == list(range(1, 61))
     for listener in listeners:
         events = await listener.received(room, 60)
-        assert [event.cursor.number for event in events] == list(range(1, 61))
+        assert [event.cursor.offset for event in events] == list(range(1, 61))
 
 
 # --- members -------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ async def test_a_room_with_any_name_is_separate(
     (event,) = await listener.received(name, 1)
     assert event.cursor == receipt.cursor
     assert listener.events.keys() == {name}
-    assert receipt.cursor.number == before + 1
+    assert receipt.cursor.offset == before + 1
     assert name in [row.room for row in await broker.rooms()]
 
 

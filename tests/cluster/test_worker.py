@@ -30,7 +30,7 @@ async def begin() -> AsyncIterator[Begin]:
     def begin(*command: str, port: int = 1) -> WorkerProcess:
         url = f"http://127.0.0.1:{port}"
         worker = WorkerProcess(url, port, [sys.executable, *command], os.environ, drain_seconds=0)
-        supervisor.keep("worker", worker.keep)
+        supervisor.supervise("worker", worker.keep)
         worker.start()
         return worker
 

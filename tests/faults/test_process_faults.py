@@ -55,7 +55,7 @@ async def test_connections_that_are_cut_repeatedly_lose_nothing(
         async with scenario.load():
             for number in range(8):
                 await scenario.more(20)
-                (first, second)[number % 2].cut()
+                (first, second)[number % 2].reset_connections()
             await scenario.more(20)
         audit = await scenario.audit()
     assert audit.clean, audit
@@ -87,7 +87,7 @@ async def test_a_long_poll_whose_response_was_lost_receives_it_at_the_next_reque
         await poll.open()
         waiting = asyncio.create_task(poll.receive())
         await until_waiting(server, 1)
-        proxy.cut()
+        proxy.reset_connections()
         await say_in(server, room, "published while nobody was connected")
         with pytest.raises(ConnectionError):
             await waiting

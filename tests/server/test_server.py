@@ -37,7 +37,7 @@ class Endless(RequestHandler):
 
 def site(limits: Limits) -> Router:
     """One that has no rooms, and one page without an end."""
-    services = Services(SimpleNamespace(closing=False), None, None, limits)  # type: ignore[arg-type]
+    services = Services(SimpleNamespace(closing=False), None, None, None, limits)  # type: ignore[arg-type]
     return Router(services, {}, Application([("/", Endless)]))
 
 
@@ -86,7 +86,7 @@ async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
     server = TCPServer(site(limits), traffic=traffic, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
-    server.start_watching()
+    server.start_timeouts()
     with socket.socket() as idle:
         idle.connect(sockets[0].getsockname())
         idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Count, get_json
+from benchmarks.clients import CLIENTS, ByteCount, get_json
 from realtime.netem.proxy import Proxy
 from realtime.server.stream import MeteredStream
 from realtime.server.traffic import TrafficStats
@@ -40,9 +40,9 @@ async def books(server: Server, client: str | None = None) -> dict[str, dict[str
     return rows
 
 
-def seen_from_the_client(row: dict[str, int]) -> Count:
+def seen_from_the_client(row: dict[str, int]) -> ByteCount:
     """What comes in at the server goes out at the client."""
-    return Count(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
+    return ByteCount(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
 
 
 def total(rows: dict[str, dict[str, int]]) -> Counter[str]:
@@ -69,7 +69,7 @@ async def test_client_server_and_relay_count_the_same_bytes(
             assert total(rows)["open"] == relay.connections
         # And each purpose by itself: what comes down, and what is posted.
         one_row = transport == "websocket" or transport in LIBRARIES
-        carried = Count(client.bytes_in, client.bytes_out) if one_row else client.down
+        carried = ByteCount(client.bytes_in, client.bytes_out) if one_row else client.down
         assert seen_from_the_client(rows.pop(transport)) == carried
         assert [seen_from_the_client(row) for row in rows.values()] == (
             [] if one_row else [client.up]
@@ -132,10 +132,10 @@ async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) 
         assert growth(before, after, "bytes_out") == relay.bytes_down
         for client in clients:
             name = client.transport
-            whole = Count(client.bytes_in, client.bytes_out)
+            whole = ByteCount(client.bytes_in, client.bytes_out)
             assert grown(before, after, name) == (client.down if name in OURS else whole)
         ups = [client.up for client in clients if client.transport in OURS]
-        assert grown(before, after, "messages") == Count(
+        assert grown(before, after, "messages") == ByteCount(
             sum(up.bytes_in for up in ups), sum(up.bytes_out for up in ups)
         )
 
@@ -147,7 +147,7 @@ def growth(before: Books, after: Books, what: str) -> int:
     return total(after)[what] - total(before)[what]
 
 
-def grown(before: Books, after: Books, transport: str) -> Count:
+def grown(before: Books, after: Books, transport: str) -> ByteCount:
     was: dict[str, Any] = before.get(transport, {})
     rows = {what: after[transport][what] - was.get(what, 0) for what in ("bytes_in", "bytes_out")}
     return seen_from_the_client(rows)
@@ -159,7 +159,7 @@ async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
     async with Raw(quiet) as raw:
         raw.send(garbage)
         answer = await raw.rest()
-    assert grown(before, await books(quiet), "other") == Count(len(answer), len(garbage))
+    assert grown(before, await books(quiet), "other") == ByteCount(len(answer), len(garbage))
 
 
 async def test_what_one_connection_asks_for_two_is_booked_to_each(
@@ -221,16 +221,16 @@ async def test_a_stream_is_stalled_since_it_last_moved(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.stalled_seconds(1) == 0  # nothing waits
+    assert stream.write_stalled_seconds(1) == 0  # nothing waits
     assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel takes
-    assert stream.stalled_seconds(2) == 0  # it has moved since the last look
-    assert stream.stalled_seconds(5) == 3
+    assert stream.write_stalled_seconds(2) == 0  # it has moved since the last look
+    assert stream.write_stalled_seconds(5) == 3
     before = stream.bytes_out
     while stream.bytes_out == before:
         other.recv(65_536)
         await asyncio.sleep(0)
-    assert stream.stalled_seconds(6) == 0
-    assert stream.stalled_seconds(8) == 2
+    assert stream.write_stalled_seconds(6) == 0
+    assert stream.write_stalled_seconds(8) == 2
 
 
 async def test_what_is_pushed_does_not_overtake_what_was_written(
@@ -258,16 +258,16 @@ async def test_a_request_is_being_asked_since_its_first_byte(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.asking_seconds(1) == 0  # nothing has come
+    assert stream.request_read_seconds(1) == 0  # nothing has come
     await read_one(stream, other)
-    assert stream.asking_seconds(2) == 1
-    assert stream.asking_seconds(5) == 4
+    assert stream.request_read_seconds(2) == 1
+    assert stream.request_read_seconds(5) == 4
     stream.begin_request("sse", None)
-    assert stream.asking_seconds(9) == 0  # it is known, and takes as long as it takes
+    assert stream.request_read_seconds(9) == 0  # it is known, and takes as long as it takes
     stream.end_request()
-    assert stream.asking_seconds(10) == 0
+    assert stream.request_read_seconds(10) == 0
     await read_one(stream, other)
-    assert stream.asking_seconds(12) == 2
+    assert stream.request_read_seconds(12) == 2
 
 
 async def test_each_request_has_time_of_its_own(
@@ -275,10 +275,10 @@ async def test_each_request_has_time_of_its_own(
 ) -> None:
     stream, other = pair
     start = asyncio.get_running_loop().time()
-    assert stream.asking_seconds(start) == 0
+    assert stream.request_read_seconds(start) == 0
     for look in range(1, 10):  # at every look there is a part of another one
         await read_one(stream, other)
-        assert stream.asking_seconds(start + look) <= 1
+        assert stream.request_read_seconds(start + look) <= 1
         stream.begin_request("messages", None)
         stream.end_request()
 

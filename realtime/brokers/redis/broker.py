@@ -31,7 +31,7 @@ from redis.exceptions import (
 from realtime.brokers.redis.node import CircuitBreaker, RedisNode
 from realtime.brokers.redis.pipeline import Script
 from realtime.brokers.redis.topology import FAILURES, parse_topology
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.errors import NoBroker
@@ -99,7 +99,7 @@ class RedisBroker:
         self._bounds = [
             b"%d" % limits.history_events,
             b"%d" % (limits.history_seconds * 1000),
-            b"%d" % (limits.history_seconds * META_LIVES * 1000),
+            b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
             b"%d" % (EMPTY_ROOM_SECONDS * 1000),
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
@@ -110,7 +110,7 @@ class RedisBroker:
         await self._translate_errors(starting)
         self._logged_at = -math.inf
         self._rebalance()
-        self._supervisor.keep("refresh", self._refresh_loop)
+        self._supervisor.supervise("refresh", self._refresh_loop)
 
     async def close(self) -> None:
         nodes = list(self._nodes.values())
@@ -150,14 +150,14 @@ class RedisBroker:
 
     async def history(self, room: str, after: Cursor) -> History:
         keys = _keys(room, b"log", b"meta")
-        arguments = [after.epoch.encode(), b"%d" % after.number, b"%d" % PAGE_EVENTS]
+        arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
         epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), json_tail)
             for number, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.number < int(top)
+        more = bool(events) and events[-1].cursor.offset < int(top)
         return History(epoch.decode(), int(top), int(first), events, more)
 
     async def reset(self, room: str) -> None:

@@ -81,7 +81,7 @@ class RedisNode:
         self.pubsub = PubSubConnection(
             connect, prefix, self._publish_probe, seconds, self.supervisor
         )
-        self.supervisor.keep("listen", lambda: self.pubsub.run(listener))
+        self.supervisor.supervise("listen", lambda: self.pubsub.run(listener))
 
     async def ping(self) -> None:
         """Return if the server replies; raises as `CircuitBreaker.call` does."""

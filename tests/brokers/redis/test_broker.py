@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from realtime.brokers.choose import choose
 from realtime.brokers.redis import broker as module
 from realtime.brokers.redis.broker import EMPTY_ROOM_SECONDS, RedisBroker
-from realtime.core.broker import META_LIVES
+from realtime.core.broker import META_TTL_FACTOR
 from realtime.core.events import Cursor, Event, Member
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -77,7 +77,7 @@ async def test_killed_command_connections_cause_no_error(
     await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
     await admin.client_kill_filter(_type="normal", skipme=True)
     receipts = await asyncio.gather(*(process.broker.publish(draft(room)) for _ in range(20)))
-    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(21, 41))
+    assert sorted(receipt.cursor.offset for receipt in receipts) == list(range(21, 41))
 
 
 async def test_a_hub_that_replies_without_pubsub_is_not_ready(
@@ -108,7 +108,7 @@ async def test_a_server_that_lost_all_data_starts_a_new_epoch(
     (before,) = await publish_texts(process, room, "lost")
     redis.restart()
     after = (await process.publish_until_accepted(draft(room, "new"))).cursor
-    assert after.number == 1
+    assert after.offset == 1
     assert after.epoch != before.epoch
     assert await stored_texts(process, room) == ["new"]
 
@@ -140,7 +140,7 @@ async def test_an_older_snapshot_starts_a_new_epoch_with_any_first_command(
     history = await process.broker.history(room, old)
     assert history.epoch != old.epoch
     # The history is complete; it does not continue after number 4, which belongs to the old epoch.
-    assert [event.cursor.number for event in history.events][:2] == [1, 2]
+    assert [event.cursor.offset for event in history.events][:2] == [1, 2]
     assert {event.cursor.epoch for event in history.events} == {history.epoch}
 
 
@@ -163,7 +163,7 @@ async def test_an_append_only_file_keeps_every_message(start: Start, room: str) 
         redis.restart()
         await eventually(lambda: is_ready(process))
         (cursor,) = await publish_texts(process, room, "3")
-        assert cursor.number == 3
+        assert cursor.offset == 3
         assert await stored_texts(process, room) == ["1", "2", "3"]
         await process.broker.close()
 
@@ -203,7 +203,7 @@ async def test_a_log_without_its_meta_continues_its_numbers(
     *_, old = await publish_texts(process, room, "1", "2")
     await admin.delete(f"rt:{{{room}}}:meta")
     (new,) = await publish_texts(process, room, "3")
-    assert new.number == 3
+    assert new.offset == 3
     assert new.epoch != old.epoch
     assert await stored_texts(process, room) == ["1", "2", "3"]
 
@@ -260,7 +260,7 @@ async def test_a_frozen_server_is_an_error_in_time_and_recovers(
     await publish_fails(process, room)
     redis.resume()
     receipt = await process.publish_until_accepted(draft(room))
-    assert (await process.broker.history(room, START)).top == receipt.cursor.number
+    assert (await process.broker.history(room, START)).top == receipt.cursor.offset
 
 
 async def test_a_killed_server_is_an_error_in_time_and_recovers(
@@ -306,7 +306,7 @@ async def test_a_full_server_refuses_messages_and_recovers(
     await admin.config_set("maxmemory", "1")
     await publish_fails(process, room)
     await admin.config_set("maxmemory", "0")
-    assert (await process.broker.publish(draft(room))).cursor.number == 1
+    assert (await process.broker.publish(draft(room))).cursor.offset == 1
 
 
 async def test_a_server_without_its_required_replicas_refuses_messages(
@@ -315,7 +315,7 @@ async def test_a_server_without_its_required_replicas_refuses_messages(
     await admin.config_set("min-replicas-to-write", "1")
     await publish_fails(process, room)
     await admin.config_set("min-replicas-to-write", "0")
-    assert (await process.broker.publish(draft(room))).cursor.number == 1
+    assert (await process.broker.publish(draft(room))).cursor.offset == 1
 
 
 async def test_a_missing_server_is_an_error_at_the_start(tmp_path: Path) -> None:
@@ -356,7 +356,7 @@ async def test_messages_in_one_batch_keep_their_order(process: Process, room: st
     await process.listen(room)
     drafts = [draft(room, str(number)) for number in range(100)]
     receipts = await asyncio.gather(*map(process.broker.publish, drafts))
-    assert [receipt.cursor.number for receipt in receipts] == list(range(1, 101))
+    assert [receipt.cursor.offset for receipt in receipts] == list(range(1, 101))
     events = await process.listener.received(room, 100)
     assert [json.loads(event.json)["id"] for event in events] == [one.id for one in drafts]
 
@@ -379,7 +379,7 @@ async def test_a_refused_message_does_not_affect_its_batch(
     replies = await asyncio.gather(*map(process.broker.publish, drafts), return_exceptions=True)
     first, refused, last = replies
     assert isinstance(refused, NoBroker)
-    assert [one.cursor.number for one in (first, last)] == [1, 2]  # type: ignore[union-attr]
+    assert [one.cursor.offset for one in (first, last)] == [1, 2]  # type: ignore[union-attr]
 
 
 async def test_a_cancelled_publish_does_not_affect_its_batch(
@@ -424,7 +424,7 @@ async def test_closing_waits_for_commands_in_flight(
     await asyncio.sleep(0.02)
     redis.resume()
     await closing
-    assert (await publishing)[0].number == 2
+    assert (await publishing)[0].offset == 2
 
 
 # --- secrets -------------------------------------------------------------------------------------
@@ -530,7 +530,7 @@ async def test_every_key_of_a_room_expires_with_its_epoch_or_sooner(
     await admin.delete(f"rt:{{{room}}}:meta")
     await process.broker.sweep(room)
     seconds += [await admin.ttl(f"rt:{{{room}}}:meta")]
-    assert all(0 < one <= META_LIVES * Limits().history_seconds for one in seconds)
+    assert all(0 < one <= META_TTL_FACTOR * Limits().history_seconds for one in seconds)
 
 
 async def test_a_hub_whose_subscription_is_lost_is_not_ready(
@@ -562,5 +562,5 @@ async def test_a_publish_whose_reply_was_cut_off_is_retried_and_created_once(
         receipt = await broker.publish(draft(room))
         history = await broker.history(room, START)
         await broker.close()
-    assert (receipt.cursor.number, receipt.created) == (2, False)
+    assert (receipt.cursor.offset, receipt.created) == (2, False)
     assert history.top == 2

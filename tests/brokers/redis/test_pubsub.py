@@ -127,7 +127,7 @@ async def subscribed(
     pubsub = PubSubConnection(connect, b"S", no_probe, SECONDS, supervisor)
     for channel in channels:
         pubsub.subscribe(channel)
-    supervisor.keep("listen", lambda: pubsub.run(recorder))
+    supervisor.supervise("listen", lambda: pubsub.run(recorder))
     yield pubsub, recorder
     await supervisor.close()
 
