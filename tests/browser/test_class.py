@@ -98,9 +98,9 @@ async def test_two_tabs_that_ask_the_same_are_both_answered_at_once(
     for tab in tabs:
         await tab.goto(f"{server.url}/demos/static/icon.svg")
     ask = f"""async () => {{
-      const {{ address, askJSON }} = await import("/demos/static/ask.js");
+      const {{ requestJSON, roomUrl }} = await import("/demos/static/api.js");
       const query = {{ after: "{cursor}", wait: 20 }};
-      const answer = await askJSON(address("{room}", "long_polling", query));
+      const answer = await requestJSON(roomUrl("{room}", "long_polling", query));
       return answer.events.map(({{ text }}) => text);
     }}"""
     asking = [asyncio.ensure_future(tab.evaluate(ask)) for tab in tabs]

@@ -48,8 +48,8 @@ def figure(page: Page, transport: str, name: str) -> Locator:
 async def expect_clean(page: Page, transport: str, received: int | None = None) -> None:
     if received is not None:
         await expect(figure(page, transport, "received")).to_have_text(f"{received:,}")
-    await expect(figure(page, transport, "onTheWay")).to_have_text("0")
-    for name in ("missing", "doubled", "misplaced"):
+    await expect(figure(page, transport, "inFlight")).to_have_text("0")
+    for name in ("missing", "duplicated", "reordered"):
         await expect(figure(page, transport, name)).to_have_text("0")
 
 

@@ -155,8 +155,8 @@ async def test_what_sockjs_asks_before_the_first_message_is_shown(
         await expect(line.first).to_be_attached()
     await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("2 requests")
     # In "Every byte" a frame of SockJS is known as one, and the words in it are counted.
-    await page.locator("#wire .piece", has_text='a["').first.click()
-    await expect(page.locator("#wire .wire-told")).to_contain_text("SockJS: messages")
+    await page.locator("#wire .wire-part", has_text='a["').first.click()
+    await expect(page.locator("#wire .wire-explanation")).to_contain_text("SockJS: messages")
     assert complaints == []
 
 

@@ -40,7 +40,7 @@ async def test_a_network_is_gone_by_and_a_plug_that_is_pulled_loses_nothing(
 ) -> None:
     page = await enter(context, lab.url, transport, room)
     port = await choose(page, "rtt=5ms")
-    asked = page.locator("#wire .piece[data-kind=field]", has_text=f"Host: 127.0.0.1:{port}")
+    asked = page.locator("#wire .wire-part[data-kind=field]", has_text=f"Host: 127.0.0.1:{port}")
     await expect(asked.first).to_be_attached()
     await say(page, "through the network")
     await expect(heard(page, "through the network")).to_have_count(1)

@@ -184,7 +184,7 @@ async def test_a_long_poll_is_blind_between_an_answer_and_the_next_question(
     page = await diagram(server, context)
     ask = "GET /rooms/r/long_polling?wait=25"
     await tell(page, [question(7, 0, ask), answer(7, 900, NEWS), question(7, 1103, ask)])
-    gap = page.locator(".sequence svg .gap.blind text")
+    gap = page.locator(".sequence svg .outage.blind text")
     await expect(gap).to_have_text("blind for 203 ms")
     # It has a row of its own: on a phone it would run into the next question.
     assert await overlap(gap, labels(page).nth(2)) < 2
@@ -209,7 +209,7 @@ async def test_a_short_poll_that_learns_nothing_is_dashed_and_counted(
     shaft = arrows(page, ".empty").first.locator(".shaft")
     await expect(shaft).not_to_have_css("stroke-dasharray", "none")
     await expect(page.locator(".sequence .totals")).to_contain_text("in vain: 2 of 3")
-    await expect(page.locator(".sequence svg .gap")).to_have_count(0)
+    await expect(page.locator(".sequence svg .outage")).to_have_count(0)
 
 
 async def test_a_stream_that_breaks_is_a_cross_a_gap_and_another_connection(
@@ -217,8 +217,8 @@ async def test_a_stream_that_breaks_is_a_cross_a_gap_and_another_connection(
 ) -> None:
     page = await diagram(server, context)
     await tell(page, [question(7, 0), stream(7, 1), closed(7, 500), question(9, 1700)])
-    await expect(arrows(page, ".end").locator(".label")).to_have_text("connection 1 ended")
-    await expect(page.locator(".sequence svg .gap.cut text")).to_have_text("cut off for 1.2 s")
+    await expect(arrows(page, ".disconnect").locator(".label")).to_have_text("connection 1 ended")
+    await expect(page.locator(".sequence svg .outage.cut text")).to_have_text("cut off for 1.2 s")
     await expect(page.locator(".sequence svg text.badge")).to_have_text(["1", "2"])
 
 
@@ -238,7 +238,7 @@ async def test_a_long_silence_is_cut_short_and_a_burst_stretched(
 ) -> None:
     page = await diagram(server, context)
     await tell(page, [question(7, 0), stream(7, 1), event(7, 2), event(7, 62_002)])
-    await expect(page.locator(".sequence svg .silence text").first).to_have_text(
+    await expect(page.locator(".sequence svg .idle text").first).to_have_text(
         "… 62 s of silence …"
     )
     times = page.locator(".sequence svg .time")
@@ -419,7 +419,7 @@ async def test_arrows_can_be_asked_by_key_and_by_click_and_are_told_in_words(
     page = await diagram(server, context)
     await tell(page, [question(7, 0, "GET /rooms/r/sse?after=e-1&trace=secret"), stream(7, 1)])
     await expect(arrows(page)).to_have_count(2)
-    told = page.locator(".sequence .told")
+    told = page.locator(".sequence .description")
     await page.locator(".sequence .box").focus()
     await page.keyboard.press("ArrowUp")
     await expect(told).to_contain_text("the head of the answer to GET /rooms/r/sse?after=e-1 left")
@@ -455,7 +455,7 @@ async def test_all_that_is_drawn_is_told_in_every_language(
             *[closed(9, 9100), {"dropped": 1}],
         ],
     )
-    await expect(arrows(page, ".end")).to_have_count(1)
+    await expect(arrows(page, ".disconnect")).to_have_count(1)
     await page.locator(".sequence summary").click()
     await expect(page.locator(".sequence .latest li").last).not_to_be_empty()
     said = await page.locator(".sequence").text_content() or ""

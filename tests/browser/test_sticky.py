@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 # Asks so often; gives for each request who asked, which worker it was, and whether it was known.
 ASK = """async ([way, routing, workers, addresses, times]) => {
-  const { Visits } = await import("/demos/static/sticky/visits.js");
+  const { Simulation } = await import("/demos/static/sticky/simulation.js");
   const visits = new Visits({ way, routing, workers, addresses });
   return Array.from({ length: times }, () => visits.next()).map(({ visitor, worker, known }) => [
     visitor, worker, known,

@@ -28,7 +28,7 @@ PAYLOADS = {
 
 
 def pieces(page: Page, kind: str, text: str | re.Pattern[str]) -> Locator:
-    return page.locator(f'#wire .piece[data-kind="{kind}"]').filter(has_text=text)
+    return page.locator(f'#wire .wire-part[data-kind="{kind}"]').filter(has_text=text)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -71,11 +71,11 @@ async def test_a_click_on_a_part_tells_what_it_is_and_where_that_is_written(
 ) -> None:
     page = await enter(context, server.url, "websocket", room)
     await say(page, "hello")
-    told = page.locator("#wire .wire-told")
+    told = page.locator("#wire .wire-explanation")
     await pieces(page, "field", "Sec-WebSocket-Key").click()
     await expect(told).to_contain_text("Sixteen random bytes")
     await expect(told).to_contain_text("RFC 6455 §4.1")
-    masked = page.locator('#wire li[data-direction="up"] .piece[data-kind="frame-head"]').first
+    masked = page.locator('#wire li[data-direction="up"] .wire-part[data-kind="frame-head"]').first
     await masked.focus()
     await page.keyboard.press("Enter")
     await expect(told).to_contain_text("RFC 6455 §5.2")
@@ -88,12 +88,12 @@ async def test_what_a_mask_hides_is_shown_and_in_hexadecimal_it_is_not(
     page = await enter(context, server.url, "websocket", room)
     await say(page, "behind the mask")
     up = page.locator('#wire li[data-direction="up"]')
-    sent = up.locator('.piece[data-kind="frame-payload"]').filter(has_text="behind the mask")
+    sent = up.locator('.wire-part[data-kind="frame-payload"]').filter(has_text="behind the mask")
     await expect(sent).to_be_visible()
     await page.check("#wire .hex")
     plain = b"behind the mask".hex(" ")
     await expect(up.filter(has_text="frame: text").first).not_to_contain_text(plain)
-    down = page.locator('#wire li[data-direction="down"] .piece[data-kind="frame-payload"]')
+    down = page.locator('#wire li[data-direction="down"] .wire-part[data-kind="frame-payload"]')
     await expect(down.filter(has_text=plain)).to_be_visible()
 
 

@@ -181,7 +181,7 @@ async def test_numbers_and_times_are_those_of_the_language(
     page = await enter_chat(context, server, "sse", "&lang=zh-Hant")
     shown = await page.evaluate(
         """async () => {
-          const { number, time } = await import("/demos/static/words.js");
+          const { number, time } = await import("/demos/static/i18n.js");
           return [time(Date.UTC(2026, 10, 23, 7, 30)), number(1234567.5)];
         }"""
     )

@@ -1,16 +1,17 @@
-// What the pages have in common, written once: the way round, the chat, the parts below it, the foot.
-// The text is constant and our own; what people say is put in elsewhere, as text and never as markup.
+// The layout that the pages share: header and navigation, the chat, the sections below it, the footer.
+// This markup is constant and our own; other modules add what people write, as text and never as markup.
 
-import { askJSON } from "./ask.js";
-import { choose, language, LANGUAGES, t, translate } from "./words.js";
+import { requestJSON } from "./api.js";
+import { byId, el } from "./dom.js";
+import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
 
 export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
   "sockjs", "socketio",
 ];
-const PARTS = ["network", "sequence", "wire", "lesson", "exercises"];
-// What a link to another page takes along.
-const LUGGAGE = ["room", "name", "lang"];
+const SECTIONS = ["network", "sequence", "wire", "lesson", "exercises"];
+// The query parameters that a link to another page keeps.
+const KEPT_PARAMETERS = ["room", "name", "lang"];
 
 const HEADER = `
   <a class="skip"></a>
@@ -56,60 +57,56 @@ const CHAT = `
 
 // --- every page ----------------------------------------------------------------------------------
 
-/** Fill the page's <header>: the way round, and how the page looks. */
+/** Fill the page's <header>: navigation, language, theme and size. */
 export function fillHeader() {
   const header = document.querySelector("header");
   header.innerHTML = HEADER;
   translate(header);
-  fillSkip(header.querySelector(".skip"));
-  header.querySelector("#ways").append(...TRANSPORTS.map(wayTo));
-  for (const link of header.querySelectorAll("a:not(.skip)")) link.href = link.pathname + luggage();
-  markHere(header);
-  offerLooks();
+  fillSkipLink(header.querySelector(".skip"));
+  header.querySelector("#ways").append(...TRANSPORTS.map(transportLink));
+  for (const link of header.querySelectorAll("a:not(.skip)")) link.href = link.pathname + keptQuery();
+  markCurrentPage(header);
+  fillPreferences();
 }
 
-function fillSkip(link) {
+function fillSkipLink(link) {
   const main = document.querySelector("main");
   main.id ||= "content";
-  const chat = document.getElementById("chat");
+  const chat = byId("chat");
   link.href = `#${chat ? "chat" : main.id}`;
   link.textContent = t(chat ? "header.skip_chat" : "header.skip_main");
 }
 
-function wayTo(way) {
-  const link = document.createElement("a");
-  link.href = `/demos/${way}.html`;
-  link.append(transportLabel(way));
-  return link;
+function transportLink(transport) {
+  return el("a", { href: `/demos/${transport}.html` }, transportLabel(transport));
 }
 
-// "page", for a screen reader; and in sight, where the row of names is longer than the screen.
-function markHere(header) {
+// `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
+function markCurrentPage(header) {
   const links = [...header.querySelectorAll("a:not(.skip)")];
-  const here = links.find((link) => link.pathname === location.pathname);
-  here?.setAttribute("aria-current", "page");
+  const current = links.find((link) => link.pathname === location.pathname);
+  current?.setAttribute("aria-current", "page");
   const row = header.querySelector("#ways");
-  if (row.contains(here)) row.scrollLeft = here.offsetLeft - row.offsetLeft;
+  if (row.contains(current)) row.scrollLeft = current.offsetLeft - row.offsetLeft;
 }
 
-function luggage() {
+function keptQuery() {
   const all = [...new URLSearchParams(location.search)];
-  const ours = all.filter(([key]) => LUGGAGE.includes(key));
-  return ours.length ? `?${new URLSearchParams(ours)}` : "";
+  const kept = all.filter(([key]) => KEPT_PARAMETERS.includes(key));
+  return kept.length ? `?${new URLSearchParams(kept)}` : "";
 }
 
+/** The name of a transport, with its colour. */
 export function transportLabel(transport) {
-  const label = document.createElement("span");
-  label.className = "way";
+  const label = el("span", "transport-label", transport);
   label.dataset.via = transport;
-  label.textContent = transport;
   return label;
 }
 
-function offerLooks() {
+function fillPreferences() {
   const root = document.documentElement;
-  const [languages, theme, big] = ["language", "theme", "big"].map((id) => document.getElementById(id));
-  languages.append(...Object.entries(LANGUAGES).map(([code, itself]) => languageOption(code, itself)));
+  const [languages, theme, big] = ["language", "theme", "big"].map(byId);
+  languages.append(...Object.entries(LANGUAGES).map(([code, name]) => languageOption(code, name)));
   languages.addEventListener("change", () => choose(languages.value));
 
   theme.value = root.dataset.theme;
@@ -126,71 +123,63 @@ function offerLooks() {
   });
 }
 
-// Each language is named in itself: who looks for it may read no other.
-function languageOption(code, itself) {
-  const option = new Option(itself, code, false, code === language);
+// Each language is named in that language: a user who looks for it may not read any other.
+function languageOption(code, name) {
+  const option = new Option(name, code, false, code === language);
   option.lang = code;
   return option;
 }
 
-/** Say which hub is in use, and why: what is measured here depends on it. */
-export async function fillFoot() {
-  const foot = document.getElementById("hub");
+/** Show which message broker is in use, and why: all measurements depend on it. */
+export async function fillFooter() {
+  const footer = byId("hub");
   try {
-    const { hub, version } = await askJSON(new URL("/healthz", location));
-    foot.textContent = t("foot.hub", { hub, version });
+    const { hub, version } = await requestJSON(new URL("/healthz", location));
+    footer.textContent = t("foot.hub", { hub, version });
   } catch {
-    foot.textContent = t("foot.silent");
+    footer.textContent = t("foot.silent");
   }
 }
 
 // --- a transport's page --------------------------------------------------------------------------
 
-/** Fill the empty parts of a transport's page. */
+/** Fill the empty sections of a transport's page. */
 export function fillPage() {
-  const chat = document.getElementById("chat");
+  const chat = byId("chat");
   chat.innerHTML = CHAT;
   translate(chat);
   fillHeader();
-  document.querySelector("main").append(...PARTS.map(part));
+  document.querySelector("main").append(...SECTIONS.map(section));
   fillMenu(document.querySelector(".parts"));
-  fillFoot();
-  goToPart();
+  fillFooter();
+  scrollToSection();
 }
 
-/** The place in a part that another module fills. */
-export function inside(id) {
+/** The element in a section that another module fills. */
+export function sectionBody(id) {
   return document.querySelector(`#${id} .inside`);
 }
 
-function part(id) {
-  const section = document.createElement("section");
-  section.id = id;
-  section.className = "part";
-  section.innerHTML = "<details open><summary><h2></h2></summary><div class='inside'></div></details>";
-  section.querySelector("h2").textContent = t(`part.${id}`);
-  return section;
+function section(id) {
+  const title = el("summary", "", el("h2", "", t(`part.${id}`)));
+  return el("section", { id, className: "part" }, el("details", { open: true }, title, el("div", "inside")));
 }
 
 function fillMenu(nav) {
-  nav.append(...["idea", "chat", ...PARTS].map((id) => {
-    const link = document.createElement("a");
-    link.href = `#${id}`;
-    link.textContent = t(`part.${id}`);
-    return link;
-  }));
-  // A part that is folded unfolds for whoever goes there.
-  nav.addEventListener("click", ({ target }) => target.hash && unfold(target.hash));
+  const ids = ["idea", "chat", ...SECTIONS];
+  nav.append(...ids.map((id) => el("a", { href: `#${id}` }, t(`part.${id}`))));
+  // A closed section opens when its link is followed.
+  nav.addEventListener("click", ({ target }) => target.hash && openSection(target.hash));
 }
 
-function unfold(hash) {
-  const section = document.getElementById(hash.slice(1));
+function openSection(hash) {
+  const section = byId(hash.slice(1));
   const details = section?.querySelector(":scope > details");
   if (details) details.open = true;
   return section;
 }
 
-// The address may name a part, which was not there yet when the browser looked for it.
-function goToPart() {
-  unfold(location.hash)?.scrollIntoView();
+// The URL may name a section that did not exist yet when the browser looked for it.
+function scrollToSection() {
+  openSection(location.hash)?.scrollIntoView();
 }

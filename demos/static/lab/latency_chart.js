@@ -1,14 +1,14 @@
-// One chart races them all: the delay of each message, by time, a line per transport.
-// uPlot is a classic script that set-up fetches; without it the page goes on without the chart.
+// One chart for all transports: the delay of each message by time, one line per transport.
+// uPlot is a classic script that set-up downloads; without it the page works without the chart.
 
-import { library } from "../library.js";
-import { make } from "../make.js";
-import { TRANSPORTS } from "../skeleton.js";
-import { t } from "../words.js";
+import { el } from "../dom.js";
+import { t } from "../i18n.js";
+import { loadScript } from "../load_script.js";
+import { TRANSPORTS } from "../page_layout.js";
 
-const KEPT = 1_500; // arrivals
-const SHEET = "/demos/vendor/uplot/uPlot.min.css";
-// Colour alone tells nothing to one man in twelve: each line has a dash of its own, too.
+const MAX_POINTS = 1_500;
+const STYLE_SHEET = "/demos/vendor/uplot/uPlot.min.css";
+// One man in twelve cannot tell some colours apart, so each line also has its own dash pattern.
 const DASHES = {
   short_polling: [2, 3],
   long_polling: [7, 4],
@@ -20,25 +20,25 @@ const DASHES = {
   socketio: [14, 3, 3, 3],
 };
 
-export class Race {
+export class LatencyChart {
   #element;
   #chart;
   #colours;
   #data = [[], ...TRANSPORTS.map(() => [])];
-  #grown = false;
+  #changed = false;
 
   constructor(element) {
     this.#element = element;
     this.#colours = new Colours(element);
   }
 
-  /** Draw from now on; says whether there is a chart. */
-  async begin() {
-    if (!(await load())) return false;
+  /** Draw from now on; resolves with whether uPlot is there. */
+  async start() {
+    if (!(await loadUPlot())) return false;
     this.#chart = new uPlot(this.#options(), this.#data, this.#element);
     new ResizeObserver(() => this.#chart.setSize(this.#size())).observe(this.#element);
     const recolour = () => {
-      this.#colours.forget();
+      this.#colours.clear();
       this.#chart.redraw();
     };
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
@@ -50,18 +50,13 @@ export class Race {
     const [times, ...lines] = this.#data;
     times.push(at);
     lines.forEach((line, n) => line.push(TRANSPORTS[n] === transport ? delay : null));
-    if (times.length > KEPT) this.#data.forEach((column) => column.shift());
-    this.#grown = true;
-  }
-
-  clear() {
-    this.#data.forEach((column) => column.splice(0));
-    this.#grown = true;
+    if (times.length > MAX_POINTS) this.#data.forEach((column) => column.shift());
+    this.#changed = true;
   }
 
   draw() {
-    if (this.#chart && this.#grown) this.#chart.setData(this.#data);
-    this.#grown = false;
+    if (this.#chart && this.#changed) this.#chart.setData(this.#data);
+    this.#changed = false;
   }
 
   #size() {
@@ -69,12 +64,12 @@ export class Race {
   }
 
   #options() {
-    const grid = { stroke: () => this.#colours.of("line"), width: 1 };
-    const axis = { stroke: () => this.#colours.of("soft"), grid };
+    const grid = { stroke: () => this.#colours.get("line"), width: 1 };
+    const axis = { stroke: () => this.#colours.get("soft"), grid };
     const range = (chart, low, high) => [Math.min(low ?? 1, 0.5), Math.max(high ?? 10, 10)];
     return {
       ...this.#size(),
-      // A point and what it means are in the legend, and in the panes' figures.
+      // The legend shows the values of a point, so selecting a range would be of no use.
       cursor: { drag: { x: false, y: false } },
       scales: { x: { time: false }, y: { distr: 3, range } },
       axes: [
@@ -88,7 +83,7 @@ export class Race {
   #line(transport) {
     return {
       label: transport,
-      stroke: () => this.#colours.of(transport),
+      stroke: () => this.#colours.get(transport),
       dash: DASHES[transport],
       width: 2,
       spanGaps: true,
@@ -98,35 +93,32 @@ export class Race {
   }
 }
 
-// light-dark() is resolved only where a property is used, so a swatch that nobody sees wears each.
+// The browser resolves light-dark() only in a property of an element, so each colour has an invisible one.
 class Colours {
   #swatches = new Map();
-  #known = new Map();
+  #cache = new Map();
 
   constructor(element) {
     for (const name of ["soft", "line", ...TRANSPORTS]) {
-      const swatch = document.createElement("i");
-      swatch.className = `swatch ${name}`;
+      const swatch = el("i", `swatch ${name}`);
       swatch.dataset.via = name;
       element.append(swatch);
       this.#swatches.set(name, swatch);
     }
   }
 
-  of(name) {
-    if (!this.#known.has(name)) {
-      this.#known.set(name, getComputedStyle(this.#swatches.get(name)).color);
-    }
-    return this.#known.get(name);
+  get(name) {
+    if (!this.#cache.has(name)) this.#cache.set(name, getComputedStyle(this.#swatches.get(name)).color);
+    return this.#cache.get(name);
   }
 
-  forget() {
-    this.#known.clear();
+  clear() {
+    this.#cache.clear();
   }
 }
 
-async function load() {
-  if (!(await library("uplot/uPlot.iife.min.js", "uPlot"))) return false;
-  document.head.append(Object.assign(make("link"), { rel: "stylesheet", href: SHEET }));
+async function loadUPlot() {
+  if (!(await loadScript("uplot/uPlot.iife.min.js", "uPlot"))) return false;
+  document.head.append(el("link", { rel: "stylesheet", href: STYLE_SHEET }));
   return true;
 }

@@ -1,17 +1,17 @@
-// The way up: one POST per message, for every transport that only leads down.
-// A message carries an id of its own, so it may be sent again until it is acknowledged: said once.
+// Publishing: one POST per message, for every transport that only delivers.
+// The sender chooses the id of a message, so a retry is safe: the server keeps each id once.
 
-import { address, askJSON } from "./ask.js";
+import { requestJSON, roomUrl } from "./api.js";
 
-const PATIENCE = 10_000;
+const TIMEOUT = 10_000;
 
-/** Send one message; the result is `{id, cursor}`, its place in the log. */
-export function post(room, message, { base, trace } = {}) {
-  return askJSON(address(room, "messages", { trace }, base), {
+/** Publish one message; resolves with `{id, cursor}`, its position in the log. */
+export function publish(room, message, { base, trace } = {}) {
+  return requestJSON(roomUrl(room, "messages", { trace }, base), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(message),
-    signal: AbortSignal.timeout(PATIENCE),
+    signal: AbortSignal.timeout(TIMEOUT),
   });
 }
 
