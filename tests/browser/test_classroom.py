@@ -1,4 +1,4 @@
-"""In class: a crowd from one address, phones that sleep, hidden tabs, a Stop click, a restart."""
+"""In a classroom: many clients at one address, phones that sleep, hidden tabs, Stop, a restart."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -9,18 +9,22 @@ from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import CLIENTS, post, request
 from realtime.netem.proxy import Proxy
-from tests.browser.test_lab import enter as enter_lab
-from tests.browser.test_lab import expect_clean, figure
-from tests.browser.test_pages import TRANSPORTS, enter, heard, room, say
+from tests.browser.chat_page import (
+    TRANSPORTS,
+    expect_message,
+    expect_no_gap,
+    message,
+    open_chat,
+    send,
+)
+from tests.browser.test_lab import expect_clean, figure, open_lab
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import reader, take, texts
 
-__all__ = ["room"]
-
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
-# A tab that says it is hidden, or not, as the test has it.
+# A tab whose visibility the test controls.
 HIDEABLE = """
 Object.defineProperty(document, "hidden", { get: () => Boolean(window.hiddenNow) });
 Object.defineProperty(document, "visibilityState", {
@@ -33,8 +37,8 @@ window.hide = (yes) => {
 """
 
 
-async def test_forty_from_one_address_all_hear_all(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_forty_clients_at_one_address_receive_all_messages(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
     async with AsyncExitStack() as stack:
         crowd: list[Any] = []
@@ -43,22 +47,22 @@ async def test_forty_from_one_address_all_hear_all(
             person = reader(server, transport, room, client=f"c{n}", name=f"Student {n}")
             crowd.append(await stack.enter_async_context(person))
         kinds = ("long_polling", "iframe_streaming", "sse", "websocket")
-        pages = [await enter(context, server.url, kind, room, f"Page {kind}") for kind in kinds]
+        pages = [await open_chat(context, server.url, kind, room, f"Page {kind}") for kind in kinds]
         for page in pages:
             await expect(page.locator("#member-count")).to_have_text("40")
         await asyncio.gather(*(post(server.url, room, text=f"from {n}") for n in range(20)))
         for n, page in enumerate(pages, 1):
-            await say(page, "and I")
-            await expect(heard(page, "and I")).to_have_count(n)
-        heard_by = await asyncio.gather(*(take_all(person) for person in crowd))
-    assert all(said == heard_by[0] for said in heard_by)
-    assert complaints == []
+            await send(page, "and I")
+            await expect(message(page, "and I")).to_have_count(n)
+        received = await asyncio.gather(*(take_all(person) for person in crowd))
+    assert all(texts == received[0] for texts in received)
+    assert console_errors == []
     for page in pages:
         await page.close()
 
 
 async def take_all(person: Any) -> list[str]:
-    """What one of the crowd has heard said, joins left out."""
+    """The texts that one reader has received, without joins."""
     said: list[str] = []
     while len(said) < 24:
         said += [text for text in texts(await take(person, 1)) if text not in ("join", "quit")]
@@ -70,44 +74,44 @@ async def test_a_phone_that_slept_catches_up(
     server: Server, context: BrowserContext, room: str, transport: str
 ) -> None:
     async with Proxy("127.0.0.1", server.port) as relay:
-        page = await enter(context, relay.url, transport, room)
+        page = await open_chat(context, relay.url, transport, room)
         await post(server.url, room, text="before")
-        await expect(heard(page, "before")).to_have_count(1)
+        await expect(message(page, "before")).to_have_count(1)
         cdp = await context.new_cdp_session(page)
         await cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
-        relay.cut()  # whoever sleeps for long has lost its connections
+        relay.cut()  # a phone that sleeps for long loses its connections
         await post(server.url, room, text="asleep")
         await cdp.send("Page.setWebLifecycleState", {"state": "active"})
         if transport == "iframe_streaming":
             await page.clock.fast_forward(1_000)
             await page.clock.fast_forward(40_000)
-        await expect(heard(page, "asleep")).to_have_count(1, timeout=15_000)
+        await expect_message(page, "asleep")
         await post(server.url, room, text="after")
-        await expect(heard(page, "after")).to_have_count(1, timeout=15_000)
+        await expect_message(page, "after")
         assert await page.locator("#messages li[data-kind=say]").count() == 3
-        assert await page.locator("#messages li[data-kind=gap]").count() == 0
+        await expect_no_gap(page)
         await page.close()
 
 
-async def test_two_tabs_that_ask_the_same_are_both_answered_at_once(
+async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
     server: Server, context: BrowserContext, room: str
 ) -> None:
-    """Without `no-store` the second would wait for the first, behind the lock of a cache entry."""
+    """Without `no-store` the second would wait for the first, at the lock of the cache entry."""
     cursor = (await post(server.url, room, text="before")).json()["cursor"]
     tabs = [await context.new_page() for _ in range(2)]
     for tab in tabs:
         await tab.goto(f"{server.url}/demos/static/icon.svg")
-    ask = f"""async () => {{
+    poll = f"""async () => {{
       const {{ requestJSON, roomUrl }} = await import("/demos/static/api.js");
       const query = {{ after: "{cursor}", wait: 20 }};
       const answer = await requestJSON(roomUrl("{room}", "long_polling", query));
       return answer.events.map(({{ text }}) => text);
     }}"""
-    asking = [asyncio.ensure_future(tab.evaluate(ask)) for tab in tabs]
+    polls = [asyncio.ensure_future(tab.evaluate(poll)) for tab in tabs]
     await until_two_wait(server)
-    await post(server.url, room, text="both hear this")
+    await post(server.url, room, text="for both")
     async with asyncio.timeout(5):
-        assert await asyncio.gather(*asking) == [["both hear this"]] * 2
+        assert await asyncio.gather(*polls) == [["for both"]] * 2
     for tab in tabs:
         await tab.close()
 
@@ -125,46 +129,46 @@ async def until_two_wait(server: Server) -> None:
 async def test_a_stop_click_does_not_end_the_chat(
     server: Server, context: BrowserContext, room: str, transport: str
 ) -> None:
-    page = await enter(context, server.url, transport, room)
+    page = await open_chat(context, server.url, transport, room)
     await page.evaluate("window.stop()")
     await post(server.url, room, text="after the Stop")
-    await expect(heard(page, "after the Stop")).to_have_count(1, timeout=15_000)
-    await say(page, "I am still here")
-    await expect(heard(page, "I am still here")).to_have_count(1, timeout=15_000)
-    assert await page.locator("#messages li[data-kind=gap]").count() == 0
+    await expect_message(page, "after the Stop")
+    await send(page, "I am still here")
+    await expect_message(page, "I am still here")
+    await expect_no_gap(page)
     await page.close()
 
 
 async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
     await context.add_init_script(HIDEABLE)
-    page = await enter(context, server.url, "sse", room)
+    page = await open_chat(context, server.url, "sse", room)
     await page.evaluate("hide(true)")
     size = await page.evaluate("document.querySelectorAll('*').length")
     for minute in range(10):
         await page.clock.fast_forward(60_000)
         for n in range(20):
             await post(server.url, room, text=f"minute {minute}, {n}", client=f"c{n % 5}")
-    await expect(heard(page, "minute 9, 19")).to_have_count(1)
+    await expect(message(page, "minute 9, 19")).to_have_count(1)
     shown = await page.evaluate("document.querySelectorAll('*').length")
     await page.evaluate("hide(false)")
     await expect(page.locator("#wire .wire-list")).to_contain_text("minute 9, 19")
-    assert await page.locator("#messages li[data-kind=gap]").count() == 0
+    await expect_no_gap(page)
     assert await page.locator("#messages li").count() <= 500
-    assert shown < size + 500 * 12  # the lines of the chat, and nothing that only somebody sees
-    assert complaints == []
+    assert shown < size + 500 * 12  # the lines of the chat, and no drawings
+    assert console_errors == []
     await page.close()
 
 
-async def test_a_restart_in_the_middle_leaves_the_audit_clean(
+async def test_after_a_restart_of_the_server_the_audit_is_clean(
     servers: Servers, context: BrowserContext, room: str
 ) -> None:
-    """The same port, and a hub that remembers; all six go on where they were."""
+    """The same port, and a broker that keeps the history: all transports resume."""
     options = ("--messages-per-second", "0")
     with servers.make("redis", *options) as old:
         port = old.port
-        page = await enter_lab(context, old, room)
+        page = await open_lab(context, old, room)
         for n in range(10):
             await post(old.url, room, text=f"before {n}")
         for transport in TRANSPORTS:
