@@ -1,4 +1,4 @@
-"""The page of a cluster, in a real Chromium: figures as they are, and names as nothing but text."""
+"""The cluster page in a real Chromium: its figures, and names that are shown as text."""
 
 import pytest
 from playwright.async_api import BrowserContext, expect
@@ -8,8 +8,8 @@ from tests.cluster.test_status import OURS, Stand
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_page_shows_each_worker_and_whom_it_serves(
-    context: BrowserContext, complaints: list[str]
+async def test_the_page_shows_each_worker_and_its_clients(
+    context: BrowserContext, console_errors: list[str]
 ) -> None:
     evil = "<img src=x onerror=alert(1)>"
     stand = Stand()
@@ -30,4 +30,4 @@ async def test_the_page_shows_each_worker_and_whom_it_serves(
     await page.goto(f"{stand.url}/?lang=zh-Hans")
     await expect(page.locator("#error")).to_contain_text("中枢没有应答")
     await stand.aclose()
-    assert complaints == []
+    assert console_errors == []
