@@ -16,8 +16,8 @@ from tests.cli.test_serve import run
 from tests.cluster.test_master import command_line
 from tests.cluster_fixture import SECONDS, Cluster, until_gone
 from tests.conftest import Servers, missing
-from tests.faults.harness import Scene
-from tests.faults.test_process_faults import comings_and_goings
+from tests.faults.harness import Scenario
+from tests.faults.test_process_faults import joins_and_quits
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_behind_nginx_workers_that_are_killed_cost_nobody_a_message(
     cluster: Cluster, room: str
 ) -> None:
     await cluster.until_ready()
-    async with Scene([cluster.front] * 2, room) as scene:
+    async with Scenario([cluster.front] * 2, room) as scene:
         async with scene.load():
             for index in (0, 1, 2, 3, 0, 1):
                 await scene.more(20)
@@ -71,7 +71,7 @@ async def test_behind_nginx_workers_that_are_killed_cost_nobody_a_message(
 async def test_behind_nginx_a_rolling_restart_is_not_noticed(servers: Servers, room: str) -> None:
     with Cluster(servers.redis.url, "--nginx", "0", workers=3) as cluster:
         before = [worker["pid"] for worker in (await cluster.until_ready())["workers"]]
-        async with Scene([cluster.front] * 2, room, members=True) as scene:
+        async with Scenario([cluster.front] * 2, room, members=True) as scene:
             async with scene.load():
                 cluster.process.send_signal(signal.SIGHUP)
                 after = await cluster.until(
@@ -82,10 +82,10 @@ async def test_behind_nginx_a_rolling_restart_is_not_noticed(servers: Servers, r
                 )
                 await scene.more(20)
             audit = await scene.audit()
-            events = next(iter(scene.witnesses.values())).events
+            events = next(iter(scene.readers.values())).events
     assert audit.clean, audit
     assert not audit.gaps, audit
-    assert all(said == ["join"] for said in comings_and_goings(events).values())
+    assert all(said == ["join"] for said in joins_and_quits(events).values())
     assert {worker["restarts"] for worker in after["workers"]} == {0}
     assert cluster.steps("a worker has ended", "a worker is ready")[3:9] == [
         (port, step)  # after the start, and before the end: one after the other
