@@ -28,7 +28,7 @@ class Presence:
 def visit(presence: Presence, member: Member | None) -> Any:
     asking = RequestBase()
     asking.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
-    return asking.visit(Subscription("lobby", 0, member), 5)
+    return asking.tracked(Subscription("lobby", 0, member), 5)
 
 
 async def test_who_came_departs() -> None:
