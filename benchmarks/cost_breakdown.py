@@ -287,7 +287,7 @@ async def _audience(
     framing = Framing(frame, bytes, PING)
     for stream in streams:
         follower = StreamSubscriber(stream, framing, lambda error: None)
-        follower.join(audience)
+        follower.attach(audience)
         audience.join(follower, room.cursor)
     await asyncio.sleep(_PAUSE_SECONDS)
 

@@ -6,8 +6,10 @@ no stack trace, and no 500 for something a client did.
 """
 
 import json
+import math
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 
 class RealtimeError(Exception):
@@ -18,6 +20,7 @@ class RealtimeError(Exception):
 
     code: ClassVar[str] = "error"
     status: ClassVar[int] = 400
+    headers: ClassVar[Sequence[tuple[str, str]]] = ()
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -152,6 +155,8 @@ class BadMethod(RealtimeError):
 class UpgradeRequired(RealtimeError):
     code = "upgrade_required"
     status = 426
+    # RFC 9110 §15.5.22 requires `Upgrade`, RFC 6455 §4.4 the version.
+    headers = (("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"))
 
 
 class TooLong(RealtimeError):
@@ -183,10 +188,13 @@ class NoBroker(RealtimeError):
 
 
 class Internal(RealtimeError):
-    """A mistake of ours, and the only way to be told 500."""
+    """A failure of the server, and the only error with status 500."""
 
     code = "internal"
     status = 500
+
+    def __init__(self, message: str = "The server failed; the error has been logged.") -> None:
+        super().__init__(message)
 
 
 # --- closing a connection --------------------------------------------------------------------
@@ -208,3 +216,28 @@ class GoingAway(RealtimeError):
     @property
     def close_code(self) -> int:
         return 1012
+
+
+# --- the HTTP response ---------------------------------------------------------------------------
+
+
+class ErrorResponse(NamedTuple):
+    """The HTTP response to an error; whoever sends it adds its own headers, such as CORS."""
+
+    status: int
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+
+
+def error_response(error: RealtimeError, allowed_methods: Sequence[str] = ()) -> ErrorResponse:
+    """Build the response for `error`, the same wherever it is raised.
+
+    `allowed_methods` are those of the requested address, for the `Allow` of a 405.
+    """
+    headers = [("Content-Type", "application/json")]
+    if error.retry_after is not None:
+        # RFC 9110 §10.2.3 has whole seconds.  0 would mean "at once", and all would retry together.
+        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after)))))
+    if isinstance(error, BadMethod):
+        headers.append(("Allow", ", ".join(allowed_methods)))  # RFC 9110 §15.5.6
+    return ErrorResponse(error.status, [*headers, *error.headers], error.json)

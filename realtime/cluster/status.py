@@ -20,7 +20,7 @@ from realtime.cluster.worker import State, WorkerProcess
 from realtime.core.broker import Broker
 from realtime.errors import Busy, NoBroker, NotFound, RealtimeError
 from realtime.protocol.origin import OriginPolicy
-from realtime.transports.handler import answer_error, as_realtime_error
+from realtime.transports.handler import as_realtime_error, write_error_response
 from realtime.web import pages
 
 # Rooms that get a row in the metrics: each is kept by Prometheus for as long as it keeps anything.
@@ -128,7 +128,7 @@ class _Answer(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         _, cause, _ = kwargs.get("exc_info", (None, None, None))
-        answer_error(self, as_realtime_error(status_code, cause))
+        write_error_response(self, as_realtime_error(status_code, cause))
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not isinstance(value, RealtimeError | HTTPError):  # somebody else's mistake is no news

@@ -18,7 +18,7 @@ from tornado.netutil import ssl_wrap_socket
 from tornado.tcpserver import TCPServer
 
 from realtime import metrics
-from realtime.errors import Busy, RealtimeError, TooSlow
+from realtime.errors import Busy, RealtimeError, TooSlow, error_response
 from realtime.limits import Limits
 from realtime.server.connection import Connection, Router
 from realtime.server.forwarded import TrustedProxies
@@ -184,13 +184,13 @@ async def _refuse(stream: MeteredStream, error: RealtimeError) -> None:
 async def _answer(stream: MeteredStream, error: RealtimeError) -> None:
     """Answer below HTTP's own machinery, which never saw a request here, and close."""
     metrics.REFUSED.labels(error.code).inc()
-    lines = [f"HTTP/1.1 {error.status} {error.phrase}", "Content-Type: application/json"]
-    if error.retry_after is not None:
-        lines.append(f"Retry-After: {error.retry_after:.0f}")
-    lines += ["Connection: close", f"Content-Length: {len(error.json)}", "", ""]
+    response = error_response(error)
+    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
     try:
         async with asyncio.timeout(_REFUSE_SECONDS):
-            await stream.write("\r\n".join(lines).encode() + error.json)
+            await stream.write("\r\n".join(lines).encode() + response.body)
             # One that is still sending would be told a reset, which takes the answer away from it
             # before it is read (RFC 9112 §9.6).
             stream.socket.shutdown(socket.SHUT_WR)

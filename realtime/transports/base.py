@@ -208,7 +208,7 @@ class _Visit(AbstractAsyncContextManager[None]):
         self._presence.untrack(self._room, self._member, self._linger)
 
 
-def decode_name(part: bytes) -> str:
+def decode_path_segment(part: bytes) -> str:
     """Read a name in a URL, whose percent signs are decoded."""
     try:
         return part.decode("utf-8")

@@ -1,12 +1,11 @@
-"""A request and its answer, without what a framework for web sites adds to them.
+"""One HTTP request and its response, without the cost of a web framework.
 
-A `RequestHandler` costs more than all else that a poll needs.  An exchange is an object with a
-method per verb; its answer is put together in one piece and goes straight to the socket.
+Tornado's `RequestHandler` costs more than everything else that a poll needs.  An `Exchange` is an
+object with a method per HTTP method; its response is one `bytes` that goes straight to the socket.
 """
 
 import asyncio
 import logging
-import math
 from collections.abc import Callable
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
@@ -15,7 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.core.hub import PollResponse
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, error_response
 from realtime.protocol.http1 import Request, answer_head, parse_query
 from realtime.transports.base import (
     CORS_HEADERS,
@@ -24,7 +23,7 @@ from realtime.transports.base import (
     Services,
     Stream,
     check_connection_limit,
-    decode_name,
+    decode_path_segment,
 )
 
 log = logging.getLogger(__name__)
@@ -32,26 +31,30 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
-_FOR_SISTERS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
-_PERMITTED = tuple(f"{name}: {value}".encode() for name, value in PREFLIGHT_HEADERS.items())
+_CORS_FIELDS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
+_PREFLIGHT_FIELDS = tuple(f"{name}: {value}".encode() for name, value in PREFLIGHT_HEADERS.items())
 
-# Calls back when the connection ends.
-Watch = Callable[[Callable[[], None]], None]
+# Registers the callback for the end of the connection, as Tornado's `set_close_callback` does.
+SetCloseCallback = Callable[[Callable[[], None]], None]
 
 
 class Exchange(RequestBase):
-    """One request, which `run` answers.
+    """One request, and its response, which `run` sends.
 
-    `watch` tells when the other side is gone.  After `run`, `keep_alive` says whether the
-    connection may carry another exchange.
+    After `run`, `keep_alive` is true if the connection can carry another exchange.
     """
 
     methods: ClassVar = ("GET",)
     _counted = False
-    _answered = False
+    _head_sent = False
 
     def __init__(
-        self, services: Services, stream: Stream, request: Request, room: str, watch: Watch
+        self,
+        services: Services,
+        stream: Stream,
+        request: Request,
+        room: str,
+        set_close_callback: SetCloseCallback,
     ) -> None:
         self.services = services
         self.stream = stream
@@ -60,7 +63,7 @@ class Exchange(RequestBase):
         self.arguments = parse_query(request.target)
         self.keep_alive = request.keep_alive
         self._room = room
-        self._watch = watch
+        self._set_close_callback = set_close_callback
 
     async def get(self, room: str) -> None:
         raise NotImplementedError
@@ -68,27 +71,27 @@ class Exchange(RequestBase):
     async def post(self, room: str) -> None:
         raise NotImplementedError
 
-    # --- the course of things --------------------------------------------------------------------
+    # --- the steps -------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Answer, if only with an error; raises nothing but a cancellation."""
+        """Send a response, at least an error; raises nothing but a cancellation."""
         try:
             self.prepare()
             self.check_length(self.request.length)
             if self.request.method == "OPTIONS" and self.cors_origin is not None:
-                self._permit()
+                self._answer_preflight()
                 return
             if self.request.method not in self.methods:
-                raise errors.BadMethod("This address does not take that method; see `Allow`.")
-            room = decode_name(unquote_to_bytes(self._room.encode("latin1")))
+                raise errors.BadMethod("This address does not accept that method; see `Allow`.")
+            room = decode_path_segment(unquote_to_bytes(self._room.encode("latin1")))
             await (self.get(room) if self.request.method == "GET" else self.post(room))
         except RealtimeError as error:
-            self.refuse(error)
+            self.send_error(error)
         except StreamClosedError:
             pass
         except Exception:
             log.exception("an exchange failed", extra={"transport": self.transport})
-            self.refuse(errors.Internal("The server made a mistake; it has been logged."))
+            self.send_error(errors.Internal())
         finally:
             self.stream.end_request()
 
@@ -98,52 +101,50 @@ class Exchange(RequestBase):
         check_connection_limit(self.stream)
 
     def count(self, client: str | None) -> None:
-        """Enter this request in the books, once."""
+        """Add this request to the traffic statistics, once."""
         if not self._counted:
             self._counted = True
             self.stream.begin_request(self.transport, client)
 
-    # --- the answer ------------------------------------------------------------------------------
+    # --- the response ----------------------------------------------------------------------------
 
-    def answer(self, answer: PollResponse) -> None:
-        """Answer a poll: one piece of bytes for all who stand at the same cursor."""
-        head = self.head(200, JSON, length=len(answer.body))
-        self._send(answer.with_head(head), answer.events)
+    def answer(self, response: PollResponse) -> None:
+        """Answer a poll: all readers at the same cursor get the same `bytes`."""
+        head = self.head(200, JSON, length=len(response.body))
+        self._send(response.with_head(head), response.events)
 
-    def reply(self, status: int, body: bytes, *fields: bytes) -> None:
-        """Answer in JSON."""
-        self._send(self.head(status, JSON, *fields, length=len(body)) + body, 0)
+    def reply(self, status: int, body: bytes) -> None:
+        """Send a JSON response."""
+        self._send(self.head(status, JSON, length=len(body)) + body, 0)
 
-    def refuse(self, error: RealtimeError) -> None:
-        """Answer the one JSON shape of all errors."""
+    def send_error(self, error: RealtimeError) -> None:
+        """Send the JSON response for `error`."""
         self.count(None)
         metrics.REFUSED.labels(error.code).inc()
-        fields = []
-        if error.retry_after is not None:
-            fields.append(b"Retry-After: %d" % math.ceil(error.retry_after))
-        if isinstance(error, errors.BadMethod):
-            fields.append(b"Allow: " + ", ".join(self.methods).encode())  # RFC 9110 §15.5.6
-        self.reply(error.status, error.json, *fields)
+        status, headers, body = error_response(error, self.methods)
+        fields = [f"{name}: {value}".encode("latin1") for name, value in headers]
+        self._send(self.head(status, *fields, length=len(body)) + body, 0)
 
     def head(self, status: int, content_type: bytes, *fields: bytes, length: int | None) -> bytes:
+        """Build the status line and the header fields."""
         if self.services.hub.closing:
-            self.keep_alive = False  # while the server drains, an answer is the last of its kind
+            self.keep_alive = False  # while the server drains, a response ends its connection
         if not self.keep_alive:
             fields = (*fields, b"Connection: close")
         elif self.request.version != "HTTP/1.1":
             fields = (*fields, b"Connection: keep-alive")
-        if (sister := self.cors_origin) is not None:
-            allowed = b"Access-Control-Allow-Origin: " + sister.encode("latin1")
-            fields = (*fields, allowed, *_FOR_SISTERS)
+        if (origin := self.cors_origin) is not None:
+            allowed = b"Access-Control-Allow-Origin: " + origin.encode("latin1")
+            fields = (*fields, allowed, *_CORS_FIELDS)
         return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
 
-    def _permit(self) -> None:
-        """Answer what a browser asks before it sends JSON to another port (CORS preflight)."""
+    def _answer_preflight(self) -> None:
+        """Answer the request that a browser sends before it posts JSON to another port (CORS)."""
         methods = b"Access-Control-Allow-Methods: " + ", ".join(self.methods).encode()
-        self._send(self.head(204, methods, *_PERMITTED, length=None), 0)
+        self._send(self.head(204, methods, *_PREFLIGHT_FIELDS, length=None), 0)
 
     def _send(self, data: bytes, events: int) -> None:
-        self._answered = True
+        self._head_sent = True
         if self.request.method == "HEAD":  # RFC 9110 §9.3.2
             data = data[: data.index(b"\r\n\r\n") + 4]
         if not self.stream.push(data, events) and not self.stream.closed():
@@ -151,9 +152,9 @@ class Exchange(RequestBase):
 
     # --- the other side --------------------------------------------------------------------------
 
-    def on_close(self, call: Callable[[], None]) -> None:
-        """Call when the other side is gone; at once if it is."""
+    def on_close(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the client disconnects, or soon if it already has."""
         if self.stream.closed():
-            asyncio.get_running_loop().call_soon(call)
+            asyncio.get_running_loop().call_soon(callback)
         else:
-            self._watch(call)
+            self._set_close_callback(callback)

@@ -1,7 +1,11 @@
-"""What is left to Tornado's own machinery: pages, operations, and the WebSocket's handshake."""
+"""Handlers on Tornado's own classes: pages, operations, and the WebSocket handshake.
+
+`JSONErrorHandler` needs no services: it makes every error the one JSON response of `errors`.
+`Handler` adds what every request to the chat server passes: the origin check, the connection limit
+and the traffic statistics.
+"""
 
 import asyncio
-import math
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -9,7 +13,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, error_response
 from realtime.protocol.http1 import allowed_methods, declared_length, origin_fields
 from realtime.transports.base import (
     MAX_DISCARDED_BODY,
@@ -17,41 +21,68 @@ from realtime.transports.base import (
     Services,
     Stream,
     check_connection_limit,
-    decode_name,
+    decode_path_segment,
 )
 
 
-@stream_request_body
-class Handler(RequestBase, RequestHandler):
-    """A `RequestHandler` that is guarded and counted, and whose errors are JSON.
-
-    A body is dropped as it comes.
-    """
-
-    _counted = False
-
-    def initialize(self, services: Services) -> None:
-        self.services = services
-        # Kept, since a WebSocket takes the stream away from its request.
-        self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
-        self.origin_fields = origin_fields(self.request.headers)
-        self.arguments = self.request.query_arguments
-        self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
+class JSONErrorHandler(RequestHandler):
+    """A `RequestHandler` whose errors are JSON and whose responses are not cached by default."""
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
 
+    def decode_argument(self, value: bytes, name: str | None = None) -> str:
+        return decode_path_segment(value)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        if self._headers_written:
+            # A response has one header section, which is sent: all we can do is end the body.
+            if not self._finished:
+                self.finish()
+        elif not self.request.connection.stream.closed():  # type: ignore[union-attr]
+            super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Send the JSON response; Tornado calls this for every exception."""
+        _, cause, _ = kwargs.get("exc_info", (None, None, None))
+        write_error_response(self, as_realtime_error(status_code, cause))
+
+    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
+        # Not our failures: a client's mistake, a client that disconnected, and a request that we
+        # cancelled ourselves.
+        expected = RealtimeError | StreamClosedError | HTTPError | asyncio.CancelledError
+        if not isinstance(value, expected):
+            super().log_exception(typ, value, tb)
+
+
+@stream_request_body
+class Handler(RequestBase, JSONErrorHandler):
+    """A handler with the origin check, the connection limit and the traffic statistics.
+
+    A request body is discarded as it arrives.
+    """
+
+    _counted = False
+
+    def initialize(self, services: Services) -> None:
+        self.services = services
+        # Kept here, because a WebSocket detaches the stream from its request.
+        self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
+        self.origin_fields = origin_fields(self.request.headers)
+        self.arguments = self.request.query_arguments
+        self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
+
     def prepare(self) -> None:
         self.count(self.client_id_for_stats())
         self.check_request_origin()
         check_connection_limit(self.stream)
         self.check_length(declared_length(self.request.headers))
-        self.part_if_closing()
+        self.close_if_draining()
 
-    def part_if_closing(self) -> None:
-        """While the server drains, let this answer be the last on its connection."""
+    def close_if_draining(self) -> None:
+        """While the server drains, make this response the last one on its connection."""
         if self.services.hub.closing:
             self.set_header("Connection", "close")
 
@@ -59,7 +90,7 @@ class Handler(RequestBase, RequestHandler):
         return None
 
     def count(self, client: str | None) -> None:
-        """Enter this request in the books, once."""
+        """Add this request to the traffic statistics, once."""
         if not self._counted:
             self._counted = True
             self.stream.begin_request(self.transport, client)
@@ -68,56 +99,34 @@ class Handler(RequestBase, RequestHandler):
         self.stream.end_request()
 
     def compute_etag(self) -> str | None:
-        """Spare a hash of every answer: nothing here may be cached."""
+        """Save the hash of every response: none of these may be cached."""
         return None
 
     # --- errors ----------------------------------------------------------------------------------
 
-    def decode_argument(self, value: bytes, name: str | None = None) -> str:
-        return decode_name(value)
-
-    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        if self._headers_written:
-            # There is one head to an answer; all that can be told now is its end.
-            if not self._finished:
-                self.finish()
-        elif not self.stream.closed():
-            super().send_error(status_code, **kwargs)
-
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Answer the one JSON shape of all errors; Tornado calls this for whatever was raised."""
         self.count(None)
-        self.part_if_closing()
-        _, cause, _ = kwargs.get("exc_info", (None, None, None))
-        answer_error(self, as_realtime_error(status_code, cause))
-
-    def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
-        # A client's mistake and one that went away are no news, and not theirs to write; what is
-        # cancelled is so at our own end.
-        quiet = RealtimeError | StreamClosedError | HTTPError | asyncio.CancelledError
-        if not isinstance(value, quiet):
-            super().log_exception(typ, value, tb)
+        self.close_if_draining()
+        super().write_error(status_code, **kwargs)
 
 
-def answer_error(handler: RequestHandler, error: RealtimeError) -> None:
-    """Answer the one JSON shape of all errors."""
+def write_error_response(handler: RequestHandler, error: RealtimeError) -> None:
+    """Finish the request of `handler` with the response for `error`."""
     metrics.REFUSED.labels(error.code).inc()
-    handler.set_status(error.status)
-    handler.set_header("Content-Type", "application/json")
-    if error.retry_after is not None:
-        handler.set_header("Retry-After", str(math.ceil(error.retry_after)))
-    if isinstance(error, errors.BadMethod):
-        handler.set_header("Allow", ", ".join(allowed_methods(type(handler))))  # RFC 9110 §15.5.6
-    handler.finish(error.json)
+    response = error_response(error, allowed_methods(type(handler)))
+    handler.set_status(response.status)
+    for name, value in response.headers:
+        handler.set_header(name, value)
+    handler.finish(response.body)
 
 
 def as_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
     if isinstance(error, RealtimeError):
         return error
-    if isinstance(error, HTTPError) and status in (403, 404):  # 403: a path out of the pages
+    if isinstance(error, HTTPError) and status in (403, 404):  # 403: a path outside of the pages
         return errors.NotFound("There is nothing at this address; see the table in the README.")
     if isinstance(error, HTTPError) and status == 405:
-        return errors.BadMethod("This address does not take that method; see `Allow`.")
+        return errors.BadMethod("This address does not accept that method; see `Allow`.")
     if isinstance(error, HTTPError):
-        return errors.BadRequest("The request cannot be understood.")
-    return errors.Internal("The server made a mistake; it has been logged.")
+        return errors.BadRequest("The request is not valid HTTP, or has invalid parameters.")
+    return errors.Internal()

@@ -3,52 +3,28 @@
 import asyncio
 from collections.abc import Callable
 
-from realtime.core.broadcaster import Broadcaster, Framing
+from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import chunk
 from realtime.transports.base import Stream, Subscription
 from realtime.transports.exchange import Exchange
+from realtime.transports.membership import DrainingSubscriber, Membership
 
 _END = b"0\r\n\r\n"
 
 
-class StreamSubscriber:
-    """A follower on a connection: pushes, and asks for more when what waited has left.
+class StreamSubscriber(DrainingSubscriber):
+    """A subscriber on a connection: pushes go straight to its stream."""
 
-    `close` ends the stream in the transport's own way, with the error that ended it.
-    """
+    __slots__ = ()
 
-    # Slots lie close together: of a thousand followers none is still in the processor's cache.
-    __slots__ = ("_stream", "broadcaster", "close", "framing", "push")
-
-    broadcaster: Broadcaster
+    _drainable: Stream
 
     def __init__(
-        self,
-        stream: Stream,
-        framing: Framing,
-        close: Callable[[RealtimeError], None],
+        self, stream: Stream, framing: Framing, close: Callable[[RealtimeError], None]
     ) -> None:
-        self.framing = framing
-        self.close = close
-        self.push = stream.push
-        self._stream = stream
-
-    def join(self, broadcaster: Broadcaster) -> None:
-        """Be told from now on when there is room; before, nobody would have known what to do."""
-        self.broadcaster = broadcaster
-        self._stream.drained = self._drained
-
-    def beat(self, heartbeat: bytes) -> bool:
-        return self.push(heartbeat, 0)
-
-    def leave(self) -> None:
-        self._stream.drained = None
-        self.broadcaster.leave(self)
-
-    def _drained(self) -> None:
-        self.broadcaster.resume(self)
+        super().__init__(stream, framing, stream.push, close)
 
 
 class StreamExchange(Exchange):
@@ -88,24 +64,23 @@ class StreamExchange(Exchange):
         )
         framing = Framing(frame, self._envelope, heartbeat, self.transport)
         subscriber = StreamSubscriber(self.stream, framing, self._end)
-        async with self.visit(subscription, self.services.limits.grace_seconds):
+        membership = Membership(self.services, subscription.room)
+        try:
+            await membership.track(subscription.member)
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
-            subscriber.join(
-                await self.services.hub.follow(subscription.room, reader.cursor, subscriber)
-            )
-            try:
-                error = await self._ended
-            finally:
-                subscriber.leave()
+            await membership.follow(reader.cursor, subscriber)
+            error = await self._ended
+        finally:
+            membership.leave()
         if error is not None:
             self._part(farewell(error) if farewell else b"")
 
-    def refuse(self, error: RealtimeError) -> None:
-        if self._answered:
+    def send_error(self, error: RealtimeError) -> None:
+        if self._head_sent:
             self._part(b"")  # there is one head to an answer; all that can be told now is its end
         else:
-            super().refuse(error)
+            super().send_error(error)
 
     def _part(self, farewell: bytes) -> None:
         data = self._envelope(farewell) if farewell else b""

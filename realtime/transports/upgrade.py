@@ -5,7 +5,6 @@ more, and whoever inherits from here says what is spoken.
 """
 
 import re
-from typing import Any
 
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
@@ -32,12 +31,6 @@ class Upgrade(Handler, WebSocketHandler):
 
     async def upgrade(self) -> None:
         await WebSocketHandler.get(self)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        if isinstance(kwargs.get("exc_info", (None, None, None))[1], errors.UpgradeRequired):
-            self.set_header("Upgrade", "websocket")  # RFC 9110 §15.5.22
-            self.set_header("Sec-WebSocket-Version", "13")
-        super().write_error(status_code, **kwargs)
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         return Frames.instead_of(super().get_websocket_protocol())

@@ -18,6 +18,7 @@ from realtime.errors import RealtimeError
 from realtime.protocol.websocket_frames import PING, text_frame
 from realtime.transports.acks import handle_message
 from realtime.transports.base import Stream, Subscription
+from realtime.transports.membership import Membership
 from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.upgrade import Upgrade
 
@@ -32,19 +33,19 @@ def frame(event: Event) -> bytes:
 class PingSubscriber(StreamSubscriber):
     """A follower that answers a heartbeat; one that does not is gone, whatever TCP may say."""
 
-    __slots__ = ("_heard",)
+    __slots__ = ("_bytes_at_heartbeat",)
 
     def __init__(
         self, stream: Stream, framing: Framing, close: Callable[[RealtimeError], None]
     ) -> None:
         super().__init__(stream, framing, close)
-        self._heard = -1  # bytes that had come from it at the last heartbeat
+        self._bytes_at_heartbeat = -1  # bytes received at the last heartbeat
 
     def beat(self, heartbeat: bytes) -> bool:
-        if self._stream.bytes_in == self._heard:
+        if self._drainable.bytes_in == self._bytes_at_heartbeat:
             self.close(errors.TooSlow("A ping was not answered."))
             return True
-        self._heard = self._stream.bytes_in
+        self._bytes_at_heartbeat = self._drainable.bytes_in
         return super().beat(heartbeat)
 
 
@@ -53,8 +54,7 @@ class WebSocket(Upgrade):
     __slots__ = ("_reader", "_subscription", "arguments", "origin_fields", "services", "stream")
 
     transport = "websocket"
-    subscriber: StreamSubscriber | None = None
-    _gone = False
+    _membership: Membership | None = None  # Tornado can call `on_close` before `get`
     _ended = False  # by us: what comes after that is not answered
     _subscription: Subscription
     _reader: Reader
@@ -64,6 +64,7 @@ class WebSocket(Upgrade):
     async def get(self, room: str) -> None:
         self.check_upgrade()
         self._subscription = self.parse_subscription(room)
+        self._membership = Membership(self.services, self._subscription.room)
         self.services.hub.check_open()
         # Asked before the upgrade, so that an error still has a status of its own.
         self._reader = await self.services.hub.read(
@@ -80,41 +81,22 @@ class WebSocket(Upgrade):
         self.request.connection = None
         framing = Framing(frame, bytes, PING, self.transport)
         subscriber = PingSubscriber(self.stream, framing, self._end)
-        if subscription.member is not None:
-            await self.services.presence.track(subscription.room, subscription.member)
+        assert self._membership is not None
+        await self._membership.track(subscription.member)
         try:
-            cursor = self._reader.cursor
-            subscriber.join(await self.services.hub.follow(subscription.room, cursor, subscriber))
+            await self._membership.follow(self._reader.cursor, subscriber)
         except RealtimeError as error:
-            self._depart()
             self._end(error)
-            return
-        self.subscriber = subscriber
-        if self._gone:  # while we waited: `on_close` found nobody to retire
-            self._retire()
 
     def _end(self, error: RealtimeError) -> None:
         self._ended = True
-        if self.subscriber is not None:
-            self.subscriber.leave()  # no data after a close frame (RFC 6455 §5.5.1)
+        if self._membership is not None:
+            self._membership.unsubscribe()  # no data after a close frame (RFC 6455 §5.5.1)
         self.close(error.close_code, error.code)
 
     def on_close(self) -> None:
-        self._gone = True
-        if self.subscriber is not None:
-            self._retire()
-
-    def _retire(self) -> None:
-        assert self.subscriber is not None
-        self.subscriber.leave()
-        self._depart()
-
-    def _depart(self) -> None:
-        if self._subscription.member is not None:
-            grace = self.services.limits.grace_seconds
-            self.services.presence.untrack(
-                self._subscription.room, self._subscription.member, grace
-            )
+        if self._membership is not None:
+            self._membership.leave()
 
     # --- up --------------------------------------------------------------------------------------
 

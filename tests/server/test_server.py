@@ -37,7 +37,7 @@ class Endless(RequestHandler):
 
 def site(limits: Limits) -> Router:
     """One that has no rooms, and one page without an end."""
-    services = Services(SimpleNamespace(closing=False), None, None, limits)  # type: ignore[arg-type]
+    services = Services(SimpleNamespace(closing=False), None, None, None, limits)  # type: ignore[arg-type]
     return Router(services, {}, Application([("/", Endless)]))
 
 

@@ -27,7 +27,7 @@ class Presence:
 
 def visit(presence: Presence, member: Member | None) -> Any:
     asking = RequestBase()
-    asking.services = Services(None, presence, None, None)  # type: ignore[arg-type]
+    asking.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
     return asking.visit(Subscription("lobby", 0, member), 5)
 
 

@@ -1,4 +1,4 @@
-"""An exchange answers whatever happens, over a stream that is a list."""
+"""An exchange always sends a response; here over a stream that is a list."""
 
 import json
 import logging
@@ -19,23 +19,23 @@ from tests.transports.test_streaming import ListStream
 
 class Stream(ListStream):
     address = "here"
-    crowded = False
+    over_limit = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.course: list[str] = []
+        self.calls: list[str] = []
 
-    def carry(self, transport: str, client: str | None) -> None:
-        self.course.append(f"carry {transport} {client}")
+    def begin_request(self, transport: str, client: str | None) -> None:
+        self.calls.append(f"begin {transport} {client}")
 
-    def rest(self) -> None:
-        self.course.append("rest")
+    def end_request(self) -> None:
+        self.calls.append("end")
 
     def closed(self) -> bool:
         return False
 
 
-class Open:
+class OpenHub:
     closing = False
 
 
@@ -46,44 +46,44 @@ class Failing(Exchange):
         raise {"lobby": ZeroDivisionError, "full": lambda: Busy("No.", retry_after=1.5)}[room]()
 
 
-async def run(room: str, *, hub: Any = Open) -> tuple[Stream, Exchange]:
+async def run(room: str, *, hub: Any = OpenHub) -> tuple[Stream, Exchange]:
     limits, stream = Limits(), Stream()
     services = Services(hub, None, OriginPolicy(["localhost"]), RateLimiter(0, 1), limits)  # type: ignore[arg-type]
-    asked = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
-    exchange = Failing(services, stream, asked, room, lambda call: None)
+    request = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
+    exchange = Failing(services, stream, request, room, lambda call: None)
     await exchange.run()
     return stream, exchange
 
 
-async def test_a_mistake_of_ours_is_logged_and_told_without_its_trace(
+async def test_a_failure_of_the_server_is_logged_and_sent_without_its_trace(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.ERROR):
         stream, _ = await run("lobby")
-    head, _, body = stream.taken[0].partition(b"\r\n\r\n")
+    head, _, body = stream.pushed[0].partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 500 ")
     assert json.loads(body)["error"]["code"] == "internal"
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-async def test_an_error_is_told_with_its_fields() -> None:
+async def test_an_error_response_has_the_headers_of_the_error() -> None:
     stream, exchange = await run("full")
-    head, _, body = stream.taken[0].partition(b"\r\n\r\n")
+    head, _, body = stream.pushed[0].partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 503 ")
     assert b"\r\nRetry-After: 2" in head
     assert json.loads(body)["error"] == {"code": "busy", "message": "No."}
     assert exchange.keep_alive
 
 
-async def test_it_is_counted_once_and_rests() -> None:
+async def test_a_request_is_counted_once_and_ended() -> None:
     stream, _ = await run("full")
-    assert stream.course == ["carry failing me", "rest"]
+    assert stream.calls == ["begin failing me", "end"]
 
 
-async def test_while_the_server_drains_an_answer_is_the_last() -> None:
-    class Closing:
+async def test_while_the_server_drains_a_response_ends_its_connection() -> None:
+    class DrainingHub:
         closing = True
 
-    stream, exchange = await run("full", hub=Closing)
-    assert b"\r\nConnection: close\r\n" in stream.taken[0]
+    stream, exchange = await run("full", hub=DrainingHub)
+    assert b"\r\nConnection: close\r\n" in stream.pushed[0]
     assert not exchange.keep_alive

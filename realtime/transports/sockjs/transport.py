@@ -16,7 +16,7 @@ from realtime.errors import RealtimeError
 from realtime.protocol.http1 import origin_fields
 from realtime.transports import acks
 from realtime.transports.base import Services, Subscription, check_connection_limit
-from realtime.transports.handler import answer_error, as_realtime_error
+from realtime.transports.handler import as_realtime_error, write_error_response
 from realtime.transports.sockjs import HardenedSockJSRouter, SockJSConnection, framing
 from realtime.transports.sockjs.handlers import Guarded
 
@@ -188,7 +188,7 @@ class SockJSRoom(HardenedSockJSRouter):
         handler.stream.end_request()
 
     def refuse(self, handler: Guarded, status: int, error: BaseException | None) -> None:
-        answer_error(handler, _named(status, error))
+        write_error_response(handler, _named(status, error))
 
     def is_expected(self, error: BaseException | None) -> bool:
         return isinstance(error, RealtimeError) or super().is_expected(error)
