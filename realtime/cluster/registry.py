@@ -26,8 +26,8 @@ from realtime.errors import NoBroker
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 
-# A report is valid this long, and renewed this often: on a busy machine several renewals may be late
-# before the process counts as dead.
+# A report is valid this long, and renewed this often: on a busy machine several renewals may be
+# late before the process counts as dead.
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 
@@ -44,7 +44,7 @@ class NodeInfo:
     `worker` is the host and port it listens on.  Two machines can have the same name, so `master`
     identifies the cluster; it is empty for a process without one.  `connections` are the open ones
     by the transport of their last request, and `readers` the subscribers and waiting polls by room
-    and transport.  A short poll never waits, so between two polls a browser is at most a connection.
+    and transport.  A short poll never waits: between two polls a browser is at most a connection.
     """
 
     worker: str
