@@ -1,4 +1,4 @@
-"""Options and environment become one `ServerConfig`; wrong values are refused with exit status 2."""
+"""Options and environment become one `ServerConfig`; wrong ones are refused, with exit status 2."""
 
 import dataclasses
 import re
