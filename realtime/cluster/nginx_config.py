@@ -229,9 +229,9 @@ map $arg_sid $socketio {{
 }}
 """
 _SESSION_LOCATIONS = """\
-# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session.  If the worker
-# is down, the next one does not know the session and reports that: the client starts a new
-# session, and continues from its cursor.
+# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session.  If the
+# worker is down, the next one does not know the session and reports that: the client starts
+# a new session, and continues from its cursor.
 location ~ ^/sockjs/[^/.]+/(?<session>[^/.]+)/ {
     proxy_pass http://sockjs;
 }
