@@ -21,9 +21,6 @@ from hypothesis import settings
 
 from tests.server_process import Server
 
-# Hundreds of servers are started here: without compiled modules each takes a second longer.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 # How long an example takes says how busy the machine is.
 settings.register_profile("realtime", deadline=None, max_examples=30)
 settings.load_profile("realtime")
