@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.method.runner import INTERRUPTED, Benchmark, main
+from benchmarks.method.runner import INTERRUPTED, Benchmark, run
 from benchmarks.report.__main__ import main as write_report
 
 # In the order of the report.
@@ -49,7 +49,7 @@ def ask_all(arguments: Sequence[str] | None = None) -> int:
     worst = 0
     files = []
     for name in options.only:
-        status = main(find(name), _arguments(options, name))
+        status = run(find(name), _arguments(options, name))
         worst = max(worst, status)
         path = options.out / f"{name}.json"
         files += [str(path)] if path.exists() else []

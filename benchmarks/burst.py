@@ -21,11 +21,11 @@ from benchmarks.load.generator import Crowd, Reader, Speaker, clock, evenly, our
 from benchmarks.load.light_readers import Book, Skimmer
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import new_room
-from benchmarks.method.audit import Audit, audit, place
+from benchmarks.method.audit import Audit, audit, parse_cursor
 from benchmarks.method.options import positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
-from benchmarks.method.thresholds import Bound, middle
+from benchmarks.method.thresholds import Threshold, median_over_runs
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05
@@ -129,7 +129,7 @@ def waited(skimmer: Skimmer, dues: Sequence[float]) -> list[float]:
 
 def in_order(cursors: Mapping[str, str]) -> list[str]:
     """Give the ids in the order of their places."""
-    return sorted(cursors, key=lambda id: place(cursors[id]))
+    return sorted(cursors, key=lambda id: parse_cursor(cursors[id]))
 
 
 class Burst(Benchmark):
@@ -178,9 +178,9 @@ Of the transports, the streams; a poll asks for more, which is another price."""
             stack.enter_context(undisturbed())
             book = Book()
             followers = self._followers(crowd, factors["transport"], room, book)
-            words = our_words(self.stand.url, room, self.options.size)
+            words = our_words(self.sut.url, room, self.options.size)
             told = Told(followers, book, crowd.speaker(words))
-            probes = Probes(crowd, self.stand.url, room)
+            probes = Probes(crowd, self.sut.url, room)
             used = self._talk(crowd, told, probes, chance)
             return Sample(
                 {**told.figures(used), **probes.figures()},
@@ -189,7 +189,7 @@ Of the transports, the streams; a poll asks for more, which is another price."""
                 refused=len(told.speaker.refused),
                 broken=sum(reader.broken for reader in crowd.readers),
                 late=told.speaker.late + probes.late,
-                deaf=crowd.deaf,
+                max_poll_gap=crowd.deaf,
             )
 
     def _followers(self, crowd: Crowd, transport: str, room: str, book: Book) -> list[Follower]:
@@ -204,18 +204,18 @@ Of the transports, the streams; a poll asks for more, which is another price."""
         crowd.run(lambda: True, 1.0)
         crowd.deaf, start = 0.0, clock() + _LEAD_SECONDS
         count = max(round(options.rate * options.seconds), 1)
-        used = self.stand.cost.cpu_seconds()
+        used = self.sut.cost.cpu_seconds()
         told.speaker.plan(evenly(start, options.rate, count, chance))
         probes.plan(start, _ASKED, options.seconds, chance)
         crowd.wait(start + options.seconds - clock())
         crowd.run(lambda: told.complete(count) and probes.quiet, _PATIENCE_SECONDS)
-        return self.stand.cost.cpu_seconds() - used
+        return self.sut.cost.cpu_seconds() - used
 
-    def promises(self, cells: list[Cell]) -> list[Bound]:
+    def thresholds(self, cells: list[Cell]) -> list[Threshold]:
         return [
-            Bound(
+            Threshold(
                 f"{what} during the burst, p99",
-                middle([cell], name),
+                median_over_runs([cell], name),
                 _BOUND_MS,
                 "ms",
                 of=cell.factors["transport"],
@@ -226,4 +226,4 @@ Of the transports, the streams; a poll asks for more, which is another price."""
 
 
 if __name__ == "__main__":
-    sys.exit(main(Burst))
+    sys.exit(run(Burst))

@@ -18,10 +18,10 @@ from benchmarks.load.generator import Crowd, Reader, clock, our_words, undisturb
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method.options import positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
-from benchmarks.method.testbed import Stand, allow_files
-from benchmarks.method.thresholds import Bound, worst
+from benchmarks.method.testbed import ServerUnderTest, raise_open_file_limit
+from benchmarks.method.thresholds import Threshold, worst
 
 WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"
@@ -36,7 +36,7 @@ _REACHED_MS = 1000.0
 
 
 class C10K(Benchmark):
-    name = "crowded"
+    name = "c10k"
     question = "What do ten thousand silent followers of one process hold, and who waits for them?"
     examples = """\
   python -m benchmarks.c10k --quick
@@ -69,7 +69,7 @@ fewer can be had."""
         )
 
     def cells(self) -> list[Factors]:
-        allow_files(self.options.followers + _SPARE_FILES)
+        raise_open_file_limit(self.options.followers + _SPARE_FILES)
         if self.options.followers < len(self.options.transports):
             raise ValueError("--followers: at least one for each transport")
         self._samples: dict[str, Sample] = {}
@@ -84,23 +84,23 @@ fewer can be had."""
     def _gather(self, chance: random.Random) -> dict[str, Sample]:
         options = self.options
         if options.url:
-            return self._listen(self.stand, chance)
+            return self._listen(self.sut, chance)
         most = str(options.followers + _SPARE_FILES)
         limits = ("--connections", most, "--connections-per-address", most)
-        with Stand(None, options.hub, *limits) as stand:
-            return self._listen(stand, chance)
+        with ServerUnderTest(None, options.hub, *limits) as sut:
+            return self._listen(sut, chance)
 
-    def _listen(self, stand: Stand, chance: random.Random) -> dict[str, Sample]:
+    def _listen(self, sut: ServerUnderTest, chance: random.Random) -> dict[str, Sample]:
         room = new_room(self.name)
         with ExitStack() as stack:
             crowd = stack.enter_context(Crowd())
             stack.enter_context(undisturbed())
-            hall = Hall(crowd, stand, Server(self.url(stand=stand)), room)
+            hall = Hall(crowd, sut, Server(self.url(sut=sut)), room)
             for transport in chance.sample(self.options.transports, len(self.options.transports)):
                 hall.seat(transport, self._share(transport), chance)
             crowd.wait(_SETTLE_SECONDS)
-            probes = Probes(crowd, stand.url, room)
-            said = self._talk(crowd, stand, room, probes, chance)
+            probes = Probes(crowd, sut.url, room)
+            said = self._talk(crowd, sut, room, probes, chance)
             return self._figures(hall, said, said.sample(crowd), probes)
 
     def _share(self, transport: str) -> int:
@@ -111,7 +111,7 @@ fewer can be had."""
         return count * (place + 1) // len(names) - count * place // len(names)
 
     def _talk(
-        self, crowd: Crowd, stand: Stand, room: str, probes: Probes, chance: random.Random
+        self, crowd: Crowd, sut: ServerUnderTest, room: str, probes: Probes, chance: random.Random
     ) -> Said:
         options = self.options
         # Silence before each: a message is told to all before the next is said.
@@ -120,7 +120,7 @@ fewer can be had."""
             for number in range(options.messages)
         ]
         probes.plan(clock(), _ASKED, times[-1] + _MARGIN_SECONDS, chance)
-        words = our_words(stand.url, room, 100)
+        words = our_words(sut.url, room, 100)
         marks = [(times[-1] + _MARGIN_SECONDS, lambda: None)]
         said = talk(crowd, words, times, patience=_PATIENCE_SECONDS, marks=marks)
         crowd.run(lambda: probes.quiet, _PATIENCE_SECONDS)
@@ -147,31 +147,31 @@ fewer can be had."""
         whole.unacknowledged += probes.unanswered
         return {**samples, ALL: whole}
 
-    def promises(self, cells: list[Cell]) -> list[Bound]:
+    def thresholds(self, cells: list[Cell]) -> list[Threshold]:
         everybody = [cell for cell in cells if cell.factors["transport"] == ALL]
         last, count = worst(everybody, "last_ms"), f"{self.options.followers:,}"
         name = "one message to the last of all followers"
-        return [Bound(name, last, _REACHED_MS, "ms", of=count)]
+        return [Threshold(name, last, _REACHED_MS, "ms", of=count)]
 
 
 class Hall:
     """Followers who come transport by transport, and the memory that each of these took."""
 
-    def __init__(self, crowd: Crowd, stand: Stand, server: Server, room: str) -> None:
+    def __init__(self, crowd: Crowd, sut: ServerUnderTest, server: Server, room: str) -> None:
         self.seats: dict[str, tuple[list[Reader], float]] = {}  # by transport, with KiB per reader
-        self._crowd, self._stand, self._server, self._room = crowd, stand, server, room
+        self._crowd, self._sut, self._server, self._room = crowd, sut, server, room
 
     def seat(self, transport: str, count: int, chance: random.Random) -> None:
         # One that came and went has loaded what is loaded late.
         [first] = self._crowd.listen([self._listener(transport, 1.0)])
         first.leave()
         self._crowd.readers.remove(first)
-        before = self._stand.cost.memory_bytes()
+        before = self._sut.cost.memory_bytes()
         readers = self._crowd.listen(
             self._listener(transport, chance.random()) for _ in range(count)
         )
         self._crowd.wait(_MARGIN_SECONDS)
-        held = self._stand.cost.memory_bytes() - before
+        held = self._sut.cost.memory_bytes() - before
         self.seats[transport] = readers, held / 1024 / count
 
     def _listener(self, transport: str, phase: float) -> Listener:
@@ -189,4 +189,4 @@ def reached(said: Said) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(C10K))
+    sys.exit(run(C10K))

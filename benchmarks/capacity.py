@@ -16,8 +16,8 @@ from benchmarks.load.generator import Crowd, Silent, evenly, our_words, undistur
 from benchmarks.load.workload import new_room, talk
 from benchmarks.method import stats
 from benchmarks.method.options import ints, positive
-from benchmarks.method.runner import Benchmark, main
-from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval
+from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
 
 # Of the bound: the share of it that a short poller may wait, and that the generator may be late.
 _INTERVAL_SHARE = 0.8
@@ -78,7 +78,7 @@ class Capacity(Benchmark):
         try:
             sample = self._measure(factors, chance)
         except Silent:  # so many cannot even begin, unless nobody is there any more
-            self.stand.about()
+            self.sut.describe()
             return Sample({"p99": None})
         if max(sample.late, default=0.0) > _GENERATOR_SHARE * self.options.bound / 1000:
             self._limited.add((factors["transport"], factors["clients"]))
@@ -94,7 +94,7 @@ class Capacity(Benchmark):
                 for _ in range(factors["clients"])
             )
             times = evenly(0.0, options.rate, round(options.seconds * options.rate), chance)
-            said = talk(crowd, our_words(self.stand.url, room, 100), times, patience=10)
+            said = talk(crowd, our_words(self.sut.url, room, 100), times, patience=10)
             sample = said.sample(crowd)
         # Kept as the figure it is: tens of thousands of values would tell no more.
         # What was lost, or never said, took for ever: no percentile of the others may hide it.
@@ -108,7 +108,7 @@ class Capacity(Benchmark):
         p99 = sample.measures["p99"]
         return p99 is not None and p99 <= self.options.bound
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give the most clients that held in each run, and whether that was the server's limit."""
         capacity = {}
         for transport in self.options.transports:
@@ -117,7 +117,7 @@ class Capacity(Benchmark):
             held = [float(self._most(steps, run)) for run in range(runs)]
             if held:
                 capacity[transport] = {
-                    **(interval(stats.bootstrap(held, self.options.seed)) or {}),
+                    **(interval_json(stats.bootstrap(held, self.options.seed)) or {}),
                     "reached": self._reached(steps, max(held)),
                 }
         self.notes += [self._sentence(name, one) for name, one in capacity.items()]
@@ -145,4 +145,4 @@ class Capacity(Benchmark):
 
 
 if __name__ == "__main__":
-    sys.exit(main(Capacity))
+    sys.exit(run(Capacity))

@@ -1,9 +1,9 @@
-"""Two result files, or two folders of them: A beside B, and whether they differ at all.
+"""Compare two result files, or two folders of them: A beside B, and whether they differ.
 
     python -m benchmarks.compare before after --out compared
 
-prints a table, and with --out writes the same as a page with plots.  What was lost comes first,
-then what makes the comparison void; figures last.
+prints a table, and with --out also writes a page with plots.  Lost messages come first, then
+differences that make the comparison invalid, then the measured values.
 """
 
 import argparse
@@ -11,14 +11,14 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.method.comparison import Comparison, Difference, Line, compare
+from benchmarks.method.comparison import ComparedMeasure, Comparison, Difference, compare
 from benchmarks.method.results import TRANSPORTS, Estimate, ResultError, load
 from benchmarks.report import html_tables
 from benchmarks.report.__main__ import date, machine, slug, title
 from benchmarks.report.html import Markup, join, tag
-from benchmarks.report.i18n import Words, catalogue
+from benchmarks.report.i18n import Translations, load_translations
 from benchmarks.report.page import figure, page, table, warning, write
-from benchmarks.report.plots import Board, Mark, Panel, Row, board, written
+from benchmarks.report.plots import BarChart, Mark, Panel, Row, draw_bar_chart, format_estimate
 
 EXAMPLES = """\
 examples:
@@ -35,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ResultError as error:
         print(error, file=sys.stderr)
         return 1
-    words = catalogue()
-    print("\n".join(text(found, alone, words["en"])))
+    translations = load_translations()
+    print("\n".join(text_lines(found, alone, translations["en"])))
     if options.out is None:
         return 0
     path = options.out / "compare.html"
-    bodies = {language: body(found, alone, its) for language, its in words.items()}
+    bodies = {language: html_body(found, alone, i18n) for language, i18n in translations.items()}
     try:
-        write({path: page(bodies, words, "compare.title")})
+        write({path: page(bodies, translations, "compare.title")})
     except OSError as error:
         print(f"{options.out}: {error.strerror or error}", file=sys.stderr)
         return 1
@@ -58,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("a", type=Path, metavar="A", help="a result file, or a folder of them")
-    parser.add_argument("b", type=Path, metavar="B", help="what to compare with it")
+    parser.add_argument("b", type=Path, metavar="B", help="the file or folder to compare with A")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write compare.html there")
     return parser
 
@@ -66,90 +66,90 @@ def _parser() -> argparse.ArgumentParser:
 # --- text ----------------------------------------------------------------------------------------
 
 
-def text(found: Sequence[Comparison], alone: Sequence[str], words: Words) -> list[str]:
+def text_lines(found: Sequence[Comparison], alone: Sequence[str], i18n: Translations) -> list[str]:
     """Return the lines to print."""
-    lines = [f"!!! {alarm}" for alarm in _alarms(found, words)]
-    lines += [line for one in found for line in ["", *_text(one, words)]]
-    return lines + ([words.say("compare.missing", what=", ".join(alone))] if alone else [])
+    lines = [f"!!! {alarm}" for alarm in _alarms(found, i18n)]
+    lines += [line for one in found for line in ["", *_text(one, i18n)]]
+    return lines + ([i18n.t("compare.missing", what=", ".join(alone))] if alone else [])
 
 
-def _alarms(found: Sequence[Comparison], words: Words) -> list[str]:
-    """One line for each benchmark that has something grave; lost messages before all else."""
+def _alarms(found: Sequence[Comparison], i18n: Translations) -> list[str]:
+    """Return one line per benchmark with a serious problem; lost messages first."""
     lost = [(one, "correctness") for one in found if one.correctness]
     void = [(one, "void") for one in found if one.void]
-    return [f"{title(one.a, words)}: {words.say(f'compare.{key}')}" for one, key in lost + void]
+    return [f"{title(one.a, i18n)}: {i18n.t(f'compare.{key}')}" for one, key in lost + void]
 
 
-def _text(one: Comparison, words: Words) -> list[str]:
+def _text(one: Comparison, i18n: Translations) -> list[str]:
     lines = [
-        f"{title(one.a, words)}",
-        f"  A: {_origin(one, 0, words)}",
-        f"  B: {_origin(one, 1, words)}",
+        f"{title(one.a, i18n)}",
+        f"  A: {_origin(one, 0, i18n)}",
+        f"  B: {_origin(one, 1, i18n)}",
     ]
-    for heading, differences, loud in _warnings(one, words):
+    for heading, differences, loud in _warnings(one, i18n):
         lines.append(f"  {'!!! ' if loud else ''}{heading}:")
-        lines += [f"      {_said(difference, words)}" for difference in differences]
-    lines += [f"  {sentence}" for sentence in _remarks(one, words)]
-    return lines + [f"  {row}" for row in _aligned([_heads(one, words), *_rows(one, words)])]
+        lines += [f"      {_describe(difference, i18n)}" for difference in differences]
+    lines += [f"  {sentence}" for sentence in _remarks(one, i18n)]
+    return lines + [f"  {row}" for row in _aligned([_heads(one, i18n), *_rows(one, i18n)])]
 
 
-def _origin(one: Comparison, which: int, words: Words) -> str:
+def _origin(one: Comparison, which: int, i18n: Translations) -> str:
     result = (one.a, one.b)[which]
-    return f"{result.path}, {words.say('on', date=date(result), machine=machine(result, words))}"
+    return f"{result.path}, {i18n.t('on', date=date(result), machine=machine(result, i18n))}"
 
 
-def _warnings(one: Comparison, words: Words) -> Iterable[tuple[str, list[Difference], bool]]:
-    """Headings with what is below them, and whether it is to be loud; the gravest first."""
+def _warnings(one: Comparison, i18n: Translations) -> Iterable[tuple[str, list[Difference], bool]]:
+    """Yield a heading, its differences, and whether to mark them with `!!!`; most serious first."""
     for key, differences in [("correctness", one.correctness), ("void", one.void)]:
         if differences:
-            yield words.say(f"compare.{key}"), differences, True
+            yield i18n.t(f"compare.{key}"), differences, True
     if one.notes:
-        yield words.say("compare.note"), one.notes, False
+        yield i18n.t("compare.note"), one.notes, False
 
 
-def _said(difference: Difference, words: Words) -> str:
-    name = words.name(f"count.{difference.name}", difference.name)
-    return words.say("compare.differ", what=name, a=difference.a, b=difference.b)
+def _describe(difference: Difference, i18n: Translations) -> str:
+    name = i18n.name(f"count.{difference.name}", difference.name)
+    return i18n.t("compare.differ", what=name, a=difference.a, b=difference.b)
 
 
-def _remarks(one: Comparison, words: Words) -> list[str]:
-    """Sentences for what is not as one may think."""
-    said = [words.say("compare.cpu")] if one.another_machine else []
+def _remarks(one: Comparison, i18n: Translations) -> list[str]:
+    """Return sentences about what limits the comparison."""
+    remarks = [i18n.t("compare.cpu")] if one.another_machine else []
     if one.missing:
-        said.append(words.say("compare.missing", what="; ".join(one.missing)))
-    return said + ([words.say("compare.several")] if one.several else [])
+        remarks.append(i18n.t("compare.missing", what="; ".join(one.missing)))
+    return remarks + ([i18n.t("compare.several")] if one.several else [])
 
 
-def _heads(one: Comparison, words: Words) -> list[str]:
-    names = [html_tables.factor_name(factor, words) for factor in one.a.factors]
-    last = [words.say("compare.ratio"), words.say("compare.verdict")]
-    return [*names, words.say("measure"), "A", "B", *last]
+def _heads(one: Comparison, i18n: Translations) -> list[str]:
+    names = [html_tables.factor_name(factor, i18n) for factor in one.a.factors]
+    last = [i18n.t("compare.ratio"), i18n.t("compare.verdict")]
+    return [*names, i18n.t("measure"), "A", "B", *last]
 
 
-def _rows(one: Comparison, words: Words) -> list[list[str]]:
+def _rows(one: Comparison, i18n: Translations) -> list[list[str]]:
     return [
         [
-            *(_level(line, factor, words) for factor in one.a.factors),
-            _measure(one, line, words),
+            *(_level(line, factor, i18n) for factor in one.a.factors),
+            _measure(one, line, i18n),
             *(_written(estimate) for estimate in (line.a, line.b, line.ratio)),
-            words.say(f"compare.{line.verdict}"),
+            i18n.t(f"compare.{line.verdict}"),
         ]
         for line in one.lines
     ]
 
 
-def _level(line: Line, factor: str, words: Words) -> str:
-    return words.level(factor, line.factors.get(factor, "–"))
+def _level(line: ComparedMeasure, factor: str, i18n: Translations) -> str:
+    return i18n.level(factor, line.factors.get(factor, "–"))
 
 
-def _measure(one: Comparison, line: Line, words: Words) -> str:
-    unit = html_tables.unit(one.a, line.measure, words)
-    name = html_tables.measure_name(one.a, line.measure, words)
-    return name if unit in name else name + words.say("and") + unit
+def _measure(one: Comparison, line: ComparedMeasure, i18n: Translations) -> str:
+    unit = html_tables.unit(one.a, line.measure, i18n)
+    name = html_tables.measure_name(one.a, line.measure, i18n)
+    return name if unit in name else name + i18n.t("and") + unit
 
 
 def _written(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else written(estimate)
+    return "–" if estimate is None else format_estimate(estimate)
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -163,104 +163,106 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def body(found: Sequence[Comparison], alone: Sequence[str], words: Words) -> Markup:
+def html_body(found: Sequence[Comparison], alone: Sequence[str], i18n: Translations) -> Markup:
     """Return the content of the page in one language."""
     return join(
-        tag("p", words.say("compare.intro")),
-        *(warning(alarm) for alarm in _alarms(found, words)),
-        tag("p", words.say("compare.missing", what=words.say("and").join(alone))) if alone else "",
-        *(_section(one, words) for one in found),
+        tag("p", i18n.t("compare.intro")),
+        *(warning(alarm) for alarm in _alarms(found, i18n)),
+        tag("p", i18n.t("compare.missing", what=i18n.t("and").join(alone))) if alone else "",
+        *(_section(one, i18n) for one in found),
     )
 
 
-def _section(one: Comparison, words: Words) -> Markup:
+def _section(one: Comparison, i18n: Translations) -> Markup:
     return tag(
         "section",
-        tag("h2", title(one.a, words)),
+        tag("h2", title(one.a, i18n)),
         *(
-            tag("p", f"{name}: {_origin(one, n, words)}", class_="small")
+            tag("p", f"{name}: {_origin(one, n, i18n)}", class_="small")
             for n, name in enumerate("AB")
         ),
         *(
             warning(
                 heading,
-                *(_said(difference, words) for difference in differences),
-                look="warning alarm" if loud else "warning",
+                *(_describe(difference, i18n) for difference in differences),
+                css="warning alarm" if loud else "warning",
             )
-            for heading, differences, loud in _warnings(one, words)
+            for heading, differences, loud in _warnings(one, i18n)
         ),
-        *(tag("p", sentence) for sentence in _remarks(one, words)),
-        *(figure(drawing, caption) for drawing, caption in _plots(one, words)),
-        _table(one, words) if one.lines else tag("p", words.say("empty")),
-        id=f"{words.language}-{slug(one.a.benchmark)}",
+        *(tag("p", sentence) for sentence in _remarks(one, i18n)),
+        *(figure(drawing, caption) for drawing, caption in _plots(one, i18n)),
+        _table(one, i18n) if one.lines else tag("p", i18n.t("empty")),
+        id=f"{i18n.language}-{slug(one.a.benchmark)}",
     )
 
 
-def _table(one: Comparison, words: Words) -> Markup:
-    head = tag("tr", *(tag("th", name, scope="col") for name in _heads(one, words)))
+def _table(one: Comparison, i18n: Translations) -> Markup:
+    head = tag("tr", *(tag("th", name, scope="col") for name in _heads(one, i18n)))
     rows = [
         tag(
             "tr",
             *(
-                tag("th", html_tables.named(line.factors.get(f, "–"), f, words), scope="row")
+                tag("th", html_tables.level_label(line.factors.get(f, "–"), f, i18n), scope="row")
                 for f in one.a.factors
             ),
-            tag("td", _measure(one, line, words)),
-            *(html_tables.value(estimate) for estimate in (line.a, line.b, line.ratio)),
-            tag("td", words.say(f"compare.{line.verdict}"), class_=LOOKS.get(line.verdict)),
+            tag("td", _measure(one, line, i18n)),
+            *(html_tables.estimate_cell(estimate) for estimate in (line.a, line.b, line.ratio)),
+            tag("td", i18n.t(f"compare.{line.verdict}"), class_=LOOKS.get(line.verdict)),
         )
         for line in one.lines
     ]
-    return table(head, rows, words.say("figures"))
+    return table(head, rows, i18n.t("figures"))
 
 
 LOOKS = {"better": "good", "worse": "bad"}
 
 
-def _plots(one: Comparison, words: Words) -> Iterable[tuple[Markup, str]]:
-    """How many times as much, for all measures; then A beside B, measure by measure."""
+def _plots(one: Comparison, i18n: Translations) -> Iterable[tuple[Markup, str]]:
+    """Yield the ratios of all measures; then A beside B, one plot per measure."""
     measures = list(dict.fromkeys(line.measure for line in one.lines))
-    panels = [_ratios(one, measure, words) for measure in measures]
+    panels = [_ratios(one, measure, i18n) for measure in measures]
     panels = [panel for panel in panels if panel.rows]
     if panels:
-        heading, about = words.say("compare.plot.ratios"), words.say("compare.read.ratios")
-        yield board(Board(heading, about, panels)), about
-    about = words.say("compare.read")
+        heading, about = i18n.t("compare.plot.ratios"), i18n.t("compare.read.ratios")
+        yield draw_bar_chart(BarChart(heading, about, panels)), about
+    about = i18n.t("compare.read")
     for measure in measures:
-        name = html_tables.measure_name(one.a, measure, words)
-        panel = _beside(one, measure, words)
+        name = html_tables.measure_name(one.a, measure, i18n)
+        panel = _beside(one, measure, i18n)
         yield (
-            board(Board(words.say("compare.plot", measure=name), about, [panel], ["A", "B"])),
+            draw_bar_chart(
+                BarChart(i18n.t("compare.plot", measure=name), about, [panel], ["A", "B"])
+            ),
             about,
         )
 
 
-def _ratios(one: Comparison, measure: str, words: Words) -> Panel:
+def _ratios(one: Comparison, measure: str, i18n: Translations) -> Panel:
     rows = [
-        Row(_label(one, line, words), _look(line), [Mark(line.ratio)])
+        Row(_label(one, line, i18n), _style(line), [Mark(line.ratio)])
         for line in one.lines
         if line.measure == measure and line.ratio
     ]
-    name = html_tables.measure_name(one.a, measure, words)
-    return Panel(name, words.say("compare.ratio"), rows, bars=False, ratio=True)
+    name = html_tables.measure_name(one.a, measure, i18n)
+    return Panel(name, i18n.t("compare.ratio"), rows, bars=False, ratio=True)
 
 
-def _beside(one: Comparison, measure: str, words: Words) -> Panel:
+def _beside(one: Comparison, measure: str, i18n: Translations) -> Panel:
     rows = [
-        Row(_label(one, line, words), _look(line), [Mark(line.a), Mark(line.b, shape=1)])
+        Row(_label(one, line, i18n), _style(line), [Mark(line.a), Mark(line.b, shape=1)])
         for line in one.lines
         if line.measure == measure
     ]
-    return Panel("", html_tables.unit(one.a, measure, words), rows)
+    return Panel("", html_tables.unit(one.a, measure, i18n), rows)
 
 
-def _label(one: Comparison, line: Line, words: Words) -> str:
-    """Name a cell by the factors that differ between cells."""
-    telling = [f for f in line.factors if len(one.a.levels(f)) > 1] or list(line.factors)
-    return words.say("and").join(words.level(f, line.factors[f]) for f in telling)
+def _label(one: Comparison, line: ComparedMeasure, i18n: Translations) -> str:
+    """Label a cell with the factors that differ between cells."""
+    varying = [f for f in line.factors if len(one.a.levels(f)) > 1] or list(line.factors)
+    return i18n.t("and").join(i18n.level(f, line.factors[f]) for f in varying)
 
 
-def _look(line: Line) -> int | None:
+def _style(line: ComparedMeasure) -> int | None:
     name = line.factors.get("transport")
     return TRANSPORTS.index(name) if name in TRANSPORTS and isinstance(name, str) else None
 

@@ -12,7 +12,7 @@ from benchmarks.clients.protocols import listener
 from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method.options import ints, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 
 
@@ -71,10 +71,10 @@ class Fanout(Benchmark):
                 for _ in range(factors["followers"])
             )
             times = evenly(0.0, options.rate, options.messages, chance)
-            words = our_words(self.stand.url, room, 100)
-            used = self.stand.cost.cpu_seconds()
+            words = our_words(self.sut.url, room, 100)
+            used = self.sut.cost.cpu_seconds()
             said = talk(crowd, words, times, patience=10 + options.interval)
-            used = self.stand.cost.cpu_seconds() - used
+            used = self.sut.cost.cpu_seconds() - used
             sample = said.sample(crowd)
         deliveries = len(sample.latencies)
         sample.latencies = []
@@ -97,4 +97,4 @@ def first_and_last(said: Said) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Fanout))
+    sys.exit(run(Fanout))

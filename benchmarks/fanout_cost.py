@@ -1,7 +1,7 @@
 """What a delivery costs as followers become more, and processes: beside the least it could cost.
 
 Each message is told to everybody before the next is said, so nothing is told together: what is
-measured is the price of one message to one follower.  Beside it stands the floor, a process that
+measured is the price of one message to one follower.  Beside it suts the floor, a process that
 only sends the same bytes to as many sockets, in the same run.
 
 With more processes each has its share of the followers, and all hear every message from the one
@@ -22,18 +22,18 @@ from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method import stats
 from benchmarks.method.baseline import FOLLOW, READY, ROOM
 from benchmarks.method.options import ints, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
-from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval, quotients
+from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
 from benchmarks.method.testbed import (
     Cost,
-    Process,
+    MeasuredProcess,
     ProcessCost,
-    Stand,
-    StandError,
-    allow_files,
-    shared_hub,
+    ServerUnderTest,
+    TestbedError,
+    raise_open_file_limit,
+    start_shared_hub,
 )
-from realtime.protocol.websocket_frames import head
+from realtime.protocol.websocket_frames import frame_header
 
 FLOOR = "raw send"
 # Files that are open besides the followers' connections.
@@ -49,7 +49,7 @@ _BYTES = 100
 
 
 class FanoutCost(Benchmark):
-    name = "growth"
+    name = "fanout_cost"
     question = "What does a delivery cost as followers become more, and server processes?"
     examples = """\
   python -m benchmarks.fanout_cost --quick
@@ -97,21 +97,21 @@ the same bytes: the floor of all servers."""
 
     # --- what is measured ------------------------------------------------------------------------
 
-    def start(self) -> Stand:
+    def start(self) -> ServerUnderTest:
         """Start as many processes as any cell needs; each cell uses the first of them."""
         if self.options.url:
-            raise StandError("--url: here every server is started anew")
+            raise TestbedError("--url: here every server is started anew")
         if self.options.hub == "memory" and max(self.options.processes) > 1:
-            raise StandError("--hub memory: its processes share nothing; ask for --processes 1")
+            raise TestbedError("--hub memory: its processes share nothing; ask for --processes 1")
         most = max(*self.options.followers, self.options.share) + _SPARE_FILES
-        allow_files(most)
-        hub, self.hub_name = shared_hub(self.options.hub, self.stack)
+        raise_open_file_limit(most)
+        hub, self.hub_name = start_shared_hub(self.options.hub, self.stack)
         limits = ("--connections", str(most), "--connections-per-address", str(most))
-        self.stands = [
-            self.stack.enter_context(Stand(None, hub, *limits))
+        self.suts = [
+            self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(1, *self.options.processes))
         ]
-        return self.stands[0]
+        return self.suts[0]
 
     def cells(self) -> list[Factors]:
         options = self.options
@@ -128,28 +128,28 @@ the same bytes: the floor of all servers."""
             stack.enter_context(undisturbed())
             if factors["transport"] == FLOOR:
                 return self._floor(stack, crowd, factors["followers"], chance)
-            stands = self.stands[: factors["processes"]]
-            first = self._hear(crowd, stands, factors["transport"], chance)
-            rest = self._tell(crowd, stands, factors, chance)
+            suts = self.suts[: factors["processes"]]
+            first = self._hear(crowd, suts, factors["transport"], chance)
+            rest = self._tell(crowd, suts, factors, chance)
             rest.measures |= first
             return rest
 
     # --- ours ------------------------------------------------------------------------------------
 
     def _hear(
-        self, crowd: Crowd, stands: Sequence[Stand], transport: str, chance: random.Random
+        self, crowd: Crowd, suts: Sequence[ServerUnderTest], transport: str, chance: random.Random
     ) -> dict[str, float | None]:
         """With one follower in each process, give what a message costs each of them."""
         room = new_room(self.name)
-        crowd.listen(listener(transport, Server(self.url(stand=stand)), room) for stand in stands)
-        words = our_words(stands[0].url, room, _BYTES)
+        crowd.listen(listener(transport, Server(self.url(sut=sut)), room) for sut in suts)
+        words = our_words(suts[0].url, room, _BYTES)
         times = evenly(0.0, self.options.rate, _HEARD, chance)
         talk(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
-        used = [-stand.cost.cpu_seconds() for stand in stands]
+        used = [-sut.cost.cpu_seconds() for sut in suts]
         talk(crowd, words, times, patience=_PATIENCE_SECONDS)
         used = [
-            1e6 * (before + stand.cost.cpu_seconds()) / _HEARD
-            for before, stand in zip(used, stands, strict=True)
+            1e6 * (before + sut.cost.cpu_seconds()) / _HEARD
+            for before, sut in zip(used, suts, strict=True)
         ]
         _leave(crowd)
         others = used[1:]
@@ -159,16 +159,16 @@ the same bytes: the floor of all servers."""
         }
 
     def _tell(
-        self, crowd: Crowd, stands: Sequence[Stand], factors: Factors, chance: random.Random
+        self, crowd: Crowd, suts: Sequence[ServerUnderTest], factors: Factors, chance: random.Random
     ) -> Sample:
         room, transport = new_room(self.name), factors["transport"]
-        servers = [Server(self.url(stand=stand)) for stand in stands]
+        servers = [Server(self.url(sut=sut)) for sut in suts]
         crowd.listen(
             listener(transport, servers[number % len(servers)], room)
             for number in range(factors["followers"])
         )
-        words = our_words(stands[0].url, room, _BYTES)
-        costs = [stand.cost for stand in stands]
+        words = our_words(suts[0].url, room, _BYTES)
+        costs = [sut.cost for sut in suts]
         return self._talk(crowd, words, costs, factors["followers"], chance)
 
     def _talk(
@@ -194,24 +194,24 @@ the same bytes: the floor of all servers."""
     def _floor(
         self, stack: ExitStack, crowd: Crowd, followers: int, chance: random.Random
     ) -> Sample:
-        process = Process([sys.executable, "-m", "benchmarks.method.baseline"])
+        process = MeasuredProcess([sys.executable, "-m", "benchmarks.method.baseline"])
         stack.callback(process.close)
         server = Server(process.url)
         crowd.listen(FloorListener(server) for _ in range(followers))
         cost = ProcessCost(process.pid)
         return self._talk(crowd, floor_words(server), [cost], followers, chance)
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give what a delivery costs as so many times the floor, of the same runs."""
         floors = {c.factors["followers"]: c for c in cells if c.factors["transport"] == FLOOR}
         ratios = {
-            _named(cell): {"cpu_us": interval(stats.bootstrap(values, self.options.seed))}
+            _named(cell): {"cpu_us": interval_json(stats.bootstrap(values, self.options.seed))}
             for cell in cells
             if cell.factors["transport"] != FLOOR
             if (floor := floors.get(cell.factors["followers"]))
-            if (values := quotients(cell, floor, "cpu_us"))
+            if (values := ratios_by_run(cell, floor, "cpu_us"))
         }
-        about = {**self.stand.about(), "hub": self.hub_name}
+        about = {**self.sut.describe(), "hub": self.hub_name}
         return {"against": FLOOR, "ratios": ratios, "server": about}
 
 
@@ -262,7 +262,7 @@ def floor_words(server: Server) -> Words:
 
     def request(id: str, number: int) -> bytes:
         event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
-        return head(len(event)) + event
+        return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"
@@ -271,4 +271,4 @@ def floor_words(server: Server) -> Words:
 
 
 if __name__ == "__main__":
-    sys.exit(main(FanoutCost))
+    sys.exit(run(FanoutCost))

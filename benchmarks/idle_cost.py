@@ -16,9 +16,9 @@ from benchmarks.load.generator import Crowd
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
-from benchmarks.method.testbed import Cost, Stand
+from benchmarks.method.testbed import Cost, ServerUnderTest
 
 # A connection is quiet some time after it began.
 _SETTLE_SECONDS = 1.0
@@ -41,7 +41,7 @@ class _Group:
         self.transport = transport
         self._cost = cost
         self._client_minutes = options.clients * options.seconds / 60
-        server, room = Server(url), new_room("silence")
+        server, room = Server(url), new_room("idle_cost")
         # One that came and went has warmed the server up.
         [first] = crowd.listen([listener(transport, server, room)])
         first.leave()
@@ -75,7 +75,9 @@ class _Group:
         measures["cpu_ms"] = 1000 * used / self._client_minutes
         held = self._cost.memory_bytes() - self._memory
         measures["memory_kib"] = held / 1024 / len(self._readers)
-        return Sample(measures, broken=sum(reader.broken for reader in self._readers), deaf=deaf)
+        return Sample(
+            measures, broken=sum(reader.broken for reader in self._readers), max_poll_gap=deaf
+        )
 
     def _counts(self) -> dict[str, int]:
         counts = [reader.count() for reader in self._readers]
@@ -84,7 +86,7 @@ class _Group:
 
 
 class IdleCost(Benchmark):
-    name = "silence"
+    name = "idle_cost"
     question = "What does a quiet minute cost, per client, by each transport?"
     examples = """\
   python -m benchmarks.idle_cost --quick
@@ -132,14 +134,18 @@ class IdleCost(Benchmark):
         return self._samples.pop(transport)
 
     def _listen(self, transports: list[str], chance: random.Random) -> dict[str, Sample]:
-        options, alone = self.options, self.stand
+        options, alone = self.options, self.sut
         with ExitStack() as stack:
             crowd = stack.enter_context(Crowd())
             groups = []
             for name in transports:
-                stand = alone if options.url else stack.enter_context(Stand(None, options.hub))
-                url = self.url(stand=stand)
-                groups.append(_Group(name, url, stand.cost, crowd, options, chance))
+                sut = (
+                    alone
+                    if options.url
+                    else stack.enter_context(ServerUnderTest(None, options.hub))
+                )
+                url = self.url(sut=sut)
+                groups.append(_Group(name, url, sut.cost, crowd, options, chance))
             crowd.wait(_SETTLE_SECONDS)
             idle = alone.cost.cpu_seconds()
             for group in groups:
@@ -150,7 +156,7 @@ class IdleCost(Benchmark):
 
     def predict(self, factors: Factors) -> dict[str, float]:
         transport, options = factors["transport"], self.options
-        questions = theory.questions_per_quiet_minute(transport, options.interval, options.wait)
+        questions = theory.polls_per_idle_minute(transport, options.interval, options.wait)
         if questions:
             return {"requests": questions, "bytes_up": questions * options.head_bytes}
         up, down = theory.heartbeat_bytes(transport)
@@ -159,4 +165,4 @@ class IdleCost(Benchmark):
 
 
 if __name__ == "__main__":
-    sys.exit(main(IdleCost))
+    sys.exit(run(IdleCost))

@@ -11,7 +11,7 @@ from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
 from benchmarks.load.workload import new_room, talk
 from benchmarks.method import theory
 from benchmarks.method.options import floats, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
 from realtime.netem.conditions import NetworkConditions
 
@@ -80,7 +80,7 @@ one transit, and whoever sends from afar adds another."""
             )
             crowd.listen(readers)
             times = evenly(0.0, factors["rate"], options.warm_up + options.messages, chance)
-            words = our_words(self.stand.url, room, options.size)
+            words = our_words(self.sut.url, room, options.size)
             said = talk(crowd, words, times, warm_up=options.warm_up, patience=5 + interval)
             return said.sample(crowd)
 
@@ -92,11 +92,11 @@ one transit, and whoever sends from afar adds another."""
     def distribution(self, factors: Factors) -> list[tuple[float, float]]:
         return [(1000 * when, share) for when, share in self._wait(factors).distribution()]
 
-    def _wait(self, factors: Factors) -> theory.Wait:
+    def _wait(self, factors: Factors) -> theory.LatencyModel:
         rtt = NetworkConditions.parse(factors["network"]).mean_rtt
         interval = self.options.interval
-        return theory.of_transport(factors["transport"], rtt, factors["rate"], interval)
+        return theory.for_transport(factors["transport"], rtt, factors["rate"], interval)
 
 
 if __name__ == "__main__":
-    sys.exit(main(Latency))
+    sys.exit(run(Latency))

@@ -26,9 +26,14 @@ from benchmarks.load.light_readers import Bystander
 from benchmarks.load.workload import new_room
 from benchmarks.method import capacity_model
 from benchmarks.method.options import ints, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample
-from benchmarks.method.testbed import Stand, StandError, allow_files, shared_hub
+from benchmarks.method.testbed import (
+    ServerUnderTest,
+    TestbedError,
+    raise_open_file_limit,
+    start_shared_hub,
+)
 from benchmarks.publish import compare
 
 # Before anything is counted: the first messages make the workers load and grow.
@@ -56,7 +61,7 @@ class _Room:
     """One room: a reader at each of `places`, and what was said in it, at the first of them."""
 
     def __init__(self, crowd: Crowd, places: Sequence[Server], transport: str) -> None:
-        self.name, self.tally = new_room("scale"), Tally()
+        self.name, self.tally = new_room("multi_worker"), Tally()
         self.readers = [Counting(listener(transport, server, self.name)) for server in places]
         self._crowd, self._server = crowd, places[0]
         crowd.listen(self.readers)
@@ -77,7 +82,7 @@ class _Room:
 
 
 class MultiWorker(Benchmark):
-    name = "scale"
+    name = "multi_worker"
     question = "What do several workers deliver over one Redis, and what does Redis do for each?"
     examples = """\
   python -m benchmarks.multi_worker --quick
@@ -111,19 +116,19 @@ what a message costs, and not what they could deliver if each had a core."""
             "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
         )
 
-    def start(self) -> Stand:
+    def start(self) -> ServerUnderTest:
         """Start as many workers as any cell needs; each cell uses the first of them."""
         if self.options.url:
-            raise StandError("--url: here every server is started anew")
+            raise TestbedError("--url: here every server is started anew")
         if self.options.hub == "memory":
-            raise StandError("--hub memory: its processes share nothing, and it is no Redis")
+            raise TestbedError("--hub memory: its processes share nothing, and it is no Redis")
         most = self.options.rooms * (max(self.options.readers) + 1) + _SPARE_FILES
-        allow_files(most)
-        hub, self._hub_name = shared_hub(self.options.hub, self.stack)
+        raise_open_file_limit(most)
+        hub, self._hub_name = start_shared_hub(self.options.hub, self.stack)
         self._redis = self.stack.enter_context(Redis.from_url(hub))
         limits = ("--connections", str(most), "--connections-per-address", str(most))
         self._workers = [
-            self.stack.enter_context(Stand(None, hub, *limits))
+            self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(self.options.workers))
         ]
         return self._workers[0]
@@ -133,7 +138,7 @@ what a message costs, and not what they could deliver if each had a core."""
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         workers = self._workers[: factors["workers"]]
-        servers = [Server(self.url(stand=worker)) for worker in workers]
+        servers = [Server(self.url(sut=worker)) for worker in workers]
         transport = self.options.transports[0]
         with ExitStack() as stack:
             crowd = stack.enter_context(Crowd())
@@ -167,13 +172,13 @@ what a message costs, and not what they could deliver if each had a core."""
                 broken=sum(reader.broken for reader in crowd.readers),
                 miscounted=sum(room.miscounted for room in rooms),
                 late=[late for one in tallies for late in one.late],
-                deaf=crowd.deaf,
+                max_poll_gap=crowd.deaf,
             )
 
     def _speak(
         self,
         crowd: Crowd,
-        workers: Sequence[Stand],
+        workers: Sequence[ServerUnderTest],
         senders: Sequence[Reader],
         rooms: Sequence["_Room"],
     ) -> dict[str, float | None]:
@@ -200,8 +205,8 @@ what a message costs, and not what they could deliver if each had a core."""
         cpu = self._redis.info("cpu")
         return float(cpu["used_cpu_user"] + cpu["used_cpu_sys"])
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
-        about = {**self.stand.about(), "hub": self._hub_name}
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
+        about = {**self.sut.describe(), "hub": self._hub_name}
         return {"server": about, "notes": self.notes}
 
 
@@ -210,7 +215,7 @@ def in_turn(servers: Sequence[Server], first: int, count: int) -> list[Server]:
     return [servers[(first + number) % len(servers)] for number in range(count)]
 
 
-def _used(workers: Sequence[Stand]) -> float:
+def _used(workers: Sequence[ServerUnderTest]) -> float:
     return sum(worker.cost.cpu_seconds() for worker in workers)
 
 
@@ -223,4 +228,4 @@ def _have_heard(witnesses: Sequence[Reader], room: "_Room") -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(capacity_model.main(sys.argv[1:]) if "--model" in sys.argv else main(MultiWorker))
+    sys.exit(capacity_model.main(sys.argv[1:]) if "--model" in sys.argv else run(MultiWorker))

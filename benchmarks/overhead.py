@@ -19,7 +19,7 @@ from benchmarks.load.relay import Relay
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, floats, ints, positive
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
@@ -101,7 +101,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
             times = evenly(0.0, factors["rate"], messages, chance)
             said = talk(
                 crowd,
-                our_words(self.stand.url, room, factors["size"]),
+                our_words(self.sut.url, room, factors["size"]),
                 times,
                 patience=5 + options.interval,
                 marks=[
@@ -130,7 +130,7 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         ours = reader.bytes_out, reader.bytes_in
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
-            wire = asyncio.run(get_json(self.stand.url, f"/wire?client={client}"))
+            wire = asyncio.run(get_json(self.sut.url, f"/wire?client={client}"))
             row = wire["transports"][transport]
             told = row["bytes_in"], row["bytes_out"]
             relayed = between.proxy.bytes_up, between.proxy.bytes_down
@@ -159,11 +159,11 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         if lengths is None:
             return {}
         rtt = NetworkConditions.parse(self.options.network[0]).mean_rtt
-        questions = theory.questions_per_message(transport, rate, rtt, self.options.interval)
+        questions = theory.polls_per_message(transport, rate, rtt, self.options.interval)
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)
             return {"bytes_up": 0, "bytes_down": down, "requests": 0}
-        bare = theory.answer_bytes(lengths.head, [], lengths.cursor)
+        bare = theory.poll_response_bytes(lengths.head, [], lengths.cursor)
         # A comma stands between the events of an answer: one for each, less one for each answer.
         down = len(lengths.event) + questions * bare + max(0.0, 1 - questions)
         return {
@@ -174,4 +174,4 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
 
 
 if __name__ == "__main__":
-    sys.exit(main(Overhead))
+    sys.exit(run(Overhead))

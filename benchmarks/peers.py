@@ -27,9 +27,9 @@ from benchmarks.load.generator import Crowd, evenly, undisturbed
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method import stats
 from benchmarks.method.options import add_head_bytes, positive, positive_int
-from benchmarks.method.runner import Benchmark, main
-from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval, quotients
-from benchmarks.method.testbed import Stand, StandError
+from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
+from benchmarks.method.testbed import ServerUnderTest, TestbedError
 
 LOADS = (PACED, BURST, SMALL, IDLE)
 # Between the last connection and the first message: who subscribes by way of a hub needs it.
@@ -98,7 +98,7 @@ is the budget: ratios that ours must keep."""
 
     def cells(self) -> list[Factors]:
         if self.options.url:
-            raise StandError("--url: here every system is started anew, ours among them")
+            raise TestbedError("--url: here every system is started anew, ours among them")
         self.stack.enter_context(on(GENERATOR_CORES))
         with on(SERVER_CORES):
             self.redis = start_redis(self.stack)
@@ -125,7 +125,7 @@ is the budget: ratios that ours must keep."""
         with ExitStack() as stack, Crowd() as crowd, undisturbed():
             with on(SERVER_CORES):
                 system.start(stack, self.redis)
-                system.behind = self.url(stand=stack.enter_context(Stand(system.url)))
+                system.behind = self.url(sut=stack.enter_context(ServerUnderTest(system.url)))
             if factors["load"] == IDLE:
                 return self._poll(system, crowd, chance)
             return self._speak(system, crowd, factors["load"], chance)
@@ -198,7 +198,7 @@ is the budget: ratios that ours must keep."""
 
     # --- all of them -----------------------------------------------------------------------------
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give every figure as a ratio to ours, of the same runs, and judge the budget."""
         bases = {cell.factors["load"]: cell for cell in cells if cell.factors["peer"] == AGAINST}
         ratios = {
@@ -219,9 +219,9 @@ is the budget: ratios that ours must keep."""
 
     def _ratios(self, cell: Cell, base: Cell) -> dict[str, Any]:
         return {
-            name: interval(stats.bootstrap(values, self.options.seed))
+            name: interval_json(stats.bootstrap(values, self.options.seed))
             for name in self.measures
-            if (values := quotients(cell, base, name))
+            if (values := ratios_by_run(cell, base, name))
         }
 
 
@@ -261,4 +261,4 @@ def _names_of(known: Iterable[str]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Peers))
+    sys.exit(run(Peers))

@@ -18,7 +18,7 @@ from benchmarks.load.generator import Crowd, at_random, our_words, undisturbed
 from benchmarks.load.workload import new_room, talk
 from benchmarks.method import theory
 from benchmarks.method.options import floats, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.netem.conditions import NetworkConditions
 
@@ -26,7 +26,7 @@ _WARM_UP = 3
 
 
 class PollGap(Benchmark):
-    name = "gap"
+    name = "poll_gap"
     question = "At what rate does the blind time of long polling bite?"
     examples = """\
   python -m benchmarks.poll_gap --quick
@@ -79,7 +79,7 @@ class PollGap(Benchmark):
             )
             crowd.listen(readers)
             times = at_random(0.0, factors["rate"], _WARM_UP + options.messages, chance)
-            words = our_words(self.stand.url, room, 100)
+            words = our_words(self.sut.url, room, 100)
             # The first finds a question waiting, whatever the rate.
             said = talk(crowd, words, times, warm_up=_WARM_UP)
             sample = said.sample(crowd)
@@ -110,4 +110,4 @@ def _at_once(heard: Iterable[tuple[float, Heard]], rtt: float, fresh: bool) -> f
 
 
 if __name__ == "__main__":
-    sys.exit(main(PollGap))
+    sys.exit(run(PollGap))

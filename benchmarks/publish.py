@@ -19,11 +19,11 @@ from benchmarks.load.closed_loop import FrameSender, PostSender, Tally, drafts
 from benchmarks.load.generator import Crowd, Reader, clock, undisturbed
 from benchmarks.load.light_readers import Bystander
 from benchmarks.load.workload import new_room
-from benchmarks.method.audit import Audit, audit, place
+from benchmarks.method.audit import Audit, audit, parse_cursor
 from benchmarks.method.options import positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
-from benchmarks.method.thresholds import Bound, middle
+from benchmarks.method.thresholds import Threshold, median_over_runs
 
 WAYS = ("websocket", "post")
 # Before anything is counted: the first messages make the server load and grow.
@@ -85,7 +85,7 @@ Who checks that nothing is lost reads by --transports (websocket)."""
                 refused=len(tally.refused),
                 broken=sum(reader.broken for reader in (*witnesses, *senders)),
                 late=tally.late,
-                deaf=crowd.deaf,
+                max_poll_gap=crowd.deaf,
             )
 
     # --- who is in the room ----------------------------------------------------------------------
@@ -98,7 +98,7 @@ Who checks that nothing is lost reads by --transports (websocket)."""
         )
 
     def _senders(self, via: str, crowd: Crowd, room: str, tally: Tally) -> list[Reader]:
-        options, server = self.options, Server(self.stand.url)
+        options, server = self.options, Server(self.sut.url)
         draft = drafts("benchmark", options.size, via)
         if via == "websocket":
             frames = (FrameSender(server, room, tally, draft, options.window) for _ in self._each())
@@ -121,9 +121,9 @@ Who checks that nothing is lost reads by --transports (websocket)."""
         for sender in senders:
             sender.speak()
         crowd.wait(_WARM_SECONDS)
-        crowd.deaf, begin, used = 0.0, clock(), self.stand.cost.cpu_seconds()
+        crowd.deaf, begin, used = 0.0, clock(), self.sut.cost.cpu_seconds()
         crowd.wait(self.options.seconds)
-        used, end = self.stand.cost.cpu_seconds() - used, clock()
+        used, end = self.sut.cost.cpu_seconds() - used, clock()
         crowd.run(lambda: True, 1.0)  # what came until now is understood
         tally.open = False
         return self._figures(tally, begin, end, used)
@@ -142,11 +142,11 @@ Who checks that nothing is lost reads by --transports (websocket)."""
 
     # --- what is promised ------------------------------------------------------------------------
 
-    def promises(self, cells: list[Cell]) -> list[Bound]:
+    def thresholds(self, cells: list[Cell]) -> list[Threshold]:
         frames = [cell for cell in cells if cell.factors["via"] == "websocket"]
-        rate = middle(frames, "per_second")
+        rate = median_over_runs(frames, "per_second")
         name = "messages acknowledged in one room"
-        found = Bound(name, rate, _PER_SECOND, "1/s", at_least=True, of="websocket")
+        found = Threshold(name, rate, _PER_SECOND, "1/s", at_least=True, of="websocket")
         return [found] if frames else []
 
 
@@ -164,15 +164,15 @@ def compare(tally: Tally, witnesses: Sequence[Reader]) -> Audit:
     found = audit(tally.receipts.keys(), {**heard, "receipts": _as_events(tally)})
     found.readers = len(witnesses)
     if tally.repeated:
-        found.doubled["receipts"] = tally.repeated
+        found.duplicated["receipts"] = tally.repeated
     # What was never acknowledged has a place all the same, and is counted where it belongs.
-    found.misplaced.pop("receipts", None)
+    found.reordered.pop("receipts", None)
     return found
 
 
 def _as_events(tally: Tally) -> list[dict[str, Any]]:
     events = [{"kind": "say", "id": id, "cursor": one.cursor} for id, one in tally.receipts.items()]
-    return sorted(events, key=lambda event: place(event["cursor"]))
+    return sorted(events, key=lambda event: parse_cursor(event["cursor"]))
 
 
 def _ways(text: str) -> list[str]:
@@ -184,4 +184,4 @@ def _ways(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Publish))
+    sys.exit(run(Publish))

@@ -16,7 +16,7 @@ from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturb
 from benchmarks.load.workload import Said, new_room, talk
 from benchmarks.method import theory
 from benchmarks.method.options import positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
 from realtime.netem.conditions import NetworkConditions
 
@@ -86,7 +86,7 @@ class Recovery(Benchmark):
                 (times[round(n * options.every * options.rate)], cut)
                 for n in range(1, 1 + options.cuts)
             ]
-            words = our_words(self.stand.url, room, 100)
+            words = our_words(self.sut.url, room, 100)
             said = talk(crowd, words, times, patience=5 + options.interval, marks=marks)
             sample = said.sample(crowd)
         sample.latencies = caught_up(said, cuts)
@@ -95,7 +95,7 @@ class Recovery(Benchmark):
 
     def predict(self, factors: Factors) -> dict[str, float]:
         rtt = NetworkConditions.parse(factors["network"]).mean_rtt
-        wait = theory.catching_up(factors["transport"], rtt, self.options.interval)
+        wait = theory.recovery(factors["transport"], rtt, self.options.interval)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
         return {name: 1000 * wait.quantile(share) for name, share in shares.items()}
 
@@ -108,4 +108,4 @@ def caught_up(said: Said, cuts: list[float]) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Recovery))
+    sys.exit(run(Recovery))

@@ -20,7 +20,7 @@ from benchmarks.clients.sockjs import SockJSPolling
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
 from realtime.netem.conditions import NetworkConditions
@@ -74,7 +74,7 @@ class Session(Benchmark):
 
     async def _measure(self, way: str, network: str) -> Sample:
         room = new_room("session")
-        (await post(self.stand.url, room, text="here")).check(201)
+        (await post(self.sut.url, room, text="here")).check(201)
         kind = client_of(way)
         before = await self._requests()
         took, up, down = [], 0, 0
@@ -96,7 +96,7 @@ class Session(Benchmark):
         )
 
     async def _requests(self) -> int:
-        rows: dict[str, dict[str, int]] = (await get_json(self.stand.url, "/wire"))["transports"]
+        rows: dict[str, dict[str, int]] = (await get_json(self.sut.url, "/wire"))["transports"]
         return sum(row["requests"] for name, row in rows.items() if name in CLIENTS)
 
     def predict(self, factors: Factors) -> dict[str, float]:
@@ -105,7 +105,7 @@ class Session(Benchmark):
             return {}
         rtt = 1000 * NetworkConditions.parse(factors["network"]).rtt
         # In a browser the WebSocket has a connection of its own, beside that of `/info`.
-        trips = 2 + theory.SESSION.get(way, 0) + (way == "sockjs")
+        trips = 2 + theory.EXTRA_ROUND_TRIPS.get(way, 0) + (way == "sockjs")
         return {} if way == "socketio" else {"arrival_ms": trips * rtt}
 
 
@@ -123,4 +123,4 @@ async def visit(make: Callable[[], Client]) -> Client:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Session))
+    sys.exit(run(Session))

@@ -16,9 +16,9 @@ from benchmarks.clients.protocols import listener
 from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturbed
 from benchmarks.load.workload import new_room, talk
 from benchmarks.method.options import positive, positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample, percentiles
-from benchmarks.method.testbed import Stand
+from benchmarks.method.testbed import ServerUnderTest
 
 # Beyond its own deadline, the time that a server gets to close a reader that stopped.
 _GRACE_SECONDS = 5.0
@@ -69,17 +69,17 @@ class SlowReader(Benchmark):
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options = self.options
         if options.url:
-            return self._measure(self.stand, factors, chance)
+            return self._measure(self.sut, factors, chance)
         limits = {"write-deadline-seconds": options.deadline, "history-events": _HISTORY}
         arguments = [text for name, value in limits.items() for text in (f"--{name}", str(value))]
-        with Stand(None, options.hub, *arguments) as stand:
-            return self._measure(stand, factors, chance)
+        with ServerUnderTest(None, options.hub, *arguments) as sut:
+            return self._measure(sut, factors, chance)
 
-    def _measure(self, stand: Stand, factors: Factors, chance: random.Random) -> Sample:
+    def _measure(self, sut: ServerUnderTest, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        transport, server = factors["transport"], Server(self.url(stand=stand))
+        transport, server = factors["transport"], Server(self.url(sut=sut))
         count = round(options.megabytes * 1e6 / options.size)
-        words = our_words(stand.url, room, options.size)
+        words = our_words(sut.url, room, options.size)
         with Crowd() as crowd, undisturbed():
             # What the server keeps for the room is not what it keeps for a reader: fill that first.
             [healthy] = crowd.listen([listener("sse", server, room)])
@@ -87,15 +87,15 @@ class SlowReader(Benchmark):
             stopped = crowd.listen(
                 listener(transport, server, room, interval=0.2) for _ in range(options.stopped)
             )
-            memory = stand.cost.memory_bytes()
+            memory = sut.cost.memory_bytes()
             for reader in stopped:
                 reader.stop_reading()
             crowd.readers = [healthy]
             began = clock()
             said = talk(crowd, words, evenly(0.0, options.rate, count, chance))
-            held = stand.cost.memory_bytes() - memory
-            kernel = kernel_bytes(Server(stand.url).port)
-            closed = self._until_closed(crowd, stand, transport, began)
+            held = sut.cost.memory_bytes() - memory
+            kernel = kernel_bytes(Server(sut.url).port)
+            closed = self._until_closed(crowd, sut, transport, began)
             sample = said.sample(crowd)
             for reader in stopped:
                 reader.leave()
@@ -110,7 +110,7 @@ class SlowReader(Benchmark):
         return sample
 
     def _until_closed(
-        self, crowd: Crowd, stand: Stand, transport: str, began: float
+        self, crowd: Crowd, sut: ServerUnderTest, transport: str, began: float
     ) -> float | None:
         """Look until only those are open who read; None if the server never ends the others.
 
@@ -120,7 +120,7 @@ class SlowReader(Benchmark):
             return None
         left = 1 if transport == "sse" else 0
         while clock() < began + self.options.deadline + _GRACE_SECONDS:
-            wire: dict[str, Any] = asyncio.run(get_json(stand.url, "/wire"))
+            wire: dict[str, Any] = asyncio.run(get_json(sut.url, "/wire"))
             if wire["transports"][transport]["open"] <= left:
                 return clock() - began
             crowd.wait(_LOOK_SECONDS)
@@ -141,4 +141,4 @@ def kernel_bytes(port: int) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(SlowReader))
+    sys.exit(run(SlowReader))

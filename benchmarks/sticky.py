@@ -19,9 +19,14 @@ from benchmarks.clients import Client, Refused
 from benchmarks.clients.http import BadResponse, get_json, post
 from benchmarks.load.workload import new_room
 from benchmarks.method.options import positive_int
-from benchmarks.method.runner import Benchmark, main
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample
-from benchmarks.method.testbed import Cluster, Stand, StandError, shared_hub
+from benchmarks.method.testbed import (
+    ClusterUnderTest,
+    ServerUnderTest,
+    TestbedError,
+    start_shared_hub,
+)
 from benchmarks.session import client_of, ways
 from realtime.cluster.nginx_config import ROUTINGS
 
@@ -55,18 +60,18 @@ It needs nginx, and starts a cluster for each routing."""
             "--workers", type=positive_int, default=4, help="behind nginx (%(default)s)"
         )
 
-    def start(self) -> Stand:
+    def start(self) -> ServerUnderTest:
         if self.options.url:
-            raise StandError("--url: here every server is started anew")
+            raise TestbedError("--url: here every server is started anew")
         if self.options.hub == "memory":
-            raise StandError("--hub memory: its processes share nothing")
-        hub, _ = shared_hub(self.options.hub, self.stack)
+            raise TestbedError("--hub memory: its processes share nothing")
+        hub, _ = start_shared_hub(self.options.hub, self.stack)
         self._broken: Counter[str] = Counter()
         self._clusters = {
-            routing: self.stack.enter_context(Cluster(hub, self.options.workers, routing))
+            routing: self.stack.enter_context(ClusterUnderTest(hub, self.options.workers, routing))
             for routing in ROUTINGS
         }
-        return self.stack.enter_context(Stand(None, hub))
+        return self.stack.enter_context(ServerUnderTest(None, hub))
 
     def cells(self) -> list[Factors]:
         chosen = ways(self.options.transports)
@@ -78,7 +83,7 @@ It needs nginx, and starts a cluster for each routing."""
     async def _measure(self, factors: Factors, chance: random.Random) -> Sample:
         way, cluster = factors["way"], self._clusters[factors["routing"]]
         kind, room = client_of(way), new_room(self.name)
-        (await post(self.stand.url, room, text="before")).check(201)
+        (await post(self.sut.url, room, text="before")).check(201)
         told = await _told(cluster)
         held = 0
         for number in range(self.options.visits):
@@ -102,20 +107,20 @@ It needs nginx, and starts a cluster for each routing."""
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await client.open()
                 await client.receive()
-                (await post(self.stand.url, client.room, text=text)).check(201)
+                (await post(self.sut.url, client.room, text=text)).check(201)
                 while (await client.receive())["text"] != text:
                     pass
         finally:
             client.abort()
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give how often each way broke by each routing, and what it was told."""
         broken = dict(sorted(self._broken.items()))
         self.notes += [f"{times} × {what}" for what, times in broken.items()]
         return {"broken": broken, "notes": self.notes}
 
 
-async def _told(cluster: Cluster) -> list[int]:
+async def _told(cluster: ClusterUnderTest) -> list[int]:
     """How many events each worker has told."""
     return [
         sum(row["events"] for row in (await get_json(url, "/wire"))["transports"].values())
@@ -133,4 +138,4 @@ def _name(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Sticky))
+    sys.exit(run(Sticky))

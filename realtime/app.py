@@ -14,8 +14,8 @@ from realtime.transports.iframe_streaming import IframeStreaming
 from realtime.transports.long_polling import LongPolling
 from realtime.transports.publish import Messages
 from realtime.transports.short_polling import ShortPolling
-from realtime.transports.socketio.transport import Sessions, SocketIO
-from realtime.transports.sockjs.transport import SockJSRoom
+from realtime.transports.socketio.transport import SocketIOHandler, SocketIOServer
+from realtime.transports.sockjs.transport import RoomRouter
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.web import operations, pages
@@ -51,13 +51,13 @@ def make_router(
     """Build the table of URLs."""
     only_services, room = {"services": services}, "/rooms/([^/]+)"
     taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
-    sockjs, sessions = SockJSRoom(services, sockjs_also), Sessions(services)
+    sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
             (f"{room}/{WebSocket.transport}", WebSocket, only_services),
             *sockjs.urls,
-            (r"/socket\.io/?", SocketIO, {"services": services, "sessions": sessions}),
+            (r"/socket\.io/?", SocketIOHandler, {"services": services, "server": socketio}),
             (f"{room}/members", operations.MembersHandler, only_services),
             (f"{room}/members/([^/]+)", operations.MemberHandler, only_services),
             (room, RoomHandler, with_lab),
@@ -83,4 +83,4 @@ def make_router(
         websocket_max_message_size=4 * services.limits.body_bytes,
     )
     exchanges = {kind.transport: kind for kind in EXCHANGES}
-    return Router(services, exchanges, application, taps, sockjs.stop, sessions.close)
+    return Router(services, exchanges, application, taps, sockjs.stop, socketio.close)

@@ -23,7 +23,7 @@ _STEPS = 8
 # <linux/prctl.h>: the signal that a process gets when its parent dies.
 _PR_SET_PDEATHSIG = 1
 # A task that was begun again and has run for so long is taken to be well.
-WELL_SECONDS = 10.0
+HEALTHY_SECONDS = 10.0
 
 
 def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
@@ -103,7 +103,7 @@ class Supervisor:
         self._failed_at: float | None = None
         self._closed = False
 
-    def keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    def supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """Run `run` for ever."""
         self._add(asyncio.create_task(self._forever(name, run), name=name))
 
@@ -138,7 +138,7 @@ class Supervisor:
     def check(self) -> None:
         """Raise `Busy` while a task that is kept has failed, and not long run well again."""
         now = asyncio.get_running_loop().time()
-        if self._failed_at is not None and now - self._failed_at < WELL_SECONDS:
+        if self._failed_at is not None and now - self._failed_at < HEALTHY_SECONDS:
             raise Busy("A part of the server failed and was begun again.", retry_after=5)
 
     async def close(self) -> None:

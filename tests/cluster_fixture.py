@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from benchmarks.clients import get_json
-from tests.brokers.test_choose import is_alive
+from tests.brokers.redis.test_process import is_alive
 from tests.server_process import ROOT
 
 # Longer than anything takes on a busy machine: reached only when a test fails.

@@ -1,4 +1,4 @@
-"""The other end of a connection, as a test wants it: a server of its own, in this very loop."""
+"""The other end of a connection: a server whose behaviour a test defines, in the same loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,8 +10,8 @@ from realtime.tasks import cancel_and_wait
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Peer:
-    """Listens on a free port; `answer` is what it does with each connection, which it then ends.
+class FakeServer:
+    """Listens on a free port; `answer` handles each connection, which is then closed.
 
     `errors` are those of connections that broke.
     """
@@ -46,7 +46,7 @@ class Peer:
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Say what is said."""
+    """Send back what is received."""
     with suppress(asyncio.CancelledError):
         while data := await reader.read(65_536):
             writer.write(data)
@@ -54,14 +54,14 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read, and never answer."""
+    """Read, and never respond."""
     with suppress(asyncio.CancelledError):
         while await reader.read(65_536):
             pass
 
 
-class Caller:
-    """A client's connection; an async context manager whose every read ends in time."""
+class FakeClient:
+    """A client's connection; an async context manager whose reads time out."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -85,7 +85,7 @@ class Caller:
             return await self.reader.read()
 
     async def exchange(self, data: bytes = b"ping") -> float:
-        """Say something to an echo, and give the seconds until it is all back."""
+        """Send data to an echo server, and return the seconds until all of it is back."""
         loop = asyncio.get_running_loop()
         begun = loop.time()
         self.send(data)
@@ -93,7 +93,7 @@ class Caller:
         return loop.time() - begun
 
     async def silent(self, seconds: float) -> bool:
-        """Whether nothing comes for so long."""
+        """Return whether nothing arrives for so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 return not await self.reader.read(1)

@@ -1,18 +1,66 @@
-"""The house keeps its order: imports point down, and every transport has all of its mirrors.
+"""The architecture, checked: imports point one way, and every transport is complete.
 
 The sources are parsed, not imported, so a rule also holds for an import inside a function.  Each
-failure names the rule and the line that broke it.
+failure names the row that a line broke.
 """
 
 import ast
+import json
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 
-EVERY = {
+# Any code may use these: the files errors, limits, metrics, logs and tasks of realtime/.
+COMMON = {"errors", "limits", "metrics", "logs", "tasks"}
+
+
+class Row(NamedTuple):
+    """Which parts of realtime/ the files of one part may import, besides itself and COMMON."""
+
+    may_import: str
+    reason: str
+
+
+ROWS = {
+    "core": Row("", "the chat itself knows no broker, no protocol and no server"),
+    "brokers": Row("core", "a broker implements the interface in core/broker.py"),
+    "protocol": Row("core", "wire formats: bytes in, values out"),
+    "transports": Row("core protocol", "a transport knows no broker, no stream and no page"),
+    "server": Row("core protocol transports", "connections carry transports, not pages"),
+    "netem": Row("", "a network emulator for any TCP server"),
+    "web": Row("core protocol transports server netem", "pages and operations of one process"),
+    "cluster": Row("core brokers protocol transports server web", "it starts many processes"),
+    "app": Row(
+        "core protocol transports server netem web", "it puts the parts of a process together"
+    ),
+    "cli": Row("core brokers protocol transports server netem web cluster app", "it may use all"),
+    "__main__": Row("cli", "it calls the command line"),
+}
+# The common files form a chain, so that none of them needs the rest of realtime/.
+COMMON_MAY_IMPORT = {
+    "errors": set(),
+    "limits": set(),
+    "metrics": set(),
+    "logs": set(),
+    "tasks": {"errors", "metrics"},
+}
+# Packages of others that a part must not import, and modules that must stay pure.
+FORBIDDEN = {
+    "core": {"tornado", "redis", "socket"},
+    "brokers": {"tornado"},
+    "protocol": {"redis", "socket", "time.sleep"},
+    "netem": {"tornado", "redis"},
+    "core.events": {"asyncio", "time"},
+    "core.room": {"asyncio", "time"},
+    "core.rate_limit": {"asyncio", "time"},
+    "protocol.origin": {"asyncio", "time"},
+}
+TRANSPORTS = (
     "short_polling",
     "long_polling",
     "iframe_streaming",
@@ -21,94 +69,26 @@ EVERY = {
     "websocket",
     "sockjs",
     "socketio",
-}
-TRANSPORTS = {f"transports.{name}" for name in EVERY} | {"transports.publish"}
-# What they have in common, each built on the one before.
-COMMON = {
-    *("base", "answering", "exchange", "streaming", "handler", "upgrade"),
-    *("engineio", "engineio_session"),
-}
-
-# A module imports only from rows below its own.
-LAYERS: list[set[str]] = [
-    {"__main__"},
-    {"cli"},
-    {"cluster"},
-    {"app", "listen", "status"},
-    {"lab"},
-    {"operations", "pages", "networks", "workers"},
-    {"front"},
-    {"nginx", "proxy", "server", "spawn", "talk"},
-    {"census", "connection"},
-    {"logs", "wire"},
-    TRANSPORTS,
-    {"transports.engineio", "transports.streaming"},
-    {"transports.engineio_session", "transports.upgrade"},
-    {"transports.answering", "transports.exchange", "transports.handler"},
-    {"transports.base"},
-    {"sockjs_router"},
-    {"sockjs_router.router"},
-    {"sockjs_router.handlers"},
-    {"sockjs_router.session"},
-    {"sockjs_router.roles"},
-    {"sockjs_router.framing"},
-    {"frames", "http1", "tap"},
-    # The core: from here down, nothing knows how a byte reaches a browser ...
-    {"hub", "presence"},
-    {"broadcaster", "brokers.memory", "brokers.redis"},
-    {"brokers.keeper"},
-    {"brokers.ear"},
-    {"brokers", "brokers.carrier", "brokers.servers"},
-    {"forwarding", "tasks"},
-    {"metrics"},
-    # ... and from here down, nothing can wait or ask the time.
-    {"boundaries", "line", "room"},
-    {"behind", "events", "gate", "network"},
-    {"errors", "limits"},
-    {"__init__", "transports"},
-]
-DEPTH = {module: depth for depth, row in enumerate(LAYERS) for module in row}
-
-# From the row of this module down, these are not imported.
-FORBIDDEN = {"hub": {"tornado"}, "room": {"asyncio", "time"}}
-
-# Where one file per transport is, and what else may stand there.
-MIRRORS: dict[str, set[str]] = {
-    "realtime/transports/{}.py": {"__init__", "publish"} | COMMON,
-    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner", "sticky"},
-    "demos/static/transports/{}.js": set(),
-    "benchmarks/clients/{}.py": {"__init__", "base", "http"},
-    "tests/transports/test_{}.py": {"promises", "publish"} | COMMON,
-}
-
-# Modules without a test file of their own, each with its reason.
-UNTESTED = {
-    "__init__": "only a version",
-    "__main__": "one call; tests/test_setup.py runs it",
-    "frames": "tests/properties/test_frames.py and tests/transports/test_websocket.py",
-    "transports.engineio": "tests/transports/test_socketio.py speaks it, packet by packet",
-    "transports.engineio_session": "the same, and its slow readers",
-    "transports.answering": "tests/transports/test_promises.py says things on each such connection",
-    "transports.handler": "what pages, operations and the WebSocket's handshake have in common",
-    "transports.upgrade": "tests/transports/test_websocket.py shakes hands with it",
-    "sockjs_router": "silences two warnings by name, which every import of it proves",
-    "sockjs_router.roles": "interfaces; tests/transports/sockjs tests them all",
-    "brokers": "an interface; tests/brokers/ hold every broker to it",
-    "transports": "only a docstring",
-}
+)
+# realtime/ holds at most so many files; everything else lies in its folders.
+MAX_FILES = 8
+FOLDERS = {"brokers", "cli", "cluster", "core", "netem", "protocol", "server", "transports", "web"}
 
 
-def modules(root: Path) -> dict[str, Path]:
-    """Every module under realtime/, by its name without `realtime.`."""
+# --- imports -------------------------------------------------------------------------------------
+
+
+def modules(package: str) -> dict[str, Path]:
+    """Return every module of a top-level package by its dotted name, without the package."""
     found = {}
-    for path in sorted((root / "realtime").rglob("*.py")):
-        name = ".".join(path.relative_to(root / "realtime").with_suffix("").parts)
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT / package).with_suffix("").parts)
         found[name.removesuffix(".__init__")] = path
     return found
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
-    """The line and the dotted name of all that `source` imports; `from a import b` is a.b."""
+    """Yield the line and the dotted name of each import; `from a import b` is a.b."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -117,61 +97,52 @@ def imports(source: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{start}.{alias.name}") for alias in node.names)
 
 
-def ours(dotted: str) -> str | None:
-    """The module of realtime/ that `dotted` is, or is in; None for everybody else's."""
-    if dotted.split(".")[0] != "realtime":
-        return None
-    name = dotted.removeprefix("realtime").removeprefix(".")
-    while name and name not in DEPTH:
-        name = name.rpartition(".")[0]
-    return name or "__init__"
+def transport_of(dotted: str) -> str | None:
+    """Return the transport that a module of realtime/ belongs to; None for shared ones."""
+    parts = dotted.split(".")
+    return parts[1] if parts[0] == "transports" and parts[1:] and parts[1] in TRANSPORTS else None
 
 
 def import_faults(module: str, source: str) -> Iterator[str]:
-    """Say which line of `source` breaks which rule, if it is the text of `module`."""
-    if module not in DEPTH:
-        yield f"realtime {module}: has no row in LAYERS of tests/test_architecture.py"
-        return
+    """Yield each line of `source` that breaks a row, if it is the text of `realtime.<module>`."""
+    part = module.split(".")[0]
     for line, dotted in imports(source):
-        where = f"realtime {module}, line {line}, imports {dotted}:"
+        where = f"realtime.{module}, line {line}, imports {dotted}:"
         if dotted.startswith("."):
-            yield f"{where} imports are written in full, from `realtime` on"
-        for first, names in FORBIDDEN.items():
-            if DEPTH[module] >= DEPTH[first] and dotted.split(".")[0] in names:
-                yield f"{where} from `{first}` down, nothing imports {' or '.join(sorted(names))}"
-        target = ours(dotted)
-        if target is None:
+            yield f"{where} write imports in full, from `realtime` on"
+        for pure, names in FORBIDDEN.items():
+            inside = module == pure or module.startswith(f"{pure}.")
+            if inside and dotted.split(".")[0] in names:
+                yield f"{where} `{pure}` imports none of {', '.join(sorted(names))}"
+        if not dotted.startswith("realtime."):
             continue
-        if module.startswith("transports.") and (
-            target == "wire" or target.startswith("brokers") or target in TRANSPORTS
-        ):
-            yield f"{where} a transport imports no other transport, no broker and not `wire`"
-        elif DEPTH[target] <= DEPTH[module]:
-            yield f"{where} imports point down only, see LAYERS"
+        target = dotted.removeprefix("realtime.")
+        other = target.split(".")[0]
+        if part in COMMON:
+            if other not in COMMON_MAY_IMPORT[part]:
+                yield f"{where} row `{part}`: a common file imports no other part"
+        elif part not in ROWS and module != "__init__":
+            yield f"{where} `{part}` has no row in tests/test_architecture.py"
+        elif other not in COMMON | {part, "__version__"} | set(ROWS[part].may_import.split()):
+            yield f"{where} row `{part}`: {ROWS[part].reason}"
+        elif part == "transports" and transport_of(target) not in (None, transport_of(module)):
+            yield f"{where} row `transports`: a transport imports no other transport"
 
 
-def mirror_faults(root: Path) -> Iterator[str]:
-    """Say which transport lacks which file, and which file belongs to no transport."""
-    for pattern, others in MIRRORS.items():
-        path = root / pattern
-        start, end = path.name.split("{}")
-        found = {
-            file.name.removeprefix(start).removesuffix(end)
-            for file in path.parent.glob(f"{start}*{end}")
-        }
-        for name in sorted(EVERY - found):
-            yield f"{pattern.format(name)} is missing: every transport has one"
-        for name in sorted(found - EVERY - others):
-            yield f"{pattern.format(name)} is a stray: no transport has this name"
-
-
-def test_imports_point_down() -> None:
+def test_imports_point_one_way() -> None:
     faults = [
         fault
-        for module, path in modules(ROOT).items()
+        for module, path in modules("realtime").items()
         for fault in import_faults(module, path.read_text("utf-8"))
     ]
     assert not faults, "\n".join(faults)
+
+
+def test_the_rows_have_no_cycle() -> None:
+    order: list[str] = []
+    for part, row in ROWS.items():
+        assert set(row.may_import.split()) <= set(order), f"row `{part}` names a later row"
+        order.append(part)
 
 
 def test_benchmark_clients_know_only_the_public_api() -> None:
@@ -184,83 +155,196 @@ def test_benchmark_clients_know_only_the_public_api() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_every_transport_has_its_mirrors() -> None:
-    faults = list(mirror_faults(ROOT))
-    assert not faults, "\n".join(faults)
+# --- files and names -----------------------------------------------------------------------------
 
 
-def test_every_module_says_what_it_is() -> None:
+def test_the_folders_show_the_architecture() -> None:
+    files = [path.name for path in (ROOT / "realtime").glob("*.py")]
+    folders = {path.parent.name for path in (ROOT / "realtime").glob("*/__init__.py")}
+    assert len(files) <= MAX_FILES, sorted(files)
+    assert folders == FOLDERS
+
+
+def test_every_module_has_a_docstring() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for folder in ("realtime", "benchmarks", "demos")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if not ast.get_docstring(ast.parse(path.read_text("utf-8")))
+        and "node_modules" not in path.parts
     ]
     assert not silent, f"no docstring: {', '.join(silent)}"
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for package in ("realtime", "benchmarks"):
+        for module, path in modules(package).items():
+            for node in ast.parse(path.read_text("utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places[node.name].append(f"{package}.{module}")
+    twice = {name: found for name, found in places.items() if len(found) > 1}
+    assert not twice
+
+
+# Modules without a test file of their own, each with its reason.
+UNTESTED: dict[str, str] = {}
 
 
 def test_every_module_has_its_test_file() -> None:
     def test_file(module: str) -> Path:
         folder, _, name = module.rpartition(".")
-        return Path("tests", folder, f"test_{name}.py")
+        return Path("tests", *folder.split("."), f"test_{name}.py")
 
-    bare = {name for name in modules(ROOT) if not (ROOT / test_file(name)).exists()}
+    bare = {
+        name
+        for name, path in modules("realtime").items()
+        if path.name != "__init__.py" and not (ROOT / test_file(name)).exists()
+    }
     missing = [str(test_file(name)) for name in sorted(bare - UNTESTED.keys())]
     assert not missing, f"missing: {', '.join(missing)}"
     assert not UNTESTED.keys() - bare, "UNTESTED names a module that is gone, or has a test now"
 
 
-# A check that cannot fail protects nothing: each rule is broken once.
+# --- a transport is complete ---------------------------------------------------------------------
+
+# What may lie beside the files of the transports, in the same folder.
+BESIDE = {
+    "realtime/transports/{}.py": {
+        *("__init__", "acks", "affinity", "base", "exchange", "handler", "membership", "polling"),
+        *("publish", "streaming", "upgrade"),
+    },
+    "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner", "sticky"},
+    "demos/static/transports/{}.js": set(),
+    "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols"},
+    "tests/transports/test_{}.py": {
+        *("acks", "affinity", "base", "exchange", "membership", "polling", "promises", "publish"),
+        *("streaming",),
+    },
+}
+LANGUAGES = ("en", "zh-Hans", "zh-Hant")
+
+
+def place_faults(root: Path, name: str) -> Iterator[str]:
+    """Yield which of the eight places of a transport is empty; CONTRIBUTING.md lists the same."""
+    module = root / "realtime" / "transports" / f"{name}.py"
+    if not (module.exists() or (module.with_suffix("") / "transport.py").exists()):
+        yield f"realtime/transports/{name}.py: the transport itself"
+    if f"realtime.transports.{name}" not in _text(root / "realtime" / "app.py"):
+        yield f"realtime/app.py: the URL of {name}"
+    for place in (
+        f"demos/{name}.html",
+        f"demos/static/transports/{name}.js",
+        f"demos/static/lessons/{name}.js",
+        f"benchmarks/clients/{name}.py",
+        f"tests/transports/test_{name}.py",
+    ):
+        if not (root / place).exists():
+            yield place
+    for language in LANGUAGES:
+        texts = json.loads(_text(root / "demos" / "i18n" / f"{language}.json") or "{}")
+        if f"page.{name}.name" not in texts:
+            yield f"demos/i18n/{language}.json: page.{name}.name"
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8") if path.exists() else ""
+
+
+def stray_faults(root: Path) -> Iterator[str]:
+    """Yield files that stand among those of the transports and belong to none."""
+    for pattern, others in BESIDE.items():
+        path = root / pattern
+        start, end = path.name.split("{}")
+        for file in sorted(path.parent.glob(f"{start}*{end}")):
+            name = file.name.removeprefix(start).removesuffix(end)
+            if name not in TRANSPORTS and name not in others:
+                yield f"{file.relative_to(root)}: no transport has this name"
+
+
+@pytest.mark.parametrize("name", TRANSPORTS)
+def test_every_transport_is_in_its_eight_places(name: str) -> None:
+    assert not list(place_faults(ROOT, name))
+
+
+def test_no_file_stands_among_the_transports_by_mistake() -> None:
+    assert not list(stray_faults(ROOT))
+
+
+def test_the_guide_for_contributors_lists_the_eight_places() -> None:
+    guide = _text(ROOT / "CONTRIBUTING.md")
+    places = [
+        "realtime/transports/NAME.py",
+        "realtime/app.py",
+        "demos/NAME.html",
+        "demos/static/transports/NAME.js",
+        "demos/static/lessons/NAME.js",
+        "benchmarks/clients/NAME.py",
+        "tests/transports/test_NAME.py",
+        "demos/i18n/",
+    ]
+    assert [place for place in places if f"`{place}" not in guide] == []
+
+
+# --- a check that cannot fail protects nothing: each rule is broken once --------------------------
 
 
 @pytest.mark.parametrize(
     ("module", "line", "rule"),
     [
-        ("hub", "from realtime.app import make_app", "point down"),
-        ("hub", "from realtime import presence", "point down"),
-        ("room", "import realtime.hub", "point down"),
-        ("limits", "def f():\n    from realtime.errors import Busy", "point down"),
+        ("core.hub", "from realtime.app import make_router", "row `core`"),
+        ("core.hub", "from realtime import cluster", "row `core`"),
+        ("core.room", "import realtime.brokers.memory", "row `core`"),
+        ("limits", "def f():\n    from realtime.errors import Busy", "row `limits`"),
+        ("brokers.memory", "from realtime.protocol import http1", "row `brokers`"),
+        ("protocol.http1", "from realtime.transports import base", "row `protocol`"),
         ("transports.base", "from realtime.transports import sse", "no other transport"),
         ("transports.sse", "import realtime.transports.websocket", "no other transport"),
-        ("transports.sse", "from realtime.core.broker.redis import RedisBroker", "no broker"),
-        ("transports.sse", "from realtime import brokers", "no broker"),
-        ("transports.sse", "from realtime.wire import Ledger", "not `wire`"),
+        (
+            "transports.sockjs.router",
+            "from realtime.transports.socketio import session",
+            "no other",
+        ),
+        ("transports.sse", "from realtime.brokers.redis.broker import X", "row `transports`"),
+        ("transports.sse", "from realtime.server.stream import MeteredStream", "row `transports`"),
+        ("server.server", "from realtime.web import pages", "row `server`"),
+        ("netem.proxy", "from realtime.protocol import http1", "row `netem`"),
+        ("web.lab", "from realtime.cluster import master", "row `web`"),
+        ("cluster.master", "from realtime.cli import config", "row `cluster`"),
+        ("app", "from realtime.cluster import registry", "row `app`"),
         ("transports.sse", "from .base import chunk", "in full"),
-        ("presence", "import tornado.ioloop", "nothing imports tornado"),
-        ("brokers.redis", "from tornado import gen", "nothing imports tornado"),
-        ("gate", "from asyncio import sleep", "nothing imports asyncio or time"),
-        ("room", "import time", "nothing imports asyncio or time"),
-        ("novelty", "", "no row"),
+        ("core.presence", "import tornado.ioloop", "imports none of"),
+        ("brokers.redis.broker", "from tornado import gen", "imports none of"),
+        ("protocol.origin", "from asyncio import sleep", "imports none of"),
+        ("core.room", "import time", "imports none of"),
+        ("novelty.thing", "import realtime.errors", "no row"),
     ],
 )
-def test_a_forbidden_import_is_seen(module: str, line: str, rule: str) -> None:
+def test_a_forbidden_import_is_found(module: str, line: str, rule: str) -> None:
     assert [fault for fault in import_faults(module, line) if rule in fault]
 
 
 @pytest.mark.parametrize(
     ("module", "line"),
     [
-        ("hub", "from realtime.room import Room"),
-        ("hub", "import asyncio"),
+        ("core.hub", "from realtime.core.room import Room"),
+        ("core.hub", "import asyncio"),
         ("transports.sse", "from realtime.transports.base import chunk"),
+        ("transports.sockjs.transport", "from realtime.transports.sockjs import router"),
         ("transports.sse", "from tornado.web import RequestHandler"),
-        ("operations", "from realtime import __version__"),
-        ("room", "from timeit import timeit"),
+        ("web.operations", "from realtime import __version__"),
+        ("core.room", "from timeit import timeit"),
+        ("tasks", "from realtime import metrics"),
     ],
 )
 def test_an_allowed_import_is_not_a_fault(module: str, line: str) -> None:
     assert not list(import_faults(module, line))
 
 
-def test_a_missing_and_a_stray_mirror_are_seen(tmp_path: Path) -> None:
-    for pattern in MIRRORS:
-        for name in EVERY - {"sse"} | {"server_sent_events"}:
-            file = tmp_path / pattern.format(name)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
-    faults = list(mirror_faults(tmp_path))
-    for pattern in MIRRORS:
-        assert f"{pattern.format('sse')} is missing: every transport has one" in faults
-        stray = pattern.format("server_sent_events")
-        assert f"{stray} is a stray: no transport has this name" in faults
-    assert len(faults) == 2 * len(MIRRORS)
+def test_a_missing_and_a_stray_file_are_found(tmp_path: Path) -> None:
+    for pattern in BESIDE:
+        file = tmp_path / pattern.format("server_sent_events")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert len(list(stray_faults(tmp_path))) == len(BESIDE)
+    assert len(list(place_faults(tmp_path, "sse"))) == 7 + len(LANGUAGES)

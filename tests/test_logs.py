@@ -24,9 +24,10 @@ async def test_a_line_says_when_how_grave_who_and_what(room: str) -> None:
                     await asyncio.sleep(0.01)
             redis.restart()
             await take(client, 1)  # the gap: by then it was found
-    lost = next(line for line in log_of(server) if line["message"] == "the hub is no longer heard")
+    message = "the hub subscription is lost"
+    lost = next(line for line in log_of(server) if line["message"] == message)
     assert lost.keys() == {"time", "level", "by", "message", "error"}
-    assert (lost["level"], lost["by"]) == ("WARNING", "realtime.core.broker.ear")
+    assert (lost["level"], lost["by"]) == ("WARNING", "realtime.brokers.redis.pubsub")
 
 
 async def test_traffic_is_not_told_be_it_good_or_bad(room: str) -> None:

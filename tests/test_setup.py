@@ -1,4 +1,4 @@
-"""What pip installs is whole: a wheel of its own, away from the checkout, serves the pages."""
+"""The wheel is complete: installed away from the checkout, it serves the pages."""
 
 import os
 import re
@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# What Python and npm leave in the folders of the sources.
+# What Python and npm leave in the source folders.
 LEFTOVERS = {"__pycache__", "node_modules", "vendor.stamp"}
 # Neither a wheel nor a server takes longer, even on a slow machine.
 SECONDS = 60
@@ -30,7 +30,7 @@ def pip(*arguments: str | Path) -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # Of a copy: a `build` folder left in the checkout would put deleted files into the wheel.
+    # Built from a copy: a `build` folder in the checkout would put deleted files into the wheel.
     source = tmp_path_factory.mktemp("source") / "realtime"
     leftovers = shutil.ignore_patterns(".*", *LEFTOVERS, "*.egg-info", "build", "dist", "results")
     shutil.copytree(ROOT, source, ignore=leftovers)
@@ -42,13 +42,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def installed_server(wheel: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a server that runs from the wheel, in a folder that has nothing of ours."""
+    """The URL of a server that runs from the wheel, in a folder without our sources."""
     packages = tmp_path / "packages"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     pip("install", "--no-deps", "--no-index", "--target", packages, wheel)
-    # -S: site-packages give the dependencies by PYTHONPATH alone, and the .pth file of an editable
-    # install, which would lend the checkout's files to the wheel, is not read.
+    # -S: the dependencies come from PYTHONPATH alone.  The .pth file of an editable install is not
+    # read; it would add the files of the checkout to those of the wheel.
     paths = [str(packages), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     command = [sys.executable, "-S", "-m", "realtime", "--port", "0", "--hub", "memory"]
     server = subprocess.Popen(
@@ -59,28 +59,28 @@ def installed_server(wheel: Path, tmp_path: Path) -> Iterator[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    # A server that says nothing is ended, and the loop below with it.
+    # A server that prints nothing is killed, which ends the loop below.
     timer = threading.Timer(SECONDS, server.kill)
     timer.start()
     try:
         assert server.stdout
-        said = ""
+        output = ""
         for line in server.stdout:
-            said += line
+            output += line
             if match := re.search(r"http://[^/\s]*:(\d+)", line):
                 break
         else:
-            pytest.fail(f"the server ended without an address:\n{said}")
+            pytest.fail(f"the server ended without an address:\n{output}")
         yield f"http://127.0.0.1:{match[1]}"
     finally:
         timer.cancel()
         server.terminate()
-        # Reads the pipe to its end, so that a talkative server can stop, and closes it.
+        # Reads the pipe to its end, so that the server can write everything and stop.
         server.communicate(timeout=SECONDS)
 
 
 def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
-    folders = {"realtime": "realtime", "demos": "realtime/demos", "benchmarks": "benchmarks"}
+    folders = {"realtime": "realtime", "demos": "realtime/demos"}
     expected = {
         f"{inside}/{path.relative_to(ROOT / folder).as_posix()}"
         for folder, inside in folders.items()
@@ -89,6 +89,16 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
     }
     missing = expected - set(ZipFile(wheel).namelist())
     assert not missing, f"not in the wheel, see package_data in setup.cfg: {sorted(missing)}"
+
+
+def test_the_wheel_adds_only_one_top_level_package(wheel: Path) -> None:
+    """A package `benchmarks` or `tests` would collide with those of other projects."""
+    names = {name.split("/")[0] for name in ZipFile(wheel).namelist()}
+    assert {name for name in names if not name.endswith(".dist-info")} == {"realtime"}
+
+
+def test_the_distribution_does_not_take_the_name_of_another_project(wheel: Path) -> None:
+    assert wheel.name.startswith("realtime_transports-")  # `realtime` on the index is not ours
 
 
 @pytest.mark.parametrize("page", ["/", "/demos/static/style.css"])

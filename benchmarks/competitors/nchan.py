@@ -33,7 +33,7 @@ from benchmarks.competitors.system import (
     free_port,
     own,
 )
-from benchmarks.method.testbed import ProcessCost, StandError
+from benchmarks.method.testbed import ProcessCost, TestbedError
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
@@ -72,7 +72,7 @@ class Nchan(System):
                 urlopen(f"{self.url}/say?room=warm-up", b"{}", timeout=5).close()
                 return
             time.sleep(0.02)
-        raise StandError("nchan does not reach its Redis")
+        raise TestbedError("nchan does not reach its Redis")
 
     def address(self, room: str) -> str:
         return f"/hear?room={room}"

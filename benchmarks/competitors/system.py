@@ -19,7 +19,7 @@ from benchmarks.clients.base import Event, Step
 from benchmarks.clients.http import Response, Server, encode
 from benchmarks.clients.protocols import Listener
 from benchmarks.load.generator import Words
-from benchmarks.method.testbed import Process, ProcessCost, StandError
+from benchmarks.method.testbed import MeasuredProcess, ProcessCost, TestbedError
 from realtime.brokers.redis.process import find_program
 
 # Each file here that is not Python is the server of a peer, as its own documentation would have it.
@@ -74,13 +74,13 @@ class System(ABC):
 
         def receipt(response: Response, id: str, number: int) -> str:
             if not 200 <= response.status < 300:
-                raise StandError(f"{self.name} answered {response.status}")
+                raise TestbedError(f"{self.name} answered {response.status}")
             return f"peer-{number}"
 
         return Words(server, request, receipt)
 
     def run(self, stack: ExitStack, command: list[str]) -> None:
-        process = Process(command)
+        process = MeasuredProcess(command)
         stack.callback(process.close)
         self.url, self.cost = process.url, ProcessCost(process.pid)
 
@@ -97,7 +97,7 @@ def start_redis(stack: ExitStack) -> str:
     """Start a Redis on a free port, since nchan knows no other address; give it."""
     program = find_program()
     if program is None:
-        raise StandError("no redis-server and no valkey-server; the peers share one")
+        raise TestbedError("no redis-server and no valkey-server; the peers share one")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-"))
     port = free_port()
     command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
@@ -123,7 +123,7 @@ def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise StandError(f"{process.args!r} does not listen")
+    raise TestbedError(f"{process.args!r} does not listen")
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

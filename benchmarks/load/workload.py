@@ -56,7 +56,7 @@ class Said:
             ),
             broken=sum(reader.broken for reader in self.readers),
             late=self.speaker.late,
-            deaf=crowd.deaf,
+            max_poll_gap=crowd.deaf,
         )
 
 

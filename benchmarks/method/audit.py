@@ -1,8 +1,8 @@
-"""Was anything lost, doubled or shown out of turn?  Asked by message id, of what readers received.
+"""Was a message lost, duplicated or reordered?  Compare what readers received, by message id.
 
-The promise: one total order per room; every acknowledged message reaches every reader, and is shown
-once; outside of what is remembered a reader is told `gap`, never nothing.  Pure: a list of events
-per reader goes in, and whatever breaks the promise comes out.
+The guarantee: one total order per room; every acknowledged message reaches every reader and is
+shown once; outside the history window a reader receives `gap`, never silence.  Pure: a list of
+events per reader goes in, and every violation comes out.
 """
 
 from collections import Counter
@@ -16,37 +16,37 @@ Event = Mapping[str, Any]
 
 @dataclass
 class Audit:
-    """What was found; the names are those of the readers, the rest are ids or cursors."""
+    """The violations found: reader names as keys, message ids or cursors as values."""
 
     readers: int
     acknowledged: int
-    gaps: Counter[str] = field(default_factory=Counter)  # reason: how many readers were told
+    gaps: Counter[str] = field(default_factory=Counter)  # reason: number of gap events
     lost: dict[str, list[str]] = field(default_factory=dict)
-    doubled: dict[str, list[str]] = field(default_factory=dict)
-    misplaced: dict[str, list[str]] = field(default_factory=dict)
-    disagreeing: list[str] = field(default_factory=list)
+    duplicated: dict[str, list[str]] = field(default_factory=dict)
+    reordered: dict[str, list[str]] = field(default_factory=dict)
+    conflicting: list[str] = field(default_factory=list)
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.doubled or self.misplaced or self.disagreeing)
+        return not (self.lost or self.duplicated or self.reordered or self.conflicting)
 
     def __str__(self) -> str:
-        """One line, and one more for each fault."""
-        told = ", ".join(f"{count} {reason}" for reason, count in sorted(self.gaps.items()))
-        faults = {name: getattr(self, name) for name in ("lost", "doubled", "misplaced")}
-        counts = [f"{sum(map(len, ones.values()))} {name}" for name, ones in faults.items()]
+        """One line of counts, and one more line for each violation."""
+        gaps = ", ".join(f"{count} {reason}" for reason, count in sorted(self.gaps.items()))
+        faults = {"lost": self.lost, "duplicated": self.duplicated, "reordered": self.reordered}
+        counts = [f"{sum(map(len, found.values()))} {name}" for name, found in faults.items()]
         lines = [
             f"{self.acknowledged} acknowledged, {self.readers} readers: {', '.join(counts)}, "
-            f"{len(self.disagreeing)} disagreeing; gaps: {told or 'none'}"
+            f"{len(self.conflicting)} conflicting; gaps: {gaps or 'none'}"
         ]
-        for name, ones in faults.items():
-            lines += [f"  {name} by {reader}: {ids[:5]}" for reader, ids in ones.items()]
-        lines += [f"  disagreeing at {place}" for place in self.disagreeing[:5]]
+        for name, found in faults.items():
+            lines += [f"  {name} for {reader}: {ids[:5]}" for reader, ids in found.items()]
+        lines += [f"  conflicting at {position}" for position in self.conflicting[:5]]
         return "\n".join(lines)
 
 
-def place(cursor: str) -> tuple[str, int]:
-    """Give the life of the log that a cursor belongs to, and the number in it."""
+def parse_cursor(cursor: str) -> tuple[str, int]:
+    """Split a cursor into the epoch of the log and the offset in it."""
     epoch, _, digits = cursor.rpartition("-")
     return epoch, int(digits)
 
@@ -56,76 +56,79 @@ def audit(
     received: Mapping[str, Sequence[Event]],
     excused: Collection[str] = (),
 ) -> Audit:
-    """Compare what was acknowledged, by id, with what each reader received, in its order.
+    """Compare the acknowledged ids with what each reader received, in the order of arrival.
 
-    `excused` were acknowledged before the hub itself lost its memory: who misses one of them must
-    have been told of a gap.  Everything else nobody may miss, gap or no gap.
+    `excused` ids were acknowledged before the hub itself lost its memory: a reader may miss them
+    only if it received a `gap`.  All other ids must arrive, gap or no gap.
     """
     result = Audit(len(received), len(acknowledged))
-    readings = {reader: _Reading(events) for reader, events in received.items()}
-    for reader, found in readings.items():
-        result.gaps.update(found.gaps)
-        forgiven = set(excused) if found.gaps else set()
-        lost = [id for id in acknowledged if id not in found.shown and id not in forgiven]
-        faults = {"lost": lost, "doubled": found.doubled, "misplaced": found.misplaced}
-        for name, ones in faults.items():
-            if ones:
-                getattr(result, name)[reader] = ones
-    result.disagreeing = _disagreements([*readings.values()])
+    histories = {reader: _ReaderHistory(events) for reader, events in received.items()}
+    for reader, history in histories.items():
+        result.gaps.update(history.gaps)
+        allowed = set(excused) if history.gaps else set()
+        lost = [id for id in acknowledged if id not in history.shown and id not in allowed]
+        for found, ids in (
+            (result.lost, lost),
+            (result.duplicated, history.duplicated),
+            (result.reordered, history.reordered),
+        ):
+            if ids:
+                found[reader] = ids
+    result.conflicting = _conflicts([*histories.values()])
     return result
 
 
-def _disagreements(readings: Sequence["_Reading"]) -> list[str]:
-    """The places where not everybody saw the same, and the lives of the log not in the same turn.
+def _conflicts(histories: Sequence["_ReaderHistory"]) -> list[str]:
+    """Return cursors where readers saw different messages, and epochs seen in different orders.
 
-    Each reader saw the numbers of a life one after the other, which was looked at before; so one
-    message per place, and one turn of the lives, is one order for all.
+    `_ReaderHistory` has already checked that offsets follow each other within an epoch.  So one
+    message per cursor and one order of the epochs together mean one total order for all readers.
     """
-    held: dict[str, str] = {}
-    wrong = [
+    first_seen: dict[str, str] = {}
+    conflicts = [
         cursor
-        for reading in readings
-        for cursor, id in reading.places.items()
-        if held.setdefault(cursor, id) != id
+        for history in histories
+        for cursor, id in history.ids.items()
+        if first_seen.setdefault(cursor, id) != id
     ]
-    # A thousand readers of one life are all alike.
-    for one, other in combinations({tuple(reading.epochs) for reading in readings}, 2):
+    # The set keeps this cheap: a thousand readers of the same epochs are one entry.
+    for one, other in combinations({tuple(history.epochs) for history in histories}, 2):
         common = set(one) & set(other)
-        turns = [[epoch for epoch in epochs if epoch in common] for epochs in (one, other)]
-        if turns[0] != turns[1]:
-            wrong.append(" or ".join(map(str, turns)))
-    return wrong
+        orders = [[epoch for epoch in epochs if epoch in common] for epochs in (one, other)]
+        if orders[0] != orders[1]:
+            conflicts.append(" or ".join(map(str, orders)))
+    return conflicts
 
 
-class _Reading:
-    """What one reader received: which ids, at which places, in which lives of the log."""
+class _ReaderHistory:
+    """What one reader received: which ids, at which cursors, in which epochs of the log."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.shown: set[str] = set()
-        self.places: dict[str, str] = {}  # cursor: id
+        self.ids: dict[str, str] = {}  # by cursor
         self.epochs: list[str] = []
         self.gaps: list[str] = []
-        self.doubled: list[str] = []
-        self.misplaced: list[str] = []
+        self.duplicated: list[str] = []
+        self.reordered: list[str] = []
         self._since_gap: set[str] = set()
         self._last: tuple[str, int] | None = None
         for event in events:
-            self._take(event)
+            self._add(event)
 
-    def _take(self, event: Event) -> None:
-        epoch, number = place(event["cursor"])
+    def _add(self, event: Event) -> None:
+        epoch, offset = parse_cursor(event["cursor"])
         if event["kind"] == "gap":
             self.gaps.append(event["reason"])
             self._since_gap.clear()
         else:
-            # After a gap what is still kept comes again, and a page drops the ids it has shown.
+            # After a gap the kept history arrives again, and a page drops the ids it has shown.
             if event["id"] in self._since_gap:
-                self.doubled.append(event["id"])
-            if self._last is not None and (epoch, number) != (self._last[0], self._last[1] + 1):
-                self.misplaced.append(event["cursor"])
+                self.duplicated.append(event["id"])
+            if self._last is not None and (epoch, offset) != (self._last[0], self._last[1] + 1):
+                self.reordered.append(event["cursor"])
             self._since_gap.add(event["id"])
             self.shown.add(event["id"])
-            self.places[event["cursor"]] = event["id"]
+            self.ids[event["cursor"]] = event["id"]
         if epoch not in self.epochs[-1:]:
             self.epochs.append(epoch)
-        self._last = epoch, number
+        self._last = epoch, offset

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from tabulate import tabulate
 
+from benchmarks.method.results import find_file
 from realtime.limits import Limits
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -65,14 +66,17 @@ class Costs:
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """Take them from `scale.json`, `silence.json` and `overhead.json`; raises `ModelError`."""
+        """Derive the costs from the results of multi_worker, idle_cost and overhead.
+
+        Raises `ModelError`.
+        """
         scale, silence, overhead = (
-            _cells(folder / f"{name}.json") for name in ("scale", "silence", "overhead")
+            _cells(folder, name) for name in ("multi_worker", "idle_cost", "overhead")
         )
         few, many = (pick(cell["readers"] for cell in scale) for pick in (min, max))
         least = min(cell["workers"] for cell in scale)
         if few == many:
-            raise ModelError("scale.json: it needs few readers of a room and many")
+            raise ModelError("multi_worker.json: it needs few readers of a room and many")
         # Where a room has many readers, there are some at every worker.
         told = [cell for cell in scale if cell["readers"] == many]
         message, hear = _line([(cell["workers"], cell["workers_us"]) for cell in told])
@@ -102,8 +106,9 @@ class Costs:
         )
 
 
-def _cells(path: Path) -> list[dict[str, Any]]:
-    """The factors and middles of a result file."""
+def _cells(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Read the factors and medians of a result file."""
+    path = find_file(folder, kind)
     try:
         cells = json.loads(path.read_text())["cells"]
         return [
@@ -123,7 +128,7 @@ def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     x, y = (sum(values) / count for values in zip(*points, strict=True))
     spread = sum((one - x) ** 2 for one, _ in points)
     if not spread:
-        raise ModelError("scale.json: it needs more than one number of workers")
+        raise ModelError("multi_worker.json: it needs more than one number of workers")
     slope = sum((one - x) * (other - y) for one, other in points) / spread
     return y - slope * x, slope
 
@@ -261,7 +266,7 @@ def spread(workers: int, room: float, *, together: bool = False) -> float:
 
 
 def measured(folder: Path) -> str:
-    """The table of `scale.json`; raises `ModelError`."""
+    """The table of `multi_worker.json`; raises `ModelError`."""
     names = {
         "workers": "workers",
         "readers": "readers of a room",
@@ -271,7 +276,7 @@ def measured(folder: Path) -> str:
         "redis_us": "Redis's CPU per message, µs",
         "opened": "connections opened/s",
     }
-    cells = _cells(folder / "scale.json")
+    cells = _cells(folder, "multi_worker")
     rows = [[_short(cell[name]) for name in names] for cell in cells]
     return _table([*names.values()], rows)
 

@@ -1,8 +1,8 @@
-"""Two sets of results, cell by cell: what differs, by how much, and whether that means anything.
+"""Compare two sets of results, cell by cell: what differs, by how much, and whether it matters.
 
-Pure: results go in, a list of comparisons comes out.  A ratio has an interval of its own, by a
-bootstrap over the runs of both.  A verdict is careful: only intervals that do not overlap are
-called a difference, and what was measured once, or on another machine, is not judged.
+Pure: results go in, a list of comparisons comes out.  Each ratio has an interval, from a bootstrap
+over the runs of both.  Verdicts are careful: only intervals that do not overlap count as a
+difference; values from few runs, or from different machines, get no verdict.
 """
 
 import math
@@ -10,23 +10,23 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.method.results import BENCHMARKS, Cell, Estimate, Factor, Limit, Result
+from benchmarks.method.results import BENCHMARKS, BudgetLimit, Estimate, Factor, Result, ResultCell
 from benchmarks.method.samples import FAULTS
-from benchmarks.method.stats import FEWEST_RUNS, ratio
+from benchmarks.method.stats import MIN_RUNS, ratio
 
-# More of these is better; of all other measures, less.
+# Of these measures more is better; of all others, less.
 MORE_IS_BETTER = {"at_once", "capacity", "per_second", "per_push"}
-# On a machine that differs in these, the same program has other figures.
+# Times and memory depend on these properties of the machine.
 MACHINE = ("cpu", "cores")
-# What any machine counts alike; times, memory and processor are those of one machine.
+# These counts do not depend on the machine; times, memory and CPU do.
 COUNTED = {"bytes_up", "bytes_down", "requests"}
-# Settings that choose how often or where to, but not what is measured.
+# Settings that do not change what is measured.
 HARMLESS = {"runs", "out", "seed"}
 SEED = 1
 
 
 @dataclass(frozen=True)
-class Line:
+class ComparedMeasure:
     """One measure in one cell, in A and in B."""
 
     factors: Mapping[str, Factor]
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Difference:
-    """Something other than the figures that is not the same: its name, and both values."""
+    """A setting, version or count that differs: its name and both values."""
 
     name: str
     a: str
@@ -52,7 +52,7 @@ class Comparison:
 
     a: Result
     b: Result
-    lines: list[Line]
+    lines: list[ComparedMeasure]
     missing: list[str]
     correctness: list[Difference] = field(default_factory=list)
     void: list[Difference] = field(default_factory=list)
@@ -62,24 +62,24 @@ class Comparison:
 
 
 def compare(a: Sequence[Result], b: Sequence[Result]) -> tuple[list[Comparison], list[str]]:
-    """Match results by benchmark; also return the benchmarks that only one of the two has.
+    """Match results by benchmark; also return the benchmarks that only one side has.
 
-    Where there are several of a kind, the newest is taken.
+    If one side has several results of a benchmark, the newest one counts.
     """
     ours, theirs = _newest(a), _newest(b)
     both = [kind for kind in ours if kind in theirs]
-    found = [_compare(ours[kind], theirs[kind]) for kind in sorted(both, key=_place)]
+    found = [_compare(ours[kind], theirs[kind]) for kind in sorted(both, key=_position)]
     kinds = Counter(result.benchmark for result in (*a, *b))
     for one in found:
         one.several = kinds[one.a.benchmark] > 2
-    return found, sorted(ours.keys() ^ theirs.keys(), key=_place)
+    return found, sorted(ours.keys() ^ theirs.keys(), key=_position)
 
 
 def _newest(results: Iterable[Result]) -> dict[str, Result]:
     return {result.benchmark: result for result in sorted(results, key=lambda r: r.started)}
 
 
-def _place(kind: str) -> tuple[int, str]:
+def _position(kind: str) -> tuple[int, str]:
     return (BENCHMARKS.index(kind) if kind in BENCHMARKS else len(BENCHMARKS)), kind
 
 
@@ -101,7 +101,7 @@ def _compare(a: Result, b: Result) -> Comparison:
             else line
             for line in lines + _capacities(a, b) + _budgets(a, b)
         ],
-        [named(cell.factors) for cell in alone],
+        [cell_label(cell.factors) for cell in alone],
         correctness=_correctness(a, b),
         void=machine + settings,
         notes=_notes(a, b),
@@ -109,62 +109,62 @@ def _compare(a: Result, b: Result) -> Comparison:
     )
 
 
-def named(factors: Mapping[str, Factor]) -> str:
+def cell_label(factors: Mapping[str, Factor]) -> str:
     return " ".join(map(str, factors.values()))
 
 
-def _cells(result: Result) -> dict[frozenset[tuple[str, Factor]], Cell]:
+def _cells(result: Result) -> dict[frozenset[tuple[str, Factor]], ResultCell]:
     return {frozenset(cell.factors.items()): cell for cell in result.ordered}
 
 
-def _lines(a: Result, ours: Cell, theirs: Cell) -> Iterable[Line]:
+def _lines(a: Result, ours: ResultCell, theirs: ResultCell) -> Iterable[ComparedMeasure]:
     for measure in a.measures:
         before, after = ours.summary.get(measure), theirs.summary.get(measure)
         runs = ours.values(measure), theirs.values(measure)
-        judged = min(map(len, runs)) >= FEWEST_RUNS
+        judged = min(map(len, runs)) >= MIN_RUNS
         found = verdict(before, after, measure in MORE_IS_BETTER) if judged else "unknown"
-        yield Line(ours.factors, measure, before, after, times(*runs), found)
+        yield ComparedMeasure(ours.factors, measure, before, after, ratio_of_runs(*runs), found)
 
 
-def _capacities(a: Result, b: Result) -> list[Line]:
+def _capacities(a: Result, b: Result) -> list[ComparedMeasure]:
     both = [name for name in a.capacity if name in b.capacity]
     return [_capacity(name, a.capacity[name], b.capacity[name]) for name in both]
 
 
-def _capacity(transport: str, a: Estimate, b: Estimate) -> Line:
-    """What is only known as "at least" has no ratio; both such have no verdict either."""
+def _capacity(transport: str, a: Estimate, b: Estimate) -> ComparedMeasure:
+    """Compare capacities; "at least" values have no ratio, and two of them no verdict."""
     open_ended = a.at_least or b.at_least
     factor = None if open_ended or a.value <= 0 else Estimate(b.value / a.value)
     found = "unknown" if a.at_least and b.at_least else verdict(a, b, more_is_better=True)
-    return Line({"transport": transport}, "capacity", a, b, factor, found)
+    return ComparedMeasure({"transport": transport}, "capacity", a, b, factor, found)
 
 
-def _budgets(a: Result, b: Result) -> list[Line]:
-    """What ours costs as a multiple of what others do: each was divided within its own runs."""
+def _budgets(a: Result, b: Result) -> list[ComparedMeasure]:
+    """Compare the ratios of the budget; each was computed within the runs of its own file."""
     cells = (*a.cells, *b.cells)
-    judged = all(len(cell.runs) >= FEWEST_RUNS for cell in cells)
-    after = {_asked(limit): limit.measured for limit in b.budget}
+    judged = all(len(cell.runs) >= MIN_RUNS for cell in cells)
+    after = {_budget_key(limit): limit.measured for limit in b.budget}
     return [
-        _budget(limit, after[_asked(limit)], judged)
+        _budget(limit, after[_budget_key(limit)], judged)
         for limit in a.budget
-        if limit.against and _asked(limit) in after
+        if limit.against and _budget_key(limit) in after
     ]
 
 
-def _asked(limit: Limit) -> tuple[str, str, str, str]:
+def _budget_key(limit: BudgetLimit) -> tuple[str, str, str, str]:
     return limit.load, limit.measure, limit.peer, limit.against
 
 
-def _budget(limit: Limit, after: Estimate | None, judged: bool) -> Line:
+def _budget(limit: BudgetLimit, after: Estimate | None, judged: bool) -> ComparedMeasure:
     factors = {"load": limit.load, "peer": f"{limit.peer} / {limit.against}"}
     before = limit.measured
     factor = Estimate(after.value / before.value) if before and after and before.value > 0 else None
     found = verdict(before, after, more_is_better=False) if judged else "unknown"
-    return Line(factors, f"budget.{limit.measure}", before, after, factor, found)
+    return ComparedMeasure(factors, f"budget.{limit.measure}", before, after, factor, found)
 
 
-def times(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
-    """Return B / A, with an interval if both ran twice; nothing where a ratio says nothing."""
+def ratio_of_runs(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
+    """Return B / A, with an interval if both have two runs; None if a value is not positive."""
     if not a or not b or min(*a, *b) <= 0:
         return None
     found = ratio(b, a, SEED)
@@ -174,7 +174,7 @@ def times(a: Sequence[float], b: Sequence[float]) -> Estimate | None:
 
 
 def verdict(a: Estimate | None, b: Estimate | None, more_is_better: bool) -> str:
-    """Say what B is: the same if the intervals overlap, else better or worse."""
+    """Return the verdict on B: same if the intervals overlap, else better or worse."""
     if a is None or b is None or None in (a.low, a.high, b.low, b.high):
         return "unknown"
     if _low(a) <= _high(b) and _low(b) <= _high(a):
@@ -187,7 +187,7 @@ def _low(estimate: Estimate) -> float:
 
 
 def _high(estimate: Estimate) -> float:
-    """The upper end; of "at least so many" there is none."""
+    """Return the upper end; an "at least" value has none."""
     if estimate.at_least:
         return math.inf
     return estimate.value if estimate.high is None else estimate.high
@@ -197,7 +197,7 @@ def _high(estimate: Estimate) -> float:
 
 
 def _correctness(a: Result, b: Result) -> list[Difference]:
-    """Faults, where one of the two has any: equally many are no better."""
+    """Return the faults that either side has, even if both have equally many."""
     return [
         Difference(name, _count(a, name), _count(b, name))
         for name in FAULTS
@@ -211,17 +211,17 @@ def _count(result: Result, name: str) -> str:
 
 
 def _machines(a: Result, b: Result) -> list[Difference]:
-    """What makes every time that of another machine."""
+    """Return the machine properties that make times incomparable."""
     return [one for one in _differences(a.machine, b.machine) if one.name in MACHINE]
 
 
 def _settings(a: Result, b: Result) -> list[Difference]:
-    """What makes the figures those of two different questions."""
+    """Return the settings that make the values incomparable."""
     return [one for one in _differences(a.settings, b.settings) if not _harmless(one)]
 
 
 def _notes(a: Result, b: Result) -> list[Difference]:
-    """What differs besides, and may explain a difference or not."""
+    """Return all other differences; they may or may not explain a verdict."""
     pairs = [
         *_differences({"seed": a.seed}, {"seed": b.seed}),
         *_differences({"realtime": a.realtime}, {"realtime": b.realtime}),
@@ -235,7 +235,7 @@ def _notes(a: Result, b: Result) -> list[Difference]:
 
 
 def _harmless(one: Difference) -> bool:
-    """A list chooses which cells there are, and cells are matched one by one."""
+    """Whether a setting does not matter; lists only select cells, and cells are matched."""
     return one.name in HARMLESS or (one.a.startswith("[") and one.b.startswith("["))
 
 

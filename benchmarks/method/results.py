@@ -1,8 +1,8 @@
-"""Result files of benchmarks: untrusted JSON becomes frozen values, or an error that names it.
+"""Parse result files: untrusted JSON becomes frozen values, or an error that names the file.
 
-A file may come from another machine, another version or another person.  Inside, nobody asks again
-whether a number is a number; and every text is printable, so that no name can move a terminal's
-cursor, turn the direction of a line, or break the XML of a plot.
+A file may come from another machine, another version or another person.  After parsing, no code
+checks again whether a number is a number.  Every text is printable, so no name in a file can move
+the terminal's cursor, change the direction of a line, or break the XML of a plot.
 """
 
 import json
@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from benchmarks.clients import CLIENTS
-from benchmarks.method.samples import FAULTS
-from benchmarks.method.thresholds import Bound
+from benchmarks.method.samples import FAULTS, Measure
+from benchmarks.method.thresholds import Threshold
 
-# Always in this order, which is about the order in which the web found them.
+# About the order in which the web adopted them; all tables and plots use it.
 TRANSPORTS = tuple(CLIENTS)
-# A report shows them in this order, and what it does not know after them.
+# The order of a report; benchmarks that it does not know come after these.
 BENCHMARKS = (
     "latency",
-    "gap",
+    "poll_gap",
     "overhead",
-    "silence",
+    "idle_cost",
     "fanout",
     "capacity",
     "slow_reader",
@@ -31,13 +31,32 @@ BENCHMARKS = (
     "sticky",
     "publish",
     "burst",
-    "growth",
-    "crowded",
-    "scale",
-    "layers",
+    "fanout_cost",
+    "c10k",
+    "multi_worker",
+    "cost_breakdown",
     "peers",
 )
-# Nothing that we measure comes near; 1e999 in a file would be infinite.
+# Old kind and file name: the new one.  Result files written before the renaming stay readable.
+RENAMED = {
+    "gap": "poll_gap",
+    "silence": "idle_cost",
+    "growth": "fanout_cost",
+    "crowded": "c10k",
+    "scale": "multi_worker",
+    "layers": "cost_breakdown",
+}
+# The same for the steps of `cost_breakdown`.
+RENAMED_STEPS = {
+    "head": "parse",
+    "door": "origin_check",
+    "question": "subscription",
+    "answer": "response_header",
+    "loop": "event_loop",
+    "audience": "broadcaster",
+    "whole": "end_to_end",
+}
+# No measured value comes near this; JSON can hold 1e999, which Python reads as infinity.
 HUGE = 1e30
 
 T = TypeVar("T")
@@ -46,7 +65,7 @@ Curve = tuple[tuple[float, float], ...]
 
 
 class ResultError(Exception):
-    """A file is no result of a benchmark; the message says which file and why, in one line."""
+    """A file is not the result of a benchmark; the message is one line with the file and why."""
 
 
 @dataclass(frozen=True)
@@ -60,31 +79,25 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Measure:
-    unit: str
-    label: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One combination of factors: what was measured there, run by run and in all."""
+class ResultCell:
+    """One combination of factors: its values in each run, and their summary."""
 
     factors: Mapping[str, Factor]
     runs: Sequence[Mapping[str, float | None]]
-    summary: Mapping[str, Estimate]  # what could not be measured is not in it
+    summary: Mapping[str, Estimate]  # without measures that have no value
     theory: Mapping[str, float]
     ecdf: Curve
     theory_ecdf: Curve
 
     def values(self, measure: str) -> list[float]:
-        """Return what each run measured, without the runs that could not."""
+        """Return the value of each run, without the runs that have none."""
         found = (run.get(measure) for run in self.runs)
         return [value for value in found if value is not None]
 
 
 @dataclass(frozen=True)
-class Limit:
-    """What `peer` may need at most, as a multiple of what `against` needs, or by itself."""
+class BudgetLimit:
+    """The maximum that `peer` may need: as a ratio to `against`, or an absolute value."""
 
     load: str
     measure: str
@@ -114,28 +127,28 @@ class Result:
     generator: Mapping[str, float | None]
     measures: Mapping[str, Measure]
     factors: Sequence[str]
-    cells: Sequence[Cell]
+    cells: Sequence[ResultCell]
     notes: Sequence[str]
     bound_ms: float | None
     capacity: Mapping[str, Estimate]
     ratios: Mapping[str, Mapping[str, Estimate]]
     against: str
-    budget: Sequence[Limit]
-    bounds: Sequence[Bound]
+    budget: Sequence[BudgetLimit]
+    thresholds: Sequence[Threshold]
 
     @property
     def faults(self) -> dict[str, float]:
-        """What broke the promise, and how often; empty when nothing did."""
+        """Return the violations of the delivery guarantee and their counts, without the zeros."""
         counts = {name: self.correctness.get(name) or 0 for name in FAULTS}
         return {name: count for name, count in counts.items() if count}
 
     def levels(self, factor: str) -> list[Factor]:
-        """Return the values that `factor` takes, each once, in the order in which to show them."""
+        """Return the distinct values of `factor`, in display order."""
         found = dict.fromkeys(cell.factors[factor] for cell in self.cells if factor in cell.factors)
         return sorted(found, key=rank)
 
-    def pick(self, **factors: Factor) -> list[Cell]:
-        """Return the cells that have all these factors, in the order in which to show them."""
+    def pick(self, **factors: Factor) -> list[ResultCell]:
+        """Return the cells that have all these factors, in display order."""
         return [
             cell
             for cell in self.ordered
@@ -143,30 +156,30 @@ class Result:
         ]
 
     @property
-    def ordered(self) -> list[Cell]:
-        """The cells sorted by their factors, the first column first."""
-        places = {
-            factor: {level: place for place, level in enumerate(self.levels(factor))}
+    def ordered(self) -> list[ResultCell]:
+        """Return the cells sorted by their factors, the first column first."""
+        positions = {
+            factor: {level: index for index, level in enumerate(self.levels(factor))}
             for factor in self.factors
         }
 
-        def place(cell: Cell) -> list[int]:
-            return [places[name].get(cell.factors.get(name, ""), -1) for name in self.factors]
+        def position(cell: ResultCell) -> list[int]:
+            return [positions[name].get(cell.factors.get(name, ""), -1) for name in self.factors]
 
-        return sorted(self.cells, key=place)
+        return sorted(self.cells, key=position)
 
 
 def rank(level: Factor) -> tuple[int, float]:
-    """Sort numbers by size, transports by their age, and leave other names as they came."""
+    """Sort key: numbers by size, transports by age; other names keep their order."""
     if not isinstance(level, str):
         return 0, level
     return (1, TRANSPORTS.index(level)) if level in TRANSPORTS else (2, 0)
 
 
 def load(paths: Iterable[Path]) -> list[Result]:
-    """Read files, and the *.json of folders; in the order of a report, or ResultError."""
+    """Read files, and all *.json of folders; sort them as a report does.  Raises ResultError."""
     results = [read(file) for path in paths for file in _files(path)]
-    known = {name: place for place, name in enumerate(BENCHMARKS)}
+    known = {name: index for index, name in enumerate(BENCHMARKS)}
     return sorted(results, key=lambda r: (known.get(r.benchmark, len(known)), r.started))
 
 
@@ -179,8 +192,17 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
+def find_file(folder: Path, kind: str) -> Path:
+    """Return the path of a result in `folder`: under its current name, or its old one."""
+    path = folder / f"{kind}.json"
+    if path.exists():
+        return path
+    old = [folder / f"{name}.json" for name, new in RENAMED.items() if new == kind]
+    return next((one for one in old if one.exists()), path)
+
+
 def read(path: Path) -> Result:
-    """Read one file, or raise ResultError with a line that names it."""
+    """Read one file.  Raises ResultError, whose one line names the file."""
     name = printable(str(path))
     try:
         return parse(json.loads(path.read_text("utf-8"), parse_constant=_refuse), name)
@@ -188,17 +210,18 @@ def read(path: Path) -> Result:
         raise ResultError(f"{name}: {error.strerror or error}") from error
     except RecursionError as error:
         raise ResultError(f"{name}: nested too deeply") from error
-    # Not JSON, not UTF-8, or not what we write: each says by itself what is wrong.
+    # Not JSON, not UTF-8, or not our format: the message of each says which.
     except ValueError as error:
         raise ResultError(f"{name}: {printable(str(error))}") from error
 
 
 def parse(data: object, path: str) -> Result:
-    """Make a result of decoded JSON; ValueError says what is wrong with it."""
+    """Convert decoded JSON to a `Result`.  Raises ValueError, which says what is wrong."""
     top = _object(data, "the file")
+    kind = _text(_need(top, "benchmark"), "benchmark")
     return Result(
         path=path,
-        benchmark=_text(_need(top, "benchmark"), "benchmark"),
+        benchmark=RENAMED.get(kind, kind),
         started=_text(_need(top, "started"), "started"),
         seconds=_number(top.get("seconds"), "seconds"),
         complete=top.get("complete") is True,
@@ -212,29 +235,33 @@ def parse(data: object, path: str) -> Result:
         generator=_numbers(top, "generator"),
         measures=_each(top, "measures", _measure),
         factors=[_text(name, "factors") for name in _list(top, "factors")],
-        cells=[_cell(cell) for cell in _list(top, "cells")],
+        cells=[_cell(cell, kind) for cell in _list(top, "cells")],
         notes=[_text(note, "notes") for note in _list(top, "notes")],
         bound_ms=_number(top.get("bound_ms"), "bound_ms"),
         capacity=_estimates(top, "capacity"),
         ratios=_each(top, "ratios", lambda value, where: _estimates({where: value}, where)),
         against=_shown(top.get("against")),
         budget=[_limit(limit) for limit in _list(top, "budget")],
-        bounds=[_bound(bound) for bound in _list(top, "bounds")],
+        thresholds=[_threshold(one) for one in _list(top, "bounds")],
     )
 
 
 def printable(text: str) -> str:
-    """Replace what does not print: controls, half surrogates, marks that turn the direction."""
+    """Replace control characters, lone surrogates and marks that change the text direction."""
     return "".join(
         letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text
     )
 
 
-def _cell(data: object) -> Cell:
+def _cell(data: object, kind: str) -> ResultCell:
     cell = _object(data, "a cell")
     theory = _numbers(cell, "theory")
-    return Cell(
-        factors=_each(cell, "factors", _factor),
+    factors = _each(cell, "factors", _factor)
+    if kind == "layers":
+        step = factors.get("step")
+        factors |= {"step": RENAMED_STEPS[step]} if step in RENAMED_STEPS else {}
+    return ResultCell(
+        factors=factors,
         runs=[_numbers({"runs": run}, "runs") for run in _list(cell, "runs")],
         summary=_estimates(cell, "summary"),
         theory={name: value for name, value in theory.items() if value is not None},
@@ -243,13 +270,13 @@ def _cell(data: object) -> Cell:
     )
 
 
-def _limit(data: object) -> Limit:
+def _limit(data: object) -> BudgetLimit:
     limit = _object(data, "a limit")
     names = {
         name: _text(limit.get(name), f"a limit's {name}") for name in ("load", "measure", "peer")
     }
     holds = limit.get("holds")
-    return Limit(
+    return BudgetLimit(
         **names,
         against=_shown(limit.get("against")),
         most=_finite(limit.get("most"), "a limit's most"),
@@ -258,15 +285,15 @@ def _limit(data: object) -> Limit:
     )
 
 
-def _bound(data: object) -> Bound:
-    told = _object(data, "a bound")
-    return Bound(
-        _text(_need(told, "name"), "the name of a bound"),
-        _number(told.get("value"), "the value of a bound"),
-        _finite(told.get("bound"), "a bound"),
-        _shown(told.get("unit")),
-        told.get("at_least") is True,
-        _shown(told.get("of")),
+def _threshold(data: object) -> Threshold:
+    fields = _object(data, "a bound")
+    return Threshold(
+        _text(_need(fields, "name"), "the name of a bound"),
+        _number(fields.get("value"), "the value of a bound"),
+        _finite(fields.get("bound"), "a bound"),
+        _shown(fields.get("unit")),
+        fields.get("at_least") is True,
+        _shown(fields.get("of")),
     )
 
 
@@ -303,7 +330,7 @@ def _curve(data: Mapping[str, Any], key: str) -> Curve:
 
 def _need(data: Mapping[str, Any], key: str) -> object:
     if key not in data:
-        raise ValueError(f"it has no {key!r}; is it the result of a benchmark?")
+        raise ValueError(f"{key!r} is missing; is this the result of a benchmark?")
     return data[key]
 
 
@@ -333,7 +360,7 @@ def _facts(data: Mapping[str, Any], key: str) -> dict[str, str]:
 
 
 def _shown(value: object) -> str:
-    """Return any JSON as a text to read: a string as it is, nothing as nothing."""
+    """Return any JSON value as printable text: a string as it is, null as the empty string."""
     if value is None:
         return ""
     return printable(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
@@ -357,4 +384,4 @@ def _finite(value: object, where: str) -> float:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

@@ -31,20 +31,20 @@ from benchmarks.method.samples import (
     Sample,
     correctness,
     generator,
-    interval,
+    interval_json,
     short,
     summarise,
     trusted,
 )
-from benchmarks.method.testbed import Stand, StandError
-from benchmarks.method.thresholds import Bound
+from benchmarks.method.testbed import ServerUnderTest, TestbedError
+from benchmarks.method.thresholds import Threshold
 from realtime import __version__
 from realtime.netem.conditions import NetworkConditions
 
 try:
     from tqdm import tqdm
 
-    from benchmarks.report.text import describe
+    from benchmarks.report.text import format_result
 except ImportError as error:
     raise SystemExit(f"{error}: the benchmarks need `pip install realtime[bench]`") from error
 
@@ -72,16 +72,16 @@ class Benchmark(ABC):
         self.options = options
         self.stack = stack
         self.notes: list[str] = []
-        self.stand = self.start()
+        self.sut = self.start()
 
     @classmethod
     @abstractmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options that this question has alone."""
 
-    def start(self) -> Stand:
+    def start(self) -> ServerUnderTest:
         """Start a server, which ends with the script."""
-        return self.stack.enter_context(Stand(self.options.url, self.options.hub))
+        return self.stack.enter_context(ServerUnderTest(self.options.url, self.options.hub))
 
     @abstractmethod
     def cells(self) -> list[Factors]:
@@ -103,18 +103,18 @@ class Benchmark(ABC):
         """Give the corners of the distribution that the model predicts, as (ms, share)."""
         return None
 
-    def more(self, cells: list[Cell]) -> dict[str, Any]:
+    def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give what this question adds to the result file."""
         return {}
 
-    def promises(self, cells: list[Cell]) -> list[Bound]:
+    def thresholds(self, cells: list[Cell]) -> list[Threshold]:
         """Give the figures that are promised, of the cells that were measured."""
         return []
 
-    def url(self, network: str | None = None, stand: Stand | None = None) -> str:
+    def url(self, network: str | None = None, sut: ServerUnderTest | None = None) -> str:
         """Where readers connect: behind a network, the only one if none is named."""
         one = NetworkConditions.parse(network or self.options.network[0])
-        return (stand or self.stand).through(one, self.options.seed)
+        return (sut or self.sut).via_network(one, self.options.seed)
 
     def grid(self, **values: Sequence[Any]) -> list[Factors]:
         """Combine all values of all factors."""
@@ -127,7 +127,7 @@ class Benchmark(ABC):
 # --- running -------------------------------------------------------------------------------------
 
 
-def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> int:
+def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> int:
     """Run a script; the result is its exit status."""
     options = _parse(benchmark, arguments)
     started = datetime.now(UTC)
@@ -137,13 +137,13 @@ def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> 
     with ExitStack() as stack:
         try:
             bench = benchmark(options, stack)
-            about = bench.stand.about()
+            about = bench.sut.describe()
             cells = [Cell(factors) for factors in bench.cells()]
-            _run(bench, cells, options)
+            _measure_all(bench, cells, options)
         except KeyboardInterrupt:
             trouble = "interrupted: what was done until then is here"
         except (
-            StandError,
+            TestbedError,
             Silent,
             Refused,
             BadResponse,
@@ -165,7 +165,7 @@ def main(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> 
     result["generator"]["cpu_share"] = round((time.process_time() - begin[1]) / seconds, 3)
     if trouble:
         result["notes"].append(trouble)
-    print(describe(result))
+    print(format_result(result))
     try:
         print(f"written to {save(result, options.out)}")
     except OSError as error:
@@ -186,7 +186,7 @@ def _status(result: Mapping[str, Any], trouble: str | None) -> int:
     return 0 if trusted(result["correctness"]) else UNTRUE
 
 
-def _run(bench: Benchmark, cells: list[Cell], options: argparse.Namespace) -> None:
+def _measure_all(bench: Benchmark, cells: list[Cell], options: argparse.Namespace) -> None:
     chance = random.Random(options.seed)
     count = options.runs * len(cells)
     with (
@@ -270,9 +270,9 @@ def _result(
         },
         "factors": [*bench.factors],
         "cells": [_cell(bench, cell, options.seed) for cell in done],
-        "bounds": [bound.told() for bound in bench.promises(done)],
+        "bounds": [one.to_json() for one in bench.thresholds(done)],
         "notes": bench.notes,
-        **bench.more(done),
+        **bench.extra_fields(done),
     }
 
 
@@ -283,7 +283,9 @@ def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
             {name: short(sample.measures.get(name)) for name in bench.measures}
             for sample in cell.samples
         ],
-        "summary": {name: interval(summarise(cell.samples, name, seed)) for name in bench.measures},
+        "summary": {
+            name: interval_json(summarise(cell.samples, name, seed)) for name in bench.measures
+        },
         "theory": {name: short(value) for name, value in bench.predict(cell.factors).items()},
     }
     pooled = [latency for sample in cell.samples for latency in sample.latencies]

@@ -1,4 +1,4 @@
-"""What one measurement gives, and what many of them give together.  Pure."""
+"""The result of one measurement, and the summary of many.  Pure: no clock, no I/O."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from benchmarks.method.audit import Audit
 from benchmarks.method.stats import Interval
 
 Factors = dict[str, Any]
-# What must be zero for the figures to be true.
+# Counts in a result file that must all be zero, or the measurement cannot be trusted.
 FAULTS = ("lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted")
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure of a cell."""
+    """One measured quantity of a cell: its unit, and a label for tables."""
 
     unit: str
     label: str
@@ -24,35 +24,37 @@ class Measure:
 
 @dataclass
 class Sample:
-    """What one run of one cell gave.
+    """The result of one run of one cell.
 
-    `latencies` (ms) are kept whole where percentiles are made of them; `late` and `deaf` (seconds)
-    are the generator's own faults.
+    `latencies` (ms) are kept where percentiles are computed from them.  `late` and `max_poll_gap`
+    (seconds) are delays of the load generator itself, not of the server.
     """
 
     measures: dict[str, float | None]
     latencies: list[float] = field(default_factory=list)
     audit: Audit | None = None
-    unacknowledged: int = 0  # without any answer
-    refused: int = 0  # with a 503: whoever is overloaded may say no, and nothing is lost
+    unacknowledged: int = 0  # requests without a response
+    refused: int = 0  # with 503: an overloaded server may refuse, and the message is not lost
     broken: int = 0
-    miscounted: int = 0  # counts of bytes that should be equal and are not
+    miscounted: int = 0  # byte or message counts that should be equal and are not
     late: list[float] = field(default_factory=list)
-    deaf: float = 0.0
+    max_poll_gap: float = 0.0
 
 
 @dataclass
 class Cell:
+    """One combination of factors, and its sample from each run."""
+
     factors: Factors
     samples: list[Sample] = field(default_factory=list)
 
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "max": 100.0}
 LATENCY_MEASURES = {
-    "p50": Measure("ms", "half of the messages had come after"),
-    "p90": Measure("ms", "nine of ten had come after"),
-    "p99": Measure("ms", "99 of 100 had come after"),
-    "max": Measure("ms", "the last of all came after"),
+    "p50": Measure("ms", "half of the messages arrived within"),
+    "p90": Measure("ms", "9 of 10 arrived within"),
+    "p99": Measure("ms", "99 of 100 arrived within"),
+    "max": Measure("ms", "all arrived within"),
 }
 
 
@@ -65,9 +67,9 @@ def percentiles(latencies: Sequence[float]) -> dict[str, float | None]:
 
 
 def summarise(samples: Sequence[Sample], name: str, seed: int) -> Interval | None:
-    """The median over runs; but a percentile is that of all messages of all runs.
+    """Return the median over runs; for a percentile, that of all messages of all runs together.
 
-    The one message in a thousand that took long came in one run; a median would forget it.
+    The slowest message in a thousand occurs in one run only; a median over runs would drop it.
     """
     latencies = [sample.latencies for sample in samples if sample.latencies]
     if name in PERCENTILES and latencies:
@@ -76,8 +78,8 @@ def summarise(samples: Sequence[Sample], name: str, seed: int) -> Interval | Non
     return stats.bootstrap(values, seed) if values else None
 
 
-def quotients(cell: Cell, base: Cell, name: str) -> list[float]:
-    """Divide one cell by another, run by run: both were measured within it, and share its luck."""
+def ratios_by_run(cell: Cell, base: Cell, name: str) -> list[float]:
+    """Divide one cell by another, run by run: within a run both had the same machine load."""
     pairs = (
         (one.measures.get(name), other.measures.get(name))
         for one, other in zip(cell.samples, base.samples, strict=False)
@@ -85,8 +87,8 @@ def quotients(cell: Cell, base: Cell, name: str) -> list[float]:
     return [one / other for one, other in pairs if one is not None and other]
 
 
-def interval(found: Interval | None) -> dict[str, float | None] | None:
-    """Write an interval as result files have it."""
+def interval_json(found: Interval | None) -> dict[str, float | None] | None:
+    """Convert an interval to the format of result files."""
     if found is None:
         return None
     return {
@@ -97,12 +99,12 @@ def interval(found: Interval | None) -> dict[str, float | None] | None:
 
 
 def short(value: float | None) -> float | None:
-    """Keep five digits: nobody measured more."""
+    """Round to five significant digits; no measurement here is more precise."""
     return None if value is None else float(f"{value:.5g}")
 
 
 def correctness(samples: Sequence[Sample]) -> dict[str, int]:
-    """Count what was said and heard, and every fault."""
+    """Count messages, deliveries and every kind of fault, under the names of the result file."""
     counts: Counter[str] = Counter()
     for sample in samples:
         counts["unacknowledged"] += sample.unacknowledged
@@ -113,19 +115,24 @@ def correctness(samples: Sequence[Sample]) -> dict[str, int]:
             counts["acknowledged"] += audit.acknowledged
             counts["deliveries"] += audit.acknowledged * audit.readers
             counts["gaps"] += sum(audit.gaps.values())
-            counts["disagreeing"] += len(audit.disagreeing)
-            for name in ("lost", "doubled", "misplaced"):
-                counts[name] += sum(map(len, getattr(audit, name).values()))
+            counts["disagreeing"] += len(audit.conflicting)
+            counts["lost"] += _count_ids(audit.lost)
+            counts["doubled"] += _count_ids(audit.duplicated)
+            counts["misplaced"] += _count_ids(audit.reordered)
     return dict(counts)
 
 
+def _count_ids(by_reader: Mapping[str, Sequence[str]]) -> int:
+    return sum(map(len, by_reader.values()))
+
+
 def generator(samples: Sequence[Sample]) -> dict[str, float | None]:
-    """Say how late the load generator was itself, in ms."""
+    """Return the delays of the load generator itself, in ms."""
     late = sorted(1000 * seconds for sample in samples for seconds in sample.late)
     return {
         "late_p99_ms": short(stats.percentile(late, 99)) if late else None,
         "late_max_ms": short(late[-1]) if late else None,
-        "deaf_max_ms": short(1000 * max((sample.deaf for sample in samples), default=0.0)),
+        "deaf_max_ms": short(1000 * max((sample.max_poll_gap for sample in samples), default=0.0)),
     }
 
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 Run = TypeVar("Run")
 
 # With fewer runs an interval says little: of two there are but three different draws.
-FEWEST_RUNS = 5
+MIN_RUNS = 5
 # Draws of a bootstrap.  With 1 000 the ends of a 95 % interval are the 25th value from each side.
 _DRAWS = 1_000
 _OUTSIDE = 0.025

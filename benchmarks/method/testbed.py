@@ -16,7 +16,7 @@ from typing import Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from realtime.brokers.redis.process import HubError, RedisProcess, find_program
+from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
 from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
 
@@ -24,7 +24,7 @@ from realtime.tasks import die_with_parent
 _LINE = re.compile(r"(http://\S+?)/? ")
 
 
-class StandError(Exception):
+class TestbedError(Exception):
     """What is to be measured cannot be had; the message says why."""
 
 
@@ -81,37 +81,37 @@ class MetricsCost:
             text = answer.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
         if found is None:
-            raise StandError(f"{self._url}/metrics does not tell {name}")
+            raise TestbedError(f"{self._url}/metrics does not tell {name}")
         return float(found[1])
 
 
-def allow_files(count: int) -> None:
+def raise_open_file_limit(count: int) -> None:
     """Let this process have so many files open, of which most are sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
-        raise StandError(
+        raise TestbedError(
             f"{count} files cannot be open here, only {hard} (ulimit -Hn): ask for fewer followers"
         )
     if soft != resource.RLIM_INFINITY and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
-def shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
+def start_shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
     """Give a hub that several processes can share, and its name; `hub` may be one."""
     if hub not in ("auto", "spawn"):
         return hub, hub
     program = find_program()
     if program is None:
-        raise StandError("several processes need a Redis, and none was found")
+        raise TestbedError("several processes need a Redis, and none was found")
     try:
         server = asyncio.run(RedisProcess.start(program))
-    except HubError as error:
-        raise StandError(str(error)) from error
+    except RedisStartError as error:
+        raise TestbedError(str(error)) from error
     stack.callback(server.close)
     return server.url, f"{program.name.removesuffix('-server')}, shared"
 
 
-class Process:
+class MeasuredProcess:
     """A program that prints its address on its first line, and ends when it is told."""
 
     def __init__(self, command: list[str]) -> None:
@@ -128,7 +128,7 @@ class Process:
         found = _LINE.search(line + " ")
         if found is None:
             self.close()
-            raise StandError(f"{' '.join(command)} did not begin")
+            raise TestbedError(f"{' '.join(command)} did not begin")
         self.url = found[1]
         self.pid = self._popen.pid
 
@@ -142,7 +142,7 @@ class Process:
             self._popen.communicate()
 
 
-class Stand:
+class ServerUnderTest:
     """A server to be measured; a context manager that ends what it began."""
 
     def __init__(self, url: str | None = None, hub: str = "auto", *options: str) -> None:
@@ -167,7 +167,7 @@ class Stand:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    def through(self, network: NetworkConditions, seed: int = 0) -> str:
+    def via_network(self, network: NetworkConditions, seed: int = 0) -> str:
         """Give the address of the server behind this network."""
         if network == NetworkConditions():
             return self.url
@@ -178,26 +178,26 @@ class Stand:
             self._networks[key] = self._start(command).url
         return self._networks[key]
 
-    def about(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Tell which server this is."""
         try:
             with urlopen(f"{self.url}/healthz", timeout=10) as answer:
                 health = answer.read()
         except (URLError, OSError) as error:
-            raise StandError(f"{self.url} cannot be reached: {error}") from error
+            raise TestbedError(f"{self.url} cannot be reached: {error}") from error
         try:
             told: dict[str, str] = json.loads(health)
             return {"hub": told["hub"], "version": told["version"]}
         except (ValueError, LookupError, TypeError) as error:
-            raise StandError(f"{self.url} is no server of this kind: see /healthz") from error
+            raise TestbedError(f"{self.url} is no server of this kind: see /healthz") from error
 
-    def _start(self, command: list[str]) -> Process:
-        process = Process(command)
+    def _start(self, command: list[str]) -> MeasuredProcess:
+        process = MeasuredProcess(command)
         self._stack.callback(process.close)
         return process
 
 
-class Cluster:
+class ClusterUnderTest:
     """Workers behind nginx, which finds one by `routing`; a context manager that ends them."""
 
     def __init__(self, hub: str, workers: int, routing: str) -> None:
@@ -223,7 +223,7 @@ class Cluster:
                 _, self.workers, (self.url, *_), *_ = said
                 return self
         _, why = self._popen.communicate()
-        raise StandError(f"no cluster: {why.strip() or 'it did not begin'}")
+        raise TestbedError(f"no cluster: {why.strip() or 'it did not begin'}")
 
     def __exit__(self, *error: object) -> None:
         self._popen.send_signal(2)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class LatencyModel:
     """A share `at_once` of the messages takes `low`; the others lie evenly between low and high."""
 
     at_once: float
@@ -39,12 +39,12 @@ class Wait:
         return [(self.low, 0.0), (self.low, self.at_once), (self.high, 1.0)]
 
 
-def stream(rtt: float) -> Wait:
+def stream(rtt: float) -> LatencyModel:
     """A connection is open and the server may write: one transit, for SSE, frames and all alike."""
-    return Wait(1.0, rtt / 2, rtt / 2)
+    return LatencyModel(1.0, rtt / 2, rtt / 2)
 
 
-def short_polling(rtt: float, interval: float) -> Wait:
+def short_polling(rtt: float, interval: float) -> LatencyModel:
     """Half an interval plus a transit, on average.
 
     Questions reach the server every T = max(interval, rtt), since the next is not asked before the
@@ -52,10 +52,10 @@ def short_polling(rtt: float, interval: float) -> Wait:
     evenly; the answer needs one transit.
     """
     period = max(interval, rtt)
-    return Wait(0.0, rtt / 2, rtt / 2 + period)
+    return LatencyModel(0.0, rtt / 2, rtt / 2 + period)
 
 
-def blind(rtt: float, *, fresh: bool = False) -> float:
+def blind_time(rtt: float, *, fresh: bool = False) -> float:
     """The time between a long poll's answer and the next question at the server.
 
     The answer travels down and the question up: one round trip.  Where every question opens a
@@ -65,19 +65,19 @@ def blind(rtt: float, *, fresh: bool = False) -> float:
     return 2 * rtt if fresh else rtt
 
 
-def long_polling(rtt: float, rate: float, *, fresh: bool = False) -> Wait:
+def long_polling(rtt: float, rate: float, *, fresh: bool = False) -> LatencyModel:
     """One transit if a question is waiting, up to three if not; messages come every 1/rate.
 
     After an answer the server is blind for B.  If 1/rate >= B a question always waits: 1 transit.
     Else something always happened meanwhile: the question is answered at once, each cycle takes B,
     and a message waits between 0 and B for its end: with B = rtt that is 1 to 3 transits.
     """
-    gap = blind(rtt, fresh=fresh)
+    gap = blind_time(rtt, fresh=fresh)
     at_once = 1.0 if rate * gap <= 1 else 0.0
-    return Wait(at_once, rtt / 2, rtt / 2 + (0.0 if at_once else gap))
+    return LatencyModel(at_once, rtt / 2, rtt / 2 + (0.0 if at_once else gap))
 
 
-def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> Wait:
+def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> LatencyModel:
     """The same when messages come at random (Poisson), as people write.
 
     Begin with an answer.  In the blind time B come n = rate * B messages on average; they wait
@@ -85,12 +85,12 @@ def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> W
     the question waits, and the next message is answered at once.  So of the n + e^-n messages of a
     cycle, e^-n found a question waiting.
     """
-    gap = blind(rtt, fresh=fresh)
+    gap = blind_time(rtt, fresh=fresh)
     none = math.exp(-rate * gap)
-    return Wait(none / (rate * gap + none), rtt / 2, rtt / 2 + gap)
+    return LatencyModel(none / (rate * gap + none), rtt / 2, rtt / 2 + gap)
 
 
-def of_transport(transport: str, rtt: float, rate: float, interval: float) -> Wait:
+def for_transport(transport: str, rtt: float, rate: float, interval: float) -> LatencyModel:
     """The model for messages that come every 1/rate seconds."""
     if transport == "short_polling":
         return short_polling(rtt, interval)
@@ -101,22 +101,22 @@ def of_transport(transport: str, rtt: float, rate: float, interval: float) -> Wa
 
 # Round trips besides, until a session is told anything: SockJS asks `/info` first and joins after
 # the handshake, Socket.IO connects.
-SESSION = {"sockjs": 2, "socketio": 1}
+EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1}
 
 
-def catching_up(transport: str, rtt: float, interval: float) -> Wait:
-    """From a cut to what was said at that very moment.
+def recovery(transport: str, rtt: float, interval: float) -> LatencyModel:
+    """The time from a broken connection to a message that was published at that moment.
 
-    SYN and SYN-ACK, then question and answer: two round trips for all of ours.  A cursor is in the
-    question, so nothing has to be said after it; the libraries have to (`SESSION`).  A short poller
-    notices only if it has asked and is not yet answered, which is so for rtt of every interval;
-    else not before its next question is due.
+    SYN and SYN-ACK, then request and response: two round trips for our six transports.  Their
+    request carries the cursor; the libraries send more messages first (`EXTRA_ROUND_TRIPS`).  A
+    short poller notices the break at once only while a request is open, which is true for rtt of
+    every interval; otherwise it notices at its next request.
     """
     if transport != "short_polling":
-        trips = 2 + SESSION.get(transport, 0)
-        return Wait(1.0, trips * rtt, trips * rtt)
+        trips = 2 + EXTRA_ROUND_TRIPS.get(transport, 0)
+        return LatencyModel(1.0, trips * rtt, trips * rtt)
     period = max(interval, rtt)
-    return Wait(rtt / period, 2 * rtt, rtt + period)
+    return LatencyModel(rtt / period, 2 * rtt, rtt + period)
 
 
 # --- how many bytes ------------------------------------------------------------------------------
@@ -154,13 +154,13 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
     return chunk_bytes(len(b'<script data-event=""></script>\n') + len(script) + len(escaped))
 
 
-def answer_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
+def poll_response_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
     """The answer to a poll: its head, and a body of its events with commas between them."""
     body = len('{"cursor":"","events":[]}') + len(cursor)
     return head + body + sum(map(len, events)) + max(len(events) - 1, 0)
 
 
-def questions_per_message(transport: str, rate: float, rtt: float, interval: float) -> float:
+def polls_per_message(transport: str, rate: float, rtt: float, interval: float) -> float:
     """How often a poller asks for each message: by the clock, or once per answer."""
     if transport == "short_polling":
         return 1 / (rate * max(interval, rtt))
@@ -170,7 +170,7 @@ def questions_per_message(transport: str, rate: float, rtt: float, interval: flo
     return 0.0
 
 
-def questions_per_quiet_minute(transport: str, interval: float, wait: float) -> float:
+def polls_per_idle_minute(transport: str, interval: float, wait: float) -> float:
     """How often a poller asks in a minute in which nothing happens."""
     if transport == "short_polling":
         return 60 / interval

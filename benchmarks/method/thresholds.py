@@ -1,8 +1,7 @@
-"""What we promise of a figure, and whether this run kept it.
+"""Thresholds: the values that a measurement must not pass, and whether this run met them.
 
-A promise is one number that a figure must not pass.  Whoever asks a question says which of its
-figures are promised; the file keeps them, and the report shows them before everything else that is
-fast or slow, so that a change which costs speed is seen by somebody who looks for nothing.
+Each benchmark declares thresholds for its most important measures.  The result file keeps them, and
+the report shows them first, so a change that costs speed is noticed without knowing old results.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,19 +13,19 @@ from benchmarks.method.samples import Cell, short
 
 
 @dataclass(frozen=True, slots=True)
-class Bound:
-    """A figure, and what it may be at most; or at least, where more is better."""
+class Threshold:
+    """A measured value and its maximum; or its minimum, where more is better."""
 
     name: str
-    value: float | None  # None: it could not be measured
+    value: float | None  # None: not measured
     bound: float
     unit: str = ""
     at_least: bool = False
-    of: str = ""  # whose figure it is, where there are several: a transport, how many followers
+    of: str = ""  # which of several: a transport, or a number of followers
 
     @property
     def holds(self) -> bool:
-        """A figure that nobody measured holds nothing."""
+        """Whether the value is within the bound; a value that was not measured is not."""
         if self.value is None:
             return False
         return self.value >= self.bound if self.at_least else self.value <= self.bound
@@ -35,24 +34,24 @@ class Bound:
     def sign(self) -> str:
         return "≥" if self.at_least else "≤"
 
-    def told(self) -> dict[str, Any]:
-        """Give what a result file keeps."""
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of the result file."""
         return {**asdict(self), "value": short(self.value), "holds": self.holds}
 
 
-def read(told: Mapping[str, Any]) -> Bound:
-    """Take a promise out of what a result file keeps."""
-    return Bound(**{field.name: told[field.name] for field in fields(Bound)})
+def from_json(data: Mapping[str, Any]) -> Threshold:
+    """Return the threshold of an entry that `to_json` made."""
+    return Threshold(**{field.name: data[field.name] for field in fields(Threshold)})
 
 
-def middle(cells: Iterable[Cell], measure: str) -> float | None:
-    """The median over all runs of these cells, as the tables show it."""
+def median_over_runs(cells: Iterable[Cell], measure: str) -> float | None:
+    """Return the median over all runs of these cells, as the tables show it."""
     values = _values(cells, measure)
     return median(values) if values else None
 
 
 def worst(cells: Iterable[Cell], measure: str) -> float | None:
-    """The largest of all runs: one follower that was forgotten in one run is one too many."""
+    """Return the maximum of all runs: one forgotten follower in one run is one too many."""
     return max(_values(cells, measure), default=None)
 
 
@@ -61,12 +60,12 @@ def _values(cells: Iterable[Cell], measure: str) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def lines(bounds: Iterable[Bound]) -> list[str]:
-    """Write the promises as lines of text; what does not hold is loud."""
-    return [_line(one) for one in bounds]
+def lines(thresholds: Iterable[Threshold]) -> list[str]:
+    """Format thresholds as lines of text; `!!!` marks those that fail."""
+    return [_line(one) for one in thresholds]
 
 
-def _line(one: Bound) -> str:
+def _line(one: Threshold) -> str:
     value = "not measured" if one.value is None else f"{one.value:.4g}"
     unit = f" {one.unit}" if one.unit else ""
     verdict = "holds" if one.holds else "!!! does not hold"

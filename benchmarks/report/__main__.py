@@ -1,9 +1,9 @@
-"""Result files in, one page and its plots out: what was lost first, then how fast, then theory.
+"""Make one page and its plots from result files: first lost messages, then speed, then theory.
 
     python -m benchmarks.report results --out report
 
-writes report/report.html, which needs nothing else and fetches nothing, and one SVG file per plot
-and language in report/plots.  A file that is no result is named in one line; nothing is written.
+writes report/report.html, which is self-contained, and one SVG file per plot and language in
+report/plots.  If a file is not a result, one line names it and nothing is written.
 """
 
 import argparse
@@ -16,18 +16,18 @@ from pathlib import Path
 from benchmarks.method.results import Result, ResultError, load
 from benchmarks.method.samples import FAULTS
 from benchmarks.report import html_tables
-from benchmarks.report.axes import number
+from benchmarks.report.axes import format_number
 from benchmarks.report.figures import Figure, figures
 from benchmarks.report.html import Markup, join, tag
-from benchmarks.report.i18n import Words, catalogue
+from benchmarks.report.i18n import Translations, load_translations
 from benchmarks.report.page import facts, figure, page, table, warning, write
 from benchmarks.report.svg import standalone
 
 EXAMPLES = """\
 examples:
-  python -m benchmarks.report                     what is in ./results, to ./report
-  python -m benchmarks.report results/gap.json    one benchmark alone
-  python -m benchmarks.report old new --out both  two machines on one page
+  python -m benchmarks.report                        all of ./results, to ./report
+  python -m benchmarks.report results/poll_gap.json  one benchmark only
+  python -m benchmarks.report old new --out both     two machines on one page
 """
 
 
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.report",
-        description="Make one page, in three languages, of the results of benchmarks.",
+        description="Make one page, in three languages, from the results of benchmarks.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -58,21 +58,27 @@ def _parser() -> argparse.ArgumentParser:
         "files", nargs="*", type=Path, metavar="FILE", help="result files, or folders of them"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("report"), metavar="FOLDER", help="where to (./report)"
+        "--out",
+        type=Path,
+        default=Path("report"),
+        metavar="FOLDER",
+        help="output folder (./report)",
     )
     return parser
 
 
 def report(results: Sequence[Result]) -> dict[str, str]:
     """Return the files of a report: the page, and each plot in each language."""
-    words = catalogue()
+    translations = load_translations()
     names = _names(results)
     drawn = {
-        language: {name: figures(result, its) for name, result in names.items()}
-        for language, its in words.items()
+        language: {name: figures(result, i18n) for name, result in names.items()}
+        for language, i18n in translations.items()
     }
-    bodies = {language: _body(names, drawn[language], its) for language, its in words.items()}
-    files = {"report.html": page(bodies, words, "report.title")}
+    bodies = {
+        language: _body(names, drawn[language], i18n) for language, i18n in translations.items()
+    }
+    files = {"report.html": page(bodies, translations, "report.title")}
     for language, plots in drawn.items():
         for name, found in plots.items():
             for stem, one in zip(_stems(name, found), found, strict=True):
@@ -81,7 +87,7 @@ def report(results: Sequence[Result]) -> dict[str, str]:
 
 
 def _names(results: Sequence[Result]) -> dict[str, Result]:
-    """Name each result by its kind; the second of a kind is latency-2."""
+    """Name each result after its benchmark; the second one of latency is latency-2."""
     seen: Counter[str] = Counter()
     names = {}
     for result in results:
@@ -92,7 +98,7 @@ def _names(results: Sequence[Result]) -> dict[str, Result]:
 
 
 def _stems(name: str, found: Sequence[Figure]) -> list[str]:
-    """Names for the files of plots, which differ even where those in the result file do not."""
+    """Return file names for plots, unique even where the names in the result file are not."""
     seen: Counter[str] = Counter()
     stems = []
     for one in found:
@@ -103,7 +109,7 @@ def _stems(name: str, found: Sequence[Figure]) -> list[str]:
 
 
 def slug(text: str) -> str:
-    """Return a name for a file or an anchor, whatever the text was: letters, digits, hyphens."""
+    """Turn any text into a file name or anchor: letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "other"
 
 
@@ -111,114 +117,114 @@ def slug(text: str) -> str:
 
 
 def _body(
-    names: Mapping[str, Result], drawn: Mapping[str, Sequence[Figure]], words: Words
+    names: Mapping[str, Result], drawn: Mapping[str, Sequence[Figure]], i18n: Translations
 ) -> Markup:
     alarm = any(result.faults for result in names.values())
     return join(
-        tag("p", words.say("report.intro")),
-        warning(words.say("report.alarm")) if alarm else "",
-        _overview(names, words),
-        *(_section(name, result, drawn[name], words) for name, result in names.items()),
+        tag("p", i18n.t("report.intro")),
+        warning(i18n.t("report.alarm")) if alarm else "",
+        _overview(names, i18n),
+        *(_section(name, result, drawn[name], i18n) for name, result in names.items()),
     )
 
 
-def _overview(names: Mapping[str, Result], words: Words) -> Markup:
-    heads = [words.say(key) for key in ("question", "measured", "machine", "messages")]
+def _overview(names: Mapping[str, Result], i18n: Translations) -> Markup:
+    heads = [i18n.t(key) for key in ("question", "measured", "machine", "messages")]
     rows = [
         tag(
             "tr",
-            tag("td", tag("a", title(result, words), href=f"#{words.language}-{name}")),
-            tag("td", tag("span", date(result), class_="date"), *_stopped(result, words)),
-            tag("td", machine(result, words)),
-            tag("td", _promise(result, words), class_=_state(result)),
+            tag("td", tag("a", title(result, i18n), href=f"#{i18n.language}-{name}")),
+            tag("td", tag("span", date(result), class_="date"), *_stopped(result, i18n)),
+            tag("td", machine(result, i18n)),
+            tag("td", _verdict(result, i18n), class_=_state(result)),
         )
         for name, result in names.items()
     ]
     head = tag("tr", *(tag("th", name, scope="col") for name in heads))
-    return table(head, rows, words.say("contents"))
+    return table(head, rows, i18n.t("contents"))
 
 
-def _stopped(result: Result, words: Words) -> list[str]:
+def _stopped(result: Result, i18n: Translations) -> list[str]:
     if result.complete:
         return []
-    return [tag("br"), tag("span", words.say("incomplete.short"), class_="bad")]
+    return [tag("br"), tag("span", i18n.t("incomplete.short"), class_="bad")]
 
 
-def _section(name: str, result: Result, drawn: Sequence[Figure], words: Words) -> Markup:
-    question = words.name(f"question.{result.benchmark}", "")
+def _section(name: str, result: Result, drawn: Sequence[Figure], i18n: Translations) -> Markup:
+    question = i18n.name(f"question.{result.benchmark}", "")
     return tag(
         "section",
-        tag("h2", title(result, words)),
+        tag("h2", title(result, i18n)),
         tag("p", question, class_="question") if question else "",
-        tag("p", _origin(result, words), class_="small"),
-        "" if result.complete else warning(words.say("incomplete")),
-        correctness(result, words),
-        html_tables.bounds(result, words),
+        tag("p", _origin(result, i18n), class_="small"),
+        "" if result.complete else warning(i18n.t("incomplete")),
+        correctness(result, i18n),
+        html_tables.thresholds(result, i18n),
         *(figure(one.drawing, one.caption) for one in drawn),
-        "" if drawn or not result.cells else tag("p", words.say("unknown")),
-        tag("h3", words.say("figures")),
-        html_tables.cells(result, words),
-        html_tables.capacity(result, words),
-        html_tables.budget(result, words),
-        html_tables.ratios(result, words),
-        tag("p", words.say("interval.none"), class_="small") if _single(result) else "",
-        _notes(result, words),
-        _details(result, words),
-        id=f"{words.language}-{name}",
+        "" if drawn or not result.cells else tag("p", i18n.t("unknown")),
+        tag("h3", i18n.t("figures")),
+        html_tables.cells(result, i18n),
+        html_tables.capacity(result, i18n),
+        html_tables.budget(result, i18n),
+        html_tables.ratios(result, i18n),
+        tag("p", i18n.t("interval.none"), class_="small") if _single(result) else "",
+        _notes(result, i18n),
+        _details(result, i18n),
+        id=f"{i18n.language}-{name}",
     )
 
 
-def title(result: Result, words: Words) -> str:
-    return words.name(f"title.{result.benchmark}", result.benchmark)
+def title(result: Result, i18n: Translations) -> str:
+    return i18n.name(f"title.{result.benchmark}", result.benchmark)
 
 
 def date(result: Result) -> str:
-    """Return when it was measured, to the minute, as the file has it."""
+    """Return the start of the measurement, to the minute."""
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*?(?:\+00:00|Z)$", r"\1 \2 UTC", result.started)
 
 
-def machine(result: Result, words: Words) -> str:
-    """Return the machine in a line: processor, cores, system, Python."""
+def machine(result: Result, i18n: Translations) -> str:
+    """Return the machine in one line: CPU, cores, system, Python."""
     known = result.machine
     parts = [known.get("cpu", ""), known.get("system", "")]
     if known.get("cores"):
-        parts.insert(1, words.say("cores", n=known["cores"]))
+        parts.insert(1, i18n.t("cores", n=known["cores"]))
     if known.get("python"):
         parts.append(f"Python {known['python']}")
-    return words.say("and").join(filter(None, parts)) or "–"
+    return i18n.t("and").join(filter(None, parts)) or "–"
 
 
-def _origin(result: Result, words: Words) -> str:
+def _origin(result: Result, i18n: Translations) -> str:
     line = date(result)
     if result.machine:
-        line = words.say("on", date=line, machine=machine(result, words))
+        line = i18n.t("on", date=line, machine=machine(result, i18n))
     if result.seconds is None:
         return line
-    return line + words.say("and") + words.say("took", seconds=number(result.seconds))
+    return line + i18n.t("and") + i18n.t("took", seconds=format_number(result.seconds))
 
 
 def _single(result: Result) -> bool:
-    """Whether some cell was measured only once, so that its figures have no interval."""
+    """Whether any cell has fewer than two runs, and therefore no interval."""
     return any(len(cell.runs) < 2 for cell in result.cells)
 
 
 # --- correctness ---------------------------------------------------------------------------------
 
 
-def correctness(result: Result, words: Words) -> Markup:
-    """Say first whether every message arrived, and how punctual the load generator itself was."""
+def correctness(result: Result, i18n: Translations) -> Markup:
+    """Return whether every message arrived, and the delays of the load generator itself."""
     counts = {
-        words.name(f"count.{name}", name): _count(value)
+        i18n.name(f"count.{name}", name): _count(value)
         for name, value in result.correctness.items()
     }
     lateness = {
-        words.name(f"generator.{name}", name): number(value)
+        i18n.name(f"generator.{name}", name): format_number(value)
         for name, value in result.generator.items()
         if value is not None
     }
     return tag(
         "div",
-        tag("h3", _promise(result, words)),
+        tag("h3", _verdict(result, i18n)),
         facts(counts, "counts"),
         facts(lateness, "counts"),
         class_="verdict",
@@ -227,7 +233,7 @@ def correctness(result: Result, words: Words) -> Markup:
 
 
 def _count(value: float | None) -> str:
-    return "–" if value is None else number(value)
+    return "–" if value is None else format_number(value)
 
 
 def _state(result: Result) -> str:
@@ -237,44 +243,42 @@ def _state(result: Result) -> str:
 
 
 def _counted(result: Result) -> dict[str, float]:
-    """What of the promise was looked at: a file need not count everything."""
+    """Return the violations that this file counts; it need not count all kinds."""
     counts = {name: result.correctness.get(name) for name in FAULTS}
     return {name: count for name, count in counts.items() if count is not None}
 
 
-def _promise(result: Result, words: Words) -> str:
-    told = result.faults or _counted(result)
-    if not told:
-        return words.say("correct.unknown")
+def _verdict(result: Result, i18n: Translations) -> str:
+    counts = result.faults or _counted(result)
+    if not counts:
+        return i18n.t("correct.unknown")
     if _state(result) == "unknown":
-        return words.say("correct.silent")
-    faults = [words.say(f"fault.{name}", n=number(count)) for name, count in told.items()]
-    return words.say(f"correct.{_state(result)}", faults=words.say("and").join(faults))
+        return i18n.t("correct.silent")
+    faults = [i18n.t(f"fault.{name}", n=format_number(count)) for name, count in counts.items()]
+    return i18n.t(f"correct.{_state(result)}", faults=i18n.t("and").join(faults))
 
 
-# --- the small print -----------------------------------------------------------------------------
+# --- notes and details ---------------------------------------------------------------------------
 
 
-def _notes(result: Result, words: Words) -> Markup:
+def _notes(result: Result, i18n: Translations) -> Markup:
     if not result.notes:
         return Markup()
-    # They are written by the benchmark, in English.
+    # The benchmark writes its notes in English.
     notes = tag("ul", *(tag("li", note, lang="en") for note in result.notes), class_="notes")
-    return join(tag("h3", words.say("notes")), notes)
+    return join(tag("h3", i18n.t("notes")), notes)
 
 
-def _details(result: Result, words: Words) -> Markup:
+def _details(result: Result, i18n: Translations) -> Markup:
     groups = {
         "settings": result.settings,
         "machine": result.machine,
         "versions": {"realtime": result.realtime, **result.versions},
         "server": result.server,
     }
-    parts = [
-        join(tag("h3", words.say(key)), _pairs(found)) for key, found in groups.items() if found
-    ]
-    origin = {words.say("file"): result.path, words.say("seed"): result.seed or "–"}
-    summary = tag("summary", words.say("details"))
+    parts = [join(tag("h3", i18n.t(key)), _pairs(found)) for key, found in groups.items() if found]
+    origin = {i18n.t("file"): result.path, i18n.t("seed"): result.seed or "–"}
+    summary = tag("summary", i18n.t("details"))
     return tag("details", summary, _pairs(origin), *parts)
 
 

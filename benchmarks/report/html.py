@@ -1,21 +1,21 @@
-"""HTML and SVG from nested calls, where text is escaped unless it is known to be markup.
+"""HTML and SVG from nested calls; text is escaped unless its type is `Markup`.
 
-`tag("b", "<i>")` is `<b>&lt;i&gt;</b>`, and `tag("b", tag("i"))` is `<b><i></i></b>`: whoever
-forgets to think of escaping has escaped.  What comes out is well-formed XML as well as HTML.
+`tag("b", "<i>")` is `<b>&lt;i&gt;</b>`, and `tag("b", tag("i"))` is `<b><i></i></b>`: escaping is
+the default, as in MarkupSafe.  The output is well-formed XML as well as HTML.
 """
 
 import html
 
-# HTML has no closing tag for these; in SVG, which wants one, none of them exists.
+# HTML has no closing tag for these; SVG, which requires one, has no elements of these names.
 VOID = {"br", "input", "link", "meta"}
 
 
 class Markup(str):
-    """Text that may stand in a page as it is."""
+    """Text that is already markup and is not escaped again."""
 
 
 def escape(text: str) -> Markup:
-    """Return `text` so that it stays text, in an element and in an attribute."""
+    """Escape `text` for use in an element or an attribute; `Markup` stays as it is."""
     return text if isinstance(text, Markup) else Markup(html.escape(text))
 
 
@@ -28,11 +28,11 @@ def tag(name: str, /, *inside: str, **attributes: object) -> Markup:
 
     An attribute that is None is left out.
     """
-    written = "".join(
+    attribute_text = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
     if name in VOID:
-        return Markup(f"<{name}{written}/>")
-    return Markup(f"<{name}{written}>{join(*inside)}</{name}>")
+        return Markup(f"<{name}{attribute_text}/>")
+    return Markup(f"<{name}{attribute_text}>{join(*inside)}</{name}>")

@@ -1,189 +1,197 @@
-"""The tables of a report: every measured figure, its interval, and what theory says beside it."""
+"""The tables of a report: each measured value, its interval, and what theory predicts."""
 
 from collections.abc import Iterable
 
-from benchmarks.method.results import TRANSPORTS, Cell, Estimate, Factor, Limit, Result
-from benchmarks.method.thresholds import Bound
-from benchmarks.report.axes import number
+from benchmarks.method.results import TRANSPORTS, BudgetLimit, Estimate, Factor, Result, ResultCell
+from benchmarks.method.thresholds import Threshold
+from benchmarks.report.axes import format_number
 from benchmarks.report.html import Markup, join, tag
-from benchmarks.report.i18n import Words
-from benchmarks.report.page import table, way
-from benchmarks.report.plots import written
+from benchmarks.report.i18n import Translations
+from benchmarks.report.page import table, transport_label
+from benchmarks.report.plots import format_estimate
 
 
-def cells(result: Result, words: Words) -> Markup:
-    """Return the table of all cells, or a sentence that says that there are none."""
+def cells(result: Result, i18n: Translations) -> Markup:
+    """Return the table of all cells, or a sentence if there are none."""
     if not result.cells:
-        return tag("p", words.say("empty"))
-    head = tag("tr", *_factor_heads(result.factors, words), *_measure_heads(result, words))
-    rows = [_row(cell, result, words) for cell in result.ordered]
-    return table(head, rows, words.say("figures"))
+        return tag("p", i18n.t("empty"))
+    head = tag("tr", *_factor_heads(result.factors, i18n), *_measure_heads(result, i18n))
+    rows = [_row(cell, result, i18n) for cell in result.ordered]
+    return table(head, rows, i18n.t("figures"))
 
 
-def capacity(result: Result, words: Words) -> Markup:
-    """Return the table of the capacities, or nothing for a result without."""
+def capacity(result: Result, i18n: Translations) -> Markup:
+    """Return the table of the capacities, or nothing for a result without any."""
     if not result.capacity:
         return Markup()
-    names = [words.say("factor.transport"), words.say("measure.capacity")]
+    names = [i18n.t("factor.transport"), i18n.t("measure.capacity")]
     rows = [
-        tag("tr", tag("th", named(name, "transport", words), scope="row"), value(estimate))
+        tag(
+            "tr",
+            tag("th", level_label(name, "transport", i18n), scope="row"),
+            estimate_cell(estimate),
+        )
         for name, estimate in result.capacity.items()
     ]
-    heading = tag("h3", words.say("capacity.heading"))
-    return join(heading, table(_heads(names, words), rows, words.say("capacity.heading")))
+    heading = tag("h3", i18n.t("capacity.heading"))
+    return join(heading, table(_heads(names, i18n), rows, i18n.t("capacity.heading")))
 
 
-def ratios(result: Result, words: Words) -> Markup:
-    """Return how many times as much each peer needs, or nothing for a result without."""
+def ratios(result: Result, i18n: Translations) -> Markup:
+    """Return the table of ratios to the reference system, or nothing for a result without any."""
     if not result.ratios:
         return Markup()
     measures = list(dict.fromkeys(name for found in result.ratios.values() for name in found))
-    titles = [measure_name(result, name, words) for name in measures]
+    titles = [measure_name(result, name, i18n) for name in measures]
     rows = [
-        tag("tr", tag("th", peer, scope="row"), *(value(found.get(name)) for name in measures))
+        tag(
+            "tr",
+            tag("th", peer, scope="row"),
+            *(estimate_cell(found.get(name)) for name in measures),
+        )
         for peer, found in result.ratios.items()
     ]
-    heading = words.say("ratios.heading", peer=result.against)
-    whose = "peer" if "peer" in result.factors else next(iter(result.factors), "peer")
-    head = _heads([factor_name(whose, words), *titles], words)
+    heading = i18n.t("ratios.heading", peer=result.against)
+    subject = "peer" if "peer" in result.factors else next(iter(result.factors), "peer")
+    head = _heads([factor_name(subject, i18n), *titles], i18n)
     return join(tag("h3", heading), table(head, rows, heading))
 
 
-def budget(result: Result, words: Words) -> Markup:
-    """Return the limits of a result with what was measured, or nothing for a result without."""
+def budget(result: Result, i18n: Translations) -> Markup:
+    """Return the budget with the measured ratios, or nothing for a result without one."""
     if not result.budget:
         return Markup()
     keys = ("against", "measured", "most", "verdict")
-    names = [factor_name("load", words), factor_name("peer", words)]
-    names += [words.say("measure"), *(words.say(f"budget.{key}") for key in keys)]
+    names = [factor_name("load", i18n), factor_name("peer", i18n)]
+    names += [i18n.t("measure"), *(i18n.t(f"budget.{key}") for key in keys)]
     head = tag("tr", *(tag("th", name, scope="col") for name in names))
-    rows = [_limit(limit, result, words) for limit in result.budget]
-    heading = words.say("budget.heading")
-    about = tag("p", words.say("budget.about"))
+    rows = [_limit(limit, result, i18n) for limit in result.budget]
+    heading = i18n.t("budget.heading")
+    about = tag("p", i18n.t("budget.about"))
     return join(tag("h3", heading), about, table(head, rows, heading))
 
 
-def _limit(limit: Limit, result: Result, words: Words) -> Markup:
+def _limit(limit: BudgetLimit, result: Result, i18n: Translations) -> Markup:
     verdict = {True: "good", False: "bad", None: "unknown"}[limit.holds]
-    texts = [limit.peer, measure_name(result, limit.measure, words), limit.against or "–"]
+    texts = [limit.peer, measure_name(result, limit.measure, i18n), limit.against or "–"]
     return tag(
         "tr",
-        tag("th", words.level("load", limit.load), scope="row"),
+        tag("th", i18n.level("load", limit.load), scope="row"),
         *(tag("td", text) for text in texts),
-        value(limit.measured),
-        tag("td", number(limit.most), class_="number"),
-        tag("td", words.say(f"budget.{verdict}"), class_=verdict),
+        estimate_cell(limit.measured),
+        tag("td", format_number(limit.most), class_="number"),
+        tag("td", i18n.t(f"budget.{verdict}"), class_=verdict),
     )
 
 
-def bounds(result: Result, words: Words) -> Markup:
-    """Return what is promised and whether it holds, or nothing for a result without promises."""
-    if not result.bounds:
+def thresholds(result: Result, i18n: Translations) -> Markup:
+    """Return the thresholds and whether they hold, or nothing for a result without any."""
+    if not result.thresholds:
         return Markup()
-    names = [words.say(f"bounds.{key}") for key in ("promise", "measured", "bound", "verdict")]
-    head = _heads(names, words)
-    rows = [_bound(one, words) for one in result.bounds]
-    heading = words.say("bounds.heading")
+    names = [i18n.t(f"bounds.{key}") for key in ("promise", "measured", "bound", "verdict")]
+    head = _heads(names, i18n)
+    rows = [_threshold(one, i18n) for one in result.thresholds]
+    heading = i18n.t("bounds.heading")
     return join(tag("h3", heading), table(head, rows, heading))
 
 
-def _bound(one: Bound, words: Words) -> Markup:
-    its = words.name(f"unit.{one.unit}", one.unit)
-    limit = f"{one.sign} {number(one.bound)} {its}".strip()
-    verdict = words.say("bounds.holds" if one.holds else "bounds.broken")
-    name = words.name(f"bound.{one.name}", one.name)
+def _threshold(one: Threshold, i18n: Translations) -> Markup:
+    unit = i18n.name(f"unit.{one.unit}", one.unit)
+    limit = f"{one.sign} {format_number(one.bound)} {unit}".strip()
+    verdict = i18n.t("bounds.holds" if one.holds else "bounds.broken")
+    name = i18n.name(f"bound.{one.name}", one.name)
     return tag(
         "tr",
-        tag("th", words.say("and").join(filter(None, (name, one.of))), scope="row"),
-        value(None if one.value is None else Estimate(one.value)),
+        tag("th", i18n.t("and").join(filter(None, (name, one.of))), scope="row"),
+        estimate_cell(None if one.value is None else Estimate(one.value)),
         tag("td", limit, class_="number"),
         tag("td", verdict, class_="number good" if one.holds else "number bad"),
     )
 
 
-def measure_name(result: Result, measure: str, words: Words) -> str:
-    """Return the name of a measure: ours, else the one in the file."""
+def measure_name(result: Result, measure: str, i18n: Translations) -> str:
+    """Return the translated name of a measure, or else the label in the file."""
     known = result.measures.get(measure)
-    return words.name(f"measure.{measure}", (known.label if known else "") or measure)
+    return i18n.name(f"measure.{measure}", (known.label if known else "") or measure)
 
 
-def unit(result: Result, measure: str, words: Words) -> str:
+def unit(result: Result, measure: str, i18n: Translations) -> str:
     known = result.measures.get(measure)
-    return words.name(f"unit.{known.unit}", known.unit) if known else ""
+    return i18n.name(f"unit.{known.unit}", known.unit) if known else ""
 
 
-def factor_name(factor: str, words: Words) -> str:
-    return words.name(f"factor.{factor}", factor)
+def factor_name(factor: str, i18n: Translations) -> str:
+    return i18n.name(f"factor.{factor}", factor)
 
 
-def named(level: Factor, factor: str, words: Words) -> str:
-    """Return a level of a factor as a cell shows it; a transport has its colour."""
+def level_label(level: Factor, factor: str, i18n: Translations) -> str:
+    """Return a level of a factor for a table cell; a transport gets its colour."""
     if isinstance(level, str):
-        return way(level) if level in TRANSPORTS else words.level(factor, level)
-    return number(level)
+        return transport_label(level) if level in TRANSPORTS else i18n.level(factor, level)
+    return format_number(level)
 
 
-def value(estimate: Estimate | None) -> Markup:
-    """Return a table cell: the value, and its interval a little paler."""
+def estimate_cell(estimate: Estimate | None) -> Markup:
+    """Return a table cell: the value, and its interval in a paler colour."""
     if estimate is None:
         return tag("td", "–", class_="number")
-    first, space, interval = written(estimate).rpartition(" (")
+    first, space, interval = format_estimate(estimate).rpartition(" (")
     if not space:
         return tag("td", interval, class_="number")
     paler = tag("span", f" ({interval}", class_="interval")
     return tag("td", tag("strong", first), paler, class_="number")
 
 
-def disagreement(measured: Estimate | None, theory: float | None) -> str:
-    """Return by how much the measured value is above (+) or below the predicted one."""
+def difference_from_theory(measured: Estimate | None, theory: float | None) -> str:
+    """Return how far the measured value is above (+) or below the predicted one."""
     if measured is None or not theory:
         return "–"
     percent = (measured.value - theory) / abs(theory) * 100
-    return f"{'+' if percent > 0 else ''}{number(round(percent, 1))} %"
+    return f"{'+' if percent > 0 else ''}{format_number(round(percent, 1))} %"
 
 
-def _measure_heads(result: Result, words: Words) -> Iterable[Markup]:
+def _measure_heads(result: Result, i18n: Translations) -> Iterable[Markup]:
     for measure in result.measures:
-        name, its = measure_name(result, measure, words), unit(result, measure, words)
-        title = name if its in name else name + words.say("and") + its
+        name, unit_name = measure_name(result, measure, i18n), unit(result, measure, i18n)
+        title = name if unit_name in name else name + i18n.t("and") + unit_name
         yield tag("th", title, scope="col", class_="number")
         if _predicted(result, measure):
-            yield tag("th", words.say("theory"), scope="col", class_="number predicted")
+            yield tag("th", i18n.t("theory"), scope="col", class_="number predicted")
 
 
 def _predicted(result: Result, measure: str) -> bool:
     return any(measure in cell.theory for cell in result.cells)
 
 
-def _row(cell: Cell, result: Result, words: Words) -> Markup:
+def _row(cell: ResultCell, result: Result, i18n: Translations) -> Markup:
     levels = [
-        tag("th", named(cell.factors.get(factor, "–"), factor, words), scope="row")
+        tag("th", level_label(cell.factors.get(factor, "–"), factor, i18n), scope="row")
         for factor in result.factors
     ]
     return tag("tr", *levels, *_values(cell, result))
 
 
-def _values(cell: Cell, result: Result) -> Iterable[Markup]:
+def _values(cell: ResultCell, result: Result) -> Iterable[Markup]:
     for measure in result.measures:
         measured, theory = cell.summary.get(measure), cell.theory.get(measure)
-        yield value(measured)
+        yield estimate_cell(measured)
         if _predicted(result, measure):
             yield _prediction(measured, theory)
 
 
 def _prediction(measured: Estimate | None, theory: float | None) -> Markup:
-    """What theory says, and below it by how much the measured value is above or below."""
+    """Return the theoretical value, and the difference of the measured one in a second line."""
     if theory is None:
         return tag("td", "–", class_="number predicted")
-    differs = tag("span", disagreement(measured, theory), class_="interval")
-    return tag("td", number(theory), differs, class_="number predicted")
+    differs = tag("span", difference_from_theory(measured, theory), class_="interval")
+    return tag("td", format_number(theory), differs, class_="number predicted")
 
 
-def _factor_heads(factors: Iterable[str], words: Words) -> list[Markup]:
-    return [tag("th", factor_name(factor, words), scope="col") for factor in factors]
+def _factor_heads(factors: Iterable[str], i18n: Translations) -> list[Markup]:
+    return [tag("th", factor_name(factor, i18n), scope="col") for factor in factors]
 
 
-def _heads(names: Iterable[str], words: Words) -> Markup:
+def _heads(names: Iterable[str], i18n: Translations) -> Markup:
     first, *others = names
     return tag(
         "tr",

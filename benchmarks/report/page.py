@@ -1,7 +1,7 @@
-"""A page of its own: one file in three languages, with its style and its few lines of script.
+"""A self-contained page: one file in three languages, with its style and a few lines of script.
 
-Nothing is fetched, and a policy in its head sees to it: what is not written here by us, by its
-hash, no browser loads or runs.
+The page fetches nothing.  Its Content-Security-Policy enforces that: the browser runs only the
+style and the script whose hashes are in the policy.
 """
 
 import base64
@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.report.html import Markup, tag
-from benchmarks.report.i18n import LANGUAGES, Words
+from benchmarks.report.i18n import LANGUAGES, Translations
 from benchmarks.report.svg import STYLE
 
 HERE = Path(__file__).parent
 
 
-def page(bodies: Mapping[str, Markup], words: Mapping[str, Words], title: str) -> str:
-    """Return the HTML of a page whose content is given in each language; `title` is a key."""
+def page(bodies: Mapping[str, Markup], translations: Mapping[str, Translations], title: str) -> str:
+    """Return the HTML of a page; `bodies` has its content by language, `title` is a text key."""
     style = Markup((HERE / "report.css").read_text("utf-8") + STYLE)
     script = Markup((HERE / "report.js").read_text("utf-8"))
     policy = (
@@ -29,16 +29,16 @@ def page(bodies: Mapping[str, Markup], words: Mapping[str, Words], title: str) -
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", words["en"].say(title)),
-        # Without it, a browser asks the server for one.
+        tag("title", translations["en"].t(title)),
+        # Without a link element, browsers request /favicon.ico.
         tag("link", rel="icon", href="data:,"),
         tag("style", style),
     )
     articles = [
-        tag("article", tag("h1", words[language].say(title)), body, lang=language)
+        tag("article", tag("h1", translations[language].t(title)), body, lang=language)
         for language, body in bodies.items()
     ]
-    body = tag("body", _switch(words), tag("main", *articles), tag("script", script))
+    body = tag("body", _switch(translations), tag("main", *articles), tag("script", script))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
 
 
@@ -47,9 +47,9 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _switch(words: Mapping[str, Words]) -> Markup:
-    """One radio button per language: the style alone does the rest, with or without the script."""
-    name = " / ".join(words[language].say("language") for language in LANGUAGES)
+def _switch(translations: Mapping[str, Translations]) -> Markup:
+    """Return one radio button per language; CSS alone switches, with or without the script."""
+    name = " / ".join(translations[language].t("language") for language in LANGUAGES)
     choices = [
         tag(
             "label",
@@ -60,7 +60,7 @@ def _switch(words: Mapping[str, Words]) -> Markup:
                 id=f"to-{language}",
                 value=language,
                 checked="" if language == "en" else None,
-                # Else a reloaded page would show what was chosen before, against its script.
+                # Without this, a reload restores the old choice and contradicts the script.
                 autocomplete="off",
             ),
             tag("span", own, lang=language),
@@ -70,10 +70,10 @@ def _switch(words: Mapping[str, Words]) -> Markup:
     return tag("header", tag("fieldset", *choices, aria_label=name), class_="switch")
 
 
-def facts(pairs: Mapping[str, str], look: str) -> Markup:
-    """Return names and values as a list."""
+def facts(pairs: Mapping[str, str], css: str) -> Markup:
+    """Return names and values as a description list."""
     rows = [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items()]
-    return tag("dl", *rows, class_=look)
+    return tag("dl", *rows, class_=css)
 
 
 def table(head: Markup, rows: list[Markup], label: str) -> Markup:
@@ -87,19 +87,19 @@ def figure(drawing: Markup, caption: str) -> Markup:
     return tag("figure", scroll, tag("figcaption", caption))
 
 
-def warning(heading: str, *lines: str, look: str = "warning alarm") -> Markup:
-    return tag("div", tag("h3", heading), *(tag("p", line) for line in lines), class_=look)
+def warning(heading: str, *lines: str, css: str = "warning alarm") -> Markup:
+    return tag("div", tag("h3", heading), *(tag("p", line) for line in lines), class_=css)
 
 
-def way(name: str) -> Markup:
-    """Return the name of a transport, with its colour before it."""
-    return tag("span", name, class_="way", data_way=name)
+def transport_label(name: str) -> Markup:
+    """Return the name of a transport, preceded by its colour."""
+    return tag("span", name, class_="transport", data_transport=name)
 
 
 def write(files: Mapping[Path, str]) -> None:
-    """Write all files, each whole or not at all: a reader never sees half a page."""
+    """Write all files, each atomically: a reader never sees half a page."""
     for path, text in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".part")
-        draft.write_text(text, "utf-8")
-        os.replace(draft, path)
+        part = path.with_name(path.name + ".part")
+        part.write_text(text, "utf-8")
+        os.replace(part, path)

@@ -1,11 +1,11 @@
 """Plots as SVG: data in, text out; no file, no library, no script.
 
-Two kinds are enough.  A `Chart` has curves or dots over two axes; a `Board` has panels of rows,
-with a bar or dots in each.  What was measured is solid and has a shape of its own, so that a plot
-can be read without its colours; what theory says is dashed, or an upright stroke across its row.
+There are two kinds.  A `LineChart` has curves or dots over two axes; a `BarChart` has panels of
+rows, with bars or dots in each row.  Measured values are solid and each series has its own marker
+shape, so a plot is readable without colours.  Theory is a dashed line, or a vertical stroke.
 
-    chart(Chart(...))              an <svg> element, for a page that has pen.STYLE
-    pen.standalone(chart(...))     a file of its own
+    draw_line_chart(LineChart(...))                  an <svg> element, for a page with svg.STYLE
+    svg.standalone(draw_line_chart(...), "en")       a complete file
 """
 
 import itertools
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 
 from benchmarks.method.results import HUGE, Estimate
 from benchmarks.report import svg
-from benchmarks.report.axes import Scale, number, scale, short, wide
+from benchmarks.report.axes import Axis, format_number, format_tick, make_axis, needs_log
 from benchmarks.report.html import Markup, join, tag
 
-HEIGHT = 400.0  # of the area of a chart
-# Paper for the figure behind a bar; the names before the bars may take this share of a panel.
+HEIGHT = 400.0  # of the plotting area of a line chart
+# Width for the number behind a bar, and the share of a panel that the labels may take.
 FIGURE = 76.0
 NAMES = 0.42
-# So many points make a line look smooth.
+# Points that make a line look smooth on a logarithmic axis.
 SMOOTH = 120
 
 
 @dataclass(frozen=True)
 class Dot:
-    """A point, with the interval of its y where that is known."""
+    """A point; its y may have an interval."""
 
     x: float
     y: Estimate
@@ -35,17 +35,17 @@ class Dot:
 
 @dataclass(frozen=True)
 class Series:
-    """What belongs together: one colour, one shape, one entry in the legend."""
+    """Data with one colour, one marker shape and one entry in the legend."""
 
     label: str
-    look: int | None  # which colour and shape; None is grey
+    style: int | None  # index of the colour and the marker shape; None is grey
     dots: Sequence[Dot] = ()
     curve: Sequence[tuple[float, float]] = ()  # measured, solid
     theory: Sequence[tuple[float, float]] = ()  # dashed
 
 
 @dataclass(frozen=True)
-class Chart:
+class LineChart:
     """Curves and dots over two axes."""
 
     title: str
@@ -55,15 +55,15 @@ class Chart:
     series: Sequence[Series]
     log_x: bool | None = None
     log_y: bool | None = None
-    y_values: Sequence[float] = ()  # which the y axis must hold as well
-    level: tuple[str, float] | None = None  # a line across, and its name
+    y_values: Sequence[float] = ()  # further values that the y axis must include
+    level: tuple[str, float] | None = None  # a horizontal line: its label and its y
     theory: str = "theory"
-    percent: bool = False  # y is a share, written in per cent
+    percent: bool = False  # y is a share, shown in per cent
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One figure of a row; `shape` is its place in the board's legend."""
+    """One value of a row; `shape` is its index in the legend of the chart."""
 
     estimate: Estimate | None
     theory: float | None = None
@@ -73,13 +73,13 @@ class Mark:
 @dataclass(frozen=True)
 class Row:
     label: str
-    look: int | None
+    style: int | None
     marks: Sequence[Mark]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows over one axis.  Its axis begins at 0, or is logarithmic; ratios lie around 1."""
+    """Rows over one axis, which starts at 0 or is logarithmic; ratios are centred on 1."""
 
     title: str
     unit: str
@@ -89,46 +89,46 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Board:
-    """Panels side by side, or one below the other."""
+class BarChart:
+    """Panels in one or more columns."""
 
     title: str
     about: str
     panels: Sequence[Panel]
-    legend: Sequence[str] = ()  # what the shapes of a row mean
+    legend: Sequence[str] = ()  # the meaning of the marks in a row
     columns: int = 1
-    shared: bool = True  # all panels have the same unit, and the same axis
+    shared: bool = True  # all panels have the same unit and the same axis
     theory: str = "theory"
 
 
 # --- charts --------------------------------------------------------------------------------------
 
 
-def chart(data: Chart) -> Markup:
+def draw_line_chart(data: LineChart) -> Markup:
     """Draw curves and dots over two axes."""
     keys = [_key(series) for series in data.series]
     if any(series.theory for series in data.series):
         keys.append((data.theory, svg.line([(0, 0), (34, 0)], "curve theory")))
     legend, bottom = svg.legend(keys, svg.MARGIN + 44)
     top = bottom + svg.LINE + 16
-    x = scale(_xs(data), svg.MARGIN + 64, svg.WIDTH - svg.MARGIN - 12, data.log_x, tick=78)
+    x = make_axis(_xs(data), svg.MARGIN + 64, svg.WIDTH - svg.MARGIN - 12, data.log_x, tick=78)
     zero = data.log_y is False
-    y = scale(_ys(data), top + HEIGHT, top, data.log_y, zero=zero, tick=44)
+    y = make_axis(_ys(data), top + HEIGHT, top, data.log_y, zero=zero, tick=44)
     body = join(
         legend,
         svg.text(data.y_label, svg.MARGIN, bottom + 22, "soft"),
         _grid(x, y, data.percent),
         svg.text(data.x_label, x.end, top + HEIGHT + 52, "soft", "end"),
         _level(data, x, y),
-        # Curves first, so that no line runs over a dot.
+        # Curves first, so no line covers a dot.
         *(_curves(series, x, y) for series in data.series),
         *(_dots(series, x, y) for series in data.series),
     )
     return svg.drawing(data.title, data.about, top + HEIGHT + 68, body)
 
 
-def evenly(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Put points between those of a line: on a logarithmic axis it is not straight in between."""
+def interpolate(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Insert points into a line: on a logarithmic axis its segments are not straight."""
     pieces = max(1, SMOOTH // max(1, len(line)))
     return [
         (x1 + (x2 - x1) * n / pieces, y1 + (y2 - y1) * n / pieces)
@@ -137,12 +137,12 @@ def evenly(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     ] + list(line[-1:])
 
 
-def _xs(data: Chart) -> list[float]:
+def _xs(data: LineChart) -> list[float]:
     lines = [line for s in data.series for line in (s.curve, s.theory)]
     return [x for line in lines for x, _ in line] + [d.x for s in data.series for d in s.dots]
 
 
-def _ys(data: Chart) -> list[float]:
+def _ys(data: LineChart) -> list[float]:
     lines = [line for s in data.series for line in (s.curve, s.theory)]
     found = [y for line in lines for _, y in line]
     found += [y for s in data.series for dot in s.dots for y in _extent(dot.y)]
@@ -154,20 +154,20 @@ def _extent(estimate: Estimate) -> list[float]:
     return [end for end in ends if end is not None]
 
 
-def _grid(x: Scale, y: Scale, percent: bool) -> Markup:
+def _grid(x: Axis, y: Axis, percent: bool) -> Markup:
     parts = []
     for value in x.ticks:
         parts.append(svg.line([(x.at(value), y.start), (x.at(value), y.end)], "rule"))
-        parts.append(svg.text(short(value), x.at(value), y.start + 24, "soft", "middle"))
+        parts.append(svg.text(format_tick(value), x.at(value), y.start + 24, "soft", "middle"))
     for value in y.ticks:
-        label = f"{number(value * 100)} %" if percent else short(value)
+        label = f"{format_number(value * 100)} %" if percent else format_tick(value)
         parts.append(svg.line([(x.start, y.at(value)), (x.end, y.at(value))], "rule"))
         parts.append(svg.text(label, x.start - 10, y.at(value) + 6, "soft", "end"))
     parts.append(svg.line([(x.start, y.end), (x.start, y.start), (x.end, y.start)], "axis over"))
     return join(*parts)
 
 
-def _level(data: Chart, x: Scale, y: Scale) -> Markup:
+def _level(data: LineChart, x: Axis, y: Axis) -> Markup:
     if data.level is None:
         return Markup()
     name, value = data.level
@@ -175,20 +175,20 @@ def _level(data: Chart, x: Scale, y: Scale) -> Markup:
     return join(line, svg.text(name, x.start + 8, y.at(value) - 8))
 
 
-def _curves(series: Series, x: Scale, y: Scale) -> Markup:
+def _curves(series: Series, x: Axis, y: Axis) -> Markup:
     theory = [(x.at(a), y.at(b)) for a, b in series.theory]
     curve = [(x.at(a), y.at(b)) for a, b in series.curve]
-    return svg.hued(
-        series.look,
+    return svg.coloured(
+        series.style,
         svg.line(theory, "curve theory") if theory else "",
         svg.line(curve, "curve") if curve else "",
-        # A few shapes along the curve tell it from the others where colours do not.
-        *(svg.shape(series.look, px, py) for px, py in _spaced(curve, series.look or 0)),
+        # Markers along the curve distinguish it where colours cannot.
+        *(svg.shape(series.style, px, py) for px, py in _spaced(curve, series.style or 0)),
     )
 
 
 def _spaced(points: Sequence[tuple[float, float]], shift: int) -> Iterator[tuple[float, float]]:
-    """Six points of a curve, at heights which differ from series to series."""
+    """Yield six points of a curve, at heights that differ from series to series."""
     if not points:
         return
     lowest, highest = min(y for _, y in points), max(y for _, y in points)
@@ -205,29 +205,29 @@ def _at_height(points: Sequence[tuple[float, float]], height: float) -> tuple[fl
     return points[0]
 
 
-def _dots(series: Series, x: Scale, y: Scale) -> Markup:
+def _dots(series: Series, x: Axis, y: Axis) -> Markup:
     joined = [(x.at(dot.x), y.at(dot.y.value)) for dot in series.dots] if not series.theory else []
     dots = [_dot(series, dot, x, y) for dot in series.dots]
-    return svg.hued(series.look, svg.line(joined, "curve") if joined else "", *dots)
+    return svg.coloured(series.style, svg.line(joined, "curve") if joined else "", *dots)
 
 
-def _dot(series: Series, dot: Dot, x: Scale, y: Scale) -> Markup:
+def _dot(series: Series, dot: Dot, x: Axis, y: Axis) -> Markup:
     px, interval = x.at(dot.x), Markup()
     if dot.y.low is not None and dot.y.high is not None:
         interval = svg.line([(px, y.at(dot.y.low)), (px, y.at(dot.y.high))], "whisker")
-    name = tag("title", f"{series.label}, {number(dot.x)}: {written(dot.y)}")
-    return tag("g", name, interval, svg.shape(series.look, px, y.at(dot.y.value)))
+    name = tag("title", f"{series.label}, {format_number(dot.x)}: {format_estimate(dot.y)}")
+    return tag("g", name, interval, svg.shape(series.style, px, y.at(dot.y.value)))
 
 
 def _key(series: Series) -> tuple[str, Markup]:
     line = svg.line([(0, 0), (34, 0)], "curve") if series.curve or not series.theory else ""
-    return series.label, svg.hued(series.look, line, svg.shape(series.look, 17, 0))
+    return series.label, svg.coloured(series.style, line, svg.shape(series.style, 17, 0))
 
 
 # --- boards --------------------------------------------------------------------------------------
 
 
-def board(data: Board) -> Markup:
+def draw_bar_chart(data: BarChart) -> Markup:
     """Draw panels of rows."""
     keys = [(name, _sample(data, shape)) for shape, name in enumerate(data.legend)]
     if any(m.theory is not None for p in data.panels for r in p.rows for m in r.marks):
@@ -241,13 +241,13 @@ def board(data: Board) -> Markup:
         for column, one in enumerate(line):
             left = svg.MARGIN + column * (width + svg.MARGIN)
             axis = data.panels if data.shared else [one]
-            x = _panel_scale(axis, left + names, left + width - FIGURE)
+            x = _panel_axis(axis, left + names, left + width - FIGURE)
             parts.append(_panel(one, x, left, y + 18, width))
         y += max(map(_panel_height, line))
     return svg.drawing(data.title, data.about, y + 16, join(*parts))
 
 
-def _sample(data: Board, shape: int) -> Markup:
+def _sample(data: BarChart, shape: int) -> Markup:
     if data.panels and data.panels[0].bars:
         return _bar(0, 34, 0, shape)
     return svg.shape(shape, 17, 0)
@@ -261,7 +261,7 @@ def _panel_height(panel: Panel) -> float:
     return sum(map(_row_height, panel.rows)) + 3.6 * svg.LINE
 
 
-def _panel(panel: Panel, x: Scale, left: float, top: float, width: float) -> Markup:
+def _panel(panel: Panel, x: Axis, left: float, top: float, width: float) -> Markup:
     """Title and unit, grid, then row after row."""
     first = top + svg.LINE + 4
     bottom = first + sum(map(_row_height, panel.rows))
@@ -273,7 +273,7 @@ def _panel(panel: Panel, x: Scale, left: float, top: float, width: float) -> Mar
     for value in x.ticks:
         strong = "axis" if panel.ratio and value == 1 else "rule"
         parts.append(svg.line([(x.at(value), first), (x.at(value), bottom)], strong))
-        parts.append(svg.text(short(value), x.at(value), bottom + 22, "soft", "middle"))
+        parts.append(svg.text(format_tick(value), x.at(value), bottom + 22, "soft", "middle"))
     y = first
     for row in panel.rows:
         parts.append(_row(row, panel.bars, left, y, x))
@@ -281,35 +281,35 @@ def _panel(panel: Panel, x: Scale, left: float, top: float, width: float) -> Mar
     return join(*parts)
 
 
-def _panel_scale(panels: Sequence[Panel], start: float, end: float) -> Scale:
-    """The axis on which all rows of these panels have a place."""
+def _panel_axis(panels: Sequence[Panel], start: float, end: float) -> Axis:
+    """Return an axis that includes all values of these panels."""
     marks = [mark for panel in panels for row in panel.rows for mark in row.marks]
     panel = panels[0]
     values = [value for mark in marks if mark.estimate for value in _extent(mark.estimate)]
     values += [mark.theory for mark in marks if mark.theory is not None]
     if panel.ratio:
-        # As far to the left of 1 as to the right: twice as much and half as much look alike.
+        # Symmetric around 1: twice as much and half as much have the same distance.
         values += [1.0, *(1 / value for value in values if value > 1 / HUGE)]
-        return scale(values, start, end, log=True)
-    log = wide(values)
+        return make_axis(values, start, end, log=True)
+    log = needs_log(values)
     if log and panel.bars:
-        # The shortest bar has a length as well.
+        # The shortest bar must have a visible length too.
         values.append(min(value for value in values if value > 0) / 2)
-    return scale(values, start, end, log=log, zero=True)
+    return make_axis(values, start, end, log=log, zero=True)
 
 
-def _row(row: Row, bars: bool, left: float, top: float, x: Scale) -> Markup:
+def _row(row: Row, bars: bool, left: float, top: float, x: Axis) -> Markup:
     height = _row_height(row)
     label = svg.shorten(row.label, x.start - left - 14)
     name = svg.text(label, x.start - 12, top + height / 2 + 6, anchor="end")
     marks = [
-        _mark(mark, row, bars, x, top + 4 + svg.LINE * (place + 0.5))
-        for place, mark in enumerate(row.marks)
+        _mark(mark, row, bars, x, top + 4 + svg.LINE * (index + 0.5))
+        for index, mark in enumerate(row.marks)
     ]
-    return svg.hued(row.look, tag("g", tag("title", row.label), name), *marks)
+    return svg.coloured(row.style, tag("g", tag("title", row.label), name), *marks)
 
 
-def _mark(mark: Mark, row: Row, bars: bool, x: Scale, y: float) -> Markup:
+def _mark(mark: Mark, row: Row, bars: bool, x: Axis, y: float) -> Markup:
     theory = Markup()
     if mark.theory is not None:
         at = x.at(mark.theory)
@@ -322,27 +322,27 @@ def _mark(mark: Mark, row: Row, bars: bool, x: Scale, y: float) -> Markup:
     if mark.estimate.at_least:
         last = value + 26
         body = join(body, _arrow(value, y))
-    figure = ("≥ " if mark.estimate.at_least else "") + number(mark.estimate.value)
+    figure = ("≥ " if mark.estimate.at_least else "") + format_number(mark.estimate.value)
     after = max(last, x.at(mark.theory) if mark.theory is not None else 0) + 10
-    told = tag("title", f"{row.label}: {written(mark.estimate)}")
+    tooltip = tag("title", f"{row.label}: {format_estimate(mark.estimate)}")
     interval = _interval(mark.estimate, x, y, bars)
-    return tag("g", told, body, interval, theory, svg.text(figure, after, y + 6, "soft"))
+    return tag("g", tooltip, body, interval, theory, svg.text(figure, after, y + 6, "soft"))
 
 
-def _interval(estimate: Estimate, x: Scale, y: float, bars: bool) -> Markup:
+def _interval(estimate: Estimate, x: Axis, y: float, bars: bool) -> Markup:
     if estimate.low is None or estimate.high is None or estimate.at_least:
         return Markup()
     low, high = x.at(estimate.low), x.at(estimate.high)
-    # Over a bar of its own colour it would not be seen.
-    look = "ink over" if bars else "whisker"
-    ends = [svg.line([(end, y - 5), (end, y + 5)], look) for end in (low, high)]
-    return join(svg.line([(low, y), (high, y)], look), *ends)
+    # On a bar of the same colour it would be invisible.
+    css = "ink over" if bars else "whisker"
+    ends = [svg.line([(end, y - 5), (end, y + 5)], css) for end in (low, high)]
+    return join(svg.line([(low, y), (high, y)], css), *ends)
 
 
 def _bar(start: float, end: float, y: float, shape: int) -> Markup:
-    """The first of a row is full, the second hollow."""
-    look = "mark" if shape == 0 else "hollow"
-    return svg.box(start, y - 8, max(end - start, 0), 16, look)
+    """Draw a bar: the first of a row is solid, the second hollow."""
+    css = "mark" if shape == 0 else "hollow"
+    return svg.box(start, y - 8, max(end - start, 0), 16, css)
 
 
 def _arrow(x: float, y: float) -> Markup:
@@ -350,9 +350,9 @@ def _arrow(x: float, y: float) -> Markup:
     return join(svg.line([(x, y), (x + 22, y)], "whisker"), svg.line(points, "whisker"))
 
 
-def written(estimate: Estimate) -> str:
-    """Write a value with its interval: 1.2 (1.1–1.4)."""
-    value = ("≥ " if estimate.at_least else "") + number(estimate.value)
+def format_estimate(estimate: Estimate) -> str:
+    """Format a value with its interval: 1.2 (1.1–1.4)."""
+    value = ("≥ " if estimate.at_least else "") + format_number(estimate.value)
     if estimate.low is None or estimate.high is None:
         return value
-    return f"{value} ({number(estimate.low)}–{number(estimate.high)})"
+    return f"{value} ({format_number(estimate.low)}–{format_number(estimate.high)})"

@@ -1,8 +1,8 @@
-// The language of the browser to begin with, and afterwards the one that was chosen.
+// Start in the language of the browser; afterwards show the language that the reader selects.
 "use strict";
-const spoken = navigator.language.toLowerCase();
-const traditional = /^zh-(hant|tw|hk|mo)/.test(spoken);
-const first = spoken.startsWith("zh") ? (traditional ? "zh-Hant" : "zh-Hans") : "en";
+const preferred = navigator.language.toLowerCase();
+const traditional = /^zh-(hant|tw|hk|mo)/.test(preferred);
+const first = preferred.startsWith("zh") ? (traditional ? "zh-Hant" : "zh-Hans") : "en";
 const show = (language) => {
   document.documentElement.lang = language;
   document.title = document.querySelector(`article[lang="${language}"] h1`).textContent;

@@ -1,6 +1,7 @@
-"""The pen: lines, shapes and texts as SVG, in colours for light, dark and paper.
+"""SVG elements: lines, shapes and texts, with colours for light screens, dark screens and paper.
 
-Plain rules and no variables, since programs that are no browsers draw these files too.
+The style uses plain CSS rules without variables, because programs other than browsers render these
+files too.
 """
 
 import unicodedata
@@ -10,11 +11,11 @@ from benchmarks.report.html import Markup, join, tag
 
 WIDTH = 960.0
 MARGIN = 20.0
-TEXT = 17.0  # large, since a projector halves it
+TEXT = 17.0  # large: a projector makes it look half as big
 LINE = 24.0
 SHAPES = ("circle", "square", "triangle", "diamond", "down", "cross", "left", "right")
 
-# For a light and a dark background, after Okabe and Ito; those of the demo pages, in their order.
+# (light, dark) pairs after Okabe and Ito; the same colours and order as on the demo pages.
 HUES = (
     ("#8a5a00", "#e69f00"),
     ("#b84700", "#f0753a"),
@@ -43,7 +44,7 @@ def _colours(theme: int) -> str:
     )
 
 
-# A print is always light.
+# Printed pages are always light.
 STYLE = (
     '.plot{font:17px system-ui,"Noto Sans","PingFang SC","PingFang TC","Microsoft YaHei",'
     '"Microsoft JhengHei","Noto Sans CJK SC","Noto Sans CJK TC",sans-serif}'
@@ -60,7 +61,7 @@ STYLE = (
 
 
 def standalone(drawing: Markup, language: str) -> str:
-    """Return an <svg> element as a file of its own, with its colours and fonts."""
+    """Return an <svg> element as a complete file, with its colours and fonts."""
     opening, rest = drawing.split(">", 1)
     return f'{opening} xml:lang="{language}">{tag("style", Markup(STYLE))}{rest}\n'
 
@@ -76,33 +77,33 @@ def drawing(title: str, about: str, height: float, body: Markup) -> Markup:
         xmlns="http://www.w3.org/2000/svg",
         class_="plot",
         role="img",
-        viewBox=f"0 0 {place(WIDTH)} {place(height)}",
+        viewBox=f"0 0 {coordinate(WIDTH)} {coordinate(height)}",
     )
 
 
 def legend(keys: Sequence[tuple[str, Markup]], top: float) -> tuple[Markup, float]:
-    """Draw entries from left to right, in as many lines as they need; return where they end."""
+    """Draw entries from left to right in as many lines as needed; also return the bottom edge."""
     parts, x, y = [], MARGIN, top + 8
     for label, sample in keys:
         label = shorten(label, WIDTH / 2)
         width = 44 + text_width(label) + 28
         if x > MARGIN and x + width > WIDTH:
             x, y = MARGIN, y + LINE
-        where = f"translate({place(x)} {place(y)})"
+        where = f"translate({coordinate(x)} {coordinate(y)})"
         parts.append(tag("g", sample, text(label, 44, 6), transform=where))
         x += width
     return join(*parts), (y + 12 if keys else top - 8)
 
 
-def hued(look: int | None, *parts: str) -> Markup:
-    return tag("g", *parts, class_=None if look is None else f"hue{look % len(HUES)}")
+def coloured(style: int | None, *parts: str) -> Markup:
+    return tag("g", *parts, class_=None if style is None else f"hue{style % len(HUES)}")
 
 
-def shape(look: int | None, x: float, y: float) -> Markup:
-    """A sign of about 14 units, one of eight."""
-    name = SHAPES[(look or 0) % len(SHAPES)]
+def shape(style: int | None, x: float, y: float) -> Markup:
+    """Draw one of eight marker shapes, about 14 units wide."""
+    name = SHAPES[(style or 0) % len(SHAPES)]
     if name == "circle":
-        return tag("circle", class_="mark", cx=place(x), cy=place(y), r="6.5")
+        return tag("circle", class_="mark", cx=coordinate(x), cy=coordinate(y), r="6.5")
     corners = {
         "square": ((-6, -6), (6, -6), (6, 6), (-6, 6)),
         "triangle": ((0, -8), (8, 6), (-8, 6)),
@@ -118,37 +119,37 @@ def shape(look: int | None, x: float, y: float) -> Markup:
     return tag("path", class_="mark", d=path((x + a, y + b) for a, b in corners) + "Z")
 
 
-def box(x: float, y: float, width: float, height: float, look: str) -> Markup:
-    size = {"width": place(width), "height": place(height)}
-    return tag("rect", class_=look, x=place(x), y=place(y), **size)
+def box(x: float, y: float, width: float, height: float, css: str) -> Markup:
+    size = {"width": coordinate(width), "height": coordinate(height)}
+    return tag("rect", class_=css, x=coordinate(x), y=coordinate(y), **size)
 
 
-def line(points: Iterable[tuple[float, float]], look: str) -> Markup:
-    return tag("path", class_=look, d=path(points), fill="none")
+def line(points: Iterable[tuple[float, float]], css: str) -> Markup:
+    return tag("path", class_=css, d=path(points), fill="none")
 
 
 def path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{place(x)} {place(y)}" for x, y in points)
+    return "M" + "L".join(f"{coordinate(x)} {coordinate(y)}" for x, y in points)
 
 
-def text(text: str, x: float, y: float, look: str | None = None, anchor: str = "start") -> Markup:
+def text(text: str, x: float, y: float, css: str | None = None, anchor: str = "start") -> Markup:
     side = None if anchor == "start" else anchor
-    return tag("text", text, class_=look, x=place(x), y=place(y), text_anchor=side)
+    return tag("text", text, class_=css, x=coordinate(x), y=coordinate(y), text_anchor=side)
 
 
-def place(value: float) -> str:
-    """Write a place with one digit after the point: finer than any screen."""
+def coordinate(value: float) -> str:
+    """Format a coordinate with one digit after the point: finer than any screen."""
     return f"{value:.1f}".removesuffix(".0")
 
 
 def text_width(text: str) -> float:
-    """Guess how wide a text is drawn, rather too wide; there is no font here to ask."""
+    """Estimate the width of a text, rather too wide; no font metrics are available here."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
     return TEXT * (wide + 0.62 * (len(text) - wide))
 
 
 def shorten(text: str, width: float) -> str:
-    """Cut a text that has no room, with a sign that says so."""
+    """Cut a text that is wider than `width`, and mark the cut with an ellipsis."""
     if text_width(text) <= width:
         return text
     while text and text_width(text + "…") > width:

@@ -1,4 +1,4 @@
-"""A result as text: whether it is true first, then a row per cell, then what is to be known."""
+"""A result as text: first its correctness, then a row per cell, then thresholds and notes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,15 @@ from tabulate import tabulate
 
 from benchmarks.method import thresholds
 from benchmarks.method.samples import trusted
-from benchmarks.method.stats import FEWEST_RUNS
+from benchmarks.method.stats import MIN_RUNS
 
+# Key in the result file: the word for it.
+_FAULTS = {"lost": "lost", "doubled": "duplicated", "misplaced": "out of order"}
 _VERDICTS = {True: "holds", False: "!!! does not hold", None: "!!! not measured"}
 
 
-def describe(result: Mapping[str, Any]) -> str:
-    """Write the table."""
+def format_result(result: Mapping[str, Any]) -> str:
+    """Return the lines that a script prints at its end."""
     lines = ["", *_correctness_lines(result), ""]
     names = [*result["measures"]]
     units = {name: result["measures"][name]["unit"] for name in names}
@@ -26,11 +28,11 @@ def describe(result: Mapping[str, Any]) -> str:
     lines.append(tabulate(rows, headers=heads, disable_numparse=True))
     lines += [
         "",
-        "value [95 % interval over runs] | what theory predicts, and how far off it is",
+        "value [95 % interval over runs] | theory, and the difference of the measured value",
     ]
-    if result["settings"]["runs"] < FEWEST_RUNS:
-        lines.append(f"Of fewer than {FEWEST_RUNS} runs an interval says little.")
-    lines += thresholds.lines(map(thresholds.read, result.get("bounds", [])))
+    if result["settings"]["runs"] < MIN_RUNS:
+        lines.append(f"With fewer than {MIN_RUNS} runs an interval says little.")
+    lines += thresholds.lines(map(thresholds.from_json, result.get("bounds", [])))
     lines += result["notes"]
     if result.get("budget"):
         lines += ["", *_budget_lines(result["budget"])]
@@ -38,7 +40,7 @@ def describe(result: Mapping[str, Any]) -> str:
 
 
 def _budget_lines(budget: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What may be so many times as much as something else, and whether it is no more."""
+    """Return the table of the performance budget: ratios to other systems and their limits."""
     rows = [_budget_row(one) for one in budget]
     heads = ["load", "of", "divided by", "measure", "measured", "at most", ""]
     broken = sum(one["holds"] is False for one in budget)
@@ -56,19 +58,19 @@ def _budget_row(one: Mapping[str, Any]) -> list[str]:
 
 
 def _correctness_lines(result: Mapping[str, Any]) -> list[str]:
-    told, generator = result["correctness"], result["generator"]
-    verdict = "" if trusted(told) else "!!! "
-    counts = ", ".join(f"{told.get(name, 0)} {name}" for name in ("lost", "doubled", "misplaced"))
+    counts, generator = result["correctness"], result["generator"]
+    verdict = "" if trusted(counts) else "!!! "
+    faults = ", ".join(f"{counts.get(key, 0)} {word}" for key, word in _FAULTS.items())
     others = ("unacknowledged", "refused", "gaps")
-    more = ", ".join(f"{told.get(name, 0)} {name}" for name in others)
+    more = ", ".join(f"{counts.get(name, 0)} {name}" for name in others)
     lines = [
-        f"{verdict}{result['benchmark']}: {counts}, of {told.get('deliveries', 0)} deliveries; "
-        f"{more}, {told.get('broken', 0)} connections broken"
+        f"{verdict}{result['benchmark']}: {faults}, of {counts.get('deliveries', 0)} deliveries; "
+        f"{more}, {counts.get('broken', 0)} connections broken"
     ]
     if generator["late_max_ms"] is not None:
         lines.append(
-            f"the generator itself was late by {generator['late_p99_ms']:g} ms (p99), "
-            f"{generator['late_max_ms']:g} ms (max), deaf for at most "
+            f"the load generator itself was late by {generator['late_p99_ms']:g} ms (p99), "
+            f"{generator['late_max_ms']:g} ms (max), and did not poll for at most "
             f"{generator['deaf_max_ms']:g} ms; seed {result['seed']}"
         )
     return lines
@@ -81,7 +83,7 @@ def _figure(cell: Mapping[str, Any], name: str) -> str:
     text = _interval(summary)
     predicted = cell["theory"].get(name)
     if predicted is not None:
-        text += f" | {_number(predicted)} {_off(summary['value'], predicted)}"
+        text += f" | {_number(predicted)} {_difference(summary['value'], predicted)}"
     return text
 
 
@@ -94,8 +96,8 @@ def _interval(found: Mapping[str, Any] | None) -> str:
     return text
 
 
-def _off(value: float, predicted: float) -> str:
-    """The disagreement: as a share of what was predicted, unless that is nothing."""
+def _difference(value: float, predicted: float) -> str:
+    """Return the difference as a percentage of the prediction; absolute if that is 0."""
     if predicted == 0:
         return f"{value:+.3g}"
     return f"{100 * (value / predicted - 1):+.0f} %"

@@ -23,8 +23,7 @@ from dataclasses import replace
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from realtime.brokers.choose import HubChoice, choose
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import (
     HUB_VARIABLE,
     KEY_VARIABLE,
@@ -169,7 +168,7 @@ async def run(config: ClusterConfig) -> None:
     with _open_status_port(config) as listener:
         choice = await choose(hub, config.server.limits)
         if choice.server is not None:
-            supervisor.keep("watch the private server", choice.server.watch)
+            supervisor.supervise("watch the private server", choice.server.watch)
             hub = choice.server.url
         shared = replace(config, server=replace(config.server, hub=hub))
         try:
@@ -223,7 +222,7 @@ async def _run(
     server = HTTPServer(status.make_application(overview, origin_policy))
     server.add_sockets(listener)
     for worker in workers:
-        supervisor.keep(f"worker {worker.port}", worker.supervise)
+        supervisor.supervise(f"worker {worker.port}", worker.supervise)
         worker.start()
     addresses = f"status {_status_url(config, listener)}"
     _print_addresses(config, listener, ports, choice)

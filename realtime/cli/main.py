@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realtime import logs
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubError
 from realtime.cli import cluster, demo_traffic, nginx, proxy, serve, worker
 from realtime.cli.config import CommandError, add_server_options, server_config
 

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from realtime.app import make_router
-from realtime.brokers.choose import HubChoice, choose
-from realtime.brokers.redis.process import HubError
+from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cluster.registry import NodeReporter
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
@@ -60,7 +59,7 @@ async def _with_hub(
     """Serve, and keep the private Redis alive meanwhile, if the hub is one."""
     supervisor = Supervisor()
     if choice.server is not None:
-        supervisor.keep("watch the private server", choice.server.watch)
+        supervisor.supervise("watch the private server", choice.server.watch)
     try:
         await _serve(config, choice, listeners, tls)
     finally:
@@ -101,7 +100,7 @@ async def _serve(
         _tune_garbage_collector()
         for listener in listeners:
             server.add_sockets(listener)
-        server.start_watching()
+        server.start_timeouts()
         reporter.start()
         _print_addresses(config, choice, lab)
         await _drain_on_signal(signals, hub, presence, limits)

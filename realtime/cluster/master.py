@@ -28,7 +28,7 @@ class Master:
         self._addresses = addresses
         self._replace_requested = asyncio.Event()
         self._supervisor = Supervisor()
-        self._supervisor.keep("replace workers", self._replace_loop)
+        self._supervisor.supervise("replace workers", self._replace_loop)
         self._supervisor.spawn("report that workers are ready", self._print_when_ready)
 
     async def handle_signals(self, signals: "asyncio.Queue[signal.Signals]") -> None:

@@ -56,7 +56,7 @@ class NginxProcess:
 
     def start(self) -> None:
         """Start nginx, and restart it if it dies."""
-        self._supervisor.keep("nginx", self._run)
+        self._supervisor.supervise("nginx", self._run)
 
     async def close(self) -> None:
         """Stop nginx, and remove its files."""

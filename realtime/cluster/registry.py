@@ -95,7 +95,7 @@ class NodeReporter:
 
     def start(self) -> None:
         """Start to report."""
-        self._supervisor.keep("report", self._report_loop)
+        self._supervisor.supervise("report", self._report_loop)
 
     async def close(self) -> None:
         """Withdraw the report; if the hub cannot be reached, the lease ends by itself."""

@@ -20,7 +20,7 @@ from tornado.httpclient import AsyncHTTPClient
 
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
-from realtime.tasks import WELL_SECONDS, backoff, cancel_and_wait, die_with_parent
+from realtime.tasks import HEALTHY_SECONDS, backoff, cancel_and_wait, die_with_parent
 
 COMMAND = (sys.executable, "-m", "realtime", "worker")
 
@@ -107,12 +107,12 @@ class WorkerProcess:
                 log.info("a worker has ended", extra={"port": self.port, "reason": self.reason})
                 continue
             lifetime = asyncio.get_running_loop().time() - started
-            await self._pause(well=lifetime >= WELL_SECONDS)
+            await self._pause(healthy=lifetime >= HEALTHY_SECONDS)
 
-    async def _pause(self, *, well: bool) -> None:
+    async def _pause(self, *, healthy: bool) -> None:
         self.state = State.WAITING
         self.restarts += 1
-        self._failures = 1 if well else self._failures + 1
+        self._failures = 1 if healthy else self._failures + 1
         pause = backoff(self._failures)
         details = {"port": self.port, "reason": self.reason, "again_in": round(pause, 3)}
         log.error("a worker died", extra=details)

@@ -1,14 +1,15 @@
-"""Who is following a room, and the one write that reaches them all.
+"""The subscribers of a room, and the one write that reaches them all.
 
-The live followers of a transport stand at one cursor.  A flush asks the room what came after it,
-frames that once, and pushes the same bytes to each.  A follower that cannot take them keeps its
-own cursor instead of a queue: it *lags*, and reads on from the log when its socket has drained.
+All live subscribers are at one cursor.  A flush asks the room what came after it, frames that once
+per transport, and pushes the same bytes to each subscriber.  A subscriber that cannot take them
+keeps its own cursor instead of a queue: it *lags*, and reads on from the log once its socket has
+drained.
 
     room.since(cursor) ─▶ frame once per transport ─▶ push, push, push …
                                                         └─ refused: lagging, with its cursor
 
-A flush of a large audience takes turns with everybody else: after some milliseconds it lets the
-event loop go round once, and goes on where it was.
+A flush to many subscribers runs in time slices: after some milliseconds it lets the event loop
+serve other callbacks once, and then continues where it stopped.
 """
 
 import asyncio
@@ -30,20 +31,20 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Pages that one lagging follower may read before the others have their turn.
-_PAGES_PER_TURN = 4
-# A screen shows 60 frames a second: what comes within the same one is seen at once.
+# Pages that one lagging subscriber may read before the next one is served.
+_PAGES_PER_STEP = 4
+# A screen shows 60 frames a second: events within one frame are seen at the same time.
 _FRAME_SECONDS = 1 / 60
-# Seconds that a flush may keep the event loop to itself, and pushes between looks at the clock.
-_TURN_SECONDS = 0.005
-_PUSHES_PER_LOOK = 32
+# How long a flush may block the event loop, and how many pushes it makes per check of the clock.
+_SLICE_SECONDS = 0.005
+_PUSHES_PER_STEP = 32
 
 
 class Framing(NamedTuple):
-    """How a transport puts events on the wire; followers of equal framing share their bytes.
+    """How a transport puts events on the wire; subscribers of equal framing share their bytes.
 
-    `frame` says it for one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk,
-    or nothing.  `heartbeat` is what breaks a long silence.  `transport` is for whoever counts.
+    `frame` encodes one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk, or
+    nothing.  `heartbeat` is sent on an idle stream.  `transport` is the label for statistics.
     """
 
     frame: Callable[[Event], bytes]
@@ -54,74 +55,72 @@ class Framing(NamedTuple):
     def encode(self, events: Sequence[Event]) -> bytes:
         return self.envelope(b"".join(map(self.frame, events)))
 
-    def beat(self) -> bytes:
+    def encode_heartbeat(self) -> bytes:
         return self.envelope(self.heartbeat)
 
 
 class Subscriber(Protocol):
-    """A live stream: something that bytes can be pushed to."""
+    """A live stream that bytes can be pushed to."""
 
     framing: Framing
 
     def push(self, frames: bytes, events: int) -> bool:
-        """Take all of `frames`, or refuse them and call `Broadcaster.resume` when there is room."""
+        """Take all of `frames`; or return False, and call `Broadcaster.resume` once drained."""
 
-    def beat(self, heartbeat: bytes) -> bool:
-        """Take what breaks a silence, or refuse it as a push."""
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
+        """Send what keeps an idle stream open; or return False, as for a push."""
 
     def close(self, error: RealtimeError) -> None:
-        """End the stream, telling why where the transport can."""
+        """End the stream, and send the error if the transport has a way to."""
 
 
-# Live followers, in the order in which they came.
+# Live subscribers, in the order in which they were added.
 Group = dict[Subscriber, None]
 
 
 class Broadcaster:
-    """The followers of one room."""
+    """The subscribers of one room."""
 
     def __init__(self, room: Room, limits: Limits) -> None:
         self._room = room
         self._push_bytes = limits.push_bytes
         self._heartbeat_seconds = limits.heartbeat_seconds
-        self._cursor = room.cursor  # where all live followers stand
+        self._cursor = room.cursor  # of all live subscribers
         self._live: dict[Framing, Group] = {}
         self._lagging: dict[Subscriber, Cursor] = {}
-        self._ready: dict[
-            Subscriber, None
-        ] = {}  # those of the lagging that can take more, in order
-        self._flush_at: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._ready: Group = {}  # the lagging ones whose sockets have drained
+        self._flush_timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._flushing: Iterator[None] | None = None
-        self._rest_until = 0.0
-        self._heard_at = 0.0  # when the live followers were last pushed something
-        self._beat_at: asyncio.TimerHandle | None = None
+        self._next_flush_at = 0.0
+        self._last_push_at = 0.0  # to all live subscribers
+        self._heartbeat_timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._live.values())) + len(self._lagging)
 
-    # --- coming and going ------------------------------------------------------------------------
+    # --- subscribers -----------------------------------------------------------------------------
 
-    def join(self, subscriber: Subscriber, cursor: Cursor) -> None:
-        """Let `subscriber` read on from `cursor`, and then live."""
+    def add(self, subscriber: Subscriber, cursor: Cursor) -> None:
+        """Push to `subscriber` what came after `cursor`, and then each new event."""
         self._lagging[subscriber] = cursor
         self.resume(subscriber)
 
     def resume(self, subscriber: Subscriber) -> None:
-        """Say that a follower which refused a push can take more."""
+        """Serve a subscriber again that refused a push; call it when its socket has drained."""
         if subscriber in self._lagging:
             self._ready[subscriber] = None
             self.flush_soon()
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Forget a follower; one that has left already is no error."""
+    def remove(self, subscriber: Subscriber) -> None:
+        """Remove a subscriber; it is no error if it was removed already."""
         self._live.get(subscriber.framing, {}).pop(subscriber, None)
         self._lagging.pop(subscriber, None)
         self._ready.pop(subscriber, None)
 
-    def disperse(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
-        """End every stream, each with an error of its own and at a random moment in `seconds`."""
+    def close_staggered(self, seconds: float, error: Callable[[], RealtimeError]) -> None:
+        """Close every stream at a random time within `seconds`, each with a new `error()`."""
         loop = asyncio.get_running_loop()
-        for subscriber in [*self._lagging, *(f for group in self._live.values() for f in group)]:
+        for subscriber in [*self._lagging, *(s for group in self._live.values() for s in group)]:
             if seconds:
                 loop.call_later(random.uniform(0, seconds), _close, subscriber, error)
             else:
@@ -131,8 +130,7 @@ class Broadcaster:
         counts["following"] += len(self) - len(self._lagging)
         counts["lagging"] += len(self._lagging)
 
-    def transports(self) -> Counter[str]:
-        """How many follow by which transport."""
+    def count_by_transport(self) -> Counter[str]:
         counts = Counter(subscriber.framing.transport for subscriber in self._lagging)
         for framing, group in self._live.items():
             counts[framing.transport] += len(group)
@@ -141,62 +139,62 @@ class Broadcaster:
     # --- the flush -------------------------------------------------------------------------------
 
     def flush_soon(self) -> None:
-        """Push what is new: at once when idle, else after a rest that follows each flush.
+        """Push new events: at once when idle, otherwise after the cooldown of the last flush.
 
-        So at most half of the time goes into flushing, the event loop answers others meanwhile,
-        and what piles up during a rest costs one write per follower instead of one per message.
+        So at most half of the time is spent flushing, the event loop stays responsive, and the
+        events of one cooldown cost one write per subscriber instead of one each.
         """
-        if self._flush_at is None and self._flushing is None:
+        if self._flush_timer is None and self._flushing is None:
             loop = asyncio.get_running_loop()
-            rest = self._rest_until - time.monotonic()
-            self._flush_at = (
-                loop.call_later(rest, self._flush) if rest > 0 else loop.call_soon(self._flush)
+            delay = self._next_flush_at - time.monotonic()
+            self._flush_timer = (
+                loop.call_later(delay, self._flush) if delay > 0 else loop.call_soon(self._flush)
             )
 
     def _flush(self) -> None:
-        self._flush_at = None
-        self._flushing = self.steps()
-        self._take_turn(0.0)
+        self._flush_timer = None
+        self._flushing = self.flush_steps()
+        self._run_slice(0.0)
 
-    def _take_turn(self, spent: float) -> None:
-        """Do as much of the flush as fits into one turn; `spent` seconds went into it before."""
-        started = time.monotonic()  # a loop may hold its own clock still for a round
+    def _run_slice(self, spent: float) -> None:
+        """Run one time slice of the flush; earlier slices took `spent` seconds."""
+        started = time.monotonic()  # an event loop may update its own clock once per iteration
         try:
-            ended = self._step_until(started + _TURN_SECONDS)
+            ended = self._run_until(started + _SLICE_SECONDS)
         except BaseException:
-            self._flushing = None  # the next flush begins anew
+            self._flushing = None  # the next flush starts over
             raise
         now = time.monotonic()
         spent += now - started
         if not ended:
-            # Not `call_soon`: whoever is ready to be heard comes first.
-            asyncio.get_running_loop().call_later(0, self._take_turn, spent)
+            # Not `call_soon`: sockets that are ready to be read come first.
+            asyncio.get_running_loop().call_later(0, self._run_slice, spent)
             return
         self._flushing = None
-        self._rest_until = now + _rest(spent)
+        self._next_flush_at = now + _cooldown(spent)
         if self._ready or self._cursor != self._room.cursor:
             self.flush_soon()
 
-    def _step_until(self, deadline: float) -> bool:
-        """Go on with the flush; say whether it came to its end before the deadline."""
+    def _run_until(self, deadline: float) -> bool:
+        """Continue the flush; return whether it ended before the deadline."""
         assert self._flushing is not None
         return not any(time.monotonic() >= deadline for _ in self._flushing)
 
-    def steps(self) -> Iterator[None]:
-        """Flush, with a pause wherever somebody else may be let in."""
+    def flush_steps(self) -> Iterator[None]:
+        """Flush, and yield wherever the event loop may run other callbacks."""
         more = self._cursor != self._room.cursor
         while more:
             page = self._room.since(self._cursor, size=self._push_bytes)
             encode = partial(Framing.encode, events=page.events)
-            for frames, group, some in self._batches(encode):
-                for subscriber in some:
-                    # It may have left while others had their turn.
+            for frames, group, batch in self._batches(encode):
+                for subscriber in batch:
+                    # It may have been removed between two slices.
                     if subscriber in group and not self._push(subscriber, frames, page):
                         self._fall_behind(subscriber)
                 yield
             self._cursor = page.cursor
-            more = page.more  # what came meanwhile is for the next flush
-            self._clock(page.events)
+            more = page.more  # events published meanwhile wait for the next flush
+            self._observe_latency(page.events)
         ready, self._ready = self._ready, {}
         for subscriber in ready:
             self._catch_up(subscriber)
@@ -205,18 +203,18 @@ class Broadcaster:
     def _batches(
         self, encode: Callable[[Framing], bytes]
     ) -> Iterator[tuple[bytes, Group, Sequence[Subscriber]]]:
-        """All live followers, some at a time, with what they are to be told.
+        """Yield all live subscribers in batches, each with the bytes to push to it.
 
-        Each time it begins with another: none is always last.
+        The order starts at a random subscriber each time, so that nobody is always the last.
         """
-        self._heard_at = time.monotonic()
+        self._last_push_at = time.monotonic()
         for framing, group in _rotated(list(self._live.items())):
             subscribers = _rotated(list(group))
             frames = encode(framing) if subscribers else b""
-            for start in range(0, len(subscribers), _PUSHES_PER_LOOK):
-                yield frames, group, subscribers[start : start + _PUSHES_PER_LOOK]
+            for start in range(0, len(subscribers), _PUSHES_PER_STEP):
+                yield frames, group, subscribers[start : start + _PUSHES_PER_STEP]
 
-    def _clock(self, events: Sequence[Event]) -> None:
+    def _observe_latency(self, events: Sequence[Event]) -> None:
         if any(self._live.values()):
             now = time.time()
             for event in events:
@@ -225,38 +223,38 @@ class Broadcaster:
 
     def _fall_behind(self, subscriber: Subscriber) -> None:
         group = self._live[subscriber.framing]
-        if subscriber in group:  # a push that finds the peer gone may make the follower leave
+        if subscriber in group:  # a push to a closed connection may remove the subscriber
             del group[subscriber]
             metrics.LAGGED.inc()
             self._lagging[subscriber] = self._cursor
 
     def _catch_up(self, subscriber: Subscriber) -> None:
-        """Let a lagging follower read from the log; it is live again when it has read all."""
-        for _ in range(_PAGES_PER_TURN):
+        """Let a lagging subscriber read from the log; it is live again once it has read all."""
+        for _ in range(_PAGES_PER_STEP):
             cursor = self._lagging.get(subscriber)
-            if cursor is None:  # left meanwhile
+            if cursor is None:  # removed meanwhile
                 return
             if cursor == self._cursor:
                 del self._lagging[subscriber]
                 self._live.setdefault(subscriber.framing, {})[subscriber] = None
-                self._begin_beating()
+                self._start_heartbeats()
                 return
             page = self._room.since(cursor, size=self._push_bytes)
             frames = subscriber.framing.encode(page.events)
             if not self._push(subscriber, frames, page):
-                return  # it calls `resume` when its socket has drained
+                return  # it calls `resume` once its socket has drained
             if subscriber in self._lagging:
                 self._lagging[subscriber] = page.cursor
         self.resume(subscriber)
 
     def _push(self, subscriber: Subscriber, frames: bytes, page: Page) -> bool:
-        # One follower's failure must not keep the message from all those after it.
+        # One subscriber's failure must not keep the message from those after it.
         try:
             taken = subscriber.push(frames, len(page.events))
         except Exception:
-            log.exception("a push failed; its follower is dropped")
-            self.leave(subscriber)
-            subscriber.close(GoingAway("The server could not write to this stream."))
+            log.exception("a push failed; its subscriber is closed")
+            self.remove(subscriber)
+            subscriber.close(GoingAway("The server could not write to this stream; reconnect."))
             return False
         if taken and page.gap:
             metrics.GAPS.labels(page.gap).inc()
@@ -264,42 +262,46 @@ class Broadcaster:
 
     # --- the heartbeat ---------------------------------------------------------------------------
 
-    def _begin_beating(self) -> None:
-        """Watch the silence, with one timer for all followers, while there are any."""
-        if self._beat_at is None:
-            self._heard_at = time.monotonic()
-            self._beat_in(self._heartbeat_seconds)
+    def _start_heartbeats(self) -> None:
+        """Start the one timer for all subscribers; it stops when the last one is removed."""
+        if self._heartbeat_timer is None:
+            self._last_push_at = time.monotonic()
+            self._schedule_heartbeat(self._heartbeat_seconds)
 
-    def _beat_in(self, seconds: float) -> None:
-        self._beat_at = asyncio.get_running_loop().call_later(seconds, self._beat)
+    def _schedule_heartbeat(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._heartbeat_timer = loop.call_later(seconds, self._heartbeat)
 
-    def _beat(self) -> None:
-        self._beat_at = None
+    def _heartbeat(self) -> None:
+        self._heartbeat_timer = None
         if not any(self._live.values()):
             return
-        silent = time.monotonic() - self._heard_at >= self._heartbeat_seconds
-        # Whoever is about to flush breaks the silence, or is done a moment later.
-        if silent and self._flushing is None and self._flush_at is None:
-            self._flushing = self._beats()
-            self._take_turn(0.0)
-        due = self._heard_at + self._heartbeat_seconds - time.monotonic()
-        self._beat_in(max(due, _TURN_SECONDS))
+        idle = time.monotonic() - self._last_push_at >= self._heartbeat_seconds
+        # A flush that is due or running pushes to the same streams, so no heartbeat is needed.
+        if idle and self._flushing is None and self._flush_timer is None:
+            self._flushing = self._heartbeat_steps()
+            self._run_slice(0.0)
+        due = self._last_push_at + self._heartbeat_seconds - time.monotonic()
+        self._schedule_heartbeat(max(due, _SLICE_SECONDS))
 
-    def _beats(self) -> Iterator[None]:
-        for heartbeat, group, some in self._batches(lambda framing: framing.beat()):
-            for subscriber in some:
-                if subscriber in group and not subscriber.beat(heartbeat):
+    def _heartbeat_steps(self) -> Iterator[None]:
+        for heartbeat, group, batch in self._batches(lambda framing: framing.encode_heartbeat()):
+            for subscriber in batch:
+                if subscriber in group and not subscriber.send_heartbeat(heartbeat):
                     self._fall_behind(subscriber)
             yield
 
 
-def _rest(spent: float) -> float:
-    """Seconds between two flushes: as long as the last one took, and more where nobody sees it."""
+def _cooldown(spent: float) -> float:
+    """Return the seconds between two flushes.
+
+    As long as the last flush took; up to three times that while it stays below one screen frame.
+    """
     return max(spent, min(3 * spent, _FRAME_SECONDS))
 
 
 def _rotated(items: list[T]) -> list[T]:
-    """The same in a circle, from anywhere on."""
+    """Return the same items in the same cyclic order, starting at a random one."""
     start = random.randrange(len(items)) if items else 0
     return items[start:] + items[:start]
 

@@ -1,7 +1,8 @@
-"""A broker numbers, remembers and announces; the hub asks for nothing else.
+"""A broker assigns offsets, stores the log, and publishes events; the hub needs nothing else.
 
-Two keep the same promises, and pass the same tests: `memory`, for one process and nothing
-installed, and `redis`, for many.  Everything here raises `NoBroker` while it cannot be reached.
+Two implementations keep the same promises and pass the same tests: `memory`, for one process with
+nothing to install, and `redis`, for many.  Every method raises `NoBroker` while the broker cannot
+be reached.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +12,16 @@ from typing import Protocol
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 
-# How long a repeated publish is known as such: far longer than a client goes on repeating it.
+# How long a repeated publish is recognized: far longer than a client keeps retrying.
 SEEN_SECONDS = 300
-# A room's epoch and top outlive its words so many times: with a memory of an hour, a day.  One that
-# was quiet for longer begins a new life.
-META_LIVES = 24
+# A room's epoch and top are kept this many times longer than its events: a day for an hour of
+# history.  A room that was idle for longer starts a new epoch.
+META_TTL_FACTOR = 24
 
 
 @dataclass(frozen=True, slots=True)
 class RoomSummary:
-    """One line of the list of rooms; `top` is the number of its newest event."""
+    """One line of the list of rooms; `top` is the offset of its newest event."""
 
     room: str
     members: int
@@ -28,65 +29,68 @@ class RoomSummary:
 
 
 class Listener(Protocol):
-    """Who is told what happens in the rooms listened to: the hub."""
+    """The receiver of a broker's callbacks: the hub."""
 
     def on_publication(self, room: str, event: Event) -> None:
-        """An event was published; it may come twice, out of turn, or not at all."""
+        """Called for each published event; it may come twice, out of order, or not at all."""
 
     def on_subscribed(self, room: str) -> None:
-        """Listening to `room` begins, or began anew: what came before may have been missed."""
+        """Called when a subscription starts or is renewed: earlier events may have been missed."""
 
 
 class Broker(Protocol):
-    """The numbers, the memory and the voice of all rooms."""
+    """The log, the members and the pub/sub of all rooms."""
 
     async def start(self, listener: Listener) -> None:
         """Connect; raises `NoBroker` if that fails."""
 
     async def close(self) -> None:
-        """Stop everything that `start` began."""
+        """Stop everything that `start` started."""
 
     async def ping(self) -> None:
-        """Return if the broker answers and is being heard."""
+        """Return if the broker answers and its pub/sub delivers."""
 
-    # --- words -----------------------------------------------------------------------------------
+    # --- messages --------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        """Number, remember and announce a message, once per `draft.id`, in one step."""
+        """Assign an offset to a message, store it and publish it, atomically, once per `draft.id`.
+
+        A repeated call returns the first receipt, with `created` false.
+        """
 
     async def history(self, room: str, after: Cursor) -> History:
-        """Read a page of what is kept after `after`; from the start, if its epoch is another."""
+        """Read a page of what is kept after `after`; from the start if its epoch differs."""
 
     async def reset(self, room: str) -> None:
-        """Forget what was said, under a new epoch, and announce who is there as if they came."""
+        """Delete the log, start a new epoch, and publish a join for each current member."""
 
     def listen(self, room: str) -> None:
-        """Begin to listen to a room; `Listener.on_subscribed` says when it is so."""
+        """Subscribe to a room; `Listener.on_subscribed` confirms it."""
 
     def unlisten(self, room: str) -> None:
-        """Stop listening to a room."""
+        """Unsubscribe from a room."""
 
-    # --- people ----------------------------------------------------------------------------------
+    # --- members ---------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, node_id: str) -> None:
-        """Take or renew the lease of a member at `node_id`; publish the join of a new member."""
+        """Take or renew the lease of a member at `node_id`; publish a join if it is new."""
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
-        """Let a lease run out in `seconds`, or all of the client's, without a `node_id`."""
+        """Let the lease at `node_id` expire in `seconds`; without one, all leases of the client."""
 
     async def sweep(self, room: str) -> None:
-        """Say quit for every member whose last lease ran out, exactly once among all processes."""
+        """Publish a quit for each member whose last lease expired, once among all processes."""
 
     async def members(self, room: str) -> Sequence[Member]:
-        """Who is in a room."""
+        """List the members of a room."""
 
     async def rooms(self) -> Sequence[RoomSummary]:
-        """All rooms that remember something or hold somebody."""
+        """List all rooms that have a log or a member."""
 
     # --- processes -------------------------------------------------------------------------------
 
     async def report(self, worker: str, text: bytes, seconds: float) -> None:
-        """Keep what a process says of itself for so long; 0 takes it back."""
+        """Keep the status report of a process for `seconds`; 0 deletes it."""
 
     async def reports(self) -> Mapping[str, bytes]:
-        """What each process said last, if its time is not up."""
+        """Return the latest report of each process that has not expired."""

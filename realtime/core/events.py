@@ -1,4 +1,4 @@
-"""What travels: a Draft goes up, an Event comes down, a Cursor says "I have seen up to here".
+"""The values that travel: a Draft from a client, an Event to it, a Cursor for what it has seen.
 
 Bytes from outside become one of these frozen values or a named error, here and nowhere else.
 Pure: no I/O, no clock, no asyncio.
@@ -26,74 +26,79 @@ from realtime.errors import (
 )
 from realtime.limits import Limits
 
-# RFC 9562 §4: hexadecimal, in any case, hyphens in these places.
+# RFC 9562 §4: hexadecimal digits of either case, with hyphens in these places.
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _CURSOR = re.compile(r"([0-9A-Za-z]{1,32})-(0|[1-9][0-9]{0,14})", re.ASCII)
 _CLIENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
 _ROOM_LENGTH = 64
 _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
-# JSON can spell half a surrogate pair ("\\ud800"); UTF-8 cannot carry it (RFC 3629 §3).
+# JSON can contain half a surrogate pair ("\\ud800"); UTF-8 cannot encode it (RFC 3629 §3).
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Unicode's category Cc, all of it.
+# All of the Unicode category Cc.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-# The largest integer that a browser's clock (an IEEE 754 double) holds exactly.
+# The largest integer that a JavaScript number (an IEEE 754 double) holds exactly.
 _SAFE_INTEGER = 2**53
 
 
-# --- the cursor ------------------------------------------------------------------------------
+# --- the cursor --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """ "I have seen everything up to here": `number` within one life of the log, its `epoch`."""
+    """What a reader has seen: everything up to `offset`, in the `epoch` of the log.
+
+    A log that was lost or reset has a new epoch, since its offsets mean other events.
+    """
 
     epoch: str
-    number: int
+    offset: int
 
     @classmethod
     def parse(cls, text: Any) -> Self:
         match = _CURSOR.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise BadCursor("A cursor is what an earlier answer gave, unchanged, or `now`.")
+            raise BadCursor(
+                "A cursor must be the unchanged `cursor` of an earlier response, or `now`."
+            )
         return cls(match[1], int(match[2]))
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.number}"
+        return f"{self.epoch}-{self.offset}"
 
 
-# --- down: the event ---------------------------------------------------------------------------
+# --- to the client: the event ------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a reader receives: its place in the log, and its JSON, encoded once for everybody."""
+    """What a reader receives: its position in the log, and its JSON, encoded once for everybody."""
 
     cursor: Cursor
     json: bytes
 
     @classmethod
     def numbered(cls, kind: str, cursor: Cursor, rest: bytes) -> Self:
-        """Build what a broker announces.
+        """Build the event that a broker publishes, with its position in the log.
 
-        A broker keeps `json_tail`, the JSON after the cursor, so that the same memory can be read
-        again under another epoch.
+        A broker stores only the JSON after the cursor (`rest`, which starts with `json_tail`), so
+        that the same log can be read under another epoch.
         """
         return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
 
     @property
     def published(self) -> int | None:
-        """The broker's clock when it took the event, in ms; a gap was never published."""
-        # Inside of a text each quote is escaped, so this is found at the end or nowhere.
+        """The broker's clock when it accepted the event, in ms; None for a gap."""
+        # Quotes inside a text are escaped, so this matches at the end or not at all.
         _, found, rest = self.json.rpartition(b',"published":')
         return int(rest[:-1]) if found else None
 
     @classmethod
     def gap(cls, cursor: Cursor, reason: str, missed: int | None) -> Self:
-        """Say that what follows does not continue the reader's cursor.
+        """Build the event that reports: what follows does not continue the reader's cursor.
 
-        `reason` is ``trimmed`` (forgotten since), ``rewound`` (the log ends before the cursor) or
-        ``unknown`` (a cursor of another life of the log); `missed` counts events where it can.
+        `reason` is ``trimmed`` (deleted meanwhile), ``rewound`` (the log ends before the cursor) or
+        ``unknown`` (a cursor of another epoch); `missed` is the number of lost events, if known.
         """
         fields = b'{"kind":"gap","cursor":"%b","reason":"%b","missed":%b}'
         return cls(cursor, fields % (_text(cursor), reason.encode(), _json(missed)))
@@ -103,8 +108,8 @@ def _text(cursor: Cursor) -> bytes:
     return str(cursor).encode("ascii")
 
 
-# UTF-8 as it is: an escape costs 6 bytes for a Chinese character, UTF-8 costs 3.  One encoder for
-# all, since `json.dumps` would make one for each value.
+# UTF-8, not escapes: an escaped Chinese character takes 6 bytes, UTF-8 takes 3.  One encoder for
+# all values, since `json.dumps` would create one per call.
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
@@ -112,12 +117,12 @@ def _json(value: Any) -> bytes:
     return _encode(value).encode("utf-8")
 
 
-# --- up: the draft -----------------------------------------------------------------------------
+# --- from the client: the draft ----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a client wants to say.  `sent` is the sender's clock in ms and comes back untouched."""
+    """What a client wants to publish.  `sent` is the sender's clock in ms, returned unchanged."""
 
     room: str
     id: str
@@ -131,7 +136,7 @@ class Draft:
 
     @classmethod
     def parse(cls, body: bytes, room: str, limits: Limits, via: str) -> Self:
-        """Read one JSON object; `via` is how it came, unless it says so itself.
+        """Parse one JSON object; `via` is the transport, unless the object names another.
 
         Raises one named error: `TooLong` for a size, a `Bad…` for a field.
         """
@@ -156,7 +161,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a draft is answered: where the message stands, and whether it was put there only now."""
+    """The response to a draft: the message's cursor, and whether this call created it."""
 
     cursor: Cursor
     id: str
@@ -165,7 +170,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody who is in a room, and the transport that tells so."""
+    """A client in a room, and the transport it uses."""
 
     client: str
     name: str
@@ -180,11 +185,11 @@ class Member:
 
 
 def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
-    """Read one JSON object of at most `limits.body_bytes`."""
+    """Parse one JSON object of at most `limits.body_bytes`."""
     if len(body) > limits.body_bytes:
-        raise TooLong(f"A message is at most {limits.body_bytes} bytes of JSON.")
+        raise TooLong(f"The JSON of a message must be at most {limits.body_bytes} bytes.")
     try:
-        # json.loads would guess UTF-16 from bytes; RFC 8259 §8.1 knows only UTF-8.
+        # Given bytes, json.loads also accepts UTF-16; RFC 8259 §8.1 allows only UTF-8.
         value = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise BadJSON("The body must be one JSON object in UTF-8.") from error
@@ -194,7 +199,7 @@ def parse_object(body: bytes, limits: Limits) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    # Python reads NaN and Infinity, which are not JSON: they would break every reader's parser.
+    # Python accepts NaN and Infinity, which are not JSON: they would break every reader's parser.
     raise ValueError(name)
 
 
@@ -206,7 +211,7 @@ def _parse_id(value: Any) -> str:
     if value is None:
         return str(uuid.uuid4())
     if not isinstance(value, str) or _UUID.fullmatch(value) is None:
-        raise BadId("`id` is a UUID, like 3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677, or absent.")
+        raise BadId("`id` must be a UUID, like 3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677, or absent.")
     return value
 
 
@@ -214,16 +219,18 @@ def _parse_text(value: Any, limits: Limits) -> str:
     if not isinstance(value, str) or not value:
         raise BadText("`text` must be a string that is not empty.")
     if _SURROGATE.search(value):
-        raise BadText("`text` holds half a surrogate pair, which is no character.")
+        raise BadText("`text` contains half a surrogate pair, which is not a character.")
     size = len(value.encode("utf-8"))
     if size > limits.text_bytes:
-        raise TooLong(f"`text` is at most {limits.text_bytes} bytes of UTF-8; this has {size}.")
+        raise TooLong(
+            f"`text` must be at most {limits.text_bytes} bytes of UTF-8; yours has {size}."
+        )
     return value
 
 
 def _parse_via(value: Any) -> str:
     if not isinstance(value, str) or _VIA.fullmatch(value) is None:
-        raise BadVia("`via` is the name of a transport, like `sse`.")
+        raise BadVia("`via` must be the name of a transport, like `sse`.")
     return value
 
 
@@ -232,7 +239,7 @@ def _parse_sent(value: Any) -> float | None:
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not abs(value) <= _SAFE_INTEGER:
-        raise BadSent("`sent` is your clock in milliseconds, a number, or absent.")
+        raise BadSent("`sent` must be your clock in milliseconds, as a number, or absent.")
     return value  # type: ignore[no-any-return]  # narrowed above, to a number
 
 
@@ -240,30 +247,32 @@ def _parse_sent(value: Any) -> float | None:
 
 
 def parse_room(value: Any) -> str:
-    """Check a room's name: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
+    """Check the name of a room: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
     if not isinstance(value, str) or not 1 <= len(value) <= _ROOM_LENGTH:
         named = False
     else:
         named = bool(_PLAIN_ROOM.fullmatch(value)) or all(map(_in_room_name, value))
     if not named:
-        raise BadRoom("A room's name is 1 to 64 letters, digits, `_`, `.` or `-` of any script.")
+        raise BadRoom(
+            "A room name must be 1 to 64 letters, digits, `_`, `.` or `-`, of any script."
+        )
     return str(value)
 
 
 def _in_room_name(character: str) -> bool:
-    # Marks are parts of letters in most scripts of India and in Thai, hence M beside L and N.
+    # In Thai and in most scripts of India, marks are parts of letters: so M, besides L and N.
     return character in "_.-" or unicodedata.category(character)[0] in "LMN"
 
 
 def parse_client(value: Any) -> str:
-    """Check a client's id, chosen by the client: 1-64 ASCII letters, digits, ``_.-``."""
+    """Check the id that a client chose for itself: 1-64 ASCII letters, digits, ``_.-``."""
     if not isinstance(value, str) or _CLIENT.fullmatch(value) is None:
-        raise BadClient("`client` is 1 to 64 ASCII letters, digits, `_`, `.` or `-`.")
+        raise BadClient("`client` must be 1 to 64 ASCII letters, digits, `_`, `.` or `-`.")
     return value
 
 
 def parse_name(value: Any, limits: Limits) -> str:
-    """Check a name that others will see: not empty, not long, no control characters."""
+    """Check a name that others will see: not empty, not too long, no control characters."""
     named = (
         isinstance(value, str)
         and len(value) <= limits.name_length
@@ -273,6 +282,6 @@ def parse_name(value: Any, limits: Limits) -> str:
     )
     if not named:
         raise BadName(
-            f"`name` is 1 to {limits.name_length} characters, without control characters."
+            f"`name` must be 1 to {limits.name_length} characters, without control characters."
         )
     return str(value)

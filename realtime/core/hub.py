@@ -1,11 +1,12 @@
 """The one object that transports talk to: publish, read, follow.
 
-Each room that somebody here reads is a Channel: the room's log, its audience, and the work of
-keeping that log whole.  Announcements come in by number; whatever is not the next one starts a
-sync, which reads the broker's memory from our own cursor.
+For each room that somebody reads here the hub keeps a RoomReplica: a copy of the room's log, its
+subscribers, and the work of keeping that copy in sync with the broker.  Publications arrive with
+an offset.  One that does not continue the log starts a sync, which reads the broker's history from
+the replica's own cursor.
 
-    publish ─▶ broker ─▶ announced ─▶ room.append ─▶ audience, waiting readers
-                              └─ not the next number: sync ─▶ room.merge ─┘
+    publish ─▶ broker ─▶ on_publication ─▶ room.append ─▶ broadcaster, waiting readers
+                               └─ not the next offset: sync ─▶ room.merge ─┘
 """
 
 import asyncio
@@ -13,7 +14,9 @@ import math
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, TypeVar
 
 from realtime import metrics
 from realtime.core.broadcaster import Broadcaster, Subscriber
@@ -24,78 +27,56 @@ from realtime.errors import Busy, GoingAway, NoBroker
 from realtime.limits import Limits
 from realtime.tasks import Supervisor, backoff
 
-# Every room is compared with the broker this often: a lost *last* message makes no hole.
+# Every room is compared with the broker this often: a lost *last* message leaves no gap in the
+# offsets, so nothing else finds it.
 COMPARE_SECONDS = 5.0
-# A room that could not be brought in step for so long makes the process not ready.
-OUT_OF_STEP_SECONDS = 10.0
-# A room read so short a while ago does not give way to another: its reader may be about to wait.
-_SPARED_SECONDS = 0.2
-# A poll may wait so much longer than it asked: its end shares a timer with those of others.
-_GRAIN_SECONDS = 0.02
-# Waiting readers stand at the newest cursors, so few answers are worth remembering.
-_ANSWERS_KEPT = 8
+# A room that has been out of sync for this long makes the process not ready.
+OUT_OF_SYNC_SECONDS = 10.0
+# A room read more recently than this is not evicted: its reader may be about to wait.
+_MIN_IDLE_SECONDS = 0.2
+# A wait may end this much later than requested, so that many waits share one timer.
+_TIMER_GRANULARITY_SECONDS = 0.02
+# Waiting readers have the newest cursors, so few rendered pages are worth caching.
+_MAX_RENDERED = 8
 
-# The only transport whose readers wait for an answer.
-_WAITING = "long_polling"
+T = TypeVar("T")
 
-# Where a reader begins: after a cursor, or before the last so many events.
+# Where a reader starts: after a cursor, or before the last N events.
 After = Cursor | int
 
 
-class Cause(StrEnum):
-    """Why a room is read from the broker's memory."""
+class SyncCause(StrEnum):
+    """Why a room is read from the broker's history; a label of `metrics.SYNCS`."""
 
-    OPENED = "opened"  # nothing is known of it yet
-    CONFIRMED = "confirmed"  # listening began anew: something may have been missed
-    HOLE = "hole"  # an announcement was not the next one
-    CURSOR = "cursor"  # a reader has seen more than we
-    COMPARED = "compared"  # the last message may have been lost, which makes no hole
-    RETRIED = "retried"  # the reading before failed
-    RESET = "reset"  # the room begins anew, and perhaps nobody is in it to be announced
+    OPENED = "opened"  # there is no copy yet
+    CONFIRMED = "confirmed"  # the subscription was renewed: something may have been missed
+    HOLE = "hole"  # a publication was not the next one
+    CURSOR = "cursor"  # a reader's cursor is ahead of our copy
+    COMPARED = "compared"  # the last message may have been lost, which leaves no hole
+    RETRIED = "retried"  # the previous sync failed
+    RESET = "reset"  # the log was reset, and an empty room publishes nothing that shows it
 
 
-for _cause in Cause:
+for _cause in SyncCause:
     metrics.SYNCS.labels(_cause)
 
 
-class PollResponse:
-    """One poll's answer, encoded once for all readers who stand at the same cursor."""
-
-    __slots__ = ("_head", "_whole", "body", "cursor", "events", "gap")
-
-    def __init__(self, page: Page) -> None:
-        self.cursor = page.cursor
-        self.gap = page.gap
-        self.events = len(page.events)
-        self.body = b'{"cursor":"%b","events":[%b]%b}' % (
-            str(page.cursor).encode(),
-            b",".join(event.json for event in page.events),
-            b',"more":true' if page.more else b"",
-        )
-        self._head = self._whole = b""
-
-    def with_head(self, head: bytes) -> bytes:
-        """Give the body behind a head: the same bytes to all who have the same head."""
-        if head != self._head:
-            self._head, self._whole = head, head + self.body
-        return self._whole
-
-
 class RoomReplica:
-    """One room, as this process keeps it in step with the broker."""
+    """One room, which this process keeps in sync with the broker."""
 
     def __init__(self, name: str, broker: Broker, limits: Limits, supervisor: Supervisor) -> None:
         self.name = name
         self.room = Room(limits.history_events)
         self.broadcaster = Broadcaster(self.room, limits)
-        self.out_of_step_since: float | None = None
+        self.out_of_sync_since: float | None = None
         self._broker = broker
         self._limits = limits
         self._supervisor = supervisor
-        self._answers: dict[Cursor, PollResponse] = {}
-        self._waiting: dict[asyncio.Future[None], float] = {}  # until when
-        self._look_at = math.inf
-        self._looking: asyncio.TimerHandle | None = None
+        self._rendered: dict[tuple[Cursor, Callable[[Page], Any]], tuple[Page, Any]] = {}
+        # Each waiting reader: its deadline and its transport.
+        self._waiting: dict[asyncio.Future[None], tuple[float, str]] = {}
+        self._next_timeout = math.inf
+        self._timer: asyncio.TimerHandle | None = None
         self._syncing = False
         self._sync_wanted: asyncio.Future[None] | None = None
         self._sync_failures = 0
@@ -104,104 +85,109 @@ class RoomReplica:
     # --- reading ---------------------------------------------------------------------------------
 
     def is_synced(self, after: After) -> bool:
-        """Whether `after` can be answered truly."""
-        known = bool(self.room.epoch)
-        return known and not (isinstance(after, Cursor) and self.room.is_behind(after))
+        """Return whether our copy is new enough to answer `after` correctly."""
+        has_copy = bool(self.room.epoch)
+        return has_copy and not (isinstance(after, Cursor) and self.room.is_behind(after))
 
     async def ensure_synced(self) -> None:
-        """Return when we have asked the broker what we do not know; raises `NoBroker`."""
-        cause = Cause.CURSOR if self.room.epoch else Cause.OPENED
+        """Return when a new read of the broker's history is complete; raises `NoBroker`."""
+        cause = SyncCause.CURSOR if self.room.epoch else SyncCause.OPENED
         await asyncio.shield(self.sync_soon(cause))
 
-    def start(self, after: After) -> Cursor:
-        return after if isinstance(after, Cursor) else self.room.last(after)
+    def start_cursor(self, after: After) -> Cursor:
+        return after if isinstance(after, Cursor) else self.room.cursor_before_last(after)
 
-    def answer(self, cursor: Cursor) -> PollResponse:
-        answer = self._answers.get(cursor)
-        if answer is None:
+    def render(self, cursor: Cursor, render: Callable[[Page], T]) -> tuple[Page, T]:
+        """Return what came after `cursor`, and what `render` makes of it.
+
+        All readers at one cursor share one result: it is cached until the next event.
+        """
+        rendered = self._rendered.get((cursor, render))
+        if rendered is None:
             limits = self._limits
             page = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
-            answer = PollResponse(page)
-            if len(self._answers) >= _ANSWERS_KEPT:
-                self._answers.clear()
-            self._answers[cursor] = answer
-        return answer
+            rendered = page, render(page)
+            if len(self._rendered) >= _MAX_RENDERED:
+                self._rendered.clear()
+            self._rendered[cursor, render] = rendered
+        return rendered
 
-    def waiter(self, seconds: float) -> "asyncio.Future[None]":
-        """A future that is done at the next news, or after `seconds`."""
+    def add_waiter(self, seconds: float, transport: str) -> "asyncio.Future[None]":
+        """Return a future that is done at the next event, or after `seconds`."""
         waiter = asyncio.get_running_loop().create_future()
         deadline = _now() + seconds
-        self._waiting[waiter] = deadline
-        if deadline < self._look_at:
-            self._look_again_at(deadline)
+        self._waiting[waiter] = deadline, transport
+        if deadline < self._next_timeout:
+            self._set_timer(deadline)
         return waiter
 
-    def forget(self, waiter: "asyncio.Future[None]") -> None:
+    def remove_waiter(self, waiter: "asyncio.Future[None]") -> None:
         self._waiting.pop(waiter, None)
 
-    def _look_again_at(self, when: float) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-        self._look_at = when
-        self._looking = asyncio.get_running_loop().call_later(when - _now(), self._end_waiting)
+    def _set_timer(self, when: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next_timeout = when
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(when - _now(), self._time_out_waiters)
 
-    def _end_waiting(self) -> None:
-        """Let go those whose time is up: one timer for all, which costs each of them nothing."""
-        self._looking, self._look_at = None, math.inf
+    def _time_out_waiters(self) -> None:
+        """End the waits whose time is up: one timer per room, so that a wait needs none itself."""
+        self._timer, self._next_timeout = None, math.inf
         now = _now()
-        for waiter in [waiter for waiter, deadline in self._waiting.items() if deadline <= now]:
+        for waiter in [waiter for waiter, (until, _) in self._waiting.items() if until <= now]:
             _settle(waiter, None)
-            self.forget(waiter)
+            self.remove_waiter(waiter)
         if self._waiting:
-            self._look_again_at(max(min(self._waiting.values()), now + _GRAIN_SECONDS))
+            soonest, _ = min(self._waiting.values())
+            self._set_timer(max(soonest, now + _TIMER_GRANULARITY_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
         counts["waiting"] += len(self._waiting)
         self.broadcaster.count(counts)
 
-    def transports(self) -> Counter[str]:
-        """How many read this room now, by transport."""
-        counts = self.broadcaster.transports()
-        if self._waiting:
-            counts[_WAITING] += len(self._waiting)
+    def count_by_transport(self) -> Counter[str]:
+        """Count the current readers of this room, by transport."""
+        counts = self.broadcaster.count_by_transport()
+        counts.update(transport for _, transport in self._waiting.values())
         return counts
 
     def touch(self) -> None:
         self._touched = _now()
 
     def idle_seconds(self) -> float:
-        """How long nobody has read this room."""
+        """Return for how long nobody has read this room."""
         if self._waiting or len(self.broadcaster):
             self.touch()
         return _now() - self._touched
 
-    # --- news ------------------------------------------------------------------------------------
+    # --- new events ------------------------------------------------------------------------------
 
     def on_publication(self, event: Event) -> None:
         match self.room.append(event):
             case AppendResult.APPENDED:
-                self._news()
+                self._notify()
             case AppendResult.GAP:
-                self.sync_soon(Cause.HOLE)
+                self.sync_soon(SyncCause.HOLE)
 
-    def _news(self) -> None:
-        self._answers.clear()
+    def _notify(self) -> None:
+        self._rendered.clear()
         self.broadcaster.flush_soon()
-        self.wake()
+        self.wake_waiters()
 
-    def wake(self) -> None:
-        """Let every waiting reader look again."""
+    def wake_waiters(self) -> None:
+        """End every wait, so that each reader polls again."""
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
             _settle(waiter, None)
 
-    # --- keeping in step -------------------------------------------------------------------------
+    # --- keeping in sync -------------------------------------------------------------------------
 
-    def sync_soon(self, cause: Cause) -> "asyncio.Future[None]":
-        """Read the broker's memory from our own cursor, one reading at a time.
+    def sync_soon(self, cause: SyncCause) -> "asyncio.Future[None]":
+        """Read the broker's history from our own cursor; never two reads at a time.
 
-        The result is done when a reading that began after this call has ended.  It holds
-        `NoBroker` if that failed, and then another is tried soon, whoever waits or not.
+        The returned future is done when a read that started after this call has ended.  It holds
+        `NoBroker` if that read failed; then a retry is scheduled, even if nobody awaits it.
         """
         if self._sync_wanted is None:
             metrics.SYNCS.labels(cause).inc()
@@ -213,7 +199,7 @@ class RoomReplica:
         return self._sync_wanted
 
     async def _sync(self) -> None:
-        self.out_of_step_since = self.out_of_step_since or _now()
+        self.out_of_sync_since = self.out_of_sync_since or _now()
         done = asyncio.get_running_loop().create_future()
         try:
             while self._sync_wanted is not None:
@@ -221,20 +207,20 @@ class RoomReplica:
                 while await self._read_page():
                     pass
                 _settle(done, None)
-            self._sync_failures, self.out_of_step_since = 0, None
+            self._sync_failures, self.out_of_sync_since = 0, None
         except NoBroker as error:
             self._sync_failures += 1
             pause = backoff(self._sync_failures, longest=2.0)
-            asyncio.get_running_loop().call_later(pause, self.sync_soon, Cause.RETRIED)
+            asyncio.get_running_loop().call_later(pause, self.sync_soon, SyncCause.RETRIED)
             _settle(done, error)
         finally:
             self._syncing = False
-            # After an error, of the broker or of ours: nobody may hang on it.
+            # After any error, the broker's or our own, nobody may wait for this sync forever.
             _settle(done, NoBroker())
-            self.give_up()
+            self.fail_pending_sync()
 
-    def give_up(self) -> None:
-        """Tell whoever waits for a reading that has not begun that it will not."""
+    def fail_pending_sync(self) -> None:
+        """Raise `NoBroker` for everyone who waits for a read that has not started."""
         if self._sync_wanted is not None:
             _settle(self._sync_wanted, NoBroker())
             self._sync_wanted = None
@@ -245,7 +231,7 @@ class RoomReplica:
         if not self.room.merge(history) and before.epoch:
             metrics.RESETS.inc()
         if self.room.cursor != before:
-            self._news()
+            self._notify()
         return history.more
 
 
@@ -259,193 +245,202 @@ def _now() -> float:
 
 
 class Reader:
-    """A cursor that can wait: what a poll is."""
+    """A cursor that can wait; each poll has one."""
 
-    def __init__(self, channel: RoomReplica, cursor: Cursor) -> None:
+    def __init__(self, replica: RoomReplica, cursor: Cursor) -> None:
         self.cursor = cursor
-        self._channel = channel
+        self._replica = replica
         self._waiter: asyncio.Future[None] | None = None
 
-    def poll(self) -> PollResponse:
-        """Answer what came after the cursor, perhaps nothing, and move past it."""
-        answer = self._channel.answer(self.cursor)
-        if answer.gap:
-            metrics.GAPS.labels(answer.gap).inc()
-        self.cursor = answer.cursor
-        return answer
+    def poll(self, render: Callable[[Page], T]) -> T:
+        """Render what came after the cursor, perhaps nothing, and move the cursor past it.
 
-    async def wait(self, seconds: float) -> None:
-        """Return when there is something to `poll`, after `seconds`, or on `cancel`."""
-        if self._channel.room.cursor != self.cursor:
+        Readers at the same cursor that pass the same `render` share one result.
+        """
+        page, rendered = self._replica.render(self.cursor, render)
+        if page.gap:
+            metrics.GAPS.labels(page.gap).inc()
+        self.cursor = page.cursor
+        return rendered
+
+    async def wait(self, seconds: float, transport: str) -> None:
+        """Return when there is something to `poll`, after `seconds`, or on `cancel`.
+
+        While it waits, the reader is counted under `transport`.
+        """
+        if self._replica.room.cursor != self.cursor:
             return
-        self._waiter = waiter = self._channel.waiter(seconds)
+        self._waiter = waiter = self._replica.add_waiter(seconds, transport)
         try:
             await waiter
         finally:
-            self._channel.forget(waiter)
+            self._replica.remove_waiter(waiter)
 
     def cancel(self) -> None:
-        """End a `wait`: whoever asked is gone."""
+        """End a `wait`, because the client has disconnected."""
         if self._waiter is not None:
             _settle(self._waiter, None)
 
 
 class Hub:
-    """Publish to rooms, read them, follow them; over whichever broker."""
+    """Publish to rooms, read them and follow them, over any broker."""
 
     def __init__(self, broker: Broker, limits: Limits) -> None:
         self._broker = broker
         self._limits = limits
-        self._channels: dict[str, RoomReplica] = {}
+        self._replicas: dict[str, RoomReplica] = {}
         self._supervisor = Supervisor()
-        self._spread: float | None = None  # seconds, once the server has begun to stop
+        self._drain_window: float | None = None  # seconds; None until the server starts to stop
         self._closed = False
 
     async def start(self) -> None:
         """Connect to the broker; raises `NoBroker` if that fails."""
         await self._broker.start(self)
-        self._supervisor.keep("compare", self._compare_for_ever)
+        self._supervisor.supervise("compare", self._compare_loop)
 
     def drain(self, seconds: float) -> None:
-        """Send readers elsewhere: waiting polls now, each stream at its own moment in `seconds`.
+        """Send readers elsewhere: end waiting polls now, each stream at a random time in `seconds`.
 
-        Reading and publishing go on meanwhile; who would wait or follow is told `GoingAway`.
+        Reading and publishing still work meanwhile; `check_open` raises `GoingAway`.
         """
-        self._spread = seconds
-        for channel in self._channels.values():
-            channel.wake()
-            channel.broadcaster.disperse(seconds, self._going_away)
+        self._drain_window = seconds
+        for replica in self._replicas.values():
+            replica.wake_waiters()
+            replica.broadcaster.close_staggered(seconds, self._going_away)
 
     async def close(self) -> None:
-        """Answer every waiting reader, end every stream, let the broker go."""
-        self._closed, self._spread = True, self._spread or 0
-        for channel in self._channels.values():
-            channel.wake()
-            channel.broadcaster.disperse(0, self._going_away)
+        """End every wait, close every stream, and close the broker."""
+        self._closed, self._drain_window = True, self._drain_window or 0
+        for replica in self._replicas.values():
+            replica.wake_waiters()
+            replica.broadcaster.close_staggered(0, self._going_away)
         await self._supervisor.close()
-        for channel in self._channels.values():
-            channel.give_up()
+        for replica in self._replicas.values():
+            replica.fail_pending_sync()
         await self._broker.close()
 
     async def check_ready(self) -> None:
-        """Return if all is in step with the broker, or raise why not."""
+        """Return if every room is in sync with the broker; otherwise raise the reason."""
         self.check_open()
         self._supervisor.check()
         await self.check_broker()
-        late = _now() - OUT_OF_STEP_SECONDS
-        if any((c.out_of_step_since or late) < late for c in self._channels.values()):
-            raise Busy("A room could not be brought in step with the hub.", retry_after=5)
+        limit = _now() - OUT_OF_SYNC_SECONDS
+        if any((r.out_of_sync_since or limit) < limit for r in self._replicas.values()):
+            raise Busy("A room is out of sync with the hub; try again soon.", retry_after=5)
 
     async def check_broker(self) -> None:
-        """Return if the broker answers and is heard; raises `NoBroker`, or `Busy` for its tasks."""
+        """Return if the broker answers and its pub/sub works.
+
+        Raises `NoBroker`, or `Busy` if one of its tasks failed.
+        """
         await self._broker.ping()
 
     @property
     def closing(self) -> bool:
-        """Whether the server has begun to stop."""
-        return self._spread is not None
+        """Whether the server has started to stop."""
+        return self._drain_window is not None
 
     def check_open(self) -> None:
-        """Raise `GoingAway` if the server has begun to stop: what lasts should not begin here."""
+        """Raise `GoingAway` if the server has started to stop: no wait or stream may start here."""
         if self.closing:
             raise self._going_away()
 
     def _going_away(self) -> GoingAway:
-        # At random, or all who were here would come back in the same instant.
-        pause = random.uniform(1, 1 + (self._spread or 0))
-        return GoingAway("The server stops; come back in a moment.", retry_after=pause)
+        # The delay is random, or all clients would reconnect at the same instant.
+        pause = random.uniform(1, 1 + (self._drain_window or 0))
+        return GoingAway("The server is stopping; reconnect in a moment.", retry_after=pause)
 
     def count(self) -> Counter[str]:
-        """How many rooms are kept here, in which state, and how many read them in which way."""
+        """Count the rooms kept here by state, and their readers by kind."""
         counts: Counter[str] = Counter(live=0, syncing=0, following=0, lagging=0, waiting=0)
-        for channel in self._channels.values():
-            counts["syncing" if channel.out_of_step_since else "live"] += 1
-            channel.count(counts)
+        for replica in self._replicas.values():
+            counts["syncing" if replica.out_of_sync_since else "live"] += 1
+            replica.count(counts)
         return counts
 
     def readers(self) -> dict[str, Counter[str]]:
-        """Who follows or waits here, by room and transport; rooms without a reader are left out."""
-        counted = ((name, channel.transports()) for name, channel in self._channels.items())
+        """Count who follows or waits here, by room and transport; rooms without any are omitted."""
+        counted = ((name, replica.count_by_transport()) for name, replica in self._replicas.items())
         return {name: counts for name, counts in counted if counts}
 
     # --- the three verbs -------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        """Say it to everybody, ourselves included, by way of the broker; once per `draft.id`."""
+        """Publish to everybody, this process included, through the broker; once per `draft.id`."""
         with metrics.PUBLISH.time():
             return await self._broker.publish(draft)
 
     async def read(self, room: str, after: After) -> Reader:
-        """Give a reader that stands after a cursor, or before the last so many events."""
-        channel = await self._channel_at(room, after)
-        return Reader(channel, channel.start(after))
+        """Return a reader that starts after a cursor, or before the last N events."""
+        replica = await self._synced_replica(room, after)
+        return Reader(replica, replica.start_cursor(after))
 
     async def follow(self, room: str, after: After, subscriber: Subscriber) -> Broadcaster:
-        """Push to `subscriber` what came after, then what comes, until it is removed."""
-        channel = await self._channel_at(room, after)
-        channel.broadcaster.join(subscriber, channel.start(after))
-        return channel.broadcaster
+        """Push what came after `after`, then each new event, until `subscriber` is removed."""
+        replica = await self._synced_replica(room, after)
+        replica.broadcaster.add(subscriber, replica.start_cursor(after))
+        return replica.broadcaster
 
     async def reset(self, room: str) -> None:
-        """Begin a room anew: every reader is told `gap`, here and in all other processes."""
+        """Reset the log of a room: every reader, in every process, receives a `gap`."""
         await self._broker.reset(room)
-        if channel := self._channels.get(room):
-            channel.sync_soon(Cause.RESET)
+        if replica := self._replicas.get(room):
+            replica.sync_soon(SyncCause.RESET)
 
-    # --- what the broker tells -------------------------------------------------------------------
+    # --- calls from the broker -------------------------------------------------------------------
 
     def on_publication(self, room: str, event: Event) -> None:
-        if channel := self._channels.get(room):
-            channel.on_publication(event)
+        if replica := self._replicas.get(room):
+            replica.on_publication(event)
 
     def on_subscribed(self, room: str) -> None:
-        if channel := self._channels.get(room):
-            channel.sync_soon(Cause.CONFIRMED)
+        if replica := self._replicas.get(room):
+            replica.sync_soon(SyncCause.CONFIRMED)
 
-    # --- the rooms read here ---------------------------------------------------------------------
+    # --- the rooms kept here ---------------------------------------------------------------------
 
     @property
     def rooms(self) -> list[str]:
-        return list(self._channels)
+        return list(self._replicas)
 
-    async def _channel_at(self, room: str, after: After) -> RoomReplica:
+    async def _synced_replica(self, room: str, after: After) -> RoomReplica:
         while True:
             if self._closed:
                 raise self._going_away()
-            channel = self._channels.get(room) or self._open(room)
-            channel.touch()
-            if not channel.is_synced(after):
-                await channel.ensure_synced()
-            if self._channels.get(room) is channel:  # it may have been forgotten meanwhile
-                return channel
+            replica = self._replicas.get(room) or self._open(room)
+            replica.touch()
+            if not replica.is_synced(after):
+                await replica.ensure_synced()
+            if self._replicas.get(room) is replica:  # it may have been evicted meanwhile
+                return replica
 
     def _open(self, room: str) -> RoomReplica:
-        if len(self._channels) >= self._limits.rooms:
-            self._make_place()
-        channel = RoomReplica(room, self._broker, self._limits, self._supervisor)
-        self._channels[room] = channel
+        if len(self._replicas) >= self._limits.rooms:
+            self._evict_idle_room()
+        replica = RoomReplica(room, self._broker, self._limits, self._supervisor)
+        self._replicas[room] = replica
         self._broker.listen(room)
-        return channel
+        return replica
 
-    def _make_place(self) -> None:
-        idlest = max(self._channels.values(), key=RoomReplica.idle_seconds)
-        if idlest.idle_seconds() < _SPARED_SECONDS:
-            raise Busy("This server reads as many rooms as it may.", retry_after=10)
+    def _evict_idle_room(self) -> None:
+        idlest = max(self._replicas.values(), key=RoomReplica.idle_seconds)
+        if idlest.idle_seconds() < _MIN_IDLE_SECONDS:
+            raise Busy("This server is at its limit of open rooms; try again.", retry_after=10)
         self._forget(idlest)
 
-    def _forget(self, channel: RoomReplica) -> None:
-        if self._channels.get(channel.name) is channel:  # not one that was opened since
-            del self._channels[channel.name]
-            self._broker.unlisten(channel.name)
+    def _forget(self, replica: RoomReplica) -> None:
+        if self._replicas.get(replica.name) is replica:  # not one that was opened since
+            del self._replicas[replica.name]
+            self._broker.unlisten(replica.name)
 
-    async def _compare_for_ever(self) -> None:
+    async def _compare_loop(self) -> None:
         while True:
             await asyncio.sleep(COMPARE_SECONDS * random.uniform(0.5, 1) / 2)
-            channels = list(self._channels.values())
-            for channel in channels:
-                # Spread over time, or a thousand rooms would ask the broker in one breath.
-                await asyncio.sleep(COMPARE_SECONDS / 2 / len(channels))
-                if channel.idle_seconds() > self._limits.idle_room_seconds:
-                    self._forget(channel)
+            replicas = list(self._replicas.values())
+            for replica in replicas:
+                # Spread over time, or a thousand rooms would query the broker at once.
+                await asyncio.sleep(COMPARE_SECONDS / 2 / len(replicas))
+                if replica.idle_seconds() > self._limits.idle_room_seconds:
+                    self._forget(replica)
                 else:
-                    channel.sync_soon(Cause.COMPARED)
+                    replica.sync_soon(SyncCause.COMPARED)

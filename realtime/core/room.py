@@ -1,12 +1,12 @@
-"""The numbered log of one room, as one process remembers it.
+"""The log of one room, as one process keeps it: events with consecutive offsets.
 
-A room is a window of events numbered without a hole: `first` … `top`, in one `epoch`.  Its one
-question is `since`: what came after a cursor?  Pure: it neither waits nor asks anybody; whoever
-owns it brings the events (`append`, one at a time) or a page of the broker's memory (`merge`).
+A room is a window of events without a hole: `first` … `top`, within one `epoch`.  Its one question
+is `since`: what came after a cursor?  Pure: it neither waits nor does I/O; its owner passes in the
+events (`append`, one at a time) or a page of the broker's history (`merge`).
 
-    forgotten │ first ……………… top │ to come
-    ──────────┴───────────────────┴────────▶ number
-              ▲ a cursor left of this is told `gap`
+    trimmed │ first ……………… top │ not published yet
+    ────────┴───────────────────┴─────────────────▶ offset
+            ▲ a cursor left of this receives `gap`
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,11 @@ from realtime.core.events import Cursor, Event
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A page of a broker's memory: what it keeps after a cursor.
+    """A page of a broker's log: what it keeps after a cursor.
 
-    `first` is the lowest number still kept (``top + 1`` when nothing is), so a reader of the page
-    can tell "nothing came" from "it came and is gone".  `more` says that the page was cut.
+    `first` is the lowest offset that is kept (``top + 1`` when nothing is), so a reader of the page
+    can tell "nothing was published" from "it was published and trimmed".  `more` is true if the
+    page was cut.
     """
 
     epoch: str
@@ -36,7 +37,7 @@ class History:
 class Page:
     """What came after a cursor: the events, the cursor after them, and whether it was cut.
 
-    `gap` is why the first event is a gap, if it is one.
+    If the first event is a gap, `gap` is its reason.
     """
 
     events: Sequence[Event]
@@ -46,26 +47,26 @@ class Page:
 
 
 class AppendResult(Enum):
-    """Where an announced event stands to the log: only the next one can be taken as it comes."""
+    """How a published event relates to the log: only the next one can be appended."""
 
-    APPENDED = "next"
-    DUPLICATE = "old"
-    GAP = "ahead"
+    APPENDED = "appended"
+    DUPLICATE = "duplicate"
+    GAP = "gap"
 
 
 class Room:
-    """The log of one room; it forgets all but the last `capacity` events."""
+    """The log of one room; it keeps the last `capacity` events."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
-        self.epoch = ""  # no broker gives out an empty epoch: everything is AHEAD of a new room
+        self.epoch = ""  # no broker has an empty epoch: every event is a GAP to a new room
         self.first = 1
         self._events: list[Event] = []
-        self._cursor: Cursor | None = None  # made when it is asked for, and kept while it is true
+        self._cursor: Cursor | None = None  # built when first used, cached until the log changes
 
     @property
     def top(self) -> int:
-        """The number of the newest event; 0 in a room where nothing was ever said."""
+        """The offset of the newest event; 0 in a room where nothing was ever published."""
         return self.first + len(self._events) - 1
 
     @property
@@ -78,81 +79,81 @@ class Room:
     # --- writing -------------------------------------------------------------------------------
 
     def append(self, event: Event) -> AppendResult:
-        """Take an event if it is the next; else say what it is, and leave the log as it was."""
-        epoch, number = event.cursor.epoch, event.cursor.number
-        if epoch != self.epoch or number > self.top + 1:
+        """Append an event if it is the next one; otherwise return why not, and change nothing."""
+        epoch, offset = event.cursor.epoch, event.cursor.offset
+        if epoch != self.epoch or offset > self.top + 1:
             return AppendResult.GAP
-        if number <= self.top:
+        if offset <= self.top:
             return AppendResult.DUPLICATE
         self._events.append(event)
         self._cursor = event.cursor
-        self._forget(len(self._events) - self.capacity)
+        self._trim(len(self._events) - self.capacity)
         return AppendResult.APPENDED
 
     def merge(self, history: History) -> bool:
-        """Take a page of the broker's memory that was asked with our own cursor.
+        """Merge a page of the broker's log that was read from our own cursor.
 
-        A page of another epoch, or one that begins past our top, does not continue our copy:
-        then the copy begins anew, and readers find out by their cursors.  Says whether it did not.
+        A page of another epoch, or one that starts past our top, does not continue our copy: then
+        the copy is reset, and readers find out by their cursors.  Returns whether it continued.
         """
         continues = history.epoch == self.epoch and history.first <= self.top + 1
         if not continues:
             self.reset(history.epoch, history.first)
         for event in history.events:
             self.append(event)
-        # The broker may have forgotten more than we: everybody is told the same window.
-        self._forget(min(history.first, self.top + 1) - self.first)
+        # The broker may have trimmed more than we have: every process must serve the same window.
+        self._trim(min(history.first, self.top + 1) - self.first)
         return continues
 
     def reset(self, epoch: str, first: int) -> None:
-        """Forget everything; the next event is number `first` of `epoch`."""
+        """Drop everything; the next event has the offset `first` in `epoch`."""
         self.epoch, self.first, self._events = epoch, first, []
         self._cursor = None
 
-    def _forget(self, count: int) -> None:
+    def _trim(self, count: int) -> None:
         if count > 0:
             del self._events[:count]
             self.first += count
 
     # --- reading -------------------------------------------------------------------------------
 
-    def last(self, count: int) -> Cursor:
-        """The cursor of a reader who has seen all but the last `count` events."""
+    def cursor_before_last(self, count: int) -> Cursor:
+        """Return the cursor of a reader who has seen all but the last `count` events."""
         return Cursor(self.epoch, max(self.first - 1, self.top - count))
 
     def since(self, cursor: Cursor, limit: int | None = None, size: int | None = None) -> Page:
-        """Answer what came after `cursor`: at most `limit` events (a `gap` not counted).
+        """Return what came after `cursor`: at most `limit` events (a `gap` is not counted).
 
-        A cursor that the window does not continue is answered by a `gap` and all that is kept.
-        The answer ends with the event that makes it `size` bytes of JSON.
+        If the window does not continue `cursor`, the page is a `gap` and all that is kept.
+        The page ends with the event that brings it to `size` bytes of JSON.
         """
-        gap, missed = self._gap(cursor)
-        number = self.first - 1 if gap else cursor.number
-        start = number + 1 - self.first
+        gap, missed = self._find_gap(cursor)
+        offset = self.first - 1 if gap else cursor.offset
+        start = offset + 1 - self.first
         events = self._events[start : None if limit is None else start + limit]
         if size is not None:
             events = _cut(events, size)
         if gap is not None:
-            events = [Event.gap(Cursor(self.epoch, number), gap, missed), *events]
-            number -= 1  # a gap is no number of the log
-        end = Cursor(self.epoch, number + len(events))
-        return Page(events, end, end.number < self.top, gap)
+            events = [Event.gap(Cursor(self.epoch, offset), gap, missed), *events]
+            offset -= 1  # a gap has no offset in the log
+        end = Cursor(self.epoch, offset + len(events))
+        return Page(events, end, end.offset < self.top, gap)
 
     def is_behind(self, cursor: Cursor) -> bool:
-        """Say whether our copy may be older than `cursor`: ask the broker before saying `gap`.
+        """Return whether our copy may be older than `cursor`: ask the broker before sending `gap`.
 
-        A reader comes from another process, where the next event was heard a moment earlier.
+        A reader may come from another process, which received the next event a moment earlier.
         """
-        return cursor.epoch != self.epoch or cursor.number > self.top
+        return cursor.epoch != self.epoch or cursor.offset > self.top
 
-    def _gap(self, cursor: Cursor) -> tuple[str | None, int | None]:
-        """Why the log does not continue `cursor`, and how many events it missed, if known."""
+    def _find_gap(self, cursor: Cursor) -> tuple[str | None, int | None]:
+        """Return why the log does not continue `cursor`, and the number of lost events if known."""
         if cursor.epoch != self.epoch:
             return "unknown", None
-        if cursor.number > self.top:
+        if cursor.offset > self.top:
             return "rewound", None
-        if cursor.number < self.first - 1:
-            return "trimmed", self.first - 1 - cursor.number
+        if cursor.offset < self.first - 1:
+            return "trimmed", self.first - 1 - cursor.offset
         return None, None
 
 

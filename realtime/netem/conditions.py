@@ -1,19 +1,19 @@
-"""A network as a line of text: ``rtt=100ms,jitter=20ms`` says what stands between two machines.
+"""Network conditions as a line of text: ``rtt=100ms,jitter=20ms``.
 
-The same text on the command line of every benchmark, in result files and on pages; `proxy.py` makes
-it true.  Pure: a value, and the one way to read and to write it.
+The same text is used on the command line of every benchmark, in result files and on pages;
+`proxy.py` applies it.  Pure: a value, and the only way to parse and to write it.
 """
 
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple, Self
 
-# A proxy holds what it buffers in memory, and its bound must be above this; nginx's own
-# `proxy_buffers` are 64 KiB per connection.
-MOST_BUFFER = 128_000
+# The proxy buffers in memory, and its own bound must be above this; nginx's `proxy_buffers` are
+# 64 KiB per connection.
+MAX_BUFFER_BYTES = 128_000
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60)}
 _BYTES = {"": 1, "kB": 1_000, "MB": 1_000_000}
@@ -21,7 +21,7 @@ _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)", re.ASCII)
 
 
 class Stall(NamedTuple):
-    """For `seconds` at the end of every `every` seconds, nothing moves."""
+    """In the last `seconds` of every `every` seconds, nothing moves."""
 
     seconds: float
     every: float
@@ -29,18 +29,18 @@ class Stall(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkConditions:
-    """What happens to bytes on their way; times are seconds, sizes are bytes, None is off.
+    """What happens to bytes on their way; times in seconds, sizes in bytes, None is off.
 
-    ========  ===============================================================================
-    rtt       there and back; half of it each way
-    jitter    on top of it for each piece, each way: from nothing to so much, order kept
-    rate      bytes a second, in each direction of each connection
-    buffer    an answer waits at the proxy until so much of it is there, or its end
-    flush     ... or until the server has been silent for so long
-    idle      a connection on which nothing has passed for so long is closed
-    stall     every so often all traffic stands still for a while: ``200ms/10s``
-    cut       each connection is reset so long after it began
-    ========  ===============================================================================
+    ============  ===========================================================================
+    rtt           round-trip time; half of it each way
+    jitter        random extra delay of each segment, each way: from 0 to this; order is kept
+    rate          bytes per second, in each direction of each connection
+    buffer        the proxy holds a response until so many bytes are there, or its end
+    flush         ... or until the server has sent nothing for so long
+    idle_timeout  a connection without traffic for so long is closed; in text ``idle``
+    stall         all traffic stops for a while, regularly: ``200ms/10s``
+    reset_after   each connection is reset at this age; in text ``cut``
+    ============  ===========================================================================
     """
 
     rtt: float = 0.0
@@ -48,43 +48,43 @@ class NetworkConditions:
     rate: int | None = None
     buffer: int | None = None
     flush: float | None = None
-    idle: float | None = None
+    idle_timeout: float | None = None
     stall: Stall | None = None
-    cut: float | None = None
+    reset_after: float | None = None
 
     @property
     def mean_rtt(self) -> float:
-        """A round trip on average: each way has half the jitter, in the mean."""
+        """The mean round-trip time: each way adds half the jitter on average."""
         return self.rtt + self.jitter
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``name=value,name=value``, or ``none``; raises ValueError, which says what to do."""
+        """Parse ``name=value,name=value``, or ``none``; raises ValueError with what to do."""
         values: dict[str, Any] = {}
         for part in [] if text.strip() in ("", "none") else text.split(","):
             name, equals, value = part.strip().partition("=")
             if name not in _READ or not equals:
                 raise ValueError(f"{part.strip()!r}: write name=value with one of {_NAMES}")
-            if name in values:
+            if _FIELDS.get(name, name) in values:
                 raise ValueError(f"{name} is given twice: leave one out")
             try:
-                values[name] = _READ[name](value)
+                values[_FIELDS.get(name, name)] = _READ[name](value)
             except ValueError as error:
                 raise ValueError(f"{name}={value}: {error}") from None
         if "flush" in values and "buffer" not in values:
-            raise ValueError("flush is about what buffer holds: give buffer=4096 too")
+            raise ValueError("flush needs buffer: add buffer=4096")
         return cls(**values)
 
     def __str__(self) -> str:
-        """The text that `parse` reads as this very value."""
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        """The text that `parse` reads as an equal value."""
+        values = ((name, getattr(self, _FIELDS.get(name, name))) for name in _READ)
         parts = [f"{name}={_WRITE[name](value)}" for name, value in values if value]
         return ",".join(parts) or "none"
 
     def after_stall(self, at: float) -> float:
-        """When something moves that would have moved at `at`.
+        """Return when a segment moves that would move at `at` without stalls.
 
-        Counted by the clock and not from a connection's beginning, so that all stand still at once.
+        Stalls follow the clock, not the start of a connection: all connections stall together.
         """
         if self.stall is None:
             return at
@@ -92,7 +92,7 @@ class NetworkConditions:
         return at + left if left <= self.stall.seconds else at
 
 
-# --- reading -------------------------------------------------------------------------------------
+# --- parsing -------------------------------------------------------------------------------------
 
 
 def _time(text: str) -> float:
@@ -108,24 +108,24 @@ def _size(text: str) -> int:
         raise ValueError("a size is a number of bytes, or of kB or MB: like 4096 or 50kB")
     size = _positive(float(number * _BYTES[unit]))
     if size != int(size):
-        raise ValueError("there is no part of a byte")
+        raise ValueError("a size is a whole number of bytes")
     return int(size)
 
 
 def _buffer(text: str) -> int:
     size = _size(text)
-    if size > MOST_BUFFER:
-        raise ValueError(f"the proxy holds at most {_write_size(MOST_BUFFER)} of an answer")
+    if size > MAX_BUFFER_BYTES:
+        raise ValueError(f"the proxy buffers at most {_write_size(MAX_BUFFER_BYTES)}")
     return size
 
 
 def _stall(text: str) -> Stall:
     length, slash, every = text.partition("/")
     if not slash:
-        raise ValueError("say how long, and how often: like 200ms/10s")
+        raise ValueError("write how long and how often: like 200ms/10s")
     stall = Stall(_time(length), _time(every))
     if stall.seconds >= stall.every:
-        raise ValueError("it must be over before the next one: like 200ms/10s")
+        raise ValueError("a stall must end before the next one starts: like 200ms/10s")
     return stall
 
 
@@ -146,7 +146,7 @@ def _positive(amount: float) -> float:
 
 
 def _write_time(seconds: float) -> str:
-    # As a decimal: 0.07 * 1000 is not 70 for a float, and the text would not be what was read.
+    # As a decimal: 0.07 * 1000 is not 70 as a float, and the text would differ from the input.
     number = Decimal(repr(seconds))
     number, unit = (number, "s") if number >= 1 else (number * 1000, "ms")
     return f"{number.normalize():f}{unit}"
@@ -161,16 +161,23 @@ def _write_stall(stall: Stall) -> str:
     return f"{_write_time(stall.seconds)}/{_write_time(stall.every)}"
 
 
+# The short names in text, in the order in which they are written, and their parsers.
 _READ: dict[str, Callable[[str], Any]] = {
-    **dict.fromkeys(("rtt", "jitter", "flush", "idle", "cut"), _time),
+    "rtt": _time,
+    "jitter": _time,
     "rate": _size,
     "buffer": _buffer,
+    "flush": _time,
+    "idle": _time,
     "stall": _stall,
+    "cut": _time,
 }
+# Two fields have a longer name than their text.
+_FIELDS = {"idle": "idle_timeout", "cut": "reset_after"}
 _WRITE: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("rtt", "jitter", "flush", "idle", "cut"), _write_time),
     "rate": _write_size,
     "buffer": _write_size,
     "stall": _write_stall,
 }
-_NAMES = ", ".join(field.name for field in fields(NetworkConditions))
+_NAMES = ", ".join(_READ)

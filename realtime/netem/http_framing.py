@@ -1,8 +1,8 @@
-"""Where does an HTTP/1.1 response end?  RFC 9112 §6.3, for bytes in pieces of any size.
+"""Where does an HTTP/1.1 response end?  RFC 9112 §6.3, for bytes in parts of any size.
 
-A proxy that buffers must know: an answer that has ended goes out at once, one that goes on may
-wait.  How long it is depends on what was asked, so both directions are read.  Pure, and in
-bounded memory: of a head only what tells the length is kept, of a body nothing.
+A buffering proxy must know: it forwards a complete response at once, and may hold back a partial
+one.  The length of a response depends on its request, so both directions are read.  Pure, and in
+bounded memory: of a header section only the fields about length are kept, of a body nothing.
 """
 
 import math
@@ -10,29 +10,29 @@ import re
 from collections import deque
 from collections.abc import Callable
 
-# A head longer than this is not read; servers refuse far shorter ones (ours above 64 KiB).
-_HEAD_BYTES = 65_536
-# Requests that may wait for their answers; no browser pipelines at all.
-_PIPELINED = 1_000
+# A longer header section is not read; servers refuse shorter ones (ours above 64 KiB).
+_MAX_HEADER_BYTES = 65_536
+# Requests that may wait for their responses; browsers do not pipeline at all.
+_MAX_PIPELINED = 1_000
 
 _REQUEST_LINE = re.compile(rb"([!-~]+) [!-~]+ (HTTP/1\.[01])")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-5]\d\d)(?: .*)?", re.DOTALL)
 _LENGTH = re.compile(rb"\d{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;.*)?", re.DOTALL)
 
-# The length of a body that comes in chunks, each with a length of its own.
+# Stands for the length of a body in chunks, which has no length in its header section.
 _CHUNKED = -1
 
 
-class _Faulty(Exception):
-    """This is not HTTP as RFC 9112 has it: where anything ends is anybody's guess."""
+class FramingError(Exception):
+    """This is not HTTP as in RFC 9112, so nobody knows where a message ends."""
 
 
 class MessageFraming:
-    """One connection: told what went up and what came down, it knows where responses end.
+    """Reads both directions of one connection and finds where responses end.
 
-    `opaque` means that it knows no more, and that nobody needs to: the connection has become a
-    tunnel (101, CONNECT), or something on it was malformed.  It stays so.
+    `opaque` means that it has stopped reading: the connection has become a tunnel (101, CONNECT),
+    or a message was malformed.  It never becomes readable again.
     """
 
     def __init__(self) -> None:
@@ -44,49 +44,48 @@ class MessageFraming:
     def opaque(self) -> bool:
         return self._requests.opaque or self._responses.opaque
 
-    def sent(self, data: bytes) -> None:
-        """Take the next bytes that went up."""
+    def request_data(self, data: bytes) -> None:
+        """Read the next bytes from the client."""
         if not self.opaque:
             self._requests.feed(data)
 
-    def received(self, data: bytes) -> list[int]:
-        """Take the next bytes that came down; give the offsets in them where a response ended.
+    def response_data(self, data: bytes) -> list[int]:
+        """Read the next bytes from the server; return the offsets in them where a response ended.
 
-        An interim response (1xx) is one, too: whoever waits for "100 Continue" sends no more.
-        One that lasts until the connection is closed never ends here.
+        An interim response (1xx) counts too: a client that waits for "100 Continue" sends no more
+        until it arrives.  A response that lasts until the connection closes never ends here.
         """
         return [] if self.opaque else self._responses.feed(data)
 
 
 class BufferingProxy:
-    """Holds responses back as a buffering proxy does, which is what makes a stream go silent.
+    """Holds responses back as a buffering proxy does; this is what silences a stream.
 
-    It is one of those that do not know ``X-Accel-Buffering: no``, with which a server asks nginx to
-    let a stream pass.
+    It ignores ``X-Accel-Buffering: no``, the header by which a server asks nginx not to buffer.
     """
 
-    def __init__(self, boundaries: MessageFraming) -> None:
-        self._boundaries = boundaries
+    def __init__(self, framing: MessageFraming) -> None:
+        self._framing = framing
         self._held = bytearray()
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def put(self, data: bytes, size: int | None) -> bytes:
-        """Take the next bytes that came down, give those that may go on.
+    def receive(self, data: bytes, size: int | None) -> bytes:
+        """Take the next bytes from the server; return those that are forwarded now.
 
-        That is all of them when there are `size` or nobody asks for buffering, else up to the end
-        of the last response that is whole.
+        These are all of them once `size` bytes are held or buffering is off (None); else those up
+        to the end of the last complete response.
         """
         start = len(self._held)
-        ends = self._boundaries.received(data)
+        ends = self._framing.response_data(data)
         self._held += data
-        if size is None or len(self._held) >= size or self._boundaries.opaque:
+        if size is None or len(self._held) >= size or self._framing.opaque:
             return self.flush()
         return self._take(start + ends[-1]) if ends else b""
 
     def flush(self) -> bytes:
-        """Give all that is held."""
+        """Return everything that is held."""
         return self._take(len(self._held))
 
     def _take(self, count: int) -> bytes:
@@ -96,36 +95,36 @@ class BufferingProxy:
 
 
 class _Messages:
-    """What requests and responses have in common: lines, then a body by count or by chunks.
+    """What requests and responses share: lines, then a body by length or in chunks.
 
-    A message is read by the methods below, in their order; `_read` is the one whose line is next.
+    The methods below read a message in their order; `_read` is the one that gets the next line.
     """
 
     def __init__(self) -> None:
         self.opaque = False
         self._read: Callable[[bytes], None] = self._start
-        self._line = bytearray()  # as much of it as is here
-        self._head_bytes = 0
-        self._left = 0.0  # bytes of body to skip, infinitely many when the close is the end
+        self._line = bytearray()  # the part of it that has arrived
+        self._header_bytes = 0
+        self._left = 0.0  # bytes of body to skip; infinite if only the close ends it
         self._ended = False
         self._version = b""
         self._fields: dict[bytes, list[bytes]] = {}
 
     def feed(self, data: bytes) -> list[int]:
-        """Take the next bytes, give the offsets in them where a message ended."""
+        """Read the next bytes; return the offsets in them where a message ended."""
         ends = []
         at = 0
         while at < len(data) and not self.opaque:
             try:
                 at = self._skip(data, at) if self._left else self._read_line(data, at)
-            except _Faulty:
+            except FramingError:
                 self.opaque = True
             if self._ended:
                 ends.append(at)
                 self._begin()
         return ends
 
-    # --- pieces into lines and counts ------------------------------------------------------------
+    # --- bytes into lines and lengths ------------------------------------------------------------
 
     def _skip(self, data: bytes, at: int) -> int:
         count = int(min(self._left, len(data) - at))
@@ -137,9 +136,9 @@ class _Messages:
     def _read_line(self, data: bytes, at: int) -> int:
         stop = data.find(b"\n", at) + 1 or len(data)
         self._line += data[at:stop]
-        self._head_bytes += stop - at
-        if self._head_bytes > _HEAD_BYTES:
-            raise _Faulty
+        self._header_bytes += stop - at
+        if self._header_bytes > _MAX_HEADER_BYTES:
+            raise FramingError
         if self._line.endswith(b"\n"):
             # §2.2: "a recipient MAY recognize a single LF as a line terminator and ignore any
             # preceding CR."
@@ -150,7 +149,7 @@ class _Messages:
 
     def _begin(self) -> None:
         self._ended = False
-        self._head_bytes = 0
+        self._header_bytes = 0
         self._read = self._start
         self._fields = {}
 
@@ -165,9 +164,9 @@ class _Messages:
             return
         name, colon, value = line.partition(b":")
         # §5.1: "No whitespace is allowed between the field name and colon."  A line that begins
-        # with some is obsolete folding (§5.2), which nobody has sent for decades.
+        # with white space is obsolete folding (§5.2), which nobody has sent for decades.
         if not colon or not name or name != b"".join(name.split()):
-            raise _Faulty
+            raise FramingError
         if name.lower() in (b"content-length", b"transfer-encoding"):
             values = [value.strip(b" \t").lower() for value in value.split(b",")]
             self._fields.setdefault(name.lower(), []).extend(values)
@@ -181,14 +180,14 @@ class _Messages:
         self._ended = not length
 
     def _read_chunk_size(self) -> None:
-        self._head_bytes = 0
+        self._header_bytes = 0
         self._read = self._chunk
 
     def _chunk(self, line: bytes) -> None:
         # §7.1: chunk = chunk-size [ chunk-ext ] CRLF chunk-data CRLF
         match = _CHUNK_SIZE.fullmatch(line)
         if match is None:
-            raise _Faulty
+            raise FramingError
         self._left = int(match[1], 16)
         # §7.1: "The chunked coding is complete when a chunk with a chunk-size of zero is received,
         # possibly followed by a trailer section, and finally terminated by an empty line."
@@ -196,7 +195,7 @@ class _Messages:
 
     def _chunk_end(self, line: bytes) -> None:
         if line:
-            raise _Faulty
+            raise FramingError
         self._read_chunk_size()
 
     def _trailer(self, line: bytes) -> None:
@@ -208,7 +207,7 @@ class _Messages:
         raise NotImplementedError
 
     def _declared_length(self, *, undeclared: float) -> float:
-        """The length by the fields (§6.3, 3 to 6), or `undeclared` when they do not tell."""
+        """Return the length from the fields (§6.3, 3 to 6), or `undeclared` without them."""
         codings = self._fields.get(b"transfer-encoding")
         if codings is None:
             lengths = set(self._fields.get(b"content-length", ()))
@@ -216,14 +215,14 @@ class _Messages:
         # §6.3, 3: "the Transfer-Encoding overrides the Content-Length."
         # §6.1: of an HTTP/1.0 message with a Transfer-Encoding "the framing is faulty".
         if self._version == b"HTTP/1.0":
-            raise _Faulty
+            raise FramingError
         if codings[-1] == b"chunked":
             return _CHUNKED
         # §6.3, 4: of a response without chunked at the end "the message body length is determined
         # by reading the connection until it is closed by the server"; of a request it "cannot be
         # determined reliably".
         if not undeclared:
-            raise _Faulty
+            raise FramingError
         return undeclared
 
     def _one_length(self, values: set[bytes]) -> int:
@@ -231,12 +230,12 @@ class _Messages:
         # the list are valid, and all values in the list are the same".
         (value,) = values if len(values) == 1 else (b"",)
         if not _LENGTH.fullmatch(value):
-            raise _Faulty
+            raise FramingError
         return int(value)
 
 
 class _Requests(_Messages):
-    """Notes the method of each request, for the response that answers it."""
+    """Records the method of each request: the length of its response depends on it."""
 
     def __init__(self, methods: deque[bytes]) -> None:
         super().__init__()
@@ -247,8 +246,8 @@ class _Requests(_Messages):
         if not line:
             return
         match = _REQUEST_LINE.fullmatch(line)
-        if match is None or len(self._methods) >= _PIPELINED:
-            raise _Faulty
+        if match is None or len(self._methods) >= _MAX_PIPELINED:
+            raise FramingError
         self._methods.append(match[1])
         self._version = match[2]
         self._read = self._field
@@ -260,7 +259,7 @@ class _Requests(_Messages):
 
 
 class _Responses(_Messages):
-    """Takes the methods in the order of asking: §9.3.2, responses come "in the same order"."""
+    """Takes the methods in order: responses come "in the same order" as requests (§9.3.2)."""
 
     def __init__(self, methods: deque[bytes]) -> None:
         super().__init__()
@@ -270,7 +269,7 @@ class _Responses(_Messages):
     def _start(self, line: bytes) -> None:
         match = _STATUS_LINE.fullmatch(line)
         if match is None:
-            raise _Faulty
+            raise FramingError
         self._version = match[1]
         self._status = int(match[2])
         self._read = self._field
@@ -280,11 +279,11 @@ class _Responses(_Messages):
         # (No Content), or 304 (Not Modified) status code is always terminated by the first empty
         # line after the header fields".
         if self._status < 200:
-            # RFC 9110 §15.2.2: after "101 Switching Protocols" the connection speaks another one.
-            # Any other is an interim response, and the request still waits for its answer.
+            # RFC 9110 §15.2.2: after "101 Switching Protocols" another protocol follows.
+            # Any other 1xx is an interim response, and the request still waits for its response.
             self.opaque = self._status == 101
             return 0
-        # A server may speak unasked: "408 Request Timeout" before it closes.
+        # A server may send a response without a request: "408 Request Timeout", and close.
         method = self._methods.popleft() if self._methods else b""
         if method == b"HEAD" or self._status in (204, 304):
             return 0

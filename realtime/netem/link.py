@@ -1,9 +1,9 @@
-"""One direction of one connection: when may which bytes go on?
+"""One direction of one connection: when may which bytes continue?
 
-A line takes pieces as they were read and gives each back when it is due: after half a round trip,
-and never before the piece in front of it.
+A link queues segments as they were read and returns each one when it is due: half a round trip
+later, and never before the segment in front of it.
 
-    put ─▶ │ paced by the rate │ half a round trip, and jitter │ not while it stalls │ ─▶ take
+    enqueue ─▶ │ paced by the rate │ half a round trip, and jitter │ stalls │ ─▶ pop_due
 
 Pure: time is passed in, as seconds of any monotonic clock.
 """
@@ -14,74 +14,74 @@ from random import Random
 
 from realtime.netem.conditions import NetworkConditions
 
-# What a TCP segment carries over Ethernet: 1500 bytes without the heads of IP and TCP.
-SEGMENT = 1460
-# What a piece costs in memory besides its bytes, or a thousand of one byte would count as 1 kB.
-PIECE_COST = 128
+# The payload of a TCP segment over Ethernet: 1500 bytes without the headers of IP and TCP.
+SEGMENT_BYTES = 1460
+# The memory a segment needs besides its bytes; else a thousand of one byte would count as 1 kB.
+SEGMENT_OVERHEAD = 128
 
 
 class End(Enum):
-    """How a side ends what it has to say; it travels behind the bytes, as a packet does."""
+    """How one side ends its direction; it travels behind the bytes, as a packet does."""
 
-    FIN = "it says no more, and may still listen"
-    RESET = "it is gone"
+    FIN = "it sends no more, and may still receive"
+    RESET = "its connection is gone"
 
 
-Piece = bytes | End
+Segment = bytes | End
 
 
 class Link:
-    """The pieces on their way in one direction, and when each of them arrives.
+    """The segments on their way in one direction, and when each of them arrives.
 
-    `opened` is when the first byte may set out; `random` makes the jitter.  `held` is the memory
-    in use, and whoever feeds the line stops in time.
+    `opened` is when the first byte may leave; `random` makes the jitter.  `held` is the memory in
+    use: whoever feeds the link stops reading before it grows too large.
     """
 
     def __init__(self, opened: float, random: Random) -> None:
         self.held = 0
         self._random = random
-        self._pieces: deque[tuple[float, Piece]] = deque()
-        self._free = opened  # when the last byte has left the sender
-        self._last = opened  # when the last byte arrives
+        self._segments: deque[tuple[float, Segment]] = deque()
+        self._sent_at = opened  # when the last byte has left the sender
+        self._last_due = opened  # when the last byte arrives
 
-    def put(self, data: bytes, network: NetworkConditions, now: float) -> None:
-        """Send `data` on its way; with a rate in pieces so small that the pace is smooth."""
-        size = SEGMENT if network.rate else max(len(data), 1)
-        for at in range(0, len(data), size):
-            self._add(data[at : at + size], network, now)
+    def enqueue(self, data: bytes, network: NetworkConditions, now: float) -> None:
+        """Send `data`; with a rate it is cut into segments, so that the pace is smooth."""
+        size = SEGMENT_BYTES if network.rate else max(len(data), 1)
+        for start in range(0, len(data), size):
+            self._add(data[start : start + size], network, now)
 
-    def end(self, end: End, network: NetworkConditions, now: float) -> None:
-        """Send an end on its way, behind all that was put."""
+    def enqueue_end(self, end: End, network: NetworkConditions, now: float) -> None:
+        """Send an end, behind everything that was enqueued before."""
         self._add(end, network, now)
 
-    def take(self, now: float) -> Piece | None:
-        """Give the next piece that is due, if there is one."""
-        if self.due is None or self.due > now:
+    def pop_due(self, now: float) -> Segment | None:
+        """Return the next segment that is due; None if there is none."""
+        if self.next_due is None or self.next_due > now:
             return None
-        _, piece = self._pieces.popleft()
-        self.held -= _cost(piece)
-        return piece
+        _, segment = self._segments.popleft()
+        self.held -= _memory(segment)
+        return segment
 
     @property
-    def due(self) -> float | None:
-        """When the next piece is due."""
-        return self._pieces[0][0] if self._pieces else None
+    def next_due(self) -> float | None:
+        """When the next segment is due; None if the link is empty."""
+        return self._segments[0][0] if self._segments else None
 
     def clear(self) -> None:
-        """Forget what is on its way."""
-        self._pieces.clear()
+        """Drop everything that is on its way."""
+        self._segments.clear()
         self.held = 0
 
-    def _add(self, piece: Piece, network: NetworkConditions, now: float) -> None:
-        self._free = max(self._free, now)
-        if network.rate and isinstance(piece, bytes):
-            self._free += len(piece) / network.rate
+    def _add(self, segment: Segment, network: NetworkConditions, now: float) -> None:
+        self._sent_at = max(self._sent_at, now)
+        if network.rate and isinstance(segment, bytes):
+            self._sent_at += len(segment) / network.rate
         delay = network.rtt / 2 + self._random.uniform(0, network.jitter)
-        # TCP gives bytes in order: one that is late holds up those behind it.
-        self._last = network.after_stall(max(self._last, self._free + delay))
-        self._pieces.append((self._last, piece))
-        self.held += _cost(piece)
+        # TCP delivers in order: a late segment delays those behind it (head-of-line blocking).
+        self._last_due = network.after_stall(max(self._last_due, self._sent_at + delay))
+        self._segments.append((self._last_due, segment))
+        self.held += _memory(segment)
 
 
-def _cost(piece: Piece) -> int:
-    return PIECE_COST + (len(piece) if isinstance(piece, bytes) else 0)
+def _memory(segment: Segment) -> int:
+    return SEGMENT_OVERHEAD + (len(segment) if isinstance(segment, bytes) else 0)

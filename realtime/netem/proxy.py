@@ -1,21 +1,21 @@
-"""A bad network to put in front of a server: slow, jittery, narrow, buffering, or cut.
+"""A TCP proxy that emulates a network: latency, jitter, bandwidth, buffering, disconnections.
 
-It forwards TCP connections and applies `NetworkConditions`, which may change meanwhile.
-With an empty one it forwards what comes as it comes, and counts: what a client says it sent and
-what a server says it received are two opinions, and this is the third.
+It forwards connections and applies `NetworkConditions`, which may change at any time.  Without
+conditions it forwards data unchanged and counts it: an independent check of the byte counts of
+client and server.
 
-What it cannot do, and what to know of what it does:
+What it cannot do, and what to know about what it does:
 
-- It stands above TCP, so it cannot lose, reorder or double packets, and shows neither slow start
-  nor a retransmission.  `stall` is what a loss looks like from above: nothing for one timeout, then
-  everything.  For the real thing there is ``tc qdisc add dev … netem`` on a machine that has it.
-- TCP's handshake ends here at once, which over a real line takes a round trip: so no byte of a
-  connection sets out before one `rtt` has passed.
-- Each connection has a line of its own: two do not share a `rate`.
-- At most 256 KiB are held per connection and direction; then no more is read, so that a slow side
-  slows the other.  With a `rate` that is a queue as long as a bad router's.
-- Nothing comes too early, but the event loop's timers have a grain of a millisecond: whatever is
-  delayed comes up to one later, each way.
+- It works above TCP, so it cannot lose, reorder or duplicate packets, and shows neither slow start
+  nor retransmissions.  `stall` is what a loss looks like from above: nothing for one timeout, then
+  everything.  ``tc qdisc add dev … netem`` emulates packets, on a machine that has it.
+- The TCP handshake with the proxy completes at once; over a real network it takes a round trip.
+  So the first byte of a connection leaves after one `rtt`.
+- Each connection has a link of its own: two connections do not share a `rate`.
+- It holds at most 256 KiB per connection and direction, then stops reading, so that a slow side
+  slows the other (back-pressure).  With a `rate` that is a queue as long as in a bad router.
+- Nothing arrives too early, but timers of the event loop have a resolution of a millisecond:
+  delayed data arrives up to one millisecond late, each way.
 """
 
 import asyncio
@@ -24,20 +24,19 @@ from types import TracebackType
 from typing import Self
 
 from realtime.netem.conditions import NetworkConditions
-from realtime.netem.tunnel import READ, Direction, Tunnel
+from realtime.netem.tunnel import READ_BYTES, Direction, Tunnel
 from realtime.tasks import Supervisor
 
-# Connections that the kernel keeps until they are accepted: a whole class comes at once.
+# Connections that the kernel queues until they are accepted: a whole class connects at once.
 _BACKLOG = 1_024
 
 
 class Proxy:
     """Listens on a free port and forwards to `host`:`port`; an async context manager.
 
-    `listen` is the host as a URL has it, so an IPv6 address is in brackets.
-
-    Up is towards the server.  With `transcript` every piece is kept as it came, in order.  With a
-    `seed` the jitter is the same each time, as far as the pieces are.
+    `listen` is a host as a URL has it, so an IPv6 address is in brackets.
+    "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
+    a `seed` the jitter is reproducible, as far as the reads are.
     """
 
     def __init__(
@@ -55,10 +54,10 @@ class Proxy:
         self.bytes_down = 0
         self.connections = 0
         self.transcript: list[tuple[Direction, bytes]] | None = [] if transcript else None
-        self.target = host, port  # may be changed, for connections to come
+        self.target = host, port  # a change applies to new connections
         self.paused = False
-        self.plugged = True  # while it is not, whoever comes is reset
-        self.scratch = memoryview(bytearray(READ))
+        self.accepting = True  # while False, new connections are reset
+        self.read_buffer = memoryview(bytearray(READ_BYTES))
         self._network = network
         self._listen = listen, listen_port
         self._seed = seed
@@ -70,7 +69,7 @@ class Proxy:
         loop = asyncio.get_running_loop()
         host, port = self._listen
         self._server = await loop.create_server(
-            lambda: Tunnel(self).near, host.strip("[]"), port, backlog=_BACKLOG
+            lambda: Tunnel(self).client_side, host.strip("[]"), port, backlog=_BACKLOG
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
         self.url = f"http://{host}:{self.port}/"
@@ -84,79 +83,79 @@ class Proxy:
     ) -> None:
         await self._stop_listening()
         self._closed = True
-        self.cut()
+        self.reset_connections()
         await self._supervisor.close()
-        for connection in list(self._open):
-            connection.refuse()
-        while self._open:  # the loop tells us in its next round that they are gone
+        for tunnel in list(self._open):
+            tunnel.refuse()
+        while self._open:  # asyncio reports closed connections in its next iteration
             await asyncio.sleep(0)
 
     async def _stop_listening(self) -> None:
-        # A connection that asyncio has accepted, and not told us of when its server is closed, is
-        # left open and forgotten (Python 3.11).  So no more are accepted, and those come first.
+        # asyncio forgets, and leaves open, a connection that it has accepted but not yet reported
+        # when its server closes (Python 3.11).  We stop accepting; it reports those first.
         for listener in self._server.sockets:
             asyncio.get_running_loop().remove_reader(listener.fileno())
         for _ in range(2):
             await asyncio.sleep(0)
         self._server.close()
 
-    # --- what a network does ---------------------------------------------------------------------
+    # --- conditions and faults -------------------------------------------------------------------
 
     @property
     def connected(self) -> bool:
-        """Whether anybody is connected."""
+        """Whether a connection is open."""
         return bool(self._open)
 
     @property
     def network(self) -> NetworkConditions:
-        """May be replaced; a new one holds for what comes from then on.
+        """The current conditions; new ones apply to data that is read from then on.
 
-        What is on its way arrives as it would have.  `idle` and `cut` hold for open connections
-        too, and one that is older than `cut` is reset now.
+        Data on its way arrives as before.  `idle_timeout` and `reset_after` apply to open
+        connections too: one that is older than `reset_after` is reset at once.
         """
         return self._network
 
     @network.setter
     def network(self, network: NetworkConditions) -> None:
         self._network = network
-        for connection in list(self._open):
-            connection.adopt()
+        for tunnel in list(self._open):
+            tunnel.conditions_changed()
 
-    def cut(self) -> None:
+    def reset_connections(self) -> None:
         """Reset every connection on both sides; new ones are still accepted."""
-        for connection in list(self._open):
-            connection.cut()
+        for tunnel in list(self._open):
+            tunnel.reset()
 
     def pause(self) -> None:
-        """Let nothing pass, not even an end; what comes meanwhile is held, or not read."""
+        """Let nothing pass, not even a FIN; incoming data is held, or not read."""
         self.paused = True
 
     def resume(self) -> None:
-        """Go on where `pause` stopped."""
+        """Continue where `pause` stopped."""
         self.paused = False
-        for connection in list(self._open):
-            connection.resume()
+        for tunnel in list(self._open):
+            tunnel.resume()
 
-    # --- what its connections ask ----------------------------------------------------------------
+    # --- called by tunnels ----------------------------------------------------------------
 
-    def begun(self, connection: Tunnel) -> None:
+    def opened(self, tunnel: Tunnel) -> None:
         self.connections += 1
-        self._open.add(connection)
-        # Not closed either: it may be accepted in the very moment of our end.
-        if self._closed or not self.plugged:
-            connection.refuse()
+        self._open.add(tunnel)
+        # A connection may be accepted at the very moment when the proxy closes.
+        if self._closed or not self.accepting:
+            tunnel.refuse()
         else:
-            self._supervisor.spawn("connect to the target", lambda: self._connect(connection))
+            self._supervisor.spawn("connect to the target", lambda: self._connect(tunnel))
 
-    async def _connect(self, connection: Tunnel) -> None:
+    async def _connect(self, tunnel: Tunnel) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: connection.far, *self.target)
+            await loop.create_connection(lambda: tunnel.server_side, *self.target)
         except OSError:
-            connection.refuse()
+            tunnel.refuse()
 
-    def ended(self, connection: Tunnel) -> None:
-        self._open.discard(connection)
+    def closed(self, tunnel: Tunnel) -> None:
+        self._open.discard(tunnel)
 
     def count(self, data: bytes, direction: Direction) -> None:
         if direction == "up":
@@ -167,7 +166,7 @@ class Proxy:
             self.transcript.append((direction, data))
 
     def random(self, direction: Direction) -> Random:
-        """Jitter that no other connection disturbs: each has a series of its own."""
+        """Return a source of jitter that no other connection influences."""
         if self._seed is None:
             return Random()
         return Random(f"{self._seed} {self.connections} {direction}")

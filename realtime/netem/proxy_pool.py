@@ -1,7 +1,7 @@
-"""Bad networks to borrow: each page that asks has one for itself, at a port of its own.
+"""A pool of network emulators: each page that asks for one has it alone, at a port of its own.
 
-The ports are opened once, at the start, and lent in turn; one that nobody uses for a while is lent
-to the next.  What is behind each is this very server.
+The ports are opened once, at the start, and leased one by one; a proxy that nobody uses for a while
+is leased to the next page.  All of them forward to this server.
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from realtime.errors import Busy, NoNetwork
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 
-# What nobody asks about, and nobody is connected through, is given to the next after so long.
+# A proxy without connections, whose lease nobody has asked about for so long, may be leased again.
 UNUSED_SECONDS = 60.0
 
 
 class LeasedProxy:
-    """A bad network while somebody has it; `id` is what only its borrower knows."""
+    """A proxy while somebody has it; `id` is a secret that only its holder knows."""
 
     def __init__(
         self, proxy: Proxy, network: NetworkConditions, clock: Callable[[], float]
@@ -26,10 +26,10 @@ class LeasedProxy:
         self.id = secrets.token_urlsafe(16)
         self._proxy = proxy
         self._clock = clock
-        self._later: asyncio.TimerHandle | None = None
+        self._recovery: asyncio.TimerHandle | None = None
         self.touch()
         self.change(network)
-        self._go_on()
+        self._recover()
 
     @property
     def port(self) -> int:
@@ -40,25 +40,25 @@ class LeasedProxy:
         return self._proxy.network
 
     def change(self, network: NetworkConditions) -> None:
-        """Be another network from now on, for what is connected, too."""
+        """Apply other conditions from now on, to open connections too."""
         self._proxy.network = network
 
     def pause(self, seconds: float) -> None:
-        """Let nothing pass for a while; then all goes on that was on its way."""
-        self._go_on()
+        """Let nothing pass for a while; then everything on its way continues."""
+        self._recover()
         self._proxy.pause()
-        self._go_on_in(seconds)
+        self._recover_in(seconds)
 
-    def unplug(self, seconds: float) -> None:
-        """Reset every connection, and let none come to be for a while."""
-        self._go_on()
-        self._pull()
-        self._go_on_in(seconds)
+    def disconnect(self, seconds: float) -> None:
+        """Reset every connection, and accept none for a while."""
+        self._recover()
+        self._stop_accepting()
+        self._recover_in(seconds)
 
     def end(self) -> None:
-        """Be nobody's: whoever is connected is cut off, and nobody else is let in."""
-        self._go_on()
-        self._pull()
+        """End the lease: reset every connection, and accept no more."""
+        self._recover()
+        self._stop_accepting()
 
     def touch(self) -> None:
         self._used = self._clock()
@@ -68,22 +68,22 @@ class LeasedProxy:
             self.touch()
         return self._clock() - self._used > UNUSED_SECONDS
 
-    def _pull(self) -> None:
-        self._proxy.plugged = False
-        self._proxy.cut()
+    def _stop_accepting(self) -> None:
+        self._proxy.accepting = False
+        self._proxy.reset_connections()
 
-    def _go_on(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
-        self._proxy.plugged = True
+    def _recover(self) -> None:
+        if self._recovery is not None:
+            self._recovery.cancel()
+        self._proxy.accepting = True
         self._proxy.resume()
 
-    def _go_on_in(self, seconds: float) -> None:
-        self._later = asyncio.get_running_loop().call_later(seconds, self._go_on)
+    def _recover_in(self, seconds: float) -> None:
+        self._recovery = asyncio.get_running_loop().call_later(seconds, self._recover)
 
 
 class ProxyPool:
-    """As many bad networks as there are proxies, which are open already; `clock` gives seconds."""
+    """Leases proxies, which are open already; `clock` returns seconds."""
 
     def __init__(
         self, proxies: Sequence[Proxy], clock: Callable[[], float] = time.monotonic
@@ -91,31 +91,32 @@ class ProxyPool:
         self._clock = clock
         self.ports = [proxy.port for proxy in proxies]
         self._free = list(reversed(proxies))
-        self._lent: dict[str, tuple[LeasedProxy, Proxy]] = {}
+        self._leased: dict[str, tuple[LeasedProxy, Proxy]] = {}
         for proxy in proxies:
-            proxy.plugged = False
+            proxy.accepting = False
 
-    def lend(self, network: NetworkConditions) -> LeasedProxy:
-        """Give a network to somebody; raises `Busy` when all are in use."""
-        for loan, _ in list(self._lent.values()):
-            if loan.is_unused():
-                self.take_back(loan.id)
+    def acquire(self, network: NetworkConditions) -> LeasedProxy:
+        """Lease a proxy; raises `Busy` if all are in use."""
+        for lease, _ in list(self._leased.values()):
+            if lease.is_unused():
+                self.release(lease.id)
         if not self._free:
-            raise Busy("All bad networks are in use; see --networks.", retry_after=10)
+            raise Busy("All network emulators are in use; see --networks.", retry_after=10)
         proxy = self._free.pop()
-        loan = LeasedProxy(proxy, network, self._clock)
-        self._lent[loan.id] = loan, proxy
-        return loan
+        lease = LeasedProxy(proxy, network, self._clock)
+        self._leased[lease.id] = lease, proxy
+        return lease
 
     def find(self, id: str) -> LeasedProxy:
-        """Give the network that was lent as `id`; raises `NoNetwork` when it is so no more."""
-        if id not in self._lent:
-            raise NoNetwork("This network was given back; ask for another.")
-        loan, _ = self._lent[id]
-        loan.touch()
-        return loan
+        """Return the lease with this id; raises `NoNetwork` if it has ended."""
+        if id not in self._leased:
+            raise NoNetwork("This lease of a network has ended; request another one.")
+        lease, _ = self._leased[id]
+        lease.touch()
+        return lease
 
-    def take_back(self, id: str) -> None:
+    def release(self, id: str) -> None:
+        """End a lease; raises `NoNetwork` if it has ended already."""
         self.find(id).end()
-        _, proxy = self._lent.pop(id)
+        _, proxy = self._leased.pop(id)
         self._free.append(proxy)

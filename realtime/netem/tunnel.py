@@ -1,11 +1,11 @@
-"""One connection through a proxy: two sides, and the two ways between them.
+"""One TCP connection through the proxy: two endpoints, and the two directions between them.
 
-    client ◀──▶ near ── up: Line ──▶ far ◀──▶ server
-                     ◀── down: Line, ResponseBuffer ──
+    client ◀──▶ endpoint ── up: Link ──▶ endpoint ◀──▶ server
+                        ◀── down: Link, BufferingProxy ──
 
-The sides are asyncio protocols and no tasks: a way holds what came until it is due, and one timer
-per way is all that waits.  When what is due when is decided in `line.py`, what a buffering proxy
-keeps back in `boundaries.py`.
+The endpoints are asyncio protocols, not tasks: a direction holds data until it is due, and one
+timer per direction is all that waits.  `link.py` decides what is due when, `http_framing.py` what
+a buffering proxy holds back.
 """
 
 import asyncio
@@ -17,130 +17,132 @@ from typing import Literal, Protocol
 
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.http_framing import BufferingProxy, MessageFraming
-from realtime.netem.link import End, Link
+from realtime.netem.link import End, Link, Segment
 
 Direction = Literal["up", "down"]
 
-# A read is made only while less than ENOUGH is held, and brings at most READ: 256 KiB together.
-READ = 65_536
-ENOUGH = 196_608
+# A direction reads while it holds less than HELD_BYTES, and one read brings at most READ_BYTES:
+# 256 KiB together.
+READ_BYTES = 65_536
+HELD_BYTES = 196_608
 
 
 class TunnelOwner(Protocol):
-    """What a connection asks of the proxy it belongs to."""
+    """What a tunnel needs from the proxy that it belongs to."""
 
     @property
     def network(self) -> NetworkConditions:
-        """What happens to what is read now."""
+        """The conditions for data that is read now."""
 
     @property
     def paused(self) -> bool:
         """Whether nothing may pass."""
 
     @property
-    def scratch(self) -> memoryview:
-        """Where reads go, to be copied at once: so one of READ bytes is enough for all."""
+    def read_buffer(self) -> memoryview:
+        """A buffer of READ_BYTES; each read is copied at once, so all tunnels share it."""
 
-    def begun(self, connection: "Tunnel") -> None:
-        """A client is there: connect `connection.far` to the server."""
+    def opened(self, tunnel: "Tunnel") -> None:
+        """A client has connected: connect `tunnel.server_side` to the server."""
 
-    def ended(self, connection: "Tunnel") -> None:
-        """Both sides are gone."""
+    def closed(self, tunnel: "Tunnel") -> None:
+        """Both endpoints are closed."""
 
     def count(self, data: bytes, direction: Direction) -> None:
         """Some bytes were read."""
 
     def random(self, direction: Direction) -> Random:
-        """Give the jitter of a new line."""
+        """Return the source of jitter for a new link."""
 
 
 class Tunnel:
-    """A client's connection and ours to the server, the two ways between them, and two clocks."""
+    """A client's connection, ours to the server, the directions between them, and two timers."""
 
     def __init__(self, owner: TunnelOwner) -> None:
         self.owner = owner
-        self.near = _Side(self)
-        self.far = _Side(self)
-        self.dead = False  # reset or closed by us: a side that comes into being now is too late
+        self.client_side = _Endpoint(self)
+        self.server_side = _Endpoint(self)
+        self.closing = False  # reset or closed by us: an endpoint that connects now is too late
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """The client is there."""
-        self._opened = self._moved = now = _now()
+    def client_connected(self) -> None:
+        self._opened = self._active = now = _now()
         opened = now + self.owner.network.rtt  # SYN, and SYN-ACK
-        self.up = _Up(self, self.near, self.far, Link(opened, self.owner.random("up")))
-        self.down = _Down(self, self.far, self.near, Link(opened, self.owner.random("down")))
-        self.near.join(incoming=self.up, outgoing=self.down)
-        self.far.join(incoming=self.down, outgoing=self.up)
-        self.watch()
-        self.owner.begun(self)
+        client, server = self.client_side, self.server_side
+        self.up = _Upstream(self, client, server, Link(opened, self.owner.random("up")))
+        self.down = _Downstream(self, server, client, Link(opened, self.owner.random("down")))
+        client.attach(incoming=self.up, outgoing=self.down)
+        server.attach(incoming=self.down, outgoing=self.up)
+        self.check_deadlines()
+        self.owner.opened(self)
 
     def refuse(self) -> None:
-        """The server is not reached.
+        """The server cannot be reached: reset the client.
 
-        The client was accepted already: a reset is the nearest to what it would have been told.
+        The client was accepted already, so a reset is the closest to "connection refused".
         """
-        self.near.reset()
-        if self.far.transport is None:
-            self.lost(self.far)
+        self.client_side.reset()
+        if self.server_side.transport is None:
+            self.endpoint_lost(self.server_side)
 
-    def lost(self, side: "_Side") -> None:
-        """One side is gone, and the other learns it unless both had said their last."""
-        side.lost = True
-        side.outgoing.close()
-        if not side.finished:
-            side.incoming.end(End.RESET)
-        if self.near.lost and self.far.lost:
+    def endpoint_lost(self, endpoint: "_Endpoint") -> None:
+        """One connection is gone; the other one is reset unless both had sent their FIN."""
+        endpoint.lost = True
+        endpoint.outgoing.close()
+        if not endpoint.finished:
+            endpoint.incoming.end_received(End.RESET)
+        if self.client_side.lost and self.server_side.lost:
             self.up.close()
             self.down.close()
             self._stop_timer()
-            self.owner.ended(self)
+            self.owner.closed(self)
 
-    # --- verbs from outside ----------------------------------------------------------------------
+    # --- called by the owner ---------------------------------------------------------------------
 
-    def cut(self) -> None:
-        self.dead = True
-        self.near.reset()
-        self.far.reset()
+    def reset(self) -> None:
+        self.closing = True
+        self.client_side.reset()
+        self.server_side.reset()
 
     def resume(self) -> None:
-        self.moved()
-        self.watch()
+        self.touch()
+        self.check_deadlines()
         self.up.run()
         self.down.run()
 
-    def adopt(self) -> None:
-        """The network is another now."""
-        self.down.hold(b"")
-        self.watch()
+    def conditions_changed(self) -> None:
+        self.down.buffer(b"")
+        self.check_deadlines()
 
-    # --- the clocks ------------------------------------------------------------------------------
+    # --- idle timeout and maximum age ------------------------------------------------------------
 
-    def moved(self) -> None:
-        self._moved = _now()
+    def touch(self) -> None:
+        """Restart the idle timeout: data has passed."""
+        self._active = _now()
 
-    def watch(self) -> None:
-        """Close or cut when it is time, else look again when it may be."""
+    def check_deadlines(self) -> None:
+        """Reset or close the tunnel if it is time; else check again at the next deadline."""
         self._stop_timer()
         now, network, deadlines = _now(), self.owner.network, []
-        if network.cut is not None:
-            deadlines.append(self._opened + network.cut)
+        if network.reset_after is not None:
+            deadlines.append(self._opened + network.reset_after)
             if now >= deadlines[0]:
-                self.cut()
+                self.reset()
                 return
-        # Whoever is paused is not idle: `resume` promises that nothing was lost.
-        if network.idle is not None and not self.owner.paused:
-            deadlines.append(self._moved + network.idle)
+        # A paused tunnel is not idle: `resume` promises that nothing was lost.
+        if network.idle_timeout is not None and not self.owner.paused:
+            deadlines.append(self._active + network.idle_timeout)
             if now >= deadlines[-1]:
                 self._close()
                 return
         if deadlines:
-            self._timer = asyncio.get_running_loop().call_at(min(deadlines), self.watch)
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(min(deadlines), self.check_deadlines)
 
     def _close(self) -> None:
-        self.dead = True
-        self.near.abort()
-        self.far.abort()
+        self.closing = True
+        self.client_side.abort()
+        self.server_side.abort()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -148,66 +150,66 @@ class Tunnel:
             self._timer = None
 
 
-class _Side(asyncio.BufferedProtocol):
-    """One end of a connection: what asyncio tells of it, and the few verbs we have for it.
+class _Endpoint(asyncio.BufferedProtocol):
+    """One of the two connections: asyncio's callbacks, and the few methods that we call.
 
-    `incoming` is the way of what it says, `outgoing` of what it is told.  (asyncio itself switches
-    Nagle's algorithm off on both, so no small piece waits for an acknowledgement.)
+    `incoming` is the direction that starts here, `outgoing` the one that ends here.  (asyncio
+    switches Nagle's algorithm off on both, so no small segment waits for an acknowledgement.)
     """
 
-    incoming: "_Way"
-    outgoing: "_Way"
+    incoming: "_Forwarder"
+    outgoing: "_Forwarder"
 
-    def __init__(self, connection: Tunnel) -> None:
+    def __init__(self, tunnel: Tunnel) -> None:
         self.transport: asyncio.Transport | None = None
         self.lost = False
-        self.blocked = False  # it does not take what we write
-        self._connection = connection
-        self._said_last = self._told_last = False
+        self.blocked = False  # the peer does not accept what we write
+        self._tunnel = tunnel
+        self._fin_received = self._fin_sent = False
 
-    def join(self, *, incoming: "_Way", outgoing: "_Way") -> None:
+    def attach(self, *, incoming: "_Forwarder", outgoing: "_Forwarder") -> None:
         self.incoming = incoming
         self.outgoing = outgoing
 
     @property
     def finished(self) -> bool:
-        """Both have said their last on it."""
-        return self._said_last and self._told_last
+        """Whether both sides have sent their FIN."""
+        return self._fin_received and self._fin_sent
 
     @property
     def writable(self) -> bool:
         return self.transport is not None and not (self.transport.is_closing() or self.blocked)
 
     @property
-    def unwritten(self) -> int:
+    def unwritten_bytes(self) -> int:
         return 0 if self.transport is None else self.transport.get_write_buffer_size()
 
-    # --- what asyncio tells ----------------------------------------------------------------------
+    # --- callbacks of asyncio --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
-        # What waits, waits in our line: asyncio holds one piece at most.
+        # Data waits in our link, where it is counted: asyncio holds at most one segment.
         transport.set_write_buffer_limits(high=0)
         self.transport = transport
-        if self is self._connection.near:
-            self._connection.begin()
-        elif self._connection.dead:
+        if self is self._tunnel.client_side:
+            self._tunnel.client_connected()
+        elif self._tunnel.closing:
             self.reset()
         else:
             self.outgoing.run()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._connection.owner.scratch
+        return self._tunnel.owner.read_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._connection.moved()
-        self.incoming.hear(bytes(self._connection.owner.scratch[:nbytes]))
+        self._tunnel.touch()
+        self.incoming.data_received(bytes(self._tunnel.owner.read_buffer[:nbytes]))
 
     def eof_received(self) -> bool:
-        self._said_last = True
-        self.incoming.end(End.FIN)
+        self._fin_received = True
+        self.incoming.end_received(End.FIN)
         self._close_if_finished()
-        return True  # it may still listen
+        return True  # half-closed: the peer may still receive
 
     def pause_writing(self) -> None:
         self.blocked = True
@@ -217,12 +219,11 @@ class _Side(asyncio.BufferedProtocol):
         self.outgoing.run()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connection.lost(self)
+        self._tunnel.endpoint_lost(self)
 
-    # --- verbs -----------------------------------------------------------------------------------
+    # --- called by the directions ----------------------------------------------------------------
 
-    def read(self, wanted: bool) -> None:
-        """Read on, or stop."""
+    def set_reading(self, wanted: bool) -> None:
         if self.transport is None:
             return
         if wanted:
@@ -232,19 +233,19 @@ class _Side(asyncio.BufferedProtocol):
 
     def write(self, data: bytes) -> None:
         assert self.transport is not None
-        self._connection.moved()
+        self._tunnel.touch()
         self.transport.write(data)
 
-    def end(self) -> None:
-        """Say that no more will come; it may still speak."""
+    def write_eof(self) -> None:
+        """Send FIN; the peer may still send."""
         assert self.transport is not None
-        self._told_last = True
-        with contextlib.suppress(OSError):  # it was reset, and asyncio has not seen it yet
+        self._fin_sent = True
+        with contextlib.suppress(OSError):  # it was reset, and asyncio has not noticed yet
             self.transport.write_eof()
         self._close_if_finished()
 
     def reset(self) -> None:
-        """End it with RST, now."""
+        """Close with RST, now."""
         if self.transport is None:
             return
         raw = self.transport.get_extra_info("socket")
@@ -254,7 +255,7 @@ class _Side(asyncio.BufferedProtocol):
         self.transport.abort()
 
     def abort(self) -> None:
-        """End it with FIN, now."""
+        """Close with FIN, now."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -263,72 +264,72 @@ class _Side(asyncio.BufferedProtocol):
             self.transport.close()
 
 
-class _Way:
-    """One direction: what `source` says reaches `target` when the line lets it."""
+class _Forwarder:
+    """One direction: data from `source` reaches `target` when the link has it due."""
 
-    direction: Direction
+    name: Direction
 
-    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
-        self._owner = connection.owner
-        self._connection = connection
+    def __init__(self, tunnel: Tunnel, source: _Endpoint, target: _Endpoint, link: Link) -> None:
+        self._owner = tunnel.owner
+        self._tunnel = tunnel
         self._source = source
         self._target = target
-        self._line = line
-        self._broken = False
+        self._link = link
+        self._reset_pending = False
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def held(self) -> int:
-        return self._line.held + self._target.unwritten
+        """Bytes of memory in use for data on its way."""
+        return self._link.held + self._target.unwritten_bytes
 
-    def hear(self, data: bytes) -> None:
-        """The source said `data`."""
-        self._owner.count(data, self.direction)
+    def data_received(self, data: bytes) -> None:
+        self._owner.count(data, self.name)
         self._send(data)
 
-    def end(self, end: End) -> None:
-        """The source said its last, or is gone."""
-        self._broken = end is End.RESET
-        self._line.end(end, self._owner.network, _now())
-        self._go_on()
+    def end_received(self, end: End) -> None:
+        """The source has sent FIN, or its connection is gone."""
+        self._reset_pending = end is End.RESET
+        self._link.enqueue_end(end, self._owner.network, _now())
+        self._run_soon()
 
     def close(self) -> None:
-        """The target is gone."""
+        """The target is gone: drop what is on its way."""
         self._stop_timer()
-        self._line.clear()
+        self._link.clear()
 
     def run(self) -> None:
-        """Pass on what is due, and come again when more is."""
+        """Forward what is due, and set a timer for the rest."""
         self._stop_timer()
-        while self._open and (piece := self._line.take(_now())) is not None:
-            self._pass(piece)
-        if self._open and self._line.due is not None:
-            self._timer = asyncio.get_running_loop().call_at(self._line.due, self.run)
-        # A window that is closed holds up bytes, but no reset.
-        if self._broken and self._target.blocked and not self._owner.paused:
+        while self._open and (segment := self._link.pop_due(_now())) is not None:
+            self._forward(segment)
+        if self._open and self._link.next_due is not None:
+            self._timer = asyncio.get_running_loop().call_at(self._link.next_due, self.run)
+        # A closed TCP window holds back data, but not a reset.
+        if self._reset_pending and self._target.blocked and not self._owner.paused:
             self._target.reset()
-        self._source.read(self.held < ENOUGH)
+        self._source.set_reading(self.held < HELD_BYTES)
 
     @property
     def _open(self) -> bool:
         return self._target.writable and not self._owner.paused
 
     def _send(self, data: bytes) -> None:
-        self._line.put(data, self._owner.network, _now())
-        self._go_on()
+        self._link.enqueue(data, self._owner.network, _now())
+        self._run_soon()
 
-    def _go_on(self) -> None:
-        """Run, unless something in front is waited for already."""
+    def _run_soon(self) -> None:
+        """Run, unless a timer waits already for an earlier segment."""
         if self._timer is None:
             self.run()
         else:
-            self._source.read(self.held < ENOUGH)
+            self._source.set_reading(self.held < HELD_BYTES)
 
-    def _pass(self, piece: bytes | End) -> None:
-        if isinstance(piece, bytes):
-            self._target.write(piece)
-        elif piece is End.FIN:
-            self._target.end()
+    def _forward(self, segment: Segment) -> None:
+        if isinstance(segment, bytes):
+            self._target.write(segment)
+        elif segment is End.FIN:
+            self._target.write_eof()
         else:
             self._target.reset()
 
@@ -338,62 +339,62 @@ class _Way:
             self._timer = None
 
 
-class _Up(_Way):
-    direction = "up"
+class _Upstream(_Forwarder):
+    name = "up"
 
-    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
-        super().__init__(connection, source, target, line)
-        self.boundaries = MessageFraming()
+    def __init__(self, tunnel: Tunnel, source: _Endpoint, target: _Endpoint, link: Link) -> None:
+        super().__init__(tunnel, source, target, link)
+        self.framing = MessageFraming()
 
-    def hear(self, data: bytes) -> None:
-        # Also while nothing is buffered: that may change, and then we must know where we are.
-        self.boundaries.sent(data)
-        super().hear(data)
+    def data_received(self, data: bytes) -> None:
+        # Also while nothing is buffered: buffering may start later, in the middle of a message.
+        self.framing.request_data(data)
+        super().data_received(data)
 
 
-class _Down(_Way):
-    """The way down leads through the response buffer first, which stands next to the server."""
+class _Downstream(_Forwarder):
+    """From the server: through the response buffer first, which stands next to the server."""
 
-    direction = "down"
+    name = "down"
 
-    def __init__(self, connection: Tunnel, source: _Side, target: _Side, line: Link) -> None:
-        super().__init__(connection, source, target, line)
-        self._buffer = BufferingProxy(connection.up.boundaries)
-        self._flushing: asyncio.TimerHandle | None = None
+    def __init__(self, tunnel: Tunnel, source: _Endpoint, target: _Endpoint, link: Link) -> None:
+        super().__init__(tunnel, source, target, link)
+        self._buffer = BufferingProxy(tunnel.up.framing)
+        self._flush_timer: asyncio.TimerHandle | None = None
 
     @property
     def held(self) -> int:
         return super().held + len(self._buffer)
 
-    def hear(self, data: bytes) -> None:
-        self._owner.count(data, self.direction)
-        self.hold(data)
+    def data_received(self, data: bytes) -> None:
+        self._owner.count(data, self.name)
+        self.buffer(data)
 
-    def hold(self, data: bytes) -> None:
-        """Put `data` in the buffer, and send what need not stay there."""
+    def buffer(self, data: bytes) -> None:
+        """Add `data` to the response buffer, and send what need not stay there."""
         network = self._owner.network
-        self._send(self._buffer.put(data, network.buffer))
-        self._stop_flushing()
+        self._send(self._buffer.receive(data, network.buffer))
+        self._stop_flush_timer()
         if self._buffer and network.flush is not None:
             loop = asyncio.get_running_loop()
-            self._flushing = loop.call_later(network.flush, self._flush)
+            self._flush_timer = loop.call_later(network.flush, self._flush)
 
-    def end(self, end: End) -> None:
+    def end_received(self, end: End) -> None:
         self._flush()  # a response without a length ends here
-        super().end(end)
+        super().end_received(end)
 
     def close(self) -> None:
         super().close()
-        self._stop_flushing()
+        self._stop_flush_timer()
 
     def _flush(self) -> None:
-        self._stop_flushing()
+        self._stop_flush_timer()
         self._send(self._buffer.flush())
 
-    def _stop_flushing(self) -> None:
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
+    def _stop_flush_timer(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
 
 
 def _now() -> float:

@@ -1,9 +1,12 @@
-"""HTTP/1.1, the plain part of it: a whole request taken apart, the head of an answer put together.
+"""HTTP/1.1: a fast parser for plain requests, and the header of a response.
 
-Who polls asks the same again and again, in one packet, and its fields are those of the time before
-to the byte.  Such a request is taken apart here, its fields once for all times.  Whatever is not
-plain (a part of it still to come, HTTP/1.0, an upgrade, chunks) is left to Tornado, which knows all
-of RFC 9112.  Pure: no I/O.
+A client that polls sends the same request again and again, in one packet, with byte-identical
+header fields.  This module parses such a request, and caches its fields.  Any other request
+(incomplete, HTTP/1.0, an upgrade, chunked) is left to Tornado, which implements all of RFC 9112.
+Pure: no I/O.
+
+    bytes ─▶ parse_fast_path ─┬▶ RequestHeader ─▶ Request
+                              └▶ None: Tornado parses it
 """
 
 import re
@@ -18,20 +21,20 @@ from urllib.parse import unquote_to_bytes
 from tornado.httputil import HTTPHeaders, HTTPInputError
 from tornado.web import RequestHandler
 
-# What a browser sends in front of a poll is some 700 bytes.  What is remembered has a bound.
-_MOST_REMEMBERED = 4096
-_HEADS_REMEMBERED = 256
+# The header of a browser's poll has some 700 bytes.  The caches are bounded in size and entries.
+_MAX_CACHED_BYTES = 4096
+_MAX_CACHED_HEADERS = 256
 _PLAIN_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1")
-# A name or an address and a port: more than Tornado needs to be asked about it.
+# A name or an address, and a port.  Everything else is left to Tornado.
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
-# With one of these, the bytes that follow the head are not ours to understand.
+# With one of these fields, only Tornado can parse the bytes after the header.
 _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
-# A browser asks with four arguments and some fifteen fields; more are taken apart by Tornado.
-_MOST_ARGUMENTS, _MOST_FIELDS = 100, 40
+# A browser sends four arguments and some fifteen fields; with more, Tornado parses the request.
+_MAX_ARGUMENTS, _MAX_FIELDS = 100, 40
 
 
-# What the door wants to know: `Host`, `Origin` and `Sec-Fetch-Site`.
+# What the origin policy checks: `Host`, `Origin` and `Sec-Fetch-Site`.
 OriginFields = tuple[str | None, str | None, str | None]
 
 
@@ -41,9 +44,9 @@ def origin_fields(fields: HTTPHeaders) -> OriginFields:
 
 @dataclass(slots=True)
 class Request:
-    """What is asked: `target` as it came, `fields` of the head, and all of the body.
+    """A complete request: `target` as received, header `fields`, and the whole body.
 
-    `length` is what the head said of the body.  `keep_alive` says whether another request may
+    `length` is the `Content-Length` of the header.  `keep_alive` is whether another request may
     follow on the same connection.
     """
 
@@ -58,71 +61,71 @@ class Request:
 
 
 class CachedFields(NamedTuple):
-    """What was found out once about the fields of a plain request."""
+    """The parsed fields of a plain request, cached."""
 
     fields: HTTPHeaders
     origin_fields: OriginFields
     length: int
 
 
-class Head(NamedTuple):
-    """The head of a plain request, and how many bytes it has."""
+class RequestHeader(NamedTuple):
+    """The request line and fields of a plain request; `size` is their bytes."""
 
     method: str
     target: str
-    known: CachedFields
+    cached: CachedFields
     size: int
 
     @property
-    def whole(self) -> int:
-        """Bytes of the whole request."""
-        return self.size + self.known.length
+    def total_size(self) -> int:
+        """The bytes of the whole request, with its body."""
+        return self.size + self.cached.length
 
     def request(self, data: bytes) -> Request:
-        """Give the request, now that `data` is all of it."""
-        known, body = self.known, data[self.size :]
+        """Return the request; `data` must be all of it."""
+        cached, body = self.cached, data[self.size :]
         return Request(
             self.method,
             self.target,
             "HTTP/1.1",
-            known.fields,
-            known.origin_fields,
-            known.length,
+            cached.fields,
+            cached.origin_fields,
+            cached.length,
             body,
         )
 
 
-def parse_fast_path(data: bytes) -> Head | None:
-    """Take apart the head at the beginning of `data`; None if it is not plain, or not all here."""
+def parse_fast_path(data: bytes) -> RequestHeader | None:
+    """Parse the header at the start of `data`; None if it is incomplete or not plain."""
     end = data.find(b"\r\n\r\n")
     line, _, block = data[: end + 2].partition(b"\r\n")
     start = _PLAIN_LINE.fullmatch(line)
     if end < 0 or start is None or not _is_plain(block):
         return None
-    if start[2].count(b"&") >= _MOST_ARGUMENTS or (known := _plain_fields(block)) is None:
+    if start[2].count(b"&") >= _MAX_ARGUMENTS or (cached := _plain_fields(block)) is None:
         return None
-    return Head(start[1].decode(), start[2].decode(), known, end + 4)
+    return RequestHeader(start[1].decode(), start[2].decode(), cached, end + 4)
 
 
 def _is_plain(block: bytes) -> bool:
-    """Whether these may be fields of a plain request: short, few, and each ended by CRLF.
+    """Return whether these can be the fields of a plain request: short, few, each ended by CRLF.
 
-    To Tornado a head ends at a bare LF LF as well (RFC 9112 §2.2 lets it): two readers must never
-    disagree about where a request ends.
+    Tornado also ends a header at a bare LF LF, which RFC 9112 §2.2 permits.  If two parsers
+    disagree about where a request ends, an attacker can smuggle a second one (RFC 9112 §11.2).
     """
     lines = block.count(b"\r\n")
-    return len(block) <= _MOST_REMEMBERED and lines <= _MOST_FIELDS and block.count(b"\n") == lines
+    return len(block) <= _MAX_CACHED_BYTES and lines <= _MAX_FIELDS and block.count(b"\n") == lines
 
 
 def declared_length(fields: HTTPHeaders) -> int:
-    """Bytes of body that a head tells of; 0 where it tells of none, or no number."""
+    """Return the `Content-Length` in bytes; 0 if it is absent or not a number."""
     length = fields.get("Content-Length", "")
     return int(length) if _LENGTH.fullmatch(length) else 0
 
 
-@lru_cache(_HEADS_REMEMBERED)
+@lru_cache(_MAX_CACHED_HEADERS)
 def _plain_fields(block: bytes) -> CachedFields | None:
-    """The fields of a head and the length they tell, if there is nothing special about them."""
+    """Parse the fields of a header; None if Tornado must handle one of them."""
     try:
         fields = HTTPHeaders.parse(block.decode("latin1"))
     except HTTPInputError:
@@ -137,35 +140,40 @@ def _plain_fields(block: bytes) -> CachedFields | None:
 
 
 def allowed_methods(kind: type[RequestHandler]) -> list[str]:
-    """The methods that a handler takes, for `Allow` (RFC 9110 §10.2.1)."""
+    """Return the methods that a handler implements, for `Allow` (RFC 9110 §10.2.1)."""
     none = RequestHandler._unimplemented_method
     return [m for m in RequestHandler.SUPPORTED_METHODS if getattr(kind, m.lower()) != none]
 
 
 def parse_query(target: str) -> dict[str, list[bytes]]:
-    """Take apart what stands behind the question mark; an argument may come more than once."""
+    """Parse the query of a request target; an argument may occur more than once."""
     arguments: dict[str, list[bytes]] = {}
     for part in target.partition("?")[2].split("&"):
         if part:
             name, _, value = part.partition("=")
-            # Like Tornado: a name is text, byte by byte, and a value is bytes.
+            # As in Tornado: a name is latin-1 text, a value is bytes.
             arguments.setdefault(_unquote(name).decode("latin1"), []).append(_unquote(value))
     return arguments
 
 
 def _unquote(text: str) -> bytes:
-    # A target is bytes, which a head's text has as latin-1 (RFC 9112 §2.2).
+    # A target is a sequence of bytes, decoded here as latin-1 (RFC 9112 §2.2).
     data = text.replace("+", " ").encode("latin1")
     return unquote_to_bytes(data) if b"%" in data else data
 
 
-def answer_head(status: int, *fields: bytes, length: int | None = None) -> bytes:
-    """Put together the head of an answer; without a `length` its body has an end of its own."""
-    return _head(status, fields, length, int(time.time()))
+def response_header(status: int, *fields: bytes, length: int | None = None) -> bytes:
+    """Build the header of a response.
+
+    Without a `length` something else ends the body: chunks, or the end of the connection.
+    """
+    return _response_header(status, fields, length, int(time.time()))
 
 
-@lru_cache(_HEADS_REMEMBERED)
-def _head(status: int, fields: tuple[bytes, ...], length: int | None, second: int) -> bytes:
+@lru_cache(_MAX_CACHED_HEADERS)
+def _response_header(
+    status: int, fields: tuple[bytes, ...], length: int | None, second: int
+) -> bytes:
     lines = [_status_line(status), *fields, _date(second)]
     if length is not None:
         lines.append(b"Content-Length: %d" % length)
@@ -177,7 +185,7 @@ def _status_line(status: int) -> bytes:
 
 
 def _date(second: int) -> bytes:
-    # RFC 9110 §6.6.1: an origin server with a clock must say the time.
+    # RFC 9110 §6.6.1: an origin server with a clock MUST send Date.
     return b"Date: " + formatdate(second, usegmt=True).encode()
 
 

@@ -1,1 +1,1 @@
-"""Who may connect, and how long a connection may take; every byte is counted here."""
+"""The TCP side: who may connect, how long a connection may take, and how many bytes it carries."""

@@ -1,10 +1,11 @@
-"""One connection: a request, its answer, the next request.
+"""One connection: a request, its response, the next request.
 
-    read ─▶ plain, and for an exchange ─▶ exchange ─▶ answer ─┐
-     ▲  └─▶ else: unread, and Tornado reads it as HTTP ───────┤
-     └────────────────────────────────────────────────────────┘
+    read ─▶ one plain request for an exchange ─▶ exchange ─▶ response ─┐
+     ▲  └─▶ everything else: unread, and parsed by Tornado ────────────┤
+     └─────────────────────────────────────────────────────────────────┘
 
-One coroutine does it in turn, so answers leave in the order of their requests (RFC 9112 §9.3.2).
+One coroutine handles one request after the other, so responses leave in the order of their requests
+(RFC 9112 §9.3.2).
 """
 
 import asyncio
@@ -25,61 +26,62 @@ from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.web import Application
 
 from realtime.protocol.http1 import (
-    Head,
     Request,
+    RequestHeader,
     declared_length,
     origin_fields,
     parse_fast_path,
     parse_query,
 )
 from realtime.server.forwarded import FIELD, TrustedProxies
-from realtime.server.stream import MAX_PIECE_BYTES, MeteredStream
+from realtime.server.stream import MAX_WHOLE_READ_BYTES, MeteredStream
 from realtime.server.tap import TapRegistry
 from realtime.transports.base import MAX_DISCARDED_BODY, Services
 from realtime.transports.exchange import Exchange
 
 log = logging.getLogger(__name__)
 
-_IN_A_ROOM = re.compile(r"/rooms/([^/]+)/(\w+)", re.ASCII)
-# Where a library decides what the addresses look like.
-_OF_LIBRARIES = ("/sockjs/", "/socket.io")
+_EXCHANGE_PATH = re.compile(r"/rooms/([^/]+)/(\w+)", re.ASCII)
+# A client library chooses the rest of these paths.
+_LIBRARY_PATHS = ("/sockjs/", "/socket.io")
 
 
-def _say_nothing() -> None: ...
+def _do_nothing() -> None: ...
 
 
-async def _nothing() -> None: ...
+async def _do_nothing_async() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Router:
-    """Who answers: an exchange for ``/rooms/ROOM/…``, and the application for all the rest.
+    """Which code answers: an exchange for ``/rooms/ROOM/…``, the application for all the rest.
 
-    `close` ends what is done there between requests, when all connections have ended.
+    `on_shutdown` is called when the server stops accepting.  `close` ends background work, when all
+    connections have closed.
     """
 
     services: Services
     exchanges: Mapping[str, type[Exchange]]
     application: Application
     taps: TapRegistry = field(default_factory=TapRegistry)
-    part: Callable[[], None] = _say_nothing
-    close: Callable[[], Awaitable[None]] = _nothing
+    on_shutdown: Callable[[], None] = _do_nothing
+    close: Callable[[], Awaitable[None]] = _do_nothing_async
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
-        """Give the exchange for a target, and the room as it stands there."""
-        match = _IN_A_ROOM.fullmatch(target.partition("?")[0])
+        """Return the exchange for a request target, and the room, still percent-encoded."""
+        match = _EXCHANGE_PATH.fullmatch(target.partition("?")[0])
         if match is None or (kind := self.exchanges.get(match[2])) is None:
             return None
         return kind, match[1]
 
 
-class Connection:
-    """A client's connection; to Tornado, the context of a request."""
+class ServerConnection:
+    """A connection from a client; for Tornado, the context of its requests."""
 
     def __init__(
         self,
         stream: MeteredStream,
-        site: Router,
+        router: Router,
         parameters: HTTP1ConnectionParameters,
         protocol: str,
         proxies: TrustedProxies,
@@ -87,15 +89,15 @@ class Connection:
         self.remote_ip = stream.address
         self.protocol = protocol
         self._stream = stream
-        self._site = site
+        self._router = router
         self._parameters = parameters
         self._peer = stream.address
         self._proxies = proxies
 
     async def serve(self) -> None:
-        """Answer requests until either side has had enough, or it has become a WebSocket."""
+        """Answer requests until either side closes, or the connection has become a WebSocket."""
         try:
-            while await self._serve_one():
+            while await self._serve_request():
                 pass
         except (StreamClosedError, UnsatisfiableReadError):
             self._stream.close()
@@ -103,41 +105,43 @@ class Connection:
             self._stream.close()
             raise
 
-    async def _serve_one(self) -> bool:
-        data = await self._stream.read_piece()
+    async def _serve_request(self) -> bool:
+        data = await self._stream.read_once()
         if b"trace=" in data:
             self._trace(data)
-        if found := self._plain(data):
-            return await self._exchange(data, *found)
-        return await self._leave_to_tornado(data)
+        if found := self._match_fast_path(data):
+            return await self._run_exchange(data, *found)
+        return await self._serve_with_tornado(data)
 
     def _trace(self, data: bytes) -> None:
-        """Let whoever holds its secret see this request and its answer.
+        """Copy this request and its response to the subscribers of its secret.
 
-        Only of rooms: a tap that shows itself would have ever more to show.
+        Only below rooms and libraries: a tap that copies its own bytes would never end.
         """
         target = data.partition(b"\r\n")[0].partition(b" ")[2].decode("latin1")
         secret = parse_query(target.partition(" ")[0]).get("trace", [b""])[-1].decode("latin1")
-        shown = _IN_A_ROOM.match(target) or target.startswith(_OF_LIBRARIES)
-        if shown and (tap := self._site.taps.find(secret)):
+        traceable = _EXCHANGE_PATH.match(target) or target.startswith(_LIBRARY_PATHS)
+        if traceable and (tap := self._router.taps.find(secret)):
             self._stream.trace(tap, data)
 
-    def _plain(self, data: bytes) -> tuple[Head, type[Exchange], str] | None:
-        """Find the exchange for `data`, if it is one plain request, or the beginning of one."""
+    def _match_fast_path(self, data: bytes) -> tuple[RequestHeader, type[Exchange], str] | None:
+        """Find the exchange for `data`, if that is one plain request, or the start of one."""
         head = parse_fast_path(data)
-        most = min(self._site.services.limits.body_bytes, MAX_PIECE_BYTES)
-        if head is None or head.whole < len(data) or head.known.length > most:
+        max_body = min(self._router.services.limits.body_bytes, MAX_WHOLE_READ_BYTES)
+        if head is None or head.total_size < len(data) or head.cached.length > max_body:
             return None
-        found = self._site.find(head.target)
+        found = self._router.find(head.target)
         return (head, *found) if found else None
 
-    async def _exchange(self, data: bytes, head: Head, kind: type[Exchange], room: str) -> bool:
+    async def _run_exchange(
+        self, data: bytes, head: RequestHeader, kind: type[Exchange], room: str
+    ) -> bool:
         stream = self._stream
-        if missing := head.whole - len(data):
+        if missing := head.total_size - len(data):
             data += await stream.read_bytes(missing)
         request = head.request(data)
-        self._identify(request.fields)
-        exchange = kind(self._site.services, stream, request, room, stream.set_close_callback)
+        self._set_client_address(request.fields)
+        exchange = kind(self._router.services, stream, request, room, stream.set_close_callback)
         await exchange.run()
         if stream.writing():
             await stream.flush()
@@ -145,39 +149,42 @@ class Connection:
             stream.close()
         return exchange.keep_alive
 
-    def _identify(self, fields: HTTPHeaders) -> None:
-        """Find out whose request it is, if a proxy that is trusted may have said so."""
+    def _set_client_address(self, fields: HTTPHeaders) -> None:
+        """Read the address of the client from the request, if a trusted proxy sent it."""
         if self._stream.shared:
-            self.remote_ip = self._proxies.client(self._peer, fields.get(FIELD))
+            self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
             self._stream.set_remote_ip(
-                self.remote_ip, self._site.services.limits.connections_per_address
+                self.remote_ip, self._router.services.limits.connections_per_address
             )
 
-    async def _leave_to_tornado(self, data: bytes) -> bool:
+    async def _serve_with_tornado(self, data: bytes) -> bool:
         self._stream.unread(data)
         connection = HTTP1Connection(self._stream, False, self._parameters, self)
-        routed = _Routed(self._site, self._stream, connection, self._identify)
-        kept = await connection.read_response(routed)
-        if kept and self._site.services.hub.closing:  # it was told so (RFC 9112 §9.6)
+        delegate = _RoutingDelegate(
+            self._router, self._stream, connection, self._set_client_address
+        )
+        keep_alive = await connection.read_response(delegate)
+        if keep_alive and self._router.services.hub.closing:
+            # The response had `Connection: close`, so we must close (RFC 9112 §9.6).
             await self._stream.flush()
             self._stream.close()
-        return kept
+        return keep_alive
 
 
-class _Routed(HTTPMessageDelegate):
-    """A request of which nothing is known yet."""
+class _RoutingDelegate(HTTPMessageDelegate):
+    """Chooses who answers a request when Tornado has parsed its header section."""
 
     _delegate: HTTPMessageDelegate
 
     def __init__(
         self,
-        site: Router,
+        router: Router,
         stream: MeteredStream,
         connection: HTTP1Connection,
-        identify: Callable[[HTTPHeaders], None],
+        set_client_address: Callable[[HTTPHeaders], None],
     ) -> None:
-        self._site = site
-        self._identify = identify
+        self._router = router
+        self._set_client_address = set_client_address
         self._stream = stream
         self._connection = connection
 
@@ -185,11 +192,13 @@ class _Routed(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        self._identify(headers)
-        if found := self._site.find(start_line.path):
-            self._delegate = _Unplain(self._site.services, *found, self._stream, self._connection)
+        self._set_client_address(headers)
+        if found := self._router.find(start_line.path):
+            self._delegate = _BufferedRequest(
+                self._router.services, *found, self._stream, self._connection
+            )
         else:
-            self._delegate = self._site.application.start_request(
+            self._delegate = self._router.application.start_request(
                 self._connection.context, self._connection
             )
         return self._delegate.headers_received(start_line, headers)
@@ -204,8 +213,8 @@ class _Routed(HTTPMessageDelegate):
         self._delegate.on_connection_close()
 
 
-class _Unplain(HTTPMessageDelegate):
-    """An exchange whose request Tornado takes apart."""
+class _BufferedRequest(HTTPMessageDelegate):
+    """A request for an exchange that Tornado parses; the exchange runs when its body is here."""
 
     def __init__(
         self,
@@ -226,13 +235,13 @@ class _Unplain(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
-        # Made for what it refuses: RFC 9112 has rules about `Host` and the target.
+        # Constructed for its checks: RFC 9112 has rules about `Host` and the target.
         HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
         self._connection.set_max_body_size(MAX_DISCARDED_BODY)
         self._start, self._fields = start_line, headers
         self._length = declared_length(headers)
         if self._length > MAX_DISCARDED_BODY:
-            return asyncio.ensure_future(self._run())  # which refuses it, before any of it is read
+            return asyncio.ensure_future(self._run())  # it rejects the request before the body
         return None
 
     def data_received(self, chunk: bytes) -> None:
@@ -243,17 +252,17 @@ class _Unplain(HTTPMessageDelegate):
         self._running = asyncio.ensure_future(self._run())
 
     def on_connection_close(self) -> None:
-        """Nothing to be done: there is no exchange before all of the request is here."""
+        """Do nothing: the exchange starts when the whole request is here."""
 
     def _keeps_alive(self) -> bool:
-        """Whether Tornado lets another request follow; what we say must be what it does."""
-        asked = self._fields.get("Connection", "").lower()
+        """Return what Tornado decides about the connection: our `Connection` field must match."""
+        requested = self._fields.get("Connection", "").lower()
         if self._length > MAX_DISCARDED_BODY:
             return False
         if self._start.version == "HTTP/1.1":
-            return asked != "close"
-        framed = "Content-Length" in self._fields or "Transfer-Encoding" in self._fields
-        return asked == "keep-alive" and (framed or self._start.method in ("GET", "HEAD"))
+            return requested != "close"
+        has_length = "Content-Length" in self._fields or "Transfer-Encoding" in self._fields
+        return requested == "keep-alive" and (has_length or self._start.method in ("GET", "HEAD"))
 
     async def _run(self) -> None:
         method, target, version = self._start
@@ -263,8 +272,8 @@ class _Unplain(HTTPMessageDelegate):
             body=bytes(self._body),
             keep_alive=self._keeps_alive(),
         )
-        watch = self._connection.set_close_callback
-        exchange = self._kind(self._services, self._stream, request, self._room, watch)
+        set_close_callback = self._connection.set_close_callback
+        exchange = self._kind(self._services, self._stream, request, self._room, set_close_callback)
         await exchange.run()
         await self._stream.flush()
         self._connection.finish()

@@ -1,11 +1,10 @@
-"""Behind a proxy: whose request it is, and at which of the workers a session lives.
+"""The address of the client behind a trusted proxy, from `X-Forwarded-For`.
 
-    client ──▶ nginx ── X-Forwarded-For: the client ──▶ worker
-                 ▲                                        │
-                 └── sid: label of the worker, chance ────┘
+    client ──▶ nginx ── X-Forwarded-For: address of the client ──▶ worker
 
-Pure.  A field of a head is a claim: only who is trusted may make it, and only the last hop that is
-not trusted itself is believed, since what stands before it was written by whoever sent it.
+A header field is only a claim.  We accept it from trusted proxies alone, and of its addresses only
+the last one that is not a trusted proxy: the client itself can have written all those before.
+Pure: no I/O.
 """
 
 import ipaddress
@@ -19,55 +18,56 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 FIELD = "X-Forwarded-For"
 
-# RFC 7239 §6 has ports and brackets; some proxies write them into this older field, too.
+# RFC 7239 §6 allows ports and brackets; some proxies write them into this older field, too.
 _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?|(\d+\.\d+\.\d+\.\d+)(?::\d{1,5})?|(.+)")
-# Clients are many and their fields short; one that is not may be read each time.
-_CLIENTS_REMEMBERED, _MOST_REMEMBERED = 4096, 100
+# The field of a client is short and repeats with each request.  A longer one is not cached.
+_CACHED_CLIENTS, _MAX_CACHED_CHARACTERS = 4096, 100
 
 
 def parse_network(text: str) -> IPNetwork:
-    """Read an address, or a network as 10.0.0.0/8; raises ValueError."""
+    """Parse an address, or a network such as 10.0.0.0/8; raises ValueError."""
     return ipaddress.ip_network(text)
 
 
 class TrustedProxies:
-    """The networks whose peers may say whose request it is; nobody's by default."""
+    """The networks whose peers can name the client of a request; by default there are none."""
 
     def __init__(self, networks: Iterable[IPNetwork] = ()) -> None:
         self._networks = tuple(networks)
-        self._remembered = lru_cache(_CLIENTS_REMEMBERED)(self._client)
+        self._cached_client_address = lru_cache(_CACHED_CLIENTS)(self._client_address)
 
     def trusts(self, peer: str) -> bool:
-        """Whether this peer may speak for others."""
+        """Return whether this peer can name other clients."""
         address = parse_address(peer)
-        return address is not None and self._is_ours(address)
+        return address is not None and self._is_trusted(address)
 
-    def client(self, peer: str, said: str | None) -> str:
-        """Give the address of who asks, where a trusted `peer` said `said` in `FIELD`.
+    def client_address(self, peer: str, forwarded_for: str | None) -> str:
+        """Return the client of a request that a trusted `peer` sent with this `FIELD`.
 
-        What is no address makes the field worthless, and the peer answers for it.
+        One invalid address makes the field worthless: the client is then `peer`.
         """
-        known = said is not None and len(said) <= _MOST_REMEMBERED
-        return (self._remembered if known else self._client)(peer, said or "")
+        cached = forwarded_for is not None and len(forwarded_for) <= _MAX_CACHED_CHARACTERS
+        find = self._cached_client_address if cached else self._client_address
+        return find(peer, forwarded_for or "")
 
-    def _client(self, peer: str, said: str) -> str:
+    def _client_address(self, peer: str, forwarded_for: str) -> str:
         client = peer
-        for hop in reversed(said.split(",")):  # each proxy adds the one it was asked by
+        for hop in reversed(forwarded_for.split(",")):  # each proxy appends its own peer
             if not hop.strip():
-                continue  # RFC 9110 §5.6.1.2: empty elements are no elements
-            address = parse_address(_bare(hop.strip()))
+                continue  # RFC 9110 §5.6.1.2: ignore empty list elements
+            address = parse_address(_strip_port(hop.strip()))
             if address is None:
                 return peer
             client = str(address)
-            if not self._is_ours(address):
+            if not self._is_trusted(address):
                 break
         return client
 
-    def _is_ours(self, address: IPAddress) -> bool:
+    def _is_trusted(self, address: IPAddress) -> bool:
         return any(address in network for network in self._networks)
 
 
-def _bare(hop: str) -> str:
-    """Take the port from a hop, and the brackets."""
+def _strip_port(hop: str) -> str:
+    """Remove the port and the brackets."""
     match = _HOP.fullmatch(hop)
     return next(filter(None, match.groups())) if match else ""

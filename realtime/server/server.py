@@ -1,8 +1,8 @@
-"""The door of the house: who may connect, and how long each connection may take its time.
+"""The TCP server: who may connect, and how long each connection may take.
 
-Here stand the bounds of connections.  A reader that takes nothing, a request that never ends and a
-peer that vanished without a word would each hold a connection for ever, and there are only so many.
-One look at all of them, once in a while, costs less than a timer for each.
+This module has the limits of connections.  A reader that accepts no data, a request that never
+ends and a peer that disappeared without a FIN would each hold a connection forever, and the number
+of connections is limited.  One periodic check of all connections costs less than a timer for each.
 """
 
 import asyncio
@@ -20,40 +20,40 @@ from tornado.tcpserver import TCPServer
 from realtime import metrics
 from realtime.errors import Busy, RealtimeError, TooSlow, error_response
 from realtime.limits import Limits
-from realtime.server.connection import Connection, Router
+from realtime.server.connection import Router, ServerConnection
 from realtime.server.forwarded import TrustedProxies
 from realtime.server.stream import READ_BYTES, MeteredStream, MeteredTLSStream
 from realtime.server.traffic import OTHER, TrafficStats
 from realtime.tasks import Supervisor, cancel_and_wait
 from realtime.transports.base import TOO_MANY_CONNECTIONS
 
-# Seconds that a connection above the limit gets to say its request, so that it reads our answer.
-_REFUSE_SECONDS = 2.0
-# Seconds that a connection gets to read why it is closed.
+# Seconds for a connection above the limit to send its request.  An earlier response could be lost.
+_REJECT_SECONDS = 2.0
+# Seconds for a client to read the error response before we close.
 _LINGER_SECONDS = 0.5
-# Seconds that answers and close frames get to leave when the server stops.
-_FAREWELL_SECONDS = 1.0
+# Seconds for responses and close frames to leave when the server stops.
+_SHUTDOWN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
 class Server(TCPServer):
-    """Connections over counted streams, with bounds in number and in time.
+    """Accepts connections as metered streams, and limits their number and their time.
 
-    `tls` makes it https; `proxies` may say whose requests theirs are.
+    `tls` makes it https.  `proxies` are the peers that can name the client of a request.
     """
 
     def __init__(
         self,
-        site: Router,
+        router: Router,
         *,
         traffic: TrafficStats,
         limits: Limits,
         tls: ssl.SSLContext | None = None,
-        proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it does not change
+        proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is immutable
     ) -> None:
         super().__init__()
-        self._site = site
+        self._router = router
         self._traffic = traffic
         self._limits = limits
         self._tls = tls
@@ -62,35 +62,35 @@ class Server(TCPServer):
         self._serving: set[asyncio.Task[None]] = set()
         self._parameters = HTTP1ConnectionParameters(
             chunk_size=READ_BYTES,
-            # A head is at most 64 KiB by Tornado's default; a body is ours to bound.
+            # Tornado limits a header section to 64 KiB; we limit the body.
             max_body_size=limits.body_bytes,
-            # Tornado ends such a connection without a word, so ours comes first where it can.
+            # Tornado closes such a connection without a response, so our timeout is shorter.
             body_timeout=2 * limits.request_seconds,
         )
 
-    # --- coming ----------------------------------------------------------------------------------
+    # --- accept ----------------------------------------------------------------------------------
 
-    def start_watching(self) -> None:
-        """Look after all connections from now on."""
-        self._supervisor.keep("watch", self._watch_for_ever)
+    def start_timeouts(self) -> None:
+        """Enforce the timeouts of all connections from now on."""
+        self._supervisor.supervise("watch", self._check_forever)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
-        # The plain stream has not begun to read; its socket gets a stream that counts.
+        # The plain stream has not read anything yet, so its socket can move to a metered stream.
         try:
             self._set_options(stream.socket)
-            counted = self._counted(stream.socket, str(address[0]))
-        except (OSError, ValueError):  # it was gone before it was let in
+            metered = self._metered(stream.socket, str(address[0]))
+        except (OSError, ValueError):  # the client disconnected before we accepted it
             stream.close()
             return
-        counted.shared = self._proxies.trusts(counted.address)
-        if self._full(counted):
+        metered.shared = self._proxies.trusts(metered.address)
+        if self._is_full_for(metered):
             error = Busy(TOO_MANY_CONNECTIONS, retry_after=10)
-            self._supervisor.spawn("refuse", lambda: _refuse(counted, error))
+            self._supervisor.spawn("refuse", lambda: _reject(metered, error))
         else:
-            self._traffic.opened(counted)
-            self._serve(counted)
+            self._traffic.opened(metered)
+            self._serve(metered)
 
-    def _counted(self, connection: socket.socket, address: str) -> MeteredStream:
+    def _metered(self, connection: socket.socket, address: str) -> MeteredStream:
         if self._tls is None:
             return MeteredStream(connection, address, self._traffic)
         secured = ssl_wrap_socket(
@@ -100,102 +100,107 @@ class Server(TCPServer):
 
     def _serve(self, stream: MeteredStream) -> None:
         protocol = "http" if self._tls is None else "https"
-        connection = Connection(stream, self._site, self._parameters, protocol, self._proxies)
+        connection = ServerConnection(
+            stream, self._router, self._parameters, protocol, self._proxies
+        )
         task = asyncio.create_task(connection.serve())
         self._serving.add(task)
-        task.add_done_callback(self._served)
+        task.add_done_callback(self._on_served)
 
-    def _served(self, task: "asyncio.Task[None]") -> None:
+    def _on_served(self, task: "asyncio.Task[None]") -> None:
         self._serving.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("a connection failed", exc_info=error)
 
     def _set_options(self, connection: socket.socket) -> None:
-        # Nagle waits for a full segment: 12-42 ms at p99 on a stream.
+        # Nagle's algorithm waits for a full segment: 12-42 ms at p99 on a stream.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Left to itself, the kernel holds up to 4 MB for one reader that stopped (tcp_wmem).
+        # By default, the kernel buffers up to 4 MB for one reader that stopped (tcp_wmem).
         buffer = self._limits.send_buffer_bytes
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer)
         if hasattr(socket, "TCP_USER_TIMEOUT"):
-            # A peer that lost its power never says so: heartbeats wait for an acknowledgement that
-            # does not come, for 15 minutes as Linux has it (RFC 5482, tcp(7)).
+            # A peer that lost power sends no FIN.  Our heartbeats then wait for an acknowledgement,
+            # on Linux for 15 minutes by default (RFC 5482, tcp(7)).
             milliseconds = int(self._limits.write_deadline_seconds * 1000)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
-    def _full(self, stream: MeteredStream) -> bool:
-        """Whether it is one too many; for whom a proxy asks is known with each request."""
+    def _is_full_for(self, stream: MeteredStream) -> bool:
+        """Return whether `stream` exceeds a limit.
+
+        A proxy names the address of its client with each request, so that limit is checked later.
+        """
         limits, traffic = self._limits, self._traffic
-        crowded = traffic.addresses[stream.address] >= limits.connections_per_address
-        return len(traffic.streams) >= limits.connections or (crowded and not stream.shared)
+        over_limit = traffic.addresses[stream.address] >= limits.connections_per_address
+        return len(traffic.streams) >= limits.connections or (over_limit and not stream.shared)
 
-    # --- taking one's time -----------------------------------------------------------------------
+    # --- timeouts --------------------------------------------------------------------------------
 
-    async def _watch_for_ever(self) -> None:
+    async def _check_forever(self) -> None:
         limits = self._limits
-        pause = min(1.0, limits.write_deadline_seconds / 4, limits.request_seconds / 4)
+        interval = min(1.0, limits.write_deadline_seconds / 4, limits.request_seconds / 4)
         while True:
-            await asyncio.sleep(pause)
+            await asyncio.sleep(interval)
             now = time.monotonic()
             for stream in list(self._traffic.streams):
-                self._judge(stream, now)
+                self._enforce_timeouts(stream, now)
 
-    def _judge(self, stream: MeteredStream, now: float) -> None:
-        if stream.stalled_seconds(now) > self._limits.write_deadline_seconds:
-            # Whatever could be said would wait behind what it does not take.
+    def _enforce_timeouts(self, stream: MeteredStream, now: float) -> None:
+        if stream.write_stalled_seconds(now) > self._limits.write_deadline_seconds:
+            # No error response: it would wait behind the data that the client does not accept.
             metrics.STALLED.labels(stream.transport).inc()
             stream.close()
         elif stream.idle_seconds(now) > self._limits.idle_seconds:
             stream.close()
-        elif stream.asking_seconds(now) > self._limits.request_seconds:
-            stream.begin_request(OTHER, None)  # nobody will know what it was to be
-            error = TooSlow("The request did not come to its end in time; send it again.")
-            self._supervisor.spawn("refuse", lambda: _answer(stream, error))
+        elif stream.request_read_seconds(now) > self._limits.request_seconds:
+            stream.begin_request(OTHER, None)  # its transport is not known yet, and never will be
+            error = TooSlow("The request did not arrive in time; send it again.")
+            self._supervisor.spawn("refuse", lambda: _send_error(stream, error))
 
-    # --- going -----------------------------------------------------------------------------------
+    # --- stop ------------------------------------------------------------------------------------
 
     async def close(self) -> None:
-        """Let what is being answered leave, and end every connection."""
+        """Let pending responses leave, then close every connection."""
         self.stop()
-        self._site.part()
-        deadline = asyncio.get_running_loop().time() + _FAREWELL_SECONDS
-        while self._busy() and asyncio.get_running_loop().time() < deadline:
+        self._router.on_shutdown()
+        deadline = asyncio.get_running_loop().time() + _SHUTDOWN_SECONDS
+        while self._is_busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._supervisor.close()
         for stream in list(self._traffic.streams):
             stream.close()
         await cancel_and_wait(self._serving)
-        await self._site.close()
+        await self._router.close()
 
-    def _busy(self) -> bool:
+    def _is_busy(self) -> bool:
         return any(stream.in_request or stream.writing() for stream in self._traffic.streams)
 
 
-async def _refuse(stream: MeteredStream, error: RealtimeError) -> None:
+async def _reject(stream: MeteredStream, error: RealtimeError) -> None:
     """Answer the first request of a connection above the limit, and close it."""
     try:
-        async with asyncio.timeout(_REFUSE_SECONDS):
+        async with asyncio.timeout(_REJECT_SECONDS):
             await stream.read_until(b"\r\n\r\n", max_bytes=READ_BYTES)
     except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
         stream.close()
     else:
-        await _answer(stream, error)
+        await _send_error(stream, error)
 
 
-async def _answer(stream: MeteredStream, error: RealtimeError) -> None:
-    """Answer below HTTP's own machinery, which never saw a request here, and close."""
+async def _send_error(stream: MeteredStream, error: RealtimeError) -> None:
+    """Send an error response where no HTTP connection exists, and close."""
     metrics.REFUSED.labels(error.code).inc()
     response = error_response(error)
     lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
     lines += [f"{name}: {value}" for name, value in response.headers]
     lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
     try:
-        async with asyncio.timeout(_REFUSE_SECONDS):
+        async with asyncio.timeout(_REJECT_SECONDS):
             await stream.write("\r\n".join(lines).encode() + response.body)
-            # One that is still sending would be told a reset, which takes the answer away from it
-            # before it is read (RFC 9112 §9.6).
+            # A client that still sends would receive a reset, and TCP then discards the response
+            # before the client has read it (RFC 9112 §9.6).
             stream.socket.shutdown(socket.SHUT_WR)
             await asyncio.sleep(_LINGER_SECONDS)
-    except OSError:  # it has gone, or takes nothing
+    except OSError:  # the client has disconnected, or accepts nothing
         pass
     finally:
         stream.close()

@@ -1,9 +1,9 @@
-"""Bytes, counted where they cross the socket, below every transport.
+"""A stream that counts the bytes where they cross the socket, below every transport.
 
-Every accepted connection gets a stream that counts both ways: heads, chunk borders and frame heads
-included; for whoever holds the secret of a request, it also copies them (see `tap`).  A request
-says which transport the connection carries from then on, and for whom; the bytes of its own head,
-which were read before anybody could know, are counted with it.
+Every accepted connection gets such a stream.  It counts both directions: HTTP headers, chunk sizes
+and frame headers included.  A request says which transport and which client the connection serves
+from then on; the bytes of its own header section, read before that was known, count for it as well.
+For a subscriber with the secret of a request, the stream also copies the bytes (see `tap`).
 """
 
 import asyncio
@@ -20,103 +20,105 @@ from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 from realtime.server.tap import Direction, Tap
 from realtime.server.traffic import OTHER, TrafficStats
 
-# Bytes of one read.  A request is far smaller, and the buffer is made anew for each read; a record
-# of TLS is never larger (RFC 8446 §5.1), so OpenSSL keeps no part of one back.
+# Bytes of one read.  A request is far smaller, and every read allocates a new buffer; a TLS record
+# is never larger (RFC 8446 §5.1), so OpenSSL never keeps part of one.
 READ_BYTES = 16_384
-# Bytes that may wait to be read: above Tornado's 64 KiB for a head and our own for a frame.
-_UNREAD_BYTES = 262_144
-# Bytes that may be waited for as one piece.
-MAX_PIECE_BYTES = _UNREAD_BYTES // 2
+# Bytes that can wait to be read: above Tornado's 64 KiB for a header section and our own limit for
+# a frame.
+_MAX_UNREAD_BYTES = 262_144
+# Bytes that a caller can read as one `bytes`.
+MAX_WHOLE_READ_BYTES = _MAX_UNREAD_BYTES // 2
 
 
 class MeteredStream(IOStream):
-    """A connection that counts its bytes, and takes pushes without a future for each.
+    """A connection that counts its bytes, and accepts pushes without a future for each.
 
-    Our own attributes are slots: those of Tornado fill a dict, which would double for one more.
+    Our own attributes are slots: Tornado's fill a dict, which would double with one more.
     """
 
     __slots__ = (
-        *("address", "shared", "counted_as", "over_limit"),
-        *("transport", "client", "in_request", "drained", "settled"),
-        *("bytes_in", "bytes_out", "events", "_traffic", "_answered"),
-        *("_send", "_draining", "_unread", "_one_piece", "_held"),
-        *("_moved", "_begun", "_rested", "_number", "_tap", "_traced"),
+        *("address", "shared", "counted_address", "over_limit"),
+        *("transport", "client", "in_request", "drained", "flushed"),
+        *("bytes_in", "bytes_out", "events", "_traffic", "_answered_bytes"),
+        *("_fast_send", "_awaiting_drain", "_unread", "_reading_once", "_reads_paused"),
+        *("_write_progress", "_read_started", "_idle_since"),
+        *("_connection_id", "_tap", "_trace_buffer"),
     )
 
     def __init__(self, connection: socket.socket, address: str, traffic: TrafficStats) -> None:
-        super().__init__(connection, max_buffer_size=_UNREAD_BYTES, read_chunk_size=READ_BYTES)
+        super().__init__(connection, max_buffer_size=_MAX_UNREAD_BYTES, read_chunk_size=READ_BYTES)
         self.address = address
-        self.shared = False  # by all for whom a proxy asks
-        self.counted_as: str | None = None  # the address in the books, if any is
+        self.shared = False  # by all clients of a trusted proxy
+        self.counted_address: str | None = None  # which has this connection in the statistics
         self.over_limit = False
         self.bytes_in = self.bytes_out = self.events = 0
         self.transport = OTHER
         self.client: str | None = None
-        self.in_request = False  # a request is known, and being answered
-        self.drained: Callable[[], None] | None = None  # called when there is room again
-        self.settled = (0, 0, 0)  # what is in the books already: bytes in and out, events
-        self._send: Callable[[bytes], int] | None = None  # while nothing stands in the way
-        self._draining = False
+        self.in_request = False  # a request is known, and not answered yet
+        self.drained: Callable[[], None] | None = None  # called when all data has left
+        self.flushed = (0, 0, 0)  # in the statistics already: bytes in, bytes out, events
+        self._fast_send: Callable[[bytes], int] | None = None  # set while no write is pending
+        self._awaiting_drain = False
         self._unread = b""
-        self._one_piece = self._held = False
+        self._reading_once = self._reads_paused = False
         self._traffic = traffic
-        self._answered = 0  # bytes that had come when the last request was answered
-        self._number = traffic.next_number()
-        self._tap: Tap | None = None  # who is shown what crosses the socket now
-        self._traced = b""  # what came before it was known what it is
-        # What the last look saw, and since when it has been so.
+        self._answered_bytes = 0  # `bytes_in` when the last request was answered
+        self._connection_id = traffic.next_connection_id()
+        self._tap: Tap | None = None  # receives a copy of what crosses the socket
+        self._trace_buffer = b""  # the start of a traced request, until its transport is known
+        # What the last timeout check saw, and since when.
         now = time.monotonic()
-        self._moved: tuple[int | None, float] = None, now
-        self._begun = 0, now
-        self._rested = now
+        self._write_progress: tuple[int | None, float] = None, now
+        self._read_started = 0, now
+        self._idle_since = now
 
     # --- in --------------------------------------------------------------------------------------
 
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         if self._unread:
-            return self._read_again(buf)
-        if self._held:
+            return self._read_unread(buf)
+        if self._reads_paused:
             return None
         count = super().read_from_fd(buf)
         self.bytes_in += count or 0
-        self._held = self._one_piece and bool(count)
+        self._reads_paused = self._reading_once and bool(count)
         if self._tap is not None and count:
-            self._show("up", bytes(buf[:count]))
+            self._copy_to_tap("up", bytes(buf[:count]))
         return count
 
-    async def read_piece(self) -> bytes:
-        """Read what has come, and nothing after it until it was looked at, and perhaps unread.
+    async def read_once(self) -> bytes:
+        """Read what has arrived, and nothing more: the caller can `unread` it first.
 
-        Tornado reads on while nobody asks, to learn of the end of the connection.
+        Tornado alone would continue to read, to notice the end of the connection.
         """
-        self._one_piece = True
-        if self._tap is not None:  # the next request is another's, perhaps: it must say so itself
-            self._tap = self._send = None
-        # Nobody asks before it has our answer: to look at once would find nothing.
-        self._held = True
-        reading = asyncio.ensure_future(self.read_bytes(_UNREAD_BYTES, partial=True))
+        self._reading_once = True
+        if self._tap is not None:  # the next request can be another client's: it must ask as well
+            self._tap = self._fast_send = None
+        # A client sends nothing before it has our response: an immediate read would find nothing.
+        self._reads_paused = True
+        reading = asyncio.ensure_future(self.read_bytes(_MAX_UNREAD_BYTES, partial=True))
         try:
-            self._held = reading.done()
-            if self._held:
-                await asyncio.sleep(0)  # who always has more to ask lets others have their turn
+            self._reads_paused = reading.done()
+            if self._reads_paused:
+                await asyncio.sleep(0)  # a client that pipelines must not block the others
             return await reading
         finally:
-            self._one_piece = self._held = False
+            self._reading_once = self._reads_paused = False
             self._close_if_reset()
 
     def _close_if_reset(self) -> None:
-        """Notice a reset that came with what was read, once that has been answered for.
+        """Notice a reset that arrived together with the data, after that has been processed.
 
-        libuv tells of it once and then looks no more (uv_poll_t), and that was when we read.
+        libuv reports it once and then stops polling (uv_poll_t), and that was during our read.
         """
         if not self.closed() and self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.io_loop.add_callback(self.close)
 
     def unread(self, data: bytes) -> None:
-        """Let `data`, which is the piece that was just read, be read again by somebody else."""
+        """Put back `data`, the result of the last read, for the next reader."""
         self._unread = data + self._unread
 
-    def _read_again(self, buf: bytearray | memoryview) -> int:
+    def _read_unread(self, buf: bytearray | memoryview) -> int:
         part, self._unread = self._unread[: len(buf)], self._unread[len(buf) :]
         buf[: len(part)] = part
         return len(part)
@@ -124,36 +126,36 @@ class MeteredStream(IOStream):
     # --- out -------------------------------------------------------------------------------------
 
     def write(self, data: bytes | memoryview) -> "asyncio.Future[None]":
-        self._send = None  # what is pushed from now on must not overtake this
+        self._fast_send = None  # later pushes must not overtake this write
         return super().write(data)
 
     def write_to_fd(self, data: memoryview) -> int:
-        # Copied before: what was written may be taken out of Tornado's buffer at once.
+        # Copied first: Tornado can remove written data from its buffer at once.
         copied = bytes(data) if self._tap is not None else b""
         count = super().write_to_fd(data)
         self.bytes_out += count
         if copied:
-            self._show("down", copied[:count])
+            self._copy_to_tap("down", copied[:count])
         return count
 
     def set_nodelay(self, value: bool) -> None:
-        """Leave Nagle's algorithm off, where Tornado would turn it on and off for each answer."""
+        """Leave Nagle's algorithm off; Tornado would turn it on and off for each response."""
 
     def close_fd(self) -> None:
         if self._tap is not None:
-            self._tap.closed(self._number)
-        self._send = None
+            self._tap.closed(self._connection_id)
+        self._fast_send = None
         self._traffic.closed(self)
         super().close_fd()
 
     def push(self, data: bytes, events: int) -> bool:
-        """Write all of `data`, straight to the socket, or nothing while an older write waits.
+        """Write all of `data`, straight to the socket, or nothing while an older write is pending.
 
-        What the kernel does not take at once waits in the stream's own buffer, as a view of
+        What the kernel does not accept at once waits in the stream's own buffer, as a view of
         `data`: a thousand slow readers of one push share its bytes.  `drained` is called when it
         has left.
         """
-        send = self._send or self._way()
+        send = self._fast_send or self._find_fast_send()
         if send is None:
             self.call_when_drained()
             return False
@@ -171,128 +173,130 @@ class MeteredStream(IOStream):
             self.call_when_drained()
         return True
 
-    def _way(self) -> Callable[[bytes], int] | None:
-        """The way to the socket, if nothing stands in it: looked for when it is not known."""
+    def _find_fast_send(self) -> Callable[[bytes], int] | None:
+        """Find, and keep, the function that sends to the socket; None while a write is pending."""
         if self.writing() or self.closed():
-            self._send = None
+            self._fast_send = None
         else:
-            self._send = self.socket.send if self._tap is None else self._send_and_show
-        return self._send
+            self._fast_send = self.socket.send if self._tap is None else self._send_and_tap
+        return self._fast_send
 
-    def _send_and_show(self, data: bytes) -> int:
+    def _send_and_tap(self, data: bytes) -> int:
         sent = self.socket.send(data)
-        self._show("down", data[:sent])
+        self._copy_to_tap("down", data[:sent])
         return sent
 
     async def flush(self) -> None:
-        """Return when all that was written has left, or never will."""
+        """Return when all written data has left, or the connection has closed."""
         if self.writing():
             with suppress(StreamClosedError):
                 await self.write(b"")
 
     def call_when_drained(self) -> None:
-        """Call `drained` when all that waits to be written has left; once, however often asked."""
-        if not self._draining and not self.closed():
-            self._draining = True
-            # A write of nothing is done when all that was written before it is.
-            self.write(b"").add_done_callback(self._has_drained)
+        """Call `drained` when all pending data has left; once, however often requested."""
+        if not self._awaiting_drain and not self.closed():
+            self._awaiting_drain = True
+            # A write of nothing completes after everything that was written before it.
+            self.write(b"").add_done_callback(self._on_drained)
 
-    def _has_drained(self, written: "asyncio.Future[None]") -> None:
-        self._draining = False
+    def _on_drained(self, written: "asyncio.Future[None]") -> None:
+        self._awaiting_drain = False
         if self.drained and not written.cancelled() and written.exception() is None:
             self.drained()
 
-    # --- whose bytes these are -------------------------------------------------------------------
+    # --- requests --------------------------------------------------------------------------------
 
-    def set_remote_ip(self, address: str, most: int) -> None:
-        """Be the connection of `address` from now on, in whose name a proxy asks.
+    def set_remote_ip(self, address: str, max_connections: int) -> None:
+        """Serve the client at `address` from now on, as a trusted proxy said.
 
-        `over_limit` says whether it has more than `most` of them.
+        `over_limit` becomes true if that client has more than `max_connections`.
         """
         self.address = address
-        self._traffic.count(self, address)
-        self.over_limit = self._traffic.addresses[address] > most
+        self._traffic.set_address(self, address)
+        self.over_limit = self._traffic.addresses[address] > max_connections
 
     @property
     def local_address(self) -> tuple[str, int]:
-        """The address and port at which we were reached; empty when it is over."""
+        """The local host and port of the connection; empty after it has closed."""
         if self.closed():
             return "", 0
         host, port, *_ = self.socket.getsockname()
         return host, port
 
     def begin_request(self, transport: str, client: str | None) -> None:
-        """Count for this transport and client from now on, with the head that was just read."""
+        """Count for this transport and client from now on, with the header section just read."""
         self._traffic.begin_request(self, transport, client)
         self.in_request = True
-        if self._traced:
-            traced, self._traced = self._traced, b""
-            self._show("up", traced)
+        if self._trace_buffer:
+            data, self._trace_buffer = self._trace_buffer, b""
+            self._copy_to_tap("up", data)
 
     def trace(self, tap: Tap, data: bytes) -> None:
-        """Show all that crosses until the request is answered that begins with `data`."""
-        self._tap, self._send = tap, None
-        self._traced = data
+        """Copy to `tap` the request that starts with `data`, and its response."""
+        self._tap, self._fast_send = tap, None
+        self._trace_buffer = data
 
-    def _show(self, direction: Direction, data: bytes) -> None:
+    def _copy_to_tap(self, direction: Direction, data: bytes) -> None:
         assert self._tap is not None
-        if self._traced:  # it is not known yet what it is: `begin_request` will say
-            self._traced += data
+        if self._trace_buffer:  # the transport is not known before `begin_request`
+            self._trace_buffer += data
         else:
-            self._tap.copy(self._number, self.transport, direction, data)
+            self._tap.copy(self._connection_id, self.transport, direction, data)
 
     def end_request(self) -> None:
-        """Say that the request is answered: what is read from now on belongs to the next one.
+        """Mark the request as answered: what is read from now on belongs to the next one.
 
-        What is still to be written belongs to this one: a server never answers two at once.
+        Pending writes still belong to this one: a server never answers two requests at once.
         """
         self.in_request = False
         if self.shared:
-            self._traffic.count(self, None)
-        self._answered = self.bytes_in
-        self._rested = time.monotonic()
+            self._traffic.set_address(self, None)
+        self._answered_bytes = self.bytes_in
+        self._idle_since = time.monotonic()
 
     @property
-    def claimed(self) -> int:
-        """Bytes that came for a request that is known: of those after it nobody knows yet."""
-        return self.bytes_in if self.in_request else self._answered
+    def request_bytes_in(self) -> int:
+        """Bytes received for known requests; the transport of later bytes is not known yet."""
+        return self.bytes_in if self.in_request else self._answered_bytes
 
-    # --- how long it takes its time --------------------------------------------------------------
+    # --- timeouts --------------------------------------------------------------------------------
 
-    def stalled_seconds(self, now: float) -> float:
-        """How long the peer has taken nothing of what waits for it; exact to one look."""
-        taken = self.bytes_out - self._unacknowledged() if self.writing() else None
-        if taken is None or taken != self._moved[0]:
-            self._moved = taken, now
-        return now - self._moved[1]
+    def write_stalled_seconds(self, now: float) -> float:
+        """How long the peer has accepted none of the pending data; exact to one check."""
+        accepted = self.bytes_out - self._unacknowledged_bytes() if self.writing() else None
+        if accepted is None or accepted != self._write_progress[0]:
+            self._write_progress = accepted, now
+        return now - self._write_progress[1]
 
-    def _unacknowledged(self) -> int:
+    def _unacknowledged_bytes(self) -> int:
         """Bytes that the kernel holds.
 
-        It asks for more only when a third of its buffer is free: whoever takes a little of it each
-        second would look like somebody who takes nothing.
+        It accepts more only when a third of its buffer is free, so without this count a client
+        that reads a little each second would look like one that reads nothing.
         """
         count = array("i", [0])
         fcntl.ioctl(self.fileno(), termios.TIOCOUTQ, count)
         return count[0]
 
-    def asking_seconds(self, now: float) -> float:
-        """How long a part of a request has been here, and not all of it; exact to one look."""
-        if self.in_request or self.bytes_in == self._answered or self._answered != self._begun[0]:
-            self._begun = self._answered, now
-        return now - self._begun[1]
+    def request_read_seconds(self, now: float) -> float:
+        """How long a request has been incomplete since its first byte; exact to one check."""
+        between = self.in_request or self.bytes_in == self._answered_bytes
+        if between or self._answered_bytes != self._read_started[0]:
+            self._read_started = self._answered_bytes, now
+        return now - self._read_started[1]
 
     def idle_seconds(self, now: float) -> float:
-        """How long nothing was asked, and nothing was left to be answered."""
-        idle = not self.in_request and self.bytes_in == self._answered and not self.writing()
-        return now - self._rested if idle else 0.0
+        """How long no request has arrived, with no response pending."""
+        received_nothing = self.bytes_in == self._answered_bytes
+        idle = not self.in_request and received_nothing and not self.writing()
+        return now - self._idle_since if idle else 0.0
 
 
 class MeteredTLSStream(MeteredStream, SSLIOStream):
-    """The same over TLS, which has no direct way to the socket: a record is made for each client.
+    """The same over TLS, where a push encrypts a record for each client.
 
-    What is counted is what TLS is given to carry: records, their padding and the handshake are
-    between OpenSSL and the kernel.
+    It counts what TLS carries: the records, their padding and the handshake are between OpenSSL and
+    the kernel.
     """
 
     def push(self, data: bytes, events: int) -> bool:

@@ -1,8 +1,8 @@
-"""The tap: the very bytes of some requests, for whoever holds the secret they carry.
+"""The tap copies the bytes of some requests to subscribers who know the secret in the request.
 
-A request says ``trace=SECRET``; from its first byte to the last of its answer all that crosses the
-socket is copied to those who watch that secret, with its time and its direction.  Nobody watches,
-nothing is copied.
+A request carries ``trace=SECRET``.  From its first byte to the last byte of its response, all that
+crosses the socket is copied to the subscribers of that secret, with its time and its direction.
+Without a subscriber nothing is copied.
 """
 
 import asyncio
@@ -14,83 +14,83 @@ from collections.abc import Callable
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-# Whoever knows a secret sees bytes: at least 120 bits that nobody guesses, if they are random.
+# Whoever has the secret sees the bytes: 20 random characters are 120 bits, which nobody guesses.
 SECRET = re.compile(r"[\w-]{20,64}", re.ASCII)
-# What is copied in so many seconds is told together.
-_TOGETHER_SECONDS = 0.02
-# Bytes kept for a watcher that does not take them; what comes on top is dropped, and counted.
-_MOST_KEPT = 1_048_576
+# Records of so many seconds are sent together.
+_BATCH_SECONDS = 0.02
+# Bytes kept for a subscriber that does not accept them; what exceeds this is dropped, and counted.
+_MAX_BUFFERED_BYTES = 1_048_576
 
 Direction = Literal["up", "down"]
-# Takes some pieces, or says that it cannot yet.
-Tell = Callable[[list[str]], bool]
+# Sends some records, or returns False if that is not possible yet.
+SendRecords = Callable[[list[str]], bool]
 
 
 class TapSubscriber:
-    """One who watches a secret: collects pieces, and passes them on by `tell` when it takes them.
+    """Collects the records of one secret, and sends them in batches when `send` accepts them.
 
-    A piece is JSON: ``{"connection","transport","at","direction","data"}`` with `at` in ms since
+    A record is JSON: ``{"connection","transport","at","direction","data"}`` with `at` in ms since
     1970 and `data` in base64, ``{"connection","at","closed":true}``, or ``{"dropped":bytes}``.
     """
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._pieces: list[str] = []
-        self._kept = 0
-        self._dropped = 0
-        self._telling: asyncio.TimerHandle | None = None
+    def __init__(self, send: SendRecords) -> None:
+        self._send = send
+        self._records: list[str] = []
+        self._buffered_bytes = 0
+        self._dropped_bytes = 0
+        self._send_at: asyncio.TimerHandle | None = None
 
-    def take(self, piece: dict[str, Any], data: bytes = b"") -> None:
-        if self._kept + len(data) > _MOST_KEPT:
-            self._dropped += len(data)
+    def add(self, record: dict[str, Any], data: bytes = b"") -> None:
+        if self._buffered_bytes + len(data) > _MAX_BUFFERED_BYTES:
+            self._dropped_bytes += len(data)
             return
-        self._kept += len(data)
-        self._pieces.append(json.dumps(piece))
-        self._tell_soon()
+        self._buffered_bytes += len(data)
+        self._records.append(json.dumps(record))
+        self._send_soon()
 
     def close(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
+        if self._send_at is not None:
+            self._send_at.cancel()
 
-    def _tell_soon(self) -> None:
-        if self._telling is None:
+    def _send_soon(self) -> None:
+        if self._send_at is None:
             loop = asyncio.get_running_loop()
-            self._telling = loop.call_later(_TOGETHER_SECONDS, self._pass_on)
+            self._send_at = loop.call_later(_BATCH_SECONDS, self._send_batch)
 
-    def _pass_on(self) -> None:
-        self._telling = None
-        dropped = [json.dumps({"dropped": self._dropped})] if self._dropped else []
-        if self._tell(self._pieces + dropped):
-            self._pieces, self._kept, self._dropped = [], 0, 0
+    def _send_batch(self) -> None:
+        self._send_at = None
+        dropped = [json.dumps({"dropped": self._dropped_bytes})] if self._dropped_bytes else []
+        if self._send(self._records + dropped):
+            self._records, self._buffered_bytes, self._dropped_bytes = [], 0, 0
         else:
-            self._tell_soon()
+            self._send_soon()
 
 
 class Tap:
-    """All who watch one secret."""
+    """The subscribers of one secret."""
 
     def __init__(self) -> None:
-        self.watchers: set[TapSubscriber] = set()
+        self.subscribers: set[TapSubscriber] = set()
 
     def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
-        """Show some bytes that crossed the socket of `connection`."""
-        if not self.watchers:
+        """Send a copy of bytes that crossed the socket of `connection`."""
+        if not self.subscribers:
             return
-        piece = {
+        record = {
             **{"connection": connection, "transport": transport, "at": _now_ms()},
             **{"direction": direction, "data": base64.b64encode(data).decode()},
         }
-        for watcher in self.watchers:
-            watcher.take(piece, data)
+        for subscriber in self.subscribers:
+            subscriber.add(record, data)
 
     def closed(self, connection: int) -> None:
-        """Show that a connection ended while its bytes were being copied."""
-        for watcher in self.watchers:
-            watcher.take({"connection": connection, "at": _now_ms(), "closed": True})
+        """Report that a connection closed while its bytes were copied."""
+        for subscriber in self.subscribers:
+            subscriber.add({"connection": connection, "at": _now_ms(), "closed": True})
 
 
 class TapRegistry:
-    """The secrets that somebody watches, or watched when a connection began that is still open."""
+    """The taps in use: each has a subscriber, or a traced connection that is still open."""
 
     def __init__(self) -> None:
         self._taps: WeakValueDictionary[str, Tap] = WeakValueDictionary()
@@ -99,7 +99,7 @@ class TapRegistry:
         return self._taps.get(secret)
 
     def open(self, secret: str) -> Tap:
-        """Give the tap of a secret; it lasts while somebody holds it."""
+        """Return the tap of a secret; it exists while the caller, or another, holds it."""
         return self._taps.setdefault(secret, Tap())
 
 

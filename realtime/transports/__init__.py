@@ -1,1 +1,1 @@
-"""One short file per transport, and `base`, which holds what is the same for all."""
+"""One short file per transport, and `base`, which holds what all of them share."""

@@ -13,9 +13,8 @@ from urllib.parse import unquote_to_bytes
 from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
-from realtime.core.hub import PollResponse
 from realtime.errors import RealtimeError, error_response
-from realtime.protocol.http1 import Request, answer_head, parse_query
+from realtime.protocol.http1 import Request, parse_query, response_header
 from realtime.transports.base import (
     CORS_HEADERS,
     PREFLIGHT_HEADERS,
@@ -25,6 +24,7 @@ from realtime.transports.base import (
     check_connection_limit,
     decode_path_segment,
 )
+from realtime.transports.polling import PollResponse
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ class Exchange(RequestBase):
         if (origin := self.cors_origin) is not None:
             allowed = b"Access-Control-Allow-Origin: " + origin.encode("latin1")
             fields = (*fields, allowed, *_CORS_FIELDS)
-        return answer_head(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
+        return response_header(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
 
     def _answer_preflight(self) -> None:
         """Answer the request that a browser sends before it posts JSON to another port (CORS)."""

@@ -6,6 +6,7 @@ question it waits for that: up to three transits of the network instead of one.
 
 from realtime.errors import BadWait
 from realtime.transports.exchange import Exchange
+from realtime.transports.polling import PollResponse
 
 # Below the 30 s after which the first proxies give up (RFC 6202 §5.5).
 USUAL_WAIT_SECONDS = 25
@@ -21,10 +22,10 @@ class LongPolling(Exchange):
         )
         reader = await self.services.hub.read(subscription.room, subscription.after)
         async with self.visit(subscription, linger=self.services.limits.lease_seconds):
-            answer = reader.poll()
+            answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed():
                 self.services.hub.check_open()  # nobody is let wait where the waiting is ended
                 self.on_close(reader.cancel)
-                await reader.wait(seconds)
-                answer = reader.poll()
+                await reader.wait(seconds, self.transport)
+                answer = reader.poll(PollResponse)
             self.answer(answer)

@@ -62,9 +62,9 @@ class DrainingSubscriber:
     def detach(self) -> None:
         """Receive nothing more.  A second call has no effect."""
         self._drainable.drained = None
-        self.broadcaster.leave(self)
+        self.broadcaster.remove(self)
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return self.push(heartbeat, 0)
 
     def _on_drained(self) -> None:

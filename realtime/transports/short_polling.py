@@ -5,6 +5,7 @@ A message waits half an interval on average, and silence costs a whole request e
 """
 
 from realtime.transports.exchange import Exchange
+from realtime.transports.polling import PollResponse
 
 
 class ShortPolling(Exchange):
@@ -14,4 +15,4 @@ class ShortPolling(Exchange):
         subscription = self.parse_subscription(room)
         reader = await self.services.hub.read(subscription.room, subscription.after)
         async with self.visit(subscription, linger=self.services.limits.lease_seconds):
-            self.answer(reader.poll())
+            self.answer(reader.poll(PollResponse))

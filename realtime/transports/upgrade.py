@@ -9,7 +9,7 @@ import re
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
 from realtime import errors
-from realtime.protocol.websocket_frames import Frames
+from realtime.protocol.websocket_frames import StrictWebSocketProtocol
 from realtime.transports.handler import Handler
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
@@ -33,7 +33,7 @@ class Upgrade(Handler, WebSocketHandler):
         await WebSocketHandler.get(self)
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return Frames.instead_of(super().get_websocket_protocol())
+        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
 
     def check_origin(self, origin: str) -> bool:
         return True  # the door has checked it, as for every transport

@@ -41,12 +41,12 @@ class PingSubscriber(StreamSubscriber):
         super().__init__(stream, framing, close)
         self._bytes_at_heartbeat = -1  # bytes received at the last heartbeat
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         if self._drainable.bytes_in == self._bytes_at_heartbeat:
             self.close(errors.TooSlow("A ping was not answered."))
             return True
         self._bytes_at_heartbeat = self._drainable.bytes_in
-        return super().beat(heartbeat)
+        return super().send_heartbeat(heartbeat)
 
 
 class WebSocket(Upgrade):

@@ -1,4 +1,4 @@
-"""What the demo pages ask for beside the chat: a tap, a bad network, a picture of our address."""
+"""What the demo pages use besides the chat: a traffic capture, network conditions, a QR code."""
 
 import hmac
 import io
@@ -18,18 +18,18 @@ from realtime.transports.handler import Handler
 from realtime.transports.upgrade import Upgrade
 from realtime.web.operations import OperationHandler
 
-# As long as anybody may pull a plug, or wait for it.
-_MOST_SECONDS = 60
-# A QR code that a phone can read from the last row holds no more.
+# The longest fault that a page may request.
+_MAX_FAULT_SECONDS = 60
+# A longer URL makes a QR code that a phone cannot read from the last row.
 _PATH = re.compile(r"/[!-~]{0,199}")
 
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """What this server has for its pages.
+    """What this server offers its pages.
 
-    `lanes` are the ports it listens on; `addresses` are the URLs by which other machines reach it;
-    `key` is what a lecturer knows.
+    `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
+    secret in the lecturer's URL.
     """
 
     lanes: tuple[int, ...]
@@ -38,14 +38,14 @@ class Lab:
     key: str
 
 
-class _LabHandler(OperationHandler):
+class _LabBase(OperationHandler):
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
         super().initialize(services)
         self.lab = lab
 
 
-class LabHandler(_LabHandler):
-    """What there is here: ports, networks, addresses, and the limits that a page may meet."""
+class LabHandler(_LabBase):
+    """Ports, networks, addresses, and the limits that a page may reach."""
 
     def get(self) -> None:
         limits = self.services.limits
@@ -60,92 +60,96 @@ class LabHandler(_LabHandler):
         )
 
 
-# --- bad networks --------------------------------------------------------------------------------
+# --- network conditions --------------------------------------------------------------------------
 
 
-class _NetworkHandler(_LabHandler):
-    def asked_network(self) -> NetworkConditions:
-        """Read ``?network=rtt=200ms``; raises `BadNetwork`."""
+class _NetworkBase(_LabBase):
+    def parse_conditions(self) -> NetworkConditions:
+        """Parse ``?network=rtt=200ms``; raises `BadNetwork`."""
         try:
             return NetworkConditions.parse(self.argument("network", errors.BadNetwork) or "")
         except ValueError as error:
             raise errors.BadNetwork(f"{error}.") from error
 
-    def show(self, loan: LeasedProxy) -> None:
-        self.reply({"id": loan.id, "port": loan.port, "network": str(loan.network)})
+    def show(self, lease: LeasedProxy) -> None:
+        self.reply({"id": lease.id, "port": lease.port, "network": str(lease.network)})
 
 
-class NetworksHandler(_NetworkHandler):
+class NetworksHandler(_NetworkBase):
     def post(self) -> None:
-        loan = self.lab.networks.lend(self.asked_network())
+        lease = self.lab.networks.acquire(self.parse_conditions())
         self.set_status(201)
-        self.show(loan)
+        self.show(lease)
 
 
-class NetworkHandler(_NetworkHandler):
+class NetworkHandler(_NetworkBase):
     def get(self, id: str) -> None:
         self.show(self.lab.networks.find(id))
 
     def put(self, id: str) -> None:
-        loan = self.lab.networks.find(id)
-        loan.change(self.asked_network())
-        self.show(loan)
+        lease = self.lab.networks.find(id)
+        lease.change(self.parse_conditions())
+        self.show(lease)
 
     def delete(self, id: str) -> None:
-        self.lab.networks.take_back(id)
+        self.lab.networks.release(id)
         self.no_content()
 
 
-class NetworkFaultHandler(_LabHandler):
-    """Stop a network for some seconds, in one of two ways."""
+class NetworkFaultHandler(_LabBase):
+    """Pause a network for some seconds, or disconnect everybody on it."""
 
     def post(self, id: str, how: str) -> None:
-        loan = self.lab.networks.find(id)
-        seconds = self.number("seconds", 5, _MOST_SECONDS, errors.BadSeconds)
+        lease = self.lab.networks.find(id)
+        seconds = self.number("seconds", 5, _MAX_FAULT_SECONDS, errors.BadSeconds)
         if how == "pause":
-            loan.pause(seconds)
+            lease.pause(seconds)
         else:
-            loan.unplug(seconds)
+            lease.disconnect(seconds)
         self.no_content()
 
 
-# --- the class -----------------------------------------------------------------------------------
+# --- for a class ---------------------------------------------------------------------------------
 
 
-class RoomHandler(_LabHandler):
-    """Begin a room anew, for whoever has the lecturer's key."""
+class RoomHandler(_LabBase):
+    """Reset a room; this needs the lecturer's key."""
 
     async def delete(self, room: str) -> None:
         room = parse_room(room)
         key = self.argument("key", errors.BadKey) or ""
         if not hmac.compare_digest(key.encode(), self.lab.key.encode()):
-            raise errors.BadKey("The key is in the lecturer's address, which the server printed.")
+            raise errors.BadKey(
+                "The key is in the lecturer's URL, which the server prints at start."
+            )
         await self.services.hub.reset(room)
         self.no_content()
 
 
-class QRCodeHandler(_LabHandler):
-    """Our address in the local network, for phones: a picture of ``?path=``."""
+class QRCodeHandler(_LabBase):
+    """A QR code of ``?path=`` at our address in the local network, for phones."""
 
     def get(self) -> None:
         path = self.argument("path", errors.BadPath) or "/"
         if not _PATH.fullmatch(path):
-            raise errors.BadPath("`path` is what follows the host in one of our URLs: /demos/…")
+            raise errors.BadPath("`path` is the part of our URL after the host: /demos/sse.html.")
         if not self.lab.addresses:
-            raise errors.NotFound("No other machine reaches this server; see --host.")
-        picture = io.BytesIO()
+            raise errors.NotFound(
+                "No other machine can reach this server; start it with --host 0.0.0.0."
+            )
+        image = io.BytesIO()
         code = segno.make(self.lab.addresses[0].rstrip("/") + path, micro=False)
-        code.save(picture, kind="svg", light="white", scale=8, xmldecl=False)
+        code.save(image, kind="svg", light="white", scale=8, xmldecl=False)
         self.set_header("Content-Type", "image/svg+xml")
         self.set_header("Content-Security-Policy", "default-src 'none'")
-        self.finish(picture.getvalue())
+        self.finish(image.getvalue())
 
 
 # --- the tap -------------------------------------------------------------------------------------
 
 
 class TapHandler(Upgrade):
-    """``/wire/SECRET``: what `tap` copies, a piece per text frame."""
+    """``/wire/SECRET``: the traffic that `tap` captures, one record per text frame."""
 
     transport = "operations"
     _tap: Tap | None = None
@@ -160,12 +164,12 @@ class TapHandler(Upgrade):
 
     async def get(self, secret: str) -> None:
         if not SECRET.fullmatch(secret):
-            raise errors.BadTrace("A secret is 20 to 64 letters, digits, - or _, at random.")
+            raise errors.BadTrace("A secret is 20 to 64 random letters, digits, - or _.")
         self.check_upgrade()
-        # Before the handshake is answered: what is asked after that is seen.
+        # Subscribed before the handshake is answered, so that every later request is captured.
         self._watcher = TapSubscriber(self._tell)
         self._tap = self._taps.open(secret)
-        self._tap.watchers.add(self._watcher)
+        self._tap.subscribers.add(self._watcher)
         await self.upgrade()
 
     def _tell(self, pieces: list[str]) -> bool:
@@ -174,7 +178,7 @@ class TapHandler(Upgrade):
         return self.stream.push(b"".join(text_frame(piece.encode()) for piece in pieces), 0)
 
     def on_message(self, message: str | bytes) -> None:
-        """What a watcher says is nothing to us."""
+        """Messages of a subscriber are ignored."""
 
     def on_close(self) -> None:
         self._leave()
@@ -186,5 +190,5 @@ class TapHandler(Upgrade):
     def _leave(self) -> None:
         if self._tap is not None:
             self._watcher.close()
-            self._tap.watchers.discard(self._watcher)
+            self._tap.subscribers.discard(self._watcher)
             self._tap = None

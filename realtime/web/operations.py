@@ -1,4 +1,4 @@
-"""Rooms and people, and what an operator asks: is it alive, is it ready, what crossed the wire."""
+"""Rooms and members, and what an operator asks: health, readiness, metrics, bytes per transport."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from realtime.transports.handler import Handler
 
 
 class OperationHandler(Handler):
-    """A small JSON answer."""
+    """A small JSON response."""
 
     transport = "operations"
 
@@ -52,7 +52,7 @@ class MemberHandler(OperationHandler):
 
 
 class HealthHandler(OperationHandler):
-    """The process answers; which hub it uses, and why, is at the foot of every page."""
+    """Liveness: the process responds.  Every page shows at its foot which hub it uses, and why."""
 
     def initialize(self, services: Services, hub: str) -> None:  # type: ignore[override]
         super().initialize(services)
@@ -80,7 +80,7 @@ class WireHandler(OperationHandler):
 
 
 class MetricsHandler(OperationHandler):
-    """What `metrics` counted, what is open now, and the figures of the process itself."""
+    """Counters of `metrics`, current values, and the figures of the process itself."""
 
     def initialize(self, services: Services, traffic: TrafficStats) -> None:  # type: ignore[override]
         super().initialize(services)
@@ -92,14 +92,14 @@ class MetricsHandler(OperationHandler):
             up = True
         except NoBroker:
             up = False
-        now = CollectorRegistry()
-        now.register(_Now(self.services, self.traffic, up))
+        current = CollectorRegistry()
+        current.register(_CurrentValues(self.services, self.traffic, up))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest(REGISTRY) + generate_latest(now))
+        self.finish(generate_latest(REGISTRY) + generate_latest(current))
 
 
-class _Now:
-    """A collector of what is so at this moment; `up` says whether the broker answers."""
+class _CurrentValues:
+    """Collects gauges at the time of the request; `up` is whether the broker responds."""
 
     def __init__(self, services: Services, traffic: TrafficStats, up: bool) -> None:
         self._services = services
@@ -109,17 +109,23 @@ class _Now:
     def collect(self) -> Iterator[Metric]:
         yield from self._transports()
         counts = self._services.hub.count()
-        yield _gauge("rooms", "Rooms kept here", "state", counts, "live", "syncing")
-        yield _gauge("readers", "Who waits here", "as", counts, "following", "lagging", "waiting")
-        yield GaugeMetricFamily(
-            "realtime_members", "Leases renewed here", len(self._services.presence)
+        yield _gauge("rooms", "Rooms replicated here", "state", counts, "live", "syncing")
+        yield _gauge(
+            "readers", "Readers connected here", "as", counts, "following", "lagging", "waiting"
         )
-        yield GaugeMetricFamily("realtime_broker_up", "The hub answers and is heard", self._up)
-        yield GaugeMetricFamily("realtime_draining", "It stops", self._services.hub.closing)
+        yield GaugeMetricFamily(
+            "realtime_members",
+            "Members whose lease this process renews",
+            len(self._services.presence),
+        )
+        yield GaugeMetricFamily("realtime_broker_up", "The hub responds and delivers", self._up)
+        yield GaugeMetricFamily(
+            "realtime_draining", "The server is draining", self._services.hub.closing
+        )
         yield GaugeMetricFamily("realtime_tasks", "asyncio tasks", len(asyncio.all_tasks()))
 
     def _transports(self) -> Iterator[Metric]:
-        """What `/wire` tells, under the names of this format."""
+        """The counters of `/wire`, under Prometheus names."""
         rows = self._traffic.report()
         open_now = GaugeMetricFamily(
             "realtime_connections_open", "Connections open now", labels=["transport"]
@@ -144,8 +150,8 @@ def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str)
 
 
 class NotFoundHandler(OperationHandler):
-    """Every other address."""
+    """Every other URL."""
 
     def prepare(self) -> None:
         super().prepare()
-        raise NotFound("There is nothing at this address; see the table in the README.")
+        raise NotFound("Nothing exists at this URL; the README lists the URLs.")

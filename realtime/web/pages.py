@@ -1,4 +1,4 @@
-"""The pages: files of the `demos` folder, under a policy that lets nothing else run."""
+"""The pages: files of the `demos` folder, under a policy that allows no other code."""
 
 from collections.abc import Sequence
 from importlib.resources import files
@@ -10,29 +10,31 @@ from tornado.web import StaticFileHandler
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 
-# A page that stands between one of ours and a stream at another port.
-_BETWEEN = "frame.html"
-# A source without a scheme is of the page's own, and WebSockets are of another (CSP 3 §6.7.2.8).
-_ASKED = ("http", "https", "ws", "wss")
+# A page that embeds a stream of another port, and is itself embedded in one of our pages.
+_BRIDGE_PAGE = "frame.html"
+# A source without a scheme means that of the page; WebSocket has another (CSP 3 §6.7.2.8).
+_CONNECT_SCHEMES = ("http", "https", "ws", "wss")
 
 
 def content_security_policy(
     own_origins: Sequence[str] = (), framed: bool = False, forms: bool = False
 ) -> str:
-    """Scripts, styles and connections of our own, and not a word of inline code.
+    """Return a policy that allows our own scripts, styles and connections, and no inline code.
 
-    What others said can then not become code, even if a page once showed it wrongly.
+    A message can then never become code, even if a page inserts it wrongly.
     `own_origins` are our other ports, ``name:port``, which a page may request; a page that is
     `framed` may be embedded by theirs.
-    `forms` may be sent to us: JSONP has no other way up.
+    `forms` allows forms to be sent to us: JSONP can only send that way.
     """
-    asked = "".join(f" {scheme}://{place}" for place in own_origins for scheme in _ASKED)
-    shown = "".join(f" {place}" for place in own_origins)
-    ancestors = f"'self'{shown}" if framed else "'none'"
+    connect = "".join(
+        f" {scheme}://{origin}" for origin in own_origins for scheme in _CONNECT_SCHEMES
+    )
+    frames = "".join(f" {origin}" for origin in own_origins)
+    ancestors = f"'self'{frames}" if framed else "'none'"
     action = "'self'" if forms else "'none'"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self'{asked}; frame-src 'self'{shown}; base-uri 'none'; "
+        f"connect-src 'self'{connect}; frame-src 'self'{frames}; base-uri 'none'; "
         f"form-action {action}; frame-ancestors {ancestors}"
     )
 
@@ -41,7 +43,7 @@ CONTENT_SECURITY_POLICY = content_security_policy()
 
 
 def folder() -> Path:
-    """Where the pages are: inside the installed package, or beside it in a bare checkout."""
+    """Return the folder of the pages: in the installed package, or beside it in a checkout."""
     try:
         return Path(str(files("realtime.demos")))
     except ModuleNotFoundError:
@@ -60,19 +62,21 @@ class PageHandler(Handler, StaticFileHandler):
 
     def prepare(self) -> None:
         super().prepare()
-        # A page is small: it is sent whole, whatever part of it is asked for (RFC 9110 §14.2).
+        # A page is small: we send all of it and ignore `Range`, as a server may (RFC 9110 §14.2).
         self.request.headers.pop("Range", None)
 
     def check_request_origin(self) -> None:
-        # A link on a page of another site may lead here, so only the name is checked.
+        # Other sites may link to our pages, so only the host name is checked.
         self.services.origin_policy.check_host(self.request.headers.get("Host"))
 
     def set_extra_headers(self, path: str) -> None:
-        self.set_header("Cache-Control", "no-cache")  # ask each time, and be told 304
+        self.set_header(
+            "Cache-Control", "no-cache"
+        )  # the browser revalidates each time; mostly 304
         own_origins = self.services.origin_policy.own_origins(self.request.headers.get("Host"))
-        policy = content_security_policy(own_origins, path == _BETWEEN, self._forms)
+        policy = content_security_policy(own_origins, path == _BRIDGE_PAGE, self._forms)
         self.set_header("Content-Security-Policy", policy)
-        # Without a referrer the `Origin` of a form is `null` (W3C Referrer Policy §8.5).
+        # With no-referrer a form sends `Origin: null` (W3C Referrer Policy §8.5).
         self.set_header("Referrer-Policy", "same-origin" if self._forms else "no-referrer")
 
     def compute_etag(self) -> Any:

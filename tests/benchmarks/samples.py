@@ -120,7 +120,7 @@ def _delays(transport: str, network: str) -> Json:
     return found
 
 
-def _gap() -> Json:
+def _poll_gap() -> Json:
     cells = []
     for network, one_way in ONE_WAY.items():
         for connection, trips in [("kept", 2), ("fresh", 4)]:
@@ -156,7 +156,7 @@ def _overhead() -> Json:
     return {"measures": units, "factors": ["transport", "size", "rate"], "cells": cells}
 
 
-def _silence() -> Json:
+def _idle_cost() -> Json:
     up = (110_000, 850, 0, 0, 0, 24, 24, 28)
     down = (90_000, 700, 40, 12, 4, 8, 20, 12)
     requests = (120, 2.4, 0, 0, 0, 0, 0, 0)
@@ -315,7 +315,7 @@ def _burst() -> Json:
     }
 
 
-def _growth() -> Json:
+def _fanout_cost() -> Json:
     cells = []
     for n in (10, 100, 1000, 10_000):
         for t, cost in [("websocket", 9), ("raw send", 4)]:
@@ -335,7 +335,7 @@ def _growth() -> Json:
     }
 
 
-def _crowded() -> Json:
+def _c10k() -> Json:
     everybody = "all together"
     cells = []
     for place, t in enumerate((*TRANSPORTS[1:], everybody)):
@@ -354,7 +354,7 @@ def _crowded() -> Json:
     }
 
 
-def _scale() -> Json:
+def _multi_worker() -> Json:
     cells = [
         cell(
             {"workers": workers, "readers": readers},
@@ -432,8 +432,13 @@ def _limit(load: str, against: str | None, most: float, value: float | None) -> 
     }
 
 
-def _layers() -> Json:
-    steps = [("poll", "kernel"), ("poll", "whole"), ("delivery", "kernel"), ("message", "draft")]
+def _cost_breakdown() -> Json:
+    steps = [
+        ("poll", "kernel"),
+        ("poll", "end_to_end"),
+        ("delivery", "kernel"),
+        ("message", "draft"),
+    ]
     cells = [
         cell({"path": path, "step": step}, {"cpu_us": 2.0 + place})
         for place, (path, step) in enumerate(steps)
@@ -443,9 +448,9 @@ def _layers() -> Json:
 
 KINDS = {
     "latency": _latency,
-    "gap": _gap,
+    "poll_gap": _poll_gap,
     "overhead": _overhead,
-    "silence": _silence,
+    "idle_cost": _idle_cost,
     "fanout": _fanout,
     "capacity": _capacity,
     "slow_reader": _slow_reader,
@@ -454,9 +459,9 @@ KINDS = {
     "sticky": _sticky,
     "publish": _publish,
     "burst": _burst,
-    "growth": _growth,
-    "crowded": _crowded,
-    "scale": _scale,
-    "layers": _layers,
+    "fanout_cost": _fanout_cost,
+    "c10k": _c10k,
+    "multi_worker": _multi_worker,
+    "cost_breakdown": _cost_breakdown,
     "peers": _peers,
 }

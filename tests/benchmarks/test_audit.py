@@ -20,7 +20,7 @@ def test_who_was_shown_everything_once_in_order_has_nothing_to_complain_of() -> 
     result = audit(["a", "b", "c"], {"one": ABC, "other": ABC})
     assert result.clean
     assert str(result) == (
-        "3 acknowledged, 2 readers: 0 lost, 0 doubled, 0 misplaced, 0 disagreeing; gaps: none"
+        "3 acknowledged, 2 readers: 0 lost, 0 duplicated, 0 reordered, 0 conflicting; gaps: none"
     )
 
 
@@ -28,7 +28,7 @@ def test_a_message_that_somebody_was_not_shown_is_lost() -> None:
     result = audit(["a", "b", "c"], {"one": ABC, "other": ABC[:2]})
     assert result.lost == {"other": ["c"]}
     assert not result.clean
-    assert str(result).splitlines()[1:] == ["  lost by other: ['c']"]
+    assert str(result).splitlines()[1:] == ["  lost for other: ['c']"]
 
 
 def test_a_message_that_was_never_acknowledged_may_be_missing() -> None:
@@ -49,7 +49,7 @@ def test_a_gap_excuses_nothing_that_was_acknowledged_afterwards() -> None:
 
 def test_a_message_that_comes_twice_is_doubled() -> None:
     result = audit(["a", "b", "c"], {"one": [*ABC, said("c", 4)]})
-    assert result.doubled == {"one": ["c"]}
+    assert result.duplicated == {"one": ["c"]}
     assert not result.clean
 
 
@@ -58,25 +58,25 @@ def test_what_comes_again_after_a_gap_is_dropped_by_the_page_and_no_double() -> 
     result = audit(["a", "b", "c"], {"one": again})
     assert result.clean
     assert result.gaps == {"unknown": 1}
-    assert audit([], {"one": [*again, said("c", 4, "f")]}).doubled == {"one": ["c"]}
+    assert audit([], {"one": [*again, said("c", 4, "f")]}).duplicated == {"one": ["c"]}
 
 
 def test_a_hole_a_step_back_and_an_epoch_without_a_gap_are_misplaced() -> None:
     hole, back, other = said("d", 5), said("d", 2), said("d", 4, "f")
     for wrong in (hole, back, other):
         result = audit(["a", "b", "c"], {"one": [*ABC, wrong]})
-        assert result.misplaced == {"one": [wrong["cursor"]]}
+        assert result.reordered == {"one": [wrong["cursor"]]}
         assert not result.clean
 
 
 def test_what_follows_a_gap_must_continue_it() -> None:
-    assert audit([], {"one": [gap(7), said("a", 9, "f")]}).misplaced == {"one": ["f-9"]}
+    assert audit([], {"one": [gap(7), said("a", 9, "f")]}).reordered == {"one": ["f-9"]}
 
 
 def test_two_who_saw_different_messages_at_one_place_disagree() -> None:
     other = [said("b", 1), said("a", 2), said("c", 3)]
     # Each order is sound by itself; only the comparison tells.
-    assert audit(["a", "b"], {"one": ABC, "other": other}).disagreeing == ["e-1", "e-2"]
+    assert audit(["a", "b"], {"one": ABC, "other": other}).conflicting == ["e-1", "e-2"]
 
 
 def test_two_who_saw_two_lives_of_the_log_the_other_way_round_disagree() -> None:

@@ -112,7 +112,7 @@ def files(folder: Path, **changes: Any) -> Path:
         return {"factors": factors, "summary": {n: {"value": v} for n, v in middles.items()}}
 
     told = {
-        "scale": [
+        "multi_worker": [
             cell(
                 {"workers": workers, "readers": readers},
                 workers_us=60 + 40 * min(workers, readers) + 3 * readers,
@@ -121,7 +121,7 @@ def files(folder: Path, **changes: Any) -> Path:
             for workers in (1, 2, 4)
             for readers in (1, 16)
         ],
-        "silence": [cell({"transport": "sse"}, cpu_ms=0.3, memory_kib=16.5, bytes_down=32)],
+        "idle_cost": [cell({"transport": "sse"}, cpu_ms=0.3, memory_kib=16.5, bytes_down=32)],
         "overhead": [
             cell({"transport": "sse", "size": size, "rate": rate}, bytes_down=200 + size + rate)
             for size in (100, 1000)
@@ -144,7 +144,7 @@ def test_costs_are_lines_through_what_was_measured(tmp_path: Path) -> None:
     assert costs.event_bytes == {"sse": 301}  # each alone, as people speak
 
 
-@pytest.mark.parametrize("name", ["scale", "silence", "overhead"])
+@pytest.mark.parametrize("name", ["multi_worker", "idle_cost", "overhead"])
 def test_files_that_are_missing_or_strange_are_named(tmp_path: Path, name: str) -> None:
     path = files(tmp_path) / f"{name}.json"
     for text in ("", "[]", '{"cells": [1]}', '{"cells": [{"factors": {}}]}'):
@@ -202,7 +202,7 @@ def test_the_script_recomputes_it_under_other_assumptions() -> None:
         (["--open", "0"], "--open"),
         (["--cores", "inf"], "--cores"),
         (["--write", "/nowhere/scale.md"], "/nowhere/scale.md"),
-        (["--figures", "/nowhere"], "scale.json"),
+        (["--figures", "/nowhere"], "multi_worker.json"),
     ],
 )
 def test_what_makes_no_sense_is_told(arguments: list[str], said: str) -> None:

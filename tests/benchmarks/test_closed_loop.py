@@ -181,16 +181,16 @@ def test_a_receipt_for_another_place_is_found() -> None:
     wrong = tally_of(ONE, TWO)
     id = json.loads(TWO.json)["id"]
     wrong.receipts[id] = Receipt("e-1", 1.0, 0.0)
-    assert compare(wrong, witnesses([ONE, TWO])).disagreeing
+    assert compare(wrong, witnesses([ONE, TWO])).conflicting
 
 
 def test_what_is_lost_doubled_or_acknowledged_twice_is_found() -> None:
     told = tally_of(ONE, TWO)
     assert compare(told, witnesses([ONE, TWO], [ONE])).lost
-    assert compare(told, witnesses([ONE, ONE, TWO])).doubled
-    assert compare(told, witnesses([TWO, ONE])).misplaced
+    assert compare(told, witnesses([ONE, ONE, TWO])).duplicated
+    assert compare(told, witnesses([TWO, ONE])).reordered
     told.acknowledge(json.loads(ONE.json)["id"], "e-1", 2.0)
-    assert compare(told, witnesses([ONE, TWO])).doubled
+    assert compare(told, witnesses([ONE, TWO])).duplicated
 
 
 # --- hearing without understanding ---------------------------------------------------------------

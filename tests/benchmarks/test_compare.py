@@ -8,10 +8,16 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.compare import body, main, text
-from benchmarks.method.comparison import Comparison, Line, compare, times, verdict
+from benchmarks.compare import html_body, main, text_lines
+from benchmarks.method.comparison import (
+    ComparedMeasure,
+    Comparison,
+    compare,
+    ratio_of_runs,
+    verdict,
+)
 from benchmarks.method.results import Estimate, parse
-from benchmarks.report.i18n import LANGUAGES, catalogue
+from benchmarks.report.i18n import LANGUAGES, load_translations
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
 
 
@@ -42,14 +48,14 @@ def verdicts(found: Comparison, measure: str) -> set[str]:
 
 def printed(a: Json, b: Json) -> str:
     found, alone = compare([parse(a, "a.json")], [parse(b, "b.json")])
-    return "\n".join(text(found, alone, catalogue()["en"]))
+    return "\n".join(text_lines(found, alone, load_translations()["en"]))
 
 
 # --- figures -------------------------------------------------------------------------------------
 
 
 def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
-    found = times([10, 11, 12], [20, 22, 24])
+    found = ratio_of_runs([10, 11, 12], [20, 22, 24])
     assert found is not None
     assert found.value == pytest.approx(2)
     assert found.low is not None
@@ -59,11 +65,11 @@ def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
 
 @pytest.mark.parametrize(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
 def test_there_is_no_ratio_to_nothing(a: list[float], b: list[float]) -> None:
-    assert times(a, b) is None
+    assert ratio_of_runs(a, b) is None
 
 
 def test_one_run_gives_a_ratio_without_an_interval() -> None:
-    assert times([2], [3, 3]) == Estimate(1.5)
+    assert ratio_of_runs([2], [3, 3]) == Estimate(1.5)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +93,7 @@ def test_only_intervals_apart_are_a_difference(
 
 
 def test_less_is_better_but_for_what_found_a_question_waiting() -> None:
-    before = result("gap")
+    before = result("poll_gap")
     assert verdicts(compared(before, scaled(before, "mean", 0.5)), "mean") == {"better"}
     assert verdicts(compared(before, scaled(before, "mean", 2)), "mean") == {"worse"}
     assert verdicts(compared(before, scaled(before, "at_once", 0.5)), "at_once") == {"worse"}
@@ -110,32 +116,32 @@ def test_more_capacity_is_better_and_at_least_so_many_has_no_ratio() -> None:
 
 def test_what_ran_once_is_not_judged() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": 1.0}, runs=1)
-    before = result("silence", cells=[one])
+    before = result("idle_cost", cells=[one])
     found = compared(before, scaled(before, "cpu_ms", 9))
     assert verdicts(found, "cpu_ms") == {"unknown"}
 
 
 def test_cells_are_matched_by_their_factors_in_whatever_order() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].reverse()))
     assert {line.ratio.value for line in found.lines if line.ratio} == {1.0}
     assert found.missing == []
 
 
 def test_a_cell_that_only_one_has_is_named() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].pop()))
     assert found.missing == ["socketio"]
     assert "left out: socketio" in printed(before, changed(before, lambda b: b["cells"].pop()))
 
 
 def test_a_benchmark_that_only_one_has_is_named() -> None:
-    a, b = parse(result("gap"), "a"), parse(result("peers"), "b")
-    assert compare([a], [b]) == ([], ["gap", "peers"])
+    a, b = parse(result("poll_gap"), "a"), parse(result("peers"), "b")
+    assert compare([a], [b]) == ([], ["poll_gap", "peers"])
 
 
 def test_of_several_the_newest_is_taken() -> None:
-    old, new = result("gap"), result("gap", started="2027-01-01T00:00:00+00:00")
+    old, new = result("poll_gap"), result("poll_gap", started="2027-01-01T00:00:00+00:00")
     found, _ = compare([parse(new, "new"), parse(old, "old")], [parse(old, "b")])
     assert found[0].a.path == "new"
     assert found[0].several
@@ -170,7 +176,7 @@ def test_as_many_lost_by_both_is_no_better() -> None:
 
 
 def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, lambda b: b["machine"].update(cpu="Other 1"))
     found = compared(before, after)
     assert verdicts(found, "cpu_ms") == verdicts(found, "memory_kib") == {"unknown"}
@@ -182,7 +188,7 @@ def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
 
 
 def test_with_other_settings_nothing_is_judged() -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, lambda b: b["settings"].update(rate=20.0))
     assert {line.verdict for line in compared(before, after).lines} == {"unknown"}
     assert "rate: A 10.0, B 20.0" in printed(before, after)
@@ -201,7 +207,7 @@ def test_with_other_settings_nothing_is_judged() -> None:
 def test_what_else_differs_is_said_and_does_not_forbid(
     change: Callable[[Json], object], said: str
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     after = changed(before, change)
     assert said in printed(before, after)
     assert "!!!" not in printed(before, after)
@@ -225,7 +231,7 @@ def run(folder: Path, *results: Json, out: bool = True) -> int:
 def test_it_prints_a_table_and_writes_nothing_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     assert run(tmp_path, before, scaled(before, "cpu_ms", 2), out=False) == 0
     printed = capsys.readouterr().out
     assert "worse" in printed
@@ -235,7 +241,7 @@ def test_it_prints_a_table_and_writes_nothing_unless_asked(
 def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [path] = save(tmp_path, result("gap"))
+    [path] = save(tmp_path, result("poll_gap"))
     assert main([str(path), str(tmp_path / "none.json")]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.json'}: No such file")
 
@@ -243,19 +249,19 @@ def test_a_file_that_cannot_be_read_is_named(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
     found, alone = compare([parse(result(kind), "a")], [parse(result(kind), "b")])
-    for language, words in catalogue().items():
-        page = body(found, alone, words)
+    for language, i18n in load_translations().items():
+        page = html_body(found, alone, i18n)
         assert f'id="{language}-{kind.replace("_", "-")}"' in page
         assert "<svg" in page
 
 
 def test_nothing_in_common_is_no_error(tmp_path: Path) -> None:
-    assert run(tmp_path, result("gap"), result("peers")) == 0
-    assert run(tmp_path / "empty", result("gap", cells=[]), result("gap", cells=[])) == 0
+    assert run(tmp_path, result("poll_gap"), result("peers")) == 0
+    assert run(tmp_path / "empty", result("poll_gap", cells=[]), result("poll_gap", cells=[])) == 0
 
 
 def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = result("silence", seed=HOSTILE, machine={"cpu": HOSTILE})
+    bad = result("idle_cost", seed=HOSTILE, machine={"cpu": HOSTILE})
     bad["cells"][0]["factors"]["transport"] = HOSTILE
     bad["settings"] = {HOSTILE: HOSTILE}
     other: dict[str, Any] = {**bad, "settings": {}, "seed": 1}
@@ -269,13 +275,19 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_a_line_is_what_a_table_shows() -> None:
     [line] = compared(
         result(
-            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+            "idle_cost",
+            cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})],
+            measures={"cpu_ms": {}},
         ),
         result(
-            "silence", cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})], measures={"cpu_ms": {}}
+            "idle_cost",
+            cells=[cell({"transport": "sse"}, {"cpu_ms": 1.0})],
+            measures={"cpu_ms": {}},
         ),
     ).lines
-    assert line == Line({"transport": "sse"}, "cpu_ms", line.a, line.a, line.ratio, "same")
+    assert line == ComparedMeasure(
+        {"transport": "sse"}, "cpu_ms", line.a, line.a, line.ratio, "same"
+    )
 
 
 @pytest.mark.browser
@@ -283,12 +295,12 @@ def test_a_line_is_what_a_table_shows() -> None:
 async def test_the_page_opens_in_each_language(
     context: BrowserContext, complaints: list[str], tmp_path: Path
 ) -> None:
-    before = result("silence")
+    before = result("idle_cost")
     assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 0
     page = await context.new_page()
     await page.goto((tmp_path / "out" / "compare.html").as_uri())
     for language, own in LANGUAGES.items():
         await page.get_by_label(own).check()
-        heading = catalogue()[language].say("compare.title")
+        heading = load_translations()[language].say("compare.title")
         await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     assert complaints == []

@@ -9,8 +9,8 @@ from benchmarks.method import runner
 
 def test_each_step_of_each_path_is_measured(tmp_path: Path) -> None:
     options = ("--quick", "--times", "20", "--rounds", "2", "--followers", "5", "--hub", "memory")
-    assert runner.main(CostBreakdown, [*options, "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "layers.json").read_text())
+    assert runner.run(CostBreakdown, [*options, "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "cost_breakdown.json").read_text())
     measured = {
         (cell["factors"]["path"], cell["factors"]["step"]): cell["summary"]["cpu_us"]["value"]
         for cell in found["cells"]

@@ -18,11 +18,11 @@ from benchmarks.clients.http import Server
 from benchmarks.clients.protocols import listener
 from benchmarks.fanout_cost import FLOOR, FanoutCost
 from benchmarks.load.light_readers import Book, Piece, Skimmer
-from benchmarks.method import runner
+from benchmarks.method import runner, testbed
 from benchmarks.method.results import BENCHMARKS
 from benchmarks.method.runner import Benchmark
 from benchmarks.method.samples import Sample
-from benchmarks.method.testbed import StandError, allow_files
+from benchmarks.method.testbed import raise_open_file_limit
 from benchmarks.multi_worker import MultiWorker
 from benchmarks.publish import Publish
 from benchmarks.sticky import Sticky
@@ -44,7 +44,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
 
     def run(benchmark: type[Benchmark], *arguments: str) -> Ran:
         common = ("--quick", "--runs", "1", "--seed", "7", "--out", str(tmp_path))
-        status = runner.main(benchmark, [*common, *arguments])
+        status = runner.run(benchmark, [*common, *arguments])
         return status, json.loads((tmp_path / f"{benchmark.name}.json").read_text())
 
     return run
@@ -261,11 +261,11 @@ def test_more_files_than_may_be_open_are_refused_with_the_number(
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (100, 500))
     set_to: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "setrlimit", lambda kind, both: set_to.append(both))
-    with pytest.raises(StandError, match="only 500"):
-        allow_files(501)
-    allow_files(90)
+    with pytest.raises(testbed.TestbedError, match="only 500"):
+        raise_open_file_limit(501)
+    raise_open_file_limit(90)
     assert set_to == []
-    allow_files(400)
+    raise_open_file_limit(400)
     assert set_to == [(400, 500)]
 
 
@@ -289,7 +289,7 @@ def test_what_cannot_be_asked_is_told(
     benchmark: type[Benchmark], given: tuple[str, ...], said: str
 ) -> None:
     options = runner._parse(benchmark, ["--out", "/tmp", *given])
-    with ExitStack() as stack, pytest.raises((StandError, ValueError), match=said):
+    with ExitStack() as stack, pytest.raises((testbed.TestbedError, ValueError), match=said):
         benchmark(options, stack).cells()
 
 
@@ -297,7 +297,9 @@ def test_a_report_knows_every_question_in_the_same_order() -> None:
     assert (*QUESTIONS,) == BENCHMARKS
 
 
-@pytest.mark.parametrize("name", ["publish", "burst", "growth", "crowded", "scale", "sticky"])
+@pytest.mark.parametrize(
+    "name", ["publish", "burst", "fanout_cost", "c10k", "multi_worker", "sticky"]
+)
 def test_a_question_is_found_by_its_name_and_shows_how_it_is_asked(name: str) -> None:
     assert find(name).name == name
     assert f"python -m benchmarks.{name} --quick" in find(name).examples

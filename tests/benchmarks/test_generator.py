@@ -87,13 +87,13 @@ def test_a_lost_last_message_is_counted() -> None:
 
 def test_a_doubled_message_is_counted() -> None:
     with StrangeServer(tamper=doubling(7)) as server:
-        [doubled] = speak_to(server).audit.doubled.values()
+        [doubled] = speak_to(server).audit.duplicated.values()
     assert len(doubled) == 1
 
 
 def test_messages_out_of_turn_are_counted() -> None:
     with StrangeServer(tamper=swapping(7)) as server:
-        assert speak_to(server).audit.misplaced
+        assert speak_to(server).audit.reordered
 
 
 def test_a_message_that_was_refused_for_want_of_strength_is_counted_and_not_lost() -> None:

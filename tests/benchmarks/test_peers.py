@@ -15,7 +15,7 @@ from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.method.audit import audit
 from benchmarks.method.samples import Cell, Sample
 from benchmarks.peers import Peers
-from benchmarks.report.text import describe
+from benchmarks.report.text import format_result
 from tests.benchmarks.samples import result
 
 SAID = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'
@@ -85,9 +85,9 @@ def heard_by(*readers: str) -> Any:
         (["bac", "bac"], None),  # which of two was first is nobody's promise
         (["abc", "ac"], "lost"),
         (["ac", "abc"], "lost"),
-        (["abc", "abbc"], "doubled"),
-        (["abbc", "abc"], "doubled"),
-        (["abc", "acb"], "misplaced"),
+        (["abc", "abbc"], "duplicated"),
+        (["abbc", "abc"], "duplicated"),
+        (["abc", "acb"], "reordered"),
     ],
 )
 def test_a_peers_order_is_that_of_its_readers_and_every_fault_is_found(
@@ -156,7 +156,7 @@ def test_the_terminal_is_loud_about_what_does_not_hold_and_what_was_not_measured
         Limit("paced", "cpu_us", "ours", None, 1),
         Limit("idle", "cpu_us", "ours", None, 1),
     ]
-    lines = describe(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
+    lines = format_result(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
     assert "performance budget: 1 of 3 limits hold, 1 do not, 1 were not measured" in lines
     [holds, broken, unknown] = lines[-3:]
     assert "0.5 [0.4–0.6]" in holds

@@ -9,27 +9,27 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks.method.results import TRANSPORTS, Estimate
-from benchmarks.report.axes import number, scale, short
+from benchmarks.report.axes import format_number, format_tick, make_axis
 from benchmarks.report.figures import figures
-from benchmarks.report.i18n import LANGUAGES, catalogue
+from benchmarks.report.i18n import LANGUAGES, load_translations
 from benchmarks.report.plots import (
     FIGURE,
-    Board,
-    Chart,
+    BarChart,
     Dot,
+    LineChart,
     Mark,
     Panel,
     Row,
     Series,
-    board,
-    chart,
+    draw_bar_chart,
+    draw_line_chart,
 )
 from benchmarks.report.svg import HUES, MARGIN, SHAPES, WIDTH, shorten, standalone, text_width
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed
 
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
-CHART = Chart("title", "about", "x", "y", ())
+CHART = LineChart("title", "about", "x", "y", ())
 
 
 def elements(drawing: str, name: str, look: str = "") -> list[ElementTree.Element]:
@@ -57,22 +57,22 @@ def at(drawing: str, label: str) -> ElementTree.Element:
 
 
 def test_a_linear_axis_puts_the_middle_in_the_middle() -> None:
-    axis = scale([0, 10], 100, 300)
+    axis = make_axis([0, 10], 100, 300)
     assert [axis.at(value) for value in (0, 5, 10)] == [100, 200, 300]
 
 
 def test_a_logarithmic_axis_gives_each_decade_the_same_length() -> None:
-    axis = scale([1, 100], 0, 200, log=True)
+    axis = make_axis([1, 100], 0, 200, log=True)
     assert [round(axis.at(value), 6) for value in (1, 10, 100)] == [0, 100, 200]
 
 
 def test_an_axis_that_runs_upwards_is_turned() -> None:
-    axis = scale([0, 1], 400, 100)
+    axis = make_axis([0, 1], 400, 100)
     assert [axis.at(value) for value in (0, 0.5, 1)] == [400, 250, 100]
 
 
 def test_what_has_no_place_is_drawn_at_the_nearer_end() -> None:
-    axis = scale([1, 100], 0, 200, log=True)
+    axis = make_axis([1, 100], 0, 200, log=True)
     assert [axis.at(value) for value in (-5, 0, 1e9)] == [0, 0, 200]
 
 
@@ -93,7 +93,7 @@ def test_what_has_no_place_is_drawn_at_the_nearer_end() -> None:
 def test_ticks_are_ones_twos_and_fives(
     values: list[float], log: bool | None, ticks: tuple[float, ...]
 ) -> None:
-    assert scale(values, 0, 400, log).ticks[: len(ticks)] == ticks
+    assert make_axis(values, 0, 400, log).ticks[: len(ticks)] == ticks
 
 
 @pytest.mark.parametrize("values", [[1e-9, 1e12], [3, 3.01], [1e-29, 1e29], [5, 5], [-4, 9]])
@@ -101,7 +101,7 @@ def test_ticks_are_ones_twos_and_fives(
 def test_every_axis_holds_its_values_and_has_room_for_its_ticks(
     values: list[float], log: bool
 ) -> None:
-    axis = scale(values, 0, 620, log)
+    axis = make_axis(values, 0, 620, log)
     assert axis.low <= min(v for v in values if v > 0 or not log)
     assert axis.high >= max(values)
     assert 2 <= len(axis.ticks) <= 13
@@ -112,7 +112,7 @@ def test_every_axis_holds_its_values_and_has_room_for_its_ticks(
     ("values", "log"), [([1, 29], False), ([1, 31], True), ([0, 5], False), ([0, 1, 900], True)]
 )
 def test_a_wide_spread_makes_an_axis_logarithmic(values: list[float], log: bool) -> None:
-    assert scale(values, 0, 400).log is log
+    assert make_axis(values, 0, 400).log is log
 
 
 @pytest.mark.parametrize(
@@ -130,23 +130,28 @@ def test_a_wide_spread_makes_an_axis_logarithmic(values: list[float], log: bool)
     ],
 )
 def test_a_number_has_three_digits_that_matter(value: float, text: str) -> None:
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def test_ticks_with_many_noughts_are_short() -> None:
-    assert [short(value) for value in (5000, 20_000, 1e6, 3e9)] == ["5,000", "20k", "1M", "3G"]
+    assert [format_tick(value) for value in (5000, 20_000, 1e6, 3e9)] == [
+        "5,000",
+        "20k",
+        "1M",
+        "3G",
+    ]
 
 
 # --- charts --------------------------------------------------------------------------------------
 
 
-def dots(*points: tuple[float, float], **more: object) -> Chart:
+def dots(*points: tuple[float, float], **more: object) -> LineChart:
     series = Series("one", 0, dots=[Dot(x, Estimate(y)) for x, y in points])
     return replace(CHART, series=[series], **more)  # type: ignore[arg-type]
 
 
 def test_a_dot_lies_above_its_x_and_beside_its_y() -> None:
-    drawing = chart(dots((100, 0), (150, 20), (200, 40)))
+    drawing = draw_line_chart(dots((100, 0), (150, 20), (200, 40)))
     (_, middle, _) = circles(drawing)
     assert middle[0] == pytest.approx(
         (circles(drawing)[0][0] + circles(drawing)[2][0]) / 2, abs=0.1
@@ -157,7 +162,7 @@ def test_a_dot_lies_above_its_x_and_beside_its_y() -> None:
 
 
 def test_on_logarithmic_axes_ten_times_as_much_is_as_far_each_time() -> None:
-    drawing = chart(dots((1, 1), (10, 10), (100, 100), log_x=True, log_y=True))
+    drawing = draw_line_chart(dots((1, 1), (10, 10), (100, 100), log_x=True, log_y=True))
     (x1, y1), (x2, y2), (x3, y3) = circles(drawing)
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2)
     assert y1 - y2 == pytest.approx(y2 - y3, abs=0.2)
@@ -165,7 +170,7 @@ def test_on_logarithmic_axes_ten_times_as_much_is_as_far_each_time() -> None:
 
 def test_an_interval_reaches_from_its_low_to_its_high() -> None:
     series = Series("one", 0, dots=[Dot(100, Estimate(5, 0, 10)), Dot(200, Estimate(5))])
-    drawing = chart(replace(CHART, series=[series]))
+    drawing = draw_line_chart(replace(CHART, series=[series]))
     [interval] = elements(drawing, "path", "whisker")
     [low, high] = [float(y) for y in re.findall(r"[ML][-.\d]+ ([-.\d]+)", interval.attrib["d"])]
     assert low == pytest.approx(float(at(drawing, "0").attrib["y"]) - 6, abs=0.1)
@@ -173,24 +178,26 @@ def test_an_interval_reaches_from_its_low_to_its_high() -> None:
 
 
 def test_theory_is_dashed_and_in_the_legend() -> None:
-    drawing = chart(replace(CHART, series=[Series("one", 3, theory=[(0, 0), (1, 1)])], theory="T"))
+    drawing = draw_line_chart(
+        replace(CHART, series=[Series("one", 3, theory=[(0, 0), (1, 1)])], theory="T")
+    )
     assert "T" in texts(drawing)
     assert len(elements(drawing, "path", "theory")) == 2
     assert "stroke-dasharray" in standalone(drawing, "en")
 
 
 def test_without_theory_the_legend_does_not_speak_of_it() -> None:
-    assert "T" not in texts(chart(dots((0, 0), (1, 1), theory="T")))
+    assert "T" not in texts(draw_line_chart(dots((0, 0), (1, 1), theory="T")))
 
 
 def test_a_share_is_written_in_per_cent() -> None:
-    drawing = chart(dots((0, 0), (1, 1), percent=True))
+    drawing = draw_line_chart(dots((0, 0), (1, 1), percent=True))
     assert {"0 %", "100 %"} <= set(texts(drawing))
 
 
 def test_series_differ_by_shape_as_well_as_by_colour() -> None:
     series = [Series(name, n, dots=[Dot(n, Estimate(n))]) for n, name in enumerate(TRANSPORTS)]
-    drawing = chart(replace(CHART, series=series))
+    drawing = draw_line_chart(replace(CHART, series=series))
     keys = [one for one in ElementTree.fromstring(drawing).iter(SVG + "g") if one.get("transform")]
     shapes = {re.sub(r" class=\"hue\d\"", "", _markup(key)) for key in keys}
     assert len(shapes) == len(TRANSPORTS) == len(SHAPES) == len(HUES)
@@ -203,7 +210,7 @@ def _markup(key: ElementTree.Element) -> str:
 
 def test_the_curve_of_a_distribution_goes_through_its_points() -> None:
     curve = [(0.0, 0.0), (5.0, 0.5), (10.0, 1.0)]
-    drawing = chart(replace(CHART, series=[Series("one", 0, curve=curve)]))
+    drawing = draw_line_chart(replace(CHART, series=[Series("one", 0, curve=curve)]))
     path = max((one.attrib["d"] for one in elements(drawing, "path", "curve")), key=len)
     points = [tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]]
     (x1, y1), (x2, y2), (x3, y3) = points
@@ -216,7 +223,7 @@ def test_the_curve_of_a_distribution_goes_through_its_points() -> None:
 def test_an_even_distribution_is_no_straight_line_on_a_logarithmic_axis() -> None:
     one = cell({"transport": "sse", "network": "none", "rate": "10/s"}, {"p50": 500.0})
     one |= {"ecdf": [[1, 0.0], [1001, 1.0]], "theory_ecdf": [[1, 0.0], [1001, 1.0]]}
-    [found, _] = figures(parsed("latency", cells=[one]), catalogue()["en"])
+    [found, _] = figures(parsed("latency", cells=[one]), load_translations()["en"])
     for look in ("curve", "theory"):
         path = max((p.attrib["d"] for p in elements(found.drawing, "path", look)), key=len)
         points = [tuple(map(float, pair.split())) for pair in re.split("[ML]", path)[1:]]
@@ -229,13 +236,13 @@ def test_an_even_distribution_is_no_straight_line_on_a_logarithmic_axis() -> Non
 # --- boards --------------------------------------------------------------------------------------
 
 
-def one_panel(*marks: Mark, **more: object) -> Board:
+def one_panel(*marks: Mark, **more: object) -> BarChart:
     rows = [Row(f"row {place}", place, [mark]) for place, mark in enumerate(marks)]
-    return Board("title", "about", [replace(Panel("", "unit", rows), **more)])  # type: ignore[arg-type]
+    return BarChart("title", "about", [replace(Panel("", "unit", rows), **more)])  # type: ignore[arg-type]
 
 
 def test_a_bar_of_half_the_value_has_half_the_length() -> None:
-    drawing = board(one_panel(Mark(Estimate(10)), Mark(Estimate(5)), Mark(Estimate(0))))
+    drawing = draw_bar_chart(one_panel(Mark(Estimate(10)), Mark(Estimate(5)), Mark(Estimate(0))))
     whole, half, nothing = [float(b.attrib["width"]) for b in elements(drawing, "rect", "mark")]
     assert half == pytest.approx(whole / 2, abs=0.1)
     assert nothing == 0
@@ -243,13 +250,13 @@ def test_a_bar_of_half_the_value_has_half_the_length() -> None:
 
 
 def test_what_could_not_be_measured_is_a_dash_and_no_bar() -> None:
-    drawing = board(one_panel(Mark(Estimate(10)), Mark(None)))
+    drawing = draw_bar_chart(one_panel(Mark(Estimate(10)), Mark(None)))
     assert len(elements(drawing, "rect", "mark")) == 1
     assert "–" in texts(drawing)
 
 
 def test_theory_is_a_stroke_across_its_row() -> None:
-    drawing = board(one_panel(Mark(Estimate(10), theory=5.0)))
+    drawing = draw_bar_chart(one_panel(Mark(Estimate(10), theory=5.0)))
     [_, stroke] = [one.attrib["d"] for one in elements(drawing, "path", "tick")]
     [bar] = elements(drawing, "rect", "mark")
     start, width = float(bar.attrib["x"]), float(bar.attrib["width"])
@@ -257,8 +264,8 @@ def test_theory_is_a_stroke_across_its_row() -> None:
 
 
 def test_at_least_so_many_is_an_arrow_and_has_no_upper_end() -> None:
-    bounded = board(one_panel(Mark(Estimate(10, 9, 11))))
-    drawing = board(one_panel(Mark(Estimate(10, 9, 11, at_least=True))))
+    bounded = draw_bar_chart(one_panel(Mark(Estimate(10, 9, 11))))
+    drawing = draw_bar_chart(one_panel(Mark(Estimate(10, 9, 11, at_least=True))))
     assert "≥ 10" in texts(drawing)
     assert len(elements(drawing, "path", "whisker")) == 2
     assert elements(bounded, "path", "ink")
@@ -267,7 +274,7 @@ def test_at_least_so_many_is_an_arrow_and_has_no_upper_end() -> None:
 
 def test_ratios_lie_around_one() -> None:
     marks = [Mark(Estimate(ratio)) for ratio in (0.51, 1, 1 / 0.51)]
-    drawing = board(one_panel(*marks, bars=False, ratio=True))
+    drawing = draw_bar_chart(one_panel(*marks, bars=False, ratio=True))
     half, one, twice = [x for x, _ in circles(drawing)]
     assert one - half == pytest.approx(twice - one, abs=0.2)
     [line] = [path.attrib["d"] for path in elements(drawing, "path", "axis")]
@@ -277,10 +284,11 @@ def test_ratios_lie_around_one() -> None:
 def test_panels_of_one_unit_share_an_axis() -> None:
     panels = [Panel(n, "", [Row("r", 0, [Mark(Estimate(v))])]) for n, v in [("a", 10), ("b", 5)]]
     widths = [
-        float(b.attrib["width"]) for b in elements(board(Board("", "", panels)), "rect", "mark")
+        float(b.attrib["width"])
+        for b in elements(draw_bar_chart(BarChart("", "", panels)), "rect", "mark")
     ]
     assert widths[1] == pytest.approx(widths[0] / 2, abs=0.1)
-    own = board(Board("", "", panels, shared=False))
+    own = draw_bar_chart(BarChart("", "", panels, shared=False))
     widths = [float(b.attrib["width"]) for b in elements(own, "rect", "mark")]
     assert widths[1] == pytest.approx(widths[0], abs=0.1)
 
@@ -289,8 +297,8 @@ def test_panels_of_one_unit_share_an_axis() -> None:
 
 
 def drawings(kind: str, **changes: object) -> Iterable[str]:
-    for language, words in catalogue().items():
-        for one in figures(parsed(kind, **changes), words):
+    for language, i18n in load_translations().items():
+        for one in figures(parsed(kind, **changes), i18n):
             yield standalone(one.drawing, language)
 
 
@@ -330,7 +338,7 @@ def test_an_unknown_benchmark_has_no_plots() -> None:
     assert list(drawings("latency", benchmark="weather")) == []
 
 
-@pytest.mark.parametrize("kind", ["latency", "overhead", "silence", "fanout", "recovery"])
+@pytest.mark.parametrize("kind", ["latency", "overhead", "idle_cost", "fanout", "recovery"])
 def test_a_hostile_name_stays_text(kind: str) -> None:
     cells = KINDS[kind]()["cells"]
     for one in cells[:3]:
@@ -355,5 +363,5 @@ def test_a_transport_has_the_colour_that_it_has_on_the_pages() -> None:
     for sheet in ("demos/static/style.css", "benchmarks/report/report.css"):
         text = (ROOT / sheet).read_text("utf-8")
         for name, colours in zip(TRANSPORTS, HUES, strict=True):
-            pattern = rf'="{name}"\] {{ --way: light-dark\({colours[0]}, {colours[1]}\)'
+            pattern = rf'="{name}"\] {{ --[a-z]+: light-dark\({colours[0]}, {colours[1]}\)'
             assert re.search(pattern, text), (sheet, name)

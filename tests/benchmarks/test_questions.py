@@ -86,7 +86,7 @@ def capacity(*runs: list[float | None], limited: set[tuple[str, int]] | None = N
         for cell, column in zip(cells, zip(*runs, strict=True), strict=True):
             cell.samples += [Sample({"p99": p99}) for p99 in column]
         bench._limited = limited or set()
-        return bench.more(cells)["capacity"]["sse"]
+        return bench.extra_fields(cells)["capacity"]["sse"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, expect
 from benchmarks.method.results import BENCHMARKS, TRANSPORTS, Estimate, ResultError, parse, read
 from benchmarks.report.__main__ import main, report, slug
 from benchmarks.report.html import tag
-from benchmarks.report.html_tables import disagreement
+from benchmarks.report.html_tables import difference_from_theory
 from benchmarks.report.i18n import CATALOGUE, LANGUAGES
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
 
@@ -163,33 +163,33 @@ def test_theory_and_the_disagreement_stand_beside_the_measured_value() -> None:
     [(1.5, 1.0, "+50 %"), (0.5, 1.0, "−50 %"), (1.0, 1.0, "0 %"), (1.0, 0.0, "–"), (1, None, "–")],
 )
 def test_disagreement_is_of_the_theory(value: float, theory: float | None, said: str) -> None:
-    assert disagreement(Estimate(value), theory) == said
+    assert difference_from_theory(Estimate(value), theory) == said
 
 
 def test_an_incomplete_run_says_so() -> None:
-    assert "stopped before its end" in Reader(html(result("gap", complete=False))).text
-    assert "stopped" not in Reader(html(result("gap"))).text
+    assert "stopped before its end" in Reader(html(result("poll_gap", complete=False))).text
+    assert "stopped" not in Reader(html(result("poll_gap"))).text
 
 
 def test_one_run_has_no_interval_and_says_so() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": 2.0}, runs=1)
     one["summary"] = {"cpu_ms": {"value": 2.0, "low": None, "high": None}}
-    text = Reader(html(result("silence", cells=[one]))).text
+    text = Reader(html(result("idle_cost", cells=[one]))).text
     assert "No interval: it takes two runs or more." in text
-    assert "No interval" not in Reader(html(result("silence"))).text
+    assert "No interval" not in Reader(html(result("idle_cost"))).text
 
 
 def test_what_could_not_be_measured_is_a_dash() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": None, "memory_kib": None})
-    assert "sse – – – – –" in Reader(html(result("silence", cells=[one]))).text
+    assert "sse – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
 
 
 def test_two_files_of_a_kind_are_both_shown() -> None:
-    other = result("silence", started="2026-11-25T10:00:00+00:00", machine={"cpu": "Other 1"})
-    page = Reader(html(result("silence"), other))
+    other = result("idle_cost", started="2026-11-25T10:00:00+00:00", machine={"cpu": "Other 1"})
+    page = Reader(html(result("idle_cost"), other))
     assert page.text.index("2026-11-23 08:20") < page.text.index("2026-11-25 10:00")
     assert "Other 1" in page.text
-    assert {"en-silence", "en-silence-2"} <= set(page.ids)
+    assert {"en-idle-cost", "en-idle-cost-2"} <= set(page.ids)
 
 
 def test_an_unknown_benchmark_has_a_table_and_no_plot() -> None:
@@ -211,8 +211,8 @@ def test_a_measure_that_we_do_not_know_has_the_label_of_its_file() -> None:
 
 
 def test_transports_stand_in_their_order() -> None:
-    cells = list(reversed(KINDS["silence"]()["cells"]))
-    found = parsed("silence", cells=cells)
+    cells = list(reversed(KINDS["idle_cost"]()["cells"]))
+    found = parsed("idle_cost", cells=cells)
     assert found.levels("transport") == list(TRANSPORTS)
     assert [one.factors["transport"] for one in found.ordered] == list(TRANSPORTS)
 
@@ -254,7 +254,7 @@ def test_the_page_refers_to_nothing_outside_of_itself() -> None:
 
 
 def test_every_link_leads_somewhere_and_every_id_is_there_once() -> None:
-    found = Reader(html(*(result(kind) for kind in KINDS), result("gap")))
+    found = Reader(html(*(result(kind) for kind in KINDS), result("poll_gap")))
     assert len(found.ids) == len(set(found.ids))
     assert {a[1:] for a in found.addresses if a.startswith("#")} <= set(found.ids)
 
@@ -292,14 +292,14 @@ def test_text_is_escaped_by_default() -> None:
 def test_it_writes_a_page_and_each_plot_in_each_language(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = save(tmp_path / "in", result("latency"), result("gap"))
+    files = save(tmp_path / "in", result("latency"), result("poll_gap"))
     out = tmp_path / "out"
     assert main([*map(str, files), "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"{out / 'report.html'}\n"
     names = {path.name for path in (out / "plots").iterdir()}
     for language in LANGUAGES:
         assert f"latency-ecdf-none.{language}.svg" in names
-        assert f"gap-at-once.{language}.svg" in names
+        assert f"poll-gap-at-once.{language}.svg" in names
     assert not [name for name in names if name.endswith(".part")]
 
 
@@ -349,7 +349,7 @@ def test_a_folder_without_results_is_named(
 def test_a_place_that_cannot_be_written_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save(tmp_path / "in", result("gap"))
+    save(tmp_path / "in", result("poll_gap"))
     (tmp_path / "out").write_text("a file, not a folder")
     assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'out'}: ")

@@ -12,8 +12,8 @@ from benchmarks.method import runner
 from benchmarks.method.audit import Audit
 from benchmarks.method.runner import Benchmark
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise, trusted
-from benchmarks.method.testbed import Stand
-from benchmarks.report.text import describe
+from benchmarks.method.testbed import ServerUnderTest
+from benchmarks.report.text import format_result
 
 
 class Known(Benchmark):
@@ -32,10 +32,10 @@ class Known(Benchmark):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         cls.order_of_cells = []
 
-    def start(self) -> Stand:
-        stand = Stand("http://127.0.0.1:1")
-        stand.about = lambda: {"hub": "none", "version": "0"}  # type: ignore[method-assign]
-        return stand
+    def start(self) -> ServerUnderTest:
+        sut = ServerUnderTest("http://127.0.0.1:1")
+        sut.describe = lambda: {"hub": "none", "version": "0"}  # type: ignore[method-assign]
+        return sut
 
     def cells(self) -> list[Factors]:
         return self.grid(transport=["sse", "websocket"], size=[1, 2, 3])
@@ -58,7 +58,7 @@ class Run:
         self._folder = folder
 
     def __call__(self, *arguments: str) -> int:
-        return runner.main(Known, [*arguments, "--out", str(self._folder)])
+        return runner.run(Known, [*arguments, "--out", str(self._folder)])
 
 
 def test_every_run_has_every_cell_once_in_an_order_of_its_own(run: Run) -> None:
@@ -105,9 +105,16 @@ def test_one_fault_is_enough(fault: str) -> None:
     assert not trusted({fault: 1})
 
 
-@pytest.mark.parametrize("fault", ["lost", "doubled", "misplaced"])
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [("lost", "lost"), ("duplicated", "duplicated"), ("reordered", "out of order")],
+)
 def test_faults_come_first_and_are_the_exit_status(
-    fault: str, run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str,
+    word: str,
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     audit = Audit(1, 10)
     getattr(audit, fault)["reader"] = ["id"]
@@ -115,7 +122,7 @@ def test_faults_come_first_and_are_the_exit_status(
     assert run("--runs", "1") == 3
     lines = capsys.readouterr().out.strip().splitlines()
     assert lines[0].startswith("!!! known:")
-    assert f"6 {fault}" in lines[0]
+    assert f"6 {word}" in lines[0]
 
 
 def test_an_error_after_some_cells_keeps_them(
@@ -140,5 +147,5 @@ def test_a_cell_is_a_row(capsys: pytest.CaptureFixture[str]) -> None:
             Cell(factors, [bench.measure(factors, random.Random())]) for factors in bench.cells()
         ]
         result = runner._result(bench, cells, options, {})
-    table = [line.split() for line in describe(result).splitlines()]
+    table = [line.split() for line in format_result(result).splitlines()]
     assert ["websocket", "3", "3", "|", "2", "+50", "%"] in table

@@ -18,9 +18,9 @@ from tests.server_process import ROOT, Server
 # Of each script, quick and smaller still: it is the way that is tested here, not the figures.
 SCRIPTS = {
     "latency": ["--network", "rtt=20ms"],
-    "gap": ["--network", "rtt=50ms", "--rate", "20", "--messages", "10"],
+    "poll_gap": ["--network", "rtt=50ms", "--rate", "20", "--messages", "10"],
     "overhead": [],
-    "silence": ["--seconds", "2", "--clients", "5", "--network", "rtt=20ms"],
+    "idle_cost": ["--seconds", "2", "--clients", "5", "--network", "rtt=20ms"],
     "fanout": ["--followers", "1,20", "--network", "rtt=20ms"],
     "capacity": ["--steps", "5,10", "--network", "rtt=20ms"],
     "slow_reader": ["--stopped", "5", "--megabytes", "0.4", "--deadline", "1"],
@@ -57,15 +57,15 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
     assert {told.get(name, 0) for name in ("lost", "doubled", "misplaced", "miscounted")} == {0}
     if script == "session":
         assert {cell["factors"]["way"] for cell in found["cells"]} == set(TWO)
-    elif script != "gap":
+    elif script != "poll_gap":
         assert {cell["factors"]["transport"] for cell in found["cells"]} == set(TWO)
     for cell in found["cells"]:
         assert len(cell["runs"]) == 1
         assert cell["summary"].keys() == found["measures"].keys()
         assert any(cell["summary"].values())
         assert str(next(iter(cell["factors"].values()))) in done.stdout
-    assert "0 lost, 0 doubled, 0 misplaced" in done.stdout
-    assert "late by" in done.stdout or script in ("silence", "session")
+    assert "0 lost, 0 duplicated, 0 out of order" in done.stdout
+    assert "late by" in done.stdout or script in ("idle_cost", "session")
 
 
 @pytest.mark.unhurried
@@ -146,7 +146,7 @@ def test_what_cannot_be_is_named(arguments: list[str], word: str) -> None:
 
 
 def test_a_question_of_one_network_is_not_asked_of_two() -> None:
-    done = run("silence", "--network", "none", "--network", "rtt=1s")
+    done = run("idle_cost", "--network", "none", "--network", "rtt=1s")
     assert done.returncode == 2
     assert "one at a time" in done.stderr
 

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from benchmarks.method.testbed import MetricsCost, Process, ProcessCost, Stand, StandError
+from benchmarks.method import testbed
+from benchmarks.method.testbed import MeasuredProcess, MetricsCost, ProcessCost, ServerUnderTest
 from realtime.netem.conditions import NetworkConditions
 from tests.conftest import Servers
 
@@ -14,7 +15,7 @@ SAY = "print('listening on http://127.0.0.1:1/ (nothing)', flush=True)\n"
 
 
 def test_time_on_a_cpu_is_counted_to_the_millisecond() -> None:
-    process = Process([sys.executable, "-c", f"{SAY}{BUSY}time.sleep(60)"])
+    process = MeasuredProcess([sys.executable, "-c", f"{SAY}{BUSY}time.sleep(60)"])
     try:
         cost = ProcessCost(process.pid)
         deadline = time.monotonic() + 10
@@ -29,7 +30,7 @@ def test_time_on_a_cpu_is_counted_to_the_millisecond() -> None:
 
 def test_memory_that_is_taken_is_seen() -> None:
     code = f"import time\n{SAY}held = b'x' * 50_000_000\ntime.sleep(60)"
-    process = Process([sys.executable, "-c", code])
+    process = MeasuredProcess([sys.executable, "-c", code])
     try:
         deadline = time.monotonic() + 10
         while ProcessCost(process.pid).memory_bytes() < 50e6 and time.monotonic() < deadline:
@@ -47,22 +48,22 @@ def test_a_server_elsewhere_tells_the_same_as_the_kernel(servers: Servers) -> No
 
 
 def test_a_program_that_says_nothing_is_named() -> None:
-    with pytest.raises(StandError, match="did not begin"):
-        Process([sys.executable, "-c", ""])
+    with pytest.raises(testbed.TestbedError, match="did not begin"):
+        MeasuredProcess([sys.executable, "-c", ""])
 
 
 def test_a_network_is_begun_once_and_nothing_is_no_network(servers: Servers) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
-    with Stand(server.url) as stand:
-        assert stand.through(NetworkConditions()) == server.url
-        behind = stand.through(NetworkConditions.parse("rtt=10ms"))
+    with ServerUnderTest(server.url) as sut:
+        assert sut.via_network(NetworkConditions()) == server.url
+        behind = sut.via_network(NetworkConditions.parse("rtt=10ms"))
         assert behind != server.url
-        assert stand.through(NetworkConditions.parse("rtt=10ms")) == behind
-        assert stand.about()["hub"] == "memory"
+        assert sut.via_network(NetworkConditions.parse("rtt=10ms")) == behind
+        assert sut.describe()["hub"] == "memory"
 
 
 def test_what_was_begun_is_ended() -> None:
-    with Stand(None, "memory") as stand:
-        assert stand.cost.memory_bytes() > 0
-    with pytest.raises(StandError, match="cannot be reached"):
-        stand.about()
+    with ServerUnderTest(None, "memory") as sut:
+        assert sut.cost.memory_bytes() > 0
+    with pytest.raises(testbed.TestbedError, match="cannot be reached"):
+        sut.describe()

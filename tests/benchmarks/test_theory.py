@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 
 from benchmarks.method import theory
-from benchmarks.method.theory import Wait
+from benchmarks.method.theory import LatencyModel
 
 
 def simulate_long_poll(times: list[float], rtt: float, blind: float) -> list[float]:
@@ -39,7 +39,7 @@ def poisson(rate: float, count: int) -> list[float]:
 def test_long_polling_at_random_is_as_simulated(rate: float, fresh: bool) -> None:
     rtt = 0.1
     model = theory.long_polling_at_random(rtt, rate, fresh=fresh)
-    took = simulate_long_poll(poisson(rate, 40_000), rtt, theory.blind(rtt, fresh=fresh))
+    took = simulate_long_poll(poisson(rate, 40_000), rtt, theory.blind_time(rtt, fresh=fresh))
     assert fmean(took) == pytest.approx(model.mean, rel=0.03)
     at_once = fmean(one <= rtt / 2 + 1e-9 for one in took)
     assert at_once == pytest.approx(model.at_once, abs=0.02)
@@ -55,7 +55,7 @@ def test_long_polling_needs_one_transit_until_the_rate_bites_and_then_up_to_thre
 
 
 def test_the_articles_two_round_trips_are_those_of_a_connection_for_each_question() -> None:
-    assert theory.blind(0.1, fresh=True) == 0.2
+    assert theory.blind_time(0.1, fresh=True) == 0.2
     assert theory.long_polling(0.1, 6, fresh=True).at_once == 0
     assert theory.long_polling(0.1, 6).at_once == 1
 
@@ -75,7 +75,7 @@ def test_a_stream_needs_one_transit() -> None:
 
 
 def test_a_mixture_has_its_quantiles_and_its_mean() -> None:
-    wait = Wait(0.5, 10.0, 30.0)
+    wait = LatencyModel(0.5, 10.0, 30.0)
     assert [wait.quantile(share) for share in (0.2, 0.5, 0.75, 1)] == [10, 10, 20, 30]
     assert wait.mean == 15
     assert wait.distribution() == [(10, 0), (10, 0.5), (30, 1)]
@@ -95,7 +95,7 @@ def test_a_frame_has_its_head(size: int, head: int) -> None:
 
 @pytest.mark.parametrize("transport", ["long_polling", "sse", "websocket"])
 def test_who_is_cut_needs_two_round_trips(transport: str) -> None:
-    assert theory.catching_up(transport, 0.1, 1.0).mean == pytest.approx(0.2)
+    assert theory.recovery(transport, 0.1, 1.0).mean == pytest.approx(0.2)
 
 
 def test_a_short_poller_that_is_cut_is_as_simulated() -> None:
@@ -103,6 +103,6 @@ def test_a_short_poller_that_is_cut_is_as_simulated() -> None:
     rtt, interval, chance = 0.1, 1.0, random.Random(1)
     cuts = [interval * chance.random() for _ in range(20_000)]
     took = [2 * rtt + (0 if cut < rtt else interval - cut) for cut in cuts]
-    model = theory.catching_up("short_polling", rtt, interval)
+    model = theory.recovery("short_polling", rtt, interval)
     assert fmean(took) == pytest.approx(model.mean, rel=0.02)
     assert max(took) == pytest.approx(model.high, rel=0.01)

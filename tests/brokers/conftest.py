@@ -1,10 +1,10 @@
-"""What the tests of the brokers share: a listener that takes notes, and brokers to listen to."""
+"""Shared by the broker tests: a listener that records, and brokers that stop after the test."""
 
 import asyncio
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -13,7 +13,7 @@ from realtime.core.events import Draft, Event, Receipt
 from realtime.errors import NoBroker
 from tests.brokers.private_redis import PrivateRedis
 
-# Above every pause of a broker; reached only when something is wrong.
+# Longer than every pause of a broker: a test waits this long only when something is wrong.
 SECONDS = 10.0
 
 
@@ -21,58 +21,58 @@ def draft(room: str, text: str = "hello", id: str | None = None) -> Draft:
     return Draft(room, id or str(uuid.uuid4()), "ada", "Ada", text, "test", None)
 
 
-async def eventually(true: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again until it is true: for what nobody announces."""
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Check a condition until it holds: for changes without an event to wait for."""
     async with asyncio.timeout(SECONDS):
-        while not await true():
+        while not await condition():
             await asyncio.sleep(0.01)
 
 
-class Notes:
-    """A listener that writes down what it is told."""
+class RecordingListener:
+    """A listener that records its calls; a test can wait for them."""
 
     def __init__(self) -> None:
         self.events: dict[str, list[Event]] = defaultdict(list)
         self.confirmations: Counter[str] = Counter()
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def on_publication(self, room: str, event: Event) -> None:
         self.events[room].append(event)
-        self._news.set()
+        self._changed.set()
 
     def on_subscribed(self, room: str) -> None:
         self.confirmations[room] += 1
-        self._news.set()
+        self._changed.set()
 
-    async def heard(self, room: str, count: int) -> list[Event]:
-        """What was announced in a room, as soon as that is so many events."""
+    async def received(self, room: str, count: int) -> list[Event]:
+        """Return the events of a room when there are at least `count`."""
         await self._until(lambda: len(self.events[room]) >= count)
         return self.events[room]
 
-    async def listening(self, room: str, times: int = 1) -> None:
-        """Return when listening to a room has been confirmed so many times."""
+    async def subscribed(self, room: str, times: int = 1) -> None:
+        """Return when the subscription to a room has been confirmed `times` times."""
         await self._until(lambda: self.confirmations[room] >= times)
 
-    async def _until(self, true: Callable[[], bool]) -> None:
+    async def _until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(SECONDS):
-            while not true():
-                self._news.clear()
-                await self._news.wait()
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
 
 
 @dataclass
 class Process:
-    """A broker as one server process has it, and what that process was told."""
+    """What one server process has: a broker and its listener."""
 
     broker: Broker
-    notes: Notes
+    listener: RecordingListener = field(default_factory=RecordingListener)
 
     async def listen(self, room: str) -> None:
         self.broker.listen(room)
-        await self.notes.listening(room)
+        await self.listener.subscribed(room)
 
-    async def publish_when_healed(self, draft: Draft) -> Receipt:
-        """Publish as a client does: the same draft again, while the hub is away."""
+    async def publish_until_accepted(self, draft: Draft) -> Receipt:
+        """Publish as a client does: repeat the same draft while the hub is down."""
         async with asyncio.timeout(SECONDS):
             while True:
                 try:
@@ -81,7 +81,7 @@ class Process:
                     await asyncio.sleep(0.05)
 
 
-# Begins a process with a broker; all are closed after the test.
+# Starts a broker; the fixture closes all of them after the test.
 Start = Callable[[Broker], Awaitable[Process]]
 
 
@@ -91,9 +91,9 @@ async def start() -> AsyncIterator[Start]:
 
     async def start(broker: Broker) -> Process:
         started.append(broker)
-        notes = Notes()
-        await broker.start(notes)
-        return Process(broker, notes)
+        process = Process(broker)
+        await broker.start(process.listener)
+        return process
 
     yield start
     for broker in started:
@@ -102,6 +102,6 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 def redis() -> Iterator[PrivateRedis]:
-    """One for this test alone, which may break it."""
+    """A Redis for one test, which may break it."""
     with PrivateRedis() as redis:
         yield redis

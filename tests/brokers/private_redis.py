@@ -1,7 +1,7 @@
-"""A Redis of our own, that a test may kill, freeze and start again, with or without a memory.
+"""A private Redis that a test can kill, freeze and restart, with or without its data.
 
-It listens on a Unix socket in a folder of its own.  Nothing is written to disk unless a test asks
-for a snapshot, or for the append-only file.
+It listens on a Unix socket in its own folder.  It writes to disk only if a test asks for a snapshot
+or for the append-only file.
 """
 
 import shutil
@@ -19,18 +19,18 @@ import pytest
 from realtime.brokers.redis.process import find_program
 from tests.conftest import missing
 
-# Neither a start nor an end takes longer, even on a slow machine.
+# A start or a stop takes less, even on a slow machine.
 SECONDS = 20
 
 
 class PrivateRedis:
-    """A real server; leaving the context ends it.  `options` are added to its command line."""
+    """A real server; the context manager stops it.  `options` are added to its command line."""
 
     def __init__(self, *options: str, append_only: bool = False) -> None:
         program = find_program()
         if program is None:
             missing("redis-server (or valkey-server)")
-        # Not pytest's folder: the path of a Unix socket has 107 bytes (unix(7)).
+        # Not pytest's folder: the path of a Unix socket has at most 107 bytes (unix(7)).
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self.path = str(self._folder / "redis.sock")
         self._process: subprocess.Popen[bytes] | None = None
@@ -56,54 +56,54 @@ class PrivateRedis:
         shutil.rmtree(self._folder)
 
     def start(self) -> None:
-        """Begin, with what is on disk; return when it has read that and answers."""
+        """Start with the data on disk; return when it is loaded and the server replies."""
         self._process = subprocess.Popen(self._command)
         deadline = time.monotonic() + SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
-            if (answer := self._says("PING")) and "LOADING" not in answer:
+            if (reply := self._send("PING")) and "LOADING" not in reply:
                 return
             time.sleep(0.01)
         self.stop()
-        pytest.fail(f"no Redis: {(self._folder / 'redis.log').read_text()}")
+        pytest.fail(f"Redis does not start: {(self._folder / 'redis.log').read_text()}")
 
     def kill(self) -> None:
-        """End it as a power cut would: nothing is saved, nobody is told."""
-        self._end(signal.SIGKILL)
+        """Stop it like a power cut: it saves nothing and closes nothing."""
+        self._stop(signal.SIGKILL)
 
     def restart(self) -> None:
-        """Kill it, and start it with what was on disk then."""
+        """Kill it, and start it with the data on disk."""
         self.kill()
         self.start()
 
     def stop(self) -> None:
-        """End it, frozen or not."""
+        """Stop it, frozen or not."""
         self.resume()
-        self._end(signal.SIGTERM)
+        self._stop(signal.SIGTERM)
 
     def pause(self) -> None:
-        """Freeze it: connections stay open, and nothing is answered."""
+        """Freeze it: connections stay open, and it does not reply."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
 
-    def forget(self) -> None:
-        """Remove, while it is dead, all that it wrote to disk."""
-        for written in (self._folder / "appendonlydir", self._folder / "dump.rdb"):
-            if written.is_dir():
-                shutil.rmtree(written)
+    def delete_data(self) -> None:
+        """Delete the data on disk while the server is stopped."""
+        for path in (self._folder / "appendonlydir", self._folder / "dump.rdb"):
+            if path.is_dir():
+                shutil.rmtree(path)
             else:
-                written.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
     def snapshot(self) -> None:
-        """Write all to disk now; this is what the next start will find."""
-        assert "OK" in self._says("SAVE")
+        """Write all data to disk now; the next start loads it."""
+        assert "OK" in self._send("SAVE")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _end(self, number: signal.Signals) -> None:
+    def _stop(self, number: signal.Signals) -> None:
         if self._process is None:
             return
         self._process.send_signal(number)
@@ -114,8 +114,8 @@ class PrivateRedis:
             self._process.wait()
         self._process = None
 
-    def _says(self, command: str) -> str:
-        """The first line of an answer, or nothing while nobody is there."""
+    def _send(self, command: str) -> str:
+        """Return the first line of the reply, or an empty string while the server is down."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(SECONDS)
             if connection.connect_ex(self.path) != 0:

@@ -1,4 +1,4 @@
-"""What only the memory broker has: a clock that can be set, and nothing left of made-up rooms."""
+"""What only the memory broker has: a clock that a test sets, and eviction of idle rooms."""
 
 import json
 import uuid
@@ -6,24 +6,19 @@ import uuid
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
-from realtime.core.broker import META_LIVES, SEEN_SECONDS
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
 from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
-from tests.brokers.conftest import Notes, draft
+from tests.brokers.conftest import RecordingListener, draft
 
 START = Cursor("", 0)
 ADA = Member("ada", "Ada", "sse")
 
 
-class Silent:
-    def on_publication(self, room: str, event: object) -> None: ...
-    def on_subscribed(self, room: str) -> None: ...
-
-
-async def test_an_id_is_forgotten_after_a_while() -> None:
+async def test_a_message_id_expires() -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(), lambda: now)
-    await broker.start(Silent())
+    await broker.start(RecordingListener())
     draft = Draft("r", str(uuid.uuid4()), None, None, "hi", "post", None)
     assert (await broker.publish(draft)).created
     now += SEEN_SECONDS - 1
@@ -32,39 +27,41 @@ async def test_an_id_is_forgotten_after_a_while() -> None:
     assert (await broker.publish(draft)).created
 
 
-async def test_a_room_that_was_only_looked_at_leaves_no_trace() -> None:
+async def test_a_room_that_was_only_read_is_evicted() -> None:
     broker = MemoryBroker(Limits())
-    await broker.start(Silent())
+    await broker.start(RecordingListener())
     for number in range(100):
         broker.listen(f"room-{number}")
         await broker.history(f"room-{number}", Cursor("", 0))
         await broker.sweep(f"room-{number}")
         broker.unlisten(f"room-{number}")
-    broker.forget()
+    broker.evict_idle_rooms()
     assert not broker._logs
     await broker.close()
 
 
-@pytest.mark.parametrize(("lives", "kept"), [(META_LIVES - 0.1, True), (META_LIVES + 0.1, False)])
-async def test_a_room_that_was_quiet_for_long_begins_a_new_life(lives: float, kept: bool) -> None:
+@pytest.mark.parametrize(
+    ("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)]
+)
+async def test_a_room_that_was_idle_too_long_starts_a_new_epoch(lives: float, kept: bool) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=10), lambda: now)
     before = (await broker.publish(draft("r"))).cursor
     now += 10 * lives
-    broker.forget()
+    broker.evict_idle_rooms()
     after = (await broker.publish(draft("r"))).cursor
-    assert (after.epoch == before.epoch, after.number) == (kept, 2 if kept else 1)
+    assert (after.epoch == before.epoch, after.offset) == (kept, 2 if kept else 1)
 
 
-async def test_a_room_that_is_heard_or_holds_somebody_is_not_forgotten() -> None:
+async def test_a_room_with_a_subscription_or_a_member_is_not_evicted() -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(), lambda: now)
-    broker.listen("heard")
-    await broker.publish(draft("heard"))
-    await broker.enter("peopled", ADA, "node_id")
+    broker.listen("subscribed")
+    await broker.publish(draft("subscribed"))
+    await broker.enter("with members", ADA, "node_id")
     now += 1e6
-    broker.forget()
-    assert broker._logs.keys() == {"heard", "peopled"}
+    broker.evict_idle_rooms()
+    assert broker._logs.keys() == {"subscribed", "with members"}
 
 
 async def kinds(broker: MemoryBroker, room: str) -> list[str]:
@@ -73,7 +70,7 @@ async def kinds(broker: MemoryBroker, room: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("seconds", "count"), [(3599, 2), (3600, 0)])
-async def test_every_word_prolongs_the_memory_of_a_room(seconds: float, count: int) -> None:
+async def test_every_event_extends_the_lifetime_of_the_history(seconds: float, count: int) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=3600), lambda: now)
     await broker.publish(draft("r"))
@@ -83,10 +80,8 @@ async def test_every_word_prolongs_the_memory_of_a_room(seconds: float, count: i
     assert len((await broker.history("r", START)).events) == count
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(29, ["join"]), (30, ["join", "quit"])])
-async def test_a_lease_is_as_long_as_after_its_last_renewal(
-    seconds: float, said: list[str]
-) -> None:
+@pytest.mark.parametrize(("seconds", "expected"), [(29, ["join"]), (30, ["join", "quit"])])
+async def test_a_lease_counts_from_its_last_renewal(seconds: float, expected: list[str]) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
     await broker.enter("r", ADA, "node_id")
@@ -94,10 +89,10 @@ async def test_a_lease_is_as_long_as_after_its_last_renewal(
     await broker.enter("r", ADA, "node_id")
     now += seconds
     await broker.sweep("r")
-    assert await kinds(broker, "r") == said
+    assert await kinds(broker, "r") == expected
 
 
-async def test_leaving_never_makes_a_lease_longer() -> None:
+async def test_leaving_never_extends_a_lease() -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)
     await broker.enter("r", ADA, "node_id")
@@ -107,11 +102,11 @@ async def test_leaving_never_makes_a_lease_longer() -> None:
     assert await kinds(broker, "r") == ["join", "quit"]
 
 
-async def test_the_caller_is_answered_before_anybody_is_told() -> None:
-    broker, notes = MemoryBroker(Limits()), Notes()
-    await broker.start(notes)
+async def test_publish_returns_before_the_listener_receives_the_event() -> None:
+    broker, listener = MemoryBroker(Limits()), RecordingListener()
+    await broker.start(listener)
     broker.listen("r")
     receipt = await broker.publish(draft("r"))
-    assert notes.events["r"] == []
-    (event,) = await notes.heard("r", 1)
+    assert listener.events["r"] == []
+    (event,) = await listener.received("r", 1)
     assert event.cursor == receipt.cursor

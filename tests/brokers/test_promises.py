@@ -1,6 +1,6 @@
-"""What every broker promises the hub, held against memory and against real Redises.
+"""The promises of every broker, tested in memory and on real Redis servers.
 
-One alone, one that three sentinels watch, and a Cluster of three.
+Standalone, a master behind three sentinels, and a Redis Cluster of three.
 """
 
 import asyncio
@@ -14,49 +14,26 @@ import pytest
 from realtime.brokers.memory import MemoryBroker
 from realtime.brokers.redis.broker import RedisBroker
 from realtime.core.broker import Broker
-from realtime.core.events import Cursor, Draft, Event, Member
+from realtime.core.events import Cursor, Member
 from realtime.limits import Limits
-from tests.brokers.topologies import ShardedFleet, WatchedFleet
+from tests.brokers.conftest import SECONDS, RecordingListener, draft
+from tests.brokers.topologies import ClusterDeployment, SentinelDeployment
 
 ADA = Member("ada", 'Ada "<א> 😀', "sse")
 NEVER = Cursor("", 0)
 
 
-def draft(room: str, text: str = "hi", id: str | None = None) -> Draft:
-    return Draft(room, id or str(uuid.uuid4()), None, None, text, "post", None)
-
-
-class Ear:
-    """A listener that remembers, and can be waited for."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[str, Event]] = []
-        self.confirmations: list[str] = []
-        self._news = asyncio.Condition()
-
-    def on_publication(self, room: str, event: Event) -> None:
-        self.heard.append((room, event))
-
-    def on_subscribed(self, room: str) -> None:
-        self.confirmations.append(room)
-
-    async def until(self, happened: Any) -> None:
-        async with asyncio.timeout(10):
-            while not happened():
-                await asyncio.sleep(0.001)  # the broker tells by plain calls
-
-
-class Place:
-    """Where brokers of one kind meet: as many as a test wants, over one memory."""
+class BrokerFactory:
+    """Makes brokers of one kind, as many as a test needs, that share one hub."""
 
     def __init__(self, url: str | None) -> None:
         self._url = url
         self._brokers: list[Broker] = []
 
-    async def broker(self, ear: Ear | None = None, **limits: Any) -> Broker:
+    async def broker(self, listener: RecordingListener | None = None, **limits: Any) -> Broker:
         bounds = Limits(**limits)
         broker: Broker = RedisBroker(self._url, bounds) if self._url else MemoryBroker(bounds)
-        await broker.start(ear or Ear())
+        await broker.start(listener or RecordingListener())
         self._brokers.append(broker)
         return broker
 
@@ -66,33 +43,33 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with WatchedFleet(tmp_path_factory.mktemp("sentinels")) as fleet:
-        yield fleet.url
+def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with SentinelDeployment(tmp_path_factory.mktemp("sentinels")) as deployment:
+        yield deployment.url
 
 
 @pytest.fixture(scope="module")
-def sharded() -> Iterator[str]:
-    with ShardedFleet() as fleet:
-        yield fleet.url
+def cluster() -> Iterator[str]:
+    with ClusterDeployment() as deployment:
+        yield deployment.url
 
 
-@pytest.fixture(params=["memory", "redis", "watched", "sharded"])
+@pytest.fixture(params=["memory", "redis", "sentinel", "cluster"])
 def hub(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-async def place(hub: str, request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+async def factory(hub: str, request: pytest.FixtureRequest) -> AsyncIterator[BrokerFactory]:
     if hub == "memory":
         url = None
     elif hub == "redis":
         url = request.getfixturevalue("servers").redis.url
     else:
         url = request.getfixturevalue(hub)
-    place = Place(url)
-    yield place
-    await place.close()
+    factory = BrokerFactory(url)
+    yield factory
+    await factory.close()
 
 
 async def kinds(broker: Broker, room: str) -> list[str]:
@@ -100,19 +77,21 @@ async def kinds(broker: Broker, room: str) -> list[str]:
     return [json.loads(event.json)["kind"] for event in history.events]
 
 
-# --- words ---------------------------------------------------------------------------------------
+# --- events --------------------------------------------------------------------------------------
 
 
-async def test_numbers_begin_at_1_and_have_no_hole(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_numbers_start_at_1_without_gaps(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     receipts = [await broker.publish(draft(room)) for _ in range(3)]
-    assert [receipt.cursor.number for receipt in receipts] == [1, 2, 3]
+    assert [receipt.cursor.offset for receipt in receipts] == [1, 2, 3]
     assert len({receipt.cursor.epoch for receipt in receipts}) == 1
     assert all(receipt.created for receipt in receipts)
 
 
-async def test_an_id_is_said_once_in_any_case(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_an_id_is_published_once_in_upper_or_lower_case(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     id = str(uuid.uuid4())
     first = await broker.publish(draft(room, id=id))
     await broker.publish(draft(room))
@@ -121,121 +100,128 @@ async def test_an_id_is_said_once_in_any_case(place: Place, room: str) -> None:
     assert len((await broker.history(room, NEVER)).events) == 2
 
 
-async def test_what_is_announced_is_what_is_remembered(place: Place, room: str) -> None:
-    ear = Ear()
-    broker = await place.broker(ear)
+async def test_an_announced_event_equals_the_stored_event(
+    factory: BrokerFactory, room: str
+) -> None:
+    listener = RecordingListener()
+    broker = await factory.broker(listener)
     broker.listen(room)
-    await ear.until(lambda: ear.confirmations == [room])
+    await listener.subscribed(room)
     for text in ("</script>", '"\\\r\n\u2028\x00', "聊天室 😀 שלום"):
         await broker.publish(draft(room, text))
-    await ear.until(lambda: len(ear.heard) == 3)
-    remembered = (await broker.history(room, NEVER)).events
-    assert [(room, event) for event in remembered] == ear.heard
+    announced = await listener.received(room, 3)
+    assert announced == list((await broker.history(room, NEVER)).events)
+    assert listener.events.keys() == listener.confirmations.keys() == {room}
 
 
-async def test_a_room_that_is_not_listened_to_is_not_heard(place: Place, room: str) -> None:
-    ear = Ear()
-    broker = await place.broker(ear)
-    for name in (room, "other-" + room):
+async def test_after_unlisten_a_room_sends_nothing(factory: BrokerFactory, room: str) -> None:
+    listener, other_room = RecordingListener(), "other-" + room
+    broker = await factory.broker(listener)
+    for name in (room, other_room):
         broker.listen(name)
-    await ear.until(lambda: len(ear.confirmations) == 2)
+        await listener.subscribed(name)
     broker.unlisten(room)
-    # Commands and announcements go over two connections, so only what is heard counts.
-    async with asyncio.timeout(10):
+    # Commands and announcements use two connections, so a few more events may still arrive.
+    async with asyncio.timeout(SECONDS):
         while True:
-            ear.heard.clear()
+            listener.events.clear()
             await broker.publish(draft(room))
-            await broker.publish(draft("other-" + room))
-            await ear.until(lambda: any(name != room for name, _ in ear.heard))
-            if all(name != room for name, _ in ear.heard):
+            await broker.publish(draft(other_room))
+            await listener.received(other_room, 1)
+            if room not in listener.events:
                 break
 
 
-async def test_history_answers_what_came_after_a_cursor(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_history_returns_the_events_after_a_cursor(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     cursors = [(await broker.publish(draft(room))).cursor for _ in range(5)]
     history = await broker.history(room, cursors[2])
     assert [event.cursor for event in history.events] == cursors[3:]
     assert (history.first, history.top, history.epoch) == (1, 5, cursors[0].epoch)
 
 
-async def test_history_after_a_cursor_of_another_life_is_all_of_it(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_history_after_a_cursor_of_another_epoch_is_complete(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.publish(draft(room))
     assert len((await broker.history(room, Cursor("another", 1))).events) == 1
 
 
-async def test_a_quiet_room_has_an_epoch_and_keeps_it(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_an_empty_room_has_an_epoch_and_keeps_it(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     empty = await broker.history(room, NEVER)
     assert (empty.top, empty.first, list(empty.events)) == (0, 1, [])
     assert (await broker.publish(draft(room))).cursor == Cursor(empty.epoch, 1)
 
 
-async def test_all_but_the_last_are_forgotten(place: Place, room: str) -> None:
-    broker = await place.broker(history_events=3)
+async def test_only_the_newest_events_are_kept(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker(history_events=3)
     for _ in range(5):
         await broker.publish(draft(room))
     history = await broker.history(room, NEVER)
     assert (history.first, history.top) == (3, 5)
-    assert [event.cursor.number for event in history.events] == [3, 4, 5]
+    assert [event.cursor.offset for event in history.events] == [3, 4, 5]
 
 
-async def test_a_room_that_is_quiet_for_long_forgets_its_words_and_not_its_numbers(
-    place: Place, room: str
+async def test_an_idle_room_loses_its_events_but_not_its_numbers(
+    factory: BrokerFactory, room: str
 ) -> None:
-    broker = await place.broker(history_seconds=0.05)
+    broker = await factory.broker(history_seconds=0.05)
     first = await broker.publish(draft(room))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while (await broker.history(room, NEVER)).events:
             await asyncio.sleep(0.01)
     history = await broker.history(room, NEVER)
     assert (history.epoch, history.top, history.first) == (first.cursor.epoch, 1, 2)
-    assert (await broker.publish(draft(room))).cursor.number == 2
+    assert (await broker.publish(draft(room))).cursor.offset == 2
 
 
-async def test_a_long_memory_comes_whole(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_long_history_is_complete_over_its_pages(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     for _ in range(700):
         await broker.publish(draft(room))
     cursor, seen, more = NEVER, [], True
     while more:
         history = await broker.history(room, cursor)
-        seen += [event.cursor.number for event in history.events]
+        seen += [event.cursor.offset for event in history.events]
         cursor, more = history.events[-1].cursor, history.more
     assert seen == list(range(1, 701))
 
 
-async def test_many_at_once_are_one_order_for_all(place: Place, hub: str, room: str) -> None:
-    ears = [Ear(), Ear()]
-    brokers = [await place.broker(ear) for ear in ears[: 1 if hub == "memory" else 2]]
-    for broker in brokers:
+async def test_concurrent_messages_have_one_order_for_all(
+    factory: BrokerFactory, hub: str, room: str
+) -> None:
+    listeners = [RecordingListener() for _ in range(1 if hub == "memory" else 2)]
+    brokers = [await factory.broker(listener) for listener in listeners]
+    for broker, listener in zip(brokers, listeners, strict=True):
         broker.listen(room)
-    for ear in ears[: len(brokers)]:
-        await ear.until(lambda ear=ear: ear.confirmations)
+        await listener.subscribed(room)
     drafts = [draft(room, str(number)) for number in range(60)]
     receipts = await asyncio.gather(
         *(brokers[n % len(brokers)].publish(one) for n, one in enumerate(drafts))
     )
-    assert sorted(receipt.cursor.number for receipt in receipts) == list(range(1, 61))
-    for ear in ears[: len(brokers)]:
-        await ear.until(lambda ear=ear: len(ear.heard) == 60)
-        assert [event.cursor.number for _, event in ear.heard] == list(range(1, 61))
+    assert sorted(receipt.cursor.offset for receipt in receipts) == list(range(1, 61))
+    for listener in listeners:
+        events = await listener.received(room, 60)
+        assert [event.cursor.offset for event in events] == list(range(1, 61))
 
 
-# --- people --------------------------------------------------------------------------------------
+# --- members -------------------------------------------------------------------------------------
 
 
-async def test_who_enters_has_joined_once(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_member_that_enters_twice_joins_once(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     for _ in range(2):
         await broker.enter(room, ADA, "node_id")
     assert await kinds(broker, room) == ["join"]
     assert list(await broker.members(room)) == [ADA]
 
 
-async def test_who_leaves_is_off_the_list_and_has_quit_once(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_member_that_leaves_is_not_listed_and_quits_once(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.enter(room, ADA, "one")
     await broker.enter(room, ADA, "other")
     await broker.leave(room, "ada", None, 0)
@@ -244,8 +230,10 @@ async def test_who_leaves_is_off_the_list_and_has_quit_once(place: Place, room: 
     assert await kinds(broker, room) == ["join", "quit"]
 
 
-async def test_a_quit_says_who_it_was_under_an_id_of_its_own(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_every_quit_has_the_name_of_the_member_and_its_own_id(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     names = [Member(f"client-{n}", f"Name {n}", "sse") for n in range(3)]
     for member in names:
         await broker.enter(room, member, "node_id")
@@ -257,8 +245,10 @@ async def test_a_quit_says_who_it_was_under_an_id_of_its_own(place: Place, room:
     assert len({uuid.UUID(event["id"]) for event in events}) == 6
 
 
-async def test_one_holder_that_lets_go_is_no_quit(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_member_with_a_second_lease_does_not_quit(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.enter(room, ADA, "one")
     await broker.enter(room, ADA, "other")
     await broker.leave(room, "ada", "one", 0)
@@ -266,8 +256,10 @@ async def test_one_holder_that_lets_go_is_no_quit(place: Place, room: str) -> No
     assert await kinds(broker, room) == ["join"]
 
 
-async def test_who_comes_back_in_time_never_left(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_member_that_returns_in_time_does_not_quit(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.enter(room, ADA, "one")
     await broker.leave(room, "ada", None, 0)
     await broker.enter(room, ADA, "one")
@@ -276,16 +268,18 @@ async def test_who_comes_back_in_time_never_left(place: Place, room: str) -> Non
     assert list(await broker.members(room)) == [ADA]
 
 
-async def test_a_lease_that_is_not_renewed_ends(place: Place, room: str) -> None:
-    broker = await place.broker(lease_seconds=0.05)
+async def test_a_lease_that_is_not_renewed_expires(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker(lease_seconds=0.05)
     await broker.enter(room, ADA, "one")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while await kinds(broker, room) != ["join", "quit"]:
             await broker.sweep(room)
 
 
-async def test_rooms_are_listed_with_their_members_and_tops(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_rooms_are_listed_with_their_members_and_tops(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     name = f"聊天室.{room}"
     await broker.publish(draft(name))
     await broker.enter(name, ADA, "one")
@@ -295,39 +289,43 @@ async def test_rooms_are_listed_with_their_members_and_tops(place: Place, room: 
     assert "quiet-" + room not in rows
 
 
-async def test_of_many_that_say_one_id_at_once_one_is_first(
-    place: Place, hub: str, room: str
+async def test_of_many_concurrent_messages_with_one_id_one_is_created(
+    factory: BrokerFactory, hub: str, room: str
 ) -> None:
-    brokers = [await place.broker() for _ in range(1 if hub == "memory" else 2)]
+    brokers = [await factory.broker() for _ in range(1 if hub == "memory" else 2)]
     one = draft(room)
     receipts = await asyncio.gather(*(b.publish(one) for b in brokers for _ in range(10)))
     assert [receipt.created for receipt in receipts].count(True) == 1
     assert len({receipt.cursor for receipt in receipts}) == 1
 
 
-async def test_nothing_comes_after_a_cursor_beyond_the_top(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_history_after_a_cursor_above_the_top_is_empty(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     receipt = await broker.publish(draft(room))
     history = await broker.history(room, Cursor(receipt.cursor.epoch, 99))
     assert (list(history.events), history.top, history.more) == ([], 1, False)
 
 
-async def test_who_leaves_is_hidden_at_once_and_quits_after_the_grace(
-    place: Place, room: str
+async def test_a_member_that_leaves_is_hidden_at_once_and_quits_after_the_grace(
+    factory: BrokerFactory, room: str
 ) -> None:
-    broker = await place.broker()
+    broker = await factory.broker()
     await broker.enter(room, ADA, "one")
     await broker.leave(room, "ada", None, 0.3)
     await broker.sweep(room)
     assert list(await broker.members(room)) == []
     assert await kinds(broker, room) == ["join"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while await kinds(broker, room) != ["join", "quit"]:
             await broker.sweep(room)
 
 
-async def test_who_sweeps_at_once_says_one_quit_together(place: Place, hub: str, room: str) -> None:
-    brokers = [await place.broker() for _ in range(1 if hub == "memory" else 3)]
+async def test_concurrent_sweeps_publish_one_quit_per_member(
+    factory: BrokerFactory, hub: str, room: str
+) -> None:
+    brokers = [await factory.broker() for _ in range(1 if hub == "memory" else 3)]
     for number in range(20):
         await brokers[0].enter(room, Member(f"client-{number}", "x", "sse"), "one")
         await brokers[0].leave(room, f"client-{number}", None, 0)
@@ -335,33 +333,40 @@ async def test_who_sweeps_at_once_says_one_quit_together(place: Place, hub: str,
     assert (await kinds(brokers[0], room)).count("quit") == 20
 
 
-async def test_who_leaves_and_never_came_is_no_news(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_leaving_without_entering_publishes_nothing(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.leave(room, "nobody", None, 0)
     await broker.sweep(room)
     assert await kinds(broker, room) == []
 
 
 @pytest.mark.parametrize("name", ["聊天室", "a.b-c_d", "قاعة", "ห้อง", "-", "x" * 64])
-async def test_a_room_of_any_name_is_a_room_of_its_own(place: Place, room: str, name: str) -> None:
-    ear = Ear()
-    broker = await place.broker(ear)
-    before = (await broker.history(name, NEVER)).top  # others of this session may have been here
+async def test_a_room_with_any_name_is_separate(
+    factory: BrokerFactory, room: str, name: str
+) -> None:
+    listener = RecordingListener()
+    broker = await factory.broker(listener)
+    before = (await broker.history(name, NEVER)).top  # other tests of this session may use it
     broker.listen(name)
-    await ear.until(lambda: ear.confirmations == [name])
+    await listener.subscribed(name)
     await broker.publish(draft(room))
     receipt = await broker.publish(draft(name))
-    await ear.until(lambda: ear.heard)
-    assert [(where, event.cursor) for where, event in ear.heard] == [(name, receipt.cursor)]
-    assert receipt.cursor.number == before + 1
+    (event,) = await listener.received(name, 1)
+    assert event.cursor == receipt.cursor
+    assert listener.events.keys() == {name}
+    assert receipt.cursor.offset == before + 1
     assert name in [row.room for row in await broker.rooms()]
 
 
 @pytest.mark.parametrize(
     "name", ['"', "\\", "%d {} ${x}", "</script>", "👩‍🚀", "שלום \u202e", "a b"]
 )
-async def test_a_name_of_any_kind_comes_back_unchanged(place: Place, room: str, name: str) -> None:
-    broker = await place.broker()
+async def test_a_member_name_with_any_characters_is_unchanged(
+    factory: BrokerFactory, room: str, name: str
+) -> None:
+    broker = await factory.broker()
     member = Member("a.b-c_", name, "sse")
     await broker.enter(room, member, "node_id")
     assert list(await broker.members(room)) == [member]
@@ -371,8 +376,10 @@ async def test_a_name_of_any_kind_comes_back_unchanged(place: Place, room: str, 
     assert [event["name"] for event in events] == [name, name]
 
 
-async def test_who_comes_under_another_name_is_listed_by_it(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_member_that_enters_with_a_new_name_is_listed_with_it(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     await broker.enter(room, ADA, "node_id")
     await broker.enter(room, Member("ada", "Lovelace", "websocket"), "node_id")
     assert list(await broker.members(room)) == [Member("ada", "Lovelace", "websocket")]
@@ -380,19 +387,21 @@ async def test_who_comes_under_another_name_is_listed_by_it(place: Place, room: 
 
 
 @pytest.mark.parametrize("node_id", ["one", "stranger", None])
-async def test_leaving_never_makes_a_lease_nor_makes_one_longer(
-    place: Place, room: str, node_id: str | None
+async def test_leaving_never_creates_or_extends_a_lease(
+    factory: BrokerFactory, room: str, node_id: str | None
 ) -> None:
-    broker = await place.broker(lease_seconds=0.05)
+    broker = await factory.broker(lease_seconds=0.05)
     await broker.enter(room, ADA, "one")
     await broker.leave(room, "ada", node_id, 1000)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while await kinds(broker, room) != ["join", "quit"]:
             await broker.sweep(room)
 
 
-async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_leaving_does_not_affect_clients_with_similar_ids(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
     for client in ("ad", "ada", "bad"):
         await broker.enter(room, Member(client, client, "sse"), "node_id")
     await broker.leave(room, "ad", None, 0)
@@ -401,8 +410,8 @@ async def test_who_leaves_takes_nobody_of_a_like_name_along(place: Place, room: 
     assert sorted(member.client for member in await broker.members(room)) == ["ada", "bad"]
 
 
-async def test_a_lease_that_was_renewed_is_one_lease(place: Place, room: str) -> None:
-    broker = await place.broker()
+async def test_a_renewed_lease_is_one_lease(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
     for _ in range(3):
         await broker.enter(room, ADA, "node_id")
     await broker.leave(room, "ada", "node_id", 0)
@@ -416,12 +425,12 @@ async def test_a_lease_that_was_renewed_is_one_lease(place: Place, room: str) ->
 
 @pytest.fixture
 def worker(room: str) -> str:
-    """A process that nobody else reports for."""
+    """A worker name that no other test reports for."""
     return f"127.0.0.1:6001 {room}"
 
 
-async def test_what_a_process_says_last_is_its_report(place: Place, worker: str) -> None:
-    broker = await place.broker()
+async def test_the_last_report_of_a_process_counts(factory: BrokerFactory, worker: str) -> None:
+    broker = await factory.broker()
     for text in (b"first", '"聊天室" \x00 {}'.encode()):
         await broker.report(worker, text, 60)
     await broker.report(f"{worker}, too", b"another", 60)
@@ -430,26 +439,26 @@ async def test_what_a_process_says_last_is_its_report(place: Place, worker: str)
     assert reports[f"{worker}, too"] == b"another"
 
 
-async def test_a_report_that_is_not_renewed_is_dropped(place: Place, worker: str) -> None:
-    broker = await place.broker()
+async def test_a_report_that_is_not_renewed_expires(factory: BrokerFactory, worker: str) -> None:
+    broker = await factory.broker()
     await broker.report(f"{worker}, alive", b"", 60)
     await broker.report(worker, b"and then it was killed", 0.1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SECONDS):
         while worker in await broker.reports():
             await asyncio.sleep(0.001)
     assert f"{worker}, alive" in await broker.reports()
 
 
-async def test_a_report_that_is_renewed_is_kept(place: Place, worker: str) -> None:
-    broker = await place.broker()
+async def test_a_renewed_report_is_kept(factory: BrokerFactory, worker: str) -> None:
+    broker = await factory.broker()
     await broker.report(worker, b"", 0.001)
     await broker.report(worker, b"", 60)
     await asyncio.sleep(0.01)
     assert worker in await broker.reports()
 
 
-async def test_a_report_may_be_taken_back(place: Place, worker: str) -> None:
-    broker = await place.broker()
+async def test_a_report_of_0_seconds_is_removed(factory: BrokerFactory, worker: str) -> None:
+    broker = await factory.broker()
     await broker.report(worker, b"", 60)
     await broker.report(worker, b"", 0)
     assert worker not in await broker.reports()

@@ -33,7 +33,7 @@ async def start() -> AsyncIterator[Start]:
     def start(*command: str, port: int = 1) -> WorkerProcess:
         config = ServerConfig(port=port, hub="memory", limits=Limits(drain_seconds=0))
         worker = WorkerProcess(config, [sys.executable, *command])
-        supervisor.keep("worker", worker.supervise)
+        supervisor.supervise("worker", worker.supervise)
         worker.start()
         return worker
 

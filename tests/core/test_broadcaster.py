@@ -14,7 +14,7 @@ from realtime.limits import Limits
 
 
 def plain(event: Event) -> bytes:
-    return b"%d." % event.cursor.number if b'"gap"' not in event.json else b"gap."
+    return b"%d." % event.cursor.offset if b'"gap"' not in event.json else b"gap."
 
 
 FRAMING = Framing(plain, bytes, b"beat.")
@@ -35,7 +35,7 @@ class ListFollower:
         self.taken.append(frames)
         return True
 
-    def beat(self, heartbeat: bytes) -> bool:
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
         return self.push(heartbeat, 0)
 
     def close(self, error: RealtimeError) -> None:
@@ -60,12 +60,12 @@ class World:
         self.broadcaster.flush_soon()
 
     async def join(self, subscriber: ListFollower, number: int = 0) -> ListFollower:
-        self.broadcaster.join(subscriber, Cursor("e", number))
+        self.broadcaster.add(subscriber, Cursor("e", number))
         await self.flushed()
         return subscriber
 
     async def flushed(self) -> None:
-        while self.broadcaster._flush_at is not None or self.broadcaster._flushing is not None:
+        while self.broadcaster._flush_timer is not None or self.broadcaster._flushing is not None:
             await asyncio.sleep(0)
 
 
@@ -197,7 +197,7 @@ async def test_one_that_fails_is_dropped_and_the_others_hear(
 async def test_one_that_leaves_while_it_is_pushed_to_is_gone(world: World) -> None:
     class Leaving(ListFollower):
         def push(self, frames: bytes, events: int) -> bool:
-            world.broadcaster.leave(self)
+            world.broadcaster.remove(self)
             return False
 
     await world.join(Leaving())
@@ -210,8 +210,8 @@ async def test_one_that_leaves_while_it_is_pushed_to_is_gone(world: World) -> No
 
 async def test_who_left_hears_no_more_and_may_leave_twice(world: World) -> None:
     subscriber = await world.join(ListFollower())
-    world.broadcaster.leave(subscriber)
-    world.broadcaster.leave(subscriber)
+    world.broadcaster.remove(subscriber)
+    world.broadcaster.remove(subscriber)
     world.broadcaster.resume(subscriber)
     world.say()
     await world.flushed()
@@ -227,7 +227,7 @@ async def test_to_disperse_ends_every_stream_with_an_error_of_its_own(
     world.say()
     await world.flushed()
     errors = [GoingAway("The end."), GoingAway("The end.")]
-    world.broadcaster.disperse(seconds, iter(errors).__next__)
+    world.broadcaster.close_staggered(seconds, iter(errors).__next__)
     async with asyncio.timeout(10):
         while not (live.closed and lagging.closed):
             await asyncio.sleep(0.001)
@@ -237,7 +237,7 @@ async def test_to_disperse_ends_every_stream_with_an_error_of_its_own(
 async def test_one_that_leaves_while_it_catches_up_is_gone(world: World) -> None:
     class Leaving(ListFollower):
         def push(self, frames: bytes, events: int) -> bool:
-            world.broadcaster.leave(self)
+            world.broadcaster.remove(self)
             return True
 
     world.say(3)
@@ -314,9 +314,9 @@ async def test_who_comes_and_goes_between_two_turns_misses_and_doubles_nothing(
         untold = [subscriber for subscriber in crowd if not subscriber.taken]
         assert 0 < len(untold) < 100
         for subscriber in untold:
-            world.broadcaster.leave(subscriber)
+            world.broadcaster.remove(subscriber)
         world.say()
-        world.broadcaster.join(late, Cursor("e", 0))
+        world.broadcaster.add(late, Cursor("e", 0))
 
     crowd += [await world.join(Slow()) for _ in range(100)]
     clock.now += 1
@@ -365,7 +365,7 @@ async def test_many_who_catch_up_by_many_pages_all_arrive(monkeypatch: pytest.Mo
     world.say(30)
     crowd = [Slow() for _ in range(20)]
     for subscriber in crowd:
-        world.broadcaster.join(subscriber, Cursor("e", 0))
+        world.broadcaster.add(subscriber, Cursor("e", 0))
     async with asyncio.timeout(10):
         while world.broadcaster._lagging:
             clock.now += 0.001
@@ -392,7 +392,7 @@ async def test_a_flush_that_fails_is_not_the_last(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(event: Event) -> bytes:
-        if event.cursor.number == 1:
+        if event.cursor.offset == 1:
             raise ValueError
         return plain(event)
 
@@ -416,9 +416,9 @@ async def test_a_long_silence_is_broken_for_all_at_once_and_only_then() -> None:
             await asyncio.sleep(0.01)
     assert all(subscriber.heard.startswith(b"1.beat.") for subscriber in crowd)
     for subscriber in crowd:
-        world.broadcaster.leave(subscriber)
+        world.broadcaster.remove(subscriber)
     await asyncio.sleep(0.2)
-    assert world.broadcaster._beat_at is None
+    assert world.broadcaster._heartbeat_timer is None
 
 
 async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixture) -> None:
@@ -433,7 +433,7 @@ async def test_heartbeats_and_a_flush_do_not_meet(caplog: pytest.LogCaptureFixtu
     end = time.monotonic() + 0.5
     while time.monotonic() < end:  # each that joins lets a flush be due
         crowd.append(Slow())
-        world.broadcaster.join(crowd[-1], Cursor("e", 0))
+        world.broadcaster.add(crowd[-1], Cursor("e", 0))
         await asyncio.sleep(0.001)
     assert caplog.text == ""
 

@@ -2,21 +2,24 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.clients import CLIENTS
 from realtime.brokers.memory import MemoryBroker
 from realtime.core import hub as hub_module
 from realtime.core.broadcaster import Framing
 from realtime.core.broker import Listener
 from realtime.core.events import Cursor, Draft, Event, Receipt
 from realtime.core.hub import Hub, Reader
-from realtime.core.room import History
+from realtime.core.room import History, Page
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
 
@@ -150,15 +153,20 @@ async def hear(reader: Reader, count: int) -> list[str]:
     heard: list[str] = []
     async with asyncio.timeout(PATIENCE):
         while len(heard) < count:
-            await reader.wait(PATIENCE)
+            await reader.wait(PATIENCE, "test")
             await asyncio.sleep(0)  # or a reader that is told nothing new would never time out
-            events = json.loads(reader.poll().body)["events"]
-            heard += [event.get("text") or event["reason"] for event in events]
+            heard += reader.poll(texts)
     return heard
 
 
+def texts(page: Page) -> list[str]:
+    """Render a page as the texts of its events; a gap as its reason."""
+    events = [json.loads(event.json) for event in page.events]
+    return [event.get("text") or event["reason"] for event in events]
+
+
 async def heard_by_now(reader: Reader) -> list[str]:
-    return [event["text"] for event in json.loads(reader.poll().body)["events"]]
+    return reader.poll(texts)
 
 
 # --- publish and read ----------------------------------------------------------------------------
@@ -183,10 +191,10 @@ async def test_a_reader_begins_before_the_last_so_many(world: World) -> None:
     assert await hear(await world.hub.read("r", 2), 2) == ["b", "c"]
 
 
-async def test_waiting_for_nothing_ends_with_an_empty_answer(world: World) -> None:
+async def test_a_wait_that_times_out_ends_with_an_empty_page(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    await reader.wait(0)
-    assert reader.poll().body == b'{"cursor":"%b","events":[]}' % str(reader.cursor).encode()
+    await reader.wait(0, "test")
+    assert reader.poll(texts) == []
 
 
 async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
@@ -194,7 +202,7 @@ async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
     ended: list[float] = []
 
     async def wait(reader: Reader, seconds: float) -> None:
-        await reader.wait(seconds)
+        await reader.wait(seconds, "test")
         ended.append(seconds)
 
     waits = [0.3, NEVER, 0.1, 0.2]
@@ -207,30 +215,54 @@ async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_a_cut_answer_says_that_there_is_more() -> None:
+async def test_a_page_that_is_cut_at_its_limit_has_more() -> None:
+    def texts_and_more(page: Page) -> tuple[list[str], bool]:
+        return texts(page), page.more
+
     async with running(answer_events=2) as world:
         await world.say("a", "b", "c")
         reader = await world.hub.read("r", 50)
-        first, second = json.loads(reader.poll().body), json.loads(reader.poll().body)
-    assert [event["text"] for event in first["events"]] == ["a", "b"]
-    assert first["more"] is True
-    assert [event["text"] for event in second["events"]] == ["c"]
-    assert "more" not in second
+        assert reader.poll(texts_and_more) == (["a", "b"], True)
+        assert reader.poll(texts_and_more) == (["c"], False)
 
 
-async def test_readers_who_wait_at_one_cursor_share_one_answer(world: World) -> None:
+async def test_readers_who_wait_at_one_cursor_share_what_is_rendered(world: World) -> None:
     readers = [await world.hub.read("r", 0) for _ in range(3)]
-    waits = [asyncio.create_task(reader.wait(PATIENCE)) for reader in readers]
+    waits = [asyncio.create_task(reader.wait(PATIENCE, "test")) for reader in readers]
     await world.say("hello")
     await asyncio.gather(*waits)
-    one, *others = [reader.poll().body for reader in readers]
-    assert b"hello" in one
+    one, *others = [reader.poll(texts) for reader in readers]
+    assert one == ["hello"]
     assert all(other is one for other in others)
+
+
+async def test_each_way_to_render_a_page_has_its_own_result(world: World) -> None:
+    one, other = await world.hub.read("r", 50), await world.hub.read("r", 50)
+    await world.say("hello")
+    assert one.poll(texts) == ["hello"]
+    assert other.poll(lambda page: len(page.events)) == 1
+
+
+async def test_a_reader_is_counted_under_its_transport_while_it_waits(world: World) -> None:
+    reader = await world.hub.read("r", 0)
+    assert world.hub.readers() == {}
+    waiting = asyncio.create_task(reader.wait(NEVER, "poll"))
+    await asyncio.sleep(0)
+    assert world.hub.readers() == {"r": {"poll": 1}}
+    reader.cancel()
+    await asyncio.wait_for(waiting, PATIENCE)
+    assert world.hub.readers() == {}
+
+
+def test_the_hub_names_no_transport() -> None:
+    for module in ("hub", "broadcaster", "room"):
+        source = Path("realtime/core", f"{module}.py").read_text("utf-8")
+        assert not CLIENTS.keys() & set(re.findall(r"\w+", source))
 
 
 async def test_a_wait_ends_when_whoever_asked_is_gone(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    waiting = asyncio.create_task(reader.wait(NEVER))
+    waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     reader.cancel()
     await asyncio.wait_for(waiting, PATIENCE)
@@ -370,7 +402,7 @@ async def test_a_cursor_of_a_life_we_have_not_heard_of_is_true_after_a_reading(
 async def test_a_cursor_ahead_of_the_broker_itself_is_told_rewound(world: World) -> None:
     await world.say("a")
     top = await world.top()
-    reader = await world.hub.read("r", Cursor(top.epoch, top.number + 5))
+    reader = await world.hub.read("r", Cursor(top.epoch, top.offset + 5))
     assert await hear(reader, 2) == ["rewound", "a"]
 
 
@@ -425,7 +457,7 @@ async def test_a_room_too_long_out_of_step_is_not_ready(
     world.broker.answering.clear()
     world.broker.on_subscribed("r")
     await world.broker.asked_again(1)
-    pass_seconds(hub_module.OUT_OF_STEP_SECONDS - 1)
+    pass_seconds(hub_module.OUT_OF_SYNC_SECONDS - 1)
     await world.hub.check_ready()
     pass_seconds(2)
     with pytest.raises(Busy):
@@ -441,7 +473,7 @@ async def test_trying_often_is_not_being_in_step_and_being_in_step_is_ready(
     world.broker.on_subscribed("r")
     for _ in range(3):
         await world.broker.asked_again(2)
-        pass_seconds(hub_module.OUT_OF_STEP_SECONDS / 2)
+        pass_seconds(hub_module.OUT_OF_SYNC_SECONDS / 2)
     world.broker.answering.clear()
     world.broker.down = False
     with pytest.raises(Busy):
@@ -496,7 +528,7 @@ async def test_a_room_forgotten_while_it_is_read_is_opened_again(world: World) -
     world.broker.answering.clear()
     reading = asyncio.create_task(world.hub.read("r", 0))
     await world.broker.asked_again(1)
-    world.hub._forget(world.hub._channels["r"])
+    world.hub._forget(world.hub._replicas["r"])
     world.broker.answering.set()
     reader = await reading
     await world.say("heard")
@@ -583,7 +615,7 @@ async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
     await world.hub.start()
     await world.hub.follow("r", 0, subscriber)
     reader = await world.hub.read("r", 0)
-    waiting = asyncio.create_task(reader.wait(NEVER))
+    waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     await world.hub.close()
     await asyncio.wait_for(waiting, PATIENCE)
@@ -595,7 +627,7 @@ async def test_to_drain_ends_streams_and_waits_and_nothing_else(world: World) ->
     subscriber = ListFollower()
     await world.hub.follow("r", 0, subscriber)
     reader = await world.hub.read("r", 0)
-    waiting = asyncio.create_task(reader.wait(NEVER))
+    waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     world.hub.drain(0.01)
     await asyncio.wait_for(waiting, PATIENCE)
@@ -617,7 +649,7 @@ async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -
     hub = Hub(MemoryBroker(limits), limits)
     await hub.start()
     await hub.read("room", 0)
-    old = hub._channels["room"]
+    old = hub._replicas["room"]
     hub._forget(old)
     await hub.read("room", 0)
     hub._forget(old)
@@ -708,11 +740,16 @@ async def test_who_comes_while_a_reading_fails_is_told_with_it(
     assert await heard_by_now(await world.hub.read("r", 50)) == ["a"]
 
 
-async def test_answers_to_many_different_questions_are_not_all_kept(world: World) -> None:
+async def test_rendered_pages_are_not_cached_without_bound(world: World) -> None:
     await world.say("a", "b")
-    reader = await world.hub.read("r", 50)
-    first = reader._channel.answer(reader.cursor)
-    assert reader._channel.answer(reader.cursor) is first
+    start = (await world.hub.read("r", 50)).cursor
+
+    async def poll() -> list[str]:
+        return (await world.hub.read("r", start)).poll(texts)
+
+    first = await poll()
+    assert await poll() is first
     for number in range(20):
-        (await world.hub.read("r", Cursor("other", number))).poll()
-    assert reader._channel.answer(reader.cursor) is not first
+        (await world.hub.read("r", Cursor("other", number))).poll(texts)
+    assert await poll() == first
+    assert await poll() is not first

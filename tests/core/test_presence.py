@@ -298,7 +298,7 @@ async def test_a_poll_that_does_not_come_again_is_not_renewed(world: World) -> N
         presence.untrack("r", ADA, LIMITS.lease_seconds)
         await world.live(40)
         assert await world.said() == ["join", "quit"]
-        assert not presence._present
+        assert not presence._tracked
 
 
 async def test_a_process_that_reads_the_room_says_the_quits_of_one_that_died(world: World) -> None:

@@ -19,7 +19,7 @@ def room(first: int, top: int, capacity: int = 100) -> Room:
 
 
 def numbers(room: Room, cursor: Cursor) -> list[int]:
-    return [e.cursor.number for e in room.since(cursor).events if b"gap" not in e.json]
+    return [e.cursor.offset for e in room.since(cursor).events if b"gap" not in e.json]
 
 
 def test_the_cursor_is_that_of_the_newest_event() -> None:
@@ -53,7 +53,7 @@ def test_it_forgets_all_but_its_capacity() -> None:
 
 def test_since_answers_what_came_after() -> None:
     passage = room(1, 5).since(Cursor("e", 3))
-    assert [e.cursor.number for e in passage.events] == [4, 5]
+    assert [e.cursor.offset for e in passage.events] == [4, 5]
     assert (passage.cursor, passage.more) == (Cursor("e", 5), False)
 
 
@@ -78,7 +78,7 @@ def test_a_cursor_before_the_window_is_told_how_many_it_missed() -> None:
     assert passage.events[0].json == (
         b'{"kind":"gap","cursor":"e-10","reason":"trimmed","missed":7}'
     )
-    assert [e.cursor.number for e in passage.events[1:]] == [11, 12, 13, 14, 15]
+    assert [e.cursor.offset for e in passage.events[1:]] == [11, 12, 13, 14, 15]
 
 
 def test_the_edge_of_the_window_is_no_gap() -> None:
@@ -93,12 +93,12 @@ def test_a_cursor_past_the_top_is_told_rewound() -> None:
 def test_a_cursor_of_another_epoch_is_told_unknown_and_all_that_is_kept() -> None:
     passage = room(4, 5).since(Cursor("old", 5))
     assert b'"reason":"unknown","missed":null' in passage.events[0].json
-    assert [e.cursor.number for e in passage.events[1:]] == [4, 5]
+    assert [e.cursor.offset for e in passage.events[1:]] == [4, 5]
 
 
 def test_a_limit_does_not_count_the_gap() -> None:
     passage = room(11, 15).since(Cursor("e", 3), limit=1)
-    assert [e.cursor.number for e in passage.events] == [10, 11]
+    assert [e.cursor.offset for e in passage.events] == [10, 11]
 
 
 def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
@@ -109,9 +109,9 @@ def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
 
 
 def test_last_stands_before_the_last_so_many() -> None:
-    assert room(1, 5).last(2) == Cursor("e", 3)
-    assert room(4, 5).last(50) == Cursor("e", 3)
-    assert room(1, 5).last(0) == Cursor("e", 5)
+    assert room(1, 5).cursor_before_last(2) == Cursor("e", 3)
+    assert room(4, 5).cursor_before_last(50) == Cursor("e", 3)
+    assert room(1, 5).cursor_before_last(0) == Cursor("e", 5)
 
 
 def test_merge_takes_what_is_missing() -> None:
@@ -180,12 +180,12 @@ def test_a_reader_sees_each_number_once_in_order_or_is_told(
             lives += 1
         elif step == "read":
             passage = log.since(cursor)
-            expected = cursor.number + 1 if cursor.epoch == log.epoch else None
+            expected = cursor.offset + 1 if cursor.epoch == log.epoch else None
             for e in passage.events:
                 if b'"gap"' in e.json:
-                    expected = e.cursor.number + 1
+                    expected = e.cursor.offset + 1
                     continue
-                assert e.cursor.number == expected
+                assert e.cursor.offset == expected
                 expected += 1
             cursor = passage.cursor
     log.merge(history())
@@ -195,4 +195,4 @@ def test_a_reader_sees_each_number_once_in_order_or_is_told(
 def test_one_event_that_was_forgotten_is_a_gap() -> None:
     passage = room(11, 15).since(Cursor("e", 9))
     assert b'"reason":"trimmed","missed":1}' in passage.events[0].json
-    assert [e.cursor.number for e in passage.events[1:]] == [11, 12, 13, 14, 15]
+    assert [e.cursor.offset for e in passage.events[1:]] == [11, 12, 13, 14, 15]

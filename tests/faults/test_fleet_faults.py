@@ -151,7 +151,7 @@ async def test_whoever_speaks_while_a_slot_is_on_its_way_is_heard_where_it_arriv
     last = await process.broker.publish(draft(room))
     heard = await process.notes.heard(room, 2)
     assert heard[-1].cursor == last.cursor
-    assert last.cursor.number == receipt.cursor.number + 1 == 3
+    assert last.cursor.offset == receipt.cursor.offset + 1 == 3
     masters.move(slot, target, source)
 
 

@@ -55,7 +55,7 @@ async def test_every_connection_that_is_cut_again_and_again_costs_nothing(
         async with scene.load():
             for number in range(8):
                 await scene.more(20)
-                (first, second)[number % 2].cut()
+                (first, second)[number % 2].reset_connections()
             await scene.more(20)
         audit = await scene.audit()
     assert audit.clean, audit
@@ -87,7 +87,7 @@ async def test_a_long_poll_whose_answer_went_into_a_dead_line_asks_again_and_has
         await poll.open()
         waiting = asyncio.create_task(poll.receive())
         await until_waiting(server, 1)
-        relay.cut()
+        relay.reset_connections()
         await say_in(server, room, "while nobody listened")
         with pytest.raises(ConnectionError):
             await waiting

@@ -1,4 +1,4 @@
-"""A network as text: what is read is what was meant, and what is wrong is named."""
+"""Network conditions as text: parsing, writing, and the errors for wrong input."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.netem.conditions import MOST_BUFFER, NetworkConditions, Stall
+from realtime.netem.conditions import MAX_BUFFER_BYTES, NetworkConditions, Stall
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ from realtime.netem.conditions import MOST_BUFFER, NetworkConditions, Stall
         ("rate=100", NetworkConditions(rate=100)),
         ("buffer=4096", NetworkConditions(buffer=4096)),
         ("buffer=4kB,flush=500ms", NetworkConditions(buffer=4000, flush=0.5)),
-        ("idle=1min", NetworkConditions(idle=60)),
+        ("idle=1min", NetworkConditions(idle_timeout=60)),
         ("stall=200ms/10s", NetworkConditions(stall=Stall(0.2, 10))),
-        ("cut=30s", NetworkConditions(cut=30)),
-        ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, cut=30)),
+        ("cut=30s", NetworkConditions(reset_after=30)),
+        ("cut=30s, rtt=7ms", NetworkConditions(rtt=0.007, reset_after=30)),
     ],
 )
-def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) -> None:
+def test_a_text_is_parsed(text: str, network: NetworkConditions) -> None:
     assert NetworkConditions.parse(text) == network
 
 
@@ -44,7 +44,7 @@ def test_a_text_is_read_as_it_is_meant(text: str, network: NetworkConditions) ->
         ("stall=0.2s/0.5min", "stall=200ms/30s"),
     ],
 )
-def test_there_is_one_text_for_each_network(text: str, canonical: str) -> None:
+def test_equal_conditions_have_one_text(text: str, canonical: str) -> None:
     assert str(NetworkConditions.parse(text)) == canonical
 
 
@@ -54,22 +54,22 @@ NETWORKS = st.builds(
     rtt=SECONDS | st.just(0.0),
     jitter=SECONDS | st.just(0.0),
     rate=st.none() | st.integers(1, 10**15),
-    buffer=st.integers(1, MOST_BUFFER),
+    buffer=st.integers(1, MAX_BUFFER_BYTES),
     flush=st.none() | SECONDS,
-    idle=st.none() | SECONDS,
+    idle_timeout=st.none() | SECONDS,
     stall=st.none()
     | st.tuples(SECONDS, SECONDS).filter(lambda pair: pair[0] < pair[1]).map(lambda p: Stall(*p)),
-    cut=st.none() | SECONDS,
+    reset_after=st.none() | SECONDS,
 )
 
 
 @given(NETWORKS)
-def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -> None:
+def test_conditions_survive_writing_and_parsing(network: NetworkConditions) -> None:
     assert NetworkConditions.parse(str(network)) == network
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("speed=3", "'speed=3': write name=value with one of rtt, jitter, rate"),
         ("rtt", "'rtt': write name=value"),
@@ -90,17 +90,17 @@ def test_the_text_of_a_network_is_read_as_the_same(network: NetworkConditions) -
         (f"rtt={'9' * 400}s", "finite"),
         ("rate=0", "the number must be above 0"),
         ("rate=5ms", "a size is a number of bytes"),
-        ("rate=0.5", "there is no part of a byte"),
+        ("rate=0.5", "a size is a whole number of bytes"),
         ("rate=50KB", "a size is"),
-        ("buffer=129kB", "the proxy holds at most 128kB"),
-        ("flush=1s", "give buffer=4096 too"),
-        ("stall=200ms", "say how long, and how often"),
-        ("stall=10s/10s", "must be over before the next one"),
+        ("buffer=129kB", "the proxy buffers at most 128kB"),
+        ("flush=1s", "add buffer=4096"),
+        ("stall=200ms", "write how long and how often"),
+        ("stall=10s/10s", "must end before the next one"),
         ("stall=1/10s", "stall=1/10s: a time is"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, complaint: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(complaint)):
+def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         NetworkConditions.parse(text)
 
 
@@ -111,9 +111,9 @@ def test_nothing_moves_at_the_end_of_each_period(at: float, moves: float) -> Non
     assert NetworkConditions(stall=Stall(2, 10)).after_stall(at) == moves
 
 
-def test_without_a_stall_all_moves_always() -> None:
+def test_without_a_stall_nothing_waits() -> None:
     assert NetworkConditions().after_stall(7) == 7
 
 
-def test_the_mean_of_a_round_trip_has_half_the_jitter_of_each_way() -> None:
+def test_the_mean_round_trip_includes_half_the_jitter_of_each_way() -> None:
     assert NetworkConditions.parse("rtt=100ms,jitter=20ms").mean_rtt == pytest.approx(0.12)

@@ -1,4 +1,4 @@
-"""Where responses end, for any cutting of the bytes, and what a buffering proxy keeps back."""
+"""Where responses end, however the bytes are split, and what a buffering proxy holds back."""
 
 import itertools
 from typing import NamedTuple
@@ -40,7 +40,7 @@ NOT_CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"
 
 class Exchange(NamedTuple):
     request: bytes
-    responses: tuple[bytes, ...]  # the last one answers, those before are interim
+    responses: tuple[bytes, ...]  # the last one is final, those before are interim
 
 
 EXCHANGES = [
@@ -62,77 +62,77 @@ EXCHANGES = [
 ]
 
 
-def ends_of(boundaries: MessageFraming, parts: list[bytes]) -> list[int]:
-    """Where responses end, counted from the first byte."""
+def ends_of(framing: MessageFraming, parts: list[bytes]) -> list[int]:
+    """Return where responses end, as offsets from the first byte."""
     found, at = [], 0
     for part in parts:
-        found += [at + end for end in boundaries.received(part)]
+        found += [at + end for end in framing.response_data(part)]
         at += len(part)
     return found
 
 
 def after(request: bytes) -> MessageFraming:
-    boundaries = MessageFraming()
-    boundaries.sent(request)
-    return boundaries
+    framing = MessageFraming()
+    framing.request_data(request)
+    return framing
 
 
 @given(st.lists(st.sampled_from(EXCHANGES), max_size=6), CUTS, CUTS)
 @examples(300)
-def test_any_cutting_gives_the_same_ends(
+def test_the_ends_do_not_depend_on_how_the_bytes_are_split(
     exchanges: list[Exchange], up_cuts: list[int], down_cuts: list[int]
 ) -> None:
-    boundaries = MessageFraming()
+    framing = MessageFraming()
     for part in pieces(b"".join(exchange.request for exchange in exchanges), up_cuts):
-        boundaries.sent(part)
+        framing.request_data(part)
     responses = [response for exchange in exchanges for response in exchange.responses]
     parts = list(pieces(b"".join(responses), down_cuts))
-    assert ends_of(boundaries, parts) == list(itertools.accumulate(map(len, responses)))
-    assert not boundaries.opaque
+    assert ends_of(framing, parts) == list(itertools.accumulate(map(len, responses)))
+    assert not framing.opaque
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-def test_byte_by_byte_gives_the_same_ends(exchange: Exchange) -> None:
-    boundaries = MessageFraming()
+def test_single_bytes_give_the_same_ends(exchange: Exchange) -> None:
+    framing = MessageFraming()
     for byte in exchange.request:
-        boundaries.sent(bytes([byte]))
+        framing.request_data(bytes([byte]))
     stream = b"".join(exchange.responses)
-    ends = ends_of(boundaries, [bytes([byte]) for byte in stream])
+    ends = ends_of(framing, [bytes([byte]) for byte in stream])
     assert ends == list(itertools.accumulate(map(len, exchange.responses)))
 
 
-def test_the_body_of_a_request_is_no_request() -> None:
-    boundaries = after(POST + GET)
-    assert ends_of(boundaries, [OK + OK]) == [len(OK), 2 * len(OK)]
+def test_the_body_of_a_request_is_not_parsed_as_a_request() -> None:
+    framing = after(POST + GET)
+    assert ends_of(framing, [OK + OK]) == [len(OK), 2 * len(OK)]
 
 
 @pytest.mark.parametrize("head", [UNTIL_CLOSE, NOT_CHUNKED])
 def test_a_response_without_a_length_never_ends(head: bytes) -> None:
-    boundaries = after(GET + GET)
-    assert boundaries.received(head + OK) == []
-    assert boundaries.received(OK) == []
-    assert not boundaries.opaque
+    framing = after(GET + GET)
+    assert framing.response_data(head + OK) == []
+    assert framing.response_data(OK) == []
+    assert not framing.opaque
 
 
 @pytest.mark.parametrize(
     ("request_bytes", "response"),
     [(GET, SWITCHING), (CONNECT, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")],
 )
-def test_a_tunnel_begins_after_the_head(request_bytes: bytes, response: bytes) -> None:
-    boundaries = after(request_bytes)
-    assert boundaries.received(response + OK + b"\x81\x05hello") == [len(response)]
-    assert boundaries.opaque
-    assert boundaries.received(OK) == []
+def test_a_tunnel_starts_after_the_header_section(request_bytes: bytes, response: bytes) -> None:
+    framing = after(request_bytes)
+    assert framing.response_data(response + OK + b"\x81\x05hello") == [len(response)]
+    assert framing.opaque
+    assert framing.response_data(OK) == []
 
 
 def test_a_stream_may_have_any_number_of_chunks() -> None:
-    boundaries = after(GET)
-    assert boundaries.received(TO_HEAD_CHUNKED + b"1\r\nx\r\n" * 100_000) == []
-    assert boundaries.received(b"0\r\n\r\n") == [5]
+    framing = after(GET)
+    assert framing.response_data(TO_HEAD_CHUNKED + b"1\r\nx\r\n" * 100_000) == []
+    assert framing.response_data(b"0\r\n\r\n") == [5]
 
 
-def test_a_server_may_speak_unasked() -> None:
-    assert MessageFraming().received(OK) == [len(OK)]
+def test_a_server_may_send_a_response_without_a_request() -> None:
+    assert MessageFraming().response_data(OK) == [len(OK)]
 
 
 @pytest.mark.parametrize(
@@ -159,10 +159,10 @@ def test_a_server_may_speak_unasked() -> None:
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 12_000,
     ],
 )
-def test_after_a_malformed_response_it_knows_no_more(response: bytes) -> None:
-    boundaries = after(GET + GET)
-    assert ends_of(boundaries, [OK, response, OK]) == [len(OK)]
-    assert boundaries.opaque
+def test_a_malformed_response_makes_the_connection_opaque(response: bytes) -> None:
+    framing = after(GET + GET)
+    assert ends_of(framing, [OK, response, OK]) == [len(OK)]
+    assert framing.opaque
 
 
 @pytest.mark.parametrize(
@@ -177,21 +177,21 @@ def test_after_a_malformed_response_it_knows_no_more(response: bytes) -> None:
         b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n",
     ],
 )
-def test_after_a_malformed_request_it_knows_no_more(request_bytes: bytes) -> None:
-    boundaries = after(request_bytes)
-    assert boundaries.opaque
-    assert boundaries.received(OK) == []
+def test_a_malformed_request_makes_the_connection_opaque(request_bytes: bytes) -> None:
+    framing = after(request_bytes)
+    assert framing.opaque
+    assert framing.response_data(OK) == []
 
 
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=50)), max_size=20))
 @examples(200)
-def test_no_bytes_break_it(parts: list[tuple[bool, bytes]]) -> None:
-    boundaries = after(GET)
+def test_arbitrary_bytes_never_raise(parts: list[tuple[bool, bytes]]) -> None:
+    framing = after(GET)
     for up, data in parts:
         if up:
-            boundaries.sent(data)
+            framing.request_data(data)
         else:
-            assert all(0 < end <= len(data) for end in boundaries.received(data))
+            assert all(0 < end <= len(data) for end in framing.response_data(data))
 
 
 # --- the buffer ----------------------------------------------------------------------------------
@@ -201,46 +201,46 @@ def buffer_after(request: bytes) -> BufferingProxy:
     return BufferingProxy(after(request))
 
 
-def test_a_response_that_ends_passes_at_once() -> None:
-    assert buffer_after(GET).put(OK, 4096) == OK
+def test_a_complete_response_passes_at_once() -> None:
+    assert buffer_after(GET).receive(OK, 4096) == OK
 
 
-def test_a_response_that_goes_on_waits_for_the_buffer_to_fill() -> None:
+def test_a_streaming_response_waits_until_the_buffer_is_full() -> None:
     buffer = buffer_after(GET)
-    assert buffer.put(UNTIL_CLOSE, 100) == b""
-    assert buffer.put(b"x" * 80, 100) == b""
-    assert buffer.put(b"y", 100) == UNTIL_CLOSE + b"x" * 80 + b"y"
-    assert buffer.put(b"z", 100) == b""
+    assert buffer.receive(UNTIL_CLOSE, 100) == b""
+    assert buffer.receive(b"x" * 80, 100) == b""
+    assert buffer.receive(b"y", 100) == UNTIL_CLOSE + b"x" * 80 + b"y"
+    assert buffer.receive(b"z", 100) == b""
     assert len(buffer) == 1
 
 
-def test_the_beginning_of_the_next_response_waits_alone() -> None:
+def test_only_the_start_of_the_next_response_waits() -> None:
     buffer = buffer_after(GET + GET + GET)
-    assert buffer.put(OK[:10], 4096) == b""
-    assert buffer.put(OK[10:] + EMPTY + CHUNKED[:60], 4096) == OK + EMPTY
-    assert buffer.put(CHUNKED[60:], 4096) == CHUNKED
+    assert buffer.receive(OK[:10], 4096) == b""
+    assert buffer.receive(OK[10:] + EMPTY + CHUNKED[:60], 4096) == OK + EMPTY
+    assert buffer.receive(CHUNKED[60:], 4096) == CHUNKED
 
 
-def test_a_flush_gives_all_that_waits() -> None:
+def test_a_flush_returns_everything_that_is_held() -> None:
     buffer = buffer_after(GET)
-    buffer.put(UNTIL_CLOSE + b"data: x\n\n", 4096)
+    buffer.receive(UNTIL_CLOSE + b"data: x\n\n", 4096)
     assert buffer.flush() == UNTIL_CLOSE + b"data: x\n\n"
     assert buffer.flush() == b""
 
 
-def test_without_a_size_all_passes_and_the_boundaries_are_known_later() -> None:
+def test_without_a_size_everything_passes_and_later_ends_are_still_found() -> None:
     buffer = buffer_after(GET + GET)
-    assert buffer.put(OK[:-1], None) == OK[:-1]
-    assert buffer.put(OK[-1:] + OK[:-1], 4096) == OK[-1:]
-    assert buffer.put(OK[-1:], 4096) == OK
+    assert buffer.receive(OK[:-1], None) == OK[:-1]
+    assert buffer.receive(OK[-1:] + OK[:-1], 4096) == OK[-1:]
+    assert buffer.receive(OK[-1:], 4096) == OK
 
 
 @pytest.mark.parametrize("opaque", [SWITCHING, b"SSH-2.0-hello\r\n"])
-def test_what_is_no_http_passes_at_once(opaque: bytes) -> None:
+def test_data_that_is_not_http_passes_at_once(opaque: bytes) -> None:
     buffer = buffer_after(GET)
-    assert buffer.put(opaque[:5], 4096) == b""
-    assert buffer.put(opaque[5:] + b"\x81", 4096) == opaque + b"\x81"
-    assert buffer.put(b"\x00", 4096) == b"\x00"
+    assert buffer.receive(opaque[:5], 4096) == b""
+    assert buffer.receive(opaque[5:] + b"\x81", 4096) == opaque + b"\x81"
+    assert buffer.receive(b"\x00", 4096) == b"\x00"
 
 
 @given(st.lists(st.sampled_from(EXCHANGES), max_size=4), CUTS, st.integers(1, 200))
@@ -252,7 +252,7 @@ def test_every_byte_comes_out_once_and_in_order(
     stream = b"".join(response for exchange in exchanges for response in exchange.responses)
     passed = b""
     for part in pieces(stream, cuts):
-        passed += buffer.put(part, size)
+        passed += buffer.receive(part, size)
         assert len(buffer) < size
     assert passed + buffer.flush() == stream
     assert not buffer

@@ -1,7 +1,7 @@
-"""A network does what its text says: the proxy is calibrated here, and its command run.
+"""The proxy applies the conditions as written: its timing is checked here, and its command.
 
-A time is a promise one way: nothing comes too early.  How late it comes says how busy the machine
-is, so of many the median counts, and generously.
+Nothing may arrive too early.  How late it arrives depends on how busy the machine is, so the tests
+check the median of many, with a generous tolerance.
 """
 
 import asyncio
@@ -15,26 +15,26 @@ from benchmarks.clients import CLIENTS, post
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from tests.conftest import Servers
-from tests.fake_server import Caller, Peer, echo, until
+from tests.fake_server import FakeClient, FakeServer, echo, until
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say, take, texts
 
 pytestmark = pytest.mark.clocked
 
-# What the timers of a busy machine may add to a median.
+# What the timers of a busy machine may add to a median, in seconds.
 LATE = 0.015
 
-Scene = tuple[Proxy, Caller]
+Scene = tuple[Proxy, FakeClient]
 
 
 @asynccontextmanager
 async def echo_through(network: str, seed: int | None = None) -> AsyncIterator[Scene]:
-    """An echo behind a proxy, and a connection to it."""
+    """An echo server behind a proxy, and a connection to the proxy."""
     async with (
-        Peer(echo) as peer,
+        FakeServer(echo) as peer,
         Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network), seed=seed) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         yield proxy, caller
 
@@ -55,25 +55,25 @@ async def test_an_exchange_takes_a_round_trip() -> None:
     assert statistics.median(seconds) < 0.040 + LATE
 
 
-async def test_the_first_exchange_of_a_connection_takes_one_round_trip_more() -> None:
+async def test_the_first_exchange_of_a_connection_takes_one_more_round_trip() -> None:
     seconds = []
     async with echo_through("rtt=40ms") as (proxy, _):
         for _ in range(10):
-            async with Caller(proxy.port) as caller:
+            async with FakeClient(proxy.port) as caller:
                 seconds.append(await caller.exchange())
-    # The client connects a moment before the proxy accepts, which is when its clock begins.
+    # The client is connected shortly before the proxy accepts and starts its clock.
     assert min(seconds) >= 0.080 - 0.005
     assert statistics.median(seconds) < 0.080 + LATE
 
 
-async def test_without_a_network_there_is_no_delay() -> None:
+async def test_without_conditions_there_is_no_delay() -> None:
     async with echo_through("none") as (_, caller):
         seconds = [await caller.exchange() for _ in range(20)]
     assert statistics.median(seconds) < LATE
 
 
 async def arrivals(network: str, count: int, seed: int | None = None) -> list[float]:
-    """How long each of `count` bytes was on its way to a server, one every other millisecond."""
+    """Return the delays of `count` bytes to a server, one sent every two milliseconds."""
     loop = asyncio.get_running_loop()
     sent: list[float] = []
     came: list[tuple[int, float]] = []
@@ -83,9 +83,9 @@ async def arrivals(network: str, count: int, seed: int | None = None) -> list[fl
             came.extend((byte, loop.time()) for byte in data)
 
     async with (
-        Peer(note) as peer,
+        FakeServer(note) as peer,
         Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network), seed=seed) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         caller.send(b"\xff")  # the first byte waits for the handshake
         await until(lambda: came)
@@ -99,14 +99,14 @@ async def arrivals(network: str, count: int, seed: int | None = None) -> list[fl
     return [at - begun for (_, at), begun in zip(came, sent, strict=True)]
 
 
-async def test_jitter_keeps_the_order_and_lies_in_its_bounds() -> None:
+async def test_jitter_keeps_the_order_and_its_range() -> None:
     seconds = await arrivals("rtt=20ms,jitter=20ms", 100)
     assert min(seconds) >= 0.010
     assert statistics.median(seconds) < 0.030 + LATE
     assert max(seconds) - min(seconds) > 0.005
 
 
-def test_the_same_seed_is_the_same_jitter() -> None:
+def test_the_same_seed_gives_the_same_jitter() -> None:
     def series(seed: int) -> list[float]:
         jitter = Proxy("127.0.0.1", 1, seed=seed).random("up")
         return [jitter.random() for _ in range(5)]
@@ -116,7 +116,7 @@ def test_the_same_seed_is_the_same_jitter() -> None:
     assert Proxy("127.0.0.1", 1).random("up").random() != series(1)[0]
 
 
-async def test_both_ways_and_all_connections_have_jitters_of_their_own() -> None:
+async def test_each_direction_and_each_connection_has_its_own_jitter() -> None:
     proxy = Proxy("127.0.0.1", 1, seed=1)
     up, down = proxy.random("up").random(), proxy.random("down").random()
     proxy.connections += 1
@@ -128,7 +128,7 @@ async def test_both_ways_and_all_connections_have_jitters_of_their_own() -> None
 
 @asynccontextmanager
 async def narrow(network: str) -> AsyncIterator[Scene]:
-    """A server that says 30 kB when it has heard 30 kB."""
+    """A server that sends 30 kB after it has received 30 kB."""
 
     async def trade(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -139,9 +139,9 @@ async def narrow(network: str) -> AsyncIterator[Scene]:
             writer.write(b"y" * 30_000)
 
     async with (
-        Peer(trade) as peer,
+        FakeServer(trade) as peer,
         Proxy("127.0.0.1", peer.port, NetworkConditions.parse(network)) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         yield proxy, caller
 
@@ -159,7 +159,7 @@ async def test_a_rate_is_kept_in_each_direction() -> None:
     assert 0.6 <= last - begun < 1.2
 
 
-async def test_a_rate_is_kept_smoothly() -> None:
+async def test_a_rate_is_smooth() -> None:
     async with narrow("rate=100kB") as (_, caller):
         caller.send(b"x" * 30_000)
         sizes = [len(await caller.reader.read(65_536)) for _ in range(10)]
@@ -191,7 +191,7 @@ async def test_a_stream_goes_silent_until_the_buffer_is_full(
 
 
 @pytest.mark.parametrize("transport", [name for name in CLIENTS if name not in STREAMS])
-async def test_what_ends_or_is_no_http_passes_a_buffer_at_once(
+async def test_complete_responses_and_other_protocols_pass_a_buffer_at_once(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
@@ -203,7 +203,7 @@ async def test_what_ends_or_is_no_http_passes_a_buffer_at_once(
 
 
 @pytest.mark.parametrize("transport", STREAMS)
-async def test_a_flush_lets_go_what_was_followed_by_silence(
+async def test_a_flush_forwards_data_after_an_idle_time(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
@@ -214,7 +214,7 @@ async def test_a_flush_lets_go_what_was_followed_by_silence(
         assert texts(await take(client, 2)) == ["one", "two"]
 
 
-async def test_an_answer_to_head_passes_a_buffer_without_the_body_that_it_announces() -> None:
+async def test_a_response_to_head_passes_a_buffer_without_its_declared_body() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 
     async def heads(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -223,9 +223,9 @@ async def test_an_answer_to_head_passes_a_buffer_without_the_body_that_it_announ
                 writer.write(answer)
 
     async with (
-        Peer(heads) as peer,
+        FakeServer(heads) as peer,
         Proxy("127.0.0.1", peer.port, NetworkConditions.parse("buffer=4096")) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         for _ in range(2):
             caller.send(b"HEAD / HTTP/1.1\r\n\r\n")
@@ -233,7 +233,7 @@ async def test_an_answer_to_head_passes_a_buffer_without_the_body_that_it_announ
 
 
 async def stream_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Answer without a length: ten bytes, one every 30 ms, and no end until the client's."""
+    """Respond without a length: ten bytes, one every 30 ms, until the client closes."""
     await reader.readuntil(b"\r\n\r\n")
     writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
     for _ in range(10):
@@ -242,12 +242,12 @@ async def stream_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     await reader.read()
 
 
-async def test_a_flush_waits_while_more_is_coming() -> None:
+async def test_a_flush_waits_while_data_arrives() -> None:
     network = NetworkConditions.parse("buffer=4096,flush=100ms")
     async with (
-        Peer(stream_slowly) as peer,
+        FakeServer(stream_slowly) as peer,
         Proxy("127.0.0.1", peer.port, network) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         caller.send(b"GET / HTTP/1.1\r\n\r\n")
         data = await caller.reader.read(65_536)
@@ -256,23 +256,23 @@ async def test_a_flush_waits_while_more_is_coming() -> None:
 
 async def test_a_response_that_lasts_until_the_close_ends_with_it() -> None:
     async with (
-        Peer(stream_slowly) as peer,
+        FakeServer(stream_slowly) as peer,
         Proxy("127.0.0.1", peer.port, NetworkConditions.parse("buffer=4096")) as proxy,
-        Caller(proxy.port) as caller,
+        FakeClient(proxy.port) as caller,
     ):
         caller.send(b"GET / HTTP/1.1\r\n\r\n")
         caller.writer.write_eof()
         assert await caller.rest() == b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 10
 
 
-async def test_a_buffer_that_is_taken_away_gives_what_it_held(server: Server, room: str) -> None:
+async def test_switching_the_buffer_off_forwards_what_it_held(server: Server, room: str) -> None:
     network = NetworkConditions.parse("buffer=4096")
     async with Proxy("127.0.0.1", server.port, network) as proxy, Raw(proxy) as raw:
         raw.ask(f"/rooms/{room}/sse?after=now")
         await until(lambda: proxy.bytes_down)
         proxy.network = NetworkConditions()
         await raw.head()
-        proxy.network = network  # in the midst of the stream
+        proxy.network = network  # in the middle of the stream
         before = proxy.bytes_down
         await post(server.url, room, text="one")
         await until(lambda: proxy.bytes_down > before)
@@ -293,14 +293,14 @@ async def test_an_idle_connection_is_closed() -> None:
         await until(lambda: not proxy._open)
 
 
-async def test_a_connection_that_is_used_is_not_idle() -> None:
+async def test_a_connection_with_traffic_is_not_idle() -> None:
     async with echo_through("idle=200ms") as (_, caller):
         for _ in range(10):
             await asyncio.sleep(0.05)
             await caller.exchange()
 
 
-async def test_each_connection_is_cut_so_long_after_it_began() -> None:
+async def test_each_connection_is_reset_at_its_maximum_age() -> None:
     loop = asyncio.get_running_loop()
     async with echo_through("cut=200ms") as (_, caller):
         begun = loop.time()
@@ -311,9 +311,11 @@ async def test_each_connection_is_cut_so_long_after_it_began() -> None:
         assert 0.19 < loop.time() - begun < 0.6
 
 
-async def test_in_a_stall_nothing_moves_and_then_everything() -> None:
+async def test_a_stall_delays_everything_to_its_end() -> None:
     async with echo_through("stall=100ms/300ms") as (_, caller):
-        end = asyncio.get_running_loop().time() + 0.65  # at least two stalls, the first one whole
+        end = (
+            asyncio.get_running_loop().time() + 0.65
+        )  # at least two stalls, the first one complete
         seconds = []
         while asyncio.get_running_loop().time() < end:
             seconds.append(await caller.exchange())
@@ -321,25 +323,25 @@ async def test_in_a_stall_nothing_moves_and_then_everything() -> None:
     assert statistics.median(seconds) < LATE
 
 
-# --- verbs ---------------------------------------------------------------------------------------
+# --- methods -------------------------------------------------------------------------------------
 
 
-async def test_a_cut_resets_both_sides_and_new_ones_are_accepted() -> None:
-    async with Peer(echo) as peer, Proxy("127.0.0.1", peer.port) as proxy:
-        async with Caller(proxy.port) as one, Caller(proxy.port) as other:
+async def test_a_reset_closes_both_sides_and_new_connections_are_accepted() -> None:
+    async with FakeServer(echo) as peer, Proxy("127.0.0.1", peer.port) as proxy:
+        async with FakeClient(proxy.port) as one, FakeClient(proxy.port) as other:
             await one.exchange()
             await other.exchange()
-            proxy.cut()
+            proxy.reset_connections()
             for caller in (one, other):
                 with pytest.raises(ConnectionResetError):
                     await caller.rest()
             await until(lambda: len(peer.errors) == 2)
             assert {type(error) for error in peer.errors} == {ConnectionResetError}
-        async with Caller(proxy.port) as caller:
+        async with FakeClient(proxy.port) as caller:
             await caller.exchange()
 
 
-async def test_a_pause_holds_everything_and_a_resume_gives_it() -> None:
+async def test_a_pause_holds_everything_until_resume() -> None:
     async with echo_through("none") as (proxy, caller):
         await caller.exchange()
         proxy.pause()
@@ -347,15 +349,15 @@ async def test_a_pause_holds_everything_and_a_resume_gives_it() -> None:
         for word in (b"one ", b"two ", b"three"):
             caller.send(word)
         caller.writer.write_eof()
-        assert await caller.silent(0.3)  # longer than a connection may be idle
+        assert await caller.silent(0.3)  # longer than the idle timeout
         proxy.resume()
         assert await caller.rest() == b"one two three"
 
 
-async def test_who_comes_in_a_pause_is_served_after_it() -> None:
+async def test_a_client_that_connects_during_a_pause_is_served_after_it() -> None:
     async with echo_through("none") as (proxy, _):
         proxy.pause()
-        async with Caller(proxy.port) as caller:
+        async with FakeClient(proxy.port) as caller:
             caller.send(b"hello")
             await until(lambda: proxy.bytes_up == 5)
             proxy.resume()
@@ -369,7 +371,7 @@ async def test_a_resumed_connection_may_be_idle_again() -> None:
         assert await caller.rest() == b""
 
 
-async def test_another_network_holds_from_then_on() -> None:
+async def test_new_conditions_apply_from_then_on() -> None:
     async with echo_through("none") as (proxy, caller):
         assert await caller.exchange() < 0.04
         proxy.network = NetworkConditions.parse("rtt=40ms")
@@ -379,7 +381,7 @@ async def test_another_network_holds_from_then_on() -> None:
         assert await caller.rest() == b""
 
 
-async def test_a_connection_older_than_a_new_cut_is_reset_now() -> None:
+async def test_a_connection_older_than_a_new_maximum_age_is_reset_at_once() -> None:
     async with echo_through("none") as (proxy, caller):
         await caller.exchange()
         proxy.network = NetworkConditions.parse("cut=1ms")
@@ -387,15 +389,15 @@ async def test_a_connection_older_than_a_new_cut_is_reset_now() -> None:
             await caller.rest()
 
 
-async def test_another_target_holds_for_connections_to_come() -> None:
+async def test_a_new_target_applies_to_new_connections() -> None:
     async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"hello")
 
-    async with echo_through("none") as (proxy, caller), Peer(hello) as other:
+    async with echo_through("none") as (proxy, caller), FakeServer(hello) as other:
         await caller.exchange()
         proxy.target = "127.0.0.1", other.port
         await caller.exchange()
-        async with Caller(proxy.port) as late:
+        async with FakeClient(proxy.port) as late:
             assert await late.rest() == b"hello"
 
 
@@ -403,7 +405,7 @@ async def test_another_target_holds_for_connections_to_come() -> None:
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
-async def test_a_bad_network_loses_and_doubles_nothing(
+async def test_bad_conditions_lose_and_duplicate_nothing(
     server: Server, room: str, transport: str
 ) -> None:
     network = NetworkConditions.parse(

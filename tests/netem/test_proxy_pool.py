@@ -1,4 +1,4 @@
-"""Bad networks to borrow: each is one's own, and is given to the next when nobody uses it."""
+"""Leased network emulators: each has one holder, and is leased again when nobody uses it."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ SLOW = NetworkConditions(rtt=0.01)
 
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
-    """The port of a server that says again what it is told."""
+    """The port of an echo server."""
 
     async def say_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -52,7 +52,7 @@ async def two(echo: int, clock: Clock) -> AsyncIterator[ProxyPool]:
 
 
 async def ask(port: int, word: bytes) -> bytes:
-    """Say a word at this port, and give what is heard; nothing if one is not let in."""
+    """Send data to this port, and return the response; nothing if the connection is reset."""
     async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(word)
@@ -64,87 +64,87 @@ async def ask(port: int, word: bytes) -> bytes:
             writer.close()
 
 
-async def test_each_borrower_has_a_port_of_its_own(two: ProxyPool) -> None:
-    one, other = two.lend(SLOW), two.lend(NetworkConditions())
+async def test_each_lease_has_its_own_port(two: ProxyPool) -> None:
+    one, other = two.acquire(SLOW), two.acquire(NetworkConditions())
     assert {one.port, other.port} == set(two.ports)
     assert (one.network, other.network) == (SLOW, NetworkConditions())
     assert await ask(one.port, b"hello") == b"hello"
 
 
-async def test_more_than_there_are_is_busy(two: ProxyPool) -> None:
-    two.lend(SLOW)
-    lent = two.lend(SLOW)
+async def test_an_empty_pool_is_busy(two: ProxyPool) -> None:
+    two.acquire(SLOW)
+    lease = two.acquire(SLOW)
     with pytest.raises(Busy):
-        two.lend(SLOW)
-    two.take_back(lent.id)
-    assert two.lend(NetworkConditions()).port == lent.port
+        two.acquire(SLOW)
+    two.release(lease.id)
+    assert two.acquire(NetworkConditions()).port == lease.port
 
 
-async def test_a_port_that_is_nobodys_lets_nobody_in(two: ProxyPool) -> None:
+async def test_a_port_without_a_lease_accepts_nobody(two: ProxyPool) -> None:
     assert await ask(two.ports[0], b"hello") == b""
-    lent = two.lend(SLOW)
-    two.take_back(lent.id)
-    assert await ask(lent.port, b"hello") == b""
+    lease = two.acquire(SLOW)
+    two.release(lease.id)
+    assert await ask(lease.port, b"hello") == b""
     with pytest.raises(NoNetwork):
-        two.find(lent.id)
+        two.find(lease.id)
 
 
-async def test_one_that_nobody_uses_is_given_to_the_next(two: ProxyPool, clock: Clock) -> None:
-    used, unused = two.lend(NetworkConditions()), two.lend(NetworkConditions())
+async def test_an_unused_proxy_is_leased_again(two: ProxyPool, clock: Clock) -> None:
+    used, unused = two.acquire(NetworkConditions()), two.acquire(NetworkConditions())
     _, writer = await asyncio.open_connection("127.0.0.1", used.port)
-    assert await ask(used.port, b"hello") == b"hello"  # so the one before is accepted, too
+    assert await ask(used.port, b"hello") == b"hello"  # so the connection before is accepted too
     clock.now += proxy_pool.UNUSED_SECONDS - 1
     with pytest.raises(Busy):
-        two.lend(SLOW)
+        two.acquire(SLOW)
     clock.now += 2
-    assert two.lend(SLOW).port == unused.port
+    assert two.acquire(SLOW).port == unused.port
     assert two.find(used.id) is used
     with pytest.raises(NoNetwork):
         two.find(unused.id)
     writer.close()
 
 
-async def test_asking_about_one_is_using_it(two: ProxyPool, clock: Clock) -> None:
-    asked, unused = two.lend(NetworkConditions()), two.lend(NetworkConditions())
+async def test_a_request_about_a_lease_keeps_it(two: ProxyPool, clock: Clock) -> None:
+    asked, unused = two.acquire(NetworkConditions()), two.acquire(NetworkConditions())
     clock.now += proxy_pool.UNUSED_SECONDS - 1
     two.find(asked.id)
     clock.now += 2
-    assert two.lend(SLOW).port == unused.port
+    assert two.acquire(SLOW).port == unused.port
     with pytest.raises(Busy):
-        two.lend(SLOW)
+        two.acquire(SLOW)
 
 
-async def test_what_is_paused_goes_on(two: ProxyPool) -> None:
-    lent = two.lend(NetworkConditions())
-    lent.pause(0.05)
-    assert await ask(lent.port, b"hello") == b"hello"
+async def test_a_pause_ends(two: ProxyPool) -> None:
+    lease = two.acquire(NetworkConditions())
+    lease.pause(0.05)
+    assert await ask(lease.port, b"hello") == b"hello"
 
 
-async def test_an_unplugged_one_cuts_off_refuses_and_comes_back(two: ProxyPool) -> None:
-    lent = two.lend(NetworkConditions())
-    reader, writer = await asyncio.open_connection("127.0.0.1", lent.port)
+async def test_a_disconnection_resets_refuses_and_ends(two: ProxyPool) -> None:
+    lease = two.acquire(NetworkConditions())
+    reader, writer = await asyncio.open_connection("127.0.0.1", lease.port)
     writer.write(b"hello")
     assert await reader.read(100) == b"hello"
-    lent.unplug(0.05)
+    lease.disconnect(0.05)
     with pytest.raises(ConnectionError):
         await reader.readexactly(1)
     writer.close()
-    assert await ask(lent.port, b"hello") == b""
+    assert await ask(lease.port, b"hello") == b""
     async with asyncio.timeout(SECONDS):
-        while await ask(lent.port, b"hello") != b"hello":
+        while await ask(lease.port, b"hello") != b"hello":
             await asyncio.sleep(0.01)
 
 
-async def test_an_unplugging_in_the_middle_of_a_pause_lasts_its_time(two: ProxyPool) -> None:
-    lent = two.lend(NetworkConditions())
-    lent.pause(0.01)
-    lent.unplug(30)
+async def test_a_disconnection_during_a_pause_lasts_its_full_time(two: ProxyPool) -> None:
+    lease = two.acquire(NetworkConditions())
+    lease.pause(0.01)
+    lease.disconnect(30)
     await asyncio.sleep(0.02)
-    assert await ask(lent.port, b"hello") == b""
+    assert await ask(lease.port, b"hello") == b""
 
 
-async def test_a_pause_in_the_middle_of_an_unplugging_ends_it(two: ProxyPool) -> None:
-    lent = two.lend(NetworkConditions())
-    lent.unplug(30)
-    lent.pause(0.01)
-    assert await ask(lent.port, b"hello") == b"hello"
+async def test_a_pause_during_a_disconnection_ends_it(two: ProxyPool) -> None:
+    lease = two.acquire(NetworkConditions())
+    lease.disconnect(30)
+    lease.pause(0.01)
+    assert await ask(lease.port, b"hello") == b"hello"

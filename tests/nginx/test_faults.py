@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS
 from tests.conftest import Redis
-from tests.fake_server import Peer
+from tests.fake_server import FakeServer
 from tests.faults.harness import SECONDS, Scene
 from tests.nginx_fixture import Fleet, Nginx
 from tests.transports.raw import Raw
@@ -80,7 +80,7 @@ async def test_nginx_tries_the_next_worker_for_a_get_and_never_repeats_a_post(
     method: str, attempts: int
 ) -> None:
     heads.clear()
-    async with Peer(hang_up) as one, Peer(hang_up) as other:
+    async with FakeServer(hang_up) as one, FakeServer(hang_up) as other:
         addresses = [f"127.0.0.1:{peer.port}" for peer in (one, other)]
         with Nginx(addresses) as nginx:
             async with Raw(nginx) as raw:  # type: ignore[arg-type]
@@ -99,7 +99,7 @@ async def test_nginx_tries_the_next_worker_for_a_get_and_never_repeats_a_post(
 
 async def test_a_worker_gets_the_headers_that_the_comments_explain() -> None:
     heads.clear()
-    async with Peer(hang_up) as one:
+    async with FakeServer(hang_up) as one:
         with Nginx([f"127.0.0.1:{one.port}"]) as nginx:
             async with Raw(nginx) as raw:  # type: ignore[arg-type]
                 raw.ask("/rooms/%E8%81%8A/sse?a=%2F", "X-Forwarded-For: 198.51.100.1", "X-A: b")

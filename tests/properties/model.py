@@ -61,7 +61,7 @@ class Log:
 
     def page(self, after: Cursor, size: int) -> History:
         first = min(self.kept, default=self.top + 1)
-        number = after.number if after.epoch == self.epoch else 0
+        number = after.offset if after.epoch == self.epoch else 0
         later = [n for n in sorted(self.kept) if n > number]
         events = [said(self.epoch, n, self.kept[n]) for n in later[:size]]
         return History(self.epoch, self.top, first, events, more=len(later) > size)
@@ -69,7 +69,7 @@ class Log:
     def order(self, cursor: Cursor) -> tuple[int, int]:
         """Where that is in all its history: the later its life, and the higher its number."""
         lives = [*self.ever]
-        return lives.index(cursor.epoch) if cursor.epoch in lives else -1, cursor.number
+        return lives.index(cursor.epoch) if cursor.epoch in lives else -1, cursor.offset
 
 
 def said(epoch: str, number: int, text: str) -> Event:
@@ -108,22 +108,22 @@ class Books:
 
     def check(self) -> None:
         """Every number since the start was shown or told to be missed, and none was shown twice."""
-        assert self.cursor == Cursor(self.start.epoch, self.start.number + self.accounted)
+        assert self.cursor == Cursor(self.start.epoch, self.start.offset + self.accounted)
         assert len(self.shown) == len(set(self.shown))
 
     def _show(self, cursor: Cursor, text: str) -> None:
-        assert cursor == Cursor(self.cursor.epoch, self.cursor.number + 1), "a hole without a gap"
-        assert self.log.ever[cursor.epoch][cursor.number] == text, "nobody ever said that"
+        assert cursor == Cursor(self.cursor.epoch, self.cursor.offset + 1), "a hole without a gap"
+        assert self.log.ever[cursor.epoch][cursor.offset] == text, "nobody ever said that"
         self.shown.append(cursor)
         self.accounted += 1
         self.cursor = cursor
 
     def _skip(self, cursor: Cursor, told: dict[str, Any]) -> None:
         # Nothing that was still kept may be skipped, whatever the reason.
-        assert cursor.number <= self.log.gone[cursor.epoch], "told of a gap where there is none"
+        assert cursor.offset <= self.log.gone[cursor.epoch], "told of a gap where there is none"
         if told["reason"] == "trimmed":
             assert cursor.epoch == self.cursor.epoch
-            assert told["missed"] == cursor.number - self.cursor.number > 0
+            assert told["missed"] == cursor.offset - self.cursor.offset > 0
             self.accounted += told["missed"]
         else:
             assert told["missed"] is None

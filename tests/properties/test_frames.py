@@ -19,10 +19,11 @@ from hypothesis import strategies as st
 
 from realtime.core.broadcaster import Framing
 from realtime.core.events import Event
-from realtime.core.hub import PollResponse
+from realtime.core.room import Page
 from realtime.protocol.http1 import chunk
-from realtime.protocol.websocket_frames import head
+from realtime.protocol.websocket_frames import frame_header
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
+from realtime.transports.polling import PollResponse
 from tests.conftest import Servers
 from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, examples, pieces, said
 from tests.server_process import Server
@@ -103,7 +104,7 @@ class EventStream:
         return event
 
 
-class Page(HTMLParser):
+class ScriptPage(HTMLParser):
     """A page of scripts that all have one text, and one attribute; it holds nothing else."""
 
     def __init__(self) -> None:
@@ -229,7 +230,7 @@ STREAMS = {
 
 def decode(transport: str, data: Iterator[bytes]) -> list[Told]:
     decoders = {
-        "iframe_streaming": Page().read,
+        "iframe_streaming": ScriptPage().read,
         "sse": EventStream().feed,
         "fetch_streaming": Ndjson().feed,
         "websocket": Messages().feed,
@@ -297,7 +298,7 @@ def test_an_answer_to_a_poll_is_one_json_object(events: list[Event], more: bool)
 @given(cuts=CUTS)
 @examples(10)
 def test_a_frame_of_any_length_says_its_length(length: int, cuts: list[int]) -> None:
-    wire = head(length) + bytes(length) + head(1) + b"."
+    wire = frame_header(length) + bytes(length) + frame_header(1) + b"."
     frames, decoder = [], Frames()
     for piece in pieces(wire, cuts):
         frames += decoder.feed(piece)

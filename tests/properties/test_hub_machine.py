@@ -31,6 +31,7 @@ from realtime.core.hub import After, Hub, Reader, RoomReplica
 from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
+from realtime.transports.polling import PollResponse
 from tests.properties.clock import Clock
 from tests.properties.model import Books, Log
 from tests.properties.strategies import examples
@@ -219,22 +220,22 @@ class Poller(Person):
         self.lost = False
         self.reader = await hub.read(self.room, self.where)
         self.stand(self.reader)
-        answer = self.reader.poll()
-        if not answer.events:
-            self.waits_in = hub._channels[self.room]
+        response = self.reader.poll(PollResponse)
+        if not response.events:
+            self.waits_in = hub._replicas[self.room]
             await self._wait(self.reader, hub)
             self.waits_in = None
-            answer = self.reader.poll()
-        cut = b'"more":true' in answer.body
-        assert cut is (answer.cursor != self.reader._channel.room.cursor)
+            response = self.reader.poll(PollResponse)
+        cut = b'"more":true' in response.body
+        assert cut is (self.reader.cursor != self.reader._replica.room.cursor)
         if not self.lost:
-            self._read(answer.body)
+            self._read(response.body)
 
     async def _wait(self, reader: Reader, hub: Hub) -> None:
         loop = asyncio.get_running_loop()
         before, cursor = loop.time(), reader.cursor
-        await reader.wait(POLL_SECONDS)
-        in_vain = reader._channel.room.cursor == cursor
+        await reader.wait(POLL_SECONDS, "long_polling")
+        in_vain = reader._replica.room.cursor == cursor
         ended = self.lost or hub.closing
         assert not in_vain or ended or loop.time() - before >= POLL_SECONDS
 
@@ -317,7 +318,7 @@ class Stream:
         self.over = True
         self.person.stream = None
         if self.broadcaster is not None:
-            self.broadcaster.leave(self)
+            self.broadcaster.remove(self)
 
 
 # --- the machine ---------------------------------------------------------------------------------
@@ -408,20 +409,20 @@ class HubMachine(RuleBasedStateMachine):
         """Who can be told something has been told, and stands where he will hear the next."""
         if isinstance(person, Poller) and person.waits_in is not None:
             assert person.reader is not None
-            assert any(person.waits_in is hub._channels.get(person.room) for hub in self.hubs)
+            assert any(person.waits_in is hub._replicas.get(person.room) for hub in self.hubs)
             assert person.reader.cursor == person.waits_in.room.cursor
         if isinstance(person, Subscriber) and person.stream is not None:
             stream, books = person.stream, person.books
             assert stream.hub is not None
-            channel = stream.hub._channels[person.room]
-            assert stream.broadcaster is channel.broadcaster
-            assert stream.full or (books is not None and books.cursor == channel.room.cursor)
+            replica = stream.hub._replicas[person.room]
+            assert stream.broadcaster is replica.broadcaster
+            assert stream.full or (books is not None and books.cursor == replica.room.cursor)
 
     def _check_that_what_is_missing_is_asked_for(self, hub: Hub, line: Line) -> None:
         """A hole is read at once, not at the next comparison; and again soon, if that failed."""
         for room, told in line.told.items():
             order, asked = self.logs[room].order, {question.room for question in line.questions}
-            in_step = order(hub._channels[room].room.cursor) >= order(told)
+            in_step = order(hub._replicas[room].room.cursor) >= order(told)
             assert in_step or room in asked or room in line.failed
         for since in line.failed.values():
             assert self.clock.now - since < RETRY_SECONDS
@@ -594,8 +595,8 @@ class HubMachine(RuleBasedStateMachine):
         for person in self.people:
             self._catch_up(person)
         for hub in self.hubs:
-            for channel in hub._channels.values():
-                self._check_rest(channel, self.logs[channel.name])
+            for replica in hub._replicas.values():
+                self._check_rest(replica, self.logs[replica.name])
         for person in self.people:
             self._check_that_nothing_is_missing(person)
         for line in self.lines:
@@ -625,26 +626,26 @@ class HubMachine(RuleBasedStateMachine):
         self._do(lambda: stream.drain(1_000_000))
         self._do(lambda: self.clock.pass_seconds(2))
 
-    def _check_rest(self, channel: RoomReplica, log: Log) -> None:
+    def _check_rest(self, replica: RoomReplica, log: Log) -> None:
         """It is in step, and nothing of it waits for anything but news."""
-        assert channel.room.cursor == log.cursor
-        assert channel.room.first == min(log.kept, default=log.top + 1)
-        assert not channel._syncing
-        assert channel._sync_wanted is None
-        assert channel.out_of_step_since is None
-        assert not channel._waiting
-        assert not channel.broadcaster._ready
+        assert replica.room.cursor == log.cursor
+        assert replica.room.first == min(log.kept, default=log.top + 1)
+        assert not replica._syncing
+        assert replica._sync_wanted is None
+        assert replica.out_of_sync_since is None
+        assert not replica._waiting
+        assert not replica.broadcaster._ready
         streams = [person.stream for person in self.people if isinstance(person, Subscriber)]
-        assert len(channel.broadcaster) == sum(
-            stream is not None and stream.broadcaster is channel.broadcaster for stream in streams
+        assert len(replica.broadcaster) == sum(
+            stream is not None and stream.broadcaster is replica.broadcaster for stream in streams
         )
 
     def _check_that_nothing_is_missing(self, person: Person) -> None:
         """Who was told of no gap has been shown every number since; who was, all that is kept."""
         books = person.books
         assert books is not None
-        shown = {cursor.number for cursor in books.shown if cursor.epoch == books.log.epoch}
-        kept = {number for number in books.log.kept if number > books.start.number}
+        shown = {cursor.offset for cursor in books.shown if cursor.epoch == books.log.epoch}
+        kept = {number for number in books.log.kept if number > books.start.offset}
         assert books.start.epoch == books.log.epoch
         assert kept <= shown
 

@@ -59,20 +59,20 @@ class Copy:
         if page.epoch != self.epoch or page.first > self.top + 1:
             self.epoch, self.top, self.window = page.epoch, page.first - 1, {}
         for one in page.events:
-            if one.cursor.number > self.top:
-                self.take(one.cursor.number, text_of(one))
+            if one.cursor.offset > self.top:
+                self.take(one.cursor.offset, text_of(one))
         self.window = {n: text for n, text in self.window.items() if n >= page.first}
 
     def after(self, cursor: Cursor) -> tuple[dict[str, object] | None, int]:
         """The reason and the count of a gap, if there is one, and the number to read on from."""
         if cursor.epoch != self.epoch:
             return {"reason": "unknown", "missed": None}, self.edge
-        if cursor.number > self.top:
+        if cursor.offset > self.top:
             return {"reason": "rewound", "missed": None}, self.edge
-        gone = range(cursor.number + 1, self.edge + 1)
+        gone = range(cursor.offset + 1, self.edge + 1)
         if gone:
             return {"reason": "trimmed", "missed": len(gone)}, self.edge
-        return None, cursor.number
+        return None, cursor.offset
 
 
 class RoomMachine(RuleBasedStateMachine):
@@ -131,7 +131,7 @@ class RoomMachine(RuleBasedStateMachine):
         pass
 
     def _announce(self, event: Event) -> None:
-        epoch, number = event.cursor.epoch, event.cursor.number
+        epoch, number = event.cursor.epoch, event.cursor.offset
         place = self.copy.place(epoch, number)
         assert self.room.append(event) is place
         if place is AppendResult.APPENDED:
@@ -167,7 +167,7 @@ class RoomMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.room.epoch)
     @rule(target=readers, count=st.integers(0, CAPACITY + 2))
     def begin_before_the_last(self, count: int) -> Books:
-        cursor = self.room.last(count)
+        cursor = self.room.cursor_before_last(count)
         shown = [n for n in self.copy.window if n > self.copy.top - count]
         assert cursor == Cursor(self.copy.epoch, self.copy.top - len(shown))
         return self._welcome(cursor)
@@ -214,7 +214,7 @@ class RoomMachine(RuleBasedStateMachine):
     @rule(reader=readers)
     def see_who_is_behind(self, reader: Books) -> None:
         known = range(self.copy.top + 1) if reader.cursor.epoch == self.copy.epoch else ()
-        assert self.room.is_behind(reader.cursor) is (reader.cursor.number not in known)
+        assert self.room.is_behind(reader.cursor) is (reader.cursor.offset not in known)
 
     def _turn(self, reader: Books, passage: Page) -> None:
         reader.read(one.json for one in passage.events)
@@ -259,7 +259,7 @@ class RoomMachine(RuleBasedStateMachine):
         assert sorted(self.copy.window) == list(range(self.room.first, self.room.top + 1))
         assert len(self.copy.window) <= CAPACITY
         kept = self.room.since(Cursor(self.room.epoch, self.room.first - 1)).events
-        assert {one.cursor.number: text_of(one) for one in kept} == self.copy.window
+        assert {one.cursor.offset: text_of(one) for one in kept} == self.copy.window
 
     @invariant()
     def nothing_is_kept_that_the_broker_never_had(self) -> None:

@@ -1,4 +1,4 @@
-"""What is plain is understood as Tornado understands it; what is not is left alone."""
+"""A plain request is parsed as Tornado parses it; any other request is left to Tornado."""
 
 import re
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from realtime.protocol.http1 import answer_head, parse_fast_path, parse_query
+from realtime.protocol.http1 import parse_fast_path, parse_query, response_header
 
 HOST = b"Host: localhost:8000"
 
@@ -16,20 +16,20 @@ def request(*lines: bytes, body: bytes = b"") -> bytes:
     return b"\r\n".join((*lines, b"", body))
 
 
-def test_a_plain_request_is_taken_apart() -> None:
+def test_a_plain_request_is_parsed() -> None:
     data = request(b"POST /rooms/a%20b/x?after=1&client= HTTP/1.1", HOST, b"Content-Length: 2")
-    head = parse_fast_path(data + b"{}")
-    assert head is not None
-    assert (head.size, head.known.length, head.whole) == (len(data), 2, len(data) + 2)
-    asked = head.request(data + b"{}")
-    assert (asked.method, asked.target, asked.version) == (
+    header = parse_fast_path(data + b"{}")
+    assert header is not None
+    assert (header.size, header.cached.length, header.total_size) == (len(data), 2, len(data) + 2)
+    parsed = header.request(data + b"{}")
+    assert (parsed.method, parsed.target, parsed.version) == (
         *("POST", "/rooms/a%20b/x?after=1&client="),
         "HTTP/1.1",
     )
-    assert parse_query(asked.target) == {"after": [b"1"], "client": [b""]}
-    assert asked.fields["host"] == "localhost:8000"
-    assert asked.body == b"{}"
-    assert asked.keep_alive
+    assert parse_query(parsed.target) == {"after": [b"1"], "client": [b""]}
+    assert parsed.fields["host"] == "localhost:8000"
+    assert parsed.body == b"{}"
+    assert parsed.keep_alive
 
 
 GET = b"GET / HTTP/1.1"
@@ -39,14 +39,14 @@ GET = b"GET / HTTP/1.1"
     "data",
     [
         b"",
-        request(GET, HOST)[:-1],  # not all of it is here
+        request(GET, HOST)[:-1],  # incomplete
         request(b"GET / HTTP/1.0", HOST),
         request(b"HEAD / HTTP/1.1", HOST),
         request(b"GET  / HTTP/1.1", HOST),
         request(b"GET http://localhost/ HTTP/1.1", HOST),
         request(b"GET /\xc3\xa4 HTTP/1.1", HOST),
         b"\r\n" + request(GET, HOST),
-        request(GET),  # a host must be told (RFC 9112 §3.2)
+        request(GET),  # Host is required (RFC 9112 §3.2)
         request(GET, HOST, HOST),
         request(GET, b"Host: a b"),
         request(GET, HOST, b"Connection: close"),
@@ -68,7 +68,7 @@ GET = b"GET / HTTP/1.1"
         request(GET, HOST, *[b"X:"] * 100),
     ],
 )
-def test_what_is_not_plain_is_left_alone(data: bytes) -> None:
+def test_a_request_that_is_not_plain_is_left_to_tornado(data: bytes) -> None:
     assert parse_fast_path(data) is None
 
 
@@ -80,31 +80,31 @@ TARGET = st.text("/rom%20?&=+;a#.", max_size=20)
 
 
 @given(TARGET, FIELDS)
-def test_what_is_plain_is_understood_as_tornado_understands_it(
+def test_a_plain_request_is_parsed_as_tornado_parses_it(
     target: str, fields: list[tuple[str, str]]
 ) -> None:
     lines = "".join(f"{name}: {value}\r\n" for name, value in [("Host", "x"), *fields[:4]])
     data = f"GET /{target} HTTP/1.1\r\n{lines}\r\n".encode("latin1")
-    head = parse_fast_path(data)
-    if head is None:
+    header = parse_fast_path(data)
+    if header is None:
         return
     theirs = HTTPServerRequest(
         start_line=RequestStartLine("GET", f"/{target}", "HTTP/1.1"),
         headers=HTTPHeaders.parse(lines),
     )
-    ours = head.request(data)
+    ours = header.request(data)
     assert parse_query(ours.target) == theirs.query_arguments
     assert list(ours.fields.get_all()) == list(theirs.headers.get_all())
 
 
-def test_the_head_of_an_answer_tells_the_time_and_the_length() -> None:
-    head = answer_head(201, b"Content-Type: application/json", length=12)
+def test_the_header_of_a_response_has_the_date_and_the_length() -> None:
+    header = response_header(201, b"Content-Type: application/json", length=12)
     assert re.fullmatch(
         rb"HTTP/1\.1 201 Created\r\nContent-Type: application/json\r\n"
         rb"Date: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\nContent-Length: 12\r\n\r\n",
-        head,
+        header,
     )
 
 
-def test_an_answer_without_an_end_tells_no_length() -> None:
-    assert b"Content-Length" not in answer_head(200, length=None)
+def test_a_response_of_unknown_length_has_no_content_length() -> None:
+    assert b"Content-Length" not in response_header(200, length=None)

@@ -1,11 +1,11 @@
-"""Which requests are accepted: our own host names, and pages that this server sent."""
+"""Which requests are allowed: to our own host names, and from pages of this server."""
 
 import pytest
 
 from realtime.errors import ForeignHost, ForeignOrigin
 from realtime.protocol.origin import OriginPolicy
 
-GATE = OriginPolicy(["Chat.Example.", "box"])
+POLICY = OriginPolicy(["Chat.Example.", "box"])
 
 
 @pytest.mark.parametrize(
@@ -26,8 +26,8 @@ GATE = OriginPolicy(["Chat.Example.", "box"])
         None,
     ],
 )
-def test_our_own_names_pass(host: str | None) -> None:
-    GATE.check_host(host)
+def test_our_own_names_are_allowed(host: str | None) -> None:
+    POLICY.check_host(host)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_our_own_names_pass(host: str | None) -> None:
         "xlocalhost",
     ],
 )
-def test_other_names_are_foreign(host: str) -> None:
+def test_other_names_are_rejected(host: str) -> None:
     with pytest.raises(ForeignHost):
-        GATE.check_host(host)
+        POLICY.check_host(host)
 
 
-def test_who_was_welcome_with_other_words_is_asked_again() -> None:
+def test_only_the_same_three_values_are_allowed_from_the_cache() -> None:
     origin_policy = OriginPolicy(["box"])
     origin_policy.check("box", "http://box", None)
     origin_policy.check("box", "http://box", None)
@@ -63,13 +63,14 @@ def test_who_was_welcome_with_other_words_is_asked_again() -> None:
         origin_policy.check("box", None, "cross-site")
 
 
-def test_the_memory_of_the_welcome_is_bounded() -> None:
+def test_the_cache_of_allowed_values_is_bounded() -> None:
     origin_policy = OriginPolicy(["box"])
     for number in range(5000):
         origin_policy.check(f"{number}.localhost", None, None)
     origin_policy.check("x" * 500 + ".localhost", None, None)
-    assert len(origin_policy._welcome) <= 1000
-    assert max(len(word or "") for words in origin_policy._welcome for word in words) < 500
+    cache = origin_policy._allowed_cache
+    assert len(cache) <= 1000
+    assert max(len(value or "") for values in cache for value in values) < 500
 
 
 @pytest.mark.parametrize(
@@ -84,8 +85,8 @@ def test_the_memory_of_the_welcome_is_bounded() -> None:
         (None, "box", "none"),
     ],
 )
-def test_our_own_pages_pass(origin: str | None, host: str, site: str | None) -> None:
-    GATE.check_origin(origin, host, site)
+def test_our_own_pages_are_allowed(origin: str | None, host: str, site: str | None) -> None:
+    POLICY.check_origin(origin, host, site)
 
 
 @pytest.mark.parametrize(
@@ -103,16 +104,16 @@ def test_our_own_pages_pass(origin: str | None, host: str, site: str | None) -> 
         (None, "box", "cross-site"),
     ],
 )
-def test_pages_of_others_are_foreign(
+def test_pages_of_other_sites_are_rejected(
     origin: str | None, host: str | None, site: str | None
 ) -> None:
     with pytest.raises(ForeignOrigin):
-        GATE.check_origin(origin, host, site)
+        POLICY.check_origin(origin, host, site)
 
 
-def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
+def test_our_other_ports_are_listed_under_a_host_name_that_is_safe_in_a_policy() -> None:
     origin_policy = OriginPolicy(["box"])
-    assert origin_policy.own_origins("box:1") == []  # without lanes there are none
+    assert origin_policy.own_origins("box:1") == []  # with one port there are none
     origin_policy.ports = frozenset({1, 2})
     assert origin_policy.own_origins("BOX:1") == ["box:1", "box:2"]
     for host in ("x; script-src * .localhost", "a'b.localhost", "[::1]:1", "", None):
@@ -120,7 +121,7 @@ def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "host", "sister"),
+    ("origin", "host", "allowed"),
     [
         ("http://box:1", "box:2", True),
         ("http://box:1", "box:1", False),  # its own page needs no permission
@@ -134,9 +135,9 @@ def test_our_other_ports_are_listed_by_a_name_that_is_nothing_else() -> None:
         ("http://[", "box:2", False),
     ],
 )
-def test_a_sister_is_a_page_of_ours_at_another_port(
-    origin: str | None, host: str, sister: bool
+def test_cors_allows_our_own_pages_at_another_port(
+    origin: str | None, host: str, allowed: bool
 ) -> None:
     origin_policy = OriginPolicy(["box"])
     origin_policy.ports = frozenset({1, 2})
-    assert origin_policy.cors_origin(origin, host) == (origin if sister else None)
+    assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)

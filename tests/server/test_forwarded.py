@@ -58,7 +58,7 @@ PROXIES = TrustedProxies(map(parse_network, ["10.0.0.0/8", "127.0.0.1", "fd00::/
     ],
 )
 def test_the_last_hop_that_is_not_trusted_is_the_client(said: str | None, client: str) -> None:
-    assert PROXIES.client("10.0.0.9", said) == client
+    assert PROXIES.client_address("10.0.0.9", said) == client
 
 
 @pytest.mark.parametrize(

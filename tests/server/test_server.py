@@ -86,7 +86,7 @@ async def test_who_takes_nothing_is_closed_where_the_kernel_would_not(
     server = TCPServer(site(limits), traffic=traffic, limits=limits)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
-    server.start_watching()
+    server.start_timeouts()
     with socket.socket() as idle:
         idle.connect(sockets[0].getsockname())
         idle.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")

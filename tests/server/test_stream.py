@@ -221,16 +221,16 @@ async def test_a_stream_is_stalled_since_it_last_moved(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.stalled_seconds(1) == 0  # nothing waits
+    assert stream.write_stalled_seconds(1) == 0  # nothing waits
     assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel takes
-    assert stream.stalled_seconds(2) == 0  # it has moved since the last look
-    assert stream.stalled_seconds(5) == 3
+    assert stream.write_stalled_seconds(2) == 0  # it has moved since the last look
+    assert stream.write_stalled_seconds(5) == 3
     before = stream.bytes_out
     while stream.bytes_out == before:
         other.recv(65_536)
         await asyncio.sleep(0)
-    assert stream.stalled_seconds(6) == 0
-    assert stream.stalled_seconds(8) == 2
+    assert stream.write_stalled_seconds(6) == 0
+    assert stream.write_stalled_seconds(8) == 2
 
 
 async def test_what_is_pushed_does_not_overtake_what_was_written(
@@ -258,16 +258,16 @@ async def test_a_request_is_being_asked_since_its_first_byte(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.asking_seconds(1) == 0  # nothing has come
+    assert stream.request_read_seconds(1) == 0  # nothing has come
     await read_one(stream, other)
-    assert stream.asking_seconds(2) == 1
-    assert stream.asking_seconds(5) == 4
+    assert stream.request_read_seconds(2) == 1
+    assert stream.request_read_seconds(5) == 4
     stream.begin_request("sse", None)
-    assert stream.asking_seconds(9) == 0  # it is known, and takes as long as it takes
+    assert stream.request_read_seconds(9) == 0  # it is known, and takes as long as it takes
     stream.end_request()
-    assert stream.asking_seconds(10) == 0
+    assert stream.request_read_seconds(10) == 0
     await read_one(stream, other)
-    assert stream.asking_seconds(12) == 2
+    assert stream.request_read_seconds(12) == 2
 
 
 async def test_each_request_has_time_of_its_own(
@@ -275,10 +275,10 @@ async def test_each_request_has_time_of_its_own(
 ) -> None:
     stream, other = pair
     start = asyncio.get_running_loop().time()
-    assert stream.asking_seconds(start) == 0
+    assert stream.request_read_seconds(start) == 0
     for look in range(1, 10):  # at every look there is a part of another one
         await read_one(stream, other)
-        assert stream.asking_seconds(start + look) <= 1
+        assert stream.request_read_seconds(start + look) <= 1
         stream.begin_request("messages", None)
         stream.end_request()
 

@@ -200,7 +200,7 @@ async def test_what_a_slow_watcher_does_not_take_is_dropped_and_counted() -> Non
 
     watcher = TapSubscriber(tell)
     tap = Tap()
-    tap.watchers.add(watcher)
+    tap.subscribers.add(watcher)
     for _ in range(3):
         tap.copy(1, "sse", "down", b"x" * 400_000)
     ready = True

@@ -190,8 +190,8 @@ class FakeConnection:
     def resume(self, subscriber: Any) -> None:
         self.calls.append("resume")
 
-    def leave(self, subscriber: Any) -> None:
-        self.calls.append("leave")
+    def remove(self, subscriber: Any) -> None:
+        self.calls.append("remove")
 
 
 def attached() -> tuple[Any, FakeConnection]:
@@ -213,4 +213,4 @@ def test_a_detached_subscriber_is_not_called_again() -> None:
     subscriber, connection = attached()
     subscriber.detach()
     assert connection.drained is None
-    assert connection.calls == ["leave"]
+    assert connection.calls == ["remove"]

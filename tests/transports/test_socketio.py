@@ -16,7 +16,7 @@ from tornado.websocket import websocket_connect
 from benchmarks.clients import request
 from benchmarks.clients.http import Response
 from realtime.core.events import Cursor, Event
-from realtime.transports.socketio.transport import article_frame, frame
+from realtime.transports.socketio.clients import frame, legacy_frame
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import SECONDS, reader, say_in, take
@@ -312,7 +312,7 @@ def test_an_event_is_one_packet_around_its_json() -> None:
 )
 def test_the_article_s_client_is_told_what_it_knows(fields: str, said: str) -> None:
     event = Event(Cursor("e", 1), f"{{{fields}}}".encode())
-    assert article_frame(event) == f'\x1e42["message",{said}]'.encode()
+    assert legacy_frame(event) == f'\x1e42["message",{said}]'.encode()
 
 
 # --- the article's client ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the demo pages ask for: networks, rooms begun anew, QR codes, and word from port to port."""
+"""What the demo pages use: networks, room resets, QR codes, and requests between our ports."""
 
 import asyncio
 import re
@@ -24,10 +24,10 @@ async def ask(server: Server, method: str, path: str, **options: Any) -> Any:
     return await request(server.url, method, path, **options)
 
 
-# --- bad networks --------------------------------------------------------------------------------
+# --- network conditions --------------------------------------------------------------------------
 
 
-async def test_a_network_is_lent_changed_and_given_back(lab: Server, room: str) -> None:
+async def test_a_network_is_leased_changed_and_released(lab: Server, room: str) -> None:
     lent = (await ask(lab, "POST", "/networks?network=rtt%3D20ms")).check(201).json()
     assert lent["network"] == "rtt=20ms"
     through = f"http://127.0.0.1:{lent['port']}"
@@ -41,7 +41,7 @@ async def test_a_network_is_lent_changed_and_given_back(lab: Server, room: str) 
     assert (answer.status, answer.json()["error"]["code"]) == (404, "no_network")
 
 
-async def test_all_in_use_is_busy(lab: Server) -> None:
+async def test_an_empty_pool_is_busy(lab: Server) -> None:
     lent = [(await ask(lab, "POST", "/networks")).check(201).json() for _ in range(2)]
     answer = await ask(lab, "POST", "/networks")
     assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
@@ -51,12 +51,12 @@ async def test_all_in_use_is_busy(lab: Server) -> None:
 
 
 @pytest.mark.parametrize("text", ["rtt", "rtt=fast", "rtt=1", "flush=5ms", "a=b", "rtt=%F0"])
-async def test_what_is_no_network_is_refused(lab: Server, text: str) -> None:
+async def test_invalid_conditions_are_rejected(lab: Server, text: str) -> None:
     answer = await ask(lab, "POST", f"/networks?network={text}")
     assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_network")
 
 
-async def test_an_unplugged_network_is_back_after_a_while(lab: Server, room: str) -> None:
+async def test_a_disconnected_network_recovers(lab: Server, room: str) -> None:
     lent = (await ask(lab, "POST", "/networks")).check(201).json()
     through = f"http://127.0.0.1:{lent['port']}"
     async with CLIENTS["sse"](through, room, after="now") as cut:
@@ -76,14 +76,14 @@ async def test_an_unplugged_network_is_back_after_a_while(lab: Server, room: str
     await ask(lab, "DELETE", f"/networks/{lent['id']}")
 
 
-async def test_without_networks_there_is_none_to_be_had(server: Server) -> None:
+async def test_a_server_without_networks_leases_none(server: Server) -> None:
     assert (await get_json(server.url, "/lab"))["networks"] == 0
     answer = await ask(server, "POST", "/networks")
     assert answer.json()["error"]["code"] == "busy"
     assert "--networks" in answer.json()["error"]["message"]
 
 
-# --- from port to port ---------------------------------------------------------------------------
+# --- between our ports ---------------------------------------------------------------------------
 
 
 async def lanes(lab: Server) -> tuple[int, int]:
@@ -91,7 +91,7 @@ async def lanes(lab: Server) -> tuple[int, int]:
     return first, second
 
 
-async def test_a_page_of_one_port_may_ask_at_another(lab: Server, room: str) -> None:
+async def test_a_page_of_one_port_may_send_requests_to_another(lab: Server, room: str) -> None:
     first, second = await lanes(lab)
     there, page = f"http://127.0.0.1:{second}", {"Origin": f"http://127.0.0.1:{first}"}
     preflight = await request(there, "OPTIONS", f"/rooms/{room}/messages", headers=page)
@@ -111,7 +111,7 @@ async def test_a_page_of_one_port_may_ask_at_another(lab: Server, room: str) -> 
         assert answer.head.fields["vary"] == "Origin"
 
 
-async def test_a_page_of_its_own_port_is_told_nothing_of_it(lab: Server, room: str) -> None:
+async def test_a_same_origin_request_gets_no_cors_headers(lab: Server, room: str) -> None:
     page = {"Origin": lab.url}
     answer = await ask(lab, "GET", f"/rooms/{room}/short_polling", headers=page)
     assert (answer.status, "access-control-allow-origin" in answer.head.fields) == (200, False)
@@ -134,18 +134,18 @@ async def test_other_pages_stay_foreign(lab: Server, room: str, origin: str) -> 
         assert "access-control-allow-origin" not in answer.head.fields
 
 
-async def test_a_page_may_ask_all_our_ports_and_no_other(lab: Server) -> None:
+async def test_a_page_may_connect_to_all_our_ports_and_no_others(lab: Server) -> None:
     policy = (await ask(lab, "GET", "/")).head.fields["content-security-policy"]
     (connect,) = re.findall("connect-src ([^;]*);", policy)
     named = {int(port) for port in re.findall(r":(\d+)", connect)}
     first, second = await lanes(lab)
     assert {first, second} < named
-    assert len(named) == 4  # and the two networks
+    assert len(named) == 4  # and the two network emulators
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
 
 
-async def test_the_page_between_may_stand_in_our_pages_alone(lab: Server, room: str) -> None:
+async def test_only_our_pages_may_embed_the_bridge_page(lab: Server, room: str) -> None:
     first, _ = await lanes(lab)
     paths = ("/demos/frame.html", f"/rooms/{room}/iframe_streaming")
     for path in paths:
@@ -159,10 +159,10 @@ async def test_the_page_between_may_stand_in_our_pages_alone(lab: Server, room: 
         assert "http://" not in ancestors.replace("127.0.0.1", "")
 
 
-# --- the class -----------------------------------------------------------------------------------
+# --- for a class ---------------------------------------------------------------------------------
 
 
-async def test_a_room_is_begun_anew_by_whoever_has_the_key(servers: Servers, hub: str) -> None:
+async def test_the_key_resets_a_room(servers: Servers, hub: str) -> None:
     one, other = (servers.get(hub, "--key", KEY, copy=n) for n in range(2))
     room = f"class-{hub}"
     member = reader(one, "sse", room, client="ada", name="Ada")
@@ -183,9 +183,7 @@ async def test_a_room_is_begun_anew_by_whoever_has_the_key(servers: Servers, hub
     assert "new" in [event.get("text") for event in history["events"]]
 
 
-async def test_a_room_where_nobody_is_is_begun_anew_too(
-    servers: Servers, hub: str, room: str
-) -> None:
+async def test_an_empty_room_is_reset_too(servers: Servers, hub: str, room: str) -> None:
     server = servers.get(hub, "--key", KEY)
     await post(server.url, room, text="old")
     async with reader(server, "fetch_streaming", room) as listener:
@@ -195,7 +193,7 @@ async def test_a_room_where_nobody_is_is_begun_anew_too(
 
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=wrong", "?key=%E8%80%81", "?key=%FF"])
-async def test_without_the_key_a_room_stays_as_it_is(lab: Server, room: str, query: str) -> None:
+async def test_without_the_key_a_room_is_not_reset(lab: Server, room: str, query: str) -> None:
     await post(lab.url, room, text="stays")
     answer = await ask(lab, "DELETE", f"/rooms/{room}{query}")
     assert (answer.status, answer.json()["error"]["code"]) == (403, "bad_key")
@@ -203,11 +201,11 @@ async def test_without_the_key_a_room_stays_as_it_is(lab: Server, room: str, que
     assert [event["text"] for event in history["events"]] == ["stays"]
 
 
-async def test_a_qr_code_is_a_picture_of_our_address(servers: Servers) -> None:
+async def test_a_qr_code_shows_our_url(servers: Servers) -> None:
     with Server("--hub", "memory", "--host", "0.0.0.0") as server:
         near = f"http://127.0.0.1:{server.port}"
         addresses = (await get_json(near, "/lab"))["addresses"]
-        if not addresses:  # this machine is in no network
+        if not addresses:  # this machine has no network
             assert (await request(near, "GET", "/demos/qr.svg")).status == 404
             return
         answer = await request(near, "GET", "/demos/qr.svg?path=/demos/sse.html%3Froom%3Dgroup-1")
@@ -220,6 +218,6 @@ async def test_a_qr_code_is_a_picture_of_our_address(servers: Servers) -> None:
     assert answer.body != other.body
 
 
-async def test_nobody_else_reaches_it_so_there_is_no_qr_code(lab: Server) -> None:
+async def test_a_server_on_loopback_has_no_qr_code(lab: Server) -> None:
     answer = await ask(lab, "GET", "/demos/qr.svg?path=/")
     assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")

@@ -1,4 +1,4 @@
-"""Rooms and people, and what an operator asks."""
+"""Rooms and members, and what an operator asks."""
 
 import asyncio
 from typing import Any
@@ -20,7 +20,7 @@ async def test_a_room_is_listed_with_its_members_and_its_top(server: Any, room: 
         assert {"room": room, "members": 1, "top": 2} in rooms
 
 
-async def test_a_room_that_was_only_looked_at_is_not_listed(server: Any, room: str) -> None:
+async def test_a_room_that_was_only_read_is_not_listed(server: Any, room: str) -> None:
     await get_json(server.url, f"/rooms/{room}/short_polling")
     rooms = (await get_json(server.url, "/rooms"))["rooms"]
     assert room not in [row["room"] for row in rooms]
@@ -35,7 +35,7 @@ async def test_a_member_is_listed_by_name_and_transport(server: Any, room: str) 
         }
 
 
-async def test_who_is_deleted_is_off_the_list_at_once(server: Any, room: str) -> None:
+async def test_a_deleted_member_is_off_the_list_at_once(server: Any, room: str) -> None:
     async with CLIENTS["fetch_streaming"](server.url, room, client="ada", name="Ada") as ada:
         await ada.receive()
         answer = await request(server.url, "DELETE", f"/rooms/{room}/members/ada")
@@ -43,16 +43,16 @@ async def test_who_is_deleted_is_off_the_list_at_once(server: Any, room: str) ->
         assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
 
 
-async def test_it_is_healthy_and_says_which_hub(server: Any) -> None:
+async def test_health_names_the_hub(server: Any) -> None:
     health = await get_json(server.url, "/healthz")
     assert (health["status"], health["hub"], health["version"]) == ("ok", server.hub, __version__)
 
 
-async def test_it_is_ready(server: Any) -> None:
+async def test_the_server_is_ready(server: Any) -> None:
     assert await get_json(server.url, "/readyz") == {"status": "ready"}
 
 
-async def test_it_is_not_ready_without_its_hub_and_reading_goes_on(
+async def test_without_its_hub_the_server_is_not_ready_and_reading_continues(
     tmp_path: Any, room: str
 ) -> None:
     redis = Redis(tmp_path)
@@ -74,13 +74,13 @@ async def test_it_is_not_ready_without_its_hub_and_reading_goes_on(
 
 
 @pytest.mark.parametrize("path", ["/wire?client=%20", "/rooms/a/members/%00"])
-async def test_a_bad_client_is_named(server: Any, path: str) -> None:
+async def test_an_invalid_client_is_rejected(server: Any, path: str) -> None:
     method = "DELETE" if "members" in path else "GET"
     answer = await request(server.url, method, path)
     assert (answer.status, answer.json()["error"]["code"]) == (400, "bad_client")
 
 
-async def test_it_is_not_ready_while_its_hub_is_frozen_and_is_again_after(room: str) -> None:
+async def test_a_frozen_hub_makes_the_server_not_ready_until_it_continues(room: str) -> None:
     with PrivateRedis() as redis, Server("--hub", redis.url) as server:
         await post(server.url, room, text="before")
         redis.pause()
@@ -96,7 +96,7 @@ async def test_it_is_not_ready_while_its_hub_is_frozen_and_is_again_after(room: 
         assert (await post(server.url, room, text="after")).status == 201
 
 
-async def test_a_stream_goes_on_over_a_hub_that_was_lost_and_came_back_empty(room: str) -> None:
+async def test_a_stream_continues_after_the_hub_restarts_empty(room: str) -> None:
     with PrivateRedis() as redis, Server("--hub", redis.url) as server:
         async with CLIENTS["sse"](server.url, room) as reader:
             await post(server.url, room, text="before")
@@ -110,7 +110,7 @@ async def test_a_stream_goes_on_over_a_hub_that_was_lost_and_came_back_empty(roo
 
 
 @pytest.mark.parametrize("member", ["a", "%E8%81%8A", "a%20b"])
-async def test_to_leave_a_room_where_one_never_was_is_no_news(
+async def test_leaving_a_room_without_being_a_member_publishes_nothing(
     server: Any, room: str, member: str
 ) -> None:
     answer = await request(server.url, "DELETE", f"/rooms/{room}/members/{member}")

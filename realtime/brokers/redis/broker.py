@@ -1,9 +1,10 @@
-"""The broker for many processes: Redis or Valkey numbers, remembers and announces.
+"""The broker for many processes: Redis or Valkey numbers, stores and announces the events.
 
-Each step that must not be torn apart is one Lua script.  Pub/sub is only the fast path: it loses
-messages by design, so the hub checks every number it hears and reads what is missing.  Whatever the
-number of clients, a process has a few connections for rare questions, and to each server that keeps
-rooms (see `servers`) one that listens, one that carries what is said, and one for pages of history.
+Each atomic step is one Lua script.  Pub/sub is only the fast path: it loses messages by design, so
+the hub checks the number of every event it receives and reads the missing ones from the log.
+
+Whatever the number of clients, a process has a few connections for rare commands and three to each
+server that stores rooms (see `topology`): pub/sub, publishing, and pages of history.
 """
 
 import asyncio
@@ -27,10 +28,10 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from realtime.brokers.redis.node import Attempts, Keeper
+from realtime.brokers.redis.node import CircuitBreaker, RedisNode
 from realtime.brokers.redis.pipeline import Script
-from realtime.brokers.redis.topology import FAILURES, servers_at
-from realtime.core.broker import META_LIVES, SEEN_SECONDS, Listener, RoomSummary
+from realtime.brokers.redis.topology import FAILURES, parse_topology
+from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.errors import NoBroker
@@ -41,22 +42,22 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# A client waits for its answer: within a second it is told 503 rather than left hanging.
+# A client waits for the reply: it must receive 503 within a second and not hang.
 COMMAND_SECONDS = 0.8
-# The epoch of a room where nothing was said outlives its last reading by so long.
-EMPTY_SECONDS = 120
+# The lifetime of the epoch of a room without events, counted from its last read.
+EMPTY_ROOM_SECONDS = 120
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
-# While commands fail, it is logged so often.
-COMPLAIN_SECONDS = 10.0
-# While something fails, we look after so long which server keeps what, and that may take as long
-# as asking several who are frozen.
-LOOK_PAUSE_SECONDS, LOOK_SECONDS = 0.25, 2.0
-# Nobody may tell us that there is another, so we look in any case after so long.
-LOOK_AGAIN_SECONDS = 3.0
-# A slot is on its way to another server, or one that was demoted does not keep it any more, or
-# nobody has been elected to: it will be soon.
-_NOT_NOW = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
+# While commands fail, we log one line per this time.
+LOG_INTERVAL_SECONDS = 10.0
+# The pause after a refresh of the topology, and the time it may take: several frozen servers may
+# have to time out one after the other.
+REFRESH_PAUSE_SECONDS, REFRESH_TIMEOUT_SECONDS = 0.25, 2.0
+# No message announces a new topology, so we also refresh it without a failure, this often.
+REFRESH_INTERVAL_SECONDS = 3.0
+# Errors that pass soon: a slot is moving to another server, a demoted master does not store it any
+# more, or the election of a new master is in progress.
+_TRANSIENT = (AskError, TryAgainError, ClusterDownError, ReadOnlyError)
 
 
 def _script(*parts: str, head: bytes = b"") -> Script:
@@ -65,10 +66,10 @@ def _script(*parts: str, head: bytes = b"") -> Script:
 
 
 class _Scripts:
-    """What is done in one step; it is announced with `SPUBLISH` where channels are in slots."""
+    """The scripts of a room; `prefix` makes them announce with `SPUBLISH`, in the room's slot."""
 
     def __init__(self, prefix: bytes) -> None:
-        head = b"local ANNOUNCE = '%bPUBLISH'" % prefix
+        head = b"local PUBLISH = '%bPUBLISH'" % prefix
         self.publish = _script("log", "publish", head=head)
         self.history = _script("log", "history", head=head)
         self.enter = _script("log", "people", "enter", head=head)
@@ -77,287 +78,306 @@ class _Scripts:
         self.reset = _script("log", "people", "reset", head=head)
 
 
-# Of processes, and not of a room: nothing is announced.
+# About server processes, not about a room: it announces nothing.
 _REPORTS = _script("reports")
 
 
 class RedisBroker:
-    """The broker behind an address that `servers` can read; raises `ValueError` for another."""
+    """The broker at an address that `parse_topology` accepts; raises `ValueError` for others."""
 
     def __init__(self, url: str, limits: Limits) -> None:
         self._limits = limits
-        self._servers = servers_at(url)
-        self._scripts = _Scripts(self._servers.prefix)
-        self._keepers: dict[str, Keeper] = {}
-        self._places: dict[bytes, Keeper | None] = {}  # channel: where we listen to it
-        self._attempts = Attempts()  # at what concerns no room
-        self._look_wanted = asyncio.Event()
+        self._topology = parse_topology(url)
+        self._scripts = _Scripts(self._topology.prefix)
+        self._nodes: dict[str, RedisNode] = {}
+        self._subscriptions: dict[bytes, RedisNode | None] = {}  # channel: where we subscribe to it
+        self._breaker = CircuitBreaker()  # for commands that concern no single room
+        self._refresh_wanted = asyncio.Event()
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
-        self._complained = math.inf  # until it has begun, whoever begins it is told, and tells
+        self._logged_at = math.inf  # nothing is logged before `start` returns: it raises instead
         self._bounds = [
             b"%d" % limits.history_events,
             b"%d" % (limits.history_seconds * 1000),
-            b"%d" % (limits.history_seconds * META_LIVES * 1000),
-            b"%d" % (EMPTY_SECONDS * 1000),
+            b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
+            b"%d" % (EMPTY_ROOM_SECONDS * 1000),
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        await self._tried(self._supervisor.wait_for(LOOK_SECONDS, self._servers.start()))
-        self._complained = -math.inf
-        self._arrange()
-        self._supervisor.keep("look", self._look_for_ever)
+        starting = self._supervisor.wait_for(REFRESH_TIMEOUT_SECONDS, self._topology.start())
+        await self._translate_errors(starting)
+        self._logged_at = -math.inf
+        self._rebalance()
+        self._supervisor.supervise("refresh", self._refresh_loop)
 
     async def close(self) -> None:
-        keepers = list(self._keepers.values())
-        for attempts in (self._attempts, *(keeper.attempts for keeper in keepers)):
-            await attempts.close()
+        nodes = list(self._nodes.values())
+        for breaker in (self._breaker, *(node.breaker for node in nodes)):
+            await breaker.close()
         await self._supervisor.close()
-        for keeper in keepers:
-            await keeper.close()
-        await self._servers.close()
+        for node in nodes:
+            await node.close()
+        await self._topology.close()
 
     async def ping(self) -> None:
         self._supervisor.check()
-        keepers = list(self._keepers.values())
-        answers = await asyncio.gather(*map(self._answers, keepers))
-        answering = [keeper for keeper, answers in zip(keepers, answers, strict=True) if answers]
-        if not answering:  # while a part of a Cluster is away, the others go on
+        nodes = list(self._nodes.values())
+        replies = await asyncio.gather(*map(self._is_up, nodes))
+        up = [node for node, reply in zip(nodes, replies, strict=True) if reply]
+        if not up:  # while some servers of a Cluster are down, the rooms of the others go on
             raise NoBroker
-        if not all(keeper.ear.hearing for keeper in answering):
-            raise NoBroker("The hub answers, but its announcements are not heard; try again.")
+        if not all(node.pubsub.healthy for node in up):
+            raise NoBroker("The hub replies, but its pub/sub messages do not arrive; try again.")
 
-    async def _answers(self, keeper: Keeper) -> bool:
-        keeper.supervisor.check()
+    async def _is_up(self, node: RedisNode) -> bool:
+        node.supervisor.check()
         try:
-            await self._tried(keeper.answer())
+            await self._translate_errors(node.ping())
         except NoBroker:
             return False
         return True
 
-    # --- words -----------------------------------------------------------------------------------
+    # --- events ----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
         keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
-        epoch, number, fresh = await self._run(self._scripts.publish, draft.room, keys, arguments)
-        return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(fresh))
+        script = self._scripts.publish
+        epoch, number, created = await self._call(script, draft.room, keys, arguments)
+        return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
         keys = _keys(room, b"log", b"meta")
-        arguments = [after.epoch.encode(), b"%d" % after.number, b"%d" % PAGE_EVENTS]
+        arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
-        epoch, top, first, flat = await self._run(script, room, keys, arguments, pages=True)
+        epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
         events = [
-            Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), rest)
-            for number, kind, rest in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), json_tail)
+            for number, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.number < int(top)
+        more = bool(events) and events[-1].cursor.offset < int(top)
         return History(epoch.decode(), int(top), int(first), events, more)
 
     async def reset(self, room: str) -> None:
-        await self._run_about_people(self._scripts.reset, room, [_new_id()])
+        await self._call_presence(self._scripts.reset, room, [_new_id()])
 
-    # --- people ----------------------------------------------------------------------------------
+    # --- members ---------------------------------------------------------------------------------
 
     async def enter(self, room: str, member: Member, node_id: str) -> None:
-        who = [member.client.encode(), node_id.encode(), member.json_tail]
-        await self._run_about_people(self._scripts.enter, room, [*who, _new_id(), self._lease_ms])
+        lease = [member.client.encode(), node_id.encode(), member.json_tail]
+        await self._call_presence(self._scripts.enter, room, [*lease, _new_id(), self._lease_ms])
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
-        who = [client.encode(), (node_id or "").encode()]
-        await self._run_about_people(self._scripts.leave, room, [*who, b"%d" % (seconds * 1000)])
+        lease = [client.encode(), (node_id or "").encode()]
+        await self._call_presence(self._scripts.leave, room, [*lease, b"%d" % (seconds * 1000)])
 
     async def sweep(self, room: str) -> None:
-        while await self._run_about_people(self._scripts.sweep, room, [_new_id(), self._lease_ms]):
+        while await self._call_presence(self._scripts.sweep, room, [_new_id(), self._lease_ms]):
             pass
 
-    async def _run_about_people(self, script: Script, room: str, arguments: list[bytes]) -> Any:
-        # By the way of the words, and in one order with them.
+    async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
+        # On the connection for publishing, so that joins and messages keep their order.
         keys = _keys(room, b"log", b"meta", b"members", b"people")
-        return await self._run(script, room, keys, arguments)
+        return await self._call(script, room, keys, arguments)
 
     async def members(self, room: str) -> Sequence[Member]:
         people = _key(room, b"people")
         return _members(
-            await self._at(room, lambda _: self._within(self._servers.questions.hgetall(people)))
+            await self._on_node(
+                room, lambda _: self._limited(self._topology.client.hgetall(people))
+            )
         )
 
     async def rooms(self) -> Sequence[RoomSummary]:
-        return await self._tried(self._attempts.make(lambda: self._within(self._rooms_kept())))
+        reading = self._breaker.call(lambda: self._limited(self._read_rooms()))
+        return await self._translate_errors(reading)
 
-    async def _rooms_kept(self) -> Sequence[RoomSummary]:
+    async def _read_rooms(self) -> Sequence[RoomSummary]:
         names = [
             key.decode().removeprefix("rt:{").removesuffix("}:meta")
-            async for key in self._servers.questions.scan_iter(match="rt:{*}:meta", count=1000)
+            async for key in self._topology.client.scan_iter(match="rt:{*}:meta", count=1000)
         ]
-        pipeline = self._servers.questions.pipeline(transaction=False)
+        pipeline = self._topology.client.pipeline(transaction=False)
         for room in names:
             pipeline.hget(_key(room, b"meta"), "top")
             pipeline.hgetall(_key(room, b"people"))
             pipeline.exists(_key(room, b"log"))
-        answers = await pipeline.execute()
-        rows = zip(names, answers[::3], answers[1::3], answers[2::3], strict=True)
+        replies = await pipeline.execute()
+        rows = zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
         return [
             RoomSummary(room, len(_members(people)), int(top or 0))
-            for room, top, people, kept in rows
-            if kept or people
+            for room, top, people, has_log in rows
+            if has_log or people
         ]
 
     # --- processes -------------------------------------------------------------------------------
 
     async def report(self, worker: str, text: bytes, seconds: float) -> None:
-        await self._run_reports([worker.encode(), text, b"%d" % (seconds * 1000)])
+        await self._call_reports([worker.encode(), text, b"%d" % (seconds * 1000)])
 
     async def reports(self) -> Mapping[str, bytes]:
-        flat = await self._run_reports([])
+        flat = await self._call_reports([])
         return {worker.decode(): text for worker, text in zip(flat[::2], flat[1::2], strict=True)}
 
-    async def _run_reports(self, arguments: list[bytes]) -> Any:
-        # By the way of the pages: no word waits behind it.
-        keys = [b"{rt}:workers", b"{rt}:reports"]  # in one slot, as if of a room of that name
-        return await self._at("rt", lambda keeper: keeper.pages.run(_REPORTS, keys, arguments))
+    async def _call_reports(self, arguments: list[bytes]) -> Any:
+        # On the connection for history, so that no message waits behind it.
+        keys = [b"{rt}:workers", b"{rt}:reports"]  # in one slot, as if "rt" were a room
+        return await self._on_node(
+            "rt", lambda node: node.history_pipeline.call(_REPORTS, keys, arguments)
+        )
 
-    # --- asking ----------------------------------------------------------------------------------
+    # --- commands --------------------------------------------------------------------------------
 
-    async def _run(
-        self, script: Script, room: str, keys: list[bytes], own: list[bytes], *, pages: bool = False
+    async def _call(
+        self,
+        script: Script,
+        room: str,
+        keys: list[bytes],
+        arguments: list[bytes],
+        *,
+        history: bool = False,
     ) -> Any:
-        """Run a script with the arguments that all have, and those of its own after them."""
-        arguments = [_channel(room), *self._bounds, *own]
+        """Call a script of a room: `arguments` follow those that all such scripts have."""
+        arguments = [_channel(room), *self._bounds, *arguments]
 
-        def run(keeper: Keeper) -> Awaitable[Any]:
-            return (keeper.pages if pages else keeper.words).run(script, keys, arguments)
+        def call(node: RedisNode) -> Awaitable[Any]:
+            pipeline = node.history_pipeline if history else node.publish_pipeline
+            return pipeline.call(script, keys, arguments)
 
-        return await self._at(room, run)
+        return await self._on_node(room, call)
 
-    async def _at(self, room: str, command: Callable[[Keeper], Awaitable[T]]) -> T:
-        """Await a command to whoever keeps a room, wherever that is moving to."""
-        return await self._tried(self._at_last(_channel(room), command))
+    async def _on_node(self, room: str, command: Callable[[RedisNode], Awaitable[T]]) -> T:
+        """Await a command to the server that stores a room, also while the room moves."""
+        return await self._translate_errors(self._retry_while_moving(_channel(room), command))
 
-    async def _at_last(self, channel: bytes, command: Callable[[Keeper], Awaitable[T]]) -> T:
-        until = _now() + COMMAND_SECONDS
-        times = 0
+    async def _retry_while_moving(
+        self, channel: bytes, command: Callable[[RedisNode], Awaitable[T]]
+    ) -> T:
+        deadline = _now() + COMMAND_SECONDS
+        retries = 0
         while True:
-            keeper = self._keeper_of(channel)
+            node = self._node_for(channel)
             try:
-                return await keeper.attempts.make(functools.partial(command, keeper))
-            except _NOT_NOW as error:
-                if _now() > until:
+                return await node.breaker.call(functools.partial(command, node))
+            except _TRANSIENT as error:
+                if _now() > deadline:
                     raise
                 if isinstance(error, MovedError):
-                    await self._moved(error)
+                    await self._apply_redirect(error)
                 else:
-                    self._look_wanted.set()
-            await asyncio.sleep(backoff(times, longest=0.2))
-            times += 1
+                    self._refresh_wanted.set()
+            await asyncio.sleep(backoff(retries, longest=0.2))
+            retries += 1
 
-    def _within(self, subscription: Awaitable[T]) -> Awaitable[T]:
-        """Give a rare question the time of a command."""
-        return self._supervisor.wait_for(COMMAND_SECONDS, subscription)
+    def _limited(self, command: Awaitable[T]) -> Awaitable[T]:
+        """Limit the time of a rare command, which redis-py would not."""
+        return self._supervisor.wait_for(COMMAND_SECONDS, command)
 
-    async def _tried(self, attempt: Awaitable[T]) -> T:
-        """Await an attempt; each way in which it can fail becomes `NoBroker`."""
+    async def _translate_errors(self, command: Awaitable[T]) -> T:
+        """Await a command; raise `NoBroker` for every way in which it can fail."""
         try:
-            return await attempt
+            return await command
         except FAILURES as error:
-            self._look_wanted.set()
-            self._complain(error)
+            self._refresh_wanted.set()
+            self._log_failure(error)
             raise NoBroker from error
 
-    def _complain(self, error: Exception) -> None:
-        # A full or a frozen hub fails every command: one line tells it as well as a thousand.
-        if _now() - self._complained > COMPLAIN_SECONDS:
-            self._complained = _now()
-            log.error("the hub fails", extra={"error": repr(error)})
+    def _log_failure(self, error: Exception) -> None:
+        # A full or frozen hub fails every command: one line in the log is enough.
+        if _now() - self._logged_at > LOG_INTERVAL_SECONDS:
+            self._logged_at = _now()
+            log.error("a hub command failed", extra={"error": repr(error)})
 
-    # --- who keeps what --------------------------------------------------------------------------
+    # --- which server stores which room ----------------------------------------------------------
 
-    def _keeper_of(self, channel: bytes) -> Keeper:
-        return self._keeper(self._servers.keeper(channel))
+    def _node_for(self, channel: bytes) -> RedisNode:
+        return self._node(self._topology.node_name(channel))
 
-    def _keeper(self, name: str) -> Keeper:
-        if name not in self._keepers:
-            connect = functools.partial(self._servers.connect, name)
-            self._keepers[name] = Keeper(connect, self._servers.prefix, COMMAND_SECONDS, self)
-        return self._keepers[name]
+    def _node(self, name: str) -> RedisNode:
+        if name not in self._nodes:
+            connect = functools.partial(self._topology.connect, name)
+            self._nodes[name] = RedisNode(connect, self._topology.prefix, COMMAND_SECONDS, self)
+        return self._nodes[name]
 
-    async def _look_for_ever(self) -> None:
+    async def _refresh_loop(self) -> None:
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_AGAIN_SECONDS):
-                    await self._look_wanted.wait()
-            self._look_wanted.clear()
-            with suppress(NoBroker):  # and then the next failure makes us look again
-                await self._tried(self._supervisor.wait_for(LOOK_SECONDS, self._servers.look()))
-            self._arrange()
-            await asyncio.sleep(LOOK_PAUSE_SECONDS)
+                async with asyncio.timeout(REFRESH_INTERVAL_SECONDS):
+                    await self._refresh_wanted.wait()
+            self._refresh_wanted.clear()
+            refreshing = self._supervisor.wait_for(
+                REFRESH_TIMEOUT_SECONDS, self._topology.refresh()
+            )
+            with suppress(NoBroker):  # the failure itself requests the next refresh
+                await self._translate_errors(refreshing)
+            self._rebalance()
+            await asyncio.sleep(REFRESH_PAUSE_SECONDS)
 
-    async def _moved(self, error: MovedError) -> None:
-        await self._servers.moved(error)
-        self._arrange()
+    async def _apply_redirect(self, error: MovedError) -> None:
+        await self._topology.apply_redirect(error)
+        self._rebalance()
 
-    def _arrange(self) -> None:
-        """Listen to each room at whoever keeps it now, and leave those who keep none.
+    def _rebalance(self) -> None:
+        """Subscribe to each room at the server that stores it now; close servers without rooms.
 
-        At once, for one that Sentinel replaced may wake up, and acknowledge what nobody will read.
+        At once: a master that Sentinel replaced may return and acknowledge messages that are lost.
         """
-        names = set(self._servers.keepers())
+        names = set(self._topology.node_names())
         for name in names:
-            self._keeper(name)
-        for channel in self._places:
-            self._place(channel)
-        for name in self._keepers.keys() - names:
-            self._supervisor.spawn("let go", self._keepers.pop(name).close)
-        for keeper in self._keepers.values():
-            keeper.ear.listen_again()
+            self._node(name)
+        for channel in self._subscriptions:
+            self._assign(channel)
+        for name in self._nodes.keys() - names:
+            self._supervisor.spawn("close node", self._nodes.pop(name).close)
+        for node in self._nodes.values():
+            node.pubsub.resubscribe()
 
-    # --- listening -------------------------------------------------------------------------------
+    # --- subscriptions ---------------------------------------------------------------------------
 
     def listen(self, room: str) -> None:
-        self._places[_channel(room)] = None
-        self._place(_channel(room))
+        self._subscriptions[_channel(room)] = None
+        self._assign(_channel(room))
 
     def unlisten(self, room: str) -> None:
-        if keeper := self._places.pop(_channel(room), None):
-            keeper.ear.unlisten(_channel(room))
+        if node := self._subscriptions.pop(_channel(room), None):
+            node.pubsub.unsubscribe(_channel(room))
 
-    def _place(self, channel: bytes) -> None:
-        """Listen to a channel where it is, and nowhere else."""
+    def _assign(self, channel: bytes) -> None:
+        """Subscribe to a channel at its server, and only there."""
         try:
-            keeper = self._keeper_of(channel)
-        except RedisClusterException:  # nobody keeps it, until somebody does
-            self._look_wanted.set()
+            node = self._node_for(channel)
+        except RedisClusterException:  # the slot has no server now
+            self._refresh_wanted.set()
             return
-        before, self._places[channel] = self._places[channel], keeper
-        if before is not keeper:
-            if before is not None:
-                before.ear.unlisten(channel)
-            keeper.ear.listen(channel)
+        old_node, self._subscriptions[channel] = self._subscriptions[channel], node
+        if old_node is not node:
+            if old_node is not None:
+                old_node.pubsub.unsubscribe(channel)
+            node.pubsub.subscribe(channel)
 
-    def heard(self, channel: bytes, payload: bytes) -> None:
-        """An ear has heard something, see `Owner`."""
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        """Deliver a message, see `PubSubListener`."""
         assert self._listener is not None
-        self._listener.on_publication(_room(channel), _announced(payload))
+        self._listener.on_publication(_room(channel), _parse_message(payload))
 
     def on_subscribed(self, channel: bytes) -> None:
-        """An ear begins to hear."""
+        """Report a confirmed subscription."""
         assert self._listener is not None
         self._listener.on_subscribed(_room(channel))
 
-    def astray(self, error: MovedError | None) -> None:
-        """An ear does not find what it listens to."""
+    def on_moved(self, error: MovedError | None) -> None:
+        """Find the channels that are not at the expected server."""
         if error is None:
-            self._look_wanted.set()
+            self._refresh_wanted.set()
         else:
-            self._supervisor.spawn("follow", lambda: self._follow(error))
+            self._supervisor.spawn("follow redirect", lambda: self._follow_redirect(error))
 
-    async def _follow(self, error: MovedError) -> None:
-        await asyncio.sleep(backoff(0))  # or two who disagree would send us to and fro
+    async def _follow_redirect(self, error: MovedError) -> None:
+        await asyncio.sleep(backoff(0))  # two servers that disagree could redirect us in a loop
         with suppress(NoBroker):
-            await self._tried(self._moved(error))
+            await self._translate_errors(self._apply_redirect(error))
 
 
 def _now() -> float:
@@ -368,7 +388,7 @@ def _now() -> float:
 
 
 def _channel(room: str) -> bytes:
-    # The braces are a hash tag: all keys of a room live on one node of a Cluster.
+    # The braces are a hash tag: all keys of a room are on one node of a Cluster.
     return b"rt:{%b}" % room.encode()
 
 
@@ -388,18 +408,18 @@ def _new_id() -> bytes:
     return str(uuid.uuid4()).encode()
 
 
-# --- answers -------------------------------------------------------------------------------------
+# --- replies -------------------------------------------------------------------------------------
 
 
-def _announced(payload: bytes) -> Event:
-    cursor, kind, rest = payload.split(b" ", 2)
-    return Event.numbered(kind.decode(), Cursor.parse(cursor.decode()), rest)
+def _parse_message(payload: bytes) -> Event:
+    cursor, kind, json_tail = payload.split(b" ", 2)
+    return Event.numbered(kind.decode(), Cursor.parse(cursor.decode()), json_tail)
 
 
 def _members(people: dict[Any, Any]) -> list[Member]:
     return [
         Member(fields["client"], fields["name"], fields["via"])
-        for client, rest in people.items()
+        for client, json_tail in people.items()
         if not client.endswith((b"#", b"!")) and client + b"!" not in people
-        for fields in [json.loads(b"{%b}" % rest)]
+        for fields in [json.loads(b"{%b}" % json_tail)]
     ]

@@ -1,16 +1,16 @@
--- KEYS log meta members people   ARGV … client holder-or-empty ms
-local client, holder, ends = ARGV[7], ARGV[8], digits(now_ms() + ARGV[9])
+-- KEYS log meta members people   ARGV … client node_id-or-empty ms
+local client, node_id, expiry = ARGV[7], ARGV[8], digits(now_ms() + ARGV[9])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return
 end
-if holder ~= '' then
-  -- XX LT: a lease is only ever cut short here, never made or made longer.
-  redis.call('ZADD', LEASES, 'XX', 'LT', ends, client .. ' ' .. holder)
+if node_id ~= '' then
+  -- XX LT: this only shortens a lease; it never creates or extends one.
+  redis.call('ZADD', LEASES, 'XX', 'LT', expiry, client .. ' ' .. node_id)
   return
 end
 redis.call('HSET', PEOPLE, client .. '!', 1)
 for _, lease in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
   if lease:sub(1, #client + 1) == client .. ' ' then
-    redis.call('ZADD', LEASES, 'XX', 'LT', ends, lease)
+    redis.call('ZADD', LEASES, 'XX', 'LT', expiry, lease)
   end
 end

@@ -1,10 +1,11 @@
--- The numbered log of one room, for the scripts that begin with this file; ANNOUNCE stands before.
--- A script runs alone on the server: what it reads cannot change before it writes.
+-- The numbered log of one room: the first part of every room script.  The line before this file
+-- sets PUBLISH, the command that announces an event.
+-- Redis runs one script at a time: what a script reads cannot change before it writes.
 local LOG, META = KEYS[1], KEYS[2]
 local NEW_EPOCH, CHANNEL = ARGV[1], ARGV[2]
 local EVENTS, LOG_MS, META_MS, EMPTY_MS = ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 
--- Lua writes large numbers as 1e+15; ids and JSON want the digits.
+-- Lua formats large numbers as 1e+15; ids and JSON need the digits.
 local function digits(number) return string.format('%.0f', number) end
 
 local function now_ms()
@@ -12,13 +13,13 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The number of the last entry, for a log that outlived its meta.
+-- The number of the newest event, for a log whose meta key is lost.
 local function last_number()
   local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
   return last and tonumber(last[1]:match('^%d+')) or 0
 end
 
--- This and the position are looked up once a script, since they are the dearest part of it.
+-- The run_id and the position are the slowest part of a script, so we read each once per script.
 local known_run_id, known_epoch, known_top
 
 local function server_id()
@@ -26,9 +27,10 @@ local function server_id()
   return known_run_id
 end
 
--- The epoch and the top.  Another run_id is another server: one that came back from an older
--- snapshot, or a replica that lagged when it was promoted.  It would give numbers away a second
--- time, and readers would skip real messages as old ones; a new epoch makes them look again.
+-- The epoch and the number of the newest event.  Another run_id means another server process: one
+-- that restarted from an older snapshot, or a replica that lagged when it was promoted.  It would
+-- assign numbers a second time, and readers would skip real messages as duplicates.  So it starts a
+-- new epoch, which makes readers fetch the history again.
 local function position()
   if known_epoch then
     return known_epoch, known_top
@@ -39,24 +41,24 @@ local function position()
     epoch = NEW_EPOCH
     redis.call('HSET', META, 'epoch', epoch, 'top', digits(top), 'run_id', server_id())
   end
-  -- A room where nothing was said is forgotten soon, or made-up names would fill the memory.
+  -- A room without events expires soon: invented room names must not fill the memory.
   redis.call('PEXPIRE', META, top > 0 and META_MS or EMPTY_MS)
   known_epoch, known_top = epoch, top
   return epoch, top
 end
 
--- Number it, remember it, announce it.
-local function append(kind, rest)
+-- Number an event, store it, announce it.
+local function append(kind, json_tail)
   local epoch, top = position()
   if top == 0 then
     redis.call('PEXPIRE', META, META_MS)
   end
   known_top = top + 1
   local number = digits(known_top)
-  rest = rest .. ',"published":' .. digits(now_ms()) .. '}'
+  json_tail = json_tail .. ',"published":' .. digits(now_ms()) .. '}'
   redis.call('HSET', META, 'top', number)
-  redis.call('XADD', LOG, 'MAXLEN', EVENTS, number .. '-0', 'kind', kind, 'rest', rest)
+  redis.call('XADD', LOG, 'MAXLEN', EVENTS, number .. '-0', 'kind', kind, 'rest', json_tail)
   redis.call('PEXPIRE', LOG, LOG_MS)
-  redis.call(ANNOUNCE, CHANNEL, epoch .. '-' .. number .. ' ' .. kind .. ' ' .. rest)
+  redis.call(PUBLISH, CHANNEL, epoch .. '-' .. number .. ' ' .. kind .. ' ' .. json_tail)
   return epoch, number
 end

@@ -1,4 +1,4 @@
-"""One server that keeps rooms, as a broker has it: three connections, and how it has answered."""
+"""One Redis server as the broker uses it: two pipelines, one subscription, one circuit breaker."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,28 +7,29 @@ from typing import Any, TypeVar
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
-from realtime.brokers.redis.pipeline import Carrier, Script
-from realtime.brokers.redis.pubsub import Ear, Owner
+from realtime.brokers.redis.pipeline import Script, ScriptPipeline
+from realtime.brokers.redis.pubsub import PubSubConnection, PubSubListener
 from realtime.brokers.redis.topology import FAILURES
 from realtime.errors import NoBroker
 from realtime.tasks import Supervisor
 
 T = TypeVar("T")
 
-# Scripts in one round trip: some ten milliseconds of the server's only thread, and a megabyte or
-# two of words or of pages.
-WORDS_TOGETHER, PAGES_TOGETHER = 512, 16
+# Scripts per round trip.  One batch takes some ten milliseconds of the server's only thread, and a
+# megabyte or two of messages or of history pages.
+MAX_PUBLISH_BATCH, MAX_HISTORY_BATCH = 512, 16
 
-# Whether the server answers; and what is said to ourselves, to know whether we hear it there.
-_ANSWER = Script(b"return 1")
-_SPEAK = Script(b"return redis.call('PUBLISH', ARGV[2], '')")
+# Checks that the server replies.
+_PING = Script(b"return 1")
+# Publishes an empty message to our own probe channel.
+_PUBLISH_PROBE = Script(b"return redis.call('PUBLISH', ARGV[2], '')")
 
 
-class Attempts:
-    """Commands to one server.
+class CircuitBreaker:
+    """Limits the commands to a server that does not reply.
 
-    While it does not answer they are made one at a time, and whoever comes meanwhile is told at
-    once: a thousand who wait for the same timeout help nobody.
+    While the server fails, one command at a time tests it (half-open), and all others raise
+    `NoBroker` at once: a thousand callers that wait for the same timeout help nobody.
     """
 
     def __init__(self) -> None:
@@ -36,33 +37,33 @@ class Attempts:
         self._failing = False
         self._closed = False
 
-    async def make(self, command: Callable[[], Awaitable[T]]) -> T:
-        """Await a command that is bounded in time; raises `NoBroker`, or what the command does."""
+    async def call(self, command: Callable[[], Awaitable[T]]) -> T:
+        """Await a command with its own time limit; raises `NoBroker`, or the command's error."""
         if self._closed or (self._failing and self._running):
             raise NoBroker
         self._running += 1
         try:
-            answer = await command()
+            reply = await command()
         except FAILURES as error:
-            # One that is refused (READONLY, OOM, NOPERM) was answered: the next may be right.
+            # An error reply (READONLY, OOM, NOPERM) is a reply: the next command may succeed.
             self._failing = not isinstance(error, ResponseError)
             raise
         finally:
             self._running -= 1
         self._failing = False
-        return answer
+        return reply
 
     async def close(self) -> None:
-        """Begin no more, and wait for those under way, no longer than a command may take."""
+        """Start no more commands; wait for those in flight, at most as long as one may take."""
         self._closed = True
         while self._running:
             await asyncio.sleep(0.01)
 
 
-class Keeper:
-    """Carries what is said and pages of history, and listens; `connect` makes a connection.
+class RedisNode:
+    """Our connections to one server; `connect` makes one.
 
-    Whatever is sent is answered within `seconds`, or has failed.
+    Each command has a reply, or has failed, within `seconds`.
     """
 
     def __init__(
@@ -70,27 +71,30 @@ class Keeper:
         connect: Callable[[], AbstractConnection],
         prefix: bytes,
         seconds: float,
-        owner: Owner,
+        listener: PubSubListener,
     ) -> None:
-        self.attempts = Attempts()
+        self.breaker = CircuitBreaker()
         self.supervisor = Supervisor()
-        self.words = Carrier(connect, WORDS_TOGETHER, seconds, self.supervisor)
-        self.pages = Carrier(connect, PAGES_TOGETHER, seconds, self.supervisor)
-        self.ear = Ear(connect, prefix, self._speak, seconds, self.supervisor)
-        self.supervisor.keep("listen", lambda: self.ear.run(owner))
+        # Pages of history have their own connection, so that no message waits behind them.
+        self.publish_pipeline = ScriptPipeline(connect, MAX_PUBLISH_BATCH, seconds, self.supervisor)
+        self.history_pipeline = ScriptPipeline(connect, MAX_HISTORY_BATCH, seconds, self.supervisor)
+        self.pubsub = PubSubConnection(
+            connect, prefix, self._publish_probe, seconds, self.supervisor
+        )
+        self.supervisor.supervise("listen", lambda: self.pubsub.run(listener))
 
-    async def answer(self) -> None:
-        """Return if the server answers; raises as an attempt does."""
-        await self._ask(_ANSWER)
+    async def ping(self) -> None:
+        """Return if the server replies; raises as `CircuitBreaker.call` does."""
+        await self._call(_PING)
 
-    async def _speak(self, channel: bytes) -> None:
-        await self._ask(_SPEAK, channel)
+    async def _publish_probe(self, channel: bytes) -> None:
+        await self._call(_PUBLISH_PROBE, channel)
 
-    async def _ask(self, script: Script, *arguments: bytes) -> Any:
-        return await self.attempts.make(lambda: self.words.run(script, [], arguments))
+    async def _call(self, script: Script, *arguments: bytes) -> Any:
+        return await self.breaker.call(lambda: self.publish_pipeline.call(script, [], arguments))
 
     async def close(self) -> None:
-        """Drop all connections; what is under way has failed, and may have been done."""
-        await self.words.close()
-        await self.pages.close()
+        """Drop all connections; calls in flight fail, though Redis may have run them."""
+        await self.publish_pipeline.close()
+        await self.history_pipeline.close()
         await self.supervisor.close()

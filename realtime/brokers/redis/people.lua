@@ -1,12 +1,13 @@
--- Leases, for the scripts that begin with `log.lua` and this file.
--- A client may be held by several processes at once (two tabs, or a reload that lands elsewhere),
--- so a lease belongs to a client *and* a holder, and somebody has quit when the last one ended.
-local LEASES = KEYS[3]  -- ZSET  "client holder": when it ends, in ms
+-- Leases of members, for the scripts that start with `log.lua` and this file.
+-- Several server processes may serve one client at once (two tabs, or a page that reloads at
+-- another process).  So a lease belongs to a client *and* a node (one server process), and a member
+-- quits when its last lease ends.
+local LEASES = KEYS[3]  -- ZSET  "client node_id": expiry, in ms
 local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
 
--- A server that was away, or came back with an older memory, finds all leases ended, since nobody
--- could renew them.  That says nothing about the people: each has a whole lease to be heard again.
-local function own_leases(lease_ms)
+-- After an outage, or a restart from an older snapshot, all leases have expired, because no process
+-- could renew them.  That does not mean that the members left: each receives one full lease more.
+local function extend_leases_after_restart(lease_ms)
   if redis.call('HGET', META, 'leases') == server_id() then
     return
   end

@@ -1,12 +1,12 @@
-"""One connection that carries scripts to Redis: those that pile up meanwhile go together.
+"""One connection that runs scripts in Redis, and sends those that pile up together (pipelining).
 
-A script that finds the connection idle is sent at once.  Those that come while a round trip is
-under way share the next: one write, one read, one timer, however many they are.
+A script that finds the connection idle is sent at once.  Scripts that arrive during a round trip
+share the next one: one write, one read, one timer, however many they are.
 
-    run ─▶ waiting ─▶ sent, in one write ─▶ Redis: one after the other ─▶ answers, in the same order
+    call ─▶ waiting ─▶ sent, in one write ─▶ Redis runs one after the other ─▶ replies, in order
 
-Each is answered for itself: what Redis refuses to one is not its neighbours' concern, and whoever
-stops waiting for an answer harms nobody else's.
+Each call has its own result: an error reply fails only the call it belongs to, and a caller that
+stops waiting does not affect the others.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from realtime.tasks import Deadline, Supervisor
 
-# A connection that broke is replaced, and what was not answered sent again, so many times.
+# How many times a broken connection is replaced, and its calls without a reply are sent again.
 RETRIES = 3
 
 
 class Script:
-    """One step that must not be torn apart, in Lua; Redis knows it by its hash."""
+    """One atomic step, written in Lua; Redis identifies it by its SHA-1 (EVALSHA)."""
 
     def __init__(self, text: bytes) -> None:
         self.text = text
@@ -35,49 +35,49 @@ class Script:
 
 
 class _Call:
-    """A script with its keys and arguments, and the answer to come."""
+    """A script with its keys and arguments, and a future for the reply."""
 
-    __slots__ = ("_arguments", "_keys", "_script", "answer")
+    __slots__ = ("_arguments", "_keys", "_script", "reply")
 
     def __init__(self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]) -> None:
         self._script = script
         self._keys = keys
         self._arguments = arguments
-        self.answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-    def packed(self, whole: bool) -> bytes:
-        """The command: the script's text or only its hash, the keys, a token, the arguments.
+    def encode(self, *, with_text: bool) -> bytes:
+        """Encode the command: the script's text or its hash, the keys, a token, the arguments.
 
-        Each sending has a token of its own, and a script that begins an epoch names it so.  One
-        that is sent again, since its answer was lost, may find a server that came back with an
-        older memory: the name that it may have given before must not be given again.
+        Each attempt gets a new token, and a script that starts an epoch uses the token as its name.
+        When the reply was lost and we send the call again, Redis may have restarted from an older
+        snapshot: the epoch that the first attempt may have started must not be used twice.
         """
-        script = (b"EVAL", self._script.text) if whole else (b"EVALSHA", self._script.sha)
+        script = (b"EVAL", self._script.text) if with_text else (b"EVALSHA", self._script.sha)
         token = secrets.token_hex(5).encode()
         return pack(*script, b"%d" % len(self._keys), *self._keys, token, *self._arguments)
 
-    def settle(self, answer: Any) -> None:
-        if self.answer.done():  # whoever asked waits no more
+    def resolve(self, reply: Any) -> None:
+        if self.reply.done():  # the caller stopped waiting
             return
-        if isinstance(answer, Exception):
-            self.answer.set_exception(answer)
-            self.answer.exception()  # or asyncio would log one that nobody came back for
+        if isinstance(reply, Exception):
+            self.reply.set_exception(reply)
+            self.reply.exception()  # or asyncio logs an error that the caller did not await
         else:
-            self.answer.set_result(answer)
+            self.reply.set_result(reply)
 
 
-class _Line:
-    """One connection, until it fails: then all that it carries is told so, and it is left alone.
+class _Connection:
+    """One connection until it fails; then all its calls fail, and it is never used again.
 
-    What came late over it could be taken for the answer to a later question.
+    A reply that arrives late over a reused connection would resolve the wrong call.
     """
 
     def __init__(
-        self, connection: AbstractConnection, batch: int, seconds: float, supervisor: Supervisor
+        self, connection: AbstractConnection, max_batch: int, seconds: float, supervisor: Supervisor
     ) -> None:
         self.failed = False
         self._connection = connection
-        self._batch = batch
+        self._max_batch = max_batch
         self._seconds = seconds
         self._supervisor = supervisor
         self._retry = Retry(ExponentialBackoff(cap=0.1, base=0.01), RETRIES)
@@ -85,109 +85,112 @@ class _Line:
         self._sent: list[_Call] = []
         self._task: asyncio.Task[None] | None = None
 
-    def carry(self, call: _Call) -> None:
+    def enqueue(self, call: _Call) -> None:
         self._waiting.append(call)
         if self._task is None:
-            self._task = asyncio.create_task(self._carry_all())
+            self._task = asyncio.create_task(self._drain())
 
     async def close(self) -> None:
-        self._give_up(ConnectionError("closed"))
+        self._abort(ConnectionError("closed"))
         await self._connection.disconnect(nowait=True)
 
-    def _give_up(self, error: Exception) -> None:
-        self._refuse(error)
+    def _abort(self, error: Exception) -> None:
+        self._fail(error)
         if self._task is not None:
             self._supervisor.abandon(self._task)
 
-    def _refuse(self, error: Exception) -> None:
+    def _fail(self, error: Exception) -> None:
         self.failed = True
         for call in (*self._sent, *self._waiting):
-            call.settle(error)
+            call.resolve(error)
         self._waiting.clear()
 
-    async def _carry_all(self) -> None:
-        """Carry what waits, and what comes meanwhile."""
+    async def _drain(self) -> None:
+        """Send batches until no call waits, also those that arrive in the meantime."""
         try:
-            await self._drop_if_ended()
+            await self._disconnect_if_closed()
             while self._waiting:
-                self._sent = self._waiting[: self._batch]
-                del self._waiting[: self._batch]
-                await self._carry_sent()
+                self._sent = self._waiting[: self._max_batch]
+                del self._waiting[: self._max_batch]
+                await self._send_batch()
         except Exception as error:
-            self._refuse(error)
+            self._fail(error)
         finally:
             self._task = None
             if self.failed:
                 await self._connection.disconnect(nowait=True)
 
-    async def _drop_if_ended(self) -> None:
-        """Notice that the other side hung up while nobody spoke, before anybody pays for it."""
+    async def _disconnect_if_closed(self) -> None:
+        """Detect that Redis closed the idle connection, before a call loses its reply to it."""
         if self._connection.is_connected and await self._connection.can_read():
             await self._connection.disconnect(nowait=True)
 
-    async def _carry_sent(self) -> None:
-        with Deadline(self._seconds, lambda: self._give_up(TimeoutError())):
+    async def _send_batch(self) -> None:
+        with Deadline(self._seconds, lambda: self._abort(TimeoutError())):
             await self._retry.call_with_retry(
                 self._exchange, lambda error: self._connection.disconnect(nowait=True)
             )
 
     async def _exchange(self) -> None:
-        if not await self._round_trip(whole=False):
-            # The text brings its hash with it, so nobody is refused twice.  Only here can one be
-            # overtaken, by a later one whose script was known; whoever awaits each answer is not.
-            await self._round_trip(whole=True)
+        if not await self._round_trip(with_text=False):
+            # EVAL also stores the script, so this happens once per script.  Only here can a call be
+            # overtaken: a later call whose script Redis has runs first.  A caller that awaits each
+            # reply before its next call does not notice.
+            await self._round_trip(with_text=True)
 
-    async def _round_trip(self, whole: bool) -> bool:
-        """Send what is not answered yet, and take the answers; say whether each was one."""
+    async def _round_trip(self, *, with_text: bool) -> bool:
+        """Send the calls without a reply, read the replies; return False if a script is unknown."""
         all_known = True
-        calls = [call for call in self._sent if not call.answer.done()]
+        calls = [call for call in self._sent if not call.reply.done()]
         if calls:
-            command = b"".join([call.packed(whole) for call in calls])
-            await self._connection.send_packed_command(command)
+            commands = b"".join([call.encode(with_text=with_text) for call in calls])
+            await self._connection.send_packed_command(commands)
         for call in calls:
             try:
-                call.settle(await self._connection.read_response())
+                call.resolve(await self._connection.read_response())
             except NoScriptError:
                 all_known = False
             except ResponseError as error:
-                call.settle(error)
+                call.resolve(error)
         return all_known
 
 
-class Carrier:
-    """Runs scripts, at most `batch` in a round trip, which takes at most `seconds`."""
+class ScriptPipeline:
+    """Calls scripts, at most `max_batch` per round trip; a round trip takes at most `seconds`."""
 
     def __init__(
         self,
         connect: Callable[[], AbstractConnection],
-        batch: int,
+        max_batch: int,
         seconds: float,
         supervisor: Supervisor,
     ) -> None:
-        # `connect` makes an object, which opens its socket when there is something to send.
-        self._new_line: Callable[[], _Line] = lambda: _Line(connect(), batch, seconds, supervisor)
-        self._line = self._new_line()
+        # `connect` returns an object that opens its socket when it has something to send.
+        self._new_connection: Callable[[], _Connection] = lambda: _Connection(
+            connect(), max_batch, seconds, supervisor
+        )
+        self._connection = self._new_connection()
 
-    def run(
+    def call(
         self, script: Script, keys: Sequence[bytes], arguments: Sequence[bytes]
     ) -> "asyncio.Future[Any]":
-        """Send it now or with the next; the result is its answer, or why there is none.
+        """Send the call now or with the next batch; the future has its reply or its error.
 
-        `ResponseError` says that Redis refused it.  Any other `RedisError`, or `OSError`, that
-        there was no answer: then nobody knows whether the script ran.
+        `ResponseError`: Redis replied with an error.  Any other `RedisError`, or `OSError`: there
+        was no reply, and nobody can know whether the script ran.
         """
-        if self._line.failed:
-            self._line = self._new_line()
+        if self._connection.failed:
+            self._connection = self._new_connection()
         call = _Call(script, keys, arguments)
-        self._line.carry(call)
-        return call.answer
+        self._connection.enqueue(call)
+        return call.reply
 
     async def close(self) -> None:
-        """Drop the connection; what is under way is given up."""
-        await self._line.close()
+        """Drop the connection; calls in flight fail."""
+        await self._connection.close()
 
 
-def pack(*words: bytes) -> bytes:
-    """A command as Redis reads it: the number of words, and each word after its length (RESP)."""
-    count = b"*%d\r\n" % len(words)
-    return count + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+def pack(*arguments: bytes) -> bytes:
+    """Encode a command in RESP: the number of arguments, then each one after its length."""
+    count = b"*%d\r\n" % len(arguments)
+    return count + b"".join([b"$%d\r\n%b\r\n" % (len(one), one) for one in arguments])

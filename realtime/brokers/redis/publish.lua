@@ -1,9 +1,9 @@
--- KEYS log meta seen   ARGV … kind rest seen_ms   →  {epoch, number, 1 if new}
+-- KEYS log meta seen   ARGV … kind json_tail seen_ms   →  {epoch, number, 1 if new}
 local SEEN = KEYS[3]
 local number = redis.call('GET', SEEN)
 local epoch, top = position()
--- The answer is remembered without its epoch: a server that came back from a snapshot knows the
--- message under a new one.  A number past the top is of a log that is lost: then say it again.
+-- The number is stored without its epoch, since a restart from a snapshot gives the message a new
+-- one.  A number above the top belongs to a lost log: then the message is published again.
 if number and tonumber(number) <= top then
   return {epoch, number, 0}
 end

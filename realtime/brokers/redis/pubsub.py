@@ -1,8 +1,8 @@
-"""One connection that listens at one server: to channels, and to ourselves.
+"""One pub/sub connection to one server, with a probe that checks it end to end.
 
-Silence proves nothing on a pub/sub connection, which may be open and deaf, so we talk to ourselves
-over it.  In a Cluster a channel is at one server, and may move to another: then the ear is told,
-and tells its owner.
+A pub/sub connection can hang silently, so we publish to a probe channel and expect the message
+back.  In a Cluster a channel belongs to one server and may move to another: the connection then
+receives MOVED or an unexpected `unsubscribe`, and reports it to its listener.
 """
 
 import asyncio
@@ -22,91 +22,93 @@ from realtime.tasks import Supervisor, backoff, run_until_first_exits
 
 log = logging.getLogger(__name__)
 
-# How long it may be silent before we talk to ourselves.
+# The pause between two probes, and the longest wait for one to come back.
 PROBE_SECONDS = 10.0
 
 
-class Owner(Protocol):
-    """Who is told what an ear hears."""
+class PubSubListener(Protocol):
+    """The object that receives what a pub/sub connection reads."""
 
-    def heard(self, channel: bytes, payload: bytes) -> None:
-        """Something was announced; it may come twice, out of turn, or not at all."""
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        """A message arrived; it may arrive twice, out of order, or not at all."""
 
     def on_subscribed(self, channel: bytes) -> None:
-        """Listening to a channel begins, or began anew: what came before may have been missed."""
+        """A subscription started or restarted: earlier messages may be missed."""
 
-    def astray(self, error: MovedError | None) -> None:
-        """What should be here may be elsewhere; the error, if there is one, says what and where."""
+    def on_moved(self, error: MovedError | None) -> None:
+        """A channel may be at another server; the error, if any, names the slot and the server."""
 
 
-class Ear:
-    """Listens for ever, over one connection after the other.
+class PubSubConnection:
+    """Keeps its subscriptions alive, over one connection after the other.
 
-    `speak` publishes to a channel, at the server where we listen; each command is sent within
-    `seconds`, or the connection is given up.  `prefix` goes before `SUBSCRIBE`.
+    `publish_probe` publishes to a channel at the same server.  A command that is not sent within
+    `seconds` ends the connection.  `prefix` precedes `SUBSCRIBE`: `S` for sharded pub/sub.
     """
 
     def __init__(
         self,
         connect: Callable[[], AbstractConnection],
         prefix: bytes,
-        speak: Callable[[bytes], Awaitable[object]],
+        publish_probe: Callable[[bytes], Awaitable[object]],
         seconds: float,
         supervisor: Supervisor,
     ) -> None:
-        self.hearing = False
+        self.healthy = False
         self._connect = connect
         self._prefix = prefix
-        self._speak = speak
+        self._publish_probe = publish_probe
         self._seconds = seconds
         self._supervisor = supervisor
         self._wanted: set[bytes] = set()
         self._subscribed: set[bytes] = set()
-        self._leaving: set[bytes] = set()  # asked for, and not answered yet
+        self._unsubscribing: set[bytes] = set()  # sent, not confirmed yet
         self._changed = asyncio.Event()
         self._probe_channel = b"rt:probe:%b" % secrets.token_hex(8).encode()
-        self._probe_heard = asyncio.Event()
+        self._probe_received = asyncio.Event()
 
-    def listen(self, channel: bytes) -> None:
+    def subscribe(self, channel: bytes) -> None:
         self._wanted.add(channel)
         self._changed.set()
 
-    def unlisten(self, channel: bytes) -> None:
+    def unsubscribe(self, channel: bytes) -> None:
         self._wanted.discard(channel)
         self._changed.set()
 
-    def listen_again(self) -> None:
-        """Try anew to listen to channels that were not here."""
+    def resubscribe(self) -> None:
+        """Try again to subscribe to the channels that were not at this server."""
         self._changed.set()
 
-    async def run(self, owner: Owner) -> None:
+    async def run(self, listener: PubSubListener) -> None:
         failures = 0
         while True:
             try:
-                await self._listen_on_one_connection(owner)
+                await self._run_once(listener)
             except (RedisError, OSError, NoBroker) as error:
-                if self.hearing:
+                if self.healthy:
                     failures = 0
-                    log.warning("the hub is no longer heard", extra={"error": repr(error)})
-                self.hearing = False
-                owner.astray(None)
+                    log.warning("the hub subscription is lost", extra={"error": repr(error)})
+                self.healthy = False
+                listener.on_moved(None)
             failures += 1
             await asyncio.sleep(backoff(failures, longest=2.0))
 
-    async def _listen_on_one_connection(self, owner: Owner) -> None:
+    async def _run_once(self, listener: PubSubListener) -> None:
         connection = self._connect()
         try:
-            await self._say(connection, b"SUBSCRIBE", [self._probe_channel])
+            await self._send(connection, b"SUBSCRIBE", [self._probe_channel])
             await run_until_first_exits(
-                self._own_the_channels(connection), self._read(connection, owner), self._probe()
+                self._sync_subscriptions(connection),
+                self._read(connection, listener),
+                self._probe(),
             )
         finally:
             await connection.disconnect(nowait=True)
 
-    async def _own_the_channels(self, connection: AbstractConnection) -> None:
-        """Subscribe to what is wanted; nobody else does, so no two commands cross."""
+    async def _sync_subscriptions(self, connection: AbstractConnection) -> None:
+        """Subscribe to the wanted channels; only this task does, so no two commands cross."""
         self._subscribed.clear()
-        self._leaving.clear()
+        self._unsubscribing.clear()
         self._changed.set()
         while True:
             await self._changed.wait()
@@ -114,54 +116,54 @@ class Ear:
             new, gone = self._wanted - self._subscribed, self._subscribed - self._wanted
             self._subscribed |= new
             self._subscribed -= gone
-            self._leaving |= gone
-            await self._say(connection, self._prefix + b"SUBSCRIBE", new)
-            await self._say(connection, self._prefix + b"UNSUBSCRIBE", gone)
+            self._unsubscribing |= gone
+            await self._send(connection, self._prefix + b"SUBSCRIBE", new)
+            await self._send(connection, self._prefix + b"UNSUBSCRIBE", gone)
 
-    async def _say(
+    async def _send(
         self, connection: AbstractConnection, verb: bytes, channels: Iterable[bytes]
     ) -> None:
-        # One command for each: those of two slots may not be in one.
+        # One command per channel: SSUBSCRIBE refuses channels of two slots in one command.
         if commands := b"".join([pack(verb, channel) for channel in channels]):
-            # Nothing is awaited but that it is sent: the answer comes among all that is heard.
-            saying = connection.send_packed_command(commands, check_health=False)
-            await self._supervisor.wait_for(self._seconds, saying)
+            # We wait only until it is sent: the confirmation arrives between the messages.
+            sending = connection.send_packed_command(commands, check_health=False)
+            await self._supervisor.wait_for(self._seconds, sending)
 
-    async def _read(self, connection: AbstractConnection, owner: Owner) -> None:
+    async def _read(self, connection: AbstractConnection, listener: PubSubListener) -> None:
         while True:
             try:
                 kind, channel, payload = await connection.read_response(
                     timeout=math.inf, push_request=True
                 )
             except MovedError as error:
-                strays = {one for one in self._subscribed if key_slot(one) == error.slot_id}
-                self._subscribed -= strays
-                owner.astray(error)
+                moved = {one for one in self._subscribed if key_slot(one) == error.slot_id}
+                self._subscribed -= moved
+                listener.on_moved(error)
                 continue
             match kind.removeprefix(self._prefix.lower()):
                 case _ if channel == self._probe_channel:
-                    self._hear_ourselves()
+                    self._on_probe()
                 case b"message":
-                    owner.heard(channel, payload)
+                    listener.on_message(channel, payload)
                 case b"subscribe":
-                    owner.on_subscribed(channel)
-                case b"unsubscribe" if channel in self._leaving:
-                    self._leaving.discard(channel)
-                case b"unsubscribe":
+                    listener.on_subscribed(channel)
+                case b"unsubscribe" if channel in self._unsubscribing:
+                    self._unsubscribing.discard(channel)
+                case b"unsubscribe":  # unrequested: the slot of the channel has moved away
                     self._subscribed.discard(channel)
-                    owner.astray(None)
+                    listener.on_moved(None)
 
-    def _hear_ourselves(self) -> None:
-        if not self.hearing:
-            self.hearing = True
-            log.info("the hub is heard")
-        self._probe_heard.set()
+    def _on_probe(self) -> None:
+        if not self.healthy:
+            self.healthy = True
+            log.info("the hub subscription is active")
+        self._probe_received.set()
 
     async def _probe(self) -> None:
-        """Fail if our own voice is not heard: a connection can be open and deaf."""
+        """Raise `TimeoutError` if our own message does not come back: the connection hangs."""
         while True:
             await asyncio.sleep(PROBE_SECONDS)
-            self._probe_heard.clear()
-            await self._speak(self._probe_channel)
+            self._probe_received.clear()
+            await self._publish_probe(self._probe_channel)
             async with asyncio.timeout(PROBE_SECONDS):
-                await self._probe_heard.wait()
+                await self._probe_received.wait()

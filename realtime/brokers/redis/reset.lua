@@ -1,5 +1,5 @@
 -- KEYS log meta members people   ARGV … id
--- Forget what was said, under a new epoch that lets every reader know, and begin with who is there.
+-- Delete the log and start a new epoch, which every reader notices; then log a join per member.
 redis.call('DEL', LOG, META)
 local fields = redis.call('HGETALL', PEOPLE)
 local count = 0
@@ -7,7 +7,7 @@ for i = 1, #fields, 2 do
   local client = fields[i]
   if not client:match('[#!]$') then
     count = count + 1
-    -- Each join needs an id of its own: the call's UUID, its last four digits counted up.
+    -- Each join needs its own id: the UUID of the call, with the last four digits counted up.
     local id = ARGV[7]:sub(1, 32) .. string.format('%04x', count % 65536)
     append('join', '"id":"' .. id .. '",' .. fields[i + 1])
   end

@@ -1,18 +1,19 @@
--- KEYS log meta members people   ARGV … id lease_ms   →  how many leases ended
+-- KEYS log meta members people   ARGV … id lease_ms   →  number of expired leases
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
 end
-own_leases(ARGV[8])
--- At most 100 a call, so that a crowd that leaves at once does not hold the server up.
-local ended = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(), 'LIMIT', 0, 100)
-for i, lease in ipairs(ended) do
+extend_leases_after_restart(ARGV[8])
+-- At most 100 per call: many members that leave at once must not block the server.
+local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(), 'LIMIT', 0, 100)
+for i, lease in ipairs(expired) do
   redis.call('ZREM', LEASES, lease)
   local client = lease:match('^[^ ]+')
   if redis.call('HINCRBY', PEOPLE, client .. '#', -1) <= 0 then
-    local rest = redis.call('HGET', PEOPLE, client)
+    local json_tail = redis.call('HGET', PEOPLE, client)
     redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!')
-    -- Each quit needs an id of its own: the call's UUID, its last four digits counted up.
-    append('quit', '"id":"' .. ARGV[7]:sub(1, 32) .. string.format('%04x', i) .. '",' .. rest)
+    -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
+    local id = ARGV[7]:sub(1, 32) .. string.format('%04x', i)
+    append('quit', '"id":"' .. id .. '",' .. json_tail)
   end
 end
-return #ended
+return #expired

@@ -1,10 +1,11 @@
-"""Which servers keep the rooms, and how each is reached.
+"""Which servers store the rooms, and how we connect to each.
 
-    redis://…            one, for better or worse
-    redis+sentinel://…   one at a time: Sentinel says which, and names another when it has died
-    redis+cluster://…    many at once: each keeps the rooms whose names hash to its slots
+    redis://…            one server (standalone)
+    redis+sentinel://…   one master at a time: Sentinel names it, and its successor when it dies
+    redis+cluster://…    many at once (Redis Cluster): each stores the rooms of its hash slots
 
-The name of a room stands in braces in every key and channel, so that all of a room is in one slot.
+Every key and channel contains the name of its room in braces (a hash tag), so that all keys of a
+room are in one slot.
 """
 
 from collections.abc import Callable, Collection
@@ -19,257 +20,257 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.exceptions import MovedError, RedisClusterException, RedisError
 
-# One server over TCP, with TLS or without, or a Unix socket; several, over TCP only.
+# Standalone: TCP with TLS or without, or a Unix socket.  Sentinel and Cluster: TCP only.
 SCHEMES = (
     *("redis", "rediss", "unix"),
     *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
 )
-# What a server, the way to it, or the lack of one may raise.
+# Errors of a server, of the connection to it, or of a slot without a server.
 FAILURES = (RedisError, RedisClusterException, OSError)
 
-# A server that does not even let us in by then is not there.
+# A server that does not accept a connection in this time counts as down.
 _CONNECT_SECONDS = 0.8
-# Of several servers the next is asked so soon, that a frozen one does not cost the whole answer.
-_ONE_OF_MANY_SECONDS = 0.25
-# Rare questions under way at once; more wait for a connection, and do not open one each.
-_CONNECTIONS = 16
+# With several servers we try the next one after this time, so that a frozen one does not use up the
+# whole time of a command.
+_NEXT_SERVER_SECONDS = 0.25
+# Connections for rare commands; more commands wait for a free one.
+_MAX_CONNECTIONS = 16
 _SENTINEL_PORT, _PORT = 26379, 6379
 
 
-class Servers(Protocol):
-    """The servers behind one address; a keeper is the name of one that keeps rooms."""
+class Topology(Protocol):
+    """The servers behind one address; a node is named by a string, such as ``host:port``."""
 
-    # For rare questions: it finds the right server by itself, and tries again.
-    questions: Any
-    # Before the commands and answers of pub/sub: `S` where channels, too, are in slots.
+    # For rare commands: redis-py finds the right server and retries.
+    client: Any
+    # Precedes pub/sub commands and replies: `S` (sharded pub/sub) where channels have slots.
     prefix: bytes
 
     async def start(self) -> None:
-        """Find the servers; raises one of `FAILURES`, as `look` does."""
+        """Find the servers; raises one of `FAILURES`, as `refresh` does."""
 
-    async def look(self) -> None:
-        """Find out anew who keeps what."""
+    async def refresh(self) -> None:
+        """Ask again which server stores which rooms."""
 
-    async def moved(self, error: MovedError) -> None:
-        """Take note of a slot that has moved."""
+    async def apply_redirect(self, error: MovedError) -> None:
+        """Record the new server of a slot."""
 
-    def keepers(self) -> Collection[str]:
-        """All that keep rooms, as far as is known."""
+    def node_names(self) -> Collection[str]:
+        """Return the names of all servers that store rooms, as far as we know."""
 
-    def keeper(self, channel: bytes) -> str:
-        """Who keeps a room, by its channel; raises `RedisClusterException` if nobody does."""
+    def node_name(self, channel: bytes) -> str:
+        """Return the server of a room, by its channel; raises `RedisClusterException` if none."""
 
-    def connect(self, keeper: str) -> AbstractConnection:
-        """Make a connection that opens when it is first used, and that never retries by itself."""
+    def connect(self, name: str) -> AbstractConnection:
+        """Return a connection that opens when it is first used, and never retries."""
 
     async def close(self) -> None:
-        """Drop the connections of `questions`."""
+        """Close the connections of `client`."""
 
 
-def servers_at(url: str) -> Servers:
-    """Read an address; raises `ValueError` if it is none."""
+def parse_topology(url: str) -> Topology:
+    """Parse an address; raises `ValueError` if it is invalid."""
     scheme, plus, kind = url.partition("://")[0].partition("+")
     try:
         if not plus:
-            return One(url)
+            return Standalone(url)
         address = urlsplit(scheme + url.removeprefix(f"{scheme}+{kind}"))
-        return Watched(address) if kind == "sentinel" else Sharded(address)
+        return SentinelManaged(address) if kind == "sentinel" else ShardedCluster(address)
     except (TypeError, RedisClusterException) as error:
-        raise ValueError("an option of the address is not known here") from error
+        raise ValueError("the address has an unknown option") from error
 
 
 def _hosts(address: SplitResult, port: int) -> list[tuple[str, int]]:
     """Split ``host:port,host:port``."""
     parts = [urlsplit(f"//{part}") for part in address.netloc.rpartition("@")[2].split(",")]
     if not all(part.hostname for part in parts):
-        raise ValueError("an address without a host")
+        raise ValueError("the address has an empty host")
     return [(part.hostname or "", part.port or port) for part in parts]
 
 
 def _options(address: SplitResult) -> dict[str, Any]:
-    """What is said of every connection: before the ``@``, and after the ``?``."""
-    who, at, _ = address.netloc.rpartition("@")
-    options = parse_url(f"{address.scheme}://{who}{at}localhost?{address.query}")
+    """Return the options of every connection: those before the ``@`` and after the ``?``."""
+    credentials, at, _ = address.netloc.rpartition("@")
+    options = parse_url(f"{address.scheme}://{credentials}{at}localhost?{address.query}")
     tls = {"ssl": True} if address.scheme == "rediss" else {}
-    beside = {"host", "connection_class"}
-    return {name: value for name, value in options.items() if name not in beside} | tls
+    set_elsewhere = {"host", "connection_class"}
+    return {name: value for name, value in options.items() if name not in set_elsewhere} | tls
 
 
-def _questioning() -> dict[str, Any]:
+def _client_options() -> dict[str, Any]:
     return {
-        "max_connections": _CONNECTIONS,
+        "max_connections": _MAX_CONNECTIONS,
         "timeout": _CONNECT_SECONDS,
         "retry": Retry(ExponentialBackoff(cap=0.1, base=0.01), 3),
-        **_patient(_CONNECT_SECONDS),
+        **_connect_timeout(_CONNECT_SECONDS),
     }
 
 
-def _carrying() -> dict[str, Any]:
-    # Never to retry by itself: a subscription renewed behind our back is a hole, and a script that
-    # is sent again gets another token.  RESP2, since redis-py spells out every announcement that
-    # comes by RESP3 for its own log.
-    return {"retry": Retry(NoBackoff(), 0), "protocol": 2, **_patient(_CONNECT_SECONDS)}
+def _pipeline_options() -> dict[str, Any]:
+    # No retries inside redis-py: a subscription that it renews without our knowledge hides a gap,
+    # and a script that is sent again needs a new token.  RESP2, because redis-py formats every
+    # RESP3 push message for its own debug log.
+    return {"retry": Retry(NoBackoff(), 0), "protocol": 2, **_connect_timeout(_CONNECT_SECONDS)}
 
 
-def _patient(seconds: float) -> dict[str, Any]:
-    # We bound each command, and not each of its reads and writes.
+def _connect_timeout(seconds: float) -> dict[str, Any]:
+    # We limit the time of each command, not of each of its reads and writes.
     return {"socket_connect_timeout": seconds, "socket_timeout": None}
 
 
-def _impatient() -> dict[str, Any]:
-    seconds = _ONE_OF_MANY_SECONDS
+def _short_timeouts() -> dict[str, Any]:
+    seconds = _NEXT_SERVER_SECONDS
     return {"socket_connect_timeout": seconds, "socket_timeout": seconds}
 
 
-# --- one -----------------------------------------------------------------------------------------
+# --- one server at a time ------------------------------------------------------------------------
 
 
-class One:
-    """One server, wherever it is."""
+class Standalone:
+    """One server at a fixed address."""
 
     prefix = b""
 
     def __init__(self, url: str) -> None:
-        carrying: Any = ConnectionPool.from_url(url, **_carrying())
-        self._connect: Callable[[], AbstractConnection] = carrying.make_connection
-        self._connect()  # or a strange option would be found out at the first word
-        self.questions = Redis.from_pool(BlockingConnectionPool.from_url(url, **_questioning()))
+        pool: Any = ConnectionPool.from_url(url, **_pipeline_options())
+        self._connect: Callable[[], AbstractConnection] = pool.make_connection
+        self._connect()  # or an unknown option would raise only at the first command
+        self.client = Redis.from_pool(BlockingConnectionPool.from_url(url, **_client_options()))
 
     async def start(self) -> None:
-        await self.questions.ping()
+        await self.client.ping()
 
-    async def look(self) -> None:
-        """There is nowhere else to look."""
+    async def refresh(self) -> None:
+        """Do nothing: there is only this server."""
 
-    async def moved(self, error: MovedError) -> None:
-        """A part of a Cluster, addressed as if it were the whole, keeps only its own rooms."""
+    async def apply_redirect(self, error: MovedError) -> None:
+        """Raise: this is one node of a Cluster, and stores only its own slots."""
         raise error
 
-    def keepers(self) -> Collection[str]:
+    def node_names(self) -> Collection[str]:
         return ("",)
 
-    def keeper(self, channel: bytes) -> str:
+    def node_name(self, channel: bytes) -> str:
         return ""
 
-    def connect(self, keeper: str) -> AbstractConnection:
+    def connect(self, name: str) -> AbstractConnection:
         return self._connect()
 
     async def close(self) -> None:
-        await self.questions.aclose()
+        await self.client.aclose()
 
 
-class Watched:
-    """The one that Sentinel names.
+class SentinelManaged:
+    """The master that Sentinel names.
 
-    When that is another, nobody speaks to the one before any more, though it may be there again and
-    not know yet that it was replaced: all that we have to do with a server, we leave together.
+    When Sentinel names another, we close everything that belongs to the old one at once.  The old
+    master may return, and for a while it does not know that it was replaced.
     """
 
     prefix = b""
 
     def __init__(self, address: SplitResult) -> None:
-        self._name, _, database = unquote(address.path).lstrip("/").partition("/")
-        if not self._name:
-            raise ValueError("it lacks the name under which Sentinel watches the server")
+        self._service, _, database = unquote(address.path).lstrip("/").partition("/")
+        if not self._service:
+            raise ValueError("the address lacks the name of the master: redis+sentinel://host/NAME")
         self._options = _options(address)
         if database:
             self._options["db"] = int(database)
-        # Sentinel has users of its own, and shares only the way in.
-        asking = {
+        # Sentinel has its own users and passwords; only the TLS options are shared.
+        sentinel_options = {
             what: self._options.pop(f"sentinel_{what}", None) for what in ("username", "password")
         }
-        asking |= {what: value for what, value in self._options.items() if what.startswith("ssl")}
-        asking |= {"retry": Retry(NoBackoff(), 0), **_impatient()}
-        self.sentinel = Sentinel(_hosts(address, _SENTINEL_PORT), sentinel_kwargs=asking)
-        self._kind = SSLConnection if self._options.pop("ssl", False) else Connection
-        self._keeper = "localhost:0"  # nobody, until Sentinel was asked
-        self.questions = self._questions()
-        self.connect(self._keeper)  # or a strange option would be found out at the first word
+        sentinel_options |= {
+            what: value for what, value in self._options.items() if what.startswith("ssl")
+        }
+        sentinel_options |= {"retry": Retry(NoBackoff(), 0), **_short_timeouts()}
+        self.sentinel = Sentinel(_hosts(address, _SENTINEL_PORT), sentinel_kwargs=sentinel_options)
+        self._class = SSLConnection if self._options.pop("ssl", False) else Connection
+        self._master = "localhost:0"  # none, until Sentinel has replied
+        self.client = self._new_client()
+        self.connect(self._master)  # or an unknown option would raise only at the first command
 
-    def _questions(self) -> "Redis":
-        to = {"connection_class": self._kind, **self._to(self._keeper)}
-        pool = BlockingConnectionPool(**to, **_questioning())
-        return Redis.from_pool(pool)
+    def _new_client(self) -> "Redis":
+        options = {"connection_class": self._class, **self._options_for(self._master)}
+        return Redis.from_pool(BlockingConnectionPool(**options, **_client_options()))
 
-    def _to(self, keeper: str) -> dict[str, Any]:
-        host, _, port = keeper.rpartition(":")
+    def _options_for(self, name: str) -> dict[str, Any]:
+        host, _, port = name.rpartition(":")
         return {"host": host, "port": int(port), **self._options}
 
     async def start(self) -> None:
-        await self.look()
-        await self.questions.ping()
+        await self.refresh()
+        await self.client.ping()
 
-    async def look(self) -> None:
-        host, port = await self.sentinel.discover_master(self._name)
-        if self._keeper != f"{host}:{port}":
-            self._keeper = f"{host}:{port}"
-            before, self.questions = self.questions, self._questions()
-            await before.aclose()
+    async def refresh(self) -> None:
+        host, port = await self.sentinel.discover_master(self._service)
+        if self._master != f"{host}:{port}":
+            self._master = f"{host}:{port}"
+            old_client, self.client = self.client, self._new_client()
+            await old_client.aclose()
 
-    async def moved(self, error: MovedError) -> None:
-        """Sentinel does not watch a Cluster."""
+    async def apply_redirect(self, error: MovedError) -> None:
+        """Raise: Sentinel does not manage a Cluster."""
         raise error
 
-    def keepers(self) -> Collection[str]:
-        return (self._keeper,)
+    def node_names(self) -> Collection[str]:
+        return (self._master,)
 
-    def keeper(self, channel: bytes) -> str:
-        return self._keeper
+    def node_name(self, channel: bytes) -> str:
+        return self._master
 
-    def connect(self, keeper: str) -> AbstractConnection:
-        return self._kind(**self._to(keeper), **_carrying())
+    def connect(self, name: str) -> AbstractConnection:
+        return self._class(**self._options_for(name), **_pipeline_options())
 
     async def close(self) -> None:
-        await self.questions.aclose()
+        await self.client.aclose()
         await self.sentinel.aclose()
 
 
-# --- many ----------------------------------------------------------------------------------------
+# --- many servers --------------------------------------------------------------------------------
 
 
-class Sharded:
-    """A Cluster: keys, and the channels of sharded pub/sub, are in 16 384 slots."""
+class ShardedCluster:
+    """Redis Cluster: keys, and the channels of sharded pub/sub, belong to 16 384 hash slots."""
 
     prefix = b"S"
 
     def __init__(self, address: SplitResult) -> None:
         if address.path.strip("/"):
-            raise ValueError("a Cluster has no databases")
-        options = _options(address) | _impatient() | {"protocol": 2}
+            raise ValueError("a Redis Cluster has no numbered databases")
+        options = _options(address) | _short_timeouts() | {"protocol": 2}
         hosts = _hosts(address, _PORT)
-        self.questions = RedisCluster(
+        self.client = RedisCluster(
             startup_nodes=[ClusterNode(*host) for host in hosts],
-            require_full_coverage=False,  # who is left goes on
+            require_full_coverage=False,  # while some slots have no server, the others go on
             retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 3),
             **options,
         )
 
     async def start(self) -> None:
-        await self.questions.initialize()
+        await self.client.initialize()
 
-    async def look(self) -> None:
-        await self.questions.nodes_manager.initialize()
+    async def refresh(self) -> None:
+        await self.client.nodes_manager.initialize()
 
-    async def moved(self, error: MovedError) -> None:
-        nodes = self.questions.nodes_manager
+    async def apply_redirect(self, error: MovedError) -> None:
+        nodes = self.client.nodes_manager
         if error.slot_id in nodes.slots_cache:
             await nodes.move_slot(error)
-        else:  # it was nobody's
-            await self.look()
+        else:  # the slot had no server
+            await self.refresh()
 
-    def keepers(self) -> Collection[str]:
-        return {node.name for node in self.questions.get_primaries()}
+    def node_names(self) -> Collection[str]:
+        return {node.name for node in self.client.get_primaries()}
 
-    def keeper(self, channel: bytes) -> str:
-        name: str = self.questions.nodes_manager.get_node_from_slot(
-            self.questions.keyslot(channel)
-        ).name
+    def node_name(self, channel: bytes) -> str:
+        name: str = self.client.nodes_manager.get_node_from_slot(self.client.keyslot(channel)).name
         return name
 
-    def connect(self, keeper: str) -> AbstractConnection:
-        host, _, port = keeper.rpartition(":")
-        node = ClusterNode(host, int(port), **self.questions.connection_kwargs)
-        return node.connection_class(**node.connection_kwargs | _carrying())
+    def connect(self, name: str) -> AbstractConnection:
+        host, _, port = name.rpartition(":")
+        node = ClusterNode(host, int(port), **self.client.connection_kwargs)
+        return node.connection_class(**node.connection_kwargs | _pipeline_options())
 
     async def close(self) -> None:
-        await self.questions.aclose()
+        await self.client.aclose()

@@ -1,14 +1,14 @@
-"""A session of Engine.IO: one client's follower and its outbox, whatever carries them at the time.
+"""An Engine.IO session: one client's subscription and send queue, over its current connection.
 
-Nothing is queued on the way down.  What is waiting to be told is the room's log, and a session
-takes from it only when it can pass it on at once:
+No event is queued here.  Events wait in the room's log, and a session takes them only when it can
+send them at once:
 
-    audience ── push ─▶ hungry? ─ a poll waits ──────▶ the answer of that poll, all in one payload
-                          │     └ a WebSocket is idle ▶ the socket, one text frame for each packet
-                          └ no: refused, and asked again when it is
+    broadcaster ── push ─▶ ready? ─┬ a poll waits ───────▶ its response, all packets in one payload
+                             │     └ a WebSocket is idle ▶ the socket, one text frame per packet
+                             └ no: refused, and retried when the session is ready again
 
-Packets that python-engineio sends itself (pings, answers) go through the session's outbox, which
-has a bound: whoever makes us speak and does not listen is cut.
+Packets that python-engineio sends itself (pings, replies) go through the session's send queue.  The
+queue has a limit: a client that causes replies and does not read them is closed.
 """
 
 import asyncio
@@ -26,53 +26,53 @@ from realtime.errors import RealtimeError
 from realtime.protocol.websocket_frames import text_frame
 from realtime.transports.base import Services, Stream
 
-# Between the packets of one payload; in JSON it is always escaped.
+# Separates the packets of one payload; JSON always escapes it.
 SEPARATOR = "\x1e"
 
 
-class Outbox(asyncio.Queue[Packet | None]):
-    """What python-engineio has to send; None is its sign that there will be no more."""
+class SendQueue(asyncio.Queue[Packet | None]):
+    """What python-engineio has to send; None means that nothing follows."""
 
-    def __init__(self, most_characters: int) -> None:
+    def __init__(self, max_characters: int) -> None:
         super().__init__()
-        self.hungry = False  # somebody waits for it, and there is nothing
-        self.asked: Callable[[], None] = _nothing  # called when it becomes so
-        self.overflowed: Callable[[], None] = _nothing
-        self._most = most_characters
-        self._waiting = 0
-        self._ended = False
+        self.ready = False  # somebody waits in `get`, and the queue is empty
+        self.on_ready: Callable[[], None] = _do_nothing
+        self.on_overflow: Callable[[], None] = _do_nothing
+        self._max_characters = max_characters
+        self._characters = 0
+        self._closed = False
 
     async def get(self) -> Packet | None:
         if self.empty():
-            self.hungry = True
-            self.asked()
+            self.ready = True
+            self.on_ready()
         try:
             return await super().get()
         finally:
-            self.hungry = False
+            self.ready = False
 
     def put_nowait(self, packet: Packet | None) -> None:
-        if packet is not None and self._ended:
+        if packet is not None and self._closed:
             return
-        self.hungry = False
+        self.ready = False
         super().put_nowait(packet)
-        if self._waiting > self._most:
-            self.overflowed()
+        if self._characters > self._max_characters:
+            self.on_overflow()
 
-    def end(self) -> None:
-        """Let a CLOSE be the last."""
-        if not self._ended:
+    def close(self) -> None:
+        """Queue a CLOSE packet as the last one."""
+        if not self._closed:
             self.put_nowait(Packet(CLOSE))
             self.put_nowait(None)
-            self._ended = True
+            self._closed = True
 
     def _put(self, packet: Packet | None) -> None:
-        self._waiting += _size(packet)
+        self._characters += _size(packet)
         super()._put(packet)
 
     def _get(self) -> Packet | None:
         packet: Packet | None = super()._get()
-        self._waiting -= _size(packet)
+        self._characters -= _size(packet)
         return packet
 
 
@@ -80,92 +80,102 @@ def _size(packet: Packet | None) -> int:
     return len(packet.encode()) if packet else 0
 
 
-def _nothing() -> None: ...
+def _do_nothing() -> None: ...
 
 
-class Carrier(Protocol):
-    """A poll that waits, or a WebSocket."""
+class AttachedConnection(Protocol):
+    """A connection that can carry packets now: a poll that waits, or a WebSocket."""
 
     stream: Stream
 
 
-# Runs something once; nobody waits for it.
+# Runs something once in a task; the caller does not wait for it.
 Spawn = Callable[[Callable[[], Awaitable[None]]], None]
 
 
-class Session(ABC):
-    """One client, and the follower of its room, over whichever connection it has at the time.
+class EngineIOSession(ABC):
+    """One client, and its subscription to a room, over whichever connection it has at the moment.
 
-    It belongs to the address that began it: its id, seen in a URL, is of no use elsewhere.
+    A session belongs to the address that started it: its id, if somebody else reads it in a URL, is
+    useless from another address.
     """
 
     framing: Framing
     broadcaster: Broadcaster | None = None
     socket: AsyncSocket
-    error: RealtimeError | None = None  # which ended it
-    over = False
+    error: RealtimeError | None = None  # the reason why it was closed
+    closed = False
     id = ""
-    poll: Carrier | None = None  # waits for something to answer
-    channel: Carrier | None = None  # the WebSocket, perhaps only probed as yet
+    poll: AttachedConnection | None = None  # a poll that waits for its response
+    websocket: AttachedConnection | None = None  # perhaps only probed so far
     posting = False
 
     def __init__(self, services: Services, address: str) -> None:
         self.services = services
         self.address = address
 
-    # --- its life --------------------------------------------------------------------------------
+    # --- open and close --------------------------------------------------------------------------
 
-    def begin(self, socket: AsyncSocket, spawn: Spawn) -> None:
+    def start(self, socket: AsyncSocket, spawn: Spawn) -> None:
         self.id, self.socket, self._spawn = socket.sid, socket, spawn
-        self._outbox: Outbox = socket.queue
-        self._outbox.asked = self.resume
-        self._outbox.overflowed = self._overflowed
+        self._send_queue: SendQueue = socket.queue
+        self._send_queue.on_ready = self.resume
+        self._send_queue.on_overflow = self._overflowed
 
     def close(self, error: RealtimeError) -> None:
-        """End it, with the reason as its last message."""
-        if self.error is None and not self.over:
+        """Close the session; its last message is the reason."""
+        if self.error is None and not self.closed:
             self.error = error
-            self.tell(self.farewell(error))
-            self._outbox.end()  # now, so that a poll that waits is answered with both
+            self.send(self.close_message(error))
+            self._send_queue.close()  # now, so that the response of a waiting poll has both
             self._spawn(lambda: self.socket.close(wait=False))
 
-    def lose(self) -> None:
-        """End it: there is nobody any more to be told."""
+    def abort(self) -> None:
+        """Close the session without a last message: the client is gone."""
         self._spawn(lambda: self.socket.close(wait=False, abort=True))
 
-    def ended(self) -> None:
-        """It has ended, by whomever."""
-        self.over = True
-        self._outbox.end()
-        self._outbox.asked = self._outbox.overflowed = _nothing  # no circle for the collector
+    def on_closed(self) -> None:
+        """Called once when the session is closed, by either side."""
+        self.closed = True
+        self._send_queue.close()
+        # Break the reference cycle, so that the session is freed without the garbage collector.
+        self._send_queue.on_ready = self._send_queue.on_overflow = _do_nothing
 
     @abstractmethod
-    def farewell(self, error: RealtimeError) -> str:
-        """The last message."""
+    def close_message(self, error: RealtimeError) -> str:
+        """Return the last message of a session that `error` closes."""
 
     def _overflowed(self) -> None:
-        self.close(errors.TooSlow("What was answered is not read."))
+        self.close(errors.TooSlow("The client does not read its replies."))
 
     # --- down ------------------------------------------------------------------------------------
 
-    def tell(self, message: str) -> None:
-        """Send one message to this client alone."""
-        self._outbox.put_nowait(Packet(MESSAGE, message))
+    def attach(self, broadcaster: Broadcaster) -> None:
+        self.broadcaster = broadcaster
+
+    def detach(self) -> None:
+        if self.broadcaster is not None:
+            self.broadcaster.remove(self)
+            self.broadcaster = None
+
+    def send(self, message: str) -> None:
+        """Send one message to this client only."""
+        self._send_queue.put_nowait(Packet(MESSAGE, message))
 
     def push(self, frames: bytes, events: int) -> bool:
-        if not self._outbox.hungry:
+        if not self._send_queue.ready:
             return False
         if self.socket.upgraded:
-            channel = self.channel
-            return channel is not None and channel.stream.push(_text_frames(frames), events)
+            websocket = self.websocket
+            return websocket is not None and websocket.stream.push(_text_frames(frames), events)
         if self.poll is None:
             return False
-        self._outbox.put_nowait(_one_packet(frames))
+        self._send_queue.put_nowait(_one_packet(frames))
         self.poll.stream.events += events
         return True
 
-    def beat(self, heartbeat: bytes) -> bool:
-        return True  # Engine.IO has pings of its own
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
+        return True  # Engine.IO has its own pings
 
     def resume(self) -> None:
         if self.broadcaster is not None:
@@ -173,22 +183,22 @@ class Session(ABC):
 
 
 def packet(message: bytes) -> bytes:
-    """Make a message of Socket.IO one packet of a payload; `payload` joins them."""
+    """Make a Socket.IO message one packet of a payload; `payload` joins packets."""
     return b"\x1e4" + message
 
 
 def payload(packets: bytes) -> bytes:
-    """Join packets: a separator stands between them, and not before the first."""
+    """Join packets: a separator stands between them, but not before the first."""
     return packets[1:]
 
 
 @lru_cache(8)
 def _one_packet(packets: bytes) -> Packet:
-    """Let a payload pass for one packet, which writes its type before its data; once for all."""
+    """Pass a whole payload off as one packet, which adds the type of the first; cached per push."""
     return Packet(MESSAGE, packets.decode()[1:])
 
 
 @lru_cache(8)
 def _text_frames(packets: bytes) -> bytes:
-    """Put each packet of a payload in a frame of its own; once for all to whom it is pushed."""
+    """Put each packet of a payload in its own frame; cached, as one push goes to many clients."""
     return b"".join(map(text_frame, packets.split(b"\x1e")))

@@ -1,317 +1,173 @@
-"""Socket.IO: events with names, over Engine.IO; the library that chose the transport by itself.
+"""Socket.IO: named events over Engine.IO; the library that chooses the transport by itself.
 
-Two dialects are spoken, told apart by the query of ``/socket.io/?roomid=ROOM&…``.  The article's
-client says ``join`` and ``say`` and hears ``message``, as it did with the server of its time.  With
-`client`, `name` or `after` in the query it is ours: ``event`` brings what every transport brings,
-``say`` takes what every transport takes, and its callback gets the acknowledgement.
+The query of ``/socket.io/?roomid=ROOM&…`` selects one of two dialects (see `clients`).  With
+`client`, `name` or `after` in it, the client gets what every transport delivers: ``event`` carries
+an event, ``say`` takes a draft, and the callback of ``say`` gets the acknowledgement.  Without
+them, it is the client of the original article: it emits ``join`` and ``say``, and receives
+``message``.
 """
 
-import json
 import logging
-import secrets
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from socketio import AsyncServer
 from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
 
-from realtime import errors, metrics
-from realtime.core.broadcaster import Framing
-from realtime.core.events import Cursor, Event, Member, parse_name, parse_room
+from realtime import errors
+from realtime.core.events import parse_room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.acks import error_reply, handle_message
 from realtime.transports.base import NOW, Services, Subscription
-from realtime.transports.socketio.engineio import Engine, EngineIO
-from realtime.transports.socketio.session import Session, packet, payload
-
-TRANSPORT = "socketio"
+from realtime.transports.socketio.clients import (
+    TRANSPORT,
+    CursorClient,
+    LegacyClient,
+    SocketIOClient,
+)
+from realtime.transports.socketio.engineio import EngineIOServer
+from realtime.transports.socketio.engineio_handler import EngineIOHandler
+from realtime.transports.socketio.session import EngineIOSession
 
 log = logging.getLogger(__name__)
 
-# Both packages have a line for each packet, and a warning for each client that makes a mistake.
+# Both packages log a line for each packet, and a warning for each mistake of a client.
 _packages = logging.getLogger(f"{__name__}.packages")
 _packages.setLevel(logging.ERROR)
 
-# What the article's switch knows; of all others it shows nothing.
-_IN_THE_ARTICLE = {"join": "join", "say": "broadcast_say", "quit": "broadcast_quit"}
 
+class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no types
+    """python-socketio's server: it connects namespaces.
 
-def frame(event: Event) -> bytes:
-    """Put one event in one packet: type 4 of Engine.IO, 2 of Socket.IO, a name, its argument."""
-    return packet(b'2["event",%b]' % event.json)
-
-
-def article_frame(event: Event) -> bytes:
-    """Say one event as the server of the article said it."""
-    fields = json.loads(event.json)
-    if fields["kind"] == "gap":
-        said = {"event": "gap", "data": {key: fields[key] for key in ("reason", "missed")}}
-    else:
-        data = {"username": fields["name"] or "somebody"}
-        if "text" in fields:
-            data["text"] = fields["text"]
-        said = {"event": _IN_THE_ARTICLE[fields["kind"]], "data": data}
-    return packet(b'2["message",%b]' % _encode(said))
-
-
-def _encode(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-
-
-# --- the two dialects ----------------------------------------------------------------------------
-
-
-class Guest(Session):
-    """A client of Socket.IO in a room, from `cursor` on."""
-
-    events: ClassVar[frozenset[str]]  # which it may emit
-    connected = False
-    left = False
-
-    def __init__(
-        self, services: Services, address: str, subscription: Subscription, cursor: Cursor
-    ) -> None:
-        super().__init__(services, address)
-        self.room, self.member = subscription.room, subscription.member
-        self._cursor = cursor
-        self._arrived = False
-
-    async def connect(self) -> None:
-        """Begin to read: it was told that it is connected."""
-        self.connected = True
-        await self.track()
-        try:
-            self.services.hub.check_open()
-            self.broadcaster = await self.services.hub.follow(self.room, self._cursor, self)
-        except RealtimeError as error:
-            self.close(error)
-            return
-        if self.left:  # while we waited: there was nothing yet to leave
-            self.broadcaster.leave(self)
-
-    async def track(self) -> None:
-        if self.member is not None and not self.left:
-            self._arrived = True
-            await self.services.presence.track(self.room, self.member)
-
-    def leave(self) -> None:
-        """Read no more, and be no member; once, however often said."""
-        if self.left:
-            return
-        self.left = True
-        if self.broadcaster is not None:
-            self.broadcaster.leave(self)
-        if self._arrived and self.member is not None:
-            grace = self.services.limits.grace_seconds
-            self.services.presence.untrack(self.room, self.member, grace)
-
-    def ended(self) -> None:
-        super().ended()
-        self.leave()
-
-    async def hear(self, event: str, argument: Any) -> bytes:
-        """Do what is asked; give the JSON of what it is answered."""
-        raise NotImplementedError
-
-    # --- answers ---------------------------------------------------------------------------------
-
-    async def take(self, event: str, argument: Any, id: int | None) -> None:
-        """Answer one event: its callback if it has one; else only an error is told."""
-        try:
-            if event not in self.events:
-                known = " and ".join(f"`{name}`" for name in sorted(self.events))
-                raise errors.BadRequest(f"What can be emitted here is {known}.")
-            said = await self.hear(event, argument)
-        except RealtimeError as error:
-            said = error_reply(error, "")
-        if id is not None:
-            self.tell(f"3{id}[{said.decode()}]")
-        elif (fields := json.loads(said))["kind"] == "error":
-            self.tell(_trouble(fields["code"], fields["message"]))
-
-    def farewell(self, error: RealtimeError) -> str:
-        metrics.REFUSED.labels(error.code).inc()
-        return _trouble(error.code, error.message)
-
-
-def _trouble(code: str, message: str) -> str:
-    return "2" + json.dumps(["trouble", {"code": code, "message": message}])
-
-
-class ArticleGuest(Guest):
-    """Whoever speaks as in the article: known by a name alone, from the moment of its `join`."""
-
-    events = frozenset({"join", "say"})
-    framing = Framing(article_frame, payload, transport=TRANSPORT)
-
-    def __init__(
-        self, services: Services, address: str, subscription: Subscription, cursor: Cursor
-    ) -> None:
-        super().__init__(services, address, subscription, cursor)
-        # Not the session's id: who knows that can take part in the session.
-        self._client = secrets.token_hex(10)
-
-    async def hear(self, event: str, argument: Any) -> bytes:
-        fields = argument if isinstance(argument, dict) else {}
-        if event == "join":
-            return await self._join(parse_name(fields.get("username"), self.services.limits))
-        if self.member is None:
-            raise errors.BadName("Emit `join` with a `username` first.")
-        said = {"text": fields.get("text"), "client": self._client, "name": self.member.name}
-        return await handle_message(
-            self.services, json.dumps(said), self.room, TRANSPORT, self.address
-        )
-
-    async def _join(self, name: str) -> bytes:
-        if self.member is None:
-            self.member = Member(self._client, name, TRANSPORT)
-            await self.track()
-        elif self.member.name != name:
-            raise errors.BadName(f"You are {self.member.name} here; another name connects anew.")
-        return _encode({"kind": "ack"})
-
-
-class OurGuest(Guest):
-    """Whoever speaks as all of our own clients do."""
-
-    events = frozenset({"say"})
-    framing = Framing(frame, payload, transport=TRANSPORT)
-
-    async def hear(self, event: str, argument: Any) -> bytes:
-        return await handle_message(
-            self.services, json.dumps(argument), self.room, TRANSPORT, self.address
-        )
-
-
-# --- the server ----------------------------------------------------------------------------------
-
-
-class Sessions(AsyncServer):  # type: ignore[misc]  # it says no types
-    """python-socketio's server: it connects namespaces; rooms, fan-out and order are the hub's."""
+    Its rooms and its fan-out are not used: the hub has both.
+    """
 
     def __init__(self, services: Services) -> None:
         limits = services.limits
         super().__init__(
             async_mode="tornado",
-            async_handlers=False,  # in the order in which it was said
+            async_handlers=False,  # handle events in the order in which they arrive
             logger=_packages,
             engineio_logger=_packages,
-            cors_allowed_origins=[],  # the door is ours
+            cors_allowed_origins=[],  # our handler checks the origin
             http_compression=False,
-            monitor_clients=False,  # its monitor ends with no other task of ours
-            # Below the usual proxy idle limits, like the heartbeat of every stream here.
+            monitor_clients=False,  # its monitor could not be stopped with our other tasks
+            # Below the usual proxy idle timeouts, like the heartbeat of every stream here.
             ping_interval=limits.heartbeat_seconds,
             ping_timeout=limits.request_seconds,
             max_http_buffer_size=4 * limits.body_bytes,
-            # A push, and as much again of answers.
-            most_waiting=2 * limits.push_bytes,
+            # One push, and the same amount of replies.
+            max_queued=2 * limits.push_bytes,
         )
         self._limits: Limits = limits
-        self._guests: dict[str, Guest] = {}
+        self._clients: dict[str, SocketIOClient] = {}
         self._addresses: Counter[str] = Counter()
 
-    def _engineio_server_class(self) -> type[Engine]:
-        return Engine
+    def _engineio_server_class(self) -> type[EngineIOServer]:
+        return EngineIOServer
 
-    def find(self, id: str) -> Guest | None:
-        return self._guests.get(id)
+    def find_client(self, id: str) -> SocketIOClient | None:
+        return self._clients.get(id)
 
-    def check_room(self, address: str) -> None:
-        """Refuse one more session than connections may be open: one that polls has none between."""
-        full = len(self._guests) >= self._limits.connections
+    def check_capacity(self, address: str) -> None:
+        """Raise `Busy` for a session above the limits of connections.
+
+        Sessions are counted, because one that polls has no open connection between its polls.
+        """
+        full = len(self._clients) >= self._limits.connections
         if full or self._addresses[address] >= self._limits.connections_per_address:
             raise errors.Busy("Too many sessions are open; close some.", retry_after=10)
 
     async def close(self) -> None:
-        """End all tasks; the streams have ended before."""
-        await self.eio.end()
+        """Stop all tasks; the streams are closed before."""
+        await self.eio.stop_tasks()
 
-    # --- what Engine.IO tells --------------------------------------------------------------------
+    # --- callbacks of Engine.IO ------------------------------------------------------------------
 
     async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> None:
         await super()._handle_eio_connect(eio_sid, environ)
-        guest: Guest = environ["session"]
-        guest.begin(self.eio.sockets[eio_sid], self.eio.spawn)
-        self._guests[eio_sid] = guest
-        self._addresses[guest.address] += 1
-        self.eio.watch()
+        client: SocketIOClient = environ["session"]
+        client.start(self.eio.sockets[eio_sid], self.eio.spawn)
+        self._clients[eio_sid] = client
+        self._addresses[client.address] += 1
+        self.eio.monitor_pings()
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
         self.eio.sockets.pop(eio_sid, None)
-        guest = self._guests.pop(eio_sid)
-        self._addresses[guest.address] -= 1
-        if not self._addresses[guest.address]:
-            del self._addresses[guest.address]
-        guest.ended()
+        client = self._clients.pop(eio_sid)
+        self._addresses[client.address] -= 1
+        if not self._addresses[client.address]:
+            del self._addresses[client.address]
+        client.on_closed()
 
     async def _handle_eio_message(self, eio_sid: str, data: str) -> None:
-        guest = self._guests.get(eio_sid)
-        if guest is None or guest.error is not None:  # what comes after the end is not answered
+        client = self._clients.get(eio_sid)
+        if client is None or client.error is not None:  # nothing is handled after the close
             return
         try:
-            await self._take(guest, data)
+            await self._handle_packet(client, data)
         except RecursionError:
-            guest.close(errors.BadJSON("That is nested too deeply."))
+            client.close(errors.BadJSON("The JSON is nested too deeply."))
         except RealtimeError as error:
-            guest.close(error)
+            client.close(error)
         except Exception:
-            log.exception("a packet could not be taken")
-            guest.close(errors.Internal("The server made a mistake; it has been logged."))
+            log.exception("a packet failed")
+            client.close(errors.Internal())
 
-    async def _take(self, guest: Guest, data: str) -> None:
-        said = self._parse(data)
-        here = said.namespace in (None, "/")
-        if said.packet_type == CONNECT:
-            await self._handle_connect(guest.id, said.namespace, said.data)
-            if here and not guest.connected:
-                await guest.connect()
-        elif not (here and guest.connected) or guest.left:
+    async def _handle_packet(self, client: SocketIOClient, data: str) -> None:
+        packet = self._parse_packet(data)
+        in_namespace = packet.namespace in (None, "/")
+        if packet.packet_type == CONNECT:
+            await self._handle_connect(client.id, packet.namespace, packet.data)
+            if in_namespace and not client.connected:
+                await client.connect()
+        elif not (in_namespace and client.connected) or client.membership.left:
             raise errors.BadRequest("Connect to the namespace `/` first; there is no other.")
-        elif said.packet_type == DISCONNECT:
-            guest.leave()  # and the published client closes the session next
-        elif said.packet_type == EVENT:
-            event, *arguments = _parse_event(said.data)
-            await guest.take(event, arguments[0] if arguments else None, said.id)
-        else:  # acknowledgements of what we never ask to be acknowledged, and binary data
-            raise errors.BadRequest("That is no packet of Socket.IO that is taken here.")
+        elif packet.packet_type == DISCONNECT:
+            client.membership.leave()  # the published client closes the session next
+        elif packet.packet_type == EVENT:
+            event, *arguments = _parse_event(packet.data)
+            await client.dispatch(event, arguments[0] if arguments else None, packet.id)
+        else:  # acknowledgements, which we never request, and binary data
+            raise errors.BadRequest("Send only CONNECT, DISCONNECT and EVENT packets.")
 
-    def _parse(self, data: str) -> Packet:
+    def _parse_packet(self, data: str) -> Packet:
         try:
             return self.packet_class(encoded_packet=data)
         except ValueError as error:
-            raise errors.BadJSON("That is no packet of Socket.IO 5.") from error
+            raise errors.BadJSON("This is not a packet of Socket.IO 5.") from error
 
 
 def _parse_event(data: Any) -> Sequence[Any]:
     if not isinstance(data, list) or not data or not isinstance(data[0], str):
-        raise errors.BadJSON("An event is a list of its name and its arguments.")
+        raise errors.BadJSON("An event must be a JSON array: its name, then its arguments.")
     return data
 
 
-# --- the requests --------------------------------------------------------------------------------
+class SocketIOHandler(EngineIOHandler):
+    """A request to ``/socket.io/``: it finds its session, or creates one for a room."""
 
-
-class SocketIO(EngineIO):
     transport = TRANSPORT
 
-    def initialize(self, services: Services, sessions: Sessions) -> None:  # type: ignore[override]
+    def initialize(self, services: Services, server: SocketIOServer) -> None:  # type: ignore[override]
         super().initialize(services)
-        self.sessions = sessions
-        self.engine = sessions.eio
+        self.server = server
+        self.engine = server.eio
 
-    def known_session(self, id: str) -> Session | None:
-        return self.sessions.find(id)
+    def known_session(self, id: str) -> EngineIOSession | None:
+        return self.server.find_client(id)
 
-    async def new_session(self) -> Session:
+    async def new_session(self) -> EngineIOSession:
         room = parse_room(self.argument("roomid", errors.BadRoom) or "")
-        ours = not self.arguments.keys().isdisjoint({"client", "name", "after"})
-        subscription = self.parse_subscription(room) if ours else Subscription(room, NOW, None)
+        has_cursor = not self.arguments.keys().isdisjoint({"client", "name", "after"})
+        subscription = (
+            self.parse_subscription(room) if has_cursor else Subscription(room, NOW, None)
+        )
         self.services.hub.check_open()
-        self.sessions.check_room(self.stream.address)
-        # Asked before there is a session, so that an error still has a status of its own.
+        self.server.check_capacity(self.stream.address)
+        # Read before the session exists, so that an error still has its own HTTP status.
         reader = await self.services.hub.read(room, subscription.after)
-        kind = OurGuest if ours else ArticleGuest
+        kind = CursorClient if has_cursor else LegacyClient
         return kind(self.services, self.stream.address, subscription, reader.cursor)

@@ -1,18 +1,23 @@
-"""sockjs-tornado 1.0.7, made fit to be exposed: subclasses of its router, session and handlers.
+"""sockjs-tornado 1.0.7, made safe for a public address by subclasses of its classes.
 
     urls = HardenedSockJSRouter(Echo, "/echo", {"origins": ["https://example.org"]}).urls
 
-Any `SockJSConnection`, which is the package's own, works with it; its `on_open` and `on_message`
-may also be coroutines.
-Nothing of the package is changed, and nothing here knows of rooms.
+`SockJSConnection` is the package's own class; every subclass of it works, and its `on_open` and
+`on_message` may also be coroutines.
+
+    router      URLs, admission, limits           interfaces  what these need from one another
+    handlers    one per SockJS transport          framing     frames and envelopes: pure functions
+    session     one client's queue and state      transport   the rooms of this server over SockJS
+
+Nothing in the package is changed.  Only `transport` depends on rooms.
 """
 
 import re
 import warnings
 
 with warnings.catch_warnings():
-    # Said once for each of its decorators, and once for a regular expression (from Python 3.12 on
-    # as a SyntaxWarning): by name, so that whatever else it has to say is heard.
+    # The package raises a warning per decorator, and one for a regular expression (a SyntaxWarning
+    # since Python 3.12).  We ignore these by their text, so that any other warning is shown.
     warnings.filterwarnings("ignore", "@asynchronous is deprecated", DeprecationWarning)
     for _category in (DeprecationWarning, SyntaxWarning):
         warnings.filterwarnings("ignore", re.escape(r"invalid escape sequence '\W'"), _category)

@@ -1,6 +1,11 @@
-"""What SockJS puts on the wire: letters with JSON behind them, and an envelope per transport.
+"""SockJS frames: a letter, often with JSON after it, in an envelope that each transport defines.
 
-`o` opens, `h` breaks a silence, `a[…]` carries messages, `c[code,"reason"]` closes.  Pure.
+    o                   open
+    h                   heartbeat
+    a["one","two"]      messages
+    c[code,"reason"]    close
+
+Pure functions: values in, bytes out.
 """
 
 import json
@@ -14,11 +19,11 @@ from realtime.protocol.websocket_frames import text_frame
 
 OPEN = b"o"
 HEARTBEAT = b"h"
-# Some browsers and proxies show nothing of an answer before its first 2 KiB.
+# Some browsers and proxies deliver nothing of a response before its first 2 KiB.
 XHR_PRELUDE = b"h" * 2048 + b"\n"
-# Opera 10 wanted a line before the first event.
+# Opera 10 expected an empty line before the first event.
 EVENTSOURCE_PRELUDE = b"\r\n"
-# Padded to a kilobyte, since Internet Explorer showed nothing before.
+# Padded to more than a kilobyte: Internet Explorer rendered nothing before.
 _HTMLFILE_PAGE = """<!doctype html>
 <html><head>
   <meta http-equiv="X-UA-Compatible" content="IE=edge" />
@@ -33,18 +38,18 @@ _HTMLFILE_PAGE = """<!doctype html>
   </script>"""
 _HTMLFILE_BYTES = 1100
 
-# What browsers were seen to change on the way, and half a surrogate pair, which UTF-8 cannot carry.
-_MANGLED = re.compile("[\u200c-\u200f\u2028-\u202f\u2060-\u206f\ufff0-\uffff\ud800-\udfff]")
-# Inside of a script, these could end it or begin something else.
+# Characters that some browsers change in transit, and lone surrogates, which UTF-8 cannot encode.
+_UNSAFE = re.compile("[\u200c-\u200f\u2028-\u202f\u2060-\u206f\ufff0-\uffff\ud800-\udfff]")
+# Inside a script element, these could end it or start another element.
 _MARKUP = re.compile("[<>&]")
-# One push goes to many clients: the same bytes are wrapped once for all of a transport.
-_WRAPPED_KEPT = 8
+# One push goes to many clients: the same bytes are wrapped once per transport, not per client.
+_WRAP_CACHE_SIZE = 8
 
 
 def encode(message: Any) -> str:
-    """Put one message in JSON; everything that is not mangled on the way stays UTF-8."""
+    """Encode one message as JSON; only characters that browsers change are escaped."""
     text = json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return _MANGLED.sub(_escape, text)
+    return _UNSAFE.sub(_escape, text)
 
 
 def _escape(match: "re.Match[str]") -> str:
@@ -52,7 +57,7 @@ def _escape(match: "re.Match[str]") -> str:
 
 
 def messages(encoded: Iterable[str]) -> bytes:
-    """Frame messages that are JSON already."""
+    """Frame messages that are already JSON."""
     return f"a[{','.join(encoded)}]".encode()
 
 
@@ -61,32 +66,32 @@ def close(code: int, reason: str) -> bytes:
 
 
 def decode(data: bytes) -> list[str]:
-    """Read what a client sends: an array of strings, or one string; raises `ValueError`."""
-    value = json.loads(data.decode("utf-8"), parse_constant=_refuse)
+    """Parse what a client sends: an array of strings, or one string; raises `ValueError`."""
+    value = json.loads(data.decode("utf-8"), parse_constant=_reject_constant)
     batch = [value] if isinstance(value, str) else value
     if not isinstance(batch, list) or not all(isinstance(one, str) for one in batch):
-        raise ValueError("messages are strings")
+        raise ValueError("every message must be a string")
     return batch
 
 
-def _refuse(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-# --- a frame in the envelope of its transport ----------------------------------------------------
+# --- the envelope of each transport --------------------------------------------------------------
 
 
-@lru_cache(_WRAPPED_KEPT)
+@lru_cache(_WRAP_CACHE_SIZE)
 def line(frame: bytes) -> bytes:
     return frame + b"\n"
 
 
-@lru_cache(_WRAPPED_KEPT)
+@lru_cache(_WRAP_CACHE_SIZE)
 def event(frame: bytes) -> bytes:
     return b"data: %b\r\n\r\n" % frame
 
 
-@lru_cache(_WRAPPED_KEPT)
+@lru_cache(_WRAP_CACHE_SIZE)
 def script(frame: bytes) -> bytes:
     return f"<script>\np({_literal(frame)});\n</script>\r\n".encode()
 
@@ -96,7 +101,7 @@ def call(callback: str, frame: bytes) -> bytes:
 
 
 def _literal(frame: bytes) -> str:
-    """Write a frame as a string of JavaScript in which nothing is markup."""
+    """Write a frame as a JavaScript string literal that contains no markup."""
     return _MARKUP.sub(_escape, encode(frame.decode()))
 
 
@@ -104,11 +109,11 @@ def htmlfile_page(callback: str) -> bytes:
     return (_HTMLFILE_PAGE % callback).ljust(_HTMLFILE_BYTES).encode() + b"\r\n\r\n"
 
 
-@lru_cache(_WRAPPED_KEPT)
+@lru_cache(_WRAP_CACHE_SIZE)
 def socket_frame(frame: bytes) -> bytes:
     return text_frame(frame)
 
 
-@lru_cache(_WRAPPED_KEPT)
+@lru_cache(_WRAP_CACHE_SIZE)
 def chunk(data: bytes) -> bytes:
     return http1.chunk(data)

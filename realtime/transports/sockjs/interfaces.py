@@ -1,4 +1,9 @@
-"""What the parts of a router are to one another."""
+"""The interfaces between router, sessions and handlers, so that these need not import each other.
+
+router  ── implements ─▶ SessionRegistry ◀── used by ── session
+        ── implements ─▶ RouterProtocol  ◀── used by ── handlers
+handler ── extends ────▶ Receiver        ◀── used by ── session
+"""
 
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
@@ -6,40 +11,43 @@ from typing import Any, ClassVar, Protocol
 from realtime.transports.sockjs import framing
 
 
-class Keeper(Protocol):
-    """Who keeps sessions."""
+class SessionRegistry(Protocol):
+    """What a session needs from the router: the settings, and a place to register."""
 
     settings: Mapping[str, Any]
 
-    def opened(self, session: Any, address: str) -> None: ...
-    def closed(self, session: Any, address: str) -> None: ...
+    def session_opened(self, session: Any, address: str) -> None: ...
+    def session_closed(self, session: Any, address: str) -> None: ...
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
 
-class Router(Keeper, Protocol):
-    """Who admits requests, and knows their sessions; see `HardenedSockJSRouter`."""
+class RouterProtocol(SessionRegistry, Protocol):
+    """What a handler needs from the router: admission, errors, sessions; see its implementation.
+
+    `HardenedSockJSRouter` is that implementation.
+    """
 
     stats: Any
-    lasting: bool
+    cacheable_iframe: bool
     websockets_enabled: bool
     cookie_needed: bool
 
     def acquire(self, handler: Any) -> None: ...
-    def answered(self, handler: Any) -> None: ...
-    def refuse(self, handler: Any, status: int, error: BaseException | None) -> None: ...
+    def request_finished(self, handler: Any) -> None: ...
+    def send_error(self, handler: Any, status: int, error: BaseException | None) -> None: ...
     def is_expected(self, error: BaseException | None) -> bool: ...
-    def readable_by(self, head: Mapping[str, str]) -> str | None: ...
-    def framed_by(self, head: Mapping[str, str]) -> str: ...
-    def check_place(self, session_id: str, address: str | None) -> None: ...
+    def allowed_origin(self, head: Mapping[str, str]) -> str | None: ...
+    def frame_ancestors(self, head: Mapping[str, str]) -> str: ...
+    def check_capacity(self, session_id: str, address: str | None) -> None: ...
     def create_session(self, session_id: str, register: bool = True) -> Any: ...
-    def session_for(self, session_id: str, address: str | None) -> Any: ...
-    def is_bearable(self, batch: list[str]) -> bool: ...
+    def session_for_sender(self, session_id: str, address: str | None) -> Any: ...
+    def within_limits(self, batch: list[str]) -> bool: ...
 
 
 class Receiver:
-    """The connection by which a session is told something now.
+    """The connection on which a session can send frames to its client at the moment.
 
-    `streams` says whether it takes more than one frame, `active` whether it would take one now.
+    `streams` is true if it takes more than one frame.  `active` is true if it takes a frame now.
     """
 
     streams: ClassVar[bool]
@@ -52,7 +60,7 @@ class Receiver:
         raise NotImplementedError
 
     def send_frame(self, frame: bytes) -> None:
-        """Send one frame, whatever waits to be written before it."""
+        """Send one frame; it waits behind whatever is not written yet."""
         raise NotImplementedError
 
     def push_frame(self, frame: bytes, events: int) -> bool:
@@ -66,14 +74,14 @@ class Receiver:
         """Send a frame that the package has put together."""
         self.send_frame(message.encode())
 
-    def beat(self) -> bool:
-        """Break a silence; False if the last heartbeat is still on its way."""
+    def send_heartbeat(self) -> bool:
+        """Send a heartbeat; False if the last one is not written yet."""
         if not self.active:
             return False
         self.send_frame(framing.HEARTBEAT)
         return True
 
-    def abandon(self) -> None:
-        """End the connection without a word more."""
+    def drop(self) -> None:
+        """Close the connection without another frame."""
         self.session = None
         self.stream.close()

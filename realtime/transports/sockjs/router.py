@@ -1,4 +1,7 @@
-"""The router: which address is whose, who is admitted, and how much one may have of it."""
+"""The SockJS router: it maps URLs to handlers, checks origins, and limits sessions and messages.
+
+It subclasses the package's `SockJSRouter`; one object owns all sessions below one URL prefix.
+"""
 
 import asyncio
 import logging
@@ -18,11 +21,11 @@ from realtime.transports.sockjs.session import HardenedSession
 
 log = logging.getLogger(__name__)
 
-# The client's own ids are eight characters; whoever makes a long one only fills our memory.
-_MOST_SESSION_ID = 128
-# Ours, by the name of what is switched off by `disabled_transports`.
+# The client library's ids have eight characters; a long one only costs memory.
+_MAX_SESSION_ID = 128
+# Our handlers, by the names that `disabled_transports` uses.
 _HANDLERS: Mapping[str, type[RequestHandler]] = {
-    "websocket": handlers.WebSocket,
+    "websocket": handlers.SockJSWebSocket,
     "xhr": handlers.XhrPolling,
     "xhr_streaming": handlers.XhrStreaming,
     "jsonp": handlers.JSONP,
@@ -34,23 +37,23 @@ Url = tuple[str, type[RequestHandler], dict[str, Any]]
 
 
 class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
-    """A `SockJSRouter` that can be exposed; made inside of a running event loop.
+    """A `SockJSRouter` that is safe on a public address; create it in a running event loop.
 
-    `options` are those of the package, and these; an unknown one is a `TypeError`.
+    `options` are those of the package and the following; an unknown one raises `TypeError`.
 
-    ``origins``: which pages of other origins are admitted, as ``https://example.org``; ``"*"`` is
-    all, and what the protocol's own tests want.  ``queue_bytes``: what may wait for one who does
-    not read.  ``body_bytes``, ``message_bytes``, ``batch_messages``: what one request or frame may
-    bring; a client that sends over HTTP brings all that it has said since the last.  ``sessions``,
-    ``sessions_per_address``: how many may be open.
+    ``origins``: other origins whose pages may connect, as ``https://example.org``; ``"*"`` allows
+    all, which the protocol's own tests need.  ``queue_bytes``: the limit of a session's queue.
+    ``body_bytes``, ``message_bytes``, ``batch_messages``: limits of one request or frame; over
+    HTTP, a client sends all messages since its last request in one batch.  ``sessions``,
+    ``sessions_per_address``: how many sessions may be open.
 
-    Switched off by default, in ``disabled_transports``: ``jsonp`` and ``htmlfile``, since a script
-    tag sends no `Origin`, and ``rawwebsocket``, which SockJS clients do not use.  `verify_ip` also
-    holds for those who send.
+    ``disabled_transports`` contains by default ``jsonp`` and ``htmlfile``, since a script tag sends
+    no `Origin`, and ``rawwebsocket``, which SockJS clients do not use.  `verify_ip` also applies to
+    requests that send messages.
     """
 
-    # Whether who may frame the iframe stays so: then browsers may keep it for a year.
-    lasting = True
+    # True if the allowed frame ancestors never change: browsers may cache the iframe for a year.
+    cacheable_iframe = True
     defaults: ClassVar[Mapping[str, Any]] = {
         "disabled_transports": ["jsonp", "htmlfile", "rawwebsocket"],
         "jsessionid": False,
@@ -67,7 +70,7 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
     def __init__(
         self, connection: type, prefix: str = "", options: Mapping[str, Any] | None = None
     ) -> None:
-        asyncio.get_running_loop()  # made outside, its timers would run on a loop that never does
+        asyncio.get_running_loop()  # raises outside a loop: the timers would never run
         super().__init__(connection, prefix, {**self.defaults, **(options or {})})
         known = set(self.defaults) | set(_PACKAGE_OPTIONS)
         if unknown := set(self.settings) - known:
@@ -76,31 +79,31 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         self._open: dict[HardenedSession, None] = {}
         self._addresses: Counter[str | None] = Counter()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._transport_urls = list(self._build(prefix))
+        self._transport_urls = list(self._routes(prefix))
 
-    def _build(self, prefix: str) -> Iterable[Url]:
-        mine = {"server": self}
+    def _routes(self, prefix: str) -> Iterable[Url]:
+        kwargs = {"server": self}
         session = rf"{prefix}/[^/.]+/(?P<session_id>[^/.]+)"
-        off = set(self.settings["disabled_transports"])
-        sends: dict[str, type[RequestHandler]] = {"xhr_send": handlers.XhrSend}
-        if "jsonp" not in off:
-            sends["jsonp_send"] = handlers.JSONPSend
-        on = {name: kind for name, kind in _HANDLERS.items() if name not in off}
-        for name, kind in {**sends, **on}.items():
-            yield f"{session}/{name}$", kind, mine
-        yield f"{prefix}/info$", handlers.Info, mine
-        yield rf"{prefix}/iframe[0-9-.a-z_]*\.html$", handlers.IFrame, mine
-        yield f"{prefix}/?$", handlers.Greetings, mine
-        if not {"websocket", "rawwebsocket"} & off:
-            yield f"{prefix}/websocket$", handlers.RawWebSocket, mine
+        disabled = set(self.settings["disabled_transports"])
+        enabled: dict[str, type[RequestHandler]] = {"xhr_send": handlers.XhrSend}
+        if "jsonp" not in disabled:
+            enabled["jsonp_send"] = handlers.JSONPSend
+        enabled |= {name: kind for name, kind in _HANDLERS.items() if name not in disabled}
+        for name, kind in enabled.items():
+            yield f"{session}/{name}$", kind, kwargs
+        yield f"{prefix}/info$", handlers.Info, kwargs
+        yield rf"{prefix}/iframe[0-9-.a-z_]*\.html$", handlers.IFrame, kwargs
+        yield f"{prefix}/?$", handlers.Greetings, kwargs
+        if not {"websocket", "rawwebsocket"} & disabled:
+            yield f"{prefix}/websocket$", handlers.RawWebSocket, kwargs
 
-    # --- the door --------------------------------------------------------------------------------
+    # --- admission -------------------------------------------------------------------------------
 
-    def acquire(self, handler: handlers.Guarded) -> None:
-        """Refuse a request of a page that may not use this, with an `HTTPError`."""
+    def acquire(self, handler: handlers.SockJSHandler) -> None:
+        """Raise `HTTPError` for a request from a page of an origin that is not allowed."""
         head = handler.request.headers
         origin = head.get("Origin") or head.get("Sec-WebSocket-Origin")
-        if self.settings["origins"] == "*" or handler.for_anybody:
+        if self.settings["origins"] == "*" or handler.skips_origin_check:
             return
         if origin is None:
             foreign = head.get("Sec-Fetch-Site") == "cross-site"
@@ -110,29 +113,31 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         if foreign:
             raise HTTPError(403, "Pages of other sites may not use this server.")
 
-    def readable_by(self, head: Mapping[str, str]) -> str | None:
-        """Say whose pages may read the answer, for `Access-Control-Allow-Origin`."""
+    def allowed_origin(self, head: Mapping[str, str]) -> str | None:
+        """Return the value of `Access-Control-Allow-Origin`: whose pages may read the response."""
         origin = head.get("Origin")
         if self.settings["origins"] == "*":
             return "*" if origin in (None, "null") else origin
         return origin if origin is not None and origin in self._origins else None
 
-    def framed_by(self, head: Mapping[str, str]) -> str:
-        """Say in whose pages the iframe may stand, for `frame-ancestors`."""
-        everybody = self.settings["origins"] == "*"
-        return "*" if everybody else " ".join(("'self'", *self._origins))
+    def frame_ancestors(self, head: Mapping[str, str]) -> str:
+        """Return the value of `frame-ancestors`: which pages may embed the iframe."""
+        any_origin = self.settings["origins"] == "*"
+        return "*" if any_origin else " ".join(("'self'", *self._origins))
 
     @property
     def _origins(self) -> Iterable[str]:
         origins: Iterable[str] = self.settings["origins"]
-        # A string would be searched for parts of it: "example.com" is in "https://example.com.evil".
+        # `in` on a string finds parts of it: "example.com" is in "https://example.com.evil".
         return (origins,) if isinstance(origins, str) else origins
 
-    def answered(self, handler: handlers.Guarded) -> None:
-        """Take note that a request has come to its end."""
+    def request_finished(self, handler: handlers.SockJSHandler) -> None:
+        """Called when a request is finished."""
 
-    def refuse(self, handler: handlers.Guarded, status: int, error: BaseException | None) -> None:
-        """Answer a mistake in plain text, as the protocol has it."""
+    def send_error(
+        self, handler: handlers.SockJSHandler, status: int, error: BaseException | None
+    ) -> None:
+        """Send an error as plain text, as the protocol requires."""
         if status == 405:
             handler.clear_header("Content-Type")
             handler.set_header("Allow", ", ".join(allowed_methods(type(handler))))
@@ -144,14 +149,14 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         handler.finish((error.log_message if isinstance(error, HTTPError) else None) or "")
 
     def is_expected(self, error: BaseException | None) -> bool:
-        """Whether an error is a client's, and so nothing to log."""
+        """Whether a client caused this error, so that it is not logged."""
         return isinstance(error, HTTPError | StreamClosedError | WebSocketClosedError)
 
     # --- sessions --------------------------------------------------------------------------------
 
-    def check_place(self, session_id: str, address: str | None) -> None:
-        """Refuse a session that would be one too many, with an `HTTPError`."""
-        if len(session_id) > _MOST_SESSION_ID:
+    def check_capacity(self, session_id: str, address: str | None) -> None:
+        """Raise `HTTPError` for a new session above the limits."""
+        if len(session_id) > _MAX_SESSION_ID:
             raise HTTPError(404)
         full = (
             len(self._open) >= self.settings["sessions"]
@@ -160,8 +165,8 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         if full and self.get_session(session_id) is None:
             raise HTTPError(503, "Too many sessions are open.")
 
-    def session_for(self, session_id: str, address: str | None) -> HardenedSession | None:
-        """Give the open session to which `address` may send; None for all others."""
+    def session_for_sender(self, session_id: str, address: str | None) -> HardenedSession | None:
+        """Return the open session if `address` may send to it, otherwise None."""
         session: HardenedSession | None = self.get_session(session_id)
         if session is None or session.is_closed:
             return None
@@ -169,17 +174,17 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
             return None
         return session
 
-    def is_bearable(self, batch: list[str]) -> bool:
-        most = self.settings["message_bytes"]
+    def within_limits(self, batch: list[str]) -> bool:
+        limit = self.settings["message_bytes"]
         return len(batch) <= self.settings["batch_messages"] and all(
-            len(message.encode("utf-8", "surrogatepass")) <= most for message in batch
+            len(message.encode("utf-8", "surrogatepass")) <= limit for message in batch
         )
 
-    def opened(self, session: HardenedSession, address: str) -> None:
+    def session_opened(self, session: HardenedSession, address: str) -> None:
         self._open[session] = None
         self._addresses[address] += 1
 
-    def closed(self, session: HardenedSession, address: str) -> None:
+    def session_closed(self, session: HardenedSession, address: str) -> None:
         if session in self._open:
             del self._open[session]
             self._addresses[address] -= 1
@@ -187,18 +192,18 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
                 del self._addresses[address]
 
     def broadcast(self, clients: Iterable[Any], msg: Any) -> None:
-        """Say one thing to many; one who is gone does not keep it from the others."""
+        """Send one message to many clients; a closed connection does not stop the others."""
         encoded = framing.encode(msg)
-        told = 0
+        sent = 0
         for client in list(clients):
             session = client.session
             if session is not None and session.state == OPEN:
                 try:
                     session.send_jsonified(encoded, False)
-                    told += 1
+                    sent += 1
                 except (StreamClosedError, WebSocketClosedError):
                     session.close(1002, "Connection interrupted")
-        self.stats.on_pack_sent(told)
+        self.stats.on_pack_sent(sent)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -206,7 +211,7 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         task.add_done_callback(self._tasks.discard)
 
     def stop(self) -> None:
-        """Close every session, and end what runs for the router itself."""
+        """Close every session, and stop the router's timers and tasks."""
         self._sessions_cleanup.stop()
         self.stats._callback.stop()
         for session in list(self._open):

@@ -1,4 +1,8 @@
-"""A session: one client's pipe, over one connection after another, with a bounded queue."""
+"""A SockJS session: the server's side of one client, over one connection after another.
+
+Messages that wait for the next connection are in its queue, which has a limit.  A session that
+exceeds the limit, or whose client does not read, is closed with a code that says so.
+"""
 
 import asyncio
 import inspect
@@ -10,41 +14,41 @@ from sockjs.tornado.session import CLOSED, CONNECTING, OPEN, BaseSession, Sessio
 from tornado.web import HTTPError
 
 from realtime.transports.sockjs import framing
-from realtime.transports.sockjs.interfaces import Keeper, Receiver
+from realtime.transports.sockjs.interfaces import Receiver, SessionRegistry
 
 log = logging.getLogger(__name__)
 
-# Close codes: of RFC 6455, and 4000 + an HTTP status for what is ours to say.
+# Close codes: RFC 6455 defines 1011; our own are 4000 + an HTTP status.
 FAILED = 1011
 REFUSED = 4403
 TOO_SLOW = 4408
 
 
 class HardenedSession(Session):  # type: ignore[misc]
-    """A session whose queue is bounded, and whose every ending is told.
+    """A session with a limited queue, which always sends the reason when it closes.
 
-    `writable`, if set, is called when `offer` may be tried again.
+    `drained`, if set, is called when `try_send` may succeed again.
     """
 
-    server: Keeper
+    server: SessionRegistry
     handler: Receiver | None
     state: int
 
-    def __init__(self, conn: Any, server: Keeper, session_id: str, expiry: float) -> None:
+    def __init__(self, conn: Any, server: SessionRegistry, session_id: str, expiry: float) -> None:
         super().__init__(conn, server, session_id, expiry)
-        # Of JSON, one for each message; the package would build one long string, in O(n²).
+        # One JSON text per message; the package appends to one long string, which costs O(n²).
         self.send_queue: list[str] = []
-        self.writable: Callable[[], None] | None = None
+        self.drained: Callable[[], None] | None = None
         self._queued = 0  # characters
-        self._turn = asyncio.Lock()  # messages are heard one after the other
-        self._beat_at: asyncio.TimerHandle | None = None
+        self._receive_lock = asyncio.Lock()  # messages are handled one after the other
+        self._heartbeat_handle: asyncio.TimerHandle | None = None
         self._address = ""
 
-    # --- coming and going ------------------------------------------------------------------------
+    # --- open and close --------------------------------------------------------------------------
 
     def set_handler(self, handler: Receiver, start_heartbeat: bool = True) -> bool:
         if self.is_closed and self.handler is None:
-            # What was said before the end comes first, whichever connection it takes.
+            # Messages that were sent before the close go first, on whichever connection comes.
             if self.send_queue:
                 self._flush_to(handler)
                 if not handler.streams:
@@ -55,8 +59,8 @@ class HardenedSession(Session):  # type: ignore[misc]
             return False
         if handler.streams:
             self.start_heartbeat()
-            handler.stream.drained = self.tell_writable
-        self.tell_writable()
+            handler.stream.drained = self.notify_drained
+        self.notify_drained()
         return True
 
     def remove_handler(self, handler: Receiver) -> None:
@@ -65,33 +69,33 @@ class HardenedSession(Session):  # type: ignore[misc]
             handler.stream.drained = None
 
     def verify_state(self) -> None:
-        """Open the session, if it is new; a connection that refuses is closed, and told so."""
+        """Open a new session; if its connection refuses, close it and send the reason."""
         if self.state != CONNECTING:
             return
         assert self.handler is not None
         self.state = OPEN
         self._address = self.conn_info.ip
-        self.server.opened(self, self._address)
+        self.server.session_opened(self, self._address)
         self.handler.send_frame(framing.OPEN)
         try:
-            answer = self.conn.on_open(self.conn_info)
+            result = self.conn.on_open(self.conn_info)
         except Exception as error:
-            self._refuse(error)
+            self._close_with_error(error)
             return
-        if inspect.isawaitable(answer):
-            self.server.spawn(self._finish_opening(answer))
-        elif answer is False:
+        if inspect.isawaitable(result):
+            self.server.spawn(self._finish_opening(result))
+        elif result is False:
             self.close(REFUSED, "Refused")
 
     async def _finish_opening(self, opening: Awaitable[Any]) -> None:
-        async with self._turn:
+        async with self._receive_lock:
             try:
                 if await opening is False:
                     self.close(REFUSED, "Refused")
             except Exception as error:
-                self._refuse(error)
+                self._close_with_error(error)
 
-    def _refuse(self, error: Exception) -> None:
+    def _close_with_error(self, error: Exception) -> None:
         if isinstance(error, HTTPError):
             self.close(4000 + error.status_code, error.reason or "Refused")
         else:
@@ -99,29 +103,29 @@ class HardenedSession(Session):  # type: ignore[misc]
             self.close(FAILED, "The server made a mistake")
 
     def close(self, code: int = 3000, message: str = "Go away!") -> None:
-        """End the session: first what was said, then why it ends; now, or at the next poll."""
+        """Send what is queued, then the reason, now or with the next poll; then close."""
         if self.state == CLOSED:
             return
         handler = self.handler
         if handler is not None and (handler.active or handler.streams):
             if self.send_queue:
                 self._flush_to(handler)
-            if handler.active or handler.streams:  # a poll has one answer, and may have given it
+            if handler.active or handler.streams:  # a poll has one response, perhaps used already
                 handler.send_frame(framing.close(code, message))
         self.stop_heartbeat()
-        self.writable = None
+        self.drained = None
         was_open = self.state != CONNECTING
         BaseSession.close(self, code, message)
         if was_open:
-            self.server.closed(self, self._address)
+            self.server.session_closed(self, self._address)
 
     def abort(self, code: int, message: str) -> None:
-        """End the session of one who takes nothing: whatever could be said would wait as well."""
+        """Close the session of a client that does not read: a close frame would wait as well."""
         handler, self.handler = self.handler, None
-        self._empty()
+        self._clear_queue()
         self.close(code, message)
         if handler is not None:
-            handler.abandon()
+            handler.drop()
 
     # --- down ------------------------------------------------------------------------------------
 
@@ -137,74 +141,75 @@ class HardenedSession(Session):  # type: ignore[misc]
             self.stats.on_pack_sent(1)
         self.flush()
         if self._queued > self.server.settings["queue_bytes"]:
-            self.abort(TOO_SLOW, "Too much waits to be read")
+            self.abort(TOO_SLOW, "The client reads too slowly")
 
     def flush(self) -> None:
-        """Send what waits, if somebody is there to take it; else let `offer` be tried."""
+        """Send the queue if a connection can take it; if it is empty, call `drained`."""
         if self.handler is None or not self.handler.active:
             return
         if self.send_queue:
             self._flush_to(self.handler)
         else:
-            self.tell_writable()
+            self.notify_drained()
 
     def _flush_to(self, handler: Receiver) -> None:
         queue = list(self.send_queue)
-        self._empty()
+        self._clear_queue()
         handler.send_messages(queue)
 
-    def _empty(self) -> None:
+    def _clear_queue(self) -> None:
         self.send_queue.clear()
         self._queued = 0
 
-    def offer(self, frame: bytes, events: int) -> bool:
-        """Send a whole frame now, or not at all: nothing of it is ever queued here.
+    def try_send(self, frame: bytes, events: int) -> bool:
+        """Send a whole frame now, or return False; nothing is queued here.
 
-        It needs a connection of `realtime.wire`, and counts as so many `events` there.
+        The connection must be a stream of `realtime.server.stream`, which counts `events`.
         """
         if self.handler is None or not self.handler.active:
             return False
         return self.handler.push_frame(frame, events)
 
-    def tell_writable(self) -> None:
-        if self.writable is not None:
-            self.writable()
+    def notify_drained(self) -> None:
+        if self.drained is not None:
+            self.drained()
 
     # --- the heartbeat ---------------------------------------------------------------------------
 
     def start_heartbeat(self) -> None:
-        """Break the silence from now on; the package's timers live on when they are stopped."""
+        """Send heartbeats from now on.  The package's own timers keep running when stopped."""
         self.stop_heartbeat()
         delay = self.server.settings["heartbeat_delay"]
-        self._beat_at = asyncio.get_running_loop().call_later(delay, self._heartbeat)
+        loop = asyncio.get_running_loop()
+        self._heartbeat_handle = loop.call_later(delay, self._heartbeat)
 
     def stop_heartbeat(self) -> None:
-        if self._beat_at is not None:
-            self._beat_at.cancel()
-            self._beat_at = None
+        if self._heartbeat_handle is not None:
+            self._heartbeat_handle.cancel()
+            self._heartbeat_handle = None
 
     def _heartbeat(self) -> None:
-        self._beat_at = None
+        self._heartbeat_handle = None
         if self.handler is None:
             return
-        if not self.handler.beat():
-            self.abort(TOO_SLOW, "A heartbeat was not taken")
+        if not self.handler.send_heartbeat():
+            self.abort(TOO_SLOW, "The client does not read heartbeats")
         elif self.handler is not None:
             self.start_heartbeat()
 
     # --- up --------------------------------------------------------------------------------------
 
     async def receive(self, batch: Sequence[str]) -> None:
-        """Let the connection hear messages in their order, each when it is done with the last."""
-        async with self._turn:
+        """Pass messages to the connection in order; each waits until the last is handled."""
+        async with self._receive_lock:
             self.stats.on_pack_recv(len(batch))
             for message in batch:
                 if self.state != OPEN:
                     return
                 try:
-                    answer = self.conn.on_message(message)
-                    if inspect.isawaitable(answer):
-                        await answer
+                    result = self.conn.on_message(message)
+                    if inspect.isawaitable(result):
+                        await result
                 except Exception as error:
                     log.error("a connection failed", exc_info=error)
                     self.close(FAILED, "The server made a mistake")

@@ -1,7 +1,8 @@
-"""SockJS: a library chooses among ten ways, and hides behind something like a WebSocket.
+"""SockJS: the library chooses one of ten transports and hides it behind a WebSocket-like API.
 
-Its session is a pipe to one client, in the memory of one process.  What is said in it is ours: the
-first message is a join with a cursor, and nothing waits in the pipe that the log has as well.
+A session connects a client with this process and lives in its memory.  We define what it carries:
+the first message is a join with a cursor, the others are drafts to publish.  No event that the
+room's log holds waits in a session.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -10,26 +11,27 @@ from typing import Any
 from tornado.web import HTTPError
 
 from realtime import errors
-from realtime.core.broadcaster import Broadcaster, Framing
+from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event, parse_client, parse_object
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import origin_fields
 from realtime.transports import acks
 from realtime.transports.base import Services, Subscription, check_connection_limit
 from realtime.transports.handler import as_realtime_error, write_error_response
+from realtime.transports.membership import DrainingSubscriber, Membership
 from realtime.transports.sockjs import HardenedSockJSRouter, SockJSConnection, framing
-from realtime.transports.sockjs.handlers import Guarded
+from realtime.transports.sockjs.handlers import SockJSHandler
 
 TRANSPORT = "sockjs"
 PREFIX = "/sockjs"
-# Ways for browsers that have no other; off unless they are asked for.
+# For browsers that support nothing else; disabled unless a command-line option enables them.
 LEGACY_TRANSPORTS = frozenset({"jsonp", "htmlfile"})
-# For the iframe, by which the library crosses origins: the same as the page has.
+# The iframe, which lets the library connect from another origin, loads the same file as the page.
 LIBRARY = "/demos/vendor/sockjs-client/sockjs.min.js"
 
 
 def frame(event: Event) -> bytes:
-    """Put one event in a string of JSON: what SockJS carries are texts."""
+    """Put one event in a JSON string, since SockJS messages are strings."""
     return framing.encode(event.json.decode()).encode() + b","
 
 
@@ -37,40 +39,27 @@ def envelope(frames: bytes) -> bytes:
     return b"a[%b]" % frames[:-1]
 
 
-class SockJSSubscriber:
-    """A follower at the other end of a session, whichever way that goes just now."""
+FRAMING = Framing(frame, envelope, transport=TRANSPORT)
 
-    framing = Framing(frame, envelope, transport=TRANSPORT)
-    broadcaster: Broadcaster
+
+class SockJSSubscriber(DrainingSubscriber):
+    """The subscriber of a session, over whichever connection the session has at the moment."""
+
+    __slots__ = ()
 
     def __init__(self, session: Any, close: Callable[[RealtimeError], None]) -> None:
-        self.push = session.offer
-        self.close = close
-        self._session = session
+        super().__init__(session, FRAMING, session.try_send, close)
 
-    def join(self, broadcaster: Broadcaster) -> None:
-        """Be told from now on when there is room."""
-        self.broadcaster = broadcaster
-        self._session.writable = self._drained
-
-    def beat(self, heartbeat: bytes) -> bool:
-        return True  # the session has a heartbeat of its own
-
-    def leave(self) -> None:
-        self._session.writable = None
-        self.broadcaster.leave(self)
-
-    def _drained(self) -> None:
-        self.broadcaster.resume(self)
+    def send_heartbeat(self, heartbeat: bytes) -> bool:
+        return True  # the session sends SockJS heartbeats itself
 
 
 class RoomConnection(SockJSConnection):  # type: ignore[misc]
-    """One client's session: it joins a room, and then says things there."""
+    """One client's session: its first message joins a room, the others are published there."""
 
     services: Services
     _subscription: Subscription | None = None
-    _subscriber: SockJSSubscriber | None = None
-    _gone = False
+    _membership: Membership | None = None
 
     def on_open(self, request: Any) -> None:
         self.services = self.session.server.services
@@ -78,17 +67,19 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
 
     async def on_message(self, message: str) -> None:
         if self._subscription is None:
-            said = await self._answer_join(message)
+            reply = await self._handle_join(message)
         else:
             room = self._subscription.room
-            said = await acks.handle_message(self.services, message, room, TRANSPORT, self._address)
-        if said is not None and not self.is_closed:
-            self.send(said)
+            reply = await acks.handle_message(
+                self.services, message, room, TRANSPORT, self._address
+            )
+        if reply is not None and not self.is_closed:
+            self.send(reply)
 
-    # --- the join --------------------------------------------------------------------------------
+    # --- join and leave --------------------------------------------------------------------------
 
-    async def _answer_join(self, message: str) -> bytes | None:
-        """Let the client in; a join with an `id` is acknowledged with where the client stands."""
+    async def _handle_join(self, message: str) -> bytes | None:
+        """Join a room.  A join with an `id` is acknowledged with the cursor it starts from."""
         try:
             fields = parse_object(acks.read(message), self.services.limits)
             self._subscription = subscription = _parse_join(fields, self.services)
@@ -104,52 +95,31 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
 
     async def _join(self, subscription: Subscription) -> Cursor:
         self.services.hub.check_open()
+        self._membership = membership = Membership(self.services, subscription.room)
         reader = await self.services.hub.read(subscription.room, subscription.after)
-        cursor = reader.cursor
-        subscriber = SockJSSubscriber(self.session, self._end)
-        if subscription.member is not None:
-            await self.services.presence.track(subscription.room, subscription.member)
-        try:
-            subscriber.join(await self.services.hub.follow(subscription.room, cursor, subscriber))
-        except RealtimeError:
-            self._depart(subscription)
-            raise
-        self._subscriber = subscriber
-        if self._gone:  # while we waited: `on_close` found nobody to retire
-            self._retire()
-        return cursor
+        await membership.track(subscription.member)
+        await membership.follow(reader.cursor, SockJSSubscriber(self.session, self._end))
+        return reader.cursor
 
     def _end(self, error: RealtimeError) -> None:
         self.session.close(error.close_code, error.code)
 
     def on_close(self) -> None:
-        self._gone = True
-        if self._subscriber is not None:
-            self._retire()
-
-    def _retire(self) -> None:
-        assert self._subscriber is not None
-        assert self._subscription is not None
-        self._subscriber.leave()
-        self._depart(self._subscription)
-
-    def _depart(self, subscription: Subscription) -> None:
-        if subscription.member is not None:
-            grace = self.services.limits.grace_seconds
-            self.services.presence.untrack(subscription.room, subscription.member, grace)
+        if self._membership is not None:
+            self._membership.leave()
 
 
 def _parse_join(fields: Mapping[str, Any], services: Services) -> Subscription:
     if fields.get("kind") != "join":
-        raise errors.BadRequest('The first message is `{"kind":"join","room":…}`.')
-    asked = [fields.get(name) for name in ("room", "after", "client", "name")]
-    return Subscription.parse(*asked, via=TRANSPORT, limits=services.limits)
+        raise errors.BadRequest('The first message must be `{"kind":"join","room":…}`.')
+    arguments = [fields.get(name) for name in ("room", "after", "client", "name")]
+    return Subscription.parse(*arguments, via=TRANSPORT, limits=services.limits)
 
 
-class SockJSRoom(HardenedSockJSRouter):
-    """The router at our door: its rules, its books, its errors."""
+class RoomRouter(HardenedSockJSRouter):
+    """The router with this server's admission rules, traffic statistics and errors."""
 
-    lasting = False  # our other ports are others at the next start
+    cacheable_iframe = False  # our extra ports, which may embed it, change with each start
 
     def __init__(self, services: Services, also: Collection[str] = ()) -> None:
         limits = services.limits
@@ -159,7 +129,7 @@ class SockJSRoom(HardenedSockJSRouter):
             "disabled_transports": ["rawwebsocket", *LEGACY_TRANSPORTS.difference(also)],
             "heartbeat_delay": limits.heartbeat_seconds,
             "body_bytes": 8 * limits.body_bytes,
-            # Some more than a message may have, so that it is told to be too long.
+            # Above the limit of a draft, so that a draft that is too long gets `too_long`.
             "message_bytes": 2 * limits.body_bytes,
             "queue_bytes": limits.send_buffer_bytes,
             "sessions": limits.connections,
@@ -167,47 +137,47 @@ class SockJSRoom(HardenedSockJSRouter):
         }
         super().__init__(RoomConnection, PREFIX, options)
 
-    def acquire(self, handler: Guarded) -> None:
-        handler.stream.begin_request(TRANSPORT, _client(handler))
+    def acquire(self, handler: SockJSHandler) -> None:
+        handler.stream.begin_request(TRANSPORT, _client_id_for_stats(handler))
         check_connection_limit(handler.stream)
         head = handler.request.headers
-        if handler.for_anybody:
+        if handler.skips_origin_check:
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
         if self.services.hub.closing:
             handler.set_header("Connection", "close")
 
-    def readable_by(self, head: Mapping[str, str]) -> str | None:
+    def allowed_origin(self, head: Mapping[str, str]) -> str | None:
         return self.services.origin_policy.cors_origin(head.get("Origin"), head.get("Host"))
 
-    def framed_by(self, head: Mapping[str, str]) -> str:
+    def frame_ancestors(self, head: Mapping[str, str]) -> str:
         return " ".join(["'self'", *self.services.origin_policy.own_origins(head.get("Host"))])
 
-    def answered(self, handler: Guarded) -> None:
+    def request_finished(self, handler: SockJSHandler) -> None:
         handler.stream.end_request()
 
-    def refuse(self, handler: Guarded, status: int, error: BaseException | None) -> None:
-        write_error_response(handler, _named(status, error))
+    def send_error(self, handler: SockJSHandler, status: int, error: BaseException | None) -> None:
+        write_error_response(handler, _to_realtime_error(status, error))
 
     def is_expected(self, error: BaseException | None) -> bool:
         return isinstance(error, RealtimeError) or super().is_expected(error)
 
 
-def _named(status: int, error: BaseException | None) -> RealtimeError:
-    """What the package says with a 500 is mostly a client's mistake."""
-    said = error.log_message if isinstance(error, HTTPError) else None
+def _to_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
+    """Convert the package's errors; most of those with status 500 are mistakes of the client."""
+    message = error.log_message if isinstance(error, HTTPError) else None
     if isinstance(error, HTTPError) and status == 500:
-        return errors.BadJSON(f"{said} Send an array of strings in JSON.")
+        return errors.BadJSON(f"{message} Send a JSON array of strings.")
     if isinstance(error, HTTPError) and status == 413:
-        return errors.TooLong("That is more than one request may bring.")
+        return errors.TooLong("The request is too long; send fewer or shorter messages.")
     if isinstance(error, HTTPError) and status == 503:
         return errors.Busy("Too many sessions are open; close some.", retry_after=10)
     return as_realtime_error(status, error)
 
 
-def _client(handler: Guarded) -> str | None:
-    """For the books: the client that a page puts into the address of its session."""
+def _client_id_for_stats(handler: SockJSHandler) -> str | None:
+    """Return the client id that the pages put in the URL of a session, for `/wire`."""
     try:
         return parse_client(handler.get_query_argument("client", None))
     except RealtimeError:

@@ -1,16 +1,16 @@
-"""Attempts at a server: one at a time while it fails; what the keeper does is in test_redis.py."""
+"""The circuit breaker: one command at a time while a server fails; test_broker.py has the rest."""
 
 import asyncio
 
 import pytest
 from redis.exceptions import ConnectionError, OutOfMemoryError
 
-from realtime.brokers.redis.node import Attempts
+from realtime.brokers.redis.node import CircuitBreaker
 from realtime.errors import NoBroker
 
 
 class Commands:
-    """Commands that wait to be told how they end."""
+    """Commands whose results a test sets."""
 
     def __init__(self) -> None:
         self.running: list[asyncio.Future[str]] = []
@@ -20,59 +20,61 @@ class Commands:
         return self.running[-1]
 
 
-async def made(attempts: Attempts, commands: Commands, count: int) -> list["asyncio.Task[str]"]:
-    tasks = [asyncio.create_task(attempts.make(commands)) for _ in range(count)]
+async def start_calls(
+    breaker: CircuitBreaker, commands: Commands, count: int
+) -> list["asyncio.Task[str]"]:
+    tasks = [asyncio.create_task(breaker.call(commands)) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
 
 
-async def test_while_a_server_answers_all_are_made_at_once() -> None:
-    attempts, commands = Attempts(), Commands()
-    tasks = await made(attempts, commands, 3)
+async def test_while_a_server_replies_commands_run_concurrently() -> None:
+    breaker, commands = CircuitBreaker(), Commands()
+    tasks = await start_calls(breaker, commands, 3)
     for command in commands.running:
         command.set_result("done")
     assert await asyncio.gather(*tasks) == ["done"] * 3
 
 
-async def test_while_it_does_not_one_tries_and_the_others_are_told() -> None:
-    attempts, commands = Attempts(), Commands()
-    (first,) = await made(attempts, commands, 1)
+async def test_while_it_fails_one_command_runs_and_the_others_fail_at_once() -> None:
+    breaker, commands = CircuitBreaker(), Commands()
+    (first,) = await start_calls(breaker, commands, 1)
     commands.running[0].set_exception(ConnectionError())
     with pytest.raises(ConnectionError):
         await first
-    trying, *others = await made(attempts, commands, 3)
+    probe, *others = await start_calls(breaker, commands, 3)
     assert len(commands.running) == 2
     for other in others:
         with pytest.raises(NoBroker):
             await other
     commands.running[1].set_result("done")
-    assert await trying == "done"
-    assert len(await made(attempts, commands, 3)) == 3
+    assert await probe == "done"
+    assert len(await start_calls(breaker, commands, 3)) == 3
     assert len(commands.running) == 5
     for command in commands.running[2:]:
         command.set_result("done")
 
 
-async def test_a_refusal_is_an_answer() -> None:
-    attempts, commands = Attempts(), Commands()
-    (first,) = await made(attempts, commands, 1)
+async def test_an_error_reply_does_not_open_the_breaker() -> None:
+    breaker, commands = CircuitBreaker(), Commands()
+    (first,) = await start_calls(breaker, commands, 1)
     commands.running[0].set_exception(OutOfMemoryError())
     with pytest.raises(OutOfMemoryError):
         await first
-    tasks = await made(attempts, commands, 2)
+    tasks = await start_calls(breaker, commands, 2)
     for command in commands.running[1:]:
         command.set_result("done")
     assert await asyncio.gather(*tasks) == ["done"] * 2
 
 
-async def test_closing_waits_for_those_under_way_and_begins_no_more() -> None:
-    attempts, commands = Attempts(), Commands()
-    (last,) = await made(attempts, commands, 1)
-    closing = asyncio.create_task(attempts.close())
+async def test_closing_waits_for_commands_in_flight_and_starts_no_more() -> None:
+    breaker, commands = CircuitBreaker(), Commands()
+    (last,) = await start_calls(breaker, commands, 1)
+    closing = asyncio.create_task(breaker.close())
     await asyncio.sleep(0.02)
     assert not closing.done()
     with pytest.raises(NoBroker):
-        await attempts.make(commands)
+        await breaker.call(commands)
     commands.running[0].set_result("done")
     await closing
     assert await last == "done"

@@ -1,4 +1,4 @@
-"""An ear at real servers: one that goes deaf, and those of a Cluster, where channels move."""
+"""The pub/sub connection on real servers: one that hangs, and a Cluster where slots move."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -12,176 +12,179 @@ from redis.exceptions import MovedError
 
 from realtime.brokers.redis import pubsub as module
 from realtime.brokers.redis.broker import RedisBroker
-from realtime.brokers.redis.pubsub import Ear
+from realtime.brokers.redis.pubsub import PubSubConnection
 from realtime.limits import Limits
 from realtime.tasks import Supervisor
 from tests.brokers.conftest import SECONDS, Start, draft
 from tests.brokers.private_redis import PrivateRedis
-from tests.brokers.topologies import Node, ShardedFleet
+from tests.brokers.topologies import ClusterDeployment, Node
 
-# --- deaf ----------------------------------------------------------------------------------------
+# --- a connection that hangs ---------------------------------------------------------------------
 
 
-class Wire:
-    """Stands between a broker and its Redis, and can make the ears of all who listen go deaf."""
+class HangingProxy:
+    """Forwards to a Redis, and can drop everything that its subscribers receive."""
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self._ears: list[dict[str, bool]] = []
+        self._connections: list[dict[str, bool]] = []
 
-    def deafen(self) -> None:
-        """From now on, nothing reaches those who listen now; whoever comes later does hear."""
-        for ear in self._ears:
-            ear["deaf"] = ear["listens"]
+    def hang(self) -> None:
+        """Deliver nothing more to the connected subscribers; new connections work."""
+        for state in self._connections:
+            state["hangs"] = state["subscribes"]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        ear = {"listens": False, "deaf": False}
-        self._ears.append(ear)
-        theirs, ours = await asyncio.open_unix_connection(self._target)
+        state = {"subscribes": False, "hangs": False}
+        self._connections.append(state)
+        redis_reader, redis_writer = await asyncio.open_unix_connection(self._target)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._up(reader, ours, ear))
-                group.create_task(self._down(theirs, writer, ear))
+                group.create_task(self._to_redis(reader, redis_writer, state))
+                group.create_task(self._from_redis(redis_reader, writer, state))
         finally:
-            ours.close()
+            redis_writer.close()
             writer.close()
 
-    async def _up(
-        self, reader: asyncio.StreamReader, ours: asyncio.StreamWriter, ear: dict[str, bool]
+    async def _to_redis(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: dict[str, bool]
     ) -> None:
         while data := await reader.read(65536):
-            ear["listens"] = ear["listens"] or b"SUBSCRIBE" in data
-            ours.write(data)
-        ours.close()
+            state["subscribes"] = state["subscribes"] or b"SUBSCRIBE" in data
+            writer.write(data)
+        writer.close()
 
-    async def _down(
-        self, theirs: asyncio.StreamReader, writer: asyncio.StreamWriter, ear: dict[str, bool]
+    async def _from_redis(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, state: dict[str, bool]
     ) -> None:
-        while data := await theirs.read(65536):
-            if not ear["deaf"]:
+        while data := await reader.read(65536):
+            if not state["hangs"]:
                 writer.write(data)
         writer.close()
 
 
 @asynccontextmanager
-async def between(redis: PrivateRedis, path: Path) -> AsyncIterator[Wire]:
-    wire = Wire(redis.url.removeprefix("unix://"))
-    async with await asyncio.start_unix_server(wire.serve, path):
-        yield wire
+async def proxy_to(redis: PrivateRedis, path: Path) -> AsyncIterator[HangingProxy]:
+    proxy = HangingProxy(redis.path)
+    async with await asyncio.start_unix_server(proxy.serve, path):
+        yield proxy
 
 
-async def test_a_connection_that_is_open_and_deaf_is_found_and_replaced(
+async def test_a_connection_that_hangs_is_detected_and_replaced(
     redis: PrivateRedis,
     start: Start,
     room: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.1)
-    path = Path(redis.url.removeprefix("unix://") + ".wire")
-    async with between(redis, path) as wire:
+    path = Path(redis.path + ".proxy")
+    async with proxy_to(redis, path) as proxy:
         process = await start(RedisBroker(f"unix://{path}", Limits()))
         await process.listen(room)
-        wire.deafen()
-        await process.broker.publish(draft(room, "nobody hears this"))
-        await process.notes.listening(room, times=2)
-        receipt = await process.broker.publish(draft(room, "and this is heard"))
-        assert [e.cursor for e in await process.notes.heard(room, 1)] == [receipt.cursor]
+        proxy.hang()
+        await process.broker.publish(draft(room, "dropped"))
+        await process.listener.subscribed(room, times=2)
+        receipt = await process.broker.publish(draft(room, "delivered"))
+        events = await process.listener.received(room, 1)
+        assert [event.cursor for event in events] == [receipt.cursor]
         await process.broker.close()
 
 
-# --- astray --------------------------------------------------------------------------------------
+# --- slots that move -----------------------------------------------------------------------------
 
 
-class Owner:
-    """Writes down what an ear tells, in one order."""
+class Recorder:
+    """Records the calls of a pub/sub connection, in their order."""
 
     def __init__(self) -> None:
-        self.told: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+        self._calls: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
 
-    def heard(self, channel: bytes, payload: bytes) -> None:
-        self.told.put_nowait((f"heard {payload.decode()}", channel))
+    def on_message(self, channel: bytes, payload: bytes) -> None:
+        self._calls.put_nowait((f"message {payload.decode()}", channel))
 
     def on_subscribed(self, channel: bytes) -> None:
-        self.told.put_nowait(("confirmed", channel))
+        self._calls.put_nowait(("subscribed", channel))
 
-    def astray(self, error: MovedError | None) -> None:
-        self.told.put_nowait((f"{error.slot_id} is at {error.port}" if error else "astray", b""))
+    def on_moved(self, error: MovedError | None) -> None:
+        self._calls.put_nowait((f"{error.slot_id} is at {error.port}" if error else "moved", b""))
 
     async def next(self) -> tuple[str, bytes]:
         async with asyncio.timeout(SECONDS):
-            return await self.told.get()
+            return await self._calls.get()
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[ShardedFleet]:
-    with ShardedFleet() as fleet:
-        yield fleet
+def cluster() -> Iterator[ClusterDeployment]:
+    with ClusterDeployment() as cluster:
+        yield cluster
 
 
 @asynccontextmanager
-async def listening(node: Node, *channels: bytes) -> AsyncIterator[tuple[Ear, Owner]]:
-    async def silent(channel: bytes) -> None:
-        """Nothing is said: no test lasts until it would be missed."""
+async def subscribed(
+    node: Node, *channels: bytes
+) -> AsyncIterator[tuple[PubSubConnection, Recorder]]:
+    async def no_probe(channel: bytes) -> None:
+        """Publish nothing: every test ends before the first probe."""
 
     def connect() -> Connection:
         return Connection(port=node.port, protocol=2)
 
-    supervisor, owner = Supervisor(), Owner()
-    ear = Ear(connect, b"S", silent, SECONDS, supervisor)
+    supervisor, recorder = Supervisor(), Recorder()
+    pubsub = PubSubConnection(connect, b"S", no_probe, SECONDS, supervisor)
     for channel in channels:
-        ear.listen(channel)
-    supervisor.keep("listen", lambda: ear.run(owner))
-    yield ear, owner
+        pubsub.subscribe(channel)
+    supervisor.supervise("listen", lambda: pubsub.run(recorder))
+    yield pubsub, recorder
     await supervisor.close()
 
 
-def channel_at(fleet: ShardedFleet, number: int) -> bytes:
-    """A channel that one of the three keeps, whose slots are a third of all."""
+def channel_at(number: int) -> bytes:
+    """Return a channel of one of the three masters, each of which has a third of the slots."""
     channels = (b"rt:{%d}" % one for one in range(1000))
     return next(one for one in channels if key_slot(one) * 3 // 16384 == number)
 
 
-async def test_in_a_cluster_channels_are_sharded(fleet: ShardedFleet) -> None:
-    node, channel = fleet.masters[1], channel_at(fleet, 1)
-    async with listening(node, channel) as (_, owner):
-        assert await owner.next() == ("confirmed", channel)
+async def test_in_a_cluster_channels_are_sharded(cluster: ClusterDeployment) -> None:
+    node, channel = cluster.masters[1], channel_at(1)
+    async with subscribed(node, channel) as (_, recorder):
+        assert await recorder.next() == ("subscribed", channel)
         with node.admin as admin:
             assert admin.execute_command("SPUBLISH", channel, "hello") == 1
             assert admin.pubsub_numpat() == 0
             assert channel.decode() not in admin.pubsub_channels()
-        assert await owner.next() == ("heard hello", channel)
+        assert await recorder.next() == ("message hello", channel)
 
 
-async def test_a_channel_that_is_elsewhere_is_said_to_be_there_and_the_others_are_heard(
-    fleet: ShardedFleet,
+async def test_a_channel_of_another_server_is_reported_and_the_others_are_subscribed(
+    cluster: ClusterDeployment,
 ) -> None:
-    away, here = channel_at(fleet, 2), channel_at(fleet, 0)
-    async with listening(fleet.masters[0], away, here) as (_, owner):
-        told = {await owner.next(), await owner.next()}
-        there = f"{key_slot(away)} is at {fleet.masters[2].port}"
-        assert told == {(there, b""), ("confirmed", here)}
+    elsewhere, here = channel_at(2), channel_at(0)
+    async with subscribed(cluster.masters[0], elsewhere, here) as (_, recorder):
+        calls = {await recorder.next(), await recorder.next()}
+        redirect = f"{key_slot(elsewhere)} is at {cluster.masters[2].port}"
+        assert calls == {(redirect, b""), ("subscribed", here)}
 
 
-async def test_a_channel_whose_slot_moves_is_missed_and_found_when_it_is_back(
-    fleet: ShardedFleet,
+async def test_a_channel_whose_slot_moves_is_reported_and_subscribed_when_it_is_back(
+    cluster: ClusterDeployment,
 ) -> None:
-    channel = channel_at(fleet, 0)
-    source, target = fleet.masters[0], fleet.masters[1]
-    async with listening(source, channel) as (ear, owner):
-        assert await owner.next() == ("confirmed", channel)
-        fleet.move(key_slot(channel), source, target)
-        assert await owner.next() == ("astray", b"")
-        fleet.move(key_slot(channel), target, source)
-        ear.listen_again()
-        assert await owner.next() == ("confirmed", channel)
+    channel = channel_at(0)
+    source, target = cluster.masters[0], cluster.masters[1]
+    async with subscribed(source, channel) as (pubsub, recorder):
+        assert await recorder.next() == ("subscribed", channel)
+        cluster.move_slot(key_slot(channel), source, target)
+        assert await recorder.next() == ("moved", b"")
+        cluster.move_slot(key_slot(channel), target, source)
+        pubsub.resubscribe()
+        assert await recorder.next() == ("subscribed", channel)
 
 
-async def test_whoever_asked_to_be_let_go_is_not_astray(fleet: ShardedFleet) -> None:
-    first, second = channel_at(fleet, 0), b"rt:{%b}:2" % channel_at(fleet, 0)[4:-1]
-    async with listening(fleet.masters[0], first) as (ear, owner):
-        assert await owner.next() == ("confirmed", first)
-        ear.unlisten(first)
-        ear.listen(second)
-        assert await owner.next() == ("confirmed", second)
-        ear.listen(first)
-        assert await owner.next() == ("confirmed", first)
+async def test_a_requested_unsubscribe_is_not_a_move(cluster: ClusterDeployment) -> None:
+    first, second = channel_at(0), b"rt:{%b}:2" % channel_at(0)[4:-1]
+    async with subscribed(cluster.masters[0], first) as (pubsub, recorder):
+        assert await recorder.next() == ("subscribed", first)
+        pubsub.unsubscribe(first)
+        pubsub.subscribe(second)
+        assert await recorder.next() == ("subscribed", second)
+        pubsub.subscribe(first)
+        assert await recorder.next() == ("subscribed", first)

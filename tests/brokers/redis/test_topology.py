@@ -1,20 +1,28 @@
-"""Addresses of one server and of several; what is behind them is in test_promises.py."""
+"""Addresses of the three topologies; test_promises.py tests the servers behind them."""
 
 from typing import Any
 
 import pytest
 
-from realtime.brokers.redis.topology import SCHEMES, One, Sharded, Watched, servers_at
+from realtime.brokers.redis.topology import (
+    SCHEMES,
+    SentinelManaged,
+    ShardedCluster,
+    Standalone,
+    parse_topology,
+)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-async def test_every_scheme_is_read(scheme: str) -> None:
-    servers = servers_at(
+async def test_every_scheme_is_parsed(scheme: str) -> None:
+    topology = parse_topology(
         f"{scheme}://localhost/name".replace("cluster://localhost/name", "cluster://h")
     )
-    kind = {"sentinel": Watched, "cluster": Sharded}.get(scheme.partition("+")[2], One)
-    assert type(servers) is kind
-    await servers.close()
+    expected = {"sentinel": SentinelManaged, "cluster": ShardedCluster}.get(
+        scheme.partition("+")[2], Standalone
+    )
+    assert type(topology) is expected
+    await topology.close()
 
 
 SENTINELS = [("a", 26379), ("b", 2), ("::1", 3)]
@@ -29,37 +37,39 @@ SENTINELS = [("a", 26379), ("b", 2), ("::1", 3)]
         ("redis+sentinel://a/chat?health_check_interval=3", SENTINELS[:1], {}),
     ],
 )
-async def test_sentinels_and_what_is_said_to_the_server_they_name(
+async def test_credentials_are_for_the_master_and_not_for_the_sentinels(
     address: str, hosts: list[tuple[str, int]], expected: dict[str, Any]
 ) -> None:
-    servers = servers_at(address)
-    assert isinstance(servers, Watched)
-    asked = [sentinel.connection_pool.connection_kwargs for sentinel in servers.sentinel.sentinels]
-    assert [(one["host"], one["port"]) for one in asked] == hosts
-    assert all(one.get("password") is None for one in asked)
-    connection: Any = servers.connect("h:1")
+    topology = parse_topology(address)
+    assert isinstance(topology, SentinelManaged)
+    options = [
+        sentinel.connection_pool.connection_kwargs for sentinel in topology.sentinel.sentinels
+    ]
+    assert [(one["host"], one["port"]) for one in options] == hosts
+    assert all(one.get("password") is None for one in options)
+    connection: Any = topology.connect("h:1")
     assert {name: getattr(connection, name) for name in expected} == expected
-    await servers.close()
+    await topology.close()
 
 
-async def test_sentinels_have_a_password_of_their_own() -> None:
-    servers = servers_at("redis+sentinel://:theirs@a/chat?sentinel_password=own")
-    assert isinstance(servers, Watched)
-    (sentinel,) = servers.sentinel.sentinels
+async def test_sentinels_may_have_their_own_password() -> None:
+    topology = parse_topology("redis+sentinel://:theirs@a/chat?sentinel_password=own")
+    assert isinstance(topology, SentinelManaged)
+    (sentinel,) = topology.sentinel.sentinels
     assert sentinel.connection_pool.connection_kwargs["password"] == "own"
-    assert servers.connect("h:1").password == "theirs"  # type: ignore[attr-defined]
-    await servers.close()
+    assert topology.connect("h:1").password == "theirs"  # type: ignore[attr-defined]
+    await topology.close()
 
 
-async def test_what_is_said_of_a_cluster_is_said_to_each_of_it() -> None:
-    servers = servers_at("rediss+cluster://u:pw@a,b:2?ssl_cert_reqs=none")
+async def test_the_options_of_a_cluster_apply_to_each_node() -> None:
+    topology = parse_topology("rediss+cluster://u:pw@a,b:2?ssl_cert_reqs=none")
     for host, port in (("a", 6379), ("elsewhere", 7)):
-        connection: Any = servers.connect(f"{host}:{port}")
+        connection: Any = topology.connect(f"{host}:{port}")
         assert (connection.host, connection.port) == (host, port)
         assert (connection.username, connection.password) == ("u", "pw")
         assert type(connection).__name__ == "SSLConnection"
         assert connection.retry.get_retries() == 0
-    await servers.close()
+    await topology.close()
 
 
 @pytest.mark.parametrize(
@@ -78,6 +88,6 @@ async def test_what_is_said_of_a_cluster_is_said_to_each_of_it() -> None:
         "redis+cluster://h?strange=1",
     ],
 )
-async def test_what_is_no_address_is_refused_at_once(address: str) -> None:
+async def test_an_invalid_address_is_an_error_at_once(address: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        servers_at(address)
+        parse_topology(address)

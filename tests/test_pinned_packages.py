@@ -1,0 +1,127 @@
+"""Three packages are pinned, because our subclasses override their private names.
+
+A private name can change its meaning in any release.  So setup.cfg allows only the minor releases
+that the tests have run with, and this file lists every private name that we override or use.  When
+a pin moves, read the changes of these names in the package first.
+"""
+
+import ast
+import inspect
+import textwrap
+import warnings
+from configparser import ConfigParser
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from engineio.async_socket import AsyncSocket
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from realtime.transports.socketio.engineio import EngineIOServer
+from realtime.transports.socketio.transport import SocketIOServer
+from realtime.transports.sockjs import handlers
+from realtime.transports.sockjs.router import HardenedSockJSRouter
+from realtime.transports.sockjs.session import HardenedSession
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado")
+MODULES = ("engineio", "socketio", "sockjs")
+
+POLLING = {"_detach", "_finished"}
+STREAMING = {"_attach_session", *POLLING}
+
+# By class: the private names that our class and the package's both define or use on `self`.
+SHARED: dict[type, set[str]] = {
+    EngineIOServer: {"_async", "_handle_connect"},
+    SocketIOServer: {
+        "_engineio_server_class",
+        "_handle_connect",
+        "_handle_eio_connect",
+        "_handle_eio_disconnect",
+        "_handle_eio_message",
+    },
+    HardenedSockJSRouter: {"_session_kls", "_sessions_cleanup", "_transport_urls"},
+    HardenedSession: {"_heartbeat"},
+    handlers.PollingReceiver: POLLING,
+    handlers.XhrPolling: POLLING,
+    handlers.JSONP: POLLING,
+    handlers.StreamingReceiver: STREAMING,
+    handlers.XhrStreaming: STREAMING,
+    handlers.EventSource: STREAMING,
+    handlers.HtmlFile: STREAMING,
+    handlers.WebSocketReceiver: {"_execute"},
+    handlers.SockJSWebSocket: {"_execute"},
+    handlers.RawWebSocket: {"_execute"},
+}
+# The names that we use on the package's own objects, and that its documentation does not promise.
+USED: dict[object, set[str]] = {
+    AsyncSocket: {
+        *("check_ping_timeout", "close", "closing", "queue", "receive", "sid"),
+        *("upgraded", "upgrading"),
+    },
+    # Imported here, after `realtime` has imported the package with its warnings filtered.
+    import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
+    import_module("sockjs.tornado.static"): {"IFRAME_TEXT"},
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_pinned_to_the_minor_release_that_is_installed(package: str) -> None:
+    config = ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    lines = config["options"]["install_requires"].splitlines()
+    (line,) = (line for line in lines if line.startswith(package))
+    installed, allowed = Version(version(package)), Requirement(line).specifier
+    assert installed in allowed
+    for other in (f"{installed.major}.{installed.minor + 1}", f"{installed.major + 1}.0"):
+        assert other not in allowed, f"{line} allows {other}, which nobody has tested"
+
+
+def our_classes() -> list[type]:
+    """Every class of ours that extends one of the packages."""
+    ours = [EngineIOServer, SocketIOServer, HardenedSockJSRouter, HardenedSession]
+    ours += [
+        kind
+        for kind in vars(handlers).values()
+        if inspect.isclass(kind) and kind.__module__ == handlers.__name__ and package_bases(kind)
+    ]
+    return ours
+
+
+def package_bases(kind: type) -> list[type]:
+    return [base for base in kind.__mro__ if base.__module__.partition(".")[0] in MODULES]
+
+
+def private_names(kind: type) -> set[str]:
+    """The private names that the body of a class defines, or uses on `self`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # sockjs-tornado has an invalid escape sequence
+        tree = ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    names = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef(name) | ast.AsyncFunctionDef(name):
+                names.add(name)
+            case ast.Attribute(ast.Name("self"), name):
+                names.add(name)
+    return {name for name in names if name.startswith("_") and not name.endswith("__")}
+
+
+@pytest.mark.parametrize("kind", our_classes())
+def test_the_list_has_every_private_name_that_a_class_shares_with_its_package(kind: type) -> None:
+    ours = [base for base in kind.__mro__ if base.__module__.startswith("realtime.transports.s")]
+    shared = set.union(*map(private_names, ours)) & set.union(
+        *map(private_names, package_bases(kind))
+    )
+    assert shared == SHARED.get(kind, set())
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(owner, name) for owner, names in USED.items() for name in sorted(names)]
+)
+def test_a_name_that_we_use_is_still_in_the_package(owner: object, name: str) -> None:
+    bases = package_bases(owner) if isinstance(owner, type) else [owner]
+    sources = "".join(map(inspect.getsource, bases))
+    assert hasattr(owner, name) or f"self.{name} = " in sources
