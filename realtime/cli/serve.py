@@ -8,7 +8,7 @@ import secrets
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
@@ -18,6 +18,9 @@ from realtime.core.presence import Presence
 from realtime.core.rate_limit import RateLimiter
 from realtime.errors import NoBroker
 from realtime.limits import Limits
+from realtime.netem.proxy import Proxy
+from realtime.netem.proxy_pool import ProxyPool
+from realtime.protocol.addresses import url_host
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
@@ -87,7 +90,7 @@ async def _serve(
     rate_limiter = RateLimiter(limits.messages_per_second, limits.message_burst)
     ports = tuple(map(sockets.port_of, listeners))
     signals = _stop_signals()
-    async with sockets.open_networks(config, ports) as networks:
+    async with _open_networks(config, ports) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
         lab = Lab(ports, networks, sockets.lan_urls(config, ports[0]), config.key)
         traffic = TrafficStats()
@@ -108,6 +111,22 @@ async def _serve(
         await reporter.close()
     await presence.close()
     await hub.close()
+
+
+@contextlib.asynccontextmanager
+async def _open_networks(config: ServerConfig, ports: Sequence[int]) -> AsyncIterator[ProxyPool]:
+    """Open one proxy for each of `config.network_count`, in front of the first of our `ports`."""
+    async with contextlib.AsyncExitStack() as stack:
+        proxies = []
+        for port in range(ports[-1] + 1, ports[-1] + 1 + config.network_count):
+            proxy = Proxy(
+                sockets.local_host(config),
+                ports[0],
+                listen=url_host(config.host),
+                listen_port=port if sockets.is_free(port, config.host) else 0,
+            )
+            proxies.append(await stack.enter_async_context(proxy))
+        yield ProxyPool(proxies)
 
 
 def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:

@@ -1,4 +1,4 @@
-"""Where the server listens: its ports, the network proxies in front of them, TLS, and its names.
+"""Where the server listens: its ports, TLS, and the names and URLs by which others reach it.
 
 A browser opens at most six connections to one host and port, whatever they carry.  Extra ports
 (``--lanes``) let more tabs stream at once.
@@ -6,13 +6,10 @@ A browser opens at most six connections to one host and port, whatever they carr
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 
 from tornado.netutil import bind_sockets
 
-from realtime.netem.proxy import Proxy
-from realtime.netem.proxy_pool import ProxyPool
 from realtime.protocol.addresses import url_host
 from realtime.server.config import ServerConfig
 
@@ -51,33 +48,17 @@ def port_of(sockets: BoundSockets) -> int:
 
 
 def _open_if_free(port: int, host: str) -> BoundSockets:
-    return bind_sockets(port if _is_free(port, host) else 0, host, backlog=_BACKLOG)
+    return bind_sockets(port if is_free(port, host) else 0, host, backlog=_BACKLOG)
 
 
-def _is_free(port: int, host: str) -> bool:
+def is_free(port: int, host: str) -> bool:
+    """Whether we could listen there; always false after the last port, 65535."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # No port follows 65535; there any free port does.
         socket.create_server((host, port % 65536), family=family).close()
     except OSError:
         return False
     return port < 65536
-
-
-@asynccontextmanager
-async def open_networks(config: ServerConfig, ports: Sequence[int]) -> AsyncIterator[ProxyPool]:
-    """Open one proxy for each of `config.network_count`, in front of the first of our `ports`."""
-    async with AsyncExitStack() as stack:
-        proxies = []
-        for n in range(1, config.network_count + 1):
-            proxy = _proxy(config, ports[-1] + n, ports[0])
-            proxies.append(await stack.enter_async_context(proxy))
-        yield ProxyPool(proxies)
-
-
-def _proxy(config: ServerConfig, port: int, target: int) -> Proxy:
-    listen_port = port if _is_free(port, config.host) else 0
-    return Proxy(local_host(config), target, listen=url_host(config.host), listen_port=listen_port)
 
 
 def load_tls(config: ServerConfig) -> ssl.SSLContext | None:

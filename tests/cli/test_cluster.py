@@ -46,26 +46,6 @@ def test_its_own_options_are_for_the_master_and_the_others_for_the_workers() -> 
     assert server.limits == Limits(text_bytes=3)
 
 
-def test_each_worker_gets_all_that_the_workers_share_and_a_port_of_its_own() -> None:
-    config = config_of("--text-bytes", "3", "--key", "k")
-    workers = config.worker_configs([7001, 7002], master="abc")
-    assert [worker.port for worker in workers] == [7001, 7002]
-    assert {worker.master for worker in workers} == {"abc"}
-    assert {(worker.key, worker.limits.text_bytes, worker.trust_proxy) for worker in workers} == {
-        ("k", 3, ())
-    }
-
-
-@pytest.mark.parametrize(
-    ("host", "network"),
-    [("127.0.0.1", "127.0.0.1/32"), ("0.0.0.0", "127.0.0.1/32"), ("::", "::1/128")],
-)
-def test_workers_trust_the_nginx_of_their_cluster(host: str, network: str) -> None:
-    config = config_of("--nginx", "0", "--host", host, "--trust-proxy", "10.0.0.1")
-    (worker,) = config.worker_configs([7001], master="")
-    assert worker.trust_proxy == (ip_network("10.0.0.1"), ip_network(network))
-
-
 def test_a_cluster_starts_a_redis_of_its_own_unless_there_is_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -90,7 +70,7 @@ def test_a_cluster_starts_a_redis_of_its_own_unless_there_is_another(
         (["--nginx", "localhost:x"], 2, "--nginx: a port is a number"),
         (["--base-port", "65530", "--workers", "8"], 2, "no port follows 65535"),
         (["--hub", "memory"], 1, "each worker would have a chat of its own"),
-        (["--hub", "http://:secret@x"], 1, "--hub: "),
+        (["--hub", "http://:secret@x"], 1, "--hub must be "),
         (["--tls-certificate", "nowhere.pem"], 1, "--tls-certificate, --tls-key: [Errno 2]"),
     ],
 )

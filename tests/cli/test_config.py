@@ -90,23 +90,6 @@ def test_an_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "loop"),
-    [
-        ([], "auto"),
-        (["--loop", "asyncio"], "asyncio"),
-        (["--networks", "1"], "asyncio"),
-        (["proxy"], "asyncio"),
-        (["talk"], "auto"),
-        (["cluster"], "auto"),
-    ],
-)
-def test_network_proxies_run_on_asyncio_and_the_rest_on_uvloop(
-    arguments: list[str], loop: str
-) -> None:
-    assert parse(arguments).loop == loop
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--port", "70000"], "argument --port: a port is a number from 0 to 65535"),
@@ -144,8 +127,3 @@ def test_every_option_stands_in_a_named_group_of_the_help(command: list[str]) ->
     limits = {"--" + limit.name.replace("_", "-") for limit in Limits.named()}
     assert limits | {"--host", "--hub", "--key", "--trust-proxy", "--help"} <= in_groups
     assert len(groups) >= 8
-
-
-def test_the_help_lists_the_commands_and_not_the_internal_one() -> None:
-    shown = run("--help").stdout
-    assert re.findall(r"^    (\w+)  ", shown, re.MULTILINE) == ["talk", "proxy", "nginx", "cluster"]

@@ -15,12 +15,15 @@ from tests.server_process import ROOT
 from tests.transports.readers import say, take, texts
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("host", "number"), [("127.0.0.1", signal.SIGINT), ("::1", signal.SIGTERM)]
+)
 async def test_it_forwards_until_a_signal_ends_it(
-    servers: Servers, room: str, number: signal.Signals
+    servers: Servers, room: str, host: str, number: signal.Signals
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
-    command = [sys.executable, "-m", "realtime", "proxy", "--port", "0", "--target", server.url]
+    command = [sys.executable, "-m", "realtime", "proxy", "--target", server.url]
+    command += ["--host", host, "--port", "0"]
     process = subprocess.Popen(
         [*command, "--network", "rtt=0.04s,jitter=1ms", "--seed", "1"],
         stdout=subprocess.PIPE,
@@ -32,6 +35,7 @@ async def test_it_forwards_until_a_signal_ends_it(
     line = await asyncio.to_thread(process.stdout.readline)
     url = line.split()[3]
     network = "(network: rtt=40ms,jitter=1ms)"
+    assert url.startswith("http://[::1]:" if host == "::1" else "http://127.0.0.1:")
     assert line == f"realtime: proxy on {url} to {server.url}/ {network}\n"
     started = asyncio.get_running_loop().time()
     assert (await get_json(url, "/healthz"))["status"] == "ok"

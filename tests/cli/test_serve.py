@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Closed, get_json, post
+from benchmarks.clients import CLIENTS, Closed, get_json, post, request
 from tests.cli.command_line import run
 from tests.conftest import Servers
 from tests.server_process import Server
@@ -47,6 +47,23 @@ async def test_a_signal_stops_it_with_every_kind_of_stream_open(number: signal.S
     assert closed.value.code == 1012  # "service restart", in the IANA registry of close codes
     (line,) = map(json.loads, log.splitlines())
     assert (line["level"], line["message"], line["signal"]) == ("INFO", "stopping", number.name)
+
+
+async def test_every_port_and_network_leads_to_the_same_server() -> None:
+    with Server("--hub", "memory", "--host", "::1", "--lanes", "3", "--networks", "2") as server:
+        assert server.process.stdout is not None
+        line = server.process.stdout.readline()
+        about = await get_json(server.url, "/lab")
+        assert about["lanes"][0] == server.port
+        assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
+        lanes, _, networks = line.removeprefix("realtime: lanes ").partition("; bad networks ")
+        ports = [int(port) for port in f"{lanes}, {networks}".split(", ")]
+        assert (ports[:3], len(set(ports))) == (about["lanes"], 5)
+        network = (await request(server.url, "POST", "/networks?network=none")).json()
+        assert network["port"] in ports[3:]
+        hosts = [f"http://[::1]:{port}" for port in [*about["lanes"], network["port"]]]
+        responses = await asyncio.gather(*(get_json(host, "/lab") for host in hosts))
+        assert all(response == about for response in responses)
 
 
 # A machine that has neither of the two packages: they cannot be imported.
@@ -92,7 +109,7 @@ async def test_limits_of_the_command_line_hold() -> None:
         (["--tls-certificate", "nowhere.pem"], "--tls-certificate, --tls-key: [Errno 2]"),
         (["--tls-certificate", __file__], "--tls-certificate, --tls-key: [SSL"),
         (["--tls-key", "key.pem"], "--tls-key: a key needs its --tls-certificate"),
-        (["--hub", "http://127.0.0.1/"], "--hub: "),
+        (["--hub", "http://127.0.0.1/"], "--hub must be auto, memory, spawn or an address"),
         (["--hub", "redis://127.0.0.1:1"], "the hub redis://127.0.0.1:1 cannot be reached: "),
         (["--hub", "redis://nobody.invalid"], "the hub redis://nobody.invalid cannot be reached: "),
         (["--hub", "rediss://[::1]:1"], "the hub rediss://[::1]:1 cannot be reached: "),

@@ -1,17 +1,12 @@
-"""Where a server listens: extra ports, network proxies, and the URLs that others use."""
+"""Where a server listens: extra ports, and the URLs that others use."""
 
-import asyncio
 import socket
 from dataclasses import replace
 
 import pytest
 
-from benchmarks.clients import get_json
-from realtime.netem.proxy import Proxy
-from realtime.protocol.addresses import url_host
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
-from tests.server_process import Server
 
 CONFIG = ServerConfig(port=0)
 
@@ -76,20 +71,3 @@ def test_with_a_certificate_the_url_is_https() -> None:
 )
 def test_a_browser_on_this_machine_gets_an_address_that_it_can_open(host: str, url: str) -> None:
     assert sockets.local_url(replace(CONFIG, host=host), 8000) == url
-
-
-async def test_every_port_and_network_leads_to_the_same_server() -> None:
-    with Server("--hub", "memory", "--lanes", "3", "--networks", "2") as server:
-        about = await get_json(server.url, "/lab")
-        assert about["lanes"][0] == server.port
-        assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
-        hosts = [f"http://127.0.0.1:{port}" for port in about["lanes"]]
-        responses = await asyncio.gather(*(get_json(host, "/lab") for host in hosts))
-        assert all(response == about for response in responses)
-
-
-async def test_a_network_proxy_on_ipv6_has_a_url_with_brackets() -> None:
-    if not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
-    async with Proxy("::1", 8000, listen=url_host("::1")) as proxy:
-        assert proxy.url == f"http://[::1]:{proxy.port}/"
