@@ -12,11 +12,12 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from benchmarks.clients import CLIENTS
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import Listener, listener
-from benchmarks.load.generator import Crowd, Reader, clock, our_words, undisturbed
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import ClientProtocol
+from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused, post_message
 from benchmarks.load.probes import Probes
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
@@ -93,12 +94,12 @@ fewer can be had."""
     def _listen(self, sut: ServerUnderTest, chance: random.Random) -> dict[str, Sample]:
         room = new_room(self.name)
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
-            hall = Hall(crowd, sut, Server(self.url(sut=sut)), room)
+            crowd = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
+            hall = Hall(crowd, sut, Endpoint(self.url(sut=sut)), room)
             for transport in chance.sample(self.options.transports, len(self.options.transports)):
                 hall.seat(transport, self._share(transport), chance)
-            crowd.wait(_SETTLE_SECONDS)
+            crowd.run_for(_SETTLE_SECONDS)
             probes = Probes(crowd, sut.url, room)
             said = self._talk(crowd, sut, room, probes, chance)
             return self._figures(hall, said, said.sample(crowd), probes)
@@ -111,28 +112,33 @@ fewer can be had."""
         return count * (place + 1) // len(names) - count * place // len(names)
 
     def _talk(
-        self, crowd: Crowd, sut: ServerUnderTest, room: str, probes: Probes, chance: random.Random
-    ) -> Said:
+        self,
+        crowd: LoadGenerator,
+        sut: ServerUnderTest,
+        room: str,
+        probes: Probes,
+        chance: random.Random,
+    ) -> Transcript:
         options = self.options
         # Silence before each: a message is told to all before the next is said.
         times = [
             _MARGIN_SECONDS + options.pause * (number + chance.random() / 2)
             for number in range(options.messages)
         ]
-        probes.plan(clock(), _ASKED, times[-1] + _MARGIN_SECONDS, chance)
-        words = our_words(sut.url, room, 100)
+        probes.schedule(clock(), _ASKED, times[-1] + _MARGIN_SECONDS, chance)
+        words = post_message(sut.url, room, 100)
         marks = [(times[-1] + _MARGIN_SECONDS, lambda: None)]
-        said = talk(crowd, words, times, patience=_PATIENCE_SECONDS, marks=marks)
-        crowd.run(lambda: probes.quiet, _PATIENCE_SECONDS)
+        said = run_workload(crowd, words, times, patience=_PATIENCE_SECONDS, marks=marks)
+        crowd.run_until(lambda: probes.all_answered, _PATIENCE_SECONDS)
         return said
 
     def _figures(
-        self, hall: "Hall", said: Said, whole: Sample, probes: Probes
+        self, hall: "Hall", said: Transcript, whole: Sample, probes: Probes
     ) -> dict[str, Sample]:
         """One sample for each transport, and one for all, which has what all have in common."""
         samples = {
             transport: Sample(
-                {**reached(Said(said.speaker, readers, said.counted)), "memory_kib": kib}
+                {**reached(Transcript(said.sender, readers, said.counted)), "memory_kib": kib}
             )
             for transport, (readers, kib) in hall.seats.items()
         }
@@ -157,32 +163,36 @@ fewer can be had."""
 class Hall:
     """Followers who come transport by transport, and the memory that each of these took."""
 
-    def __init__(self, crowd: Crowd, sut: ServerUnderTest, server: Server, room: str) -> None:
-        self.seats: dict[str, tuple[list[Reader], float]] = {}  # by transport, with KiB per reader
+    def __init__(
+        self, crowd: LoadGenerator, sut: ServerUnderTest, server: Endpoint, room: str
+    ) -> None:
+        self.seats: dict[
+            str, tuple[list[VirtualReader], float]
+        ] = {}  # by transport, with KiB per reader
         self._crowd, self._sut, self._server, self._room = crowd, sut, server, room
 
     def seat(self, transport: str, count: int, chance: random.Random) -> None:
         # One that came and went has loaded what is loaded late.
-        [first] = self._crowd.listen([self._listener(transport, 1.0)])
-        first.leave()
+        [first] = self._crowd.add_readers([self._listener(transport, 1.0)])
+        first.close()
         self._crowd.readers.remove(first)
         before = self._sut.cost.memory_bytes()
-        readers = self._crowd.listen(
+        readers = self._crowd.add_readers(
             self._listener(transport, chance.random()) for _ in range(count)
         )
-        self._crowd.wait(_MARGIN_SECONDS)
+        self._crowd.run_for(_MARGIN_SECONDS)
         held = self._sut.cost.memory_bytes() - before
         self.seats[transport] = readers, held / 1024 / count
 
-    def _listener(self, transport: str, phase: float) -> Listener:
-        return listener(transport, self._server, self._room, phase=phase)
+    def _listener(self, transport: str, phase: float) -> ClientProtocol:
+        return make_protocol(transport, self._server, self._room, phase=phase)
 
     @property
     def held_kib(self) -> float:
         return sum(len(readers) * kib for readers, kib in self.seats.values())
 
 
-def reached(said: Said) -> dict[str, float | None]:
+def reached(said: Transcript) -> dict[str, float | None]:
     """From the intended time of each message to each of its followers, in ms."""
     told = percentiles(said.latencies())
     return {"p50": told["p50"], "p99": told["p99"], "last_ms": told["max"]}

@@ -15,12 +15,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import BadResponse, Response, Server, encode
-from benchmarks.clients.protocols import WebSocketListener, listener
-from benchmarks.load.generator import Crowd, Words, evenly, our_words, text_of, undisturbed
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.clients.http import BadResponse, Endpoint, Response, encode
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import Update
+from benchmarks.clients.websocket import WebSocketProtocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    RequestSpec,
+    constant_arrivals,
+    filler_text,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
-from benchmarks.method.baseline import FOLLOW, READY, ROOM
+from benchmarks.method.baseline import FOLLOW, OFFSET_PLACEHOLDER, READY
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
@@ -124,8 +133,8 @@ the same bytes: the floor of all servers."""
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
+            crowd = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
             if factors["transport"] == FLOOR:
                 return self._floor(stack, crowd, factors["followers"], chance)
             suts = self.suts[: factors["processes"]]
@@ -137,16 +146,22 @@ the same bytes: the floor of all servers."""
     # --- ours ------------------------------------------------------------------------------------
 
     def _hear(
-        self, crowd: Crowd, suts: Sequence[ServerUnderTest], transport: str, chance: random.Random
+        self,
+        crowd: LoadGenerator,
+        suts: Sequence[ServerUnderTest],
+        transport: str,
+        chance: random.Random,
     ) -> dict[str, float | None]:
         """With one follower in each process, give what a message costs each of them."""
         room = new_room(self.name)
-        crowd.listen(listener(transport, Server(self.url(sut=sut)), room) for sut in suts)
-        words = our_words(suts[0].url, room, _BYTES)
-        times = evenly(0.0, self.options.rate, _HEARD, chance)
-        talk(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
+        crowd.add_readers(
+            make_protocol(transport, Endpoint(self.url(sut=sut)), room) for sut in suts
+        )
+        words = post_message(suts[0].url, room, _BYTES)
+        times = constant_arrivals(0.0, self.options.rate, _HEARD, chance)
+        run_workload(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
         used = [-sut.cost.cpu_seconds() for sut in suts]
-        talk(crowd, words, times, patience=_PATIENCE_SECONDS)
+        run_workload(crowd, words, times, patience=_PATIENCE_SECONDS)
         used = [
             1e6 * (before + sut.cost.cpu_seconds()) / _HEARD
             for before, sut in zip(used, suts, strict=True)
@@ -159,47 +174,55 @@ the same bytes: the floor of all servers."""
         }
 
     def _tell(
-        self, crowd: Crowd, suts: Sequence[ServerUnderTest], factors: Factors, chance: random.Random
+        self,
+        crowd: LoadGenerator,
+        suts: Sequence[ServerUnderTest],
+        factors: Factors,
+        chance: random.Random,
     ) -> Sample:
         room, transport = new_room(self.name), factors["transport"]
-        servers = [Server(self.url(sut=sut)) for sut in suts]
-        crowd.listen(
-            listener(transport, servers[number % len(servers)], room)
+        servers = [Endpoint(self.url(sut=sut)) for sut in suts]
+        crowd.add_readers(
+            make_protocol(transport, servers[number % len(servers)], room)
             for number in range(factors["followers"])
         )
-        words = our_words(suts[0].url, room, _BYTES)
+        words = post_message(suts[0].url, room, _BYTES)
         costs = [sut.cost for sut in suts]
         return self._talk(crowd, words, costs, factors["followers"], chance)
 
     def _talk(
         self,
-        crowd: Crowd,
-        words: Words,
+        crowd: LoadGenerator,
+        words: RequestSpec,
         costs: Sequence[Cost],
         followers: int,
         chance: random.Random,
     ) -> Sample:
         used = -sum(cost.cpu_seconds() for cost in costs)
-        said = talk(crowd, words, self._times(followers, chance), patience=_PATIENCE_SECONDS)
+        said = run_workload(
+            crowd, words, self._times(followers, chance), patience=_PATIENCE_SECONDS
+        )
         used += sum(cost.cpu_seconds() for cost in costs)
         return _sample(crowd, said, used)
 
     def _times(self, followers: int, chance: random.Random) -> list[float]:
         options = self.options
         count = min(_MOST, max(_LEAST, options.deliveries // followers))
-        return evenly(0.0, min(options.rate, options.deliveries / followers), count, chance)
+        return constant_arrivals(
+            0.0, min(options.rate, options.deliveries / followers), count, chance
+        )
 
     # --- the floor -------------------------------------------------------------------------------
 
     def _floor(
-        self, stack: ExitStack, crowd: Crowd, followers: int, chance: random.Random
+        self, stack: ExitStack, crowd: LoadGenerator, followers: int, chance: random.Random
     ) -> Sample:
         process = MeasuredProcess([sys.executable, "-m", "benchmarks.method.baseline"])
         stack.callback(process.close)
-        server = Server(process.url)
-        crowd.listen(FloorListener(server) for _ in range(followers))
+        server = Endpoint(process.url)
+        crowd.add_readers(FloorProtocol(server) for _ in range(followers))
         cost = ProcessCost(process.pid)
-        return self._talk(crowd, floor_words(server), [cost], followers, chance)
+        return self._talk(crowd, floor_request(server), [cost], followers, chance)
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
         """Give what a delivery costs as so many times the floor, of the same runs."""
@@ -215,9 +238,9 @@ the same bytes: the floor of all servers."""
         return {"against": FLOOR, "ratios": ratios, "server": about}
 
 
-def _leave(crowd: Crowd) -> None:
+def _leave(crowd: LoadGenerator) -> None:
     for reader in crowd.readers:
-        reader.leave()
+        reader.close()
     crowd.readers.clear()
 
 
@@ -227,7 +250,7 @@ def _named(cell: Cell) -> str:
     return f"{factors['transport']}, {factors['followers']:,}{processes}"
 
 
-def _sample(crowd: Crowd, said: Said, used: float) -> Sample:
+def _sample(crowd: LoadGenerator, said: Transcript, used: float) -> Sample:
     sample = said.sample(crowd)
     deliveries = len(sample.latencies)
     sample.latencies = []
@@ -235,39 +258,44 @@ def _sample(crowd: Crowd, said: Said, used: float) -> Sample:
     return sample
 
 
-class FloorListener(WebSocketListener):
+class FloorProtocol(WebSocketProtocol):
     """Reads frames as a WebSocket does, where nobody shakes hands."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Endpoint) -> None:
         super().__init__(server, lambda cursor: "")
 
-    def question(self) -> bytes:
+    def request(self) -> bytes:
+        self._reset()
         return FOLLOW
 
-    def take(self, data: bytes, when: float) -> None:
+    def receive_data(self, data: bytes, now: float) -> list[Update]:
         if not self.ready:
             if not data.startswith(READY):
                 raise BadResponse(f"not the floor: {data[:20]!r}")
             self.ready, data = True, data.removeprefix(READY)
+        updates: list[Update] = []
         for message in self._messages.feed(data):
-            self._handle(message, when)
+            updates += self._receive_message(message)
+        return updates
 
 
-def floor_words(server: Server) -> Words:
+def floor_request(server: Endpoint) -> RequestSpec:
     """Say the very frame that everybody is to be sent, with all that one of ours has in it."""
     fields = {
-        **{"client": "benchmark", "name": "Ada", "text": text_of(_BYTES), "via": "post"},
+        **{"client": "benchmark", "name": "Ada", "text": filler_text(_BYTES), "via": "post"},
         **{"sent": None, "published": 1_795_439_365_420},
     }
 
     def request(id: str, number: int) -> bytes:
-        event = encode({"kind": "say", "cursor": f"f-{ROOM.decode()}", "id": id, **fields})
+        event = encode(
+            {"kind": "say", "cursor": f"f-{OFFSET_PLACEHOLDER.decode()}", "id": id, **fields}
+        )
         return frame_header(len(event)) + event
 
     def receipt(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"
 
-    return Words(server, request, receipt)
+    return RequestSpec(server, request, receipt)
 
 
 if __name__ == "__main__":

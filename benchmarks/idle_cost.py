@@ -10,9 +10,9 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import LoadGenerator
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, positive, positive_int
@@ -34,20 +34,20 @@ class _Group:
         transport: str,
         url: str,
         cost: Cost,
-        crowd: Crowd,
+        crowd: LoadGenerator,
         options: argparse.Namespace,
         chance: random.Random,
     ) -> None:
         self.transport = transport
         self._cost = cost
         self._client_minutes = options.clients * options.seconds / 60
-        server, room = Server(url), new_room("idle_cost")
+        server, room = Endpoint(url), new_room("idle_cost")
         # One that came and went has warmed the server up.
-        [first] = crowd.listen([listener(transport, server, room)])
-        first.leave()
+        [first] = crowd.add_readers([make_protocol(transport, server, room)])
+        first.close()
         self._memory = self._cost.memory_bytes()
-        self._readers = crowd.listen(
-            listener(
+        self._readers = crowd.add_readers(
+            make_protocol(
                 transport,
                 server,
                 room,
@@ -80,7 +80,7 @@ class _Group:
         )
 
     def _counts(self) -> dict[str, int]:
-        counts = [reader.count() for reader in self._readers]
+        counts = [reader.traffic() for reader in self._readers]
         names = ("bytes_up", "bytes_down", "requests")
         return {name: sum(getattr(count, name) for count in counts) for name in names}
 
@@ -136,7 +136,7 @@ class IdleCost(Benchmark):
     def _listen(self, transports: list[str], chance: random.Random) -> dict[str, Sample]:
         options, alone = self.options, self.sut
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
+            crowd = stack.enter_context(LoadGenerator())
             groups = []
             for name in transports:
                 sut = (
@@ -146,13 +146,13 @@ class IdleCost(Benchmark):
                 )
                 url = self.url(sut=sut)
                 groups.append(_Group(name, url, sut.cost, crowd, options, chance))
-            crowd.wait(_SETTLE_SECONDS)
+            crowd.run_for(_SETTLE_SECONDS)
             idle = alone.cost.cpu_seconds()
             for group in groups:
                 group.begin()
-            crowd.wait(options.seconds)
+            crowd.run_for(options.seconds)
             idle = 0.0 if options.url else alone.cost.cpu_seconds() - idle
-            return {group.transport: group.end(idle, crowd.deaf) for group in groups}
+            return {group.transport: group.end(idle, crowd.max_poll_gap) for group in groups}
 
     def predict(self, factors: Factors) -> dict[str, float]:
         transport, options = factors["transport"], self.options

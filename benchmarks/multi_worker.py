@@ -18,11 +18,11 @@ from typing import Any, ClassVar
 
 from redis import Redis
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.closed_loop import PostSender, Tally, drafts
-from benchmarks.load.generator import Crowd, Reader, clock, undisturbed
-from benchmarks.load.light_readers import Bystander
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.closed_loop import PostSender, SendLog, message_encoder
+from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
+from benchmarks.load.light_readers import DiscardReader
 from benchmarks.load.workload import new_room
 from benchmarks.method import capacity_model
 from benchmarks.method.options import ints, positive, positive_int
@@ -45,13 +45,13 @@ _SPARE_FILES = 200
 _MARK = b'"kind":"say"'
 
 
-class Counting(Bystander):
+class CountingReader(DiscardReader):
     """Counts the messages that it is told, and looks at nothing else."""
 
     counted = 0
     _tail = b""
 
-    def skim(self, data: bytes, when: float) -> None:
+    def scan(self, data: bytes, when: float) -> None:
         data = self._tail + data
         self.counted += data.count(_MARK)
         self._tail = data[1 - len(_MARK) :]
@@ -60,25 +60,29 @@ class Counting(Bystander):
 class _Room:
     """One room: a reader at each of `places`, and what was said in it, at the first of them."""
 
-    def __init__(self, crowd: Crowd, places: Sequence[Server], transport: str) -> None:
-        self.name, self.tally = new_room("multi_worker"), Tally()
-        self.readers = [Counting(listener(transport, server, self.name)) for server in places]
+    def __init__(self, crowd: LoadGenerator, places: Sequence[Endpoint], transport: str) -> None:
+        self.name, self.tally = new_room("multi_worker"), SendLog()
+        self.readers = [
+            CountingReader(make_protocol(transport, server, self.name)) for server in places
+        ]
         self._crowd, self._server = crowd, places[0]
-        crowd.listen(self.readers)
+        crowd.add_readers(self.readers)
 
-    def speak(self, draft: Callable[[str], bytes]) -> Reader:
-        (sender,) = self._crowd.listen([PostSender(self._server, self.name, self.tally, draft)])
+    def speak(self, draft: Callable[[str], bytes]) -> VirtualReader:
+        (sender,) = self._crowd.add_readers(
+            [PostSender(self._server, self.name, self.tally, draft)]
+        )
         return sender
 
     @property
     def quiet(self) -> bool:
         """Whether all was answered, and heard by all."""
-        return self.tally.quiet and not self.miscounted
+        return self.tally.all_answered and not self.miscounted
 
     @property
     def miscounted(self) -> int:
         """How many readers were not told just as many messages as were acknowledged."""
-        return sum(one.counted != len(self.tally.receipts) for one in self.readers)
+        return sum(one.counted != len(self.tally.acks) for one in self.readers)
 
 
 class MultiWorker(Benchmark):
@@ -138,11 +142,11 @@ what a message costs, and not what they could deliver if each had a core."""
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         workers = self._workers[: factors["workers"]]
-        servers = [Server(self.url(sut=worker)) for worker in workers]
+        servers = [Endpoint(self.url(sut=worker)) for worker in workers]
         transport = self.options.transports[0]
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
+            crowd = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
             begun = clock()
             rooms = [
                 _Room(crowd, in_turn(servers, n, factors["readers"]), transport)
@@ -151,13 +155,14 @@ what a message costs, and not what they could deliver if each had a core."""
             opened = len(crowd.readers) / (clock() - begun)
             audited = rooms[0]
             # Two who understand everything; of the other rooms all that was said is counted.
-            witnesses = crowd.listen(
-                listener(transport, server, audited.name) for server in (servers[0], servers[-1])
+            witnesses = crowd.add_readers(
+                make_protocol(transport, server, audited.name)
+                for server in (servers[0], servers[-1])
             )
-            draft = drafts("benchmark", self.options.size, "post")
+            draft = message_encoder("benchmark", self.options.size, "post")
             senders = [room.speak(draft) for room in rooms]
             measures = self._speak(crowd, workers, senders, rooms)
-            crowd.run(
+            crowd.run_until(
                 lambda: _have_heard(witnesses, audited) and all(room.quiet for room in rooms),
                 _PATIENCE_SECONDS,
             )
@@ -166,33 +171,33 @@ what a message costs, and not what they could deliver if each had a core."""
                 {**measures, "opened": opened},
                 audit=compare(audited.tally, witnesses),
                 unacknowledged=sum(
-                    len(one.said) - len(one.receipts) - len(one.refused) for one in tallies
+                    len(one.sent) - len(one.acks) - len(one.refused) for one in tallies
                 ),
                 refused=sum(len(one.refused) for one in tallies),
                 broken=sum(reader.broken for reader in crowd.readers),
                 miscounted=sum(room.miscounted for room in rooms),
                 late=[late for one in tallies for late in one.late],
-                max_poll_gap=crowd.deaf,
+                max_poll_gap=crowd.max_poll_gap,
             )
 
     def _speak(
         self,
-        crowd: Crowd,
+        crowd: LoadGenerator,
         workers: Sequence[ServerUnderTest],
-        senders: Sequence[Reader],
+        senders: Sequence[VirtualReader],
         rooms: Sequence["_Room"],
     ) -> dict[str, float | None]:
         for sender in senders:
-            sender.speak()
-        crowd.wait(_WARM_SECONDS)
-        crowd.deaf, begin, heard = 0.0, clock(), -_heard(rooms)
+            sender.send()
+        crowd.run_for(_WARM_SECONDS)
+        crowd.max_poll_gap, begin, heard = 0.0, clock(), -_heard(rooms)
         used, redis = -_used(workers), -self._redis_used()
-        crowd.wait(self.options.seconds)
+        crowd.run_for(self.options.seconds)
         used, redis, end = used + _used(workers), redis + self._redis_used(), clock()
         heard += _heard(rooms)
         for room in rooms:
             room.tally.open = False
-        crowd.run(lambda: True, 1.0)  # what came until now is understood
+        crowd.run_until(lambda: True, 1.0)  # what came until now is understood
         said = sum(len(room.tally.between(begin, end)) for room in rooms)
         return {
             "per_second": said / (end - begin),
@@ -210,7 +215,7 @@ what a message costs, and not what they could deliver if each had a core."""
         return {"server": about, "notes": self.notes}
 
 
-def in_turn(servers: Sequence[Server], first: int, count: int) -> list[Server]:
+def in_turn(servers: Sequence[Endpoint], first: int, count: int) -> list[Endpoint]:
     """So many of them, one after the other and round again, beginning with any."""
     return [servers[(first + number) % len(servers)] for number in range(count)]
 
@@ -223,8 +228,8 @@ def _heard(rooms: Sequence["_Room"]) -> int:
     return sum(one.counted for room in rooms for one in room.readers)
 
 
-def _have_heard(witnesses: Sequence[Reader], room: "_Room") -> bool:
-    return all(len(one.listener.ids) >= len(room.tally.receipts) for one in witnesses)
+def _have_heard(witnesses: Sequence[VirtualReader], room: "_Room") -> bool:
+    return all(len(one.ids) >= len(room.tally.acks) for one in witnesses)
 
 
 if __name__ == "__main__":

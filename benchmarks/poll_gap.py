@@ -12,10 +12,16 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import Heard, listener
-from benchmarks.load.generator import Crowd, at_random, our_words, undisturbed
-from benchmarks.load.workload import new_room, talk
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    ReceivedEvent,
+    gc_paused,
+    poisson_arrivals,
+    post_message,
+)
+from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import theory
 from benchmarks.method.options import floats, positive_int
 from benchmarks.method.runner import Benchmark, run
@@ -72,22 +78,23 @@ class PollGap(Benchmark):
 
     def measure(self, factors: Factors, chance: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server, fresh = Server(self.url(factors["network"])), factors["connection"] == "fresh"
-        with Crowd() as crowd, undisturbed():
+        server, fresh = Endpoint(self.url(factors["network"])), factors["connection"] == "fresh"
+        with LoadGenerator() as crowd, gc_paused():
             readers = (
-                listener("long_polling", server, room, fresh=fresh) for _ in range(options.readers)
+                make_protocol("long_polling", server, room, new_connection_per_request=fresh)
+                for _ in range(options.readers)
             )
-            crowd.listen(readers)
-            times = at_random(0.0, factors["rate"], _WARM_UP + options.messages, chance)
-            words = our_words(self.sut.url, room, 100)
+            crowd.add_readers(readers)
+            times = poisson_arrivals(0.0, factors["rate"], _WARM_UP + options.messages, chance)
+            words = post_message(self.sut.url, room, 100)
             # The first finds a question waiting, whatever the rate.
-            said = talk(crowd, words, times, warm_up=_WARM_UP)
+            said = run_workload(crowd, words, times, warm_up=_WARM_UP)
             sample = said.sample(crowd)
             rtt = NetworkConditions.parse(factors["network"]).mean_rtt
             # Percentiles are the question of `latency`.
             sample.measures = {
                 "mean": fmean(sample.latencies) if sample.latencies else None,
-                "at_once": _at_once(said.heard(), rtt, fresh),
+                "at_once": _at_once(said.deliveries(), rtt, fresh),
             }
             sample.latencies = []
             return sample
@@ -99,13 +106,13 @@ class PollGap(Benchmark):
         return {"mean": 1000 * wait.mean, "at_once": wait.at_once}
 
 
-def _at_once(heard: Iterable[tuple[float, Heard]], rtt: float, fresh: bool) -> float | None:
+def _at_once(heard: Iterable[tuple[float, ReceivedEvent]], rtt: float, fresh: bool) -> float | None:
     """The share of messages whose question had reached the server when they were to be said.
 
     A question needs a transit, and on a new connection a round trip before it.
     """
     way = 1.5 * rtt if fresh else 0.5 * rtt
-    found = [one.asked + way <= due for due, one in heard]
+    found = [one.requested_at + way <= due for due, one in heard]
     return fmean(found) if found else None
 
 

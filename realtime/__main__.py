@@ -1,4 +1,4 @@
-"""``python -m realtime`` is the console script ``realtime``."""
+"""``python -m realtime`` runs the console script ``realtime``."""
 
 import sys
 

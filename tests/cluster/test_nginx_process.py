@@ -13,8 +13,8 @@ from benchmarks.clients import CLIENTS, post, request
 from realtime.cluster.nginx_process import NginxProcess
 from tests.cluster_fixture import SECONDS, Cluster, until_gone
 from tests.conftest import Servers, missing
-from tests.faults.harness import Scene
-from tests.faults.test_process_faults import comings_and_goings
+from tests.faults.harness import Scenario
+from tests.faults.test_process_faults import joins_and_quits
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_behind_nginx_killed_workers_cost_no_reader_a_message(
     cluster: Cluster, room: str
 ) -> None:
     await cluster.until_ready()
-    async with Scene([cluster.nginx_url] * 2, room) as scene:
+    async with Scenario([cluster.nginx_url] * 2, room) as scene:
         async with scene.load():
             for index in (0, 1, 2, 0, 1, 2):
                 await scene.more(20)
@@ -70,7 +70,7 @@ async def test_behind_nginx_no_reader_notices_a_rolling_restart(
 ) -> None:
     with Cluster(servers.redis.url, "--nginx", "0", workers=3) as cluster:
         before = [worker["pid"] for worker in (await cluster.until_ready())["workers"]]
-        async with Scene([cluster.nginx_url] * 2, room, members=True) as scene:
+        async with Scenario([cluster.nginx_url] * 2, room, members=True) as scene:
             async with scene.load():
                 cluster.process.send_signal(signal.SIGHUP)
                 after = await cluster.until(
@@ -81,10 +81,10 @@ async def test_behind_nginx_no_reader_notices_a_rolling_restart(
                 )
                 await scene.more(20)
             audit = await scene.audit()
-            events = next(iter(scene.witnesses.values())).events
+            events = next(iter(scene.readers.values())).events
     assert audit.clean, audit
     assert not audit.gaps, audit
-    assert all(kinds == ["join"] for kinds in comings_and_goings(events).values())
+    assert all(kinds == ["join"] for kinds in joins_and_quits(events).values())
     assert {worker["restarts"] for worker in after["workers"]} == {0}
     assert cluster.steps("a worker has ended", "a worker is ready")[3:9] == [
         (port, step)  # without the steps of the start and the end

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from benchmarks.clients.http import BadResponse, Head, ResponseReader
+from benchmarks.clients.http import BadResponse, ResponseHead, ResponseReader
 
 # Above every delay of the server; reached only when something is wrong.
 SECONDS = 10.0
@@ -24,7 +24,7 @@ def get(target: str, *fields: str, version: str = "HTTP/1.1") -> bytes:
 # --- looking at answers --------------------------------------------------------------------------
 
 
-def check(head: Head, body: bytes) -> None:
+def check(head: ResponseHead, body: bytes) -> None:
     """An answer of ours: never a mistake of ours, and an error has its name."""
     fields = head.fields
     assert head.status < 500 or head.status == 503, (head, body)

@@ -79,14 +79,6 @@ def test_only_these_peers_are_trusted(peer: str, trusted: bool) -> None:
     assert not TrustedProxies().trusts(peer)
 
 
-def test_a_label_is_of_one_place_and_tells_it_to_nobody() -> None:
-    places = [("127.0.0.1", 6001), ("127.0.0.1", 6002), ("10.0.0.1", 6001), ("::1", 6001)]
-    labels = [worker_label(*place) for place in places]
-    assert labels[0] == "c45cda"  # in configurations that are in use
-    assert len(set(labels)) == 4
-    assert worker_label("0:0::1", 6001) == labels[3]
-
-
 @pytest.mark.parametrize("network", ["nginx", "10.0.0.1/8", "10.0.0.0/33", ""])
 def test_a_network_that_is_none_is_said_on_the_command_line(network: str) -> None:
     result = run("--trust-proxy", network)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Count, get_json
+from benchmarks.clients import CLIENTS, ByteCount, get_json
 from realtime.netem.proxy import Proxy
 from realtime.server.stream import MeteredStream
 from realtime.server.traffic import TrafficStats
@@ -40,9 +40,9 @@ async def books(server: Server, client: str | None = None) -> dict[str, dict[str
     return rows
 
 
-def seen_from_the_client(row: dict[str, int]) -> Count:
+def seen_from_the_client(row: dict[str, int]) -> ByteCount:
     """What comes in at the server goes out at the client."""
-    return Count(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
+    return ByteCount(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
 
 
 def total(rows: dict[str, dict[str, int]]) -> Counter[str]:
@@ -69,7 +69,7 @@ async def test_client_server_and_relay_count_the_same_bytes(
             assert total(rows)["open"] == relay.connections
         # And each purpose by itself: what comes down, and what is posted.
         one_row = transport == "websocket" or transport in LIBRARIES
-        carried = Count(client.bytes_in, client.bytes_out) if one_row else client.down
+        carried = ByteCount(client.bytes_in, client.bytes_out) if one_row else client.down
         assert seen_from_the_client(rows.pop(transport)) == carried
         assert [seen_from_the_client(row) for row in rows.values()] == (
             [] if one_row else [client.up]
@@ -132,10 +132,10 @@ async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) 
         assert growth(before, after, "bytes_out") == relay.bytes_down
         for client in clients:
             name = client.transport
-            whole = Count(client.bytes_in, client.bytes_out)
+            whole = ByteCount(client.bytes_in, client.bytes_out)
             assert grown(before, after, name) == (client.down if name in OURS else whole)
         ups = [client.up for client in clients if client.transport in OURS]
-        assert grown(before, after, "messages") == Count(
+        assert grown(before, after, "messages") == ByteCount(
             sum(up.bytes_in for up in ups), sum(up.bytes_out for up in ups)
         )
 
@@ -147,7 +147,7 @@ def growth(before: Books, after: Books, what: str) -> int:
     return total(after)[what] - total(before)[what]
 
 
-def grown(before: Books, after: Books, transport: str) -> Count:
+def grown(before: Books, after: Books, transport: str) -> ByteCount:
     was: dict[str, Any] = before.get(transport, {})
     rows = {what: after[transport][what] - was.get(what, 0) for what in ("bytes_in", "bytes_out")}
     return seen_from_the_client(rows)
@@ -159,7 +159,7 @@ async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
     async with Raw(quiet) as raw:
         raw.send(garbage)
         answer = await raw.rest()
-    assert grown(before, await books(quiet), "other") == Count(len(answer), len(garbage))
+    assert grown(before, await books(quiet), "other") == ByteCount(len(answer), len(garbage))
 
 
 async def test_what_one_connection_asks_for_two_is_booked_to_each(
