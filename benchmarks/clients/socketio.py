@@ -24,7 +24,7 @@ from benchmarks.clients.http import (
     Response,
 )
 from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import TEXT, WebSocket, WebSocketProtocol
+from benchmarks.clients.websocket import TEXT, WebSocketClient, WebSocketProtocol
 
 PATH = "/socket.io/"
 # Between the packets of one payload; no JSON contains it.
@@ -140,7 +140,7 @@ class SocketIOProtocol(WebSocketProtocol):
         return f"42{self._published}{json.dumps(['say', argument])}".encode()
 
 
-class SocketIO(WebSocket):
+class SocketIO(WebSocketClient):
     transport = "socketio"
     _protocol: SocketIOProtocol
 

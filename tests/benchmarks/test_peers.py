@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.competitors.budget import BUDGET, BudgetLimit, judge
 from benchmarks.competitors.order import in_one_order
-from benchmarks.competitors.socketio import SocketIOServerPolling, split_payload
+from benchmarks.competitors.socketio import SocketIOPollingSystem, split_payload
 from benchmarks.competitors.system import SERVER_CORES, pinned_to
 from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.load.generator import ReceivedEvent
@@ -41,7 +41,7 @@ def test_packets_of_one_response_are_split_at_the_record_separator() -> None:
 
 
 def test_a_session_opens_connects_and_joins_before_it_is_ready() -> None:
-    system = SocketIOServerPolling()
+    system = SocketIOPollingSystem()
     system.url = "http://127.0.0.1:8000"
     one = system.protocol("room")
     requests = [one.connect(0.0)]
@@ -62,7 +62,7 @@ def test_a_session_opens_connects_and_joins_before_it_is_ready() -> None:
 
 
 def test_a_ping_among_messages_is_answered_and_the_messages_are_received() -> None:
-    system = SocketIOServerPolling()
+    system = SocketIOPollingSystem()
     system.url = "http://127.0.0.1:8000"
     one = system.protocol("room")
     one.connect(0.0)
