@@ -29,6 +29,7 @@ from realtime.cli.config import (
     KEY_VARIABLE,
     CommandError,
     add_limits,
+    add_prefix,
     add_proxy_options,
     add_runtime_options,
     add_tls,
@@ -107,6 +108,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         help="spawn, or the address of your Redis: redis://… rediss://… unix://… "
         f"(${HUB_VARIABLE}, or else spawn)",
     )
+    add_prefix(group)
 
 
 def _add_in_front(parser: argparse.ArgumentParser) -> None:
@@ -166,7 +168,7 @@ async def run(config: ClusterConfig) -> None:
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()
     with _open_status_port(config) as listener:
-        choice = await choose(hub, config.server.limits)
+        choice = await choose(hub, config.server.limits, config.server.prefix)
         if choice.server is not None:
             supervisor.supervise("watch the private server", choice.server.watch)
             hub = choice.server.url

@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
@@ -57,6 +58,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
         hub=options.hub or os.environ.get(HUB_VARIABLE) or default_hub,
+        prefix=options.prefix,
         allow_host=tuple(options.allow_host),
         trust_proxy=tuple(options.trust_proxy),
         key=options.key or os.environ.get(KEY_VARIABLE) or make_key(),
@@ -85,13 +87,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "connections to each (%(default)s)",
     )
     add_tls(address)
-    parser.add_argument_group("hub").add_argument(
+    hub = parser.add_argument_group("hub")
+    hub.add_argument(
         "--hub",
         metavar="HUB",
         help="auto, memory, spawn, or the address of your Redis: redis://… rediss://… unix://…, "
         "and with several servers redis+sentinel://host,host/NAME redis+cluster://host,host "
         f"(${HUB_VARIABLE}, or else auto)",
     )
+    add_prefix(hub)
     add_proxy_options(parser)
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
@@ -126,6 +130,17 @@ def add_tls(group: Group) -> None:
         help="serve https with this certificate and its chain, in PEM",
     )
     group.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
+
+
+def add_prefix(group: Group) -> None:
+    group.add_argument(
+        "--prefix",
+        type=_prefix,
+        default=DEFAULT_PREFIX,
+        metavar="NAME",
+        help="the first part of all keys and channels in Redis: give each deployment that shares "
+        "a Redis its own (%(default)s)",
+    )
 
 
 def add_proxy_options(parser: argparse.ArgumentParser) -> None:
@@ -219,6 +234,13 @@ def _positive_amount(text: str) -> float:
     if (amount := _amount(text)) >= _MIN_AMOUNT:
         return amount
     raise argparse.ArgumentTypeError(f"must be a number, at least {_MIN_AMOUNT:g}")
+
+
+def _prefix(text: str) -> str:
+    try:
+        return check_prefix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _network(text: str) -> IPNetwork:

@@ -47,7 +47,7 @@ async def run(config: ServerConfig) -> None:
     tls = sockets.load_tls(config)
     listeners = sockets.open_listeners(config)
     try:
-        choice = await choose(config.hub, config.limits)
+        choice = await choose(config.hub, config.limits, config.prefix)
         await _with_hub(config, choice, listeners, tls)
     finally:
         sockets.close_listeners(listeners)
