@@ -14,7 +14,7 @@ from benchmarks.publish import compare
 from realtime.core.events import Cursor, Event
 from realtime.protocol.websocket_frames import text_frame
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
-from realtime.transports.socketio import transport as socketio
+from realtime.transports.socketio import clients as socketio
 from realtime.transports.sockjs import transport as sockjs
 
 SERVER = Server("http://127.0.0.1:8000")
