@@ -1,1 +1,1 @@
-"""Measurements of the six transports, made from outside, over the public wire contract only."""
+"""Measure the transports from outside the server, only through its public HTTP interface."""

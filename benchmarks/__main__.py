@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: ask all questions, one after the other, and write the report."""
+"""``python -m benchmarks``: run all benchmarks, one after the other, and write the report."""
 
 import argparse
 import importlib
@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.method.runner import INTERRUPTED, Benchmark, run
 from benchmarks.report.__main__ import main as write_report
 
-# In the order of the report.
-QUESTIONS = {
+# Module: class, in the order of the report.
+CLASSES = {
     "latency": "Latency",
     "poll_gap": "PollGap",
     "overhead": "Overhead",
@@ -31,25 +31,25 @@ QUESTIONS = {
     "cost_breakdown": "CostBreakdown",
     "peers": "Peers",
 }
-# They need servers of their own, whatever --url says.
-STARTS_ITS_OWN = {"sticky", "fanout_cost", "multi_worker", "peers"}
+# These start several servers themselves, so they cannot use --url.
+STARTS_SERVERS = {"sticky", "fanout_cost", "multi_worker", "peers"}
 
 
-def find(name: str) -> type[Benchmark]:
-    """Import a benchmark by its name."""
+def find_benchmark(name: str) -> type[Benchmark]:
+    """Import the class of a benchmark by its name."""
     module = importlib.import_module(f"benchmarks.{name}")
-    found: type[Benchmark] = getattr(module, QUESTIONS[name])
+    found: type[Benchmark] = getattr(module, CLASSES[name])
     return found
 
 
-def ask_all(arguments: Sequence[str] | None = None) -> int:
-    """Run the scripts with the same seed; the result is the worst of their exit statuses."""
+def run_all(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks with the same seed; return the highest of their exit statuses."""
     options = _parse(arguments)
     begin = time.monotonic()
     worst = 0
     files = []
     for name in options.only:
-        status = run(find(name), _arguments(options, name))
+        status = run(find_benchmark(name), _arguments(options, name))
         worst = max(worst, status)
         path = options.out / f"{name}.json"
         files += [str(path)] if path.exists() else []
@@ -57,7 +57,7 @@ def ask_all(arguments: Sequence[str] | None = None) -> int:
             break
     if files:
         worst = max(worst, write_report([*files, "--out", str(options.out)]))
-    print(f"all of it took {time.monotonic() - begin:.0f} s")
+    print(f"total time: {time.monotonic() - begin:.0f} s")
     return worst
 
 
@@ -65,19 +65,19 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
-        epilog="Each question is a script of its own: python -m benchmarks.latency --help",
+        epilog="Each benchmark is also a script: python -m benchmarks.latency --help",
     )
-    parser.add_argument("--quick", action="store_true", help="rough answers, within 4 minutes")
-    parser.add_argument("--url", help="a server that runs already (default: start one)")
-    parser.add_argument("--hub", default="auto", help="the hub of the server (%(default)s)")
+    parser.add_argument("--quick", action="store_true", help="rough results, within 4 minutes")
+    parser.add_argument("--url", help="a running server (default: start one)")
+    parser.add_argument("--hub", default="auto", help="the hub that the server uses (%(default)s)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
     parser.add_argument(
         "--only",
         type=_names,
-        default=[*QUESTIONS],
+        default=[*CLASSES],
         metavar="NAME,…",
-        help=f"some of {', '.join(QUESTIONS)}",
+        help=f"some of {', '.join(CLASSES)}",
     )
     return parser.parse_args(arguments)
 
@@ -85,16 +85,16 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _names(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in QUESTIONS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(QUESTIONS)}")
+        if name not in CLASSES:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CLASSES)}")
     return names
 
 
 def _arguments(options: argparse.Namespace, name: str) -> list[str]:
-    given = ["--seed", str(options.seed), "--out", str(options.out), "--hub", options.hub]
-    given += ["--url", options.url] if options.url and name not in STARTS_ITS_OWN else []
-    return given + (["--quick"] if options.quick else [])
+    arguments = ["--seed", str(options.seed), "--out", str(options.out), "--hub", options.hub]
+    arguments += ["--url", options.url] if options.url and name not in STARTS_SERVERS else []
+    return arguments + (["--quick"] if options.quick else [])
 
 
 if __name__ == "__main__":
-    sys.exit(ask_all())
+    sys.exit(run_all())

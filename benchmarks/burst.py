@@ -1,8 +1,8 @@
-"""Many followers are told much at once: what does a delivery cost, and who else has to wait?
+"""A burst to many followers: what does a delivery cost, and who else has to wait?
 
-A server that pushes each message to each follower by itself has no time left for anybody else.  So
-it tells several at once, and the questions are how many, whether everybody is told as soon as his
-neighbour, and whether a question that somebody asks meanwhile is answered in time.
+A server that pushes each message to each follower separately has no time left for other requests.
+So ours sends several messages with one push.  The questions are how many, whether all followers
+receive them equally early, and whether other requests are answered in time meanwhile.
 """
 
 import argparse
@@ -15,10 +15,18 @@ from itertools import islice
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, Reader, Speaker, clock, evenly, our_words, undisturbed
-from benchmarks.load.light_readers import Book, Skimmer
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    OpenLoopSender,
+    VirtualReader,
+    clock,
+    constant_arrivals,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.light_readers import IdIndex, IdScanner
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import new_room
 from benchmarks.method.audit import Audit, audit, parse_cursor
@@ -29,106 +37,108 @@ from benchmarks.method.thresholds import Threshold, median_over_runs
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05
-# All that was acknowledged has been heard within this time, or is lost.
+# An acknowledged message that has not arrived by then is lost.
 _PATIENCE_SECONDS = 10.0
-# Of each of the two questions that others ask, per second.
-_ASKED = 40.0
-_BOUND_MS = 50.0
+# The rate of each of the two probes, per second.
+_PROBE_RATE = 40.0
+_MAX_PROBE_MS = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class Follower:
-    """One who is told everything, and what he made of it."""
+    """A reader of everything, and the ids that it found."""
 
-    reader: Reader
-    skimmer: Skimmer
+    reader: VirtualReader
+    scanner: IdScanner
 
 
-class Told:
-    """What was said, and what all followers were told of it."""
+class FanoutLog:
+    """What was sent, and what every follower received of it."""
 
-    def __init__(self, followers: Sequence[Follower], book: Book, speaker: Speaker) -> None:
-        self.speaker = speaker
+    def __init__(
+        self, followers: Sequence[Follower], index: IdIndex, sender: OpenLoopSender
+    ) -> None:
+        self.sender = sender
         self._followers = followers
-        self._book = book
-        self._pieces = self._count_pieces()
+        self._index = index
+        self._segments_before = self._count_segments()
 
-    def _count_pieces(self) -> int:
-        return sum(follower.reader.pieces() for follower in self._followers)
+    def _count_segments(self) -> int:
+        return sum(follower.reader.data_segments() for follower in self._followers)
 
     @property
     def deliveries(self) -> int:
-        return sum(len(follower.skimmer.numbers) for follower in self._followers)
+        return sum(len(follower.scanner.numbers) for follower in self._followers)
 
     def complete(self, messages: int) -> bool:
-        """Have so many been said, and all that were acknowledged been heard by everybody?"""
-        speaker, least = self.speaker, len(self.speaker.cursors)
+        """Whether so many were sent, and every follower has received all that were acknowledged."""
+        sender, expected = self.sender, len(self.sender.cursors)
         return (
-            len(speaker.due) == messages
-            and speaker.quiet
-            and all(len(follower.skimmer.numbers) >= least for follower in self._followers)
+            len(sender.due) == messages
+            and sender.all_answered
+            and all(len(follower.scanner.numbers) >= expected for follower in self._followers)
         )
 
     @property
     def unacknowledged(self) -> int:
-        speaker = self.speaker
-        return len(speaker.due) - len(speaker.cursors) - len(speaker.refused)
+        sender = self.sender
+        return len(sender.due) - len(sender.cursors) - len(sender.refused)
 
     def figures(self, used: float) -> dict[str, float | None]:
-        """Give all figures of the followers; `used` are seconds of the server's CPU."""
-        pieces = self._count_pieces() - self._pieces
+        """Return the figures of the followers; `used` is the server's CPU time in seconds."""
+        segments = self._count_segments() - self._segments_before
         if not self.deliveries:
             return {}
-        waits = [waited(follower.skimmer, self._dues()) for follower in self._followers]
+        waits = [latencies(follower.scanner, self._dues()) for follower in self._followers]
         means = [fmean(one) for one in waits if one]
-        told = percentiles([wait for one in waits for wait in one])
+        latency = percentiles([wait for one in waits for wait in one])
         return {
             "cpu_us": 1e6 * used / self.deliveries,
-            "per_push": self.deliveries / pieces if pieces else None,
-            "p50": told["p50"],
-            "p99": told["p99"],
+            "per_push": self.deliveries / segments if segments else None,
+            "p50": latency["p50"],
+            "p99": latency["p99"],
             "spread_ms": max(means) - min(means),
         }
 
     def _dues(self) -> list[float]:
-        """When each message was to be said, by its number in the book."""
-        return [self.speaker.due[id.decode()] for id in self._book.ids]
+        """Return the intended time of each message, by its number in the index."""
+        return [self.sender.due[id.decode()] for id in self._index.ids]
 
     def audit(self) -> Audit:
-        """Compare everybody with the order of the receipts.
+        """Compare every follower with the order of the acknowledgements.
 
-        Nearly all were told exactly that, which is seen at once; one of them stands for these, and
-        only whoever was told anything else is asked message by message.
+        Nearly all received exactly that order, which one comparison shows.  One follower represents
+        them, and only the others are checked message by message.
         """
-        expected = in_order(self.speaker.cursors)
-        heard = {
-            str(number): follower.skimmer.heard_ids()
+        expected = in_order(self.sender.cursors)
+        received = {
+            str(number): follower.scanner.received_ids()
             for number, follower in enumerate(self._followers)
         }
-        readings = {name: ids for name, ids in heard.items() if ids != expected}
-        readings.setdefault("everybody else", expected)
+        readings = {name: ids for name, ids in received.items() if ids != expected}
+        readings.setdefault("all others", expected)
         events = {name: self._as_events(ids) for name, ids in readings.items()}
-        found = audit(self.speaker.cursors.keys(), events)
+        found = audit(self.sender.cursors.keys(), events)
         found.readers = len(self._followers)
         return found
 
     def _as_events(self, ids: Sequence[str]) -> list[dict[str, str]]:
-        cursors = self.speaker.cursors
+        cursors = self.sender.cursors
         return [{"kind": "say", "id": id, "cursor": cursors[id]} for id in ids if id in cursors]
 
 
-def waited(skimmer: Skimmer, dues: Sequence[float]) -> list[float]:
-    """From the intended time of each message to when it came, in ms."""
-    numbers = iter(skimmer.numbers)
+def latencies(scanner: IdScanner, dues: Sequence[float]) -> list[float]:
+    """Return the times from the intended time of each message to its arrival, in ms."""
+    numbers = iter(scanner.numbers)
     return [
-        1000 * (piece.when - dues[number])
-        for piece in skimmer.pieces
-        for number in islice(numbers, piece.messages)
+        1000 * (arrival.when - dues[number])
+        for arrival in scanner.arrivals
+        for number in islice(numbers, arrival.messages)
     ]
 
 
 def in_order(cursors: Mapping[str, str]) -> list[str]:
-    """Give the ids in the order of their places."""
+    """Return the ids in the order of their cursors."""
     return sorted(cursors, key=lambda id: parse_cursor(cursors[id]))
 
 
@@ -139,7 +149,7 @@ class Burst(Benchmark):
   python -m benchmarks.burst --quick
   python -m benchmarks.burst --followers 500 --rate 500 --seconds 10 -t websocket,sse
 
-Of the transports, the streams; a poll asks for more, which is another price."""
+Streams only: a poll needs a request for each response, which is another cost."""
     factors = ("transport",)
     measures: ClassVar = {
         "cpu_us": Measure("µs", "of the server's CPU, per delivery"),
@@ -163,52 +173,56 @@ Of the transports, the streams; a poll asks for more, which is another price."""
         )
         parser.add_argument("--seconds", type=positive, default=3.0, help="(%(default)s)")
         parser.add_argument(
-            "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
+            "--size", type=positive_int, default=100, help="bytes of a message text (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:
         if not {*self.options.transports} <= {*STREAMS}:
-            raise ValueError(f"--transports: some of {', '.join(STREAMS)}; a poll asks for more")
+            raise ValueError(f"--transports: some of {', '.join(STREAMS)}; not a poll")
         return self.grid(transport=self.options.transports)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         room = new_room(self.name)
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
-            book = Book()
-            followers = self._followers(crowd, factors["transport"], room, book)
-            words = our_words(self.sut.url, room, self.options.size)
-            told = Told(followers, book, crowd.speaker(words))
-            probes = Probes(crowd, self.sut.url, room)
-            used = self._talk(crowd, told, probes, chance)
+            load = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
+            index = IdIndex()
+            followers = self._followers(load, factors["transport"], room, index)
+            spec = post_message(self.sut.url, room, self.options.size)
+            log = FanoutLog(followers, index, load.open_loop_sender(spec))
+            probes = Probes(load, self.sut.url, room)
+            used = self._send_burst(load, log, probes, rng)
             return Sample(
-                {**told.figures(used), **probes.figures()},
-                audit=told.audit(),
-                unacknowledged=told.unacknowledged + probes.unanswered,
-                refused=len(told.speaker.refused),
-                broken=sum(reader.broken for reader in crowd.readers),
-                late=told.speaker.late + probes.late,
-                max_poll_gap=crowd.deaf,
+                {**log.figures(used), **probes.figures()},
+                audit=log.audit(),
+                unacknowledged=log.unacknowledged + probes.unanswered,
+                refused=len(log.sender.refused),
+                broken=sum(reader.broken for reader in load.readers),
+                late=log.sender.late + probes.late,
+                max_poll_gap=load.max_poll_gap,
             )
 
-    def _followers(self, crowd: Crowd, transport: str, room: str, book: Book) -> list[Follower]:
-        server, count = Server(self.url()), self.options.followers
-        skimmers = [Skimmer(listener(transport, server, room), book) for _ in range(count)]
-        readers = crowd.listen(skimmers)
-        return [Follower(*both) for both in zip(readers, skimmers, strict=True)]
+    def _followers(
+        self, load: LoadGenerator, transport: str, room: str, index: IdIndex
+    ) -> list[Follower]:
+        server, count = Endpoint(self.url()), self.options.followers
+        scanners = [IdScanner(make_protocol(transport, server, room), index) for _ in range(count)]
+        readers = load.add_readers(scanners)
+        return [Follower(*both) for both in zip(readers, scanners, strict=True)]
 
-    def _talk(self, crowd: Crowd, told: Told, probes: Probes, chance: random.Random) -> float:
-        """Say everything, wait until it was heard, and give the seconds of CPU that it took."""
+    def _send_burst(
+        self, load: LoadGenerator, log: FanoutLog, probes: Probes, rng: random.Random
+    ) -> float:
+        """Send the burst, wait until it has arrived, and return the CPU time that it took, in s."""
         options = self.options
-        crowd.run(lambda: True, 1.0)
-        crowd.deaf, start = 0.0, clock() + _LEAD_SECONDS
+        load.run_until(lambda: True, 1.0)
+        load.max_poll_gap, start = 0.0, clock() + _LEAD_SECONDS
         count = max(round(options.rate * options.seconds), 1)
         used = self.sut.cost.cpu_seconds()
-        told.speaker.plan(evenly(start, options.rate, count, chance))
-        probes.plan(start, _ASKED, options.seconds, chance)
-        crowd.wait(start + options.seconds - clock())
-        crowd.run(lambda: told.complete(count) and probes.quiet, _PATIENCE_SECONDS)
+        log.sender.schedule(constant_arrivals(start, options.rate, count, rng))
+        probes.schedule(start, _PROBE_RATE, options.seconds, rng)
+        load.run_for(start + options.seconds - clock())
+        load.run_until(lambda: log.complete(count) and probes.all_answered, _PATIENCE_SECONDS)
         return self.sut.cost.cpu_seconds() - used
 
     def thresholds(self, cells: list[Cell]) -> list[Threshold]:
@@ -216,7 +230,7 @@ Of the transports, the streams; a poll asks for more, which is another price."""
             Threshold(
                 f"{what} during the burst, p99",
                 median_over_runs([cell], name),
-                _BOUND_MS,
+                _MAX_PROBE_MS,
                 "ms",
                 of=cell.factors["transport"],
             )

@@ -1,7 +1,7 @@
-"""How many clients until 99 of 100 messages no longer come within a bound?
+"""How many clients until the p99 of the latency exceeds a bound?
 
-More and more clients of one room, in steps, until a step fails.  A short poller that wants to keep
-the bound must ask about so often, so its interval is not a choice here: it is four fifths of it.
+More and more clients of one room, in steps, until a step fails.  A short poller can only keep the
+bound if its interval is shorter, so the interval is no option here: it is four fifths of the bound.
 """
 
 import argparse
@@ -10,16 +10,22 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, Silent, evenly, our_words, undisturbed
-from benchmarks.load.workload import new_room, talk
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    ServerUnresponsive,
+    constant_arrivals,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import stats
 from benchmarks.method.options import ints, positive
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
 
-# Of the bound: the share of it that a short poller may wait, and that the generator may be late.
+# Shares of the bound: the interval of a short poller, and the lateness of the generator.
 _INTERVAL_SHARE = 0.8
 _GENERATOR_SHARE = 0.2
 
@@ -38,7 +44,7 @@ class Capacity(Benchmark):
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--bound", type=positive, default=100.0, help="of p99, in ms (%(default)s)"
+            "--bound", type=positive, default=100.0, help="bound of p99, in ms (%(default)s)"
         )
         parser.add_argument(
             "--steps",
@@ -51,21 +57,21 @@ class Capacity(Benchmark):
             "--rate", type=positive, default=10.0, help="messages a second (%(default)s)"
         )
         parser.add_argument(
-            "--seconds", type=positive, default=1.0, help="of each step (%(default)s)"
+            "--seconds", type=positive, default=1.0, help="duration of each step (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:
-        self._limited: set[tuple[str, int]] = set()  # steps at which the generator was the limit
+        self._limited: set[tuple[str, int]] = set()  # steps where the generator was the limit
         self.options.steps.sort()
         return self.grid(transport=self.options.transports, clients=self.options.steps)
 
-    def order(self, cells: list[Cell], chance: random.Random) -> Iterator[Cell]:
-        """Each transport as a whole, in a mixed order; its steps upwards, to the first that fails.
+    def order(self, cells: list[Cell], rng: random.Random) -> Iterator[Cell]:
+        """Return the transports in random order, each with its steps upwards to the first failure.
 
-        The steps above are entered as not measured, so that all have as many runs.
+        The steps above get a sample without a value, so that all cells have as many runs.
         """
         transports = self.options.transports
-        for transport in chance.sample(transports, len(transports)):
+        for transport in rng.sample(transports, len(transports)):
             failed = False
             for cell in (cell for cell in cells if cell.factors["transport"] == transport):
                 if failed:
@@ -74,30 +80,38 @@ class Capacity(Benchmark):
                 yield cell
                 failed = not self._holds(cell.samples[-1])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         try:
-            sample = self._measure(factors, chance)
-        except Silent:  # so many cannot even begin, unless nobody is there any more
+            sample = self._measure(factors, rng)
+        except ServerUnresponsive:  # so many readers cannot start; raises if the server is gone
             self.sut.describe()
             return Sample({"p99": None})
         if max(sample.late, default=0.0) > _GENERATOR_SHARE * self.options.bound / 1000:
             self._limited.add((factors["transport"], factors["clients"]))
         return sample
 
-    def _measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def _measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url())
-        pace = _INTERVAL_SHARE * options.bound / 1000
-        with Crowd() as crowd, undisturbed():
-            crowd.listen(
-                listener(factors["transport"], server, room, interval=pace, phase=chance.random())
+        server = Endpoint(self.url())
+        poll_interval = _INTERVAL_SHARE * options.bound / 1000
+        with LoadGenerator() as load, gc_paused():
+            load.add_readers(
+                make_protocol(
+                    factors["transport"],
+                    server,
+                    room,
+                    interval=poll_interval,
+                    phase=rng.random(),
+                )
                 for _ in range(factors["clients"])
             )
-            times = evenly(0.0, options.rate, round(options.seconds * options.rate), chance)
-            said = talk(crowd, our_words(self.sut.url, room, 100), times, patience=10)
-            sample = said.sample(crowd)
-        # Kept as the figure it is: tens of thousands of values would tell no more.
-        # What was lost, or never said, took for ever: no percentile of the others may hide it.
+            times = constant_arrivals(0.0, options.rate, round(options.seconds * options.rate), rng)
+            transcript = run_workload(
+                load, post_message(self.sut.url, room, 100), times, patience=10
+            )
+            sample = transcript.sample(load)
+        # Only the percentile is kept: tens of thousands of values add nothing.
+        # A message that was lost or never sent has an infinite latency: no percentile may hide it.
         whole = sample.audit is not None and sample.audit.clean
         whole = whole and not (sample.unacknowledged or sample.refused)
         sample.measures = {"p99": sample.measures["p99"] if whole else None}
@@ -109,7 +123,7 @@ class Capacity(Benchmark):
         return p99 is not None and p99 <= self.options.bound
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
-        """Give the most clients that held in each run, and whether that was the server's limit."""
+        """Return the most clients within the bound, and whether the server was the limit."""
         capacity = {}
         for transport in self.options.transports:
             steps = [cell for cell in cells if cell.factors["transport"] == transport]
@@ -132,7 +146,7 @@ class Capacity(Benchmark):
         return most
 
     def _reached(self, steps: list[Cell], most: float) -> bool:
-        """Was it the server that failed at the next step, and not the generator or the ladder?"""
+        """Whether there was a next step, and the server failed at it, not the generator."""
         beyond = [cell for cell in steps if cell.factors["clients"] > most]
         if not beyond:
             return False
@@ -140,8 +154,8 @@ class Capacity(Benchmark):
         return (factors["transport"], factors["clients"]) not in self._limited
 
     def _sentence(self, transport: str, found: dict[str, Any]) -> str:
-        least = "" if found["reached"] else "at least "
-        return f"{transport}: {least}{found['value']:.0f} clients within {self.options.bound:g} ms"
+        prefix = "" if found["reached"] else "at least "
+        return f"{transport}: {prefix}{found['value']:.0f} clients within {self.options.bound:g} ms"
 
 
 if __name__ == "__main__":

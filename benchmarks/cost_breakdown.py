@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Server, encode, messages_path
-from benchmarks.load.generator import undisturbed
+from benchmarks.clients.http import Endpoint, encode, messages_path
+from benchmarks.load.generator import gc_paused
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
@@ -109,7 +109,7 @@ Each step of a delivery includes the step before; those of a poll and of a messa
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
         path, step = factors["path"], factors["step"]
-        with undisturbed():
+        with gc_paused():
             if step == END_TO_END:
                 used = self._end_to_end(path)
             elif path == "delivery":
@@ -120,7 +120,7 @@ Each step of a delivery includes the step before; those of a poll and of a messa
 
     def _end_to_end(self, path: str) -> float:
         """Return the seconds of server CPU per request; one request at a time."""
-        server = Server(self.sut.url)
+        server = Endpoint(self.sut.url)
         request = _poll(server) if path == "poll" else _message(server)
         with socket.create_connection((server.host, server.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -139,13 +139,13 @@ def _exchange(connection: socket.socket, request: bytes) -> None:
     assert response.startswith(b"HTTP/1.1 20"), response[:100]
 
 
-def _poll(server: Server) -> bytes:
+def _poll(server: Endpoint) -> bytes:
     # `after=now` returns no events, whatever the room holds.
-    return server.request("GET", f"/rooms/{ROOM}/short_polling?after=now", {})
+    return server.build_request("GET", f"/rooms/{ROOM}/short_polling?after=now", {})
 
 
-def _message(server: Server) -> bytes:
-    return server.request("POST", messages_path(ROOM), {}, _body())
+def _message(server: Endpoint) -> bytes:
+    return server.build_request("POST", messages_path(ROOM), {}, _body())
 
 
 def _body() -> bytes:
@@ -178,7 +178,7 @@ class _Fixture:
         self._server_end, self._client_end = socket.socketpair()
         self._stream = MeteredStream(self._server_end, "here", TrafficStats())
         self._site = Router(services, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
-        self._data = _poll(Server("http://127.0.0.1:8000"))
+        self._data = _poll(Endpoint("http://127.0.0.1:8000"))
         self._exchange = self._new_exchange()
         self._response = (await self._hub.read(ROOM, 0)).poll(PollResponse)
         return self

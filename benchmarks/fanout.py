@@ -1,4 +1,4 @@
-"""One message to many: when has the first reader it, when the last, and what does each one cost?"""
+"""Fan-out: when the first and the last of many readers receive a message, and what each costs."""
 
 import argparse
 import random
@@ -7,10 +7,10 @@ from collections import defaultdict
 from statistics import median
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused, post_message
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
@@ -45,49 +45,54 @@ class Fanout(Benchmark):
             metavar="N,…",
             help="readers of one room (1,10,100,1000)",
         )
-        parser.add_argument("--rate", type=positive, default=5.0, help="a second (%(default)s)")
         parser.add_argument(
-            "--messages", type=positive_int, default=6, help="in a run (%(default)s)"
+            "--rate", type=positive, default=5.0, help="messages a second (%(default)s)"
         )
         parser.add_argument(
-            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+            "--messages", type=positive_int, default=6, help="messages in a run (%(default)s)"
+        )
+        parser.add_argument(
+            "--interval",
+            type=positive,
+            default=1.0,
+            help="interval of short polling, in s (%(default)s)",
         )
 
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports, followers=self.options.followers)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url())
-        with Crowd() as crowd, undisturbed():
-            crowd.listen(
-                listener(
+        server = Endpoint(self.url())
+        with LoadGenerator() as load, gc_paused():
+            load.add_readers(
+                make_protocol(
                     factors["transport"],
                     server,
                     room,
                     interval=options.interval,
-                    phase=chance.random(),
+                    phase=rng.random(),
                 )
                 for _ in range(factors["followers"])
             )
-            times = evenly(0.0, options.rate, options.messages, chance)
-            words = our_words(self.sut.url, room, 100)
+            times = constant_arrivals(0.0, options.rate, options.messages, rng)
+            spec = post_message(self.sut.url, room, 100)
             used = self.sut.cost.cpu_seconds()
-            said = talk(crowd, words, times, patience=10 + options.interval)
+            transcript = run_workload(load, spec, times, patience=10 + options.interval)
             used = self.sut.cost.cpu_seconds() - used
-            sample = said.sample(crowd)
+            sample = transcript.sample(load)
         deliveries = len(sample.latencies)
         sample.latencies = []
-        sample.measures = first_and_last(said)
+        sample.measures = first_and_last(transcript)
         sample.measures["cpu_us"] = 1e6 * used / deliveries if deliveries else None
         return sample
 
 
-def first_and_last(said: Said) -> dict[str, float | None]:
-    """The median over messages of the time to their first and to their last reader."""
+def first_and_last(transcript: Transcript) -> dict[str, float | None]:
+    """Return the medians over messages of the time to the first and to the last reader."""
     times: dict[float, list[float]] = defaultdict(list)
-    for due, heard in said.heard():
-        times[due].append(1000 * (heard.when - due))
+    for due, received in transcript.deliveries():
+        times[due].append(1000 * (received.when - due))
     if not times:
         return {"first_ms": None, "last_ms": None}
     return {

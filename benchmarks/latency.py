@@ -1,19 +1,22 @@
-"""From the moment at which a message was to be said to the moment at which a reader has it."""
+"""Latency: from the intended send time of a message to its arrival at a reader."""
 
 import argparse
 import random
 import sys
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, evenly, our_words, undisturbed
-from benchmarks.load.workload import new_room, talk
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused, post_message
+from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import theory
 from benchmarks.method.options import floats, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
 from realtime.netem.conditions import NetworkConditions
+
+# A message that has not arrived by then is lost.
+_PATIENCE_SECONDS = 5.0
 
 
 class Latency(Benchmark):
@@ -25,8 +28,8 @@ class Latency(Benchmark):
   python -m benchmarks.latency --network none --network rtt=50ms,jitter=20ms --rate 2,50
   python -m benchmarks.latency --url http://127.0.0.1:8000
 
-The sender posts to the server without the network between: a reader's share of the way is measured,
-one transit, and whoever sends from afar adds another."""
+The sender posts without the network in between, so one transit is measured, from the server to the
+reader; a distant sender adds another."""
     factors = ("transport", "network", "rate")
     measures = LATENCY_MEASURES
     networks = ("none", "rtt=25ms", "rtt=100ms")
@@ -45,19 +48,28 @@ one transit, and whoever sends from afar adds another."""
             "--rate", type=floats, default=[20.0], metavar="N,…", help="messages a second (20)"
         )
         parser.add_argument(
-            "--messages", type=positive_int, default=60, help="counted in a run (%(default)s)"
+            "--messages",
+            type=positive_int,
+            default=60,
+            help="messages that count in a run (%(default)s)",
         )
         parser.add_argument(
-            "--warm-up", type=positive_int, default=5, help="not counted (%(default)s)"
+            "--warm-up",
+            type=positive_int,
+            default=5,
+            help="messages before those that count (%(default)s)",
         )
         parser.add_argument(
-            "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
+            "--size", type=positive_int, default=100, help="bytes of a message text (%(default)s)"
         )
         parser.add_argument(
-            "--readers", type=positive_int, default=1, help="of a transport (%(default)s)"
+            "--readers", type=positive_int, default=1, help="readers of a transport (%(default)s)"
         )
         parser.add_argument(
-            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+            "--interval",
+            type=positive,
+            default=1.0,
+            help="interval of short polling, in s (%(default)s)",
         )
 
     def cells(self) -> list[Factors]:
@@ -67,22 +79,24 @@ one transit, and whoever sends from afar adds another."""
             rate=self.options.rate,
         )
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url(factors["network"]))
+        server = Endpoint(self.url(factors["network"]))
         interval = options.interval
-        with Crowd() as crowd, undisturbed():
+        with LoadGenerator() as load, gc_paused():
             readers = (
-                listener(
-                    factors["transport"], server, room, interval=interval, phase=chance.random()
+                make_protocol(
+                    factors["transport"], server, room, interval=interval, phase=rng.random()
                 )
                 for _ in range(options.readers)
             )
-            crowd.listen(readers)
-            times = evenly(0.0, factors["rate"], options.warm_up + options.messages, chance)
-            words = our_words(self.sut.url, room, options.size)
-            said = talk(crowd, words, times, warm_up=options.warm_up, patience=5 + interval)
-            return said.sample(crowd)
+            load.add_readers(readers)
+            times = constant_arrivals(0.0, factors["rate"], options.warm_up + options.messages, rng)
+            spec = post_message(self.sut.url, room, options.size)
+            transcript = run_workload(
+                load, spec, times, warm_up=options.warm_up, patience=5 + interval
+            )
+            return transcript.sample(load)
 
     def predict(self, factors: Factors) -> dict[str, float]:
         wait = self._wait(factors)

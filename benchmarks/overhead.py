@@ -1,7 +1,7 @@
 """What a message costs on the wire: bytes up and down, requests, and TCP segments.
 
-Three count, and know nothing of each other: the generator at its sockets, a relay in between, and
-the server below its transports (`/wire`).  They must agree to the byte, or the result is untrue.
+Three count independently: the generator at its sockets, a relay in between, and the server below
+its transports (`/wire`).  They must agree to the byte, or the result is invalid.
 """
 
 import argparse
@@ -12,11 +12,19 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.clients.http import Server, encode, get_json
-from benchmarks.clients.protocols import Poll, listener
-from benchmarks.load.generator import Count, Crowd, Reader, evenly, our_words, undisturbed
+from benchmarks.clients.http import Endpoint, encode, get_json
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import PollProtocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    TrafficSnapshot,
+    VirtualReader,
+    constant_arrivals,
+    gc_paused,
+    post_message,
+)
 from benchmarks.load.relay import Relay
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, floats, ints, positive
 from benchmarks.method.runner import Benchmark, run
@@ -24,18 +32,18 @@ from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
 
-# Seconds until the server has seen the last question.
+# How long the server may take to count the last request.
 _SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What the model has to be told: an event, and the heads that a poll sends and receives."""
+    """What the model needs: an event, and the lengths of a poll's request and response header."""
 
     event: bytes
     cursor: str
-    question: int
-    head: int
+    request: int
+    response_head: int
 
 
 class Overhead(Benchmark):
@@ -46,7 +54,7 @@ class Overhead(Benchmark):
   python -m benchmarks.overhead --sizes 20,2000 --rate 0.5,50 --transports sse,websocket
 
 Segments are those of the loopback, whose packets are larger than those of a network (65 483 bytes
-of payload instead of 1 460), acknowledgements included; both ways of the reader's connection."""
+of payload instead of 1 460).  They include acknowledgements, in both directions."""
     factors = ("transport", "size", "rate")
     measures: ClassVar = {
         "bytes_up": Measure("B", "from the reader to the server, per message"),
@@ -60,16 +68,27 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         add_head_bytes(parser)
         parser.add_argument(
-            "--sizes", type=ints, default=[100, 1000], metavar="N,…", help="of texts (100,1000)"
+            "--sizes",
+            type=ints,
+            default=[100, 1000],
+            metavar="N,…",
+            help="bytes of a message text (100,1000)",
         )
         parser.add_argument(
-            "--rate", type=floats, default=[5.0, 50.0], metavar="N,…", help="a second (5,50)"
+            "--rate",
+            type=floats,
+            default=[5.0, 50.0],
+            metavar="N,…",
+            help="messages a second (5,50)",
         )
         parser.add_argument(
-            "--seconds", type=positive, default=1.5, help="of each run (%(default)s)"
+            "--seconds", type=positive, default=1.5, help="duration of a run (%(default)s)"
         )
         parser.add_argument(
-            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+            "--interval",
+            type=positive,
+            default=1.0,
+            help="interval of short polling, in s (%(default)s)",
         )
 
     def cells(self) -> list[Factors]:
@@ -77,42 +96,42 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         self._lengths: dict[tuple[str, int], Lengths] = {}
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        with Relay(self.url()) as between:
-            return self._measure(factors, chance, between)
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        with Relay(self.url()) as relay:
+            return self._measure(factors, rng, relay)
 
-    def _measure(self, factors: Factors, chance: random.Random, between: Relay) -> Sample:
+    def _measure(self, factors: Factors, rng: random.Random, relay: Relay) -> Sample:
         options, room = self.options, new_room(self.name)
-        counts: list[tuple[Count, int]] = []
-        with Crowd() as crowd, undisturbed():
-            one = listener(
+        counts: list[tuple[TrafficSnapshot, int]] = []
+        with LoadGenerator() as load, gc_paused():
+            protocol = make_protocol(
                 factors["transport"],
-                Server(between.url),
+                Endpoint(relay.url),
                 room,
                 client=room,
                 interval=options.interval,
-                phase=chance.random(),
+                phase=rng.random(),
                 head_bytes=options.head_bytes,
             )
-            [reader] = crowd.listen([one])
-            # Counted from when things are as they will be: the first interval has no past.
-            begin = options.interval if factors["transport"] == "short_polling" else 0.0
-            messages = round((begin + options.seconds) * factors["rate"])
-            times = evenly(0.0, factors["rate"], messages, chance)
-            said = talk(
-                crowd,
-                our_words(self.sut.url, room, factors["size"]),
+            [reader] = load.add_readers([protocol])
+            # The first interval of a short poller differs from the others, so it does not count.
+            start = options.interval if factors["transport"] == "short_polling" else 0.0
+            messages = round((start + options.seconds) * factors["rate"])
+            times = constant_arrivals(0.0, factors["rate"], messages, rng)
+            transcript = run_workload(
+                load,
+                post_message(self.sut.url, room, factors["size"]),
                 times,
                 patience=5 + options.interval,
                 marks=[
-                    (when, lambda: counts.append((reader.count(), len(one.heard))))
-                    for when in (begin, begin + options.seconds)
+                    (when, lambda: counts.append((reader.traffic(), len(reader.received))))
+                    for when in (start, start + options.seconds)
                 ],
             )
-            sample = said.sample(crowd)
-            sample.miscounted = self._miscounted(reader, between, room, factors["transport"])
+            sample = transcript.sample(load)
+            sample.miscounted = self._miscounted(reader, relay, room, factors["transport"])
         sample.latencies = []
-        self._learn(factors, reader, said)
+        self._learn(factors, reader)
         (before, then), (after, now) = counts
         sample.measures = {
             name: (getattr(after, name) - getattr(before, name)) / (now - then)
@@ -122,35 +141,39 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         }
         return sample
 
-    def _miscounted(self, reader: Reader, between: Relay, client: str, transport: str) -> int:
-        """Compare the three, while the connection stands.
+    def _miscounted(self, reader: VirtualReader, relay: Relay, client: str, transport: str) -> int:
+        """Compare the three counts while the connection is open.
 
-        A question whose asker leaves before the server has looked at it belongs to nobody there.
+        The server does not count a request whose client has disconnected before it was read.
         """
         ours = reader.bytes_out, reader.bytes_in
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
             wire = asyncio.run(get_json(self.sut.url, f"/wire?client={client}"))
             row = wire["transports"][transport]
-            told = row["bytes_in"], row["bytes_out"]
-            relayed = between.proxy.bytes_up, between.proxy.bytes_down
-            if ours == relayed == told:
+            theirs = row["bytes_in"], row["bytes_out"]
+            relayed = relay.proxy.bytes_up, relay.proxy.bytes_down
+            if ours == relayed == theirs:
                 return 0
             time.sleep(0.02)
-        self.notes.append(f"{transport}: counted {ours} here, {relayed} between, {told} there")
+        self.notes.append(
+            f"{transport}: the generator counted {ours}, the relay {relayed}, the server {theirs}"
+        )
         return 1
 
-    def _learn(self, factors: Factors, reader: Reader, said: Said) -> None:
-        heard = [one.event for one in reader.listener.heard]
-        if not heard:
+    def _learn(self, factors: Factors, reader: VirtualReader) -> None:
+        """Keep the lengths that the model needs."""
+        events = [one.event for one in reader.received]
+        if not events:
             return
-        polls = isinstance(reader.listener, Poll)
-        usual = heard[len(heard) // 2]  # numbers grow longer
+        protocol = reader.protocol
+        polls = isinstance(protocol, PollProtocol)
+        typical = events[len(events) // 2]  # the numbers in it grow longer
         self._lengths[factors["transport"], factors["size"]] = Lengths(
-            encode(usual),
-            usual["cursor"],
-            len(reader.listener.question()) if polls else 0,
-            reader.listener.answer_head_bytes if isinstance(reader.listener, Poll) else 0,
+            encode(typical),
+            typical["cursor"],
+            len(protocol.request()) if polls else 0,
+            protocol.response_head_bytes if isinstance(protocol, PollProtocol) else 0,
         )
 
     def predict(self, factors: Factors) -> dict[str, float]:
@@ -163,11 +186,11 @@ of payload instead of 1 460), acknowledgements included; both ways of the reader
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)
             return {"bytes_up": 0, "bytes_down": down, "requests": 0}
-        bare = theory.poll_response_bytes(lengths.head, [], lengths.cursor)
-        # A comma stands between the events of an answer: one for each, less one for each answer.
+        bare = theory.poll_response_bytes(lengths.response_head, [], lengths.cursor)
+        # A comma separates the events of a response: one per event, less one per response.
         down = len(lengths.event) + questions * bare + max(0.0, 1 - questions)
         return {
-            "bytes_up": questions * lengths.question,
+            "bytes_up": questions * lengths.request,
             "bytes_down": down,
             "requests": questions,
         }

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers``: ours beside Socket.IO, nchan and plain Tornado."""
+"""``python -m benchmarks.peers``: our server compared with Socket.IO, nchan and plain Tornado."""
 
 import argparse
 import random
@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmarks.clients.protocols import Listener, Poll
+from benchmarks.clients.sansio import ClientProtocol, PollProtocol
 from benchmarks.competitors.budget import AGAINST, BUDGET, judge
-from benchmarks.competitors.order import audited
+from benchmarks.competitors.order import audit_transcript
 from benchmarks.competitors.system import (
     BURST,
     GENERATOR_CORES,
@@ -19,12 +19,12 @@ from benchmarks.competitors.system import (
     SERVER_CORES,
     SMALL,
     System,
-    on,
+    pinned_to,
     start_redis,
 )
 from benchmarks.competitors.systems import SYSTEMS
-from benchmarks.load.generator import Crowd, evenly, undisturbed
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
 from benchmarks.method.options import add_head_bytes, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
@@ -32,16 +32,16 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_j
 from benchmarks.method.testbed import ServerUnderTest, TestbedError
 
 LOADS = (PACED, BURST, SMALL, IDLE)
-# Between the last connection and the first message: who subscribes by way of a hub needs it.
+# Between the last connection and the first message: a subscription to Redis takes time.
 _SETTLE_SECONDS = 0.3
-# A second of the burst is ten seconds of work for some, and all of it is to come.
+# One second of the burst is ten seconds of work for some systems, and all of it must arrive.
 _PATIENCE_SECONDS = 90.0
-# How fast the words are said by which a server warms up.
+# Messages per second of the warm-up.
 _WARM_UP_RATE = 100.0
 
 
 @dataclass(frozen=True)
-class _Load:
+class _Profile:
     followers: int
     rate: float
     messages: int
@@ -55,10 +55,10 @@ class Peers(Benchmark):
   python -m benchmarks.peers --followers 1000 --peers "realtime sse,nchan eventsource"
   python -m benchmarks.peers --loads small --small-followers 50 --runs 20
 
-Four loads: messages at a steady pace; a burst; the same pace with few readers, for its p99; and
-short polls of a room where nothing is said.  One server process each, one Redis for all that use
-one, no compression, no TLS; what is missing on this machine is said, and how to get it.  At the end
-is the budget: ratios that ours must keep."""
+Four loads: messages at a steady rate; a burst; the steady rate with few readers, for the p99;
+short polls of an idle room.  Each system has one server process; all that use a Redis share one.
+There is no compression and no TLS.  What this machine lacks is reported, and how to install it.
+The budget at the end lists the ratios that our server must keep."""
     factors = ("load", "peer")
     measures: ClassVar = {
         "p50": Measure("ms", "half of the deliveries had come after"),
@@ -98,108 +98,112 @@ is the budget: ratios that ours must keep."""
 
     def cells(self) -> list[Factors]:
         if self.options.url:
-            raise TestbedError("--url: here every system is started anew, ours among them")
-        self.stack.enter_context(on(GENERATOR_CORES))
-        with on(SERVER_CORES):
+            raise TestbedError("--url: this benchmark starts every system itself, also ours")
+        self.stack.enter_context(pinned_to(GENERATOR_CORES))
+        with pinned_to(SERVER_CORES):
             self.redis = start_redis(self.stack)
-        peers = [name for name in self.options.peers if self._is_here(name)]
+        peers = [name for name in self.options.peers if self._is_available(name)]
         grid = self.grid(load=self.options.loads, peer=peers)
         return [cell for cell in grid if cell["load"] in SYSTEMS[cell["peer"]].loads]
 
-    def _is_here(self, name: str) -> bool:
-        lack = SYSTEMS[name].missing()
-        if lack is not None:
-            self.notes.append(f"!!! {name} is not measured, for want of {lack}")
-        return lack is None
+    def _is_available(self, name: str) -> bool:
+        missing = SYSTEMS[name].missing()
+        if missing is not None:
+            self.notes.append(f"!!! {name} is not measured, it needs {missing}")
+        return missing is None
 
-    def order(self, cells: list[Cell], chance: random.Random) -> Iterable[Cell]:
-        """One load after the other: two that are divided by each other are measured close by."""
-        mixed = chance.sample(cells, len(cells))
+    def order(self, cells: list[Cell], rng: random.Random) -> Iterable[Cell]:
+        """Return one load after the other: cells of one ratio are close in time."""
+        mixed = rng.sample(cells, len(cells))
         loads = [cell.factors["load"] for cell in mixed]
         return sorted(mixed, key=lambda cell: loads.index(cell.factors["load"]))
 
     # --- one cell --------------------------------------------------------------------------------
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         system = SYSTEMS[factors["peer"]]()
-        with ExitStack() as stack, Crowd() as crowd, undisturbed():
-            with on(SERVER_CORES):
+        with ExitStack() as stack, LoadGenerator() as load, gc_paused():
+            with pinned_to(SERVER_CORES):
                 system.start(stack, self.redis)
-                system.behind = self.url(sut=stack.enter_context(ServerUnderTest(system.url)))
+                system.reader_url = self.url(sut=stack.enter_context(ServerUnderTest(system.url)))
             if factors["load"] == IDLE:
-                return self._poll(system, crowd, chance)
-            return self._speak(system, crowd, factors["load"], chance)
+                return self._poll(system, load, rng)
+            return self._publish(system, load, factors["load"], rng)
 
-    def _load(self, name: str) -> _Load:
+    def _profile(self, name: str) -> _Profile:
         options = self.options
         return {
-            PACED: _Load(options.followers, options.paced_rate, options.paced_messages),
-            BURST: _Load(options.followers, options.burst_rate, options.burst_messages),
-            SMALL: _Load(options.small_followers, options.paced_rate, options.small_messages),
+            PACED: _Profile(options.followers, options.paced_rate, options.paced_messages),
+            BURST: _Profile(options.followers, options.burst_rate, options.burst_messages),
+            SMALL: _Profile(options.small_followers, options.paced_rate, options.small_messages),
         }[name]
 
-    def _speak(self, system: System, crowd: Crowd, name: str, chance: random.Random) -> Sample:
-        """Say something to as many, and see what the server's CPU was used for until all heard."""
-        load, room = self._load(name), new_room(self.name)
-        words = system.words(room, self.options.size)
-        before = self._memory(system, crowd) if name == PACED else None
-        crowd.listen(system.listener(room) for _ in range(load.followers))
-        crowd.wait(_SETTLE_SECONDS)
+    def _publish(
+        self, system: System, load: LoadGenerator, name: str, rng: random.Random
+    ) -> Sample:
+        """Publish to many readers, and measure the server's CPU until all have received it."""
+        profile, room = self._profile(name), new_room(self.name)
+        spec = system.request_spec(room, self.options.size)
+        before = self._memory(system, load) if name == PACED else None
+        load.add_readers(system.protocol(room) for _ in range(profile.followers))
+        load.run_for(_SETTLE_SECONDS)
         held = system.cost.memory_bytes() / 1024
-        warm = evenly(0.0, _WARM_UP_RATE, self.options.warm_up, chance)
-        speaker = talk(crowd, words, warm, patience=_PATIENCE_SECONDS).speaker
-        times = evenly(0.0, load.rate, load.messages, chance)
+        warm = constant_arrivals(0.0, _WARM_UP_RATE, self.options.warm_up, rng)
+        sender = run_workload(load, spec, warm, patience=_PATIENCE_SECONDS).sender
+        times = constant_arrivals(0.0, profile.rate, profile.messages, rng)
         used = system.cost.cpu_seconds()
-        said = talk(crowd, words, times, patience=_PATIENCE_SECONDS, speaker=speaker)
+        transcript = run_workload(load, spec, times, patience=_PATIENCE_SECONDS, sender=sender)
         used = system.cost.cpu_seconds() - used
-        self._note_refused(system, name, said)
-        sample = said.sample(crowd, audited(system, said))
+        self._note_refused(system, name, transcript)
+        sample = transcript.sample(load, audit_transcript(system, transcript))
         sample.measures["cpu_us"] = _per(1e6 * used, len(sample.latencies))
-        sample.measures["memory_kib"] = before and (held - before) / load.followers
-        sample.latencies = []  # of a burst, 250 000
+        sample.measures["memory_kib"] = before and (held - before) / profile.followers
+        sample.latencies = []  # a burst has 250 000
         return sample
 
-    def _note_refused(self, system: System, load: str, said: Said) -> None:
-        if count := len(said.speaker.refused):
-            of = len(said.speaker.due)
-            self.notes.append(f"!!! {system.name}, {load}: {count} of {of} refused (503)")
+    def _note_refused(self, system: System, load: str, transcript: Transcript) -> None:
+        if count := len(transcript.sender.refused):
+            total = len(transcript.sender.due)
+            self.notes.append(f"!!! {system.name}, {load}: {count} of {total} refused (503)")
 
-    def _memory(self, system: System, crowd: Crowd) -> float:
-        """Give what the server has of memory, in KiB, when what it loads late has been loaded."""
-        crowd.listen([system.listener(new_room(self.name))])
-        crowd.wait(_SETTLE_SECONDS)
-        crowd.readers.clear()
+    def _memory(self, system: System, load: LoadGenerator) -> float:
+        """Return the server's memory, in KiB, after one connection has made it load its modules."""
+        load.add_readers([system.protocol(new_room(self.name))])
+        load.run_for(_SETTLE_SECONDS)
+        load.readers.clear()
         return system.cost.memory_bytes() / 1024
 
-    def _poll(self, system: System, crowd: Crowd, chance: random.Random) -> Sample:
-        """Ask a quiet room again and again, and see by one message that it was the right one."""
+    def _poll(self, system: System, load: LoadGenerator, rng: random.Random) -> Sample:
+        """Poll an idle room, and check with one message that it was the right one."""
         options, room = self.options, new_room(self.name)
-        readers = crowd.listen(
-            self._poller(system.listener(room), (n + chance.random()) / options.pollers)
+        readers = load.add_readers(
+            self._poller(system.protocol(room), (n + rng.random()) / options.pollers)
             for n in range(options.pollers)
         )
-        crowd.wait(_SETTLE_SECONDS + options.interval)
-        asked = sum(reader.listener.requests for reader in readers)
+        load.run_for(_SETTLE_SECONDS + options.interval)
+        requests = sum(reader.protocol.requests for reader in readers)
         used = system.cost.cpu_seconds()
-        crowd.wait(options.seconds)
+        load.run_for(options.seconds)
         used = system.cost.cpu_seconds() - used
-        asked = sum(reader.listener.requests for reader in readers) - asked
-        said = talk(crowd, system.words(room, options.size), [0.0], patience=_PATIENCE_SECONDS)
-        sample = said.sample(crowd, audited(system, said))
-        sample.measures = {"poll_us": _per(1e6 * used, asked)}
-        sample.latencies = []  # they are those of the interval
+        requests = sum(reader.protocol.requests for reader in readers) - requests
+        transcript = run_workload(
+            load, system.request_spec(room, options.size), [0.0], patience=_PATIENCE_SECONDS
+        )
+        sample = transcript.sample(load, audit_transcript(system, transcript))
+        sample.measures = {"poll_us": _per(1e6 * used, requests)}
+        sample.latencies = []  # they only show the interval
         return sample
 
-    def _poller(self, one: Listener, phase: float) -> Listener:
-        assert isinstance(one, Poll)
-        one.interval, one.phase = self.options.interval, phase
-        one.head_bytes = self.options.head_bytes
-        return one
+    def _poller(self, protocol: ClientProtocol, phase: float) -> ClientProtocol:
+        assert isinstance(protocol, PollProtocol)
+        protocol.interval, protocol.phase = self.options.interval, phase
+        protocol.head_bytes = self.options.head_bytes
+        return protocol
 
-    # --- all of them -----------------------------------------------------------------------------
+    # --- all cells -------------------------------------------------------------------------------
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
-        """Give every figure as a ratio to ours, of the same runs, and judge the budget."""
+        """Return every figure as a ratio to ours, of the same runs, and judge the budget."""
         bases = {cell.factors["load"]: cell for cell in cells if cell.factors["peer"] == AGAINST}
         ratios = {
             f"{cell.factors['peer']}, {load}": self._ratios(cell, bases[load])
@@ -211,11 +215,11 @@ is the budget: ratios that ours must keep."""
         return {"against": AGAINST, "ratios": ratios, "budget": budget, "notes": self.notes}
 
     def _note_other_settings(self) -> None:
-        """With fewer readers a delivery bears more of its message: other ratios, other limits."""
+        """Note changed options: with fewer readers, each delivery carries more of the cost."""
         given = vars(self.options)
-        other = [name for name, _, usual, _ in _NUMBERS if given[_variable(name)] != usual]
-        if other:
-            self.notes.append(f"!!! the budget is meant for the usual {', '.join(other)}")
+        changed = [name for name, _, default, _ in _NUMBERS if given[_variable(name)] != default]
+        if changed:
+            self.notes.append(f"!!! the budget applies to the default {', '.join(changed)}")
 
     def _ratios(self, cell: Cell, base: Cell) -> dict[str, Any]:
         return {
@@ -230,18 +234,18 @@ def _per(total: float, count: int) -> float | None:
 
 
 _NUMBERS = (
-    ("--followers", positive_int, 500, "of one room, at a pace and in the burst"),
-    ("--size", positive_int, 100, "of a text, in bytes"),
-    ("--warm-up", positive_int, 30, "messages that are said before and not counted"),
+    ("--followers", positive_int, 500, "readers of one room, paced and burst"),
+    ("--size", positive_int, 100, "of a message text, in bytes"),
+    ("--warm-up", positive_int, 30, "messages before those that count"),
     ("--paced-rate", positive, 40.0, "messages a second"),
-    ("--paced-messages", positive_int, 40, "in a run"),
+    ("--paced-messages", positive_int, 40, "messages in a run"),
     ("--burst-rate", positive, 500.0, "messages a second"),
-    ("--burst-messages", positive_int, 500, "in a run"),
-    ("--small-followers", positive_int, 100, "of one room, for the p99"),
-    ("--small-messages", positive_int, 80, "in a run"),
-    ("--pollers", positive_int, 500, "of the quiet room"),
+    ("--burst-messages", positive_int, 500, "messages in a run"),
+    ("--small-followers", positive_int, 100, "readers of one room, for the p99"),
+    ("--small-messages", positive_int, 80, "messages in a run"),
+    ("--pollers", positive_int, 500, "short pollers of the idle room"),
     ("--interval", positive, 1.0, "from one short poll to the next, in s"),
-    ("--seconds", positive, 2.0, "of silence in a run"),
+    ("--seconds", positive, 2.0, "of polling in a run"),
 )
 
 
@@ -254,7 +258,7 @@ def _names_of(known: Iterable[str]) -> Any:
         found = [name.strip() for name in text.split(",")]
         for name in found:
             if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
         return found
 
     return names

@@ -1,9 +1,9 @@
-"""How fast can one room be spoken into, and what does each message cost on its way in?
+"""How fast can clients publish in one room, and what does each message cost to publish?
 
-Senders in a closed loop keep the server busy.  The same number of messages is under way whether
-they come as frames or as requests: a sender by WebSocket has a window of them on one connection, a
-sender by POST as many connections with one each, since HTTP/1.1 answers in turn.  And the same
-number of people are told everything, so that what differs is the way in.
+Senders in a closed loop keep the server busy.  The same number of messages is in flight by frames
+and by requests: a WebSocket sender has a window of them on one connection; a POST sender has one
+per connection, so there are more connections, since HTTP/1.1 answers in turn.  And the same number
+of readers receive everything, so that only the way to publish differs.
 """
 
 import argparse
@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import Listener, listener
-from benchmarks.load.closed_loop import FrameSender, PostSender, Tally, drafts
-from benchmarks.load.generator import Crowd, Reader, clock, undisturbed
-from benchmarks.load.light_readers import Bystander
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import ClientProtocol
+from benchmarks.load.closed_loop import PostSender, SendLog, WebSocketSender, message_encoder
+from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
+from benchmarks.load.light_readers import DiscardReader
 from benchmarks.load.workload import new_room
 from benchmarks.method.audit import Audit, audit, parse_cursor
 from benchmarks.method.options import positive, positive_int
@@ -26,13 +27,13 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentile
 from benchmarks.method.thresholds import Threshold, median_over_runs
 
 WAYS = ("websocket", "post")
-# Before anything is counted: the first messages make the server load and grow.
-_WARM_SECONDS = 0.3
-# All that was acknowledged has been heard within this time, or is lost.
+# Before anything counts: with the first messages the server loads modules and grows.
+_WARM_UP_SECONDS = 0.3
+# An acknowledged message that has not arrived by then is lost.
 _PATIENCE_SECONDS = 10.0
-# Readers who understand everything; two, so that their orders can be compared.
-_WITNESSES = 2
-_PER_SECOND = 3000
+# Readers that parse everything; two, so that their orders can be compared.
+_AUDITORS = 2
+_MIN_PER_SECOND = 3000
 
 
 class Publish(Benchmark):
@@ -42,8 +43,8 @@ class Publish(Benchmark):
   python -m benchmarks.publish --quick
   python -m benchmarks.publish --senders 4 --window 1 --via websocket
 
-Both ways have senders * window messages under way; those that are told everything are as many.
-Who checks that nothing is lost reads by --transports (websocket)."""
+Both have senders * window messages in flight, and as many readers receive everything.  The readers
+that check for lost messages use --transports (websocket)."""
     factors = ("via",)
     measures: ClassVar = {
         "per_second": Measure("1/s", "messages acknowledged"),
@@ -56,88 +57,97 @@ Who checks that nothing is lost reads by --transports (websocket)."""
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(transports=["websocket"])
-        parser.add_argument("--via", type=_ways, default=[*WAYS], help=f"of {', '.join(WAYS)}")
+        parser.add_argument("--via", type=_ways, default=[*WAYS], help=f"some of {', '.join(WAYS)}")
         parser.add_argument("--senders", type=positive_int, default=16, help="(%(default)s)")
         parser.add_argument(
-            "--window", type=positive_int, default=4, help="under way per sender (%(default)s)"
+            "--window",
+            type=positive_int,
+            default=4,
+            help="messages in flight per sender (%(default)s)",
         )
         parser.add_argument("--seconds", type=positive, default=3.0, help="(%(default)s)")
         parser.add_argument(
-            "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
+            "--size", type=positive_int, default=100, help="bytes of a message text (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:
         return self.grid(via=self.options.via)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        room, tally = new_room(self.name), Tally()
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        room, log = new_room(self.name), SendLog()
         with ExitStack() as stack:
-            crowd = stack.enter_context(Crowd())
-            stack.enter_context(undisturbed())
-            witnesses = self._witnesses(crowd, room)
-            senders = self._senders(factors["via"], crowd, room, tally)
-            measures = self._speak(crowd, senders, tally)
-            crowd.run(lambda: tally.quiet and _heard(witnesses, tally), _PATIENCE_SECONDS)
+            load = stack.enter_context(LoadGenerator())
+            stack.enter_context(gc_paused())
+            auditors = self._auditors(load, room)
+            senders = self._senders(factors["via"], load, room, log)
+            measures = self._measure_senders(load, senders, log)
+            load.run_until(
+                lambda: log.all_answered and _received_all(auditors, log), _PATIENCE_SECONDS
+            )
             return Sample(
                 measures,
-                audit=compare(tally, witnesses),
-                unacknowledged=len(tally.said) - len(tally.receipts) - len(tally.refused),
-                refused=len(tally.refused),
-                broken=sum(reader.broken for reader in (*witnesses, *senders)),
-                late=tally.late,
-                max_poll_gap=crowd.deaf,
+                audit=compare(log, auditors),
+                unacknowledged=log.unacknowledged,
+                refused=len(log.refused),
+                broken=sum(reader.broken for reader in (*auditors, *senders)),
+                late=log.late,
+                max_poll_gap=load.max_poll_gap,
             )
 
-    # --- who is in the room ----------------------------------------------------------------------
+    # --- readers and senders ---------------------------------------------------------------------
 
-    def _witnesses(self, crowd: Crowd, room: str) -> list[Reader]:
-        """Those who check everything."""
-        server, names = Server(self.url()), self.options.transports
-        return crowd.listen(
-            listener(names[number % len(names)], server, room) for number in range(_WITNESSES)
+    def _auditors(self, load: LoadGenerator, room: str) -> list[VirtualReader]:
+        """Add the readers that check every message."""
+        server, names = Endpoint(self.url()), self.options.transports
+        return load.add_readers(
+            make_protocol(names[number % len(names)], server, room) for number in range(_AUDITORS)
         )
 
-    def _senders(self, via: str, crowd: Crowd, room: str, tally: Tally) -> list[Reader]:
-        options, server = self.options, Server(self.sut.url)
-        draft = drafts("benchmark", options.size, via)
+    def _senders(
+        self, via: str, load: LoadGenerator, room: str, log: SendLog
+    ) -> list[VirtualReader]:
+        options, server = self.options, Endpoint(self.sut.url)
+        encoder = message_encoder("benchmark", options.size, via)
         if via == "websocket":
-            frames = (FrameSender(server, room, tally, draft, options.window) for _ in self._each())
-            return crowd.listen(frames)
-        crowd.listen(Bystander(self._hearing(server, room)) for _ in self._each())
+            frames = (
+                WebSocketSender(server, room, log, encoder, options.window) for _ in self._each()
+            )
+            return load.add_readers(frames)
+        load.add_readers(DiscardReader(self._reader_protocol(server, room)) for _ in self._each())
         posts = options.senders * options.window
-        return crowd.listen(PostSender(server, room, tally, draft) for _ in range(posts))
+        return load.add_readers(PostSender(server, room, log, encoder) for _ in range(posts))
 
     def _each(self) -> range:
         return range(self.options.senders)
 
-    def _hearing(self, server: Server, room: str) -> Listener:
-        return listener(self.options.transports[0], server, room)
+    def _reader_protocol(self, server: Endpoint, room: str) -> ClientProtocol:
+        return make_protocol(self.options.transports[0], server, room)
 
-    # --- speaking --------------------------------------------------------------------------------
+    # --- the measurement -------------------------------------------------------------------------
 
-    def _speak(
-        self, crowd: Crowd, senders: Sequence[Reader], tally: Tally
+    def _measure_senders(
+        self, load: LoadGenerator, senders: Sequence[VirtualReader], log: SendLog
     ) -> dict[str, float | None]:
         for sender in senders:
-            sender.speak()
-        crowd.wait(_WARM_SECONDS)
-        crowd.deaf, begin, used = 0.0, clock(), self.sut.cost.cpu_seconds()
-        crowd.wait(self.options.seconds)
+            sender.send()
+        load.run_for(_WARM_UP_SECONDS)
+        load.max_poll_gap, start, used = 0.0, clock(), self.sut.cost.cpu_seconds()
+        load.run_for(self.options.seconds)
         used, end = self.sut.cost.cpu_seconds() - used, clock()
-        crowd.run(lambda: True, 1.0)  # what came until now is understood
-        tally.open = False
-        return self._figures(tally, begin, end, used)
+        load.run_until(lambda: True, 1.0)  # parse what has arrived
+        log.open = False
+        return self._figures(log, start, end, used)
 
     def _figures(
-        self, tally: Tally, begin: float, end: float, used: float
+        self, log: SendLog, start: float, end: float, used: float
     ) -> dict[str, float | None]:
-        receipts = tally.between(begin, end)
-        told = percentiles([1000 * (one.when - one.said) for one in receipts])
+        acks = log.between(start, end)
+        latency = percentiles([1000 * (ack.when - ack.sent_at) for ack in acks])
         return {
-            "per_second": len(receipts) / (end - begin),
-            "message_us": 1e6 * used / len(receipts) if receipts else None,
-            "ack_p50": told["p50"],
-            "ack_p99": told["p99"],
+            "per_second": len(acks) / (end - start),
+            "message_us": 1e6 * used / len(acks) if acks else None,
+            "ack_p50": latency["p50"],
+            "ack_p99": latency["p99"],
         }
 
     # --- what is promised ------------------------------------------------------------------------
@@ -146,32 +156,32 @@ Who checks that nothing is lost reads by --transports (websocket)."""
         frames = [cell for cell in cells if cell.factors["via"] == "websocket"]
         rate = median_over_runs(frames, "per_second")
         name = "messages acknowledged in one room"
-        found = Threshold(name, rate, _PER_SECOND, "1/s", at_least=True, of="websocket")
+        found = Threshold(name, rate, _MIN_PER_SECOND, "1/s", at_least=True, of="websocket")
         return [found] if frames else []
 
 
-def _heard(witnesses: Sequence[Reader], tally: Tally) -> bool:
-    return all(len(one.listener.ids) >= len(tally.receipts) for one in witnesses)
+def _received_all(auditors: Sequence[VirtualReader], log: SendLog) -> bool:
+    return all(len(one.ids) >= len(log.acks) for one in auditors)
 
 
-def compare(tally: Tally, witnesses: Sequence[Reader]) -> Audit:
-    """Ask the witnesses for every message that was acknowledged, and for its place.
+def compare(log: SendLog, auditors: Sequence[VirtualReader]) -> Audit:
+    """Compare what the auditors received with every acknowledged message and its cursor.
 
-    The receipts in the order of their places are one more reading: who was told another place, or
-    the same one twice, disagrees with those who read it there.
+    The acknowledgements in the order of their cursors are one more reader: a sender that received
+    a wrong cursor, or the same cursor twice, conflicts with the readers.
     """
-    heard = {str(n): [one.event for one in w.listener.heard] for n, w in enumerate(witnesses)}
-    found = audit(tally.receipts.keys(), {**heard, "receipts": _as_events(tally)})
-    found.readers = len(witnesses)
-    if tally.repeated:
-        found.duplicated["receipts"] = tally.repeated
-    # What was never acknowledged has a place all the same, and is counted where it belongs.
+    received = {str(n): [one.event for one in w.received] for n, w in enumerate(auditors)}
+    found = audit(log.acks.keys(), {**received, "receipts": _as_events(log)})
+    found.readers = len(auditors)
+    if log.repeated:
+        found.duplicated["receipts"] = log.repeated
+    # A message without an acknowledgement has a cursor all the same, and counts elsewhere.
     found.reordered.pop("receipts", None)
     return found
 
 
-def _as_events(tally: Tally) -> list[dict[str, Any]]:
-    events = [{"kind": "say", "id": id, "cursor": one.cursor} for id, one in tally.receipts.items()]
+def _as_events(log: SendLog) -> list[dict[str, Any]]:
+    events = [{"kind": "say", "id": id, "cursor": one.cursor} for id, one in log.acks.items()]
     return sorted(events, key=lambda event: parse_cursor(event["cursor"]))
 
 

@@ -1,8 +1,8 @@
-"""From a cut to caught up: every connection breaks at the moment at which something is said.
+"""From a reset to caught up: every connection breaks at the moment when a message is sent.
 
-Whoever was cut comes again at once with its cursor, and has caught up when it has heard what was
-said at that very moment.  A page waits a little before it comes again (full jitter), so that a
-thousand of them do not come together; that pause is a choice, and not measured here.
+Each reader reconnects at once with its cursor, and has caught up when it has received the message
+of that moment.  A page waits a little before it reconnects (full jitter), so that a thousand pages
+do not reconnect together; that pause is a choice, and not measured here.
 """
 
 import argparse
@@ -10,10 +10,16 @@ import random
 import sys
 from typing import ClassVar
 
-from benchmarks.clients.http import Server
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturbed
-from benchmarks.load.workload import Said, new_room, talk
+from benchmarks.clients.http import Endpoint
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    clock,
+    constant_arrivals,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import theory
 from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
@@ -41,55 +47,63 @@ class Recovery(Benchmark):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--cuts", type=positive_int, default=3, help="in a run (%(default)s)")
         parser.add_argument(
-            "--every", type=positive, default=1.3, help="seconds between cuts (%(default)s)"
+            "--cuts", type=positive_int, default=3, help="resets in a run (%(default)s)"
         )
         parser.add_argument(
-            "--readers", type=positive_int, default=10, help="that are cut together (%(default)s)"
+            "--every", type=positive, default=1.3, help="seconds between resets (%(default)s)"
+        )
+        parser.add_argument(
+            "--readers",
+            type=positive_int,
+            default=10,
+            help="readers that are reset together (%(default)s)",
         )
         parser.add_argument(
             "--rate", type=positive, default=20.0, help="messages a second (%(default)s)"
         )
         parser.add_argument(
-            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+            "--interval",
+            type=positive,
+            default=1.0,
+            help="interval of short polling, in s (%(default)s)",
         )
 
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports, network=self.options.network)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        server = Server(self.url(factors["network"]))
-        with Crowd() as crowd, undisturbed():
-            readers = crowd.listen(
-                listener(
+        server = Endpoint(self.url(factors["network"]))
+        with LoadGenerator() as load, gc_paused():
+            readers = load.add_readers(
+                make_protocol(
                     factors["transport"],
                     server,
                     room,
                     interval=options.interval,
-                    phase=chance.random(),
+                    phase=rng.random(),
                 )
                 for _ in range(options.readers)
             )
-            cuts: list[float] = []
+            resets: list[float] = []
 
-            def cut() -> None:
-                cuts.append(clock())
+            def reset_all() -> None:
+                resets.append(clock())
                 for reader in readers:
-                    reader.cut()
+                    reader.reset()
 
             seconds = options.every * (options.cuts + 1)
-            times = evenly(0.0, options.rate, round(seconds * options.rate) + 1, chance)
-            # Right after a message was due, so that it is said, and surely not yet heard.
+            times = constant_arrivals(0.0, options.rate, round(seconds * options.rate) + 1, rng)
+            # Right after a message was due: it is sent, and not yet received.
             marks = [
-                (times[round(n * options.every * options.rate)], cut)
+                (times[round(n * options.every * options.rate)], reset_all)
                 for n in range(1, 1 + options.cuts)
             ]
-            words = our_words(self.sut.url, room, 100)
-            said = talk(crowd, words, times, patience=5 + options.interval, marks=marks)
-            sample = said.sample(crowd)
-        sample.latencies = caught_up(said, cuts)
+            spec = post_message(self.sut.url, room, 100)
+            transcript = run_workload(load, spec, times, patience=5 + options.interval, marks=marks)
+            sample = transcript.sample(load)
+        sample.latencies = recovery_times(transcript, resets)
         sample.measures = percentiles(sample.latencies)
         return sample
 
@@ -100,11 +114,15 @@ class Recovery(Benchmark):
         return {name: 1000 * wait.quantile(share) for name, share in shares.items()}
 
 
-def caught_up(said: Said, cuts: list[float]) -> list[float]:
-    """From each cut to each reader's hearing of the last that was due before it, in ms."""
-    dues = sorted(said.speaker.due.values())
-    targets = {max(due for due in dues if due <= cut): cut for cut in cuts}
-    return [1000 * (heard.when - targets[due]) for due, heard in said.heard() if due in targets]
+def recovery_times(transcript: Transcript, resets: list[float]) -> list[float]:
+    """Return the times from each reset until a reader has the last message due before it, in ms."""
+    dues = sorted(transcript.sender.due.values())
+    targets = {max(due for due in dues if due <= reset): reset for reset in resets}
+    return [
+        1000 * (received.when - targets[due])
+        for due, received in transcript.deliveries()
+        if due in targets
+    ]
 
 
 if __name__ == "__main__":

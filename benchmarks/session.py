@@ -1,8 +1,8 @@
-"""What a visit costs until the first event comes.
+"""What a visit costs until the first event arrives.
 
-A visit comes into a room where one thing was said, and ends when it has heard it.  The libraries go
-the way that they take in a browser of today; and, named so, the way that is left where no WebSocket
-gets through.
+A visit opens a room with one message, and ends when it has received it.  SockJS and Socket.IO use
+the transport that they prefer in a current browser; their "polling" variants use the fallback for
+networks where no WebSocket gets through.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from typing import ClassVar
 from benchmarks.clients import CLIENTS, Client
 from benchmarks.clients.http import get_json, post
 from benchmarks.clients.socketio import SocketIOPolling
-from benchmarks.clients.sockjs import SockJSPolling
+from benchmarks.clients.sockjs import SockJSPollingClient
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import positive_int
@@ -25,21 +25,21 @@ from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
 from realtime.netem.conditions import NetworkConditions
 
-# What is left of a library where no WebSocket gets through.
+# The fallback of a library where no WebSocket gets through.
 FALLBACKS: dict[str, tuple[str, type[Client]]] = {
-    "sockjs, polling": ("sockjs", SockJSPolling),
+    "sockjs, polling": ("sockjs", SockJSPollingClient),
     "socketio, polling": ("socketio", SocketIOPolling),
 }
-# One that has not heard it by then never will.
-_PATIENCE_SECONDS = 5.0
+# A visit that has not received the message by then fails.
+_TIMEOUT_SECONDS = 5.0
 
 
-def ways(transports: Sequence[str]) -> list[str]:
-    """These transports, and what is left of those that are libraries."""
+def with_fallbacks(transports: Sequence[str]) -> list[str]:
+    """Return these transports, and the fallbacks of those that are libraries."""
     return [*transports, *(name for name, (of, _) in FALLBACKS.items() if of in transports)]
 
 
-def client_of(way: str) -> type[Client]:
+def client_class(way: str) -> type[Client]:
     return FALLBACKS[way][1] if way in FALLBACKS else CLIENTS[way]
 
 
@@ -63,32 +63,32 @@ class Session(Benchmark):
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--visits", type=positive_int, default=60, help="in each run (%(default)s)"
+            "--visits", type=positive_int, default=60, help="visits in a run (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:
-        return self.grid(way=ways(self.options.transports), network=self.options.network)
+        return self.grid(way=with_fallbacks(self.options.transports), network=self.options.network)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         return asyncio.run(self._measure(factors["way"], factors["network"]))
 
     async def _measure(self, way: str, network: str) -> Sample:
         room = new_room("session")
         (await post(self.sut.url, room, text="here")).check(201)
-        kind = client_of(way)
+        make_client = client_class(way)
         before = await self._requests()
-        took, up, down = [], 0, 0
+        times, up, down = [], 0, 0
         url = self.url(network)
         for _ in range(self.options.visits):
-            begun = time.perf_counter()
-            client = await visit(lambda: kind(url, room))
-            took.append(1000 * (time.perf_counter() - begun))
+            started = time.perf_counter()
+            client = await visit(lambda: make_client(url, room))
+            times.append(1000 * (time.perf_counter() - started))
             up, down = up + client.bytes_out, down + client.bytes_in
             client.abort()
         visits = self.options.visits
         return Sample(
             {
-                "arrival_ms": percentile(sorted(took), 50),
+                "arrival_ms": percentile(sorted(times), 50),
                 "requests": (await self._requests() - before) / visits,
                 "bytes_up": up / visits,
                 "bytes_down": down / visits,
@@ -104,16 +104,16 @@ class Session(Benchmark):
         if way in FALLBACKS:
             return {}
         rtt = 1000 * NetworkConditions.parse(factors["network"]).rtt
-        # In a browser the WebSocket has a connection of its own, beside that of `/info`.
+        # As in a browser, `/info` and the WebSocket use two connections.
         trips = 2 + theory.EXTRA_ROUND_TRIPS.get(way, 0) + (way == "sockjs")
         return {} if way == "socketio" else {"arrival_ms": trips * rtt}
 
 
 async def visit(make: Callable[[], Client]) -> Client:
-    """Come, hear what was said, and give the client, which is still there."""
+    """Open a client, receive the first event, and return the client, which stays open."""
     client = make()
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
             await client.open()
             await client.receive()
     except BaseException:

@@ -1,7 +1,8 @@
-"""What a client that does not read costs: memory of the server and of the kernel, and whom else.
+"""What a client that does not read costs: memory of the server and of the kernel, and latency for
+others.
 
-Some readers stop reading; then much is said.  A server of its own for each measurement, since one
-that has grown once has room for the next.
+Some readers stop reading; then many messages are sent.  Each measurement starts its own server,
+because a process that has grown once reuses that memory.
 """
 
 import argparse
@@ -11,20 +12,26 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Server, get_json
-from benchmarks.clients.protocols import listener
-from benchmarks.load.generator import Crowd, clock, evenly, our_words, undisturbed
-from benchmarks.load.workload import new_room, talk
+from benchmarks.clients.http import Endpoint, get_json
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.generator import (
+    LoadGenerator,
+    clock,
+    constant_arrivals,
+    gc_paused,
+    post_message,
+)
+from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest
 
-# Beyond its own deadline, the time that a server gets to close a reader that stopped.
+# How long after its own deadline the server may take to close a reader that stopped.
 _GRACE_SECONDS = 5.0
-_LOOK_SECONDS = 0.1
-# What the server remembers of a room: little, so that its window is soon as large as it gets.
-_HISTORY = 100
+_CHECK_SECONDS = 0.1
+# The history of a room is short, so that it soon reaches its full size.
+_HISTORY_EVENTS = 100
 
 
 class SlowReader(Benchmark):
@@ -45,13 +52,13 @@ class SlowReader(Benchmark):
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--stopped", type=positive_int, default=50, help="readers (%(default)s)"
+            "--stopped", type=positive_int, default=50, help="readers that stop (%(default)s)"
         )
         parser.add_argument(
-            "--megabytes", type=positive, default=2.0, help="said meanwhile (%(default)s)"
+            "--megabytes", type=positive, default=2.0, help="sent meanwhile (%(default)s)"
         )
         parser.add_argument(
-            "--size", type=positive_int, default=4000, help="bytes of a text (%(default)s)"
+            "--size", type=positive_int, default=4000, help="bytes of a message text (%(default)s)"
         )
         parser.add_argument(
             "--deadline",
@@ -66,69 +73,69 @@ class SlowReader(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(transport=self.options.transports)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options = self.options
         if options.url:
-            return self._measure(self.sut, factors, chance)
-        limits = {"write-deadline-seconds": options.deadline, "history-events": _HISTORY}
+            return self._measure(self.sut, factors, rng)
+        limits = {"write-deadline-seconds": options.deadline, "history-events": _HISTORY_EVENTS}
         arguments = [text for name, value in limits.items() for text in (f"--{name}", str(value))]
         with ServerUnderTest(None, options.hub, *arguments) as sut:
-            return self._measure(sut, factors, chance)
+            return self._measure(sut, factors, rng)
 
-    def _measure(self, sut: ServerUnderTest, factors: Factors, chance: random.Random) -> Sample:
+    def _measure(self, sut: ServerUnderTest, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
-        transport, server = factors["transport"], Server(self.url(sut=sut))
+        transport, server = factors["transport"], Endpoint(self.url(sut=sut))
         count = round(options.megabytes * 1e6 / options.size)
-        words = our_words(sut.url, room, options.size)
-        with Crowd() as crowd, undisturbed():
-            # What the server keeps for the room is not what it keeps for a reader: fill that first.
-            [healthy] = crowd.listen([listener("sse", server, room)])
-            talk(crowd, words, evenly(0.0, 2 * options.rate, count, chance))
-            stopped = crowd.listen(
-                listener(transport, server, room, interval=0.2) for _ in range(options.stopped)
+        spec = post_message(sut.url, room, options.size)
+        with LoadGenerator() as load, gc_paused():
+            # The history of the room is not part of a reader's cost, so fill it first.
+            [healthy] = load.add_readers([make_protocol("sse", server, room)])
+            run_workload(load, spec, constant_arrivals(0.0, 2 * options.rate, count, rng))
+            stopped = load.add_readers(
+                make_protocol(transport, server, room, interval=0.2) for _ in range(options.stopped)
             )
             memory = sut.cost.memory_bytes()
             for reader in stopped:
-                reader.stop_reading()
-            crowd.readers = [healthy]
-            began = clock()
-            said = talk(crowd, words, evenly(0.0, options.rate, count, chance))
+                reader.pause_reading()
+            load.readers = [healthy]
+            started = clock()
+            transcript = run_workload(load, spec, constant_arrivals(0.0, options.rate, count, rng))
             held = sut.cost.memory_bytes() - memory
-            kernel = kernel_bytes(Server(sut.url).port)
-            closed = self._until_closed(crowd, sut, transport, began)
-            sample = said.sample(crowd)
+            kernel = kernel_bytes(Endpoint(sut.url).port)
+            closed = self._until_closed(load, sut, transport, started)
+            sample = transcript.sample(load)
             for reader in stopped:
-                reader.leave()
-        told = percentiles(sample.latencies)
+                reader.close()
+        latency = percentiles(sample.latencies)
         sample.latencies = []
         sample.measures = {
             "server_kib": held / 1024 / options.stopped,
             "kernel_kib": None if kernel is None else kernel / 1024 / options.stopped,
-            "others_p99": told["p99"],
+            "others_p99": latency["p99"],
             "closed_s": closed,
         }
         return sample
 
     def _until_closed(
-        self, crowd: Crowd, sut: ServerUnderTest, transport: str, began: float
+        self, load: LoadGenerator, sut: ServerUnderTest, transport: str, started: float
     ) -> float | None:
-        """Look until only those are open who read; None if the server never ends the others.
+        """Return when the server has closed the stopped readers; None if it never does.
 
-        A poller that stops has one answer to take, which is not much, and asks nothing more.
+        A poller that stops has one response to read, which is small, and sends no more requests.
         """
         if transport in ("short_polling", "long_polling"):
             return None
         left = 1 if transport == "sse" else 0
-        while clock() < began + self.options.deadline + _GRACE_SECONDS:
+        while clock() < started + self.options.deadline + _GRACE_SECONDS:
             wire: dict[str, Any] = asyncio.run(get_json(sut.url, "/wire"))
             if wire["transports"][transport]["open"] <= left:
-                return clock() - began
-            crowd.wait(_LOOK_SECONDS)
+                return clock() - started
+            load.run_for(_CHECK_SECONDS)
         return None
 
 
 def kernel_bytes(port: int) -> int | None:
-    """Bytes that wait in the send buffers of a server on this machine (proc(5), net/tcp)."""
+    """Return the bytes in the send buffers of a server on this machine (proc(5), net/tcp)."""
     table = Path("/proc/net/tcp")
     if not table.exists():
         return None

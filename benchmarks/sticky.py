@@ -1,11 +1,11 @@
-"""Who needs sticky routing: the same visits through nginx, which spreads them in three ways.
+"""Which transports need sticky routing: the same visits through nginx with three kinds of routing.
 
-A visit comes into a room where one thing was said, hears it, and hears what is said next.  A way
-that keeps its state in the request (a cursor) can be answered by any worker; one that keeps it in a
-worker (a session) has to come back to that one, unless it is a single connection.
+A visit opens a room with one message, receives it, and receives the next message.  A transport that
+keeps its state in the request (a cursor) can be served by any worker.  A transport that keeps it in
+a worker (a session) must return to that worker, unless it is a single connection.
 
-Visitors come from one address, as a school behind its router does, or each from a network of his
-own: nginx's `ip_hash` looks at the first three numbers of an address.
+All visitors come from one address, like a school behind its router, or each from another network:
+nginx's `ip_hash` uses the first three numbers of an address.
 """
 
 import argparse
@@ -27,17 +27,17 @@ from benchmarks.method.testbed import (
     TestbedError,
     start_shared_hub,
 )
-from benchmarks.session import client_of, ways
+from benchmarks.session import client_class, with_fallbacks
 from realtime.cluster.nginx_config import ROUTINGS
 
 ONE, MANY = "one address", "many"
-# One that has not heard it by then never will.
-_PATIENCE_SECONDS = 3.0
+# A visit that has not received the messages by then fails.
+_TIMEOUT_SECONDS = 3.0
 
 
 class Sticky(Benchmark):
     name = "sticky"
-    question = "Which ways hold behind nginx without sticky routing, and whom does it crowd?"
+    question = "Which ways hold behind nginx without sticky routing, and whom does it load?"
     examples = """\
   python -m benchmarks.sticky --quick
   python -m benchmarks.sticky --workers 8 --visits 200 -t long_polling,sockjs,socketio
@@ -54,17 +54,17 @@ It needs nginx, and starts a cluster for each routing."""
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
-            "--visits", type=positive_int, default=40, help="in each run (%(default)s)"
+            "--visits", type=positive_int, default=40, help="visits in a run (%(default)s)"
         )
         parser.add_argument(
-            "--workers", type=positive_int, default=4, help="behind nginx (%(default)s)"
+            "--workers", type=positive_int, default=4, help="workers behind nginx (%(default)s)"
         )
 
     def start(self) -> ServerUnderTest:
         if self.options.url:
-            raise TestbedError("--url: here every server is started anew")
+            raise TestbedError("--url: this benchmark starts every server itself")
         if self.options.hub == "memory":
-            raise TestbedError("--hub memory: its processes share nothing")
+            raise TestbedError("--hub memory: several processes cannot share it")
         hub, _ = start_shared_hub(self.options.hub, self.stack)
         self._broken: Counter[str] = Counter()
         self._clusters = {
@@ -74,26 +74,27 @@ It needs nginx, and starts a cluster for each routing."""
         return self.stack.enter_context(ServerUnderTest(None, hub))
 
     def cells(self) -> list[Factors]:
-        chosen = ways(self.options.transports)
+        chosen = with_fallbacks(self.options.transports)
         return self.grid(way=chosen, routing=list(ROUTINGS), people=[ONE, MANY])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        return asyncio.run(self._measure(factors, chance))
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        return asyncio.run(self._measure(factors, rng))
 
-    async def _measure(self, factors: Factors, chance: random.Random) -> Sample:
+    async def _measure(self, factors: Factors, rng: random.Random) -> Sample:
         way, cluster = factors["way"], self._clusters[factors["routing"]]
-        kind, room = client_of(way), new_room(self.name)
+        make_client, room = client_class(way), new_room(self.name)
         (await post(self.sut.url, room, text="before")).check(201)
-        told = await _told(cluster)
+        before = await _delivered(cluster)
         held = 0
         for number in range(self.options.visits):
-            source = "127.0.0.1" if factors["people"] == ONE else _network(chance)
+            source = "127.0.0.1" if factors["people"] == ONE else _random_address(rng)
             try:
-                await self._visit(kind(cluster.url, room, source=source), f"now {number}")
+                await self._visit(make_client(cluster.url, room, source=source), f"now {number}")
                 held += 1
             except (BadResponse, ConnectionError, Refused, TimeoutError) as error:
-                self._broken[f"{way}, {factors['routing']}: {_name(error)}"] += 1
-        found = [now - then for now, then in zip(await _told(cluster), told, strict=True)]
+                self._broken[f"{way}, {factors['routing']}: {_describe(error)}"] += 1
+        after = await _delivered(cluster)
+        found = [now - then for now, then in zip(after, before, strict=True)]
         return Sample(
             {
                 "held": 100 * held / self.options.visits,
@@ -102,9 +103,9 @@ It needs nginx, and starts a cluster for each routing."""
         )
 
     async def _visit(self, client: Client, text: str) -> None:
-        """Come, hear what was said before, and then what is said now."""
+        """Receive the message from before, and then the one of now."""
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 await client.open()
                 await client.receive()
                 (await post(self.sut.url, client.room, text=text)).check(201)
@@ -114,26 +115,26 @@ It needs nginx, and starts a cluster for each routing."""
             client.abort()
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
-        """Give how often each way broke by each routing, and what it was told."""
+        """Return how often each transport failed with each routing, and the error."""
         broken = dict(sorted(self._broken.items()))
         self.notes += [f"{times} × {what}" for what, times in broken.items()]
         return {"broken": broken, "notes": self.notes}
 
 
-async def _told(cluster: ClusterUnderTest) -> list[int]:
-    """How many events each worker has told."""
+async def _delivered(cluster: ClusterUnderTest) -> list[int]:
+    """Return how many events each worker has delivered."""
     return [
         sum(row["events"] for row in (await get_json(url, "/wire"))["transports"].values())
         for url in cluster.workers
     ]
 
 
-def _network(chance: random.Random) -> str:
-    """An address of this machine, in one of 65 000 networks."""
-    return f"127.{chance.randrange(1, 255)}.{chance.randrange(255)}.1"
+def _random_address(rng: random.Random) -> str:
+    """An room_path of this machine, in one of 65 000 networks."""
+    return f"127.{rng.randrange(1, 255)}.{rng.randrange(255)}.1"
 
 
-def _name(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__} {error}".split("\n")[0][:80]
 
 

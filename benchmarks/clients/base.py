@@ -1,55 +1,56 @@
-"""What is the same for every client: where it asks, where it stands, how it sends, what it counts.
+"""What all asyncio clients share: their room and cursor, how they publish, the bytes they count.
 
-A client is the other end of a transport.  Its file shows only how the events come off the wire: a
-poll asks again and again, a stream has a decoder that turns bytes into events.
+A client is the other end of a transport.  Its file shows only how events are read from the wire:
+a poll sends one request after another, a stream has a sans-I/O protocol (sansio.py).
 """
 
 import asyncio
+import json
 import time
 import uuid
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self
-from urllib.parse import quote, urlencode
 
 from benchmarks.clients.http import (
-    BadResponse,
+    ByteCount,
     Closed,
-    Connection,
-    Count,
-    Exchange,
-    Head,
+    Endpoint,
     Headers,
+    HTTPConnection,
     Response,
-    ResponseReader,
-    Server,
+    ResponseHead,
+    TCPConnection,
     encode,
     messages_path,
 )
-
-Event = dict[str, Any]
-# What a transport brings: an event (or none), and the cursor of whoever has seen it.
-Step = tuple[Event | None, str]
-
-
-def step(event: Event) -> Step:
-    return event, event["cursor"]
+from benchmarks.clients.sansio import (
+    ClientProtocol,
+    Decoder,
+    Event,
+    Loads,
+    RoomQuery,
+    StreamProtocol,
+    Update,
+    parse_poll,
+)
 
 
 class Client(ABC):
     """One reader, and perhaps member, of one room; an async context manager.
 
-    When `open` has returned, everything said from then on will be received, whatever `after` was.
-    `receive` may be cancelled, say by a timeout, and loses nothing.
+    After `open` has returned, every later event will be received, whatever `after` was.
+    `receive` may be cancelled, by a timeout for example, and loses nothing.
 
     `after` is a cursor, ``"now"``, or None for the last 50 events.  A `client` with a `name` is a
     member of the room.  `host` replaces the authority of `url` in the `Host` field; `headers` are
-    sent with every request (a cookie, an origin); `source` is an address of ours to come from.
+    sent with every request (a cookie, an origin); `source` is a local address to connect from.
 
-    `down` counts the bytes of the connection that brings events, `up` those of the POSTs; on a
-    WebSocket both ways are one, and `up` stays 0.
+    `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
+    WebSocket both directions share one connection, and `up` stays 0.
     """
 
     transport: ClassVar[str]
@@ -70,27 +71,27 @@ class Client(ABC):
         self.client = client
         self.name = name
         self.cursor: str | None = None
-        self.down = Count()
-        self.up = Count()
-        self._server = Server(url, host, source)
+        self.down = ByteCount()
+        self.up = ByteCount()
+        self._query = RoomQuery(room, after, client, name)
+        self._endpoint = Endpoint(url, host, source)
         self._headers = headers or {}
-        self._after = after
-        self._steps: deque[Step] = deque()
-        self._posts = Exchange(self._server, self.up, self._headers)
-        self._posting = asyncio.Lock()
+        self._updates: deque[Update] = deque()
+        self._posts = HTTPConnection(self._endpoint, self.up, self._headers)
+        self._post_lock = asyncio.Lock()
 
-    # --- coming and going ------------------------------------------------------------------------
+    # --- open and close --------------------------------------------------------------------------
 
     @abstractmethod
     async def open(self) -> None:
-        """Begin to read; raises `Refused`."""
+        """Start to read; raises `Refused`."""
 
     async def close(self) -> None:
-        """Leave in an orderly way."""
+        """Close every connection after what was sent has left."""
         await self._posts.close()
 
     def abort(self) -> None:
-        """Vanish: cut every socket."""
+        """Reset every connection, as a machine that lost its power."""
         self._posts.abort()
 
     async def __aenter__(self) -> Self:
@@ -109,42 +110,34 @@ class Client(ABC):
     ) -> None:
         await self.close()
 
-    # --- down ------------------------------------------------------------------------------------
+    # --- receive ---------------------------------------------------------------------------------
 
     async def receive(self) -> Event:
-        """Wait for the next event; raises `Closed` when the stream ended, `Refused` at a poll."""
+        """Wait for the next event; raises `Closed` at the end of a stream, `Refused` at a poll."""
         while True:
-            while self._steps:
-                event, self.cursor = self._steps.popleft()
+            while self._updates:
+                event, self.cursor = self._updates.popleft()
                 if event is not None:
                     return event
             await self._read()
 
     @abstractmethod
     async def _read(self) -> None:
-        """Wait for something, and put what came into `_steps`."""
+        """Wait for bytes, and append the events in them to `_updates`."""
 
-    def _path(self, **more: str) -> str:
-        """The address of this reader, from where it stands now."""
-        after = self.cursor or self._after
-        query = {"after": after, "client": self.client, "name": self.name, **more}
-        given = {name: value for name, value in query.items() if value is not None}
-        path = f"/rooms/{quote(self.room, safe='')}/{self.transport}"
-        return f"{path}?{urlencode(given)}" if given else path
-
-    # --- up --------------------------------------------------------------------------------------
+    # --- publish ---------------------------------------------------------------------------------
 
     async def send(self, text: Any, **fields: Any) -> dict[str, Any]:
-        """Say `text`, and give ``{"cursor", "id"}``; raises `Refused`.
+        """Publish `text` and return ``{"cursor", "id"}``; raises `Refused`.
 
-        `fields` replace what the message would have: an `id` to repeat, the `sent` time intended.
+        `fields` replace fields of the message: an `id` to repeat, the intended `sent` time.
         """
         return await self.send_body(encode(self._message(text) | fields))
 
     async def send_body(self, body: bytes) -> dict[str, Any]:
-        """Send a message as it is, right or wrong."""
-        async with self._posting:
-            response = await self._posts.ask("POST", messages_path(self.room), body)
+        """Publish a message as these bytes, valid or not."""
+        async with self._post_lock:
+            response = await self._posts.request("POST", messages_path(self.room), body)
         receipt: dict[str, Any] = response.check(200, 201).json()
         return receipt
 
@@ -159,7 +152,7 @@ class Client(ABC):
         }
         return {name: value for name, value in message.items() if value is not None}
 
-    # --- the books -------------------------------------------------------------------------------
+    # --- byte counts -----------------------------------------------------------------------------
 
     @property
     def bytes_in(self) -> int:
@@ -171,15 +164,16 @@ class Client(ABC):
 
 
 class PollClient(Client):
-    """Asks, is answered, and asks again from the cursor of the answer.
+    """Sends a request, reads the response, and continues from the cursor of the response.
 
-    `open` asks once and is answered at once, so that the reader stands somewhere.  While nobody is
-    in `receive`, nothing is asked.  After `Closed` or `Refused`, `receive` may be called again.
+    The first request, in `open`, is answered at once and returns the current cursor.  A request is
+    sent only while somebody waits in `receive`.  After `Closed` or `Refused`, `receive` may be
+    called again.
     """
 
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
-        self._polls = Exchange(self._server, self.down, self._headers)
+        self._polls = HTTPConnection(self._endpoint, self.down, self._headers)
         self._more = False
 
     async def open(self) -> None:
@@ -194,47 +188,49 @@ class PollClient(Client):
         super().abort()
 
     @abstractmethod
-    async def _ask(self) -> None:
-        """Send the next poll, when it is time; the first must not be kept waiting."""
+    async def _send_poll(self) -> None:
+        """Send the next poll when it is due; the first is due at once."""
+
+    def _path(self, **more: str) -> str:
+        """The address of the next poll."""
+        return self._query.path(self.transport, self.cursor, **more)
 
     async def _read(self) -> None:
-        if not self._polls.asking:
-            await self._ask()
-        self._take(await self._polls.finish())
+        if not self._polls.awaiting_response:
+            await self._send_poll()
+        self._receive_response(await self._polls.read_response())
 
-    def _take(self, response: Response) -> None:
-        answer = response.check(200).json()
-        self._more = answer.get("more", False)
-        self._steps.extend(map(step, answer["events"]))
-        # Whoever has seen the last event has also seen all that the answer covers.
-        self._steps.append((None, answer["cursor"]))
-        if not answer["events"]:
-            self.cursor = answer["cursor"]
+    def _receive_response(self, response: Response) -> None:
+        updates, self._more = parse_poll(response.check(200).body, json.loads)
+        self._updates.extend(updates)
+        if len(updates) == 1:  # no event, only a cursor
+            self.cursor = updates[0][1]
 
 
 class StreamClient(Client):
-    """Asks once, and reads an answer that does not end."""
+    """Reads one connection through a sans-I/O protocol.
 
-    content_type: ClassVar[str]
+    Events and replies share the connection.  Any task that waits for either reads for all of them,
+    so there is no background task, and no queue that grows while nobody waits.
+    """
+
+    _protocol: ClientProtocol
 
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
-        self._connection: Connection | None = None
-        self._response = ResponseReader()
+        self._protocol = self._make_protocol()
+        self._connection: TCPConnection | None = None
+        self._reading: asyncio.Event | None = None  # set when the task that reads has read
+
+    @abstractmethod
+    def _make_protocol(self) -> ClientProtocol:
+        """Return the half without a socket."""
 
     async def open(self) -> None:
-        self._connection = await self._server.connect(self.down)
-        path = self._path()
-        self._connection.write(self._server.request("GET", path, self._headers))
-        body, head = await self._read_head()
-        if head.status != 200:
-            while not self._response.complete:
-                body += await self._read_body()
-            Response(head, body).check()
-        if head.fields.get("content-type") != self.content_type:
-            raise BadResponse(f"not {self.content_type}: {head.fields.get('content-type')}")
-        self._begin(head)
-        self._steps.extend(self._decode(body))
+        await self._connect(self._protocol.connect(_now()))
+        await self._until(lambda: self._protocol.ready or self._protocol.closed is not None)
+        if not self._protocol.ready:
+            self._raise_closed()
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -246,27 +242,73 @@ class StreamClient(Client):
             self._connection.abort()
         super().abort()
 
-    def _begin(self, head: Head) -> None:
-        """Look at the head before the first event is decoded."""
-
-    @abstractmethod
-    def _decode(self, data: bytes) -> Iterable[Step]:
-        """Turn the next bytes of the body, cut anywhere, into events."""
-
-    async def _read_head(self) -> tuple[bytes, Head]:
-        body = b""
-        while self._response.head is None:
-            body += await self._read_body()
-        return body, self._response.head
-
-    async def _read_body(self) -> bytes:
-        assert self._connection is not None, "not open"
-        data = await self._connection.read()
-        if not data:
-            self._response.end()
-        return self._response.feed(data)
+    async def _connect(self, request: bytes) -> None:
+        self._connection = await self._endpoint.connect(self.down)
+        self._connection.write(request)
 
     async def _read(self) -> None:
-        if self._response.complete:
-            raise Closed(None, "the server ended the stream")
-        self._steps.extend(self._decode(await self._read_body()))
+        await self._until(lambda: bool(self._updates) or self._protocol.closed is not None)
+        if not self._updates:
+            self._raise_closed()
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        """Wait until `done()`: one task reads, and the others check again when it has read."""
+        assert self._connection is not None, "not open"
+        while not done():
+            if self._reading is not None:
+                await self._reading.wait()
+                continue
+            reading = self._reading = asyncio.Event()
+            data = b""
+            try:
+                with suppress(Closed):  # a reset ends the connection as a close does
+                    data = await self._connection.read()
+                self._receive(data)
+            finally:
+                self._reading = None
+                reading.set()
+
+    def _receive(self, data: bytes) -> None:
+        if data:
+            self._updates.extend(self._protocol.receive_data(data, _now()))
+        else:
+            self._protocol.receive_eof()
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what the protocol has to send."""
+        if data := self._protocol.data_to_send(_now()):
+            assert self._connection is not None, "not open"
+            self._connection.write(data)
+
+    def _raise_closed(self) -> None:
+        closed = self._protocol.closed
+        assert closed is not None
+        raise Closed(closed.code, closed.reason)
+
+
+class HTTPStreamClient(StreamClient):
+    """Reads a streaming response; a subclass says of which type, and how events are decoded."""
+
+    content_type: ClassVar[str]
+
+    @staticmethod
+    @abstractmethod
+    def decoder(head: ResponseHead, loads: Loads) -> Decoder:
+        """Return what turns the bytes of this response into events."""
+
+    def _make_protocol(self) -> ClientProtocol:
+        return StreamProtocol(
+            self._endpoint,
+            self._path,
+            self.decoder,
+            content_type=self.content_type,
+            headers=self._headers,
+        )
+
+    def _path(self, cursor: str | None) -> str:
+        return self._query.path(self.transport, cursor)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,19 +1,16 @@
-"""Fetch streaming, the client's half: a JSON object per line (NDJSON); an empty line is silence."""
+"""Fetch streaming, the client's half: one JSON object per line (NDJSON), empty lines between."""
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-from benchmarks.clients.base import Event, Step, StreamClient, step
+from benchmarks.clients.base import HTTPStreamClient
+from benchmarks.clients.http import ResponseHead
+from benchmarks.clients.sansio import Decoder, Event, Loads, with_cursor
 
 
-class Lines:
-    """Takes bytes in any pieces and gives the objects whose lines are whole.
+class LineReader:
+    """Accepts bytes split anywhere and returns the objects of the complete lines."""
 
-    `loads` reads the JSON of one line.
-    """
-
-    def __init__(self, loads: Callable[[bytes], Event] = json.loads) -> None:
+    def __init__(self, loads: Loads) -> None:
         self._loads = loads
         self._partial = b""
 
@@ -22,14 +19,11 @@ class Lines:
         return (self._loads(line) for line in lines if line)
 
 
-class FetchStreaming(StreamClient):
+class FetchStreamingClient(HTTPStreamClient):
     transport = "fetch_streaming"
     content_type = "application/x-ndjson"
-    _lines: Lines
 
-    def __init__(self, url: str, room: str, **options: Any) -> None:
-        super().__init__(url, room, **options)
-        self._lines = Lines()
-
-    def _decode(self, data: bytes) -> Iterator[Step]:
-        return map(step, self._lines.feed(data))
+    @staticmethod
+    def decoder(head: ResponseHead, loads: Loads) -> Decoder:
+        lines = LineReader(loads)
+        return lambda data: map(with_cursor, lines.feed(data))

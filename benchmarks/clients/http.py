@@ -1,8 +1,13 @@
-"""HTTP/1.1 from the client's side: a connection that counts, a reader of responses, a request.
+"""The client side of HTTP/1.1: a response parser without I/O, and a connection that counts bytes.
 
-The reader is pure: it takes bytes in whatever pieces they come and gives back those of the body,
-free of framing.  So the only thing here that ever waits is one `read` of a socket, which may be
-cancelled at any moment and loses nothing.
+`ResponseReader` accepts bytes split at any position and returns the bytes of the body without
+their framing.  So the only call that waits is one `read` of a socket.  It may be cancelled at any
+time and loses nothing.
+
+    Endpoint           where to connect, and how a request is written
+    ResponseReader     bytes of a connection -> header and body            (sans-I/O)
+    TCPConnection      one socket that counts its bytes
+    HTTPConnection     requests and responses in turn on one TCPConnection
 """
 
 import asyncio
@@ -20,28 +25,28 @@ from urllib.parse import quote, urlsplit
 
 Headers = Mapping[str, str]
 
-# Bytes of one read: many small events at once when there are many, as a browser reads.
+# Bytes of one read.  Like a browser, it takes many small events at once when many are waiting.
 READ_BYTES = 65_536
-# A head without an end is not a head.  Node.js stops at 16 KiB, Tornado at 64 KiB.
-MOST_HEAD_BYTES = 65_536
+# The limit of a header section or a chunk line.  Node.js stops at 16 KiB, Tornado at 64 KiB.
+MAX_HEADER_BYTES = 65_536
 
 # RFC 9112 §4: version, three digits, and a reason that may be empty.
 _STATUS_LINE = re.compile(r"HTTP/(1\.[01]) ([1-5][0-9]{2}) ?(.*)")
 # RFC 9112 §5: no space before the colon; a name is a token.
 _FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
-# RFC 9112 §7.1: hexadecimal digits, then extensions, which a recipient must ignore.
+# RFC 9112 §7.1: hexadecimal digits, then extensions, which a recipient ignores.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 _DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 class BadResponse(Exception):
-    """What the server sent breaks the protocol; never expected, and never passed over."""
+    """The server's bytes break the protocol.  No test and no benchmark ignores this."""
 
 
 class Closed(ConnectionError):
-    """The server ended the connection.  `code` and `reason` are those of a WebSocket close frame.
+    """The server closed the connection.  `code` and `reason` are those of a WebSocket close frame.
 
-    A ConnectionError, since the remedy is the same: come again with the cursor.
+    It is a ConnectionError because the cure is the same: reconnect with the cursor.
     """
 
     def __init__(self, code: int | None, reason: str) -> None:
@@ -51,7 +56,7 @@ class Closed(ConnectionError):
 
 
 class Refused(Exception):
-    """The server said no, by name.  `status` is None for an error in a WebSocket frame."""
+    """The server returned a named error.  `status` is None for an error in a WebSocket frame."""
 
     def __init__(
         self, status: int | None, code: str, message: str, retry_after: float | None = None
@@ -67,8 +72,11 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """A status line and its fields, by lower-case name; repeated fields are joined with commas."""
+class ResponseHead:
+    """The status line and the header fields.
+
+    Field names are in lower case; the values of a repeated field are joined with commas.
+    """
 
     version: str
     status: int
@@ -76,26 +84,26 @@ class Head:
     fields: Headers
 
     @classmethod
-    def parse(cls, data: bytes) -> "Head":
-        # RFC 9112 §2.2: a head is octets; ISO 8859-1 keeps each of them.
+    def parse(cls, data: bytes) -> "ResponseHead":
+        # RFC 9112 §2.2: a header section is octets; ISO 8859-1 keeps each of them.
         first, *lines = data.decode("latin-1").split("\r\n")
         match = _STATUS_LINE.fullmatch(first)
         if match is None:
             raise BadResponse(f"not a status line: {first!r}")
         fields: dict[str, str] = {}
         for line in lines:
-            name, value = _field(line)
+            name, value = _parse_field(line)
             fields[name] = f"{fields[name]}, {value}" if name in fields else value
         return cls(match[1], int(match[2]), match[3], fields)
 
 
 @lru_cache(maxsize=256)
-def _read_head(data: bytes) -> Head:
-    """Read a head, and the same one once for all who are sent it: a load generator is many."""
-    return Head.parse(data)
+def _parse_head(data: bytes) -> ResponseHead:
+    """Parse a head; a load generator receives the same one thousands of times."""
+    return ResponseHead.parse(data)
 
 
-def _field(line: str) -> tuple[str, str]:
+def _parse_field(line: str) -> tuple[str, str]:
     match = _FIELD_LINE.fullmatch(line)
     if match is None:
         raise BadResponse(f"not a field line: {line!r}")
@@ -104,9 +112,9 @@ def _field(line: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole response."""
+    """A complete response."""
 
-    head: Head
+    head: ResponseHead
     body: bytes
 
     @property
@@ -117,7 +125,7 @@ class Response:
         return json.loads(self.body)
 
     def check(self, *expected: int) -> "Response":
-        """Give back the response itself, or raise the error it tells."""
+        """Return the response itself, or raise the error that its body describes."""
         if self.status in expected:
             return self
         try:
@@ -130,14 +138,14 @@ class Response:
 
 
 class ResponseReader:
-    """Reads one response: feed it bytes, and it gives those of the body.
+    """Parses one response: `feed` takes bytes of the connection and returns bytes of the body.
 
-    `head` is None until it has come; `complete` says that the body has ended; `rest` is what came
-    after that, which belongs to the next response, or to the protocol of a 101.
+    `head` is None until it is complete.  `complete` is true at the end of the body.  `rest` holds
+    the bytes after that end: the next response, or the protocol that a 101 switched to.
     """
 
     def __init__(self) -> None:
-        self.head: Head | None = None
+        self.head: ResponseHead | None = None
         self.rest = b""
         self._head_bytes = bytearray()
         self._body: _Body | None = None
@@ -156,24 +164,27 @@ class ResponseReader:
         return payload
 
     def end(self) -> None:
-        """Say that the connection ended, which completes some bodies and breaks the others."""
+        """Report the end of the connection: it completes a body without a length.
+
+        Raises `Closed` in the middle of any other response.
+        """
         if isinstance(self._body, _UntilClosed):
             self._body.complete = True
         if not self.complete:
-            raise Closed(None, "the connection ended in the middle of an answer")
+            raise Closed(None, "the connection ended in the middle of a response")
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Take bytes of the head, and give those that came after it."""
+        """Take bytes of the head; return the bytes after it."""
         self._head_bytes += data
         head, end, rest = bytes(self._head_bytes).partition(b"\r\n\r\n")
-        if len(head) > MOST_HEAD_BYTES:
-            raise BadResponse("a head without end")
+        if len(head) > MAX_HEADER_BYTES:
+            raise BadResponse("the header section is too long")
         if not end:
             return b""
         self._head_bytes.clear()
-        self.head = _read_head(head)
+        self.head = _parse_head(head)
         if 100 <= self.head.status < 200 and self.head.status != 101:
-            # RFC 9110 §15.2: an interim answer may come before the real one.
+            # RFC 9110 §15.2: interim responses may precede the final one.
             self.head = None
             return self._feed_head(rest)
         self._body = _body_of(self.head)
@@ -181,7 +192,7 @@ class ResponseReader:
 
 
 class _Body:
-    """How a body is told from what follows it; `feed` gives payload and what came after."""
+    """Finds the end of a body; `feed` returns the payload and the bytes after the end."""
 
     complete = False
 
@@ -189,8 +200,8 @@ class _Body:
         raise NotImplementedError
 
 
-class _OfLength(_Body):
-    """As many bytes as Content-Length says (RFC 9112 §6.2)."""
+class _FixedLength(_Body):
+    """A body of Content-Length bytes (RFC 9112 §6.2)."""
 
     def __init__(self, length: int) -> None:
         self._left = length
@@ -204,19 +215,19 @@ class _OfLength(_Body):
 
 
 class _UntilClosed(_Body):
-    """All that comes until the connection ends (RFC 9112 §6.3, rule 8)."""
+    """Everything until the connection ends (RFC 9112 §6.3, rule 8)."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         return data, b""
 
 
 class _Chunked(_Body):
-    """Chunks, each behind a line with its size; one of size 0 is the last (RFC 9112 §7.1)."""
+    """Chunks, each after a line with its size; a chunk of size 0 is the last (RFC 9112 §7.1)."""
 
     def __init__(self) -> None:
         self._unread = b""
-        self._left = 0  # bytes of this chunk that are still to come
-        self._take_line = self._size_line
+        self._left = 0  # bytes of this chunk that have not arrived yet
+        self._parse_line = self._parse_size
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         data = self._unread + data
@@ -233,36 +244,36 @@ class _Chunked(_Body):
             end = data.find(b"\r\n", at)
             if end < 0:
                 break
-            self._take_line(data[at:end])
+            self._parse_line(data[at:end])
             at = end + 2
         self._unread = b"" if self.complete else data[at:]
-        if len(self._unread) > MOST_HEAD_BYTES:
-            raise BadResponse("a line of a chunked body without end")
+        if len(self._unread) > MAX_HEADER_BYTES:
+            raise BadResponse("a chunk line is too long")
         return bytes(payload), data[at:] if self.complete else b""
 
-    # One of these takes the next line; each says which comes after it.
+    # One of these parses the next line; each sets the method for the line after it.
 
-    def _size_line(self, line: bytes) -> None:
+    def _parse_size(self, line: bytes) -> None:
         match = _CHUNK_LINE.fullmatch(line)
         if match is None:
             raise BadResponse(f"not a chunk size: {line[:20]!r}")
         self._left = int(match[1], 16)
-        self._take_line = self._end_line if self._left else self._trailer_line
+        self._parse_line = self._parse_chunk_end if self._left else self._parse_trailer
 
-    def _end_line(self, line: bytes) -> None:
+    def _parse_chunk_end(self, line: bytes) -> None:
         if line:
             raise BadResponse(f"a chunk is longer than its size: {line[:20]!r}")
-        self._take_line = self._size_line
+        self._parse_line = self._parse_size
 
-    def _trailer_line(self, line: bytes) -> None:
+    def _parse_trailer(self, line: bytes) -> None:
         self.complete = not line
 
 
-def _body_of(head: Head) -> _Body:
-    """Choose by the rules of RFC 9112 §6.3, in their order."""
+def _body_of(head: ResponseHead) -> _Body:
+    """Choose the framing by the rules of RFC 9112 §6.3, in their order."""
     coding, length = head.fields.get("transfer-encoding"), head.fields.get("content-length")
     if head.status in (101, 204, 304):
-        return _OfLength(0)
+        return _FixedLength(0)
     if coding is not None:
         if coding.lower() != "chunked" or length is not None:
             raise BadResponse(f"Transfer-Encoding {coding} with Content-Length {length}")
@@ -271,24 +282,24 @@ def _body_of(head: Head) -> _Body:
         return _UntilClosed()
     if _DIGITS.fullmatch(length) is None:
         raise BadResponse(f"not a Content-Length: {length!r}")
-    return _OfLength(int(length))
+    return _FixedLength(int(length))
 
 
 # --- the socket ----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
-class Count:
-    """Bytes that crossed our sockets, heads and framing included."""
+class ByteCount:
+    """Bytes that crossed our sockets, headers and framing included."""
 
     bytes_in: int = 0
     bytes_out: int = 0
 
 
-class _CountingReader(asyncio.StreamReader):
-    """Counts when the socket gives bytes, not when somebody wants them."""
+class _CountingStreamReader(asyncio.StreamReader):
+    """Counts bytes when the socket delivers them, not when somebody reads them."""
 
-    def __init__(self, count: Count) -> None:
+    def __init__(self, count: ByteCount) -> None:
         super().__init__(limit=READ_BYTES)
         self._count = count
 
@@ -297,10 +308,12 @@ class _CountingReader(asyncio.StreamReader):
         super().feed_data(data)
 
 
-class Connection:
-    """One TCP connection.  What waits to be read here is bounded, so a slow reader slows TCP."""
+class TCPConnection:
+    """One TCP connection.  Its read buffer is bounded, so a slow reader slows the sender."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Count):
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: ByteCount
+    ) -> None:
         self._reader = reader
         self._writer = writer
         self._count = count
@@ -310,23 +323,23 @@ class Connection:
         cls,
         host: str,
         port: int,
-        count: Count,
+        count: ByteCount,
         tls: ssl.SSLContext | None = None,
         source: str | None = None,
-    ) -> "Connection":
-        """Connect, from an address of ours (`source`) or from any."""
+    ) -> "TCPConnection":
+        """Connect, from the local address `source` or from any."""
         loop = asyncio.get_running_loop()
-        reader = _CountingReader(count)
+        reader = _CountingStreamReader(count)
         protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
         transport, _ = await loop.create_connection(
             lambda: protocol, host, port, ssl=tls, local_addr=(source, 0) if source else None
         )
-        # Nagle would hold a small write until the one before it is acknowledged.
+        # Nagle's algorithm would hold a small write until the one before it is acknowledged.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return cls(reader, asyncio.StreamWriter(transport, protocol, reader, loop), count)
 
     def write(self, data: bytes) -> None:
-        """Queue bytes; they are counted now, and leave in order."""
+        """Queue bytes.  They are counted now and leave in order."""
         self._count.bytes_out += len(data)
         self._writer.write(data)
 
@@ -335,9 +348,9 @@ class Connection:
         await self._writer.drain()
 
     async def read(self) -> bytes:
-        """Wait for the next bytes, of any number; none means that the other side has ended.
+        """Wait for the next bytes, at least one; b"" means that the server closed its side.
 
-        May be cancelled: what has come stays for the next read.
+        May be cancelled: what has arrived stays for the next read.
         """
         try:
             return await self._reader.read(READ_BYTES)
@@ -345,14 +358,14 @@ class Connection:
             raise Closed(None, "the connection was reset") from error
 
     async def close(self) -> None:
-        """End after what was queued has left."""
+        """Close after the queued bytes have left."""
         self._writer.close()
-        with suppress(OSError):  # the other side was faster, or TLS complains of its last words
+        with suppress(OSError):  # the server closed first, or TLS reports a missing close_notify
             await self._writer.wait_closed()
 
     def abort(self) -> None:
-        """End at once, with RST, as a machine that lost its power looks to those behind it."""
-        # SO_LINGER of 0 s: the kernel forgets what it would still have to send (socket(7)).
+        """Close at once with RST, as a machine that loses power appears to the server."""
+        # SO_LINGER of 0 s: the kernel drops what it has not sent yet (socket(7)).
         linger = struct.pack("ii", 1, 0)
         raw = self._writer.get_extra_info("socket")
         if raw is not None and raw.fileno() != -1:
@@ -360,28 +373,33 @@ class Connection:
         self._writer.transport.abort()
 
 
-# --- asking --------------------------------------------------------------------------------------
+# --- requests ------------------------------------------------------------------------------------
 
 
-class Server:
-    """Where to ask: the address out of a URL, and the `Host` to ask for; and whence (`source`)."""
+class Endpoint:
+    """Where to connect: host and port of a URL, the `Host` field, and a local address (`source`).
+
+    (Twisted calls the same thing an endpoint.)
+    """
 
     def __init__(self, url: str, host: str | None = None, source: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError(f"not an http:// or https:// address: {url!r}")
-        # Whom to trust is OpenSSL's to know; SSL_CERT_FILE tells it of one more.
+        # OpenSSL decides which certificates to trust; SSL_CERT_FILE adds one.
         self.tls = ssl.create_default_context() if parts.scheme == "https" else None
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = host or parts.netloc
         self._source = source
 
-    async def connect(self, count: Count) -> Connection:
-        return await Connection.open(self.host, self.port, count, self.tls, self._source)
+    async def connect(self, count: ByteCount) -> TCPConnection:
+        return await TCPConnection.open(self.host, self.port, count, self.tls, self._source)
 
-    def request(self, method: str, path: str, headers: Headers, body: bytes | None = None) -> bytes:
-        """Build a whole HTTP/1.1 request; `headers` are added to the few that it must have."""
+    def build_request(
+        self, method: str, path: str, headers: Headers, body: bytes | None = None
+    ) -> bytes:
+        """Write an HTTP/1.1 request; `headers` follow the few fields that it needs."""
         fields = {"Host": self.authority, **headers}
         if body is not None:
             fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -389,46 +407,46 @@ class Server:
         return "\r\n".join(lines).encode("latin-1") + (body or b"")
 
 
-class Exchange:
-    """Requests and responses, in turn, on one connection that is kept (RFC 9112 §9.3).
+class HTTPConnection:
+    """Requests and responses in turn on one persistent connection (RFC 9112 §9.3).
 
-    `begin` and `finish` may both be cancelled and called again: a request is sent whole or not at
-    all, and an answer that has come in part is read on.
+    `send_request` and `read_response` may both be cancelled and called again: a request is sent
+    completely or not at all, and a response that has arrived in part is read to its end.
     """
 
-    def __init__(self, server: Server, count: Count, headers: Headers) -> None:
-        self._server = server
+    def __init__(self, endpoint: Endpoint, count: ByteCount, headers: Headers) -> None:
+        self._endpoint = endpoint
         self._count = count
         self._headers = headers
-        self._connection: Connection | None = None
+        self._connection: TCPConnection | None = None
         self._reader: ResponseReader | None = None
         self._body = bytearray()
 
     @property
-    def asking(self) -> bool:
-        """Whether a request was sent whose answer has not been read."""
+    def awaiting_response(self) -> bool:
+        """Whether a request was sent and its response has not been read."""
         return self._reader is not None
 
-    async def ask(self, method: str, path: str, body: bytes | None = None) -> Response:
-        """Send a request and read its answer; if that is cancelled, the connection goes too."""
+    async def request(self, method: str, path: str, body: bytes | None = None) -> Response:
+        """Send a request and read its response; a cancelled call closes the connection."""
         try:
-            await self.begin(method, path, body)
-            return await self.finish()
+            await self.send_request(method, path, body)
+            return await self.read_response()
         except BaseException:
             self.abort()
             raise
 
-    async def begin(self, method: str, path: str, body: bytes | None = None) -> None:
+    async def send_request(self, method: str, path: str, body: bytes | None = None) -> None:
         if self._connection is None:
-            self._connection = await self._server.connect(self._count)
-        self._connection.write(self._server.request(method, path, self._headers, body))
+            self._connection = await self._endpoint.connect(self._count)
+        self._connection.write(self._endpoint.build_request(method, path, self._headers, body))
         self._reader = ResponseReader()
         self._body.clear()
 
-    async def finish(self) -> Response:
+    async def read_response(self) -> Response:
         connection, reader = self._connection, self._reader
-        assert connection is not None, "nothing was asked"
-        assert reader is not None, "nothing was asked"
+        assert connection is not None, "no request was sent"
+        assert reader is not None, "no request was sent"
         try:
             while not reader.complete:
                 data = await connection.read()
@@ -436,9 +454,9 @@ class Exchange:
                     reader.end()
                 self._body += reader.feed(data)
             if reader.rest:
-                raise BadResponse(f"bytes that nobody asked for: {reader.rest[:20]!r}")
+                raise BadResponse(f"bytes after the response: {reader.rest[:20]!r}")
         except (ConnectionError, BadResponse):
-            self.abort()  # whatever follows on this connection cannot be understood
+            self.abort()  # nothing that follows on this connection can be parsed
             raise
         assert reader.head is not None
         self._reader = None
@@ -460,20 +478,20 @@ class Exchange:
 async def request(
     url: str, method: str, path: str, body: bytes | None = None, headers: Headers | None = None
 ) -> Response:
-    """Ask once, on a connection of its own, and give whatever was answered."""
-    exchange = Exchange(Server(url), Count(), headers or {})
-    response = await exchange.ask(method, path, body)
-    await exchange.close()
+    """Send one request on a new connection and return the response, whatever its status."""
+    connection = HTTPConnection(Endpoint(url), ByteCount(), headers or {})
+    response = await connection.request(method, path, body)
+    await connection.close()
     return response
 
 
 async def get_json(url: str, path: str) -> Any:
-    """GET what a path of the server says; raises `Refused`."""
+    """GET a path and return its JSON; raises `Refused`."""
     return (await request(url, "GET", path)).check(200).json()
 
 
 async def post(url: str, room: str, **fields: Any) -> Response:
-    """POST one message with exactly these fields, and give whatever was answered."""
+    """POST one message with exactly these fields and return the response, whatever its status."""
     return await request(url, "POST", messages_path(room), encode(fields))
 
 
@@ -482,6 +500,6 @@ def messages_path(room: str) -> str:
 
 
 def encode(value: Any) -> bytes:
-    """Write JSON as `JSON.stringify` does: short, in UTF-8, and half a surrogate pair escaped."""
+    """Write JSON as `JSON.stringify` does: compact, in UTF-8, lone surrogates escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "backslashreplace")

@@ -1,40 +1,42 @@
 """Iframe streaming, the client's half: what a browser does with a page of scripts.
 
-A script runs when its end tag has come.  Ours all have the same text, which hands on what stands
-in an attribute; a browser checks that text against the Content-Security-Policy, and so does this
-reader, so that a block which would not run in a browser does not count as received here.
+A script runs when its end tag has arrived.  All of ours have the same text, which passes on the
+value of an attribute.  A browser checks that text against the Content-Security-Policy, and so does
+this reader: a block that would not run in a browser does not count as received here.
 """
 
 import base64
 import hashlib
 import html
-import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
-from benchmarks.clients.base import Event, Step, StreamClient, step
-from benchmarks.clients.http import BadResponse, Head
+from benchmarks.clients.base import HTTPStreamClient
+from benchmarks.clients.http import BadResponse, ResponseHead
+from benchmarks.clients.sansio import Decoder, Event, Loads, with_cursor
 
-# HTML standard §13.2.5.36: in a double-quoted value nothing but the quote ends it, not even a
-# "</script>"; §13.2.5.4: in a script nothing but its end tag does.
+# HTML standard §13.2.5.36: in a double-quoted value only the quote ends it, not even a
+# "</script>"; §13.2.5.4: in a script only its end tag ends it.
 _BLOCK = re.compile(rb'<script data-event="([^"]*)">(.*?)</script>', re.DOTALL)
 
 
-def read_attribute(text: bytes) -> Event:
-    """Read the event of a block: character references are undone in an attribute only."""
-    event: Event = json.loads(html.unescape(text.decode("utf-8")))
-    return event
+# A load generator unescapes the same attribute for each of its readers.
+@lru_cache(maxsize=2_000)
+def unescape_attribute(text: bytes) -> str:
+    """Undo character references, which are references in an attribute only, not in a script."""
+    return html.unescape(text.decode("utf-8"))
 
 
-class Blocks:
-    """Takes the bytes of a page in any pieces and gives the event of each script that would run.
+class ScriptBlockReader:
+    """Accepts the bytes of a page split anywhere and returns the event of each script that runs.
 
-    `policy` is the Content-Security-Policy of the page; `read` reads the attribute of a block.
+    `policy` is the Content-Security-Policy of the page.
     """
 
-    def __init__(self, policy: str, read: Callable[[bytes], Event] = read_attribute) -> None:
-        self._read = read
+    def __init__(self, policy: str, loads: Loads) -> None:
+        self._loads = loads
         self.script: bytes | None = None
         self._policy = policy
         self._unread = b""
@@ -46,13 +48,13 @@ class Blocks:
             self._check_between(self._unread[end : match.start()])
             self._check_script(match[2])
             end = match.end()
-            yield self._read(match[1])
+            yield self._loads(unescape_attribute(match[1]))
         self._unread = self._unread[end:]
 
     def _check_between(self, markup: bytes) -> None:
-        """Nothing but white space may stand between blocks, and no script before the first."""
-        strange = b"<script" in markup if self.script is None else markup.strip()
-        if strange:
+        """Only white space may be between blocks, and no other script before the first block."""
+        unexpected = b"<script" in markup if self.script is None else markup.strip()
+        if unexpected:
             raise BadResponse(f"between two blocks: {markup[:80]!r}")
 
     def _check_script(self, script: bytes) -> None:
@@ -62,25 +64,23 @@ class Blocks:
                 raise BadResponse(f"the policy forbids this script: {script!r}")
             self.script = script
         elif script != self.script:
-            raise BadResponse(f"the script is not the same: {script!r}")
+            raise BadResponse(f"the script differs from the first one: {script!r}")
 
 
-class IframeStreaming(StreamClient):
-    """`pad` asks for so many bytes before the first block, for proxies and browsers of old."""
+class IframeStreamingClient(HTTPStreamClient):
+    """`pad` requests so many bytes before the first block, for old proxies and browsers."""
 
     transport = "iframe_streaming"
     content_type = "text/html; charset=utf-8"
-    _blocks: Blocks
 
     def __init__(self, url: str, room: str, *, pad: int = 0, **options: Any) -> None:
+        self._pad = {"pad": str(pad)} if pad else {}
         super().__init__(url, room, **options)
-        self._pad = pad
 
-    def _path(self, **more: str) -> str:
-        return super()._path(**more, **({"pad": str(self._pad)} if self._pad else {}))
+    def _path(self, cursor: str | None) -> str:
+        return self._query.path(self.transport, cursor, **self._pad)
 
-    def _begin(self, head: Head) -> None:
-        self._blocks = Blocks(head.fields.get("content-security-policy", ""))
-
-    def _decode(self, data: bytes) -> Iterator[Step]:
-        return map(step, self._blocks.feed(data))
+    @staticmethod
+    def decoder(head: ResponseHead, loads: Loads) -> Decoder:
+        blocks = ScriptBlockReader(head.fields.get("content-security-policy", ""), loads)
+        return lambda data: map(with_cursor, blocks.feed(data))

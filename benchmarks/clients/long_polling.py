@@ -1,12 +1,12 @@
-"""Long polling, the client's half: ask at once after each answer, and let the server wait."""
+"""Long polling, the client's half: the next request follows each response, and the server waits."""
 
 from typing import Any
 
 from benchmarks.clients.base import PollClient
 
 
-class LongPolling(PollClient):
-    """`wait` is how long the server may keep a question, in seconds."""
+class LongPollingClient(PollClient):
+    """`wait` is how long the server may hold a request, in seconds."""
 
     transport = "long_polling"
 
@@ -14,7 +14,7 @@ class LongPolling(PollClient):
         super().__init__(url, room, **options)
         self.wait = wait
 
-    async def _ask(self) -> None:
-        # The first question only finds out where this reader stands.
+    async def _send_poll(self) -> None:
+        # The first request only finds the current cursor.
         wait = 0 if self.cursor is None else self.wait
-        await self._polls.begin("GET", self._path(wait=f"{wait:g}"))
+        await self._polls.send_request("GET", self._path(wait=f"{wait:g}"))

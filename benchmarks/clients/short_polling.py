@@ -1,4 +1,4 @@
-"""Short polling, the client's half: ask every `interval`, whether anything happened or not."""
+"""Short polling, the client's half: a request every `interval`, whether or not there is news."""
 
 import asyncio
 from typing import Any
@@ -6,20 +6,23 @@ from typing import Any
 from benchmarks.clients.base import PollClient
 
 
-class ShortPolling(PollClient):
-    """`interval` is from one question to the next, in seconds; a cut answer is asked on at once."""
+class ShortPollingClient(PollClient):
+    """`interval` is the time between two requests, in seconds.
+
+    After a response that was cut at its limit, the next request follows at once.
+    """
 
     transport = "short_polling"
 
     def __init__(self, url: str, room: str, *, interval: float = 0.1, **options: Any) -> None:
         super().__init__(url, room, **options)
         self.interval = interval
-        self._asked = float("-inf")
+        self._requested_at = float("-inf")
 
-    async def _ask(self) -> None:
+    async def _send_poll(self) -> None:
         now = asyncio.get_running_loop().time
         if not self._more:
-            # Counted from the last question, so that a pause which was cancelled is not begun anew.
-            await asyncio.sleep(self._asked + self.interval - now())
-        await self._polls.begin("GET", self._path())
-        self._asked = now()
+            # Counted from the last request, so that a cancelled pause does not start again.
+            await asyncio.sleep(self._requested_at + self.interval - now())
+        await self._polls.send_request("GET", self._path())
+        self._requested_at = now()

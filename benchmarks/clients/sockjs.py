@@ -1,84 +1,168 @@
-"""SockJS, the client's half, by the way that the library takes where it can: WebSocket.
+"""SockJS, the client's half, by the transport that the library prefers: WebSocket.
 
-It asks `/info` first, and says where it wants to read in the first message.
+The library requests `/info` first.  The first message joins the room, because a SockJS address
+names no room:
+
+    GET /sockjs/info                     ◀ {"websocket":true, …}
+    GET /sockjs/000/SESSION/websocket    ◀ 101, and from here on frames:
+                                         ◀ o       the session is open
+    ["{…join…}"]                         ▶
+                                         ◀ a[…]    messages; the first acknowledges the join
+                                         ◀ h       heartbeat
+                                         ◀ c[…]    close
 """
 
 import json
+import re
 import secrets
 import uuid
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.clients.base import Client, step
-from benchmarks.clients.http import BadResponse, Closed, Exchange, encode
-from benchmarks.clients.websocket import WebSocket
+from benchmarks.clients.base import Client
+from benchmarks.clients.http import (
+    BadResponse,
+    Closed,
+    Endpoint,
+    Headers,
+    HTTPConnection,
+    Response,
+    encode,
+)
+from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
+from benchmarks.clients.websocket import WebSocketClient, WebSocketProtocol, error_of
 
 PREFIX = "/sockjs"
 
 
-class SockJS(WebSocket):
-    transport = "sockjs"
+class SockJSProtocol(WebSocketProtocol):
+    """Joins a room as soon as the session is open; `ready` when the join is acknowledged.
 
-    def __init__(self, url: str, room: str, **options: Any) -> None:
-        super().__init__(url, room, **options)
-        self._opened = False
-        self._session = f"{PREFIX}/{secrets.randbelow(1000):03}/{secrets.token_hex(8)}"
+    With `request_info` the first request of a connection asks for `/info`, and the upgrade follows
+    on the same connection.
+    """
 
-    async def open(self) -> None:
-        info = (await self._posts.ask("GET", self._booked(f"{PREFIX}/info"))).check(200).json()
-        if not info["websocket"]:
-            raise BadResponse("WebSocket is switched off")
-        await super().open()
-        await self._until(lambda: self._opened or self._closed is not None)
-        id = str(uuid.uuid4())
-        join = {"kind": "join", "id": id, "room": self.room}
-        query = {"client": self.client, "name": self.name, "after": self.cursor or self._after}
-        given = {name: value for name, value in query.items() if value is not None}
-        receipt = await self._ask(id, self._wrapped(json.dumps(join | given).encode()))
-        # What came before the answer, if anything, came after this cursor.
-        self.cursor = receipt["cursor"]
+    id_pattern = re.compile(rb'\\"id\\": ?\\"([0-9a-f-]{36})')
 
-    def _path(self, **more: str) -> str:
-        return self._booked(f"{self._session}/websocket")
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        query: RoomQuery,
+        *,
+        request_info: bool = False,
+        headers: Headers | None = None,
+        loads: Loads = json.loads,
+    ) -> None:
+        session = f"{PREFIX}/{secrets.randbelow(1000):03}/{secrets.token_hex(8)}/websocket"
+        address = _with_client(session, query.client)
+        super().__init__(endpoint, lambda cursor: address, headers=headers, loads=loads)
+        self.info_path = _with_client(f"{PREFIX}/info", query.client)
+        self._query = query
+        self._request_info = request_info
+        self._awaiting_info = False
 
-    def _booked(self, path: str) -> str:
-        """Say in the address whose bytes these are, as our page does."""
-        return path if self.client is None else f"{path}?{urlencode({'client': self.client})}"
+    # --- handshake -------------------------------------------------------------------------------
 
-    def _wrapped(self, body: bytes) -> bytes:
+    def request(self) -> bytes:
+        self._awaiting_info = self._request_info
+        if not self._request_info:
+            return super().request()
+        self._reset()
+        return self.get(self.info_path)
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
+        if not self._awaiting_info:
+            return super().receive_data(data, now)
+        self._info += self._response.feed(data)
+        if self._response.complete:
+            assert self._response.head is not None
+            check_info(Response(self._response.head, self._info))
+            self._awaiting_info = False
+            self._outgoing.append(super().request())
+            self.send_at = now
+        return ()
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._info = b""
+
+    def _on_upgrade(self) -> None:
+        pass  # not ready yet: the session opens, then it joins
+
+    def _join(self) -> None:
+        join = {"kind": "join", "id": str(uuid.uuid4()), "room": self._query.room}
+        self.publish(encode(join | self._query.fields(self.cursor)))
+
+    # --- receive ---------------------------------------------------------------------------------
+
+    def receive_text(self, payload: bytes) -> Iterable[Update]:
+        kind, rest = payload[:1], payload[1:]
+        if kind == b"a":
+            messages = map(self._loads, self._loads(rest))
+            return [update for message in messages for update in self.receive_json(message)]
+        if kind == b"o":
+            self._join()
+        elif kind == b"c":
+            code, reason = self._loads(rest)
+            self.closed = self.closed or Closed(code, reason)
+        elif kind != b"h":
+            raise BadResponse(f"not a SockJS frame: {payload[:20]!r}")
+        return ()
+
+    def receive_json(self, message: dict[str, Any]) -> Iterable[Update]:
+        if self.ready or message["kind"] not in ("ack", "error"):
+            return super().receive_json(message)
+        if message["kind"] == "error":
+            raise error_of(message)
+        self.ready = True
+        # An event before the acknowledgement comes after the cursor in it.
+        return ((None, message["cursor"]),) if self.cursor is None else ()
+
+    # --- send ------------------------------------------------------------------------------------
+
+    def _wrap(self, body: bytes) -> bytes:
         return json.dumps([body.decode("utf-8", "surrogateescape")]).encode()
 
-    def _hear(self, text: bytes) -> None:
-        kind, rest = text[:1], text[1:]
-        if kind == b"a":
-            for message in json.loads(rest):
-                self._understand(json.loads(message))
-        elif kind == b"c":
-            code, reason = json.loads(rest)
-            self._end(Closed(code, reason))
-        elif kind == b"o":
-            self._opened = True
-        elif kind != b"h":
-            raise BadResponse(f"no frame of SockJS: {text[:20]!r}")
+
+def check_info(response: Response) -> None:
+    if not response.check(200).json()["websocket"]:
+        raise BadResponse("the server has switched WebSocket off")
 
 
-class SockJSPolling(Client):
-    """The same where nothing but a poll gets through: one answer is one frame."""
+def _with_client(path: str, client: str | None) -> str:
+    """Add the client to an address, as our page does, so that the server counts its bytes."""
+    return path if client is None else f"{path}?{urlencode({'client': client})}"
+
+
+class SockJSClient(WebSocketClient):
+    transport = "sockjs"
+    _protocol: SockJSProtocol
+
+    def _make_protocol(self) -> SockJSProtocol:
+        return SockJSProtocol(self._endpoint, self._query, headers=self._headers)
+
+    async def open(self) -> None:
+        check_info(await self._posts.request("GET", self._protocol.info_path))
+        await super().open()
+
+
+class SockJSPollingClient(Client):
+    """The fallback where only polls get through: each response is one frame."""
 
     transport = "sockjs"
 
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
-        self._polls = Exchange(self._server, self.down, self._headers)
+        self._polls = HTTPConnection(self._endpoint, self.down, self._headers)
         self._session = f"{PREFIX}/000/{secrets.token_hex(8)}"
 
     async def open(self) -> None:
-        (await self._posts.ask("GET", f"{PREFIX}/info")).check(200)
+        (await self._posts.request("GET", f"{PREFIX}/info")).check(200)
         await self._read()
-        join = {"kind": "join", "room": self.room, "after": self.cursor or self._after}
-        given = {name: value for name, value in join.items() if value is not None}
-        body = encode([encode(given).decode()])
-        (await self._posts.ask("POST", f"{self._session}/xhr_send", body)).check(204)
+        join = {"kind": "join", "room": self.room, **self._query.fields(self.cursor)}
+        body = encode([encode(join).decode()])
+        (await self._posts.request("POST", f"{self._session}/xhr_send", body)).check(204)
 
     async def close(self) -> None:
         await self._polls.close()
@@ -89,9 +173,9 @@ class SockJSPolling(Client):
         super().abort()
 
     async def _read(self) -> None:
-        response = await self._polls.ask("POST", f"{self._session}/xhr", b"")
+        response = await self._polls.request("POST", f"{self._session}/xhr", b"")
         frame = response.check(200).body
         if frame[:1] == b"c":
             raise Closed(*json.loads(frame[1:]))
         if frame[:1] == b"a":
-            self._steps.extend(map(step, map(json.loads, json.loads(frame[1:]))))
+            self._updates.extend(map(with_cursor, map(json.loads, json.loads(frame[1:]))))

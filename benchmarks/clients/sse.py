@@ -1,33 +1,33 @@
-"""Server-sent events, the client's half: what `EventSource` does with the lines it is sent.
+"""Server-sent events, the client's half: what `EventSource` does with the lines that it receives.
 
 The parser follows the HTML standard §9.2.6, "Interpreting an event stream", step by step.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from benchmarks.clients.base import Step, StreamClient
+from benchmarks.clients.base import HTTPStreamClient
+from benchmarks.clients.http import ResponseHead
+from benchmarks.clients.sansio import Decoder, Loads, Update
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One block of lines; `data` is None for a block that told nothing but an id."""
+class EventStreamMessage:
+    """One block of lines; `data` is None for a block with nothing but an id."""
 
     type: str
     data: str | None
     id: str
 
 
-class EventStream:
-    """Takes bytes in any pieces and gives the blocks that are whole.
+class EventStreamParser:
+    """Accepts bytes split anywhere and returns the complete blocks.
 
-    `last_event_id` is what a browser would send when it comes again, `retry` after how many ms.
+    `last_event_id` is what a browser sends when it reconnects, `retry` the delay before, in ms.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class EventStream:
         self._type = ""
         self._data: list[str] = []
 
-    def feed(self, data: bytes) -> Iterator[Message]:
+    def feed(self, data: bytes) -> Iterator[EventStreamMessage]:
         for line in self._lines(data):
             if line:
                 self._field(line)
@@ -48,8 +48,8 @@ class EventStream:
                 yield message
 
     def _lines(self, data: bytes) -> list[bytes]:
-        """Give the lines that are whole; a line ends with CR, LF or both."""
-        # The LF may come after its CR in another piece: then the line has ended already.
+        """Return the complete lines; a line ends with CR, LF or both."""
+        # CR may be the last byte of one chunk and its LF the first of the next: the line has ended.
         if self._after_cr and data:
             data = data.removeprefix(b"\n")
             self._after_cr = False
@@ -72,25 +72,27 @@ class EventStream:
             self._id = value
         elif name == "retry" and value.isascii() and value.isdigit():
             self.retry = int(value)
-        # Everything else is ignored: a line that begins with a colon is a field without a name.
+        # Other fields are ignored; a line that starts with a colon is a field without a name.
 
-    def _dispatch(self) -> Message | None:
-        news = self._id != self.last_event_id
+    def _dispatch(self) -> EventStreamMessage | None:
+        new_id = self._id != self.last_event_id
         self.last_event_id = self._id
         data = "\n".join(self._data) if self._data else None
-        message = Message(self._type or "message", data, self._id)
+        message = EventStreamMessage(self._type or "message", data, self._id)
         self._data, self._type = [], ""
-        return message if data is not None or news else None
+        return message if data is not None or new_id else None
 
 
-class ServerSentEvents(StreamClient):
+class ServerSentEventsClient(HTTPStreamClient):
     transport = "sse"
     content_type = "text/event-stream"
 
-    def __init__(self, url: str, room: str, **options: Any) -> None:
-        super().__init__(url, room, **options)
-        self._stream = EventStream()
+    @staticmethod
+    def decoder(head: ResponseHead, loads: Loads) -> Decoder:
+        parser = EventStreamParser()
 
-    def _decode(self, data: bytes) -> Iterator[Step]:
-        for message in self._stream.feed(data):
-            yield json.loads(message.data) if message.data else None, message.id
+        def decode(data: bytes) -> Iterator[Update]:
+            for message in parser.feed(data):
+                yield loads(message.data) if message.data else None, message.id
+
+        return decode

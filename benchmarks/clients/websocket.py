@@ -1,8 +1,8 @@
-"""WebSocket, the client's half: a handshake, then frames both ways (RFC 6455).
+"""WebSocket, the client's half: a handshake, then frames in both directions (RFC 6455).
 
-The readers are pure, like the one for HTTP: bytes in any pieces become frames, frames become
-messages.  Events and acknowledgements come down one connection; whoever waits for either reads for
-both, so there is no task in the background and no queue that grows while nobody wants anything.
+bytes ─▶ FrameReader ─▶ MessageReader ─▶ WebSocketProtocol ─▶ WebSocket
+         frames         joins fragments   events, replies,     adds the socket
+                                          pongs                (asyncio)
 """
 
 import asyncio
@@ -10,31 +10,33 @@ import base64
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.clients.base import Client, step
+from benchmarks.clients.base import StreamClient
 from benchmarks.clients.http import (
     BadResponse,
     Closed,
-    Connection,
-    Head,
+    Endpoint,
+    Headers,
     Refused,
     Response,
+    ResponseHead,
     ResponseReader,
 )
+from benchmarks.clients.sansio import ClientProtocol, Loads, Update, with_cursor
 
 # RFC 6455 §5.2.
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = {CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG}
 _FIN, _RSV, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
 
-# RFC 6455 §1.3: known to everybody; it proves that the other side means WebSocket.
+# RFC 6455 §1.3: a fixed value; it proves that the server speaks WebSocket.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-# Seconds that the server gets to answer a close frame.
+# How long the server may take to answer a close frame.
 _CLOSE_SECONDS = 2.0
 
 
@@ -49,10 +51,10 @@ class Frame:
 
 
 def frame(opcode: int, payload: bytes, *, fin: bool = True, key: bytes | None = None) -> bytes:
-    """Write one masked frame: a client must mask, with a fresh key each time (RFC 6455 §5.3).
+    """Return one masked frame: a client must mask, with a new key each time (RFC 6455 §5.3).
 
-    The mask hides nothing; it keeps a page from putting chosen bytes before an old proxy, which
-    might take them for HTTP and remember the answer (§10.3).
+    The mask hides nothing.  Without it, a page could send chosen bytes through an old proxy, which
+    might parse them as HTTP and cache the response (§10.3).
     """
     key = key or os.urandom(4)
     return _head(opcode, len(payload), fin) + key + mask(key, payload)
@@ -68,14 +70,14 @@ def _head(opcode: int, length: int, fin: bool) -> bytes:
 
 
 def mask(key: bytes, data: bytes) -> bytes:
-    """XOR each byte with one of the four of the key, in turn; done twice, it is undone."""
+    """XOR the bytes with the four bytes of the key, repeated; a second call restores them."""
     size = len(data)
     keys = (key * (size // 4 + 1))[:size]
     return (int.from_bytes(data) ^ int.from_bytes(keys)).to_bytes(size)
 
 
 class FrameReader:
-    """Takes bytes in any pieces and gives the frames of a server that are whole."""
+    """Accepts bytes split anywhere and returns the complete frames of a server."""
 
     def __init__(self) -> None:
         self._unread = b""
@@ -92,7 +94,7 @@ class FrameReader:
 
 
 def _frame_end(data: bytes, at: int) -> int | None:
-    """Where the frame ends that begins at `at`, or None if that has not come yet."""
+    """Return where the frame that starts at `at` ends, or None while it is incomplete."""
     if len(data) < at + 2:
         return None
     size = _size_bytes(data[at + 1])
@@ -103,7 +105,7 @@ def _frame_end(data: bytes, at: int) -> int | None:
 
 
 def _size_bytes(second: int) -> int:
-    """How many bytes of length follow the second byte of a frame."""
+    """Return how many bytes of length follow the second byte of a frame."""
     if second & _MASKED:
         raise BadResponse("a server must not mask")  # RFC 6455 §5.1
     return {126: 2, 127: 8}.get(second & _LENGTH, 0)
@@ -115,9 +117,9 @@ def _payload_length(data: bytes, at: int) -> int:
         return short
     length = int.from_bytes(data[at + 2 : at + 2 + _size_bytes(short)])
     # RFC 6455 §5.2: the minimal number of bytes must be used, and the highest bit must be 0.
-    least, most = (126, 0xFFFF) if short == 126 else (0x10000, 2**63 - 1)
-    if not least <= length <= most:
-        raise BadResponse(f"{length} is not written as a length of {short}")
+    low, high = (126, 0xFFFF) if short == 126 else (0x10000, 2**63 - 1)
+    if not low <= length <= high:
+        raise BadResponse(f"a length of {length} is not encoded as {short}")
     return length
 
 
@@ -125,18 +127,18 @@ def _parse(data: bytes, at: int, end: int) -> Frame:
     first, length = data[at], _payload_length(data, at)
     fin, opcode = bool(first & _FIN), first & _OPCODE
     if first & _RSV:
-        raise BadResponse("a reserved bit, and no extension was agreed on")
+        raise BadResponse("a reserved bit is set without an extension")
     if opcode not in _OPCODES:
-        raise BadResponse(f"opcode {opcode:#x} means nothing")
+        raise BadResponse(f"unknown opcode {opcode:#x}")
     if opcode >= CLOSE and not (fin and length <= 125):
-        raise BadResponse("a control frame is short and whole")  # RFC 6455 §5.5
+        raise BadResponse("a control frame is too long or fragmented")  # RFC 6455 §5.5
     return Frame(fin, opcode, data[end - length : end])
 
 
 class MessageReader:
-    """Joins fragments (RFC 6455 §5.4); control frames may stand between them and pass through.
+    """Joins fragments (RFC 6455 §5.4); control frames between them pass through.
 
-    Gives whole messages, as frames with FIN.
+    Returns complete messages, as frames with FIN.
     """
 
     def __init__(self) -> None:
@@ -153,7 +155,7 @@ class MessageReader:
 
     def _join(self, frame: Frame) -> Frame | None:
         if (frame.opcode == CONTINUATION) != (self._opcode is not None):
-            raise BadResponse("a fragment that continues nothing, or a message inside another")
+            raise BadResponse("a continuation without a start, or a message inside another")
         self._opcode = self._opcode or frame.opcode
         self._fragments.append(frame.payload)
         if not frame.fin:
@@ -166,212 +168,262 @@ class MessageReader:
 # --- the handshake -------------------------------------------------------------------------------
 
 
-def accept(key: str) -> str:
-    """What a server must answer to `key` (RFC 6455 §4.2.2)."""
+def accept_key(key: str) -> str:
+    """Return the server's answer to `key` (RFC 6455 §4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 
-def check_handshake(head: Head, key: str) -> None:
-    """RFC 6455 §4.1: fail the connection unless all of this is so."""
+def check_handshake(head: ResponseHead, key: str) -> None:
+    """Check what RFC 6455 §4.1 requires of the response."""
     fields = head.fields
     if fields.get("upgrade", "").lower() != "websocket":
         raise BadResponse(f"upgraded to {fields.get('upgrade')!r}")
     if "upgrade" not in fields.get("connection", "").lower().replace(" ", "").split(","):
         raise BadResponse(f"Connection: {fields.get('connection')!r}")
-    if fields.get("sec-websocket-accept") != accept(key):
-        raise BadResponse("the answer does not belong to our key")
+    if fields.get("sec-websocket-accept") != accept_key(key):
+        raise BadResponse("Sec-WebSocket-Accept does not match our key")
     if "sec-websocket-extensions" in fields or "sec-websocket-protocol" in fields:
-        raise BadResponse("the server chose what we did not offer")
+        raise BadResponse("an extension or a subprotocol that we did not offer")
 
 
-# --- the client ----------------------------------------------------------------------------------
+# --- the protocol (sans-I/O) ---------------------------------------------------------------------
 
 
-@dataclass(eq=False, slots=True)
-class _Unanswered:
-    """A message that was sent, by its id, if it has one that can be read."""
+class WebSocketProtocol(ClientProtocol):
+    """Upgrades, reads frames, answers pings, and publishes.
 
-    id: str | None
-    answer: asyncio.Future[dict[str, Any]]
-
-
-class WebSocket(Client):
-    """Sends on the same connection; many sends may be under way, each gets its own answer.
-
-    Pings are answered while somebody is in `receive`, `send` or `close`.
+    An acknowledgement or an error that answers a published message is no event: it is appended to
+    `replies`.
     """
 
-    transport = "websocket"
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        path: Callable[[str | None], str],
+        *,
+        headers: Headers | None = None,
+        loads: Loads = json.loads,
+    ) -> None:
+        super().__init__(endpoint, headers)
+        self.replies: list[dict[str, Any]] = []
+        self.upgraded = False
+        self._path = path
+        self._loads = loads
+        self._outgoing: list[bytes] = []
+        self._reset()
 
-    def __init__(self, url: str, room: str, **options: Any) -> None:
-        super().__init__(url, room, **options)
-        self._connection: Connection | None = None
-        self._messages = MessageReader()
-        self._turn: asyncio.Event | None = None  # set when whoever reads has read
-        self._unanswered: list[_Unanswered] = []
-        self._closed: Closed | None = None
-        self._close_sent = False
+    def _reset(self) -> None:
+        self.upgraded = self._close_sent = False
+        self._response, self._messages = ResponseReader(), MessageReader()
+        self._error_body = b""
+        self._outgoing.clear()
 
-    # --- coming and going ------------------------------------------------------------------------
+    # --- handshake -------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        connection = self._connection = await self._server.connect(self.down)
-        key = base64.b64encode(os.urandom(16)).decode()
+    def connect(self, now: float) -> bytes:
+        self.ready = False
+        return super().connect(now)
+
+    def request(self) -> bytes:
+        """Return the request for an upgrade (RFC 6455 §4.1)."""
+        self._reset()
+        self._key = base64.b64encode(os.urandom(16)).decode()
         upgrade = {
             "Upgrade": "websocket",
             "Connection": "Upgrade",
-            "Sec-WebSocket-Key": key,
+            "Sec-WebSocket-Key": self._key,
             "Sec-WebSocket-Version": "13",
         }
-        connection.write(self._server.request("GET", self._path(), upgrade | dict(self._headers)))
-        response, body = ResponseReader(), b""
-        while not response.complete:
-            data = await connection.read()
-            if not data:
-                response.end()
-            body += response.feed(data)
-        assert response.head is not None
-        Response(response.head, body).check(101)
-        check_handshake(response.head, key)
-        for message in self._messages.feed(response.rest):
-            self._handle(message)
+        return self.get(self._path(self.cursor), upgrade)
 
-    async def close(self) -> None:
-        """Say goodbye, wait for the answer (RFC 6455 §7.1.2), and end the connection."""
-        if self._connection is not None:
-            with suppress(ConnectionError, TimeoutError):
-                async with asyncio.timeout(_CLOSE_SECONDS):
-                    self._say_goodbye((1000).to_bytes(2))
-                    await self._until(lambda: self._closed is not None)
-            await self._connection.close()
-        await super().close()
+    def _receive_handshake(self, data: bytes) -> bytes:
+        """Parse a part of the response; return the bytes after it."""
+        self._error_body += self._response.feed(data)
+        head = self._response.head
+        if head is not None and 200 <= head.status < 300:
+            raise BadResponse(f"status {head.status} instead of 101")
+        if head is None or not self._response.complete:
+            return b""
+        Response(head, self._error_body).check(101)
+        check_handshake(head, self._key)
+        self.upgraded = True
+        self._on_upgrade()
+        return self._response.rest
 
-    def abort(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-        super().abort()
+    def _on_upgrade(self) -> None:
+        """The handshake is complete; a protocol above may have more to exchange first."""
+        self.ready = True
 
-    # --- reading ---------------------------------------------------------------------------------
+    # --- receive ---------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
-        await self._until(lambda: bool(self._steps) or self._closed is not None)
-        if not self._steps and self._closed is not None:
-            raise Closed(self._closed.code, self._closed.reason)
-
-    async def _until(self, done: Callable[[], bool]) -> None:
-        """Wait until `done()`: one reads for everybody, the others look again when it has read."""
-        assert self._connection is not None, "not open"
-        while not done():
-            if self._turn is not None:
-                await self._turn.wait()
-                continue
-            turn = self._turn = asyncio.Event()
-            data = b""
-            try:
-                with suppress(Closed):  # a reset is an end like any other
-                    data = await self._connection.read()
-                self._take(data)
-            finally:
-                self._turn = None
-                turn.set()
-
-    def _take(self, data: bytes) -> None:
-        if not data:
-            # RFC 6455 §7.1.5: no close frame came, so there is no better code.
-            self._end(Closed(1006, "the connection ended without a close frame"))
-            return
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
+        if not self.upgraded:
+            data = self._receive_handshake(data)
+        updates: list[Update] = []
         for message in self._messages.feed(data):
-            self._handle(message)
+            updates += self._receive_message(message)
+        if updates:
+            self.cursor = updates[-1][1] or self.cursor
+        self.send_at = now if self._outgoing else None
+        return updates
 
-    def _handle(self, message: Frame) -> None:
+    def _receive_message(self, message: Frame) -> Iterable[Update]:
         if message.opcode == TEXT:
-            self._hear(message.payload)
-        elif message.opcode == PING:
-            self._write(frame(PONG, message.payload))  # RFC 6455 §5.5.3: the same data
+            return self.receive_text(message.payload)
+        if message.opcode == PING:
+            self._send(PONG, message.payload)  # RFC 6455 §5.5.3: the same data
         elif message.opcode == CLOSE:
-            self._say_goodbye(message.payload[:2])  # RFC 6455 §5.5.1: the code is echoed
-            self._end(_closed(message.payload))
+            self._send_close(message.payload[:2])  # RFC 6455 §5.5.1: the code is echoed
+            self.closed = self.closed or _parse_close(message.payload)
         elif message.opcode == BINARY:
-            raise BadResponse("a binary message: all of ours are text")
+            raise BadResponse("a binary message: our server sends only text")
+        return ()
 
-    def _hear(self, text: bytes) -> None:
-        """Take what one text frame carries."""
-        self._understand(json.loads(text))
+    def receive_text(self, payload: bytes) -> Iterable[Update]:
+        """Parse the text of one message."""
+        return self.receive_json(self._loads(payload))
 
-    def _understand(self, message: dict[str, Any]) -> None:
-        if message["kind"] == "ack":
-            self._answer(message["id"], {"cursor": message["cursor"], "id": message["id"]})
-        elif message["kind"] == "error":
-            retry_after = message.get("retry_after")
-            error = Refused(None, message["code"], message["message"], retry_after)
-            self._answer(message["id"], error)
+    def receive_json(self, message: dict[str, Any]) -> Iterable[Update]:
+        """Return an event, or keep a reply."""
+        if message["kind"] in ("ack", "error"):
+            self.replies.append(message)
+            return ()
+        return (with_cursor(message),)
+
+    def receive_eof(self) -> bool:
+        if self.upgraded:
+            # RFC 6455 §7.1.5: without a close frame there is no better code.
+            closed = Closed(1006, "the connection ended without a close frame")
         else:
-            self._steps.append(step(message))
+            closed = Closed(None, "the connection ended during the handshake")
+        self.closed = self.closed or closed
+        return False
 
-    def _end(self, closed: Closed) -> None:
-        self._closed = self._closed or closed
-        for unanswered in self._unanswered:
-            if not unanswered.answer.done():
-                unanswered.answer.set_exception(Closed(closed.code, closed.reason))
+    # --- send ------------------------------------------------------------------------------------
 
-    # --- sending ---------------------------------------------------------------------------------
+    def publish(self, body: bytes) -> None:
+        """Queue one message, valid or not."""
+        self._send(TEXT, self._wrap(body))
 
-    async def send_body(self, body: bytes) -> dict[str, Any]:
-        return await self._ask(_id_of(body), self._wrapped(body))
+    def close(self, code: int = 1000) -> None:
+        """Queue a close frame; the server answers with another (RFC 6455 §7.1.2)."""
+        self._send_close(code.to_bytes(2))
 
-    def _wrapped(self, body: bytes) -> bytes:
-        """What a frame says of one message."""
+    def data_to_send(self, now: float) -> bytes:
+        data = b"".join(self._outgoing)
+        self._outgoing.clear()
+        self.send_at = None
+        return data
+
+    def _wrap(self, body: bytes) -> bytes:
+        """Return the text of the frame that carries one message."""
         return body
 
-    async def _ask(self, id: str | None, text: bytes) -> dict[str, Any]:
-        """Send a frame and wait for what answers `id`."""
-        assert self._connection is not None, "not open"
-        if self._closed is not None:
-            raise Closed(self._closed.code, self._closed.reason)
-        unanswered = _Unanswered(id, asyncio.get_running_loop().create_future())
-        self._unanswered.append(unanswered)
-        try:
-            self._write(frame(TEXT, text))
-            await self._connection.drain()
-            await self._until(unanswered.answer.done)
-            return unanswered.answer.result()
-        finally:
-            self._unanswered.remove(unanswered)
+    def _send(self, opcode: int, payload: bytes) -> None:
+        self._outgoing.append(frame(opcode, payload))
 
-    def _answer(self, id: str | None, answer: dict[str, Any] | Refused) -> None:
-        """Give an answer to whoever waits for it.
-
-        An error about a message whose id could not be read is about the oldest one: a server
-        answers in the order of asking.
-        """
-        waiting = [u for u in self._unanswered if not u.answer.done() and id in (u.id, None)]
-        if not waiting:
-            return  # whoever asked was cancelled
-        if isinstance(answer, Refused):
-            waiting[0].answer.set_exception(answer)
-        else:
-            waiting[0].answer.set_result(answer)
-
-    def _say_goodbye(self, payload: bytes) -> None:
+    def _send_close(self, payload: bytes) -> None:
         if not self._close_sent:
             self._close_sent = True
-            self._write(frame(CLOSE, payload))
-
-    def _write(self, data: bytes) -> None:
-        assert self._connection is not None
-        self._connection.write(data)
+            self._send(CLOSE, payload)
 
 
-def _closed(payload: bytes) -> Closed:
-    """Read a close frame; without a code it counts as 1005 (RFC 6455 §7.1.5)."""
+def _parse_close(payload: bytes) -> Closed:
+    """Parse a close frame; without a code it counts as 1005 (RFC 6455 §7.1.5)."""
     if len(payload) == 1:
         raise BadResponse("half a close code")
     code = int.from_bytes(payload[:2]) if payload else 1005
     return Closed(code, payload[2:].decode("utf-8"))
 
 
+# --- the client ----------------------------------------------------------------------------------
+
+
+@dataclass(eq=False, slots=True)
+class _PendingPublish:
+    """A message without its reply, by its id, if it has one that can be parsed."""
+
+    id: str | None
+    reply: asyncio.Future[dict[str, Any]]
+
+
+class WebSocketClient(StreamClient):
+    """Publishes on the same connection; many messages may be pending, each gets its own reply.
+
+    Pings are answered while somebody waits in `receive`, `send` or `close`.
+    """
+
+    transport = "websocket"
+    _protocol: WebSocketProtocol
+
+    def __init__(self, url: str, room: str, **options: Any) -> None:
+        super().__init__(url, room, **options)
+        self._pending: list[_PendingPublish] = []
+
+    def _make_protocol(self) -> WebSocketProtocol:
+        return WebSocketProtocol(
+            self._endpoint,
+            lambda cursor: self._query.path(self.transport, cursor),
+            headers=self._headers,
+        )
+
+    async def close(self) -> None:
+        """Send a close frame, wait for the answer, and close the connection."""
+        if self._connection is not None:
+            with suppress(ConnectionError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    self._protocol.close()
+                    self._flush()
+                    await self._until(lambda: self._protocol.closed is not None)
+        await super().close()
+
+    async def send_body(self, body: bytes) -> dict[str, Any]:
+        assert self._connection is not None, "not open"
+        if self._protocol.closed is not None:
+            self._raise_closed()
+        pending = _PendingPublish(_id_of(body), asyncio.get_running_loop().create_future())
+        self._pending.append(pending)
+        try:
+            self._protocol.publish(body)
+            self._flush()
+            await self._connection.drain()
+            await self._until(pending.reply.done)
+            return pending.reply.result()
+        finally:
+            self._pending.remove(pending)
+
+    def _receive(self, data: bytes) -> None:
+        super()._receive(data)
+        for reply in self._protocol.replies:
+            self._resolve(reply)
+        self._protocol.replies.clear()
+        if (closed := self._protocol.closed) is not None:
+            for pending in self._pending:
+                if not pending.reply.done():
+                    pending.reply.set_exception(Closed(closed.code, closed.reason))
+
+    def _resolve(self, reply: dict[str, Any]) -> None:
+        """Hand a reply to the call that waits for it.
+
+        An error without an id answers the oldest message: a server answers in order.
+        """
+        id = reply["id"]
+        waiting = [p for p in self._pending if not p.reply.done() and id in (p.id, None)]
+        if not waiting:
+            return  # the call was cancelled
+        if reply["kind"] == "error":
+            waiting[0].reply.set_exception(error_of(reply))
+        else:
+            waiting[0].reply.set_result({"cursor": reply["cursor"], "id": id})
+
+
+def error_of(reply: dict[str, Any]) -> Refused:
+    """Return the exception for an error that came in a frame."""
+    return Refused(None, reply["code"], reply["message"], reply.get("retry_after"))
+
+
 def _id_of(body: bytes) -> str | None:
-    """The id that the answer will carry, if the server can read it as we do."""
+    """Return the id that the reply will carry, if the server can parse it as we do."""
     try:
         value = json.loads(body)["id"]
     except (ValueError, LookupError, TypeError, RecursionError):

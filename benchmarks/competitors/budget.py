@@ -1,7 +1,7 @@
-"""What ours may cost: ratios to others in the same run, each with the most that it may be.
+"""What ours may cost: ratios to other systems in the same run, each with its maximum.
 
-A ratio of two figures of one run has shared that run's luck, so it says more than either, and can
-be asked of any machine.  Pure: cells go in, verdicts come out.
+Both figures of a ratio come from the same run on the same machine, so the ratio is more stable than
+either, and applies on any machine.  Pure: cells go in, verdicts come out.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +16,8 @@ AGAINST = "realtime websocket"
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """`peer` may need so many times what `against` needs; without that, so much."""
+class BudgetLimit:
+    """`peer` may need at most `most` times what `against` needs; without `against`, `most`."""
 
     load: str
     measure: str
@@ -30,11 +30,11 @@ class Limit:
         return f"{self.peer}{of}, {self.measure}, {self.load}"
 
 
-def _both(peer: str, against: str, paced: float, burst: float) -> tuple[Limit, ...]:
-    """Limit the server's CPU for each delivery."""
+def _both(peer: str, against: str, paced: float, burst: float) -> tuple[BudgetLimit, ...]:
+    """Return the limits of the server's CPU per delivery."""
     return (
-        Limit(PACED, "cpu_us", peer, against, paced),
-        Limit(BURST, "cpu_us", peer, against, burst),
+        BudgetLimit(PACED, "cpu_us", peer, against, paced),
+        BudgetLimit(BURST, "cpu_us", peer, against, burst),
     )
 
 
@@ -46,29 +46,29 @@ BUDGET = (
     *_both("realtime fetch_streaming", AGAINST, 1.3, 1.3),
     *_both("realtime iframe_streaming", AGAINST, 1.3, 1.3),
     *_both("realtime long_polling", "socket.io polling", 1.2, 1.0),
-    Limit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.4),
-    Limit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
-    Limit(PACED, "memory_kib", AGAINST, None, 16),
-    Limit(SMALL, "p99", AGAINST, "socket.io websocket", 1.0),
-    Limit(SMALL, "p99", AGAINST, "nchan websocket", 1.0),
+    BudgetLimit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.4),
+    BudgetLimit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
+    BudgetLimit(PACED, "memory_kib", AGAINST, None, 16),
+    BudgetLimit(SMALL, "p99", AGAINST, "socket.io websocket", 1.0),
+    BudgetLimit(SMALL, "p99", AGAINST, "nchan websocket", 1.0),
 )
 
 
-def judge(limits: Iterable[Limit], cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
-    """Give each limit with what was measured, and whether it holds: None if nothing was."""
+def judge(limits: Iterable[BudgetLimit], cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
+    """Return each limit with the measured value, and whether it holds (None: not measured)."""
     known = {(cell.factors["load"], cell.factors["peer"]): cell for cell in cells}
     return [_judge(limit, known, seed) for limit in limits]
 
 
-def _judge(limit: Limit, known: Mapping[tuple[str, str], Cell], seed: int) -> dict[str, Any]:
+def _judge(limit: BudgetLimit, known: Mapping[tuple[str, str], Cell], seed: int) -> dict[str, Any]:
     values = _values(limit, known)
     found = stats.bootstrap(values, seed) if values else None
     holds = None if found is None else found.value <= limit.most
     return {**asdict(limit), "measured": interval_json(found), "holds": holds}
 
 
-def _values(limit: Limit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
-    """One for each run."""
+def _values(limit: BudgetLimit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
+    """Return one value for each run."""
     cell = known.get((limit.load, limit.peer))
     if cell is None:
         return []

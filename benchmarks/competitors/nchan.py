@@ -10,17 +10,19 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.clients.base import Step
-from benchmarks.clients.http import Head, Response, Server
-from benchmarks.clients.protocols import (
+from benchmarks.clients.http import Endpoint, Response, ResponseHead
+from benchmarks.clients.protocols import cached_loads
+from benchmarks.clients.sansio import (
+    ClientProtocol,
     Decoder,
-    Listener,
-    Poll,
-    Stream,
-    WebSocketListener,
-    read_json,
+    Loads,
+    PollProtocol,
+    StreamProtocol,
+    Update,
+    with_cursor,
 )
-from benchmarks.clients.sse import EventStream
+from benchmarks.clients.sse import EventStreamParser
+from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.competitors.system import (
     FOLDER,
     PACED,
@@ -29,9 +31,8 @@ from benchmarks.competitors.system import (
     System,
     await_port,
     children,
-    end,
     free_port,
-    own,
+    terminate,
 )
 from benchmarks.method.testbed import ProcessCost, TestbedError
 
@@ -39,7 +40,7 @@ NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 
 
 class Nchan(System):
-    """One nginx worker, which is one process, as all the others are."""
+    """One nginx worker process: one process, like all the others."""
 
     @classmethod
     def missing(cls) -> str | None:
@@ -51,28 +52,28 @@ class Nchan(System):
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nchan-")))
         port = free_port()
         text = (FOLDER / "nchan.conf").read_text()
-        words = {"MODULE": NCHAN_MODULE, "FOLDER": folder, "REDIS": redis, "PORT": port}
-        for word, value in words.items():
-            text = text.replace(word, str(value))
+        values = {"MODULE": NCHAN_MODULE, "FOLDER": folder, "REDIS": redis, "PORT": port}
+        for name, value in values.items():
+            text = text.replace(name, str(value))
         (folder / "nginx.conf").write_text(text)
         command = ["nginx", "-c", str(folder / "nginx.conf"), "-p", str(folder)]
         command += ["-e", str(folder / "error.log")]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        stack.callback(end, process)
+        stack.callback(terminate, process)
         self.url = f"http://127.0.0.1:{port}"
         await_port(port, process)
         self._await_redis()
         self.cost = ProcessCost(*children(process.pid))
 
     def _await_redis(self) -> None:
-        """Return when it takes messages: it listens before it has found its Redis."""
+        """Return when it accepts messages: it listens before it has connected to its Redis."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             with suppress(URLError):
                 urlopen(f"{self.url}/say?room=warm-up", b"{}", timeout=5).close()
                 return
             time.sleep(0.02)
-        raise TestbedError("nchan does not reach its Redis")
+        raise TestbedError("nchan cannot reach its Redis")
 
     def address(self, room: str) -> str:
         return f"/hear?room={room}"
@@ -82,68 +83,59 @@ class NchanWebSocket(Nchan):
     name = "nchan websocket"
     loads = (*System.loads, SMALL)
 
-    def listener(self, room: str) -> Listener:
-        return _WebSocket(self.readers, lambda cursor: self.address(room))
-
-
-class _WebSocket(WebSocketListener):
-    def understand(self, payload: bytes, when: float) -> None:
-        self.hear([own(read_json(payload))], when)
+    def protocol(self, room: str) -> ClientProtocol:
+        path = self.address(room)
+        return WebSocketProtocol(self.reader_endpoint, lambda cursor: path, loads=cached_loads)
 
 
 class NchanEventSource(Nchan):
     name = "nchan eventsource"
 
-    def listener(self, room: str) -> Listener:
-        return _EventSource(self.readers, lambda cursor: self.address(room), _decoder)
+    def protocol(self, room: str) -> ClientProtocol:
+        path, accept = self.address(room), {"Accept": "text/event-stream"}
+        return StreamProtocol(
+            self.reader_endpoint, lambda cursor: path, _decoder, headers=accept, loads=cached_loads
+        )
 
 
-class _EventSource(Stream):
-    def question(self) -> bytes:
-        super().question()
-        accept = {"Accept": "text/event-stream"}
-        return self.get(self._path(None), accept)
+def _decoder(head: ResponseHead, loads: Loads) -> Decoder:
+    parser = EventStreamParser()
 
-
-def _decoder(head: Head) -> Decoder:
-    stream = EventStream()
-
-    def decode(data: bytes) -> Iterator[Step]:
-        for message in stream.feed(data):
+    def decode(data: bytes) -> Iterator[Update]:
+        for message in parser.feed(data):
             if message.data:
-                yield own(read_json(message.data))
+                yield with_cursor(loads(message.data))
 
     return decode
 
 
 class NchanLongPolling(Nchan):
-    """An answer is one message, however many have come: a burst would be as many answers."""
+    """Each response is one message, however many are waiting: a burst is as many responses."""
 
     name = "nchan longpoll"
     loads = (PACED,)
 
-    def listener(self, room: str) -> Listener:
-        return _LongPolling(self.readers, self.address(room))
+    def protocol(self, room: str) -> ClientProtocol:
+        return _LongPollProtocol(self.reader_endpoint, self.address(room))
 
 
-class _LongPolling(Poll):
-    """Where it stands is told in Last-Modified and Etag, and asked for in the fields they match."""
+class _LongPollProtocol(PollProtocol):
+    """The position is in Last-Modified and Etag, and is sent back in the matching fields."""
 
-    def __init__(self, server: Server, path: str) -> None:
-        super().__init__(server)
+    def __init__(self, endpoint: Endpoint, path: str) -> None:
+        super().__init__(endpoint)
         self._path = path
-        self._place: dict[str, str] = {}
-        # The first question waits already, so there is no answer to be ready by.
+        self._position: dict[str, str] = {}
+        # The first request already waits for a message, so no response can make it ready.
         self.ready = True
 
-    def question(self) -> bytes:
-        return self.get(self._path, self._place)
+    def request(self) -> bytes:
+        return self.get(self._path, self._position)
 
-    def _answered(self, response: Response, when: float) -> bool:
+    def parse_response(self, response: Response) -> tuple[list[Update], bool]:
         fields = response.head.fields
-        self._place = {
+        self._position = {
             "If-Modified-Since": fields["last-modified"],
             "If-None-Match": fields["etag"],
         }
-        self.hear([own(read_json(response.body))], when)
-        return True
+        return [with_cursor(cached_loads(response.body))], True

@@ -1,12 +1,13 @@
-"""Ours, by each of our ways."""
+"""Our own server, by each of its transports that is compared."""
 
 import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.protocols import Listener, listener
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import ClientProtocol
 from benchmarks.competitors.system import IDLE, SMALL, System
-from benchmarks.load.generator import Words, our_words
+from benchmarks.load.generator import RequestSpec, post_message
 
 
 class Ours(System):
@@ -21,11 +22,11 @@ class Ours(System):
         limits = ["--messages-per-second", "0", "--connections-per-address", "20000"]
         self.run(stack, command + limits)
 
-    def listener(self, room: str) -> Listener:
-        return listener(self.transport, self.readers, room)
+    def protocol(self, room: str) -> ClientProtocol:
+        return make_protocol(self.transport, self.reader_endpoint, room)
 
-    def words(self, room: str, size: int) -> Words:
-        return our_words(self.url, room, size)
+    def request_spec(self, room: str, size: int) -> RequestSpec:
+        return post_message(self.url, room, size)
 
 
 class OurWebSocket(Ours):

@@ -1,15 +1,17 @@
-"""Tornado as it comes (tornado_chat.py): `write_message`, polls that wait, and others."""
+"""Tornado as its documentation uses it (tornado_chat.py): `write_message`, long and short polls."""
 
 import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.http import Response, Server
-from benchmarks.clients.protocols import Listener, Poll, WebSocketListener, read_json
-from benchmarks.competitors.system import IDLE, System, own
+from benchmarks.clients.http import Endpoint, Response
+from benchmarks.clients.protocols import cached_loads
+from benchmarks.clients.sansio import ClientProtocol, PollProtocol, Update, with_cursor
+from benchmarks.clients.websocket import WebSocketProtocol
+from benchmarks.competitors.system import IDLE, System
 
 
-class Tornado(System):
+class PlainTornado(System):
     @classmethod
     def missing(cls) -> str | None:
         return None
@@ -18,45 +20,45 @@ class Tornado(System):
         self.run(stack, [sys.executable, "-m", "benchmarks.competitors.tornado_chat"])
 
 
-class TornadoWebSocket(Tornado):
+class TornadoWebSocket(PlainTornado):
     name = "tornado write_message"
 
-    def listener(self, room: str) -> Listener:
-        return WebSocketListener(self.readers, lambda cursor: f"/listen?room={room}")
+    def protocol(self, room: str) -> ClientProtocol:
+        path = f"/listen?room={room}"
+        return WebSocketProtocol(self.reader_endpoint, lambda cursor: path, loads=cached_loads)
 
 
-class _Polled(Tornado):
-    way: ClassVar[str]
+class _Polled(PlainTornado):
+    path: ClassVar[str]
 
-    def listener(self, room: str) -> Listener:
-        return _Poll(self.readers, f"{self.way}?room={room}")
+    def protocol(self, room: str) -> ClientProtocol:
+        return _PollProtocol(self.reader_endpoint, f"{self.path}?room={room}")
 
 
 class TornadoLongPolling(_Polled):
     name = "tornado long polling"
-    way = "/wait"
+    path = "/wait"
 
 
 class TornadoShortPolling(_Polled):
     name = "tornado short polling"
-    way = "/read"
+    path = "/read"
     loads = (IDLE,)
 
 
-class _Poll(Poll):
-    """Asks what came after what it has; the first time, where that is."""
+class _PollProtocol(PollProtocol):
+    """Requests the messages after those it has; the first request finds how many there are."""
 
-    def __init__(self, server: Server, path: str) -> None:
-        super().__init__(server)
+    def __init__(self, endpoint: Endpoint, path: str) -> None:
+        super().__init__(endpoint)
         self._path = path
         self._after = ""
 
-    def question(self) -> bytes:
+    def request(self) -> bytes:
         return self.get(self._path + self._after)
 
-    def _answered(self, response: Response, when: float) -> bool:
-        answer = read_json(response.check(200).body)
-        self.hear(map(own, answer["messages"]), when)
+    def parse_response(self, response: Response) -> tuple[list[Update], bool]:
+        answer = cached_loads(response.check(200).body)
         self._after = f"&after={answer['after']}"
-        # A poll that waits is asked again at once; `interval` is 0 there.
-        return False
+        # The next long poll follows at once because its `interval` is 0.
+        return [with_cursor(event) for event in answer["messages"]], False

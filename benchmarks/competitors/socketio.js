@@ -1,4 +1,4 @@
-// Socket.IO 4 with its Redis adapter, as its documentation sets it up, and a POST to speak by.
+// Socket.IO 4 with its Redis adapter, as its documentation sets it up; messages arrive by POST.
 //
 // usage: node socketio.js redis://127.0.0.1:PORT
 
@@ -7,12 +7,12 @@ const { createAdapter } = require("@socket.io/redis-adapter");
 const { createClient } = require("redis");
 const { Server } = require("socket.io");
 
-function speak(io, request, response) {
+function publish(io, request, response) {
   const room = new URL(request.url, "http://localhost").searchParams.get("room");
-  const pieces = [];
-  request.on("data", (piece) => pieces.push(piece));
+  const chunks = [];
+  request.on("data", (chunk) => chunks.push(chunk));
   request.on("end", () => {
-    io.to(room).emit("message", JSON.parse(Buffer.concat(pieces)));
+    io.to(room).emit("message", JSON.parse(Buffer.concat(chunks)));
     response.end("{}");
   });
 }
@@ -22,13 +22,13 @@ async function main() {
   const subscriber = publisher.duplicate();
   await Promise.all([publisher.connect(), subscriber.connect()]);
   const server = createServer();
-  // Not compressed, as nowhere else here.
+  // Without compression, like the other systems.
   const io = new Server(server, {
     adapter: createAdapter(publisher, subscriber),
     perMessageDeflate: false,
     httpCompression: false,
   });
-  // Else each session keeps its first request (socket.io/docs/v4/memory-usage).
+  // Otherwise each session keeps its first request (socket.io/docs/v4/memory-usage).
   io.engine.on("connection", (connection) => {
     connection.request = null;
   });
@@ -38,9 +38,9 @@ async function main() {
       done();
     });
   });
-  // Socket.IO has taken over the requests of its own path; the others are ours.
+  // Socket.IO handles the requests of its own path; this handles the others.
   server.prependListener("request", (request, response) => {
-    if (request.url.startsWith("/say")) speak(io, request, response);
+    if (request.url.startsWith("/say")) publish(io, request, response);
   });
   server.listen(0, "127.0.0.1", 4096, () => {
     console.log(`socket.io: listening on http://127.0.0.1:${server.address().port}/ (redis)`);

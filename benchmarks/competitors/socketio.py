@@ -1,26 +1,26 @@
-"""Socket.IO 4 (socketio.js), by its WebSocket and by its polling.
+"""Socket.IO 4 (socketio.js), over WebSocket and over polling.
 
-Engine.IO 4 packets begin with a digit, and Socket.IO 5 packets inside of them with another.
+Engine.IO 4 packets start with a digit, and the Socket.IO 5 packets inside them with another.
 Engine.IO: 0 open, 2 ping, 3 pong, 4 message; Socket.IO: 0 connect, 2 event, 3 acknowledgement.
-A session is opened, connected, and asks to join its room; when that is acknowledged, it listens.
+A session opens, connects and joins its room; it is ready when the join is acknowledged.
 """
 
 import shutil
+from collections.abc import Iterable
 from contextlib import ExitStack
 
-from benchmarks.clients.base import Event
-from benchmarks.clients.http import Response, Server, encode
-from benchmarks.clients.protocols import Listener, Poll, WebSocketListener, read_json
-from benchmarks.clients.websocket import TEXT
-from benchmarks.competitors.system import FOLDER, SMALL, System, own
+from benchmarks.clients.http import Endpoint, Response, encode
+from benchmarks.clients.protocols import cached_loads
+from benchmarks.clients.sansio import ClientProtocol, Event, PollProtocol, Update, with_cursor
+from benchmarks.clients.socketio import SEPARATOR
+from benchmarks.clients.websocket import TEXT, WebSocketProtocol
+from benchmarks.competitors.system import FOLDER, SMALL, System
 
 _PATH = "/socket.io/?EIO=4&transport="
-# Engine.IO 4: the record separator, which no JSON contains.
-_SEPARATOR = b"\x1e"
 
 
-class SocketIO(System):
-    """Its WebSocket from the start: what its polling is upgraded to."""
+class SocketIOSystem(System):
+    """Over WebSocket from the start, which is what its polling upgrades to."""
 
     name = "socket.io websocket"
     loads = (*System.loads, SMALL)
@@ -36,94 +36,93 @@ class SocketIO(System):
     def start(self, stack: ExitStack, redis: str) -> None:
         self.run(stack, ["node", str(FOLDER / "socketio.js"), redis])
 
-    def listener(self, room: str) -> Listener:
-        return _WebSocket(self.readers, room)
+    def protocol(self, room: str) -> ClientProtocol:
+        return _WebSocketProtocol(self.reader_endpoint, room)
 
 
-class SocketIOPolling(SocketIO):
-    """Its polling, never upgraded: what it falls back to behind proxies that allow no more."""
+class SocketIOPollingSystem(SocketIOSystem):
+    """Over polling without an upgrade, the fallback behind proxies that block WebSockets."""
 
     name = "socket.io polling"
     loads = System.loads
 
-    def listener(self, room: str) -> Listener:
-        return _Polling(self.readers, room)
+    def protocol(self, room: str) -> ClientProtocol:
+        return _PollingProtocol(self.reader_endpoint, room)
 
 
-class _WebSocket(WebSocketListener):
-    def __init__(self, server: Server, room: str) -> None:
-        super().__init__(server, lambda cursor: f"{_PATH}websocket")
+class _WebSocketProtocol(WebSocketProtocol):
+    def __init__(self, endpoint: Endpoint, room: str) -> None:
+        super().__init__(endpoint, lambda cursor: f"{_PATH}websocket")
         self._room = room
 
-    def opened(self) -> None:
-        pass  # there is more to say before anything is heard
+    def _on_upgrade(self) -> None:
+        pass  # not ready yet: the session opens, connects and joins
 
-    def understand(self, payload: bytes, when: float) -> None:
+    def receive_text(self, payload: bytes) -> Iterable[Update]:
         if (event := event_of(payload)) is not None:
-            self.hear([own(event)], when)
-        elif (said := reply_to(payload, self._room)) is not None:
-            self.answer(TEXT, said)
+            return (with_cursor(event),)
+        if (reply := reply_to(payload, self._room)) is not None:
+            self._send(TEXT, reply)
         self.ready = self.ready or is_joined(payload)
+        return ()
 
 
-class _Polling(Poll):
+class _PollingProtocol(PollProtocol):
     """Packets up by POST, packets down by GET, in turn on one connection.
 
-    What is sent down meanwhile waits in the session, so nothing is missed between two GETs.
+    The session keeps the packets between two GETs, so none is missed.
     """
 
-    def __init__(self, server: Server, room: str) -> None:
-        super().__init__(server)
+    def __init__(self, endpoint: Endpoint, room: str) -> None:
+        super().__init__(endpoint)
         self._room = room
         self._path = f"{_PATH}polling"
         self._unsent: list[bytes] = []
         self._joined = False
         self._posting = False
 
-    def question(self) -> bytes:
+    def request(self) -> bytes:
         self._posting = bool(self._unsent)
         if not self._posting:
             return self.get(self._path)
-        body = _SEPARATOR.join(self._unsent)
+        body = SEPARATOR.join(self._unsent)
         self._unsent.clear()
-        return self.server.request("POST", self._path, {}, body)
+        return self.endpoint.build_request("POST", self._path, {}, body)
 
-    def _answered(self, response: Response, when: float) -> bool:
+    def parse_response(self, response: Response) -> tuple[list[Update], bool]:
         body = response.check(200).body
-        if not self._posting:
-            for packet in split_payload(body):
-                self._understand(packet, when)
-        return True
+        packets = [] if self._posting else split_payload(body)
+        return [update for packet in packets for update in self._receive_packet(packet)], True
 
-    def _understand(self, packet: bytes, when: float) -> None:
+    def _receive_packet(self, packet: bytes) -> Iterable[Update]:
         if (event := event_of(packet)) is not None:
-            self.hear([own(event)], when)
-            return
+            return (with_cursor(event),)
         if packet.startswith(b"0"):
-            self._path += f"&sid={read_json(packet[1:])['sid']}"
-        if (said := reply_to(packet, self._room)) is not None:
-            self._unsent.append(said)
+            self._path += f"&sid={cached_loads(packet[1:])['sid']}"
+        if (reply := reply_to(packet, self._room)) is not None:
+            self._unsent.append(reply)
         self._joined = self._joined or is_joined(packet)
+        return ()
 
-    def _settled(self) -> bool:
+    def _is_joined(self) -> bool:
         return self._joined
 
 
 def split_payload(body: bytes) -> list[bytes]:
-    """Give the packets of an answer to a poll (Engine.IO 4)."""
-    return body.split(_SEPARATOR)
+    """Return the packets in the response of a poll (Engine.IO 4)."""
+    return body.split(SEPARATOR)
 
 
 def event_of(packet: bytes) -> Event | None:
-    """Give what was said, if this packet says something."""
+    """Return the event in a packet, None if it has none."""
     if not packet.startswith(b"42"):
         return None
-    event: Event = read_json(packet[2:])[1]
+    event: Event = cached_loads(packet[2:])[1]
     return event
 
 
 def reply_to(packet: bytes, room: str) -> bytes | None:
-    """Give the packet that a client owes the server for this one."""
+    """Return the packet with which a client answers this one."""
     if packet.startswith(b"0"):
         return b"40"
     if packet.startswith(b"40"):
@@ -132,5 +131,5 @@ def reply_to(packet: bytes, room: str) -> bytes | None:
 
 
 def is_joined(packet: bytes) -> bool:
-    """Is this the acknowledgement of `join`, whose number was 1?"""
+    """Whether this acknowledges `join`, whose id was 1."""
     return packet.startswith(b"431")

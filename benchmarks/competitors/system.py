@@ -1,6 +1,6 @@
-"""What a system must say of itself to be compared: how it is started, told something, listened to.
+"""What a system needs in order to be compared: how it starts, how to publish, and how to read.
 
-All of them that can share one Redis, and what is said is the same JSON everywhere.
+All systems that can use a Redis share one, and all of them carry the same JSON.
 """
 
 import os
@@ -15,69 +15,69 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.clients.base import Event, Step
-from benchmarks.clients.http import Response, Server, encode
-from benchmarks.clients.protocols import Listener
-from benchmarks.load.generator import Words
+from benchmarks.clients.http import Endpoint, Response, encode
+from benchmarks.clients.sansio import ClientProtocol
+from benchmarks.load.generator import RequestSpec
 from benchmarks.method.testbed import MeasuredProcess, ProcessCost, TestbedError
 from realtime.brokers.redis.process import find_program
 
-# Each file here that is not Python is the server of a peer, as its own documentation would have it.
+# The other files in this folder are the servers of the other systems, as their documentation
+# writes them.
 FOLDER = Path(__file__).parent
-# What they are asked: forty messages a second, a burst, forty to few readers, and nothing at all.
+# The loads: forty messages a second, a burst, forty a second to few readers, and no messages.
 PACED, BURST, SMALL, IDLE = "paced", "burst", "small", "idle"
-# The generator has a core of its own where there are two.  Else the scheduler now and then puts it
-# beside the server, which finds more messages waiting when its turn comes, and each of them costs
-# it less: a lottery between runs.
+# With two cores or more, the generator has its own.  Otherwise the scheduler sometimes puts it on
+# the server's core; then the server finds more messages waiting each time it runs, and each message
+# costs it less, so runs differ by chance.
 _CORES = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" else []
 SERVER_CORES, GENERATOR_CORES = (_CORES[:-1], _CORES[-1:]) if len(_CORES) > 1 else ([], [])
-# A server is there within this time, even on a busy machine.
+# A server starts within this time, even on a busy machine.
 START_SECONDS = 10.0
 
 
 class System(ABC):
-    """One way to listen to one system, and what it is asked.
+    """One transport of one system, and the loads that it is measured under.
 
-    `url` and `cost` are known once it has started; readers are at `behind`, if that is set.
+    `url` and `cost` are set by `start`.  Readers connect to `reader_url` if it is set (a network in
+    between), else to `url`.
     """
 
     name: ClassVar[str]
     loads: ClassVar[tuple[str, ...]] = (PACED, BURST)
     url: str
-    behind: str | None = None
+    reader_url: str | None = None
     cost: ProcessCost
 
     @classmethod
     @abstractmethod
     def missing(cls) -> str | None:
-        """Say what this machine lacks for it, and how to get it."""
+        """Return what this machine lacks for it, and how to get it."""
 
     @abstractmethod
     def start(self, stack: ExitStack, redis: str) -> None: ...
 
     @abstractmethod
-    def listener(self, room: str) -> Listener: ...
+    def protocol(self, room: str) -> ClientProtocol: ...
 
     @property
-    def readers(self) -> Server:
-        """Where readers connect."""
-        return Server(self.behind or self.url)
+    def reader_endpoint(self) -> Endpoint:
+        return Endpoint(self.reader_url or self.url)
 
-    def words(self, room: str, size: int) -> Words:
-        """Say a JSON object that carries its number, by POST to ``/say?room=``."""
-        server = Server(self.url)
+    def request_spec(self, room: str, size: int) -> RequestSpec:
+        """Publish a JSON object with its number as the cursor, by POST to ``/say?room=``."""
+        endpoint = Endpoint(self.url)
         filling = "x" * size
 
-        def request(id: str, number: int) -> bytes:
+        def build(id: str, number: int) -> bytes:
             event = {"kind": "say", "cursor": f"peer-{number}", "id": id, "text": filling}
-            return server.request("POST", f"/say?room={room}", {}, encode(event))
+            return endpoint.build_request("POST", f"/say?room={room}", {}, encode(event))
 
-        def receipt(response: Response, id: str, number: int) -> str:
+        def parse_cursor(response: Response, id: str, number: int) -> str:
             if not 200 <= response.status < 300:
                 raise TestbedError(f"{self.name} answered {response.status}")
             return f"peer-{number}"
 
-        return Words(server, request, receipt)
+        return RequestSpec(endpoint, build, parse_cursor)
 
     def run(self, stack: ExitStack, command: list[str]) -> None:
         process = MeasuredProcess(command)
@@ -85,26 +85,21 @@ class System(ABC):
         self.url, self.cost = process.url, ProcessCost(process.pid)
 
 
-def own(event: Event) -> Step:
-    """A peer has no cursor of ours: the number of the message stands in the message."""
-    return event, event["cursor"]
-
-
 # --- processes -----------------------------------------------------------------------------------
 
 
 def start_redis(stack: ExitStack) -> str:
-    """Start a Redis on a free port, since nchan knows no other address; give it."""
+    """Start a Redis on a free TCP port, because nchan cannot use a Unix socket; return its URL."""
     program = find_program()
     if program is None:
-        raise TestbedError("no redis-server and no valkey-server; the peers share one")
+        raise TestbedError("no redis-server or valkey-server found; the peers share one")
     folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="peers-"))
     port = free_port()
     command = [str(program), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder]
     process = subprocess.Popen(
         [*command, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
     )
-    stack.callback(end, process)
+    stack.callback(terminate, process)
     await_port(port, process)
     return f"redis://127.0.0.1:{port}"
 
@@ -123,10 +118,10 @@ def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.02)
-    raise TestbedError(f"{process.args!r} does not listen")
+    raise TestbedError(f"{process.args!r} does not listen on port {port}")
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
+def terminate(process: "subprocess.Popen[bytes]") -> None:
     process.terminate()
     try:
         process.wait(10)
@@ -136,14 +131,14 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The worker, which does the work, and not the master, which watches it."""
+    """Return the pids of the workers, which do the work, without the master."""
     text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
     return [int(child) for child in text.split()]
 
 
 @contextmanager
-def on(cores: Sequence[int]) -> Iterator[None]:
-    """Run on these cores, and let run there whatever is started meanwhile."""
+def pinned_to(cores: Sequence[int]) -> Iterator[None]:
+    """Run on these cores, and every process that is started meanwhile."""
     if not cores:
         yield
         return

@@ -1,4 +1,4 @@
-"""All systems that are compared, by the names under which they are reported."""
+"""All systems that are compared, by the names in the report."""
 
 from benchmarks.competitors.nchan import NchanEventSource, NchanLongPolling, NchanWebSocket
 from benchmarks.competitors.ours import (
@@ -14,7 +14,7 @@ from benchmarks.competitors.plain_tornado import (
     TornadoShortPolling,
     TornadoWebSocket,
 )
-from benchmarks.competitors.socketio import SocketIO, SocketIOPolling
+from benchmarks.competitors.socketio import SocketIOPollingSystem, SocketIOSystem
 from benchmarks.competitors.system import System
 
 SYSTEMS: dict[str, type[System]] = {
@@ -26,8 +26,8 @@ SYSTEMS: dict[str, type[System]] = {
         OurIframeStreaming,
         OurLongPolling,
         OurShortPolling,
-        SocketIO,
-        SocketIOPolling,
+        SocketIOSystem,
+        SocketIOPollingSystem,
         NchanWebSocket,
         NchanEventSource,
         NchanLongPolling,

@@ -1,8 +1,7 @@
-"""A chat as Tornado's documentation teaches it: `write_message` to each, and polls.
+"""A chat as Tornado's documentation teaches it: `write_message` to each client, and polls.
 
-`/wait` answers when there is something, `/read` at once.
-
-One process and no hub, as most such programs are.
+`/wait` answers when there is a message, `/read` at once.  One process without a message broker, as
+most such programs are.
 
 usage: python -m benchmarks.competitors.tornado_chat
 """
@@ -18,57 +17,57 @@ from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 
-class Room:
-    """Everything that was said, whoever listens on a WebSocket, and who waits for more."""
+class ChatRoom:
+    """All messages, the open WebSockets, and the polls that wait for the next message."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.sockets: set[WebSocketHandler] = set()
-        self.news = asyncio.Condition()
+        self.changed = asyncio.Condition()
 
 
-ROOMS: dict[str, Room] = defaultdict(Room)
+ROOMS: dict[str, ChatRoom] = defaultdict(ChatRoom)
 
 
-class Say(RequestHandler):
+class PublishHandler(RequestHandler):
     async def post(self) -> None:
         room = ROOMS[self.get_query_argument("room")]
         room.messages.append(self.request.body)
         text = self.request.body.decode()
         for connection in room.sockets:
             connection.write_message(text)
-        async with room.news:
-            room.news.notify_all()
+        async with room.changed:
+            room.changed.notify_all()
         self.write({})
 
 
-class Reading(RequestHandler):
-    """Tells what came after `after`; without it, where a reader stands who begins now."""
+class PollHandler(RequestHandler):
+    """Returns the messages after `after`; without it, the position of a new reader."""
 
     def prepare(self) -> None:
         self.room = ROOMS[self.get_query_argument("room")]
         self.after = int(self.get_query_argument("after", str(len(self.room.messages))))
 
-    def tell(self) -> None:
+    def write_messages(self) -> None:
         messages = [json.loads(message) for message in self.room.messages[self.after :]]
         self.write({"messages": messages, "after": len(self.room.messages)})
 
 
-class Read(Reading):
+class ShortPollHandler(PollHandler):
     def get(self) -> None:
-        self.tell()
+        self.write_messages()
 
 
-class Wait(Reading):
+class LongPollHandler(PollHandler):
     async def get(self) -> None:
-        # Whoever begins is told at once where he stands.
+        # The first poll returns at once with the position.
         if self.get_query_argument("after", None) is not None:
-            async with self.room.news:
-                await self.room.news.wait_for(lambda: len(self.room.messages) > self.after)
-        self.tell()
+            async with self.room.changed:
+                await self.room.changed.wait_for(lambda: len(self.room.messages) > self.after)
+        self.write_messages()
 
 
-class Listen(WebSocketHandler):
+class ChatSocket(WebSocketHandler):
     def open(self) -> None:
         ROOMS[self.get_query_argument("room")].sockets.add(self)
 
@@ -77,7 +76,12 @@ class Listen(WebSocketHandler):
 
 
 async def main() -> None:
-    handlers = [("/say", Say), ("/read", Read), ("/wait", Wait), ("/listen", Listen)]
+    handlers = [
+        ("/say", PublishHandler),
+        ("/read", ShortPollHandler),
+        ("/wait", LongPollHandler),
+        ("/listen", ChatSocket),
+    ]
     sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
     HTTPServer(Application(handlers)).add_sockets(sockets)
     port = sockets[0].getsockname()[1]

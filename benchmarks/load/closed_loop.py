@@ -1,205 +1,230 @@
-"""Speakers in a closed loop: who is told that a message is in the room says the next one.
+"""Closed-loop senders: each acknowledgement triggers the next message.
 
-An open loop (talk.py) asks how long messages take at a rate; a closed one asks for the rate itself,
-and cannot ask for more than the server gives.  So its times say how long a message waits at a
-server that is never idle, and nothing of a chat in which people pause.
+An open loop (generator.py) asks how long messages take at a given rate.  A closed loop asks for the
+rate itself, and never sends more than the server accepts (k6: constant-vus).  So its times say how
+long a message waits at a server that is never idle, and nothing about a chat in which people pause.
 
-A sender is a listener whose answers are its receipts.  Over WebSocket it is told the whole room as
-well, as every page is, and reads no more of that than it takes to find what answers it.
+A sender is a reader whose replies are its acknowledgements.  Over WebSocket it also receives the
+whole room, as every page does, and parses only as much of that as it takes to find its replies.
 """
 
 import json
 import uuid
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.clients.http import Refused, Response, ResponseReader, Server, encode, messages_path
-from benchmarks.clients.protocols import Listener, WebSocketListener, address
-from benchmarks.clients.websocket import TEXT, frame
-from benchmarks.load.generator import text_of
+from benchmarks.clients.http import (
+    Endpoint,
+    Refused,
+    Response,
+    ResponseReader,
+    encode,
+    messages_path,
+)
+from benchmarks.clients.sansio import ClientProtocol, Update, room_path
+from benchmarks.clients.websocket import TEXT, WebSocketProtocol, error_of
+from benchmarks.load.generator import filler_text
 
-# Stands in a draft for the id, which is all that differs from one message to the next.
-_PLACE = "00000000-0000-0000-0000-000000000000"
-# FIN and the opcode, as the first byte of a frame that is a whole text.
-_WHOLE_TEXT = 0x80 | TEXT
+# Placeholder for the id in an encoded message; only the id differs between two messages.
+_PLACEHOLDER = "00000000-0000-0000-0000-000000000000"
+# FIN and the opcode: the first byte of a frame that is a complete text message.
+_FINAL_TEXT = 0x80 | TEXT
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
-    """Where a message was put, and when that was known, and said."""
+class Acknowledgement:
+    """The cursor of a message, when the acknowledgement arrived, and when the message was sent."""
 
     cursor: str
     when: float
-    said: float
+    sent_at: float
 
 
 @dataclass
-class Tally:
-    """What all senders said, and what they were told; who looks at `open` says no more."""
+class SendLog:
+    """What all senders sent, and which replies they received; they stop when `open` is false."""
 
-    said: dict[str, float] = field(default_factory=dict)  # id: when
-    receipts: dict[str, Receipt] = field(default_factory=dict)  # by id
-    refused: set[str] = field(default_factory=set)  # ids to which an overloaded server said no
+    sent: dict[str, float] = field(default_factory=dict)  # id: when
+    acks: dict[str, Acknowledgement] = field(default_factory=dict)  # by id
+    refused: set[str] = field(default_factory=set)  # ids that an overloaded server rejected
     repeated: list[str] = field(default_factory=list)  # ids that were acknowledged twice
-    late: list[float] = field(default_factory=list)  # seconds from an answer to the next message
+    late: list[float] = field(default_factory=list)  # seconds from a reply to the next message
     open: bool = True
 
     @property
-    def quiet(self) -> bool:
-        """Has all that was said been answered?"""
-        return len(self.receipts) + len(self.refused) == len(self.said)
+    def all_answered(self) -> bool:
+        return len(self.acks) + len(self.refused) == len(self.sent)
+
+    @property
+    def unacknowledged(self) -> int:
+        return len(self.sent) - len(self.acks) - len(self.refused)
 
     def acknowledge(self, id: str, cursor: str, when: float) -> None:
-        if id in self.receipts:
+        if id in self.acks:
             self.repeated.append(id)
-        self.receipts[id] = Receipt(cursor, when, self.said[id])
+        self.acks[id] = Acknowledgement(cursor, when, self.sent[id])
 
     def refuse(self, id: str, error: Refused) -> None:
-        """Count a server that has too much to do; any other refusal is ours to mend."""
+        """Count a server that is overloaded; any other error is a mistake of ours."""
         if error.code not in ("busy", "no_broker"):
             raise error
         self.refused.add(id)
 
-    def between(self, begin: float, end: float) -> list[Receipt]:
-        """The receipts that came within these times."""
-        return [one for one in self.receipts.values() if begin <= one.when < end]
+    def between(self, start: float, end: float) -> list[Acknowledgement]:
+        """Return the acknowledgements that arrived between these times."""
+        return [ack for ack in self.acks.values() if start <= ack.when < end]
 
 
-def drafts(client: str, size: int, via: str) -> Callable[[str], bytes]:
-    """Give what writes a message of `size` bytes of text, by its id."""
-    fields = {"client": client, "name": "Ada", "text": text_of(size), "via": via, "sent": 0}
-    before, _, after = encode({"id": _PLACE, **fields}).partition(_PLACE.encode())
+def message_encoder(client: str, size: int, via: str) -> Callable[[str], bytes]:
+    """Return a function that encodes a message of `size` bytes of text, given its id."""
+    fields = {"client": client, "name": "Ada", "text": filler_text(size), "via": via, "sent": 0}
+    message = encode({"id": _PLACEHOLDER, **fields})
+    before, _, after = message.partition(_PLACEHOLDER.encode())
     return lambda id: before + id.encode() + after
 
 
-class Sender(Listener):
-    """Has `window` messages under way, and says another for each that is answered."""
+class ClosedLoopSender(ClientProtocol):
+    """Keeps `window` messages in flight: each reply is followed by the next message."""
 
-    tally: Tally
-    draft: Callable[[str], bytes]
+    log: SendLog
+    encode_message: Callable[[str], bytes]
     window: int
-    under_way = 0
-    _asked: float | None = None  # since when there is something to say
+    in_flight = 0
+    _due_since: float | None = None  # since when there is something to send
 
-    def speak(self, when: float) -> bytes:
-        if self._asked is not None:
-            self.tally.late.append(when - self._asked)
-            self._asked = None
-        return b"".join(self._say(when) for _ in range(self.window - self.under_way))
+    def data_to_send(self, now: float) -> bytes:
+        self.send_at = None
+        if self._due_since is not None:
+            self.log.late.append(now - self._due_since)
+            self._due_since = None
+        return b"".join(self._next_message(now) for _ in range(self.window - self.in_flight))
 
-    def _say(self, when: float) -> bytes:
-        if not self.tally.open:
+    def _next_message(self, now: float) -> bytes:
+        if not self.log.open:
             return b""
         id = str(uuid.uuid4())
-        self.tally.said[id] = when
-        self.under_way += 1
-        return self.wrap(id)
+        self.log.sent[id] = now
+        self.in_flight += 1
+        return self.write_message(id)
 
     @abstractmethod
-    def wrap(self, id: str) -> bytes:
-        """Write one message as it crosses the wire."""
+    def write_message(self, id: str) -> bytes:
+        """Return one message as it crosses the wire."""
 
-    def due(self, when: float) -> float | None:
-        """When there is something to say: at once, or never more."""
-        if not self.tally.open or self.under_way >= self.window:
-            return None
-        self._asked = when
-        return when
+    def _schedule(self, now: float) -> None:
+        """The next message is due at once, or never."""
+        if self.log.open and self.in_flight < self.window:
+            self._due_since = self.send_at = now
+        else:
+            self.send_at = None
 
 
-class FrameSender(Sender, WebSocketListener):
-    """Says frames on one connection, each answered by a frame among those of the room."""
+class WebSocketSender(ClosedLoopSender, WebSocketProtocol):
+    """Sends frames on one connection; the replies arrive among the frames of the room."""
 
     def __init__(
-        self, server: Server, room: str, tally: Tally, draft: Callable[[str], bytes], window: int
+        self,
+        endpoint: Endpoint,
+        room: str,
+        log: SendLog,
+        encode_message: Callable[[str], bytes],
+        window: int,
     ) -> None:
-        super().__init__(server, lambda cursor: address("websocket", room, "now"))
-        self.tally, self.draft, self.window = tally, draft, window
-        self._receipts = Answers()
+        path = room_path("websocket", room, after="now")
+        WebSocketProtocol.__init__(self, endpoint, lambda cursor: path)
+        self.log, self.encode_message, self.window = log, encode_message, window
+        self._scanner = ReplyScanner()
 
-    def wrap(self, id: str) -> bytes:
-        return frame(TEXT, self.draft(id))
+    def write_message(self, id: str) -> bytes:
+        self.publish(self.encode_message(id))
+        return WebSocketProtocol.data_to_send(self, 0.0)
 
-    def take(self, data: bytes, when: float) -> float | None:
-        if not self._reader.complete:
-            data = self._upgraded(data)
-        found = self._receipts.feed(data)
-        for answer in found:
-            self._answered(answer, when)
-        return self.due(when) if found else None
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
+        if not self.upgraded:
+            data = self._receive_handshake(data)
+        self.send_at = None
+        replies = self._scanner.feed(data)
+        for reply in replies:
+            self._receive_reply(reply, now)
+        if replies:
+            self._schedule(now)
+        return ()
 
-    def _answered(self, answer: dict[str, Any], when: float) -> None:
-        self.under_way -= 1
-        if answer["kind"] == "ack":
-            self.tally.acknowledge(answer["id"], answer["cursor"], when)
+    def _receive_reply(self, reply: dict[str, Any], now: float) -> None:
+        self.in_flight -= 1
+        if reply["kind"] == "ack":
+            self.log.acknowledge(reply["id"], reply["cursor"], now)
         else:
-            error = Refused(None, answer["code"], answer["message"])
-            self.tally.refuse(answer["id"], error)
+            self.log.refuse(reply["id"], error_of(reply))
 
 
-class Answers:
-    """Finds what answers a sender among all that its room is told: the head of a frame says how
-    long it is, its first letters of what kind.
+class ReplyScanner:
+    """Finds the replies to a sender among the frames of a room.
+
+    The first bytes of a frame say how long it is, the first letters of its text of which kind, so
+    an event is skipped without decoding it.
     """
 
     def __init__(self) -> None:
         self._unread = b""
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Take bytes in any pieces, and give the acknowledgements and errors that are whole."""
+        """Accept bytes split anywhere; return the complete acknowledgements and errors."""
         data = self._unread + data
         found, at, size = [], 0, len(data)
         while at + 4 <= size:
-            begin, length = at + 2, data[at + 1]
+            start, length = at + 2, data[at + 1]
             if length > 125:  # RFC 6455 §5.2: 126 has two more bytes of length, 127 has eight
-                begin += 2 if length == 126 else 8
-                length = int.from_bytes(data[at + 2 : begin])
-            if begin + length > size:
+                start += 2 if length == 126 else 8
+                length = int.from_bytes(data[at + 2 : start])
+            if start + length > size:
                 break
-            if data[at] == _WHOLE_TEXT and data.find(b'"say"', begin, begin + 16) < 0:
-                found.append(json.loads(data[begin : begin + length]))
-            at = begin + length
+            if data[at] == _FINAL_TEXT and data.find(b'"say"', start, start + 16) < 0:
+                found.append(json.loads(data[start : start + length]))
+            at = start + length
         self._unread = data[at:]
         return [one for one in found if one.get("kind") in ("ack", "error")]
 
 
-class PostSender(Sender):
-    """Says one POST at a time on a connection that is kept."""
+class PostSender(ClosedLoopSender):
+    """Sends one POST at a time on a persistent connection."""
 
     window = 1
 
     def __init__(
-        self, server: Server, room: str, tally: Tally, draft: Callable[[str], bytes]
+        self, endpoint: Endpoint, room: str, log: SendLog, encode_message: Callable[[str], bytes]
     ) -> None:
-        super().__init__(server)
-        self.tally, self.draft = tally, draft
+        super().__init__(endpoint)
+        self.log, self.encode_message = log, encode_message
         self._path = messages_path(room)
-        self._reader = ResponseReader()
+        self._response = ResponseReader()
         self._body = bytearray()
         self._id = ""
 
-    def question(self) -> bytes:
-        self.ready = True  # it has nothing to hear before it speaks
+    def request(self) -> bytes:
+        self.ready = True  # it has nothing to receive before it sends
         return b""
 
-    def wrap(self, id: str) -> bytes:
-        self._reader, self._body, self._id = ResponseReader(), bytearray(), id
-        return self.server.request("POST", self._path, {}, self.draft(id))
+    def write_message(self, id: str) -> bytes:
+        self._response, self._body, self._id = ResponseReader(), bytearray(), id
+        return self.endpoint.build_request("POST", self._path, {}, self.encode_message(id))
 
-    def take(self, data: bytes, when: float) -> float | None:
-        self._body += self._reader.feed(data)
-        if not self._reader.complete:
-            return None
-        assert self._reader.head is not None
-        self.under_way -= 1
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
+        self.send_at = None
+        self._body += self._response.feed(data)
+        if not self._response.complete:
+            return ()
+        assert self._response.head is not None
+        self.in_flight -= 1
         try:
-            answer = Response(self._reader.head, bytes(self._body)).check(200, 201).json()
-            self.tally.acknowledge(self._id, answer["cursor"], when)
+            answer = Response(self._response.head, bytes(self._body)).check(200, 201).json()
+            self.log.acknowledge(self._id, answer["cursor"], now)
         except Refused as error:
-            self.tally.refuse(self._id, error)
-        return self.due(when)
+            self.log.refuse(self._id, error)
+        self._schedule(now)
+        return ()
 
-    def end(self) -> bool:
+    def receive_eof(self) -> bool:
         return False

@@ -1,12 +1,14 @@
-"""The load generator: many readers and an open loop of speakers on one thread, over epoll.
+"""The load generator: many readers and open-loop senders on one thread, over epoll.
 
-It must not be what is measured.  So a socket that is readable is read and its time noted before
-anything is understood; understanding waits until no socket has anything more to read.  (But what a
-speaker is answered, of which there is one for hundreds of deliveries, is understood at once: else
-its connection would not be free, and it would open more.)  What is to
-be said is said when it was due, whether the server has answered the last or not: who waits for
-answers before speaking again does not see a server that stalls ("coordinated omission", G. Tene).
-All the same the generator says how late it was itself, and a result is worth no more than that.
+The generator must not be what is measured.  So it reads every readable socket and notes the time
+before it parses anything; parsing waits until no socket is readable.  (The response to a sender,
+one for hundreds of deliveries, is parsed at once: otherwise its connection would not be free, and
+the sender would open more.)
+
+A message is sent when it is due, whether the server has answered the last one or not.  A generator
+that waits for answers does not see a server that stalls ("coordinated omission", G. Tene); this is
+the constant-arrival-rate executor of k6.  The generator also reports how late it was itself, and a
+result is worth no more than that.
 """
 
 import errno
@@ -18,53 +20,60 @@ import socket
 import struct
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
-from benchmarks.clients.http import Refused, Response, ResponseReader, Server, encode, messages_path
-from benchmarks.clients.protocols import Listener
+from benchmarks.clients.http import (
+    Endpoint,
+    Refused,
+    Response,
+    ResponseReader,
+    encode,
+    messages_path,
+)
+from benchmarks.clients.sansio import ClientProtocol, Event, Update
 
 clock = time.perf_counter
 
 READ_BYTES = 65_536
-# What is understood between two looks at the sockets: so long it is deaf, or for one answer longer.
-_DEAF_SECONDS = 0.0003
-# Seconds until another try where nobody listens.
+# Parsing stops after this time to look at the sockets again; one chunk may take longer.
+_MAX_PARSE_SECONDS = 0.0003
+# The delay before another attempt to connect.
 _RETRY_SECONDS = 0.05
-# Readers that may be on their way in at once.
-_AT_THE_DOOR = 50
-# Seconds that all readers together get to begin, and an answer to a POST to come.
-_PATIENCE_SECONDS = 30.0
+# Readers that may connect at the same time.
+MAX_CONNECTING = 50
+# How long all readers together may take to start.
+_START_SECONDS = 30.0
 
 
-class Silent(Exception):
+class ServerUnresponsive(Exception):
     """The server did not do in time what a measurement needs; the message says what."""
 
 
 # --- connections ---------------------------------------------------------------------------------
 
 
-class _Line:
-    """One TCP connection of somebody, that never blocks."""
+class _Connection:
+    """One TCP connection that never blocks."""
 
-    def __init__(self, crowd: "Crowd", server: Server, owner: "_Owner") -> None:
-        family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    def __init__(self, load: "LoadGenerator", endpoint: Endpoint, owner: "_Owner") -> None:
+        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.owner = owner
         self.open = False
         self._unsent = b""
-        self._crowd = crowd
-        crowd.attach(self)
-        failure = self.socket.connect_ex((server.host, server.port))
+        self._load = load
+        load.attach(self)
+        failure = self.socket.connect_ex((endpoint.host, endpoint.port))
         if failure not in (0, errno.EINPROGRESS):
-            crowd.lose(self)
+            load.connect_failed(self)
 
     def write(self, data: bytes) -> None:
-        """Send as much as goes, and the rest when it goes."""
+        """Send what the socket accepts now, and the rest when it is writable."""
         self._unsent += data
         if not self.open:
             return
@@ -73,45 +82,51 @@ class _Line:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # the end of the connection is read
+            return  # the next read reports the end of the connection
         self._unsent = self._unsent[sent:]
-        self._crowd.watch(self, writing=bool(self._unsent))
+        self._load.watch(self, writing=bool(self._unsent))
 
     def opened(self) -> None:
         self.open = True
         self.write(b"")
 
     def segments(self) -> int:
-        """TCP segments both ways, acknowledgements among them (Linux, struct tcp_info)."""
+        """TCP segments in both directions, acknowledgements included (Linux, struct tcp_info)."""
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
-        out, into = struct.unpack_from("II", info, 136)
-        return int(out) + int(into)
+        sent, received = struct.unpack_from("II", info, 136)
+        return int(sent) + int(received)
 
-    def pieces(self) -> int:
+    def data_segments(self) -> int:
         """TCP segments that brought data: on loopback, one for each write up to 64 KiB."""
         info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
         return int(struct.unpack_from("I", info, 152)[0])
 
 
 class _Owner(Protocol):
-    """Whoever has a line: hears that it stands, what comes, and that it ended.
+    """What has a connection.  Data for an owner with `parse_at_once` does not wait."""
 
-    What comes for somebody `prompt` is understood at once, before others are read.
-    """
+    parse_at_once: bool
 
-    prompt: bool
-
-    def connected(self, line: _Line, when: float) -> None: ...
-    def came(self, line: _Line, data: bytes, when: float) -> None: ...
-    def ended(self, line: _Line, when: float) -> None: ...
+    def connected(self, connection: _Connection, now: float) -> None: ...
+    def data_received(self, connection: _Connection, data: bytes, now: float) -> None: ...
+    def connection_lost(self, connection: _Connection, now: float) -> None: ...
 
 
 # --- a reader ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
-    """What a reader has cost up to some moment; segments of TCP both ways."""
+class ReceivedEvent:
+    """An event, when its bytes arrived, and when the request was sent that it answers."""
+
+    when: float
+    event: Event
+    requested_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficSnapshot:
+    """What a reader has cost up to one moment; TCP segments in both directions."""
 
     bytes_up: int
     bytes_down: int
@@ -119,388 +134,411 @@ class Count:
     segments: int
 
 
-class Reader:
-    """A listener on a line, which it finds again when the line breaks."""
+class VirtualReader:
+    """A client protocol on a connection, which reconnects when the connection breaks."""
 
-    prompt = False
+    parse_at_once = False
 
-    def __init__(self, crowd: "Crowd", listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, load: "LoadGenerator", protocol: ClientProtocol) -> None:
+        self.protocol = protocol
+        self.received: list[ReceivedEvent] = []
+        self.ids: set[str] = set()
         self.bytes_in = self.bytes_out = 0
-        self.broken = 0  # connections that ended out of turn
-        self.refused = 0  # answers of a server that is overloaded
+        self.broken = 0  # connections that ended unexpectedly
+        self.refused = 0  # responses of an overloaded server
         self._segments = 0
-        self._crowd = crowd
-        self._line: _Line | None = None
-        self._left = False
+        self._load = load
+        self._connection: _Connection | None = None
+        self._closed = False
         self.connect()
 
+    # --- connections -----------------------------------------------------------------------------
+
     def connect(self) -> None:
-        if not self._left and self._line is None:
-            self._line = _Line(self._crowd, self.listener.server, self)
+        if not self._closed and self._connection is None:
+            self._connection = _Connection(self._load, self.protocol.endpoint, self)
 
-    def count(self) -> Count:
-        return Count(self.bytes_out, self.bytes_in, self.listener.requests, self._all_segments())
+    def reset(self) -> None:
+        """Break the connection with RST, as a network that is gone does, and reconnect.
 
-    def pieces(self) -> int:
-        """In how many pieces the server sent what came on this connection."""
-        return self._line.pieces() if self._line else 0
-
-    def _all_segments(self) -> int:
-        return self._segments + (self._line.segments() if self._line else 0)
-
-    def cut(self) -> None:
-        """Break the connection with RST, as a network that is gone does, and come again.
-
-        A poller that waits for nothing does not notice, and comes when its next question is due.
+        A poller that awaits no response notices nothing, and reconnects for its next request.
         """
-        if self._line is not None:
-            self._line.socket.setsockopt(
-                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
-            self._hang_up()
-        if not self.listener.idle:
+        if self._connection is not None:
+            linger = struct.pack("ii", 1, 0)
+            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._disconnect()
+        if not self.protocol.idle:
             self.connect()
 
-    def stop_reading(self) -> None:
+    def pause_reading(self) -> None:
         """Read nothing more, and keep the connection."""
-        if self._line is not None:
-            self._crowd.ignore(self._line)
+        if self._connection is not None:
+            self._load.ignore(self._connection)
 
-    def leave(self) -> None:
-        self._left = True
-        self._hang_up()
+    def close(self) -> None:
+        self._closed = True
+        self._disconnect()
 
-    def connected(self, line: _Line, when: float) -> None:
-        self._write(self.listener.begin(when))
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._segments = self._total_segments()
+            self._load.detach(self._connection)
+            self._connection = None
 
-    def came(self, line: _Line, data: bytes, when: float) -> None:
-        if line is not self._line:  # of a line that was cut meanwhile
+    # --- what the loop calls ---------------------------------------------------------------------
+
+    def connected(self, connection: _Connection, now: float) -> None:
+        self._write(self.protocol.connect(now))
+
+    def data_received(self, connection: _Connection, data: bytes, now: float) -> None:
+        if connection is not self._connection:  # of a connection that was reset meanwhile
             return
         self.bytes_in += len(data)
+        protocol = self.protocol
         try:
-            due = self.listener.take(data, when)
+            updates = protocol.receive_data(data, now)
         except Refused as error:
-            self._come_later(error, when)
+            self._retry_later(error, now)
             return
-        if due is None:
+        if updates:
+            self.record(updates, now)
+        if protocol.send_at is None:
             return
-        if self.listener.fresh:
-            self._hang_up()
-        self._crowd.at(due, self.speak)
+        if protocol.new_connection_per_request:
+            self._disconnect()
+        self._load.call_at(protocol.send_at, self.send)
 
-    def _come_later(self, error: Refused, when: float) -> None:
-        """Do as a 503 says; any other refusal is ours to mend, and ends the measurement."""
+    def record(self, updates: Sequence[Update], now: float) -> None:
+        """Keep the events, and when they arrived."""
+        requested_at = self.protocol.requested_at
+        for event, _ in updates:
+            if event is not None:
+                self.received.append(ReceivedEvent(now, event, requested_at))
+                self.ids.add(event["id"] if "id" in event else event["cursor"])
+
+    def _retry_later(self, error: Refused, now: float) -> None:
+        """Obey a 503; any other error is a mistake of ours, and ends the measurement."""
         if error.status != 503:
             raise error
         self.refused += 1
-        self._hang_up()
-        self._crowd.at(when + (error.retry_after or _RETRY_SECONDS), self.connect)
+        self._disconnect()
+        self._load.call_at(now + (error.retry_after or _RETRY_SECONDS), self.connect)
 
-    def ended(self, line: _Line, when: float) -> None:
-        if line is not self._line:
+    def connection_lost(self, connection: _Connection, now: float) -> None:
+        if connection is not self._connection:
             return
-        orderly = self.listener.end()
-        self._hang_up()
-        if not orderly:
+        expected = self.protocol.receive_eof()
+        self._disconnect()
+        if not expected:
             self.broken += 1
-            self._crowd.at(when + _RETRY_SECONDS, self.connect)
+            self._load.call_at(now + _RETRY_SECONDS, self.connect)
 
-    def speak(self) -> None:
-        """Let the listener say what it has to say."""
-        if self._line is None:
-            self.connect()  # and `connected` asks
-        elif self._line.open:
-            self._write(self.listener.speak(clock()))
+    def send(self) -> None:
+        """Send what the protocol has to send."""
+        if self._connection is None:
+            self.connect()  # and `connected` sends the request
+        elif self._connection.open:
+            self._write(self.protocol.data_to_send(clock()))
 
     def _write(self, data: bytes) -> None:
-        assert self._line is not None
+        assert self._connection is not None
         self.bytes_out += len(data)
-        self._line.write(data)
+        self._connection.write(data)
 
-    def _hang_up(self) -> None:
-        if self._line is not None:
-            self._segments = self._all_segments()
-            self._crowd.detach(self._line)
-            self._line = None
+    # --- counts ----------------------------------------------------------------------------------
+
+    def traffic(self) -> TrafficSnapshot:
+        return TrafficSnapshot(
+            self.bytes_out, self.bytes_in, self.protocol.requests, self._total_segments()
+        )
+
+    def data_segments(self) -> int:
+        """In how many segments the server sent the data of this connection."""
+        return self._connection.data_segments() if self._connection else 0
+
+    def _total_segments(self) -> int:
+        return self._segments + (self._connection.segments() if self._connection else 0)
 
 
-# --- a speaker -----------------------------------------------------------------------------------
+# --- a sender ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """How a system is told something: the request that says it, and what its answer proves.
+class RequestSpec:
+    """How to publish a message in one system.
 
-    `receipt` gives the cursor, and raises for an answer that is no receipt.
+    `build` returns the request for an id and a number.  `parse_cursor` returns the cursor in the
+    response, and raises for a response that acknowledges nothing.
     """
 
-    server: Server
-    request: Callable[[str, int], bytes]  # id, number
-    receipt: Callable[[Response, str, int], str]
+    endpoint: Endpoint
+    build: Callable[[str, int], bytes]  # id, number
+    parse_cursor: Callable[[Response, str, int], str]
 
 
-def text_of(size: int) -> str:
-    """A text of so many bytes, all of them letters and spaces."""
+def filler_text(size: int) -> str:
+    """Return a text of so many bytes, letters and spaces only."""
     filling = "the quick brown fox jumps over the lazy dog "
     return (filling * (size // len(filling) + 1))[:size]
 
 
-def our_words(url: str, room: str, size: int, client: str = "benchmark") -> Words:
-    """Say texts of `size` bytes by POST."""
-    server, text = Server(url), text_of(size)
+def post_message(url: str, room: str, size: int, client: str = "benchmark") -> RequestSpec:
+    """Publish texts of `size` bytes in a room of ours by POST."""
+    endpoint, text = Endpoint(url), filler_text(size)
 
-    def request(id: str, number: int) -> bytes:
+    def build(id: str, number: int) -> bytes:
         fields = {"id": id, "client": client, "name": "Ada", "text": text, "via": "post"}
-        return server.request("POST", messages_path(room), {}, encode(fields))
+        return endpoint.build_request("POST", messages_path(room), {}, encode(fields))
 
-    def receipt(response: Response, id: str, number: int) -> str:
+    def parse_cursor(response: Response, id: str, number: int) -> str:
         cursor: str = response.check(200, 201).json()["cursor"]
         return cursor
 
-    return Words(server, request, receipt)
+    return RequestSpec(endpoint, build, parse_cursor)
 
 
-class Speaker:
-    """Says things when they are due, on as many connections as it takes to wait for nobody."""
+class OpenLoopSender:
+    """Sends each message when it is due, on as many connections as that takes (wrk2)."""
 
-    prompt = True
+    parse_at_once = True
 
-    def __init__(self, crowd: "Crowd", words: Words) -> None:
-        self.due: dict[str, float] = {}  # id: when it was to be said
-        self.cursors: dict[str, str] = {}  # id: where it was put, once acknowledged
-        self.answered: dict[str, float] = {}  # id: when its answer had come
-        self.refused: list[str] = []  # ids to which a server that is overloaded said no
-        self.late: list[float] = []  # seconds by which we ourselves were late
+    def __init__(self, load: "LoadGenerator", spec: RequestSpec) -> None:
+        self.due: dict[str, float] = {}  # id: the intended time
+        self.cursors: dict[str, str] = {}  # id: the cursor in its acknowledgement
+        self.answered: dict[str, float] = {}  # id: when its response had arrived
+        self.refused: list[str] = []  # ids that an overloaded server rejected
+        self.late: list[float] = []  # seconds by which the generator itself was late
         self.bytes_in = self.bytes_out = 0
-        self._crowd = crowd
-        self._words = words
-        self._free: list[_Line] = []
-        self._busy: dict[_Line, tuple[str, int, ResponseReader, bytearray]] = {}
+        self._load = load
+        self._spec = spec
+        self._free: list[_Connection] = []
+        self._in_flight: dict[_Connection, tuple[str, int, ResponseReader, bytearray]] = {}
         self._numbers = count(1)
-        self._free.append(_Line(crowd, words.server, self))
+        self._free.append(_Connection(load, spec.endpoint, self))
 
-    def plan(self, times: Iterable[float]) -> None:
+    def schedule(self, times: Iterable[float]) -> None:
         for when in times:
-            # Lambdas would all see the last `when`.
-            self._crowd.at(when, lambda when=when: self._say(when))  # type: ignore[misc]
+            # Without the default argument all lambdas would see the last `when`.
+            self._load.call_at(when, lambda when=when: self._send(when))  # type: ignore[misc]
 
     @property
-    def quiet(self) -> bool:
-        """Has all that was said been acknowledged?"""
-        return not self._busy
+    def all_answered(self) -> bool:
+        return not self._in_flight
 
-    def _say(self, when: float) -> None:
+    def _send(self, when: float) -> None:
         self.late.append(clock() - when)
         id, number = str(uuid.uuid4()), next(self._numbers)
         self.due[id] = when
-        line = self._free.pop() if self._free else _Line(self._crowd, self._words.server, self)
-        self._busy[line] = id, number, ResponseReader(), bytearray()
-        request = self._words.request(id, number)
+        connection = self._free.pop() if self._free else self._new_connection()
+        self._in_flight[connection] = id, number, ResponseReader(), bytearray()
+        request = self._spec.build(id, number)
         self.bytes_out += len(request)
-        line.write(request)
+        connection.write(request)
 
-    def connected(self, line: _Line, when: float) -> None:
-        pass  # what is to be said waits on the line already
+    def _new_connection(self) -> _Connection:
+        return _Connection(self._load, self._spec.endpoint, self)
 
-    def came(self, line: _Line, data: bytes, when: float) -> None:
+    def connected(self, connection: _Connection, now: float) -> None:
+        pass  # the connection has queued the request already
+
+    def data_received(self, connection: _Connection, data: bytes, now: float) -> None:
         self.bytes_in += len(data)
-        id, number, reader, body = self._busy[line]
+        id, number, reader, body = self._in_flight[connection]
         body += reader.feed(data)
         if not reader.complete:
             return
         assert reader.head is not None
-        del self._busy[line]
-        self._free.append(line)
+        del self._in_flight[connection]
+        self._free.append(connection)
+        response = Response(reader.head, bytes(body))
         try:
-            self.cursors[id] = self._words.receipt(Response(reader.head, bytes(body)), id, number)
-            self.answered[id] = when
+            self.cursors[id] = self._spec.parse_cursor(response, id, number)
+            self.answered[id] = now
         except Refused as error:
-            if error.status != 503:  # ours to mend: a wrong room, a rate that is not allowed
+            if error.status != 503:  # a mistake of ours: a wrong room, a rate limit
                 raise
             self.refused.append(id)
 
-    def ended(self, line: _Line, when: float) -> None:
-        self._crowd.detach(line)
-        if line in self._free:
-            self._free.remove(line)
+    def connection_lost(self, connection: _Connection, now: float) -> None:
+        self._load.detach(connection)
+        if connection in self._free:
+            self._free.remove(connection)
         else:
-            # Not acknowledged, so nobody needs to have heard it; the count shows it.
-            self._busy.pop(line, None)
+            # Without an acknowledgement nobody needs to receive it; `unacknowledged` counts it.
+            self._in_flight.pop(connection, None)
 
 
-# --- all of them ---------------------------------------------------------------------------------
+# --- the loop ------------------------------------------------------------------------------------
 
 
-class Crowd:
-    """The loop; a context manager that hangs up at its end."""
+class LoadGenerator:
+    """The event loop; a context manager that closes every connection at its end."""
 
     def __init__(self) -> None:
-        self.readers: list[Reader] = []
-        self.deaf = 0.0  # the longest time for which it did not look at its sockets, in seconds
+        self.readers: list[VirtualReader] = []
+        self.max_poll_gap = 0.0  # the longest time between two looks at the sockets, in seconds
         self._epoll = select.epoll()
-        self._open: set[_Line] = set()
-        self._lines: dict[int, _Line] = {}  # those that are looked at, by file descriptor
+        self._open: set[_Connection] = set()
+        self._watched: dict[int, _Connection] = {}  # by file descriptor
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._unread: list[tuple[_Line, bytes, float]] = []
-        self._understood = 0
+        self._unparsed: list[tuple[_Connection, bytes, float]] = []
+        self._parsed = 0
 
-    def __enter__(self) -> "Crowd":
+    def __enter__(self) -> "LoadGenerator":
         return self
 
     def __exit__(self, *error: object) -> None:
-        for line in list(self._open):
-            self.detach(line)
+        for connection in list(self._open):
+            self.detach(connection)
         self._epoll.close()
 
-    # --- who is here -----------------------------------------------------------------------------
+    # --- readers and senders ---------------------------------------------------------------------
 
-    def listen(self, listeners: Iterable[Listener]) -> list[Reader]:
-        """Bring readers in, and return when all are ready."""
-        come: list[Reader] = []
-        waiting: list[Reader] = []
+    def add_readers(self, protocols: Iterable[ClientProtocol]) -> list[VirtualReader]:
+        """Connect readers, and return when all are ready."""
+        added: list[VirtualReader] = []
+        waiting: list[VirtualReader] = []
 
-        def few(most: int) -> bool:
-            waiting[:] = [reader for reader in waiting if not reader.listener.ready]
-            return len(waiting) <= most
+        def at_most(limit: int) -> bool:
+            waiting[:] = [reader for reader in waiting if not reader.protocol.ready]
+            return len(waiting) <= limit
 
-        for listener in listeners:
-            come.append(Reader(self, listener))
-            waiting.append(come[-1])
-            # Not all at once: the queue of an accepting server has its bounds, and what does not
-            # fit is dropped without a word, and tried again by TCP after a second, and three …
-            if len(waiting) > _AT_THE_DOOR and not self.run(
-                lambda: few(_AT_THE_DOOR), _PATIENCE_SECONDS
+        for protocol in protocols:
+            added.append(VirtualReader(self, protocol))
+            waiting.append(added[-1])
+            # Not all at once: the accept queue of a server is bounded.  What does not fit is
+            # dropped without an error, and TCP tries again after one second, three seconds, …
+            if len(waiting) > MAX_CONNECTING and not self.run_until(
+                lambda: at_most(MAX_CONNECTING), _START_SECONDS
             ):
                 break
-        self.readers += come
-        if len(waiting) > _AT_THE_DOOR or not self.run(lambda: few(0), _PATIENCE_SECONDS):
-            raise Silent(f"{len(waiting)} of {len(come)} readers could not begin to read")
-        return come
+        self.readers += added
+        if len(waiting) > MAX_CONNECTING or not self.run_until(lambda: at_most(0), _START_SECONDS):
+            raise ServerUnresponsive(f"{len(waiting)} of {len(added)} readers could not start")
+        return added
 
-    def speaker(self, words: Words) -> Speaker:
-        return Speaker(self, words)
+    def open_loop_sender(self, spec: RequestSpec) -> OpenLoopSender:
+        return OpenLoopSender(self, spec)
 
     # --- the loop --------------------------------------------------------------------------------
 
-    def at(self, when: float, call: Callable[[], None]) -> None:
+    def call_at(self, when: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._timers, (when, next(self._order), call))
 
-    def run(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Let everything happen until `done()`, which is asked in quiet moments, or time is up."""
+    def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
+        """Run until `done()`, which is called when nothing waits, or until the time is up."""
         deadline = clock() + seconds
-        looked = clock()
+        polled = clock()
         while True:
-            self._fire()
+            self._fire_timers()
             now = clock()
-            self.deaf = max(self.deaf, now - looked)
+            self.max_poll_gap = max(self.max_poll_gap, now - polled)
             ready = self._epoll.poll(0)
-            looked = clock()
+            polled = clock()
             if ready:
                 self._read(ready)
-            elif self._understood < len(self._unread):
-                self._understand()
+            elif self._parsed < len(self._unparsed):
+                self._parse()
             elif done():
                 return True
             elif now >= deadline:
                 return False
             else:
-                self._wait(deadline)
-                looked = clock()
+                self._sleep(deadline)
+                polled = clock()
 
-    def wait(self, seconds: float) -> None:
-        self.run(lambda: False, seconds)
+    def run_for(self, seconds: float) -> None:
+        self.run_until(lambda: False, seconds)
 
-    def _fire(self) -> None:
+    def _fire_timers(self) -> None:
         while self._timers and self._timers[0][0] <= clock():
             heapq.heappop(self._timers)[2]()
 
-    def _wait(self, deadline: float) -> None:
+    def _sleep(self, deadline: float) -> None:
         until = min(deadline, self._timers[0][0]) if self._timers else deadline
         # epoll_wait counts in milliseconds, rounded up; select on the epoll itself in microseconds.
         select.select([self._epoll], [], [], max(0.0, until - clock()))
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         for fd, flags in ready:
-            line = self._lines.get(fd)
-            if line is None:
+            connection = self._watched.get(fd)
+            if connection is None:
                 continue
-            if not line.open and flags & select.EPOLLOUT:
-                self._opened(line)
+            if not connection.open and flags & select.EPOLLOUT:
+                self._connected(connection)
                 continue
             if flags & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 try:
-                    data = line.socket.recv(READ_BYTES)
+                    data = connection.socket.recv(READ_BYTES)
                 except BlockingIOError:
                     continue
                 except OSError:
                     data = b""
                 if not data:
-                    self.ignore(line)
-                if line.owner.prompt:
-                    self._hand_on(line, data, clock())
+                    self.ignore(connection)
+                if connection.owner.parse_at_once:
+                    self._dispatch(connection, data, clock())
                 else:
-                    self._unread.append((line, data, clock()))
-            if flags & select.EPOLLOUT and line.open:
-                line.write(b"")
+                    self._unparsed.append((connection, data, clock()))
+            if flags & select.EPOLLOUT and connection.open:
+                connection.write(b"")
 
-    def _opened(self, line: _Line) -> None:
-        if line.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.lose(line)
+    def _connected(self, connection: _Connection) -> None:
+        if connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self.connect_failed(connection)
         else:
-            line.opened()
-            line.owner.connected(line, clock())
+            connection.opened()
+            connection.owner.connected(connection, clock())
 
-    def _understand(self) -> None:
-        """Take a few of those that were read, in their order."""
-        until = clock() + _DEAF_SECONDS
-        while self._understood < len(self._unread) and clock() < until:
-            line, data, when = self._unread[self._understood]
-            self._understood += 1
-            self._hand_on(line, data, when)
-        if self._understood == len(self._unread):
-            self._unread.clear()
-            self._understood = 0
+    def _parse(self) -> None:
+        """Parse some of the chunks that were read, in their order."""
+        until = clock() + _MAX_PARSE_SECONDS
+        while self._parsed < len(self._unparsed) and clock() < until:
+            connection, data, when = self._unparsed[self._parsed]
+            self._parsed += 1
+            self._dispatch(connection, data, when)
+        if self._parsed == len(self._unparsed):
+            self._unparsed.clear()
+            self._parsed = 0
 
-    def _hand_on(self, line: _Line, data: bytes, when: float) -> None:
+    def _dispatch(self, connection: _Connection, data: bytes, when: float) -> None:
         if data:
-            line.owner.came(line, data, when)
+            connection.owner.data_received(connection, data, when)
         else:
-            line.owner.ended(line, when)
+            connection.owner.connection_lost(connection, when)
 
-    # --- what a line tells -----------------------------------------------------------------------
+    # --- what a connection calls -----------------------------------------------------------------
 
-    def attach(self, line: _Line) -> None:
-        self._open.add(line)
-        self._lines[line.socket.fileno()] = line
-        self._epoll.register(line.socket, select.EPOLLIN | select.EPOLLOUT)
+    def attach(self, connection: _Connection) -> None:
+        self._open.add(connection)
+        self._watched[connection.socket.fileno()] = connection
+        self._epoll.register(connection.socket, select.EPOLLIN | select.EPOLLOUT)
 
-    def watch(self, line: _Line, *, writing: bool) -> None:
-        if line.socket.fileno() in self._lines:
+    def watch(self, connection: _Connection, *, writing: bool) -> None:
+        if connection.socket.fileno() in self._watched:
             events = select.EPOLLIN | (select.EPOLLOUT if writing else 0)
-            self._epoll.modify(line.socket, events)
+            self._epoll.modify(connection.socket, events)
 
-    def ignore(self, line: _Line) -> None:
-        """Look no more at a line that has ended, or that nobody reads."""
-        if self._lines.pop(line.socket.fileno(), None):
-            self._epoll.unregister(line.socket)
+    def ignore(self, connection: _Connection) -> None:
+        """Stop watching a connection that has ended, or that is not read."""
+        if self._watched.pop(connection.socket.fileno(), None):
+            self._epoll.unregister(connection.socket)
 
-    def lose(self, line: _Line) -> None:
-        """Say that a connection could not be made."""
-        self.ignore(line)
-        self._unread.append((line, b"", clock()))
+    def connect_failed(self, connection: _Connection) -> None:
+        self.ignore(connection)
+        self._unparsed.append((connection, b"", clock()))
 
-    def detach(self, line: _Line) -> None:
-        if line in self._open:
-            self._open.remove(line)
-            self.ignore(line)
-            line.socket.close()
+    def detach(self, connection: _Connection) -> None:
+        if connection in self._open:
+            self._open.remove(connection)
+            self.ignore(connection)
+            connection.socket.close()
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """Keep Python's garbage collector from stopping the generator while something is measured."""
+def gc_paused() -> Iterator[None]:
+    """Pause Python's garbage collector, which would stop the generator during a measurement."""
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -514,17 +552,17 @@ def undisturbed() -> Iterator[None]:
 # --- schedules -----------------------------------------------------------------------------------
 
 
-def evenly(start: float, rate: float, messages: int, chance: random.Random) -> list[float]:
-    """Every 1/`rate` seconds; the phase is random, and another in every run."""
-    phase = chance.random() / rate
+def constant_arrivals(start: float, rate: float, messages: int, rng: random.Random) -> list[float]:
+    """Return one time every 1/`rate` seconds; the phase is random, and differs in every run."""
+    phase = rng.random() / rate
     return [start + phase + number / rate for number in range(messages)]
 
 
-def at_random(start: float, rate: float, messages: int, chance: random.Random) -> list[float]:
-    """As people do who know nothing of each other: a Poisson process, fixed in advance."""
+def poisson_arrivals(start: float, rate: float, messages: int, rng: random.Random) -> list[float]:
+    """Return the times of a Poisson process, as of independent people, computed in advance."""
     times: list[float] = []
     when = start
     for _ in range(messages):
-        when += chance.expovariate(rate)
+        when += rng.expovariate(rate)
         times.append(when)
     return times

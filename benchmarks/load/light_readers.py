@@ -1,50 +1,53 @@
-"""Listeners that understand little, so that a thousand of them fit beside a server at full speed.
+"""Readers that parse little, so that a thousand of them fit beside a server at full speed.
 
 To decode an event costs the load generator more than it costs the server to send it.  Where many
-are told much, most of them only find the ids in what they are told, or nothing at all.  Questions
-and handshakes are those of a real listener.
+readers receive much, most of them only search the bytes for ids, or for nothing at all.  Requests
+and handshakes are those of a complete protocol.
 """
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.clients.protocols import Listener
+from benchmarks.clients.sansio import ClientProtocol, Update
 
-# A key and an id that are cut in two are shorter than that.
-_LONGEST = 80
+# A key and an id that are split between two chunks are shorter than this.
+_MAX_MATCH_BYTES = 80
 
 
-class Bystander(Listener):
-    """Hears as a real listener would, and throws it all away."""
+class DiscardReader(ClientProtocol):
+    """Connects as `protocol` would, and discards what it receives afterwards."""
 
-    def __init__(self, real: Listener) -> None:
-        super().__init__(real.server)
-        self.real = real
+    def __init__(self, protocol: ClientProtocol) -> None:
+        super().__init__(protocol.endpoint)
+        self.protocol = protocol
 
-    def question(self) -> bytes:
+    def request(self) -> bytes:
         self.ready = False
-        return self.real.begin(self.asked)
+        return self.protocol.connect(self.requested_at)
 
-    def take(self, data: bytes, when: float) -> float | None:
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
         if self.ready:
-            self.skim(data, when)
-            return None
-        wish = self.real.take(data, when)
-        self.ready = self.real.ready
-        return wish
+            self.scan(data, now)
+            return ()
+        self.protocol.receive_data(data, now)
+        self.send_at = self.protocol.send_at
+        self.ready = self.protocol.ready
+        return ()
 
-    def skim(self, data: bytes, when: float) -> None:
-        """Look at what a listener that is ready is told."""
+    def scan(self, data: bytes, now: float) -> None:
+        """Look at the bytes that a reader receives once it is ready."""
 
-    def speak(self, when: float) -> bytes:
-        return self.real.speak(when)
+    def data_to_send(self, now: float) -> bytes:
+        self.send_at = None
+        return self.protocol.data_to_send(now)
 
-    def end(self) -> bool:
-        return self.real.end()
+    def receive_eof(self) -> bool:
+        return self.protocol.receive_eof()
 
 
-class Book:
-    """Numbers for ids: a million of them as texts would fill the memory, and stop the generator."""
+class IdIndex:
+    """Numbers for ids: a million strings would fill the memory, and stop the generator."""
 
     def __init__(self) -> None:
         self.ids: list[bytes] = []
@@ -58,33 +61,33 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """So many messages that came at once."""
+class Arrival:
+    """How many messages arrived in one chunk."""
 
     when: float
     messages: int
 
 
-class Skimmer(Bystander):
-    """Finds the ids of what it is told, and when they came."""
+class IdScanner(DiscardReader):
+    """Finds the ids of the messages, and when they arrived."""
 
-    def __init__(self, real: Listener, book: Book) -> None:
-        super().__init__(real)
-        self.numbers = array("I")  # of all ids that were heard, in their order
-        self.pieces: list[Piece] = []
-        self._book = book
+    def __init__(self, protocol: ClientProtocol, index: IdIndex) -> None:
+        super().__init__(protocol)
+        self.numbers = array("I")  # of all received ids, in their order
+        self.arrivals: list[Arrival] = []
+        self._index = index
         self._tail = b""
 
-    def heard_ids(self) -> list[str]:
-        return [self._book.ids[number].decode() for number in self.numbers]
+    def received_ids(self) -> list[str]:
+        return [self._index.ids[number].decode() for number in self.numbers]
 
-    def skim(self, data: bytes, when: float) -> None:
+    def scan(self, data: bytes, now: float) -> None:
         data = self._tail + data
         found = 0
         end = 0
-        for match in self.real.id_pattern.finditer(data):
-            self.numbers.append(self._book.number(match[1]))
+        for match in self.protocol.id_pattern.finditer(data):
+            self.numbers.append(self._index.number(match[1]))
             found, end = found + 1, match.end()
         if found:
-            self.pieces.append(Piece(when, found))
-        self._tail = data[max(end, len(data) - _LONGEST) :]
+            self.arrivals.append(Arrival(now, found))
+        self._tail = data[max(end, len(data) - _MAX_MATCH_BYTES) :]

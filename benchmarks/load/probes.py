@@ -1,64 +1,71 @@
-"""What others experience while a server is busy: small questions, asked when they are due.
+"""What others experience while a server is busy: small requests, sent when they are due.
 
-Two of them: `/healthz`, which a load balancer asks and which needs nothing but a turn of the
-server's loop; and a short poll that finds nothing new, which is what a student's page asks.
+Two of them: `/healthz`, which a load balancer requests and which needs one turn of the server's
+event loop; and a short poll without news, which is what a student's page sends.
 """
 
 import random
 from collections.abc import Mapping
 
-from benchmarks.clients.http import Response, Server
-from benchmarks.clients.protocols import address
-from benchmarks.load.generator import Crowd, Speaker, Words, evenly
+from benchmarks.clients.http import Endpoint, Response
+from benchmarks.clients.sansio import room_path
+from benchmarks.load.generator import (
+    LoadGenerator,
+    OpenLoopSender,
+    RequestSpec,
+    constant_arrivals,
+)
 from benchmarks.method import stats
 
 
-def asking(server: Server, path: str) -> Words:
-    """Say nothing, and ask for `path`: an answer of 200 is the receipt."""
+def get_request(endpoint: Endpoint, path: str) -> RequestSpec:
+    """Publish nothing and GET `path`: a 200 is the acknowledgement."""
 
-    def receipt(response: Response, id: str, number: int) -> str:
+    def parse_cursor(response: Response, id: str, number: int) -> str:
         response.check(200)
         return id
 
-    return Words(server, lambda id, number: server.request("GET", path, {}), receipt)
+    request = endpoint.build_request("GET", path, {})
+    return RequestSpec(endpoint, lambda id, number: request, parse_cursor)
 
 
 class Probes:
-    """Both questions, each at a rate of its own phase, on connections that are kept."""
+    """Both requests, each at a rate with its own phase, on persistent connections."""
 
-    def __init__(self, crowd: Crowd, url: str, room: str) -> None:
-        server = Server(url)
-        self._asking: Mapping[str, Speaker] = {
-            "health": crowd.speaker(asking(server, "/healthz")),
-            "poll": crowd.speaker(asking(server, address("short_polling", room, "now"))),
+    def __init__(self, load: LoadGenerator, url: str, room: str) -> None:
+        endpoint = Endpoint(url)
+        poll = room_path("short_polling", room, after="now")
+        self._senders: Mapping[str, OpenLoopSender] = {
+            "health": load.open_loop_sender(get_request(endpoint, "/healthz")),
+            "poll": load.open_loop_sender(get_request(endpoint, poll)),
         }
 
-    def plan(self, start: float, rate: float, seconds: float, chance: random.Random) -> None:
+    def schedule(self, start: float, rate: float, seconds: float, rng: random.Random) -> None:
         count = max(round(rate * seconds), 1)
-        for speaker in self._asking.values():
-            speaker.plan(evenly(start, rate, count, chance))
+        for sender in self._senders.values():
+            sender.schedule(constant_arrivals(start, rate, count, rng))
 
     @property
-    def quiet(self) -> bool:
-        return all(speaker.quiet for speaker in self._asking.values())
+    def all_answered(self) -> bool:
+        return all(sender.all_answered for sender in self._senders.values())
 
     @property
     def unanswered(self) -> int:
-        return sum(len(one.due) - len(one.answered) for one in self._asking.values())
+        return sum(len(one.due) - len(one.answered) for one in self._senders.values())
 
     @property
     def late(self) -> list[float]:
-        return [seconds for speaker in self._asking.values() for seconds in speaker.late]
+        return [seconds for sender in self._senders.values() for seconds in sender.late]
 
     def figures(self) -> dict[str, float | None]:
-        """Give p50 and p99 of both, in ms from when they were due."""
+        """Return p50 and p99 of both, in ms from when they were due."""
         return {
-            f"{name}_{key}": stats.percentile(took, percent) if took else None
-            for name, speaker in self._asking.items()
-            for took in [sorted(_took(speaker))]
+            f"{name}_{key}": stats.percentile(times, percent) if times else None
+            for name, sender in self._senders.items()
+            for times in [sorted(_response_times(sender))]
             for key, percent in (("p50", 50), ("p99", 99))
         }
 
 
-def _took(speaker: Speaker) -> list[float]:
-    return [1000 * (when - speaker.due[id]) for id, when in speaker.answered.items()]
+def _response_times(sender: OpenLoopSender) -> list[float]:
+    return [1000 * (when - sender.due[id]) for id, when in sender.answered.items()]

@@ -1,31 +1,31 @@
-"""A proxy on a thread of its own, beside a load generator that has a loop of its own."""
+"""A proxy on its own thread, because the load generator has its own event loop."""
 
 import asyncio
 import threading
 from collections.abc import Callable
 from typing import Self
 
-from benchmarks.clients.http import Server
+from benchmarks.clients.http import Endpoint
 from realtime.netem.proxy import Proxy
 
 _START_SECONDS = 10.0
 
 
 class Relay:
-    """Stands before `url`, adds nothing, and counts; a context manager.
+    """Forwards to `url`, changes nothing, and counts bytes; a context manager.
 
-    The thread takes its share of the generator's time, so what is measured through it is bytes.
+    The thread shares the generator's time, so only bytes are measured through it, not latency.
     """
 
     def __init__(self, url: str) -> None:
-        self._server = Server(url)
+        self._endpoint = Endpoint(url)
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._stand()), daemon=True)
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         if not self._ready.wait(_START_SECONDS):
-            raise OSError("the relay did not begin")
+            raise OSError("the relay did not start")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -33,12 +33,12 @@ class Relay:
         self._thread.join(_START_SECONDS)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Let the thread call something, say ``relay.proxy.cut``, as soon as it can."""
+        """Call something on the thread, ``relay.proxy.cut`` for example, as soon as possible."""
         self._loop.call_soon_threadsafe(function)
 
-    async def _stand(self) -> None:
+    async def _run(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        async with Proxy(self._server.host, self._server.port) as self.proxy:
+        async with Proxy(self._endpoint.host, self._endpoint.port) as self.proxy:
             self.url = self.proxy.url.rstrip("/")
             self._ready.set()
             await self._end.wait()

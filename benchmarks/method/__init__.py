@@ -1,1 +1,1 @@
-"""How a measurement is made: the testbed, runs, samples, statistics, theory."""
+"""How a measurement works: the server under test, runs, samples, statistics, theory."""

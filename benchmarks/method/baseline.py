@@ -1,11 +1,10 @@
-"""The least that any server in Python pays for a delivery: one `send` of bytes that are ready.
+"""The minimum that any Python server pays for a delivery: one `send` of prepared bytes.
 
-A process of its own that knows no protocol.  A connection that says `f` follows, and is answered
-`!`; whatever else is said on any connection gets a number where it has room for one, goes to each
-follower, and is answered with that number as HTTP would, so that the load generator speaks, listens
-and checks here as it does everywhere.
+This process implements no protocol.  A connection that sends `f` becomes a follower and receives
+`!`.  All other data is a message: the server fills in its number, sends it to each follower, and
+answers the sender with that number as HTTP would.  So the load generator works here as everywhere.
 
-    python -m benchmarks.method.baseline        prints its address, and sends until it is ended
+    python -m benchmarks.method.baseline        prints its address and serves until it is stopped
 """
 
 import select
@@ -16,64 +15,65 @@ from realtime.limits import Limits
 
 READ_BYTES = 65_536
 FOLLOW, READY = b"f", b"!"
-ROOM = b"0" * 12  # for the number of a message
-DONE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(ROOM)
+OFFSET_PLACEHOLDER = b"0" * 12  # in a message; the server replaces it with the number
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(OFFSET_PLACEHOLDER)
 
 
-class Floor:
-    """Who follows is never read again; who speaks is."""
+class BaselineServer:
+    """Followers are never read again; senders are."""
 
-    def __init__(self, door: socket.socket) -> None:
-        self._door = door
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
         self._followers: list[socket.socket] = []
-        self._others: dict[int, socket.socket] = {}
+        self._senders: dict[int, socket.socket] = {}
         self._count = 0
         self._epoll = select.epoll()
-        self._epoll.register(door, select.EPOLLIN)
+        self._epoll.register(listener, select.EPOLLIN)
 
     def serve(self) -> None:
         while True:
             for fd, _ in self._epoll.poll():
-                if fd == self._door.fileno():
+                if fd == self._listener.fileno():
                     self._accept()
                 else:
-                    self._hear(self._others[fd])
+                    self._read(self._senders[fd])
 
     def _accept(self) -> None:
-        connection, _ = self._door.accept()
-        # As our server sets its own, so that both pay the kernel the same.
+        connection, _ = self._listener.accept()
+        # The same socket options as our server, so that both have the same kernel cost.
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, Limits().send_buffer_bytes)
-        self._others[connection.fileno()] = connection
+        self._senders[connection.fileno()] = connection
         self._epoll.register(connection, select.EPOLLIN)
 
-    def _hear(self, connection: socket.socket) -> None:
+    def _read(self, connection: socket.socket) -> None:
         data = connection.recv(READ_BYTES)
         if data and data != FOLLOW:
             self._count += 1
-            number = b"%0*d" % (len(ROOM), self._count)
-            self.tell(data.replace(ROOM, number))
-            connection.send(DONE + number)
+            number = b"%0*d" % (len(OFFSET_PLACEHOLDER), self._count)
+            self.deliver(data.replace(OFFSET_PLACEHOLDER, number))
+            connection.send(RESPONSE + number)
             return
         self._epoll.unregister(connection)
-        del self._others[connection.fileno()]
+        del self._senders[connection.fileno()]
         if data:
             self._followers.append(connection)
             connection.send(READY)
         else:
             connection.close()
 
-    def tell(self, data: bytes) -> None:
-        """What is measured: nothing but this loop belongs to a delivery."""
+    def deliver(self, data: bytes) -> None:
+        """Send to all followers.  This loop is what the benchmark measures."""
         for follower in self._followers:
             follower.send(data)
 
 
 def main() -> None:
-    door = socket.create_server(("127.0.0.1", 0), backlog=128)
-    print(f"floor: listening on http://127.0.0.1:{door.getsockname()[1]}/ (no hub)", flush=True)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    port = listener.getsockname()[1]
+    print(f"baseline: listening on http://127.0.0.1:{port}/ (no hub)", flush=True)
     with suppress(KeyboardInterrupt):
-        Floor(door).serve()
+        BaselineServer(listener).serve()
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""What many clients take: workers, servers of Redis, and bandwidth, from what was measured here.
+"""Estimate what many clients need: workers, Redis servers and bandwidth, from measured costs.
 
-    a message    costs the worker that is spoken to, and every worker where somebody reads the room;
-                 and Redis once, and once more for each worker that is told
+    a message    costs the worker that receives the POST, and each worker with readers of the room;
+                 it costs Redis once, and once more for each of these workers
     a delivery   costs the worker of its reader
-    a client     costs its worker memory and a heartbeat, and its network some bytes, in silence
+    a client     costs its worker memory and heartbeats, and the network some bytes, while idle
 
-Pure: figures come from result files, assumptions from the command line, and nothing is measured.
-Not in it: the network's own limits, nginx and TLS, a kernel that is short of memory, machines that
-fail, and hours of the day.  Another machine's figures take the place of these: `--figures`.
+Pure: costs come from result files, assumptions from the command line; the model measures nothing.
+It leaves out the limits of the network, nginx and TLS, a kernel that runs out of memory, machines
+that fail, and peak hours.  Use the results of another machine with `--figures`.
 """
 
 import argparse
@@ -27,21 +27,21 @@ from realtime.limits import Limits
 REFERENCE = Path(__file__).parents[1] / "reference"
 CLIENTS = (10_000, 1_000_000, 100_000_000)
 _MINUTE = 60.0
-_MEGABIT = 1e6 / 8  # in bytes; as networks are sold
-# Of what may be assumed.  Beyond it nothing means anything, and figures outgrow a float.
-_LEAST, _MOST = 1e-6, 1e12
+_MEGABIT = 1e6 / 8  # in bytes
+# The range of an assumption.  Outside of it results are meaningless and overflow a float.
+_MIN, _MAX = 1e-6, 1e12
 
 
 class ModelError(Exception):
-    """The figures are not there; the message says which."""
+    """A result file or an option is missing or invalid; the message says which."""
 
 
-# --- what was measured ---------------------------------------------------------------------------
+# --- measured costs ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Silence:
-    """What a client costs while nothing is said: per minute, and KiB that it holds."""
+class IdleClientCost:
+    """The cost of an idle client: CPU and bytes per minute, and the memory it holds."""
 
     cpu_ms: float
     memory_kib: float
@@ -50,10 +50,10 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """Of this machine; microseconds of CPU, by straight lines through what was measured.
+    """The costs on one machine in microseconds of CPU, from linear fits of the measurements.
 
-    A message costs the workers `message_us` and, for each worker that hears it, `hear_us`; Redis
-    `redis_us`, and `announce_us` for each worker that hears it.
+    A message costs its first worker `message_us`, each worker that receives it `hear_us`, Redis
+    `redis_us`, and Redis again `announce_us` for each worker that receives it.
     """
 
     message_us: float
@@ -61,7 +61,7 @@ class Costs:
     delivery_us: float
     redis_us: float
     announce_us: float
-    silence: Mapping[str, Silence]
+    idle: Mapping[str, IdleClientCost]
     event_bytes: Mapping[str, float]  # down to a reader, by transport
 
     @classmethod
@@ -70,22 +70,24 @@ class Costs:
 
         Raises `ModelError`.
         """
-        scale, silence, overhead = (
+        multi_worker, idle_cost, overhead = (
             _cells(folder, name) for name in ("multi_worker", "idle_cost", "overhead")
         )
-        few, many = (pick(cell["readers"] for cell in scale) for pick in (min, max))
-        least = min(cell["workers"] for cell in scale)
+        few, many = (pick(cell["readers"] for cell in multi_worker) for pick in (min, max))
+        fewest = min(cell["workers"] for cell in multi_worker)
         if few == many:
-            raise ModelError("multi_worker.json: it needs few readers of a room and many")
-        # Where a room has many readers, there are some at every worker.
-        told = [cell for cell in scale if cell["readers"] == many]
-        message, hear = _line([(cell["workers"], cell["workers_us"]) for cell in told])
-        redis, announce = _line([(cell["workers"], cell["redis_us"]) for cell in told])
+            raise ModelError(
+                "multi_worker.json: it needs two different numbers of readers per room"
+            )
+        # A room with many readers has readers at every worker.
+        spread_out = [cell for cell in multi_worker if cell["readers"] == many]
+        message, hear = _linear_fit([(cell["workers"], cell["workers_us"]) for cell in spread_out])
+        redis, announce = _linear_fit([(cell["workers"], cell["redis_us"]) for cell in spread_out])
         cheap, dear = (
             cell["workers_us"]
             for readers in (few, many)
-            for cell in scale
-            if (cell["workers"], cell["readers"]) == (least, readers)
+            for cell in multi_worker
+            if (cell["workers"], cell["readers"]) == (fewest, readers)
         )
         delivery = (dear - cheap) / (many - few)
         return cls(
@@ -95,8 +97,10 @@ class Costs:
             redis,
             announce,
             {
-                cell["transport"]: Silence(cell["cpu_ms"], cell["memory_kib"], cell["bytes_down"])
-                for cell in silence
+                cell["transport"]: IdleClientCost(
+                    cell["cpu_ms"], cell["memory_kib"], cell["bytes_down"]
+                )
+                for cell in idle_cost
             },
             {
                 cell["transport"]: cell["bytes_down"]
@@ -107,7 +111,7 @@ class Costs:
 
 
 def _cells(folder: Path, kind: str) -> list[dict[str, Any]]:
-    """Read the factors and medians of a result file."""
+    """Return the factors and medians of each cell of a result file."""
     path = find_file(folder, kind)
     try:
         cells = json.loads(path.read_text())["cells"]
@@ -119,103 +123,104 @@ def _cells(folder: Path, kind: str) -> list[dict[str, Any]]:
             for cell in cells
         ]
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ModelError(f"{path.name}: no result of its benchmark") from error
+        raise ModelError(f"{path.name}: missing, or not a result of this benchmark") from error
 
 
-def _line(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Give height and slope of the straight line with the least squares."""
+def _linear_fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return intercept and slope of the line with the least squares."""
     count = len(points)
     x, y = (sum(values) / count for values in zip(*points, strict=True))
     spread = sum((one - x) ** 2 for one, _ in points)
     if not spread:
-        raise ModelError("multi_worker.json: it needs more than one number of workers")
+        raise ModelError("multi_worker.json: it needs two different numbers of workers")
     slope = sum((one - x) * (other - y) for one, other in points) / spread
     return y - slope * x, slope
 
 
-# --- what is assumed -----------------------------------------------------------------------------
+# --- assumptions ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Assumptions:
-    """How people use it, and how full a machine may be."""
+    """How people use the chat, and how much of a machine may be in use."""
 
-    room: float = 50.0  # readers of a room
-    rate: float = 1.0  # messages that each client says in a minute
-    busy: float = 0.5  # of a core: the rest is for the minute that is not like the others
-    memory: float = 4.0  # GiB that the clients of one worker may fill
-    open: float = float(Limits().connections)  # clients that a worker lets in
-    cores: float = 8.0  # of a machine, one for each worker
+    room: float = 50.0  # readers per room
+    rate: float = 1.0  # messages per client and minute
+    busy: float = 0.5  # share of a core; the rest is reserved for peaks
+    memory: float = 4.0  # GiB for the clients of one worker
+    open: float = float(Limits().connections)  # connections that a worker accepts
+    cores: float = 8.0  # per machine, one worker each
     transport: str = "websocket"
-    together: bool = False  # nginx leads all readers of a room to one worker
+    together: bool = False  # nginx routes all readers of a room to one worker
 
 
 MEANING = {
-    "room": "readers of a room",
-    "rate": "messages that each client says in a minute, of 100 bytes",
-    "busy": "share of a core that a worker or a Redis may use on average",
-    "memory": "GiB that the clients of one worker may fill",
-    "open": "clients that one worker lets in (`realtime --connections`)",
-    "cores": "of a machine, each of which has a worker",
-    "transport": "by which everybody reads",
-    "together": "all readers of a room are led to one worker (a hash of the room)",
+    "room": "readers per room",
+    "rate": "messages per client and minute, of 100 bytes",
+    "busy": "share of a core that a worker or a Redis server may use on average",
+    "memory": "GiB for the clients of one worker",
+    "open": "connections that one worker accepts (`realtime --connections`)",
+    "cores": "cores per machine, one worker each",
+    "transport": "the transport of all readers",
+    "together": "route all readers of a room to one worker (by a hash of the room)",
 }
 
 
-# --- what it takes -------------------------------------------------------------------------------
+# --- the model -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What so many clients take; `told` is the number of workers that hear a message."""
+    """What a number of clients needs."""
 
     clients: int
     messages: float  # a second
     deliveries: float  # a second
-    told: float
+    receiving_workers: float  # per message: workers that receive it from Redis
     cores: float  # of CPU that all workers use
     workers: int
-    limit: str  # what decides how many workers: CPU, memory or connections
+    limit: str  # what determines the number of workers: CPU, memory or connections
     machines: int  # for the workers
     redis: int
-    connections: int  # of all workers to all servers of Redis
+    connections: int  # of all workers to all Redis servers
     megabits: float  # a second, down
 
 
 def plan(clients: int, costs: Costs, assumed: Assumptions) -> Plan:
-    """Begin with one worker, and take more until they can bear it.
+    """Start with one worker, and add workers until their CPU, memory and connections suffice.
 
-    More workers make it no cheaper: the readers of a room are spread over more of them, and each
-    hears what is said there.  But a room of 50 is never at more than 50, so it comes to an end.
+    More workers raise the total CPU: the readers of a room are spread over more workers, and each
+    of them receives all messages of the room.  A room of 50 readers is at 50 workers at most, so
+    the loop ends.
     """
     messages = clients * assumed.rate / _MINUTE
     deliveries = messages * assumed.room
-    silence = costs.silence[assumed.transport]
-    still = deliveries * costs.delivery_us + clients * silence.cpu_ms * 1000 / _MINUTE
+    idle = costs.idle[assumed.transport]
+    fixed = deliveries * costs.delivery_us + clients * idle.cpu_ms * 1000 / _MINUTE
     needed = {
         "CPU": 1,
-        "memory": math.ceil(clients * silence.memory_kib / (assumed.memory * 1024**2)),
+        "memory": math.ceil(clients * idle.memory_kib / (assumed.memory * 1024**2)),
         "connections": math.ceil(clients / assumed.open),
     }
     workers = 1
     while True:
-        told = spread(workers, assumed.room, together=assumed.together)
-        used = (messages * (costs.message_us + told * costs.hear_us) + still) / 1e6
+        receiving = spread(workers, assumed.room, together=assumed.together)
+        used = (messages * (costs.message_us + receiving * costs.hear_us) + fixed) / 1e6
         needed["CPU"] = max(math.ceil(used / assumed.busy), 1)
         limit = max(needed, key=lambda name: needed[name])
         if needed[limit] <= workers:
             break
         workers = needed[limit]
-    redis = messages * (costs.redis_us + told * costs.announce_us) / 1e6
+    redis = messages * (costs.redis_us + receiving * costs.announce_us) / 1e6
     servers = max(math.ceil(redis / assumed.busy), 1)
     down = deliveries * costs.event_bytes[assumed.transport]
-    down += clients * silence.bytes_down / _MINUTE
+    down += clients * idle.bytes_down / _MINUTE
     connections = 3 * workers * servers
     return Plan(
         clients,
         messages,
         deliveries,
-        told,
+        receiving,
         used,
         workers,
         limit,
@@ -227,49 +232,51 @@ def plan(clients: int, costs: Costs, assumed: Assumptions) -> Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Hall:
-    """One room with everybody in: what one message costs, and how many there may be a second."""
+class SingleRoom:
+    """All clients in one room: the cost of one message, and the maximum rate of messages."""
 
     clients: int
     workers: int
-    worker_ms: float  # of CPU, at each worker that has its share of the readers
-    redis_ms: float  # of CPU, at the one server that has the room
-    most: float  # messages a second
-    limit: str  # who is busy first: workers or Redis
+    worker_ms: float  # of CPU per message, at each worker
+    redis_ms: float  # of CPU per message, at the Redis server of this room
+    max_rate: float  # messages per second
+    limit: str  # what saturates first: workers or Redis
 
 
-def hall(clients: int, costs: Costs, assumed: Assumptions) -> Hall:
-    """All in one room, at as few workers as let them in.
+def single_room(clients: int, costs: Costs, assumed: Assumptions) -> SingleRoom:
+    """Put all clients in one room, at the fewest workers that accept them.
 
-    More workers take it from each other, and give it to Redis: a room is in one slot, so one server
-    tells each of them.  No number of machines makes that less.
+    More workers reduce the work of each worker and increase that of Redis: a room is in one slot,
+    so one Redis server sends each message to all workers.  More machines do not reduce that.
     """
     workers = math.ceil(clients / assumed.open)
     worker = costs.message_us + costs.hear_us + clients / workers * costs.delivery_us
     redis = costs.redis_us + workers * costs.announce_us
     used, limit = max((worker, "workers"), (redis, "Redis"))
-    return Hall(clients, workers, worker / 1000, redis / 1000, assumed.busy * 1e6 / used, limit)
+    return SingleRoom(
+        clients, workers, worker / 1000, redis / 1000, assumed.busy * 1e6 / used, limit
+    )
 
 
 def spread(workers: int, room: float, *, together: bool = False) -> float:
-    """At how many workers the readers of a room are, if each goes to any of them.
+    """Return the expected number of workers with readers of a room of `room` readers.
 
-    A worker has none of them with the chance (1 - 1/w)^r: by its logarithm, since with very many
-    workers 1 - 1/w is 1 to a float.
+    Each reader connects to a random worker.  A worker has none of them with probability
+    (1 - 1/w)^r.  Use logarithms: with very many workers 1 - 1/w rounds to 1.
     """
     if together or workers == 1:
         return 1.0
     return -workers * math.expm1(room * math.log1p(-1 / workers))
 
 
-# --- saying it -----------------------------------------------------------------------------------
+# --- tables and command line ---------------------------------------------------------------------
 
 
 def measured(folder: Path) -> str:
-    """The table of `multi_worker.json`; raises `ModelError`."""
+    """Return the table of `multi_worker.json`.  Raises `ModelError`."""
     names = {
         "workers": "workers",
-        "readers": "readers of a room",
+        "readers": "readers per room",
         "per_second": "messages/s",
         "deliveries": "deliveries/s",
         "workers_us": "workers' CPU per message, µs",
@@ -282,71 +289,75 @@ def measured(folder: Path) -> str:
 
 
 def tables(costs: Costs, assumed: Assumptions, clients: Iterable[int] = CLIENTS) -> dict[str, str]:
-    """All tables of docs/scale.md that the model makes, by name."""
+    """Return all tables of docs/scale.md that the model makes, by name."""
     clients = list(clients)
     plans = [plan(number, costs, assumed) for number in clients]
-    others = [
+    bandwidths = [
         [name, *(f"{_megabits(plan(n, costs, replace(assumed, transport=name)))}" for n in clients)]
-        for name in costs.silence
+        for name in costs.idle
         if name in costs.event_bytes
     ]
-    led = replace(assumed, together=not assumed.together)
+    other_routing = replace(assumed, together=not assumed.together)
     return {
         "assumptions": _table(
-            ["assumption", "is", "means"],
-            [[f"--{name}", _said(getattr(assumed, name)), MEANING[name]] for name in MEANING],
+            ["assumption", "value", "meaning"],
+            [[f"--{name}", _format(getattr(assumed, name)), MEANING[name]] for name in MEANING],
         ),
-        "costs": _table(["measured here", "µs of CPU"], _costs(costs)),
+        "costs": _table(["measured cost", "µs of CPU"], _costs(costs)),
         "plan": _table(["clients", *(f"{one:,}" for one in clients)], _plans(plans)),
-        "bandwidth": _table(["Mbit/s down, all together", *(f"{n:,}" for n in clients)], others),
-        "hall": _table(
-            ["one room with", *(f"{one:,}" for one in clients)],
-            _halls([hall(number, costs, assumed) for number in clients]),
+        "bandwidth": _table(["Mbit/s down, in total", *(f"{n:,}" for n in clients)], bandwidths),
+        "single_room": _table(
+            ["clients in one room", *(f"{one:,}" for one in clients)],
+            _single_rooms([single_room(number, costs, assumed) for number in clients]),
         ),
         "together": _table(
-            ["readers of a room at one worker" if led.together else "anywhere"]
+            [
+                "all readers of a room at one worker"
+                if other_routing.together
+                else "readers at any worker"
+            ]
             + [f"{one:,}" for one in clients],
-            _plans([plan(number, costs, led) for number in clients]),
+            _plans([plan(number, costs, other_routing) for number in clients]),
         ),
     }
 
 
-def _said(value: float | bool | str) -> str:
+def _format(value: float | bool | str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _costs(costs: Costs) -> list[list[str]]:
     rows = [
-        ("a message, at the worker that is spoken to", costs.message_us),
-        ("a message, at each worker that hears it", costs.hear_us),
+        ("a message, at the worker that receives the POST", costs.message_us),
+        ("a message, at each worker that receives it from Redis", costs.hear_us),
         ("a delivery", costs.delivery_us),
         ("a message, in Redis", costs.redis_us),
-        ("a message, in Redis, for each worker that hears it", costs.announce_us),
+        ("a message, in Redis, for each worker that receives it", costs.announce_us),
     ]
     return [[name, f"{value:.3g}"] for name, value in rows]
 
 
 def _plans(plans: Sequence[Plan]) -> list[list[str]]:
     rows: dict[str, list[str]] = {
-        "messages a second": [_short(one.messages) for one in plans],
-        "deliveries a second": [_short(one.deliveries) for one in plans],
-        "workers that hear a message": [f"{one.told:.1f}" for one in plans],
-        "cores that the workers keep busy": [_short(one.cores) for one in plans],
-        "workers, a core each": [f"{one.workers:,} ({one.limit})" for one in plans],
+        "messages per second": [_short(one.messages) for one in plans],
+        "deliveries per second": [_short(one.deliveries) for one in plans],
+        "workers that receive a message": [f"{one.receiving_workers:.1f}" for one in plans],
+        "CPU of all workers, in cores": [_short(one.cores) for one in plans],
+        "workers, one core each": [f"{one.workers:,} ({one.limit})" for one in plans],
         "machines for the workers": [f"{one.machines:,}" for one in plans],
-        "servers of Redis, a core each": [f"{one.redis:,}" for one in plans],
+        "Redis servers, one core each": [f"{one.redis:,}" for one in plans],
         "connections to Redis": [f"{one.connections:,}" for one in plans],
         "Mbit/s down": [_megabits(one) for one in plans],
     }
     return [[name, *values] for name, values in rows.items()]
 
 
-def _halls(halls: Sequence[Hall]) -> list[list[str]]:
+def _single_rooms(rooms: Sequence[SingleRoom]) -> list[list[str]]:
     rows: dict[str, list[str]] = {
-        "workers that let them in": [f"{one.workers:,}" for one in halls],
-        "ms of CPU for a message, at each worker": [_short(one.worker_ms) for one in halls],
-        "ms of CPU for a message, in Redis": [_short(one.redis_ms) for one in halls],
-        "messages a second, at most": [f"{_short(one.most)} ({one.limit})" for one in halls],
+        "workers that accept them": [f"{one.workers:,}" for one in rooms],
+        "ms of CPU per message, at each worker": [_short(one.worker_ms) for one in rooms],
+        "ms of CPU per message, in Redis": [_short(one.redis_ms) for one in rooms],
+        "maximum messages per second": [f"{_short(one.max_rate)} ({one.limit})" for one in rooms],
     }
     return [[name, *values] for name, values in rows.items()]
 
@@ -356,7 +367,7 @@ def _megabits(one: Plan) -> str:
 
 
 def _short(value: float) -> str:
-    """Three digits: nobody knows more."""
+    """Round to three significant digits; the model is not more precise."""
     return f"{float(f'{value:.3g}'):,.0f}" if value >= 10 else f"{value:.2g}"
 
 
@@ -365,7 +376,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def rewrite(text: str, found: Mapping[str, str]) -> str:
-    """Put each table in its place in a document: between ``<!-- name -->`` and ``<!-- / -->``."""
+    """Replace each table of a document, between ``<!-- name -->`` and ``<!-- / -->``."""
     for name, table in found.items():
         begin, end = f"<!-- {name} -->\n", "<!-- / -->"
         before, _, rest = text.partition(begin)
@@ -375,7 +386,7 @@ def rewrite(text: str, found: Mapping[str, str]) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """``python -m benchmarks.multi_worker --model``; the result is its exit status."""
+    """Run ``python -m benchmarks.multi_worker --model``; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.multi_worker --model",
         description=__doc__,
@@ -383,7 +394,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--model", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--figures", type=Path, default=REFERENCE, metavar="FOLDER", help="with the result files"
+        "--figures", type=Path, default=REFERENCE, metavar="FOLDER", help="folder of result files"
     )
     parser.add_argument("--clients", type=int, nargs="+", default=CLIENTS, metavar="N")
     for one in fields(Assumptions):
@@ -391,24 +402,26 @@ def main(arguments: Sequence[str]) -> int:
         if one.default is False:
             kind = {"action": "store_true"}
         parser.add_argument(f"--{one.name}", **kind, default=one.default, help=MEANING[one.name])
-    parser.add_argument("--write", type=Path, metavar="FILE", help="renew the tables in it")
-    parser.add_argument("--json", action="store_true", help="the plans, for a program")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="update the tables in this document"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(arguments)
     assumed = Assumptions(**{one.name: getattr(options, one.name) for one in fields(Assumptions)})
     try:
         _check(options)
         costs = Costs.read(options.figures)
-        _tell(options, costs, assumed)
+        _output(options, costs, assumed)
     except ModelError as error:
-        print(f"scale: {error}", file=sys.stderr)
+        print(f"capacity model: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"scale: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"capacity model: {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     return 0
 
 
-def _tell(options: argparse.Namespace, costs: Costs, assumed: Assumptions) -> None:
+def _output(options: argparse.Namespace, costs: Costs, assumed: Assumptions) -> None:
     _check_transport(costs, assumed.transport)
     if options.json:
         print(json.dumps(_data(options.clients, costs, assumed)))
@@ -421,33 +434,39 @@ def _tell(options: argparse.Namespace, costs: Costs, assumed: Assumptions) -> No
 
 
 def _data(clients: Sequence[int], costs: Costs, assumed: Assumptions) -> dict[str, Any]:
-    """All that the tables say, for a program."""
+    """Return the content of the tables; the field names are public."""
+    rooms = [asdict(single_room(number, costs, assumed)) for number in clients]
+    plans = [asdict(plan(number, costs, assumed)) for number in clients]
     return {
         "assumptions": asdict(assumed),
-        "costs": asdict(costs),
-        "plans": [asdict(plan(number, costs, assumed)) for number in clients],
-        "halls": [asdict(hall(number, costs, assumed)) for number in clients],
+        "costs": _rename(asdict(costs), idle="silence"),
+        "plans": [_rename(one, receiving_workers="told") for one in plans],
+        "halls": [_rename(one, max_rate="most") for one in rooms],
     }
+
+
+def _rename(data: dict[str, Any], **names: str) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in data.items()}
 
 
 def _check(options: argparse.Namespace) -> None:
     ranges = {
-        "room": (1, _MOST),
-        "rate": (0, _MOST),
-        "busy": (_LEAST, 1),
-        "memory": (_LEAST, _MOST),
-        "open": (1, _MOST),
-        "cores": (1, _MOST),
-        "clients": (1, _MOST),
+        "room": (1, _MAX),
+        "rate": (0, _MAX),
+        "busy": (_MIN, 1),
+        "memory": (_MIN, _MAX),
+        "open": (1, _MAX),
+        "cores": (1, _MAX),
+        "clients": (1, _MAX),
     }
-    for name, (least, most) in ranges.items():
-        said = getattr(options, name)
-        values = said if name == "clients" else [said]
-        if not all(least <= value <= most for value in values):
-            raise ModelError(f"--{name}: from {least:g} to {most:g}")
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        values = value if name == "clients" else [value]
+        if not all(low <= one <= high for one in values):
+            raise ModelError(f"--{name}: must be from {low:g} to {high:g}")
 
 
 def _check_transport(costs: Costs, transport: str) -> None:
-    known = sorted(costs.silence.keys() & costs.event_bytes.keys())
+    known = sorted(costs.idle.keys() & costs.event_bytes.keys())
     if transport not in known:
-        raise ModelError(f"--transport: say one of {', '.join(known)}")
+        raise ModelError(f"--transport: use one of {', '.join(known)}")

@@ -1,4 +1,4 @@
-"""What a figure depends on more than on any code: the machine, and what runs on it."""
+"""The machine and the software versions, on which every measured value depends."""
 
 import importlib.metadata
 import json
@@ -19,7 +19,7 @@ _SOCKET_IO = (
 
 
 def machine() -> dict[str, Any]:
-    """Tell what this machine is."""
+    """Return CPU, cores, memory, system and Python version of this machine."""
     return {
         "cpu": _cpu_name(),
         "cores": len(os.sched_getaffinity(0)),
@@ -36,7 +36,7 @@ def _cpu_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Tell the versions of libraries and programs that matter, of those that are here."""
+    """Return the versions of the libraries and programs that are installed here."""
     found = {name: _library(name) for name in _LIBRARIES}
     if hub := find_program():
         found["hub"] = _program(str(hub))
@@ -56,9 +56,9 @@ def _library(name: str) -> str:
 
 
 def _program(path: str) -> str:
-    """Ask a program for its version; nginx knows `-v` alone, and says it on stderr."""
+    """Return the version that a program prints; nginx has only `-v` and prints to stderr."""
     option = "-v" if path.endswith("nginx") else "--version"
-    said = subprocess.run([path, option], capture_output=True, text=True, timeout=10)
-    found = re.search(r"\d+\.\d+\.\d+", said.stdout + said.stderr)
+    done = subprocess.run([path, option], capture_output=True, text=True, timeout=10)
+    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
     name = Path(path).name
     return f"{name} {found[0]}" if found else name

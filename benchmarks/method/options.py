@@ -1,4 +1,4 @@
-"""Options that scripts share, and what their values may be."""
+"""Command-line options that all benchmarks share, and parsers of their values."""
 
 import argparse
 import secrets
@@ -6,34 +6,37 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.clients import CLIENTS
-from benchmarks.clients.http import Server
+from benchmarks.clients.http import Endpoint
 from realtime.netem.conditions import NetworkConditions
 
 
 def add_common(parser: argparse.ArgumentParser, runs: int, networks: Sequence[str]) -> None:
-    """Add the options that every script has."""
-    parser.add_argument("--quick", action="store_true", help="a rough answer, in some 20 seconds")
-    parser.add_argument("--url", type=_url, help="a server that runs already (default: start one)")
-    parser.add_argument("--hub", default="auto", help="the hub of the server (%(default)s)")
+    """Add the options that every benchmark has."""
+    parser.add_argument("--quick", action="store_true", help="a rough result, in about 20 seconds")
+    parser.add_argument("--url", type=_url, help="a running server (default: start one)")
+    parser.add_argument("--hub", default="auto", help="the hub that the server uses (%(default)s)")
     parser.add_argument(
         *("--transports", "-t"),
         type=transport_names,
         default=[*CLIENTS],
         metavar="NAME,…",
-        help=f"which of {', '.join(CLIENTS)} (all)",
+        help=f"some of {', '.join(CLIENTS)} (all)",
     )
     parser.add_argument(
         "--network",
         action="append",
         type=_network,
         metavar="rtt=100ms,…",
-        help=f"what lies between server and readers; may be repeated ({', '.join(networks)})",
+        help=f"network conditions before the readers; may be repeated ({', '.join(networks)})",
     )
     parser.add_argument(
-        "--runs", type=positive_int, default=runs, help="of every cell (%(default)s)"
+        "--runs", type=positive_int, default=runs, help="repetitions of every cell (%(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=secrets.randbelow(1_000_000), help="of all chance (by chance)"
+        "--seed",
+        type=int,
+        default=secrets.randbelow(1_000_000),
+        help="of all random numbers (default: random)",
     )
     parser.add_argument(
         "--out", type=Path, default=Path("results"), help="folder of result files (%(default)s)"
@@ -46,8 +49,8 @@ def add_head_bytes(parser: argparse.ArgumentParser) -> None:
         type=positive_int,
         default=550,
         metavar="N",
-        help="heads of requests are filled up to so many bytes; Chromium's are some 550, without "
-        "cookies (%(default)s)",
+        help="pad request headers to this size; Chromium sends about 550 bytes without cookies "
+        "(%(default)s)",
     )
 
 
@@ -55,17 +58,17 @@ def transport_names(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
         if name not in CLIENTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(CLIENTS)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CLIENTS)}")
     return names
 
 
 def _url(text: str) -> str:
     try:
-        secured = Server(text).tls
+        secured = Endpoint(text).tls
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     if secured:
-        raise argparse.ArgumentTypeError(f"not an http:// address, and TLS is not measured: {text}")
+        raise argparse.ArgumentTypeError(f"the benchmarks measure http:// only, not TLS: {text}")
     return text
 
 
@@ -78,7 +81,7 @@ def _network(text: str) -> str:
 
 def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError("must be a whole number above 0")
+        raise argparse.ArgumentTypeError("must be an integer above 0")
     return int(text)
 
 

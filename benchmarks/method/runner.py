@@ -1,8 +1,8 @@
-"""What all scripts share: the command line, runs in a mixed order, the file, and the table.
+"""The runner of all benchmarks: command line, runs in random order, result file and table.
 
-A benchmark says which cells it has (a transport, a network, a size …) and how one cell is measured
-once.  Here every cell is measured once per run, in an order that is drawn anew for each run, so
-that whatever slows the machine for a while falls on all of them alike.
+A benchmark defines its cells (combinations of transport, network, size …) and how to measure one
+cell once.  The runner measures every cell once per run and shuffles the cells in each run, so that
+a temporary slowdown of the machine affects all of them equally.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.clients import BadResponse, Refused
-from benchmarks.load.generator import Silent
+from benchmarks.load.generator import ServerUnresponsive
 from benchmarks.method import stats
 from benchmarks.method.machine import machine, versions
 from benchmarks.method.options import add_common
@@ -48,8 +48,8 @@ try:
 except ImportError as error:
     raise SystemExit(f"{error}: the benchmarks need `pip install realtime[bench]`") from error
 
-# Exit statuses: a measurement that cannot be trusted is not one that could not be made.
-FAILED, UNTRUE, INTERRUPTED = 1, 3, 130
+# Exit statuses: "the measurement failed" differs from "messages were lost, do not trust it".
+FAILED, UNTRUSTED, INTERRUPTED = 1, 3, 130
 _NUMBERS = re.compile(r"\[\s*-?\d[-+\d.e,\s]*\]")
 
 
@@ -57,7 +57,7 @@ _NUMBERS = re.compile(r"\[\s*-?\d[-+\d.e,\s]*\]")
 
 
 class Benchmark(ABC):
-    """One question.  `quick` replaces defaults of options; what takes long is said in `--help`."""
+    """One question, answered by measuring its cells.  `quick` replaces the defaults of options."""
 
     name: ClassVar[str]
     question: ClassVar[str]
@@ -77,47 +77,47 @@ class Benchmark(ABC):
     @classmethod
     @abstractmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
-        """Add the options that this question has alone."""
+        """Add the options that only this benchmark has."""
 
     def start(self) -> ServerUnderTest:
-        """Start a server, which ends with the script."""
+        """Start a server, which stops with the script."""
         return self.stack.enter_context(ServerUnderTest(self.options.url, self.options.hub))
 
     @abstractmethod
     def cells(self) -> list[Factors]:
-        """Give all cells, in the order of the table."""
+        """Return all cells, in the order of the table."""
 
     @abstractmethod
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         """Measure one cell once."""
 
     def predict(self, factors: Factors) -> dict[str, float]:
-        """Give what the model predicts for a cell, for those measures that it predicts."""
+        """Return the theoretical values of a cell, for the measures that theory predicts."""
         return {}
 
-    def order(self, cells: list[Cell], chance: random.Random) -> Iterable[Cell]:
-        """Give the cells in the order in which a run measures them."""
-        return chance.sample(cells, len(cells))
+    def order(self, cells: list[Cell], rng: random.Random) -> Iterable[Cell]:
+        """Return the cells in the order in which one run measures them."""
+        return rng.sample(cells, len(cells))
 
     def distribution(self, factors: Factors) -> list[tuple[float, float]] | None:
-        """Give the corners of the distribution that the model predicts, as (ms, share)."""
+        """Return the theoretical latency distribution as its corners (ms, share)."""
         return None
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
-        """Give what this question adds to the result file."""
+        """Return the fields that this benchmark adds to the result file."""
         return {}
 
     def thresholds(self, cells: list[Cell]) -> list[Threshold]:
-        """Give the figures that are promised, of the cells that were measured."""
+        """Return the thresholds, with the values of the measured cells."""
         return []
 
     def url(self, network: str | None = None, sut: ServerUnderTest | None = None) -> str:
-        """Where readers connect: behind a network, the only one if none is named."""
-        one = NetworkConditions.parse(network or self.options.network[0])
-        return (sut or self.sut).via_network(one, self.options.seed)
+        """Return the URL for readers, behind a network; by default the one of `--network`."""
+        conditions = NetworkConditions.parse(network or self.options.network[0])
+        return (sut or self.sut).via_network(conditions, self.options.seed)
 
     def grid(self, **values: Sequence[Any]) -> list[Factors]:
-        """Combine all values of all factors."""
+        """Return all combinations of the values of all factors."""
         cells: list[Factors] = [{}]
         for name, ones in values.items():
             cells = [{**cell, name: one} for cell in cells for one in ones]
@@ -128,12 +128,12 @@ class Benchmark(ABC):
 
 
 def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> int:
-    """Run a script; the result is its exit status."""
+    """Run a benchmark from its command line; return the exit status."""
     options = _parse(benchmark, arguments)
     started = datetime.now(UTC)
     begin = time.monotonic(), time.process_time()
     cells: list[Cell] = []
-    trouble: str | None = None
+    failure: str | None = None
     with ExitStack() as stack:
         try:
             bench = benchmark(options, stack)
@@ -141,37 +141,37 @@ def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> i
             cells = [Cell(factors) for factors in bench.cells()]
             _measure_all(bench, cells, options)
         except KeyboardInterrupt:
-            trouble = "interrupted: what was done until then is here"
+            failure = "interrupted: the result has what was measured until then"
         except (
             TestbedError,
-            Silent,
+            ServerUnresponsive,
             Refused,
             BadResponse,
             OSError,
             ValueError,
             LookupError,
         ) as error:
-            trouble = f"{type(error).__name__}: {_reason(error)}"
+            failure = f"{type(error).__name__}: {_reason(error)}"
         if not any(cell.samples for cell in cells):
-            print(f"{benchmark.name}: {trouble}", file=sys.stderr)
-            return INTERRUPTED if trouble and trouble.startswith("interrupted") else FAILED
+            print(f"{benchmark.name}: {failure}", file=sys.stderr)
+            return INTERRUPTED if failure and failure.startswith("interrupted") else FAILED
         result = _result(bench, cells, options, about)
     seconds = time.monotonic() - begin[0]
     result |= {
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(seconds, 1),
-        "complete": trouble is None,
+        "complete": failure is None,
     }
     result["generator"]["cpu_share"] = round((time.process_time() - begin[1]) / seconds, 3)
-    if trouble:
-        result["notes"].append(trouble)
+    if failure:
+        result["notes"].append(failure)
     print(format_result(result))
     try:
-        print(f"written to {save(result, options.out)}")
+        print(f"result file: {save(result, options.out)}")
     except OSError as error:
         print(f"{benchmark.name}: {options.out}: {error.strerror}", file=sys.stderr)
         return FAILED
-    return _status(result, trouble)
+    return _status(result, failure)
 
 
 def _reason(error: Exception) -> str:
@@ -180,40 +180,44 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _status(result: Mapping[str, Any], trouble: str | None) -> int:
-    if trouble is not None:
-        return INTERRUPTED if trouble.startswith("interrupted") else FAILED
-    return 0 if trusted(result["correctness"]) else UNTRUE
+def _status(result: Mapping[str, Any], failure: str | None) -> int:
+    if failure is not None:
+        return INTERRUPTED if failure.startswith("interrupted") else FAILED
+    return 0 if trusted(result["correctness"]) else UNTRUSTED
 
 
 def _measure_all(bench: Benchmark, cells: list[Cell], options: argparse.Namespace) -> None:
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     count = options.runs * len(cells)
     with (
-        _interrupts() as heard,
+        _interrupts() as received,
         tqdm(total=count, desc=bench.name, disable=None, leave=False) as bar,
     ):
         for _ in range(options.runs):
-            for cell in bench.order(cells, chance):
+            for cell in bench.order(cells, rng):
                 bar.set_postfix_str(" ".join(map(str, cell.factors.values())))
-                cell.samples.append(bench.measure(cell.factors, chance))
+                cell.samples.append(bench.measure(cell.factors, rng))
                 bar.update()
-                if heard:
+                if received:
                     raise KeyboardInterrupt
 
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Give those that were heard: what is raised while Python collects garbage ends nothing."""
-    heard: list[int] = []
+    """Yield a list of the SIGINTs received.
+
+    Python only prints an exception that a signal handler raises during garbage collection, and
+    continues.  So the runner also checks this list.
+    """
+    received: list[int] = []
 
     def interrupt(number: int, frame: object) -> None:
-        heard.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGINT, interrupt)
     try:
-        yield heard
+        yield received
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -235,14 +239,14 @@ def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argpa
         parser.set_defaults(**{n: v for n, v in benchmark.quick.items() if n != "network"})
     options = parser.parse_args(arguments)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)  # now, and not when all has been measured
+        options.out.mkdir(parents=True, exist_ok=True)  # fail now, not after the measurement
     except OSError as error:
         parser.error(f"--out {options.out}: {error.strerror}")
-    usual = benchmark.quick.get("network") if options.quick else None
-    # An option that may be repeated adds to its default, so it has none.
-    options.network = options.network or usual or [*benchmark.networks]
+    default = benchmark.quick.get("network") if options.quick else None
+    # argparse appends repeated options to the default, so the option itself has no default.
+    options.network = options.network or default or [*benchmark.networks]
     if len(options.network) > 1 and "network" not in benchmark.factors:
-        parser.error("--network: this question is asked through one at a time")
+        parser.error("--network: this benchmark measures one network per run")
     return options
 
 
@@ -277,7 +281,7 @@ def _result(
 
 
 def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    data: dict[str, Any] = {
         "factors": cell.factors,
         "runs": [
             {name: short(sample.measures.get(name)) for name in bench.measures}
@@ -290,17 +294,17 @@ def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
     }
     pooled = [latency for sample in cell.samples for latency in sample.latencies]
     if pooled:
-        told["ecdf"] = [[short(x), round(share, 5)] for x, share in stats.ecdf(pooled)]
-        told["theory_ecdf"] = bench.distribution(cell.factors)
-        told["samples"] = [[short(x) for x in sample.latencies] for sample in cell.samples]
-    return told
+        data["ecdf"] = [[short(x), round(share, 5)] for x, share in stats.ecdf(pooled)]
+        data["theory_ecdf"] = bench.distribution(cell.factors)
+        data["samples"] = [[short(x) for x in sample.latencies] for sample in cell.samples]
+    return data
 
 
 def save(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result file, and give its path."""
+    """Write the result file and return its path."""
     path = folder / f"{result['benchmark']}.json"
     text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
-    # A list of numbers is one line, and not thousands.
+    # Put each list of numbers on one line instead of thousands.
     text = _NUMBERS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
     path.write_text(text, encoding="utf-8")
     return path

@@ -1,8 +1,8 @@
-"""Few numbers out of many: percentiles, a distribution to draw, and how sure one may be of them.
+"""Summaries of many values: percentiles, distributions, and confidence intervals.
 
-Messages of one run share its luck (a busy machine, a scheduler's mood), so they are not independent
-and a thousand of them prove little.  Runs are: all intervals here are made by drawing whole runs
-anew (Efron's bootstrap, 1979; runs as clusters), and one run alone has no interval at all.
+Messages of one run are not independent: all of them share the load of the machine at that time, so
+a thousand of them prove little.  Runs are independent.  All intervals here come from a bootstrap
+that resamples whole runs (Efron 1979, with runs as clusters); a single run has no interval.
 """
 
 import math
@@ -14,16 +14,16 @@ from typing import TypeVar
 
 Run = TypeVar("Run")
 
-# With fewer runs an interval says little: of two there are but three different draws.
+# With fewer runs an interval says little: two runs have only three different resamples.
 MIN_RUNS = 5
-# Draws of a bootstrap.  With 1 000 the ends of a 95 % interval are the 25th value from each side.
-_DRAWS = 1_000
+# Bootstrap resamples.  With 1,000 the ends of a 95 % interval are the 25th value from each side.
+_RESAMPLES = 1_000
 _OUTSIDE = 0.025
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A value, and between which ends it lies with 95 %; None where one run is all there is."""
+    """A value and its 95 % confidence interval; the ends are None if there is only one run."""
 
     value: float
     low: float | None
@@ -31,18 +31,18 @@ class Interval:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """Give the smallest value that `percent` of all do not exceed (nearest rank).
+    """Return the smallest value that `percent` of all values do not exceed (nearest rank).
 
-    Nothing is interpolated: the result is a value that was really measured.
+    No interpolation: the result is a value that was measured.
     """
     rank = math.ceil(len(ordered) * percent / 100)
     return ordered[max(rank, 1) - 1]
 
 
 def ecdf(values: Sequence[float], points: int = 200) -> list[tuple[float, float]]:
-    """Give the share of values up to x as steps ``(x, share)``; of many, evenly chosen ones.
+    """Return the empirical distribution as steps ``(x, share)``, at most `points` of them.
 
-    The smallest and the largest are always among them: what is rare is what one looks for.
+    The smallest and the largest value are always included: rare delays are the interesting ones.
     """
     ordered = sorted(values)
     count = len(ordered)
@@ -56,29 +56,31 @@ def bootstrap(
     seed: int = 0,
     statistic: Callable[[Sequence[float]], float] = median,
 ) -> Interval:
-    """Give the statistic of one figure per run, the median if nothing else is said."""
+    """Return a statistic (by default the median) of one value per run, with its interval."""
     return _interval(runs, statistic, random.Random(seed))
 
 
 def bootstrap_percentile(
     runs: Sequence[Sequence[float]], percent: float, seed: int = 0
 ) -> Interval:
-    """Give a percentile of all values of all runs together; 100 is the largest."""
+    """Return a percentile of all values of all runs together; 100 is the maximum."""
 
-    def pooled(drawn: Sequence[Sequence[float]]) -> float:
-        return percentile(sorted(value for run in drawn for value in run), percent)
+    def pooled(resampled: Sequence[Sequence[float]]) -> float:
+        return percentile(sorted(value for run in resampled for value in run), percent)
 
     return _interval(runs, pooled, random.Random(seed))
 
 
 def ratio(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Interval:
-    """Give the median of `a` over that of `b`, whose runs were made at different times."""
-    chance = random.Random(seed)
+    """Return median(a) / median(b); the runs of a and b are independent of each other."""
+    rng = random.Random(seed)
     value = _divide(median(a), median(b))
     if min(len(a), len(b)) < 2:
         return Interval(value, None, None)
-    drawn = [_divide(median(_draw(a, chance)), median(_draw(b, chance))) for _ in range(_DRAWS)]
-    return Interval(value, *_ends(drawn))
+    values = [
+        _divide(median(_resample(a, rng)), median(_resample(b, rng))) for _ in range(_RESAMPLES)
+    ]
+    return Interval(value, *_ends(values))
 
 
 def _divide(a: float, b: float) -> float:
@@ -86,19 +88,19 @@ def _divide(a: float, b: float) -> float:
 
 
 def _interval(
-    runs: Sequence[Run], statistic: Callable[[Sequence[Run]], float], chance: random.Random
+    runs: Sequence[Run], statistic: Callable[[Sequence[Run]], float], rng: random.Random
 ) -> Interval:
     value = statistic(runs)
     if len(runs) < 2:
         return Interval(value, None, None)
-    return Interval(value, *_ends([statistic(_draw(runs, chance)) for _ in range(_DRAWS)]))
+    return Interval(value, *_ends([statistic(_resample(runs, rng)) for _ in range(_RESAMPLES)]))
 
 
-def _draw(runs: Sequence[Run], chance: random.Random) -> list[Run]:
-    return chance.choices(runs, k=len(runs))
+def _resample(runs: Sequence[Run], rng: random.Random) -> list[Run]:
+    return rng.choices(runs, k=len(runs))
 
 
-def _ends(drawn: list[float]) -> tuple[float, float]:
-    ordered = sorted(drawn)
+def _ends(values: list[float]) -> tuple[float, float]:
+    ordered = sorted(values)
     outside = round(len(ordered) * _OUTSIDE)
     return ordered[outside], ordered[-1 - outside]

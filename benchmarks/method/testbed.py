@@ -1,7 +1,7 @@
-"""Where a measurement happens: a server, perhaps a network before it, and what they cost.
+"""The server under test, network conditions before it, and the CPU and memory it uses.
 
-Server, network and load generator are processes of their own.  The server is one that the script
-starts, with a hub of its own and no limit on rates; or somebody's, by its address.
+Server, network proxy and load generator are separate processes.  The benchmark starts the server,
+with its own hub and without rate limits, or uses a running one by its URL.
 """
 
 import asyncio
@@ -20,33 +20,33 @@ from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_p
 from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
 
-# A process says its first line within this time, even on a busy machine.
-_LINE = re.compile(r"(http://\S+?)/? ")
+# The address in the first line that a process prints.
+_FIRST_LINE = re.compile(r"(http://\S+?)/? ")
 
 
 class TestbedError(Exception):
-    """What is to be measured cannot be had; the message says why."""
+    """The system to measure is not available; the message says why."""
 
 
 class Cost(Protocol):
-    """What a server has cost so far, and holds now."""
+    """The CPU time that a server has used so far, and the memory it holds now."""
 
     def cpu_seconds(self) -> float: ...
     def memory_bytes(self) -> float: ...
 
 
 class ProcessCost:
-    """Of processes on this machine, as the kernel counts: time to the nanosecond.
+    """CPU and memory of processes on this machine, from the kernel; CPU time to the nanosecond.
 
-    Memory is what a process has written (anonymous pages), and none of the programs and libraries
-    that it shares with others, whose number changes meanwhile.
+    Memory means anonymous pages, which the process has written itself.  Pages of programs and
+    libraries do not count: other processes share them, so their number changes independently.
     """
 
     def __init__(self, *pids: int) -> None:
         self._pids = pids
 
     def cpu_seconds(self) -> float:
-        # Documentation/scheduler/sched-stats.rst: nanoseconds on a CPU come first.
+        # Documentation/scheduler/sched-stats.rst: the first number is nanoseconds on a CPU.
         return sum(
             int((task / "schedstat").read_text().split()[0]) / 1e9
             for pid in self._pids
@@ -65,7 +65,7 @@ def _anonymous_bytes(pid: int) -> int:
 
 
 class MetricsCost:
-    """Of a server elsewhere, as it tells in `/metrics`; time to 10 ms."""
+    """CPU and memory of a server on any machine, from its `/metrics`; CPU time to 10 ms."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -77,32 +77,35 @@ class MetricsCost:
         return self._read("process_resident_memory_bytes")
 
     def _read(self, name: str) -> float:
-        with urlopen(f"{self._url}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
+        with urlopen(f"{self._url}/metrics", timeout=10) as response:
+            text = response.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
         if found is None:
-            raise TestbedError(f"{self._url}/metrics does not tell {name}")
+            raise TestbedError(f"{self._url}/metrics has no {name}")
         return float(found[1])
 
 
 def raise_open_file_limit(count: int) -> None:
-    """Let this process have so many files open, of which most are sockets."""
+    """Allow this process `count` open files, most of which are sockets."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         raise TestbedError(
-            f"{count} files cannot be open here, only {hard} (ulimit -Hn): ask for fewer followers"
+            f"this needs {count} open files, and only {hard} are allowed (ulimit -Hn): "
+            "use fewer followers"
         )
     if soft != resource.RLIM_INFINITY and soft < count:
         resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def start_shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
-    """Give a hub that several processes can share, and its name; `hub` may be one."""
+    """Return the URL and name of a hub that several processes share; start one unless given."""
     if hub not in ("auto", "spawn"):
         return hub, hub
     program = find_program()
     if program is None:
-        raise TestbedError("several processes need a Redis, and none was found")
+        raise TestbedError(
+            "several server processes need Redis: install redis-server or valkey-server"
+        )
     try:
         server = asyncio.run(RedisProcess.start(program))
     except RedisStartError as error:
@@ -112,7 +115,7 @@ def start_shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
 
 
 class MeasuredProcess:
-    """A program that prints its address on its first line, and ends when it is told."""
+    """A program that prints its address in its first line and stops on SIGINT."""
 
     def __init__(self, command: list[str]) -> None:
         self._popen = subprocess.Popen(
@@ -120,20 +123,20 @@ class MeasuredProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            # Else a `kill -9` of ours would leave it running for ever.
+            # Otherwise it would continue to run after a `kill -9` of this process.
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         assert self._popen.stdout is not None
         line = self._popen.stdout.readline()
-        found = _LINE.search(line + " ")
+        found = _FIRST_LINE.search(line + " ")
         if found is None:
             self.close()
-            raise TestbedError(f"{' '.join(command)} did not begin")
+            raise TestbedError(f"{' '.join(command)} did not start")
         self.url = found[1]
         self.pid = self._popen.pid
 
     def close(self) -> None:
-        # SIGINT, where SIGTERM would let readers go one by one.
+        # SIGINT stops at once; SIGTERM would drain the connections first.
         self._popen.send_signal(2)
         try:
             self._popen.communicate(timeout=10)
@@ -143,7 +146,7 @@ class MeasuredProcess:
 
 
 class ServerUnderTest:
-    """A server to be measured; a context manager that ends what it began."""
+    """The server to measure; a context manager that stops the processes it started."""
 
     def __init__(self, url: str | None = None, hub: str = "auto", *options: str) -> None:
         self._given = url
@@ -168,7 +171,7 @@ class ServerUnderTest:
         self._stack.close()
 
     def via_network(self, network: NetworkConditions, seed: int = 0) -> str:
-        """Give the address of the server behind this network."""
+        """Return the address of a proxy to the server that simulates this network."""
         if network == NetworkConditions():
             return self.url
         key = str(network), seed
@@ -179,17 +182,17 @@ class ServerUnderTest:
         return self._networks[key]
 
     def describe(self) -> dict[str, str]:
-        """Tell which server this is."""
+        """Return hub and version of the server, from `/healthz`."""
         try:
-            with urlopen(f"{self.url}/healthz", timeout=10) as answer:
-                health = answer.read()
+            with urlopen(f"{self.url}/healthz", timeout=10) as response:
+                health = response.read()
         except (URLError, OSError) as error:
             raise TestbedError(f"{self.url} cannot be reached: {error}") from error
         try:
-            told: dict[str, str] = json.loads(health)
-            return {"hub": told["hub"], "version": told["version"]}
+            status: dict[str, str] = json.loads(health)
+            return {"hub": status["hub"], "version": status["version"]}
         except (ValueError, LookupError, TypeError) as error:
-            raise TestbedError(f"{self.url} is no server of this kind: see /healthz") from error
+            raise TestbedError(f"{self.url} is not a realtime server: see its /healthz") from error
 
     def _start(self, command: list[str]) -> MeasuredProcess:
         process = MeasuredProcess(command)
@@ -198,7 +201,7 @@ class ServerUnderTest:
 
 
 class ClusterUnderTest:
-    """Workers behind nginx, which finds one by `routing`; a context manager that ends them."""
+    """Workers behind nginx, which selects one by `routing`; a context manager that stops them."""
 
     def __init__(self, hub: str, workers: int, routing: str) -> None:
         self._command = [
@@ -216,14 +219,14 @@ class ClusterUnderTest:
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         assert self._popen.stdout is not None
-        said = []
+        addresses = []
         while line := self._popen.stdout.readline():
-            said.append(re.findall(r"http://[^\s;,/]+", line))
+            addresses.append(re.findall(r"http://[^\s;,/]+", line))
             if " are ready" in line:
-                _, self.workers, (self.url, *_), *_ = said
+                _, self.workers, (self.url, *_), *_ = addresses
                 return self
-        _, why = self._popen.communicate()
-        raise TestbedError(f"no cluster: {why.strip() or 'it did not begin'}")
+        _, reason = self._popen.communicate()
+        raise TestbedError(f"no cluster: {reason.strip() or 'it did not start'}")
 
     def __exit__(self, *error: object) -> None:
         self._popen.send_signal(2)

@@ -1,10 +1,10 @@
-"""What should come out, before anything is measured: each model a few lines, with its derivation.
+"""Predict each measurement from theory: every model is a few lines, with its derivation.
 
-A *transit* is the way of one message through the network in one direction: half a round trip,
-d = rtt/2.  The models know the network and the protocol and nothing else: no server that computes,
-no scheduler.  What a measurement shows beyond them is what those cost, and it is printed.
+A *transit* is the time of one message through the network in one direction: half a round trip,
+d = rtt/2.  The models include only the network and the protocol, no server CPU and no scheduler.
+The difference between a measurement and its model is the cost of those, and every table prints it.
 
-Time 0 is when the server has the message.  Rates are per second, times are seconds.
+Time 0 is when the server has the message.  Rates are per second, times are in seconds.
 """
 
 import html
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LatencyModel:
-    """A share `at_once` of the messages takes `low`; the others lie evenly between low and high."""
+    """A share `at_once` of the messages takes `low`; the rest is uniform between low and high."""
 
     at_once: float
     low: float
@@ -29,48 +29,48 @@ class LatencyModel:
         return self.low + (1 - self.at_once) * (self.high - self.low) / 2
 
     def quantile(self, share: float) -> float:
-        """Give the time by which this share of the messages has come."""
+        """Return the time within which this share of the messages arrives."""
         if share <= self.at_once:
             return self.low
         return self.low + (self.high - self.low) * (share - self.at_once) / (1 - self.at_once)
 
     def distribution(self) -> list[tuple[float, float]]:
-        """Give the corners of the cumulative distribution, as (time, share)."""
+        """Return the corners of the cumulative distribution, as (time, share)."""
         return [(self.low, 0.0), (self.low, self.at_once), (self.high, 1.0)]
 
 
 def stream(rtt: float) -> LatencyModel:
-    """A connection is open and the server may write: one transit, for SSE, frames and all alike."""
+    """One transit: the connection is open and the server may write.  The same for all streams."""
     return LatencyModel(1.0, rtt / 2, rtt / 2)
 
 
 def short_polling(rtt: float, interval: float) -> LatencyModel:
     """Half an interval plus a transit, on average.
 
-    Questions reach the server every T = max(interval, rtt), since the next is not asked before the
-    last is answered.  A message that knows nothing of them waits for the next one between 0 and T,
-    evenly; the answer needs one transit.
+    Requests reach the server every T = max(interval, rtt), because the client sends the next one
+    only after the last response.  A message at a random time waits for the next request between 0
+    and T, uniformly; the response needs one transit.
     """
     period = max(interval, rtt)
     return LatencyModel(0.0, rtt / 2, rtt / 2 + period)
 
 
 def blind_time(rtt: float, *, fresh: bool = False) -> float:
-    """The time between a long poll's answer and the next question at the server.
+    """The time between a long poll's response and the next request at the server.
 
-    The answer travels down and the question up: one round trip.  Where every question opens a
-    connection of its own, SYN and SYN-ACK are one more: these are the article's *two round trips*
-    between updates.
+    The response travels down and the request up: one round trip.  If every request opens a new
+    connection, SYN and SYN-ACK take one more: these are the article's *two round trips* between
+    updates.
     """
     return 2 * rtt if fresh else rtt
 
 
 def long_polling(rtt: float, rate: float, *, fresh: bool = False) -> LatencyModel:
-    """One transit if a question is waiting, up to three if not; messages come every 1/rate.
+    """One transit if a request is waiting, up to three if not; messages come every 1/rate.
 
-    After an answer the server is blind for B.  If 1/rate >= B a question always waits: 1 transit.
-    Else something always happened meanwhile: the question is answered at once, each cycle takes B,
-    and a message waits between 0 and B for its end: with B = rtt that is 1 to 3 transits.
+    After a response the client is blind for B.  If 1/rate >= B a request is always waiting: 1
+    transit.  Otherwise there is always a new message when a request arrives: it is answered at
+    once, each cycle takes B, and a message waits between 0 and B: with B = rtt, 1 to 3 transits.
     """
     gap = blind_time(rtt, fresh=fresh)
     at_once = 1.0 if rate * gap <= 1 else 0.0
@@ -78,12 +78,12 @@ def long_polling(rtt: float, rate: float, *, fresh: bool = False) -> LatencyMode
 
 
 def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> LatencyModel:
-    """The same when messages come at random (Poisson), as people write.
+    """The same when messages come at random times (a Poisson process), as people write.
 
-    Begin with an answer.  In the blind time B come n = rate * B messages on average; they wait
-    between 0 and B, evenly, and are answered together.  With the chance e^-n there are none: then
-    the question waits, and the next message is answered at once.  So of the n + e^-n messages of a
-    cycle, e^-n found a question waiting.
+    A cycle starts with a response.  During the blind time B arrive n = rate * B messages on
+    average; they wait between 0 and B, uniformly, and one response brings them all.  With
+    probability e^-n there are none: then the request waits, and the next message is answered at
+    once.  So of the n + e^-n messages of a cycle, e^-n find a request waiting.
     """
     gap = blind_time(rtt, fresh=fresh)
     none = math.exp(-rate * gap)
@@ -91,7 +91,7 @@ def long_polling_at_random(rtt: float, rate: float, *, fresh: bool = False) -> L
 
 
 def for_transport(transport: str, rtt: float, rate: float, interval: float) -> LatencyModel:
-    """The model for messages that come every 1/rate seconds."""
+    """Return the model of a transport, for messages that come every 1/rate seconds."""
     if transport == "short_polling":
         return short_polling(rtt, interval)
     if transport == "long_polling":
@@ -99,8 +99,8 @@ def for_transport(transport: str, rtt: float, rate: float, interval: float) -> L
     return stream(rtt)
 
 
-# Round trips besides, until a session is told anything: SockJS asks `/info` first and joins after
-# the handshake, Socket.IO connects.
+# Additional round trips before a session receives anything: SockJS requests `/info` first and
+# joins after the handshake; Socket.IO connects to a namespace.
 EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1}
 
 
@@ -123,7 +123,7 @@ def recovery(transport: str, rtt: float, interval: float) -> LatencyModel:
 
 
 def chunk_bytes(size: int) -> int:
-    """A chunk (RFC 9112 §7.1): its size in hexadecimal, and two line ends."""
+    """A chunk (RFC 9112 §7.1): its size in hexadecimal, the data, and two CRLF."""
     return len(f"{size:x}") + 4 + size
 
 
@@ -133,10 +133,10 @@ def frame_bytes(size: int) -> int:
 
 
 def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"") -> int:
-    """One event alone on a stream that is open; `event` is its JSON, `script` what the iframe runs.
+    """One event on an open stream; `event` is its JSON, `script` is the code of the iframe's block.
 
-    SSE writes two lines and an empty one, NDJSON one line, the iframe a block whose attribute holds
-    the escaped JSON; each in a chunk.  A WebSocket writes a frame.
+    SSE writes two lines and an empty line, NDJSON one line, the iframe a script block whose
+    attribute holds the escaped JSON; each in one chunk.  A WebSocket writes a frame.
     """
     if transport == "websocket":
         return frame_bytes(len(event))
@@ -155,39 +155,39 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
 
 
 def poll_response_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
-    """The answer to a poll: its head, and a body of its events with commas between them."""
+    """The response to a poll: its header, and a body with the events separated by commas."""
     body = len('{"cursor":"","events":[]}') + len(cursor)
     return head + body + sum(map(len, events)) + max(len(events) - 1, 0)
 
 
 def polls_per_message(transport: str, rate: float, rtt: float, interval: float) -> float:
-    """How often a poller asks for each message: by the clock, or once per answer."""
+    """Requests of a poller per message: by its interval, or one for each response."""
     if transport == "short_polling":
         return 1 / (rate * max(interval, rtt))
     if transport == "long_polling":
-        # In each blind time all that came is one answer.
+        # One response brings all messages of a blind time.
         return 1.0 if rate * rtt <= 1 else 1 / (rate * rtt)
     return 0.0
 
 
 def polls_per_idle_minute(transport: str, interval: float, wait: float) -> float:
-    """How often a poller asks in a minute in which nothing happens."""
+    """Requests of a poller in a minute without events."""
     if transport == "short_polling":
         return 60 / interval
     return 60 / wait if transport == "long_polling" else 0.0
 
 
 def heartbeat_bytes(transport: str) -> tuple[int, int]:
-    """Up and down, for each sign of life on a stream where nothing happens.
+    """Bytes up and down for each heartbeat on an idle stream.
 
-    A ping is two bytes and its pong six, since a client masks (RFC 6455 §5.3); the others are a
-    chunk with a comment, an empty line, or white space.
+    A ping has two bytes and its pong six, because a client masks (RFC 6455 §5.3); the other
+    heartbeats are a chunk with a comment, an empty line, or white space.
     """
     if transport == "websocket":
         return 6, 2
     if transport == "sockjs":
-        return 6, 2 + frame_bytes(1)  # a ping, and an `h`
+        return 6, 2 + frame_bytes(1)  # a ping, and the frame `h`
     if transport == "socketio":
-        return 4 + frame_bytes(1), frame_bytes(1)  # `3`, masked, for a `2`
-    silence = {"sse": 3, "fetch_streaming": 1, "iframe_streaming": 1}
-    return 0, chunk_bytes(silence[transport])
+        return 4 + frame_bytes(1), frame_bytes(1)  # `3`, masked, answers `2`
+    payload = {"sse": 3, "fetch_streaming": 1, "iframe_streaming": 1}
+    return 0, chunk_bytes(payload[transport])

@@ -1,7 +1,7 @@
-"""A server that speaks as much of the contract as the load generator needs, and errs to order.
+"""A server with the part of the contract that the load generator needs, and known faults.
 
-It is late by a known time, stops for a known time, and loses, doubles or swaps known messages: what
-a measurement must see.  It runs on a thread of its own, since the load generator has its own loop.
+It delays by a known time, stalls for a known time, and loses, duplicates or swaps known messages: a
+measurement must find each.  It runs on its own thread, because the load generator has its own loop.
 """
 
 import asyncio
@@ -12,23 +12,23 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-# It costs nothing, and says so.
+# It reports no CPU time and no memory.
 METRICS = b"process_cpu_seconds_total 0\nprocess_resident_memory_bytes 0\n"
 
 Event = dict[str, Any]
-# Turns the numbered message into what the readers are sent at this moment.
+# Turns a numbered message into the events that the readers receive at this moment.
 Tamper = Callable[[int, Event], list[Event]]
 
 
-def faithful(number: int, event: Event) -> list[Event]:
+def unchanged(number: int, event: Event) -> list[Event]:
     return [event]
 
 
-class StrangeServer:
+class FaultyServer:
     """SSE and POST; `delay` in seconds for every message, `stalls` by the number of a message.
 
-    Messages of the numbers `refused` are answered with `status`; those of `lags` reach the readers
-    so many seconds after they were acknowledged.
+    Messages with the numbers in `refused` are rejected with `status`; those in `lags` reach the
+    readers so many seconds after their acknowledgement.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class StrangeServer:
         *,
         delay: float = 0.0,
         stalls: dict[int, float] | None = None,
-        tamper: Tamper = faithful,
+        tamper: Tamper = unchanged,
         refused: frozenset[int] = frozenset(),
         status: int = 503,
         lags: dict[int, float] | None = None,
@@ -97,36 +97,36 @@ class StrangeServer:
             message = json.loads(await reader.readexactly(length))
             if self._number + 1 in self._refused:
                 self._number += 1
-                error = {"error": {"code": "busy", "message": "Come again."}}
+                error = {"error": {"code": "busy", "message": "Try again later."}}
                 writer.write(_response(self._status, error))
             else:
-                writer.write(_response(201, await self._say(message)))
+                writer.write(_response(201, await self._publish(message)))
         elif "/healthz" in line:
-            writer.write(_response(200, {"hub": "none", "version": "strange"}))
+            writer.write(_response(200, {"hub": "none", "version": "faulty"}))
         elif "/short_polling" in line:
-            writer.write(_response(200, {"cursor": f"strange-{self._number}", "events": []}))
+            writer.write(_response(200, {"cursor": f"faulty-{self._number}", "events": []}))
         elif "/metrics" in line:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(METRICS) + METRICS)
         else:
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
             self._streams.append(writer)
 
-    async def _say(self, message: Event) -> Event:
+    async def _publish(self, message: Event) -> Event:
         self._number += 1
         number = self._number
         if number in self._stalls:
-            time.sleep(self._stalls[number])  # and everybody waits
+            time.sleep(self._stalls[number])  # every client waits
         if self._delay:
             await asyncio.sleep(self._delay)
-        event = {"kind": "say", "cursor": f"strange-{number}", "id": message["id"]}
+        event = {"kind": "say", "cursor": f"faulty-{number}", "id": message["id"]}
         events = self._tamper(number, event)
         if number in self._lags:
-            self._loop.call_later(self._lags[number], self._tell, events)
+            self._loop.call_later(self._lags[number], self._deliver, events)
         else:
-            self._tell(events)
+            self._deliver(events)
         return {"cursor": event["cursor"], "id": event["id"]}
 
-    def _tell(self, events: list[Event]) -> None:
+    def _deliver(self, events: list[Event]) -> None:
         for one in events:
             for stream in self._streams:
                 stream.write(f"id: {one['cursor']}\ndata: {json.dumps(one)}\n\n".encode())
@@ -141,8 +141,8 @@ def losing(lost: int) -> Tamper:
     return lambda number, event: [] if number == lost else [event]
 
 
-def doubling(doubled: int) -> Tamper:
-    return lambda number, event: [event, event] if number == doubled else [event]
+def duplicating(duplicated: int) -> Tamper:
+    return lambda number, event: [event, event] if number == duplicated else [event]
 
 
 def swapping(first: int) -> Tamper:

@@ -13,12 +13,12 @@ from benchmarks.method.capacity_model import (
     REFERENCE,
     Assumptions,
     Costs,
+    IdleClientCost,
     ModelError,
-    Silence,
-    hall,
     measured,
     plan,
     rewrite,
+    single_room,
     spread,
     tables,
 )
@@ -33,7 +33,7 @@ COSTS = Costs(
     delivery_us=10,
     redis_us=30,
     announce_us=5,
-    silence={"websocket": Silence(cpu_ms=1.2, memory_kib=16, bytes_down=60)},
+    idle={"websocket": IdleClientCost(cpu_ms=1.2, memory_kib=16, bytes_down=60)},
     event_bytes={"websocket": 250},
 )
 ASSUMED = Assumptions(room=10, rate=6, busy=0.5, memory=4.0)
@@ -41,7 +41,7 @@ ASSUMED = Assumptions(room=10, rate=6, busy=0.5, memory=4.0)
 
 def test_few_clients_take_one_of_each() -> None:
     found = plan(10, COSTS, ASSUMED)
-    assert (found.messages, found.deliveries, found.told) == (1, 10, 1)
+    assert (found.messages, found.deliveries, found.receiving_workers) == (1, 10, 1)
     assert (found.workers, found.redis, found.connections) == (1, 1, 3)
     assert found.megabits == pytest.approx(8 * (10 * 250 + 10) / 1e6)
 
@@ -50,7 +50,7 @@ def test_more_clients_take_more_workers_each_of_which_hears_more() -> None:
     found = plan(10_000, COSTS, ASSUMED)
     told = spread(found.workers, 10)
     used = 1000 * (100 + 40 * told) + 10_000 * 10 + 10_000 * 20
-    assert found.told == told
+    assert found.receiving_workers == told
     assert found.cores == pytest.approx(used / 1e6)
     assert (found.workers - 1) * 0.5 < used / 1e6 <= found.workers * 0.5
     assert found.limit == "CPU"
@@ -60,8 +60,8 @@ def test_readers_who_are_led_together_are_heard_of_at_one_worker() -> None:
     apart, together = (
         plan(1_000_000, COSTS, replace(ASSUMED, together=one)) for one in (False, True)
     )
-    assert together.told == 1
-    assert 9 < apart.told < 10
+    assert together.receiving_workers == 1
+    assert 9 < apart.receiving_workers < 10
     assert together.workers < apart.workers
     assert together.redis < apart.redis
 
@@ -80,13 +80,13 @@ def test_a_worker_lets_in_so_many_and_no_more() -> None:
 
 
 def test_one_room_with_everybody_in_ends_at_one_redis() -> None:
-    found = hall(10_000, COSTS, ASSUMED)
+    found = single_room(10_000, COSTS, ASSUMED)
     assert (found.workers, found.limit) == (1, "workers")
     assert found.worker_ms == pytest.approx(0.1 + 0.04 + 10_000 * 0.01)
-    found = hall(1_000_000_000, COSTS, ASSUMED)
+    found = single_room(1_000_000_000, COSTS, ASSUMED)
     assert (found.workers, found.limit) == (100_000, "Redis")
     assert found.redis_ms == pytest.approx(0.03 + 100_000 * 0.005)
-    assert found.most == pytest.approx(500 / found.redis_ms)
+    assert found.max_rate == pytest.approx(500 / found.redis_ms)
 
 
 def test_redis_is_busy_with_each_message_and_each_worker_that_is_told() -> None:
@@ -140,7 +140,7 @@ def test_costs_are_lines_through_what_was_measured(tmp_path: Path) -> None:
     assert costs.delivery_us == pytest.approx(3)
     assert costs.redis_us == pytest.approx(25)
     assert costs.announce_us == pytest.approx(5)
-    assert costs.silence == {"sse": Silence(0.3, 16.5, 32)}
+    assert costs.idle == {"sse": IdleClientCost(0.3, 16.5, 32)}
     assert costs.event_bytes == {"sse": 301}  # each alone, as people speak
 
 
@@ -186,7 +186,7 @@ def test_the_script_recomputes_it_under_other_assumptions() -> None:
     assert found["workers"] == expected.workers
     assert found["deliveries"] == expected.deliveries
     assert (said["assumptions"]["room"], said["halls"][0]["clients"]) == (5, 10_000)
-    assert said["costs"]["silence"].keys() == Costs.read(REFERENCE).silence.keys()
+    assert said["costs"]["silence"].keys() == Costs.read(REFERENCE).idle.keys()
 
 
 @pytest.mark.parametrize(

@@ -1,36 +1,43 @@
-"""Those who speak as fast as they are answered, and those who hear without understanding."""
+"""Senders that wait for each acknowledgement, and readers that do not decode what they receive."""
 
 import json
 import uuid
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from benchmarks.clients.http import Refused, Server
-from benchmarks.clients.protocols import KEY, listener
-from benchmarks.clients.websocket import MessageReader, accept, mask
-from benchmarks.load.closed_loop import Answers, FrameSender, PostSender, Receipt, Tally, drafts
-from benchmarks.load.light_readers import Book, Bystander, Piece, Skimmer
+from benchmarks.clients.http import Endpoint, Refused
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.load.closed_loop import (
+    Acknowledgement,
+    PostSender,
+    ReplyScanner,
+    SendLog,
+    WebSocketSender,
+    message_encoder,
+)
+from benchmarks.load.light_readers import Arrival, DiscardReader, IdIndex, IdScanner
 from benchmarks.publish import compare
 from realtime.core.events import Cursor, Event
 from realtime.protocol.websocket_frames import text_frame
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 from realtime.transports.socketio import clients as socketio
 from realtime.transports.sockjs import transport as sockjs
+from tests.clients.pieces import switching_protocols, unmasked
 
-SERVER = Server("http://127.0.0.1:8000")
-SWITCH = (
-    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Accept: %b\r\n\r\n" % accept(KEY).encode()
-)
+ENDPOINT = Endpoint("http://127.0.0.1:8000")
+
+pytestmark = pytest.mark.unhurried
 
 
-def told(**fields: object) -> bytes:
-    """A frame of a server."""
+def server_frame(**fields: object) -> bytes:
     return text_frame(json.dumps(fields).encode())
 
 
 def ack(id: str, number: int) -> bytes:
-    return told(kind="ack", id=id, cursor=f"e-{number}")
+    return server_frame(kind="ack", id=id, cursor=f"e-{number}")
 
 
 def say(number: int, text: str = "hello", id: str | None = None) -> Event:
@@ -38,22 +45,22 @@ def say(number: int, text: str = "hello", id: str | None = None) -> Event:
     return Event.numbered("say", Cursor("e", number), json.dumps(fields).encode()[1:])
 
 
-# --- finding what answers a sender ---------------------------------------------------------------
+# --- finding the replies to a sender -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 7, 1000, 1_000_000])
-def test_answers_are_found_among_all_that_a_room_is_told(size: int) -> None:
+def test_replies_are_found_among_all_frames_of_a_room(size: int) -> None:
     events = [websocket.frame(say(n, text)) for n, text in enumerate(["x" * 300, "y" * 70_000])]
     data = b"".join(
         [
             *(ack("a", 1), events[0], b"\x89\x02hi", ack("b", 2), events[1]),
             *(websocket.frame(say(3, '{"kind":"ack"}')), ack("c", 4)),
-            told(kind="error", id="d", code="busy", message="Come again. " * 20),
+            server_frame(kind="error", id="d", code="busy", message="Try again later. " * 20),
         ]
     )
-    answers = Answers()
+    scanner = ReplyScanner()
     found = [
-        one["id"] for at in range(0, len(data), size) for one in answers.feed(data[at : at + size])
+        one["id"] for at in range(0, len(data), size) for one in scanner.feed(data[at : at + size])
     ]
     assert found == ["a", "b", "c", "d"]
 
@@ -61,141 +68,137 @@ def test_answers_are_found_among_all_that_a_room_is_told(size: int) -> None:
 # --- a closed loop -------------------------------------------------------------------------------
 
 
-def by_frames(tally: Tally, window: int = 3) -> FrameSender:
-    one = FrameSender(SERVER, "room", tally, drafts("c", 20, "websocket"), window)
-    one.begin(0.0)
-    one.take(SWITCH, 0.5)
+def websocket_sender(log: SendLog, window: int = 3) -> WebSocketSender:
+    one = WebSocketSender(ENDPOINT, "room", log, message_encoder("c", 20, "websocket"), window)
+    one.receive_data(switching_protocols(one.connect(0.0)), 0.5)
     assert one.ready
     return one
 
 
 def ids_of(data: bytes) -> list[str]:
-    """What a sender said; a server's reader refuses masks, so they are taken off first."""
-    bare, at = b"", 0
-    while at < len(data):
-        size = data[at + 1] & 0x7F
-        begin = at + 2 + (2 if size == 126 else 0)
-        size = int.from_bytes(data[at + 2 : begin]) if size == 126 else size
-        payload = mask(data[begin : begin + 4], data[begin + 4 : begin + 4 + size])
-        bare += text_frame(payload)
-        at = begin + 4 + size
-    return [json.loads(message.payload)["id"] for message in MessageReader().feed(bare)]
+    """The ids of the messages that a sender sent."""
+    return [json.loads(payload)["id"] for _, payload in unmasked(data)]
 
 
 def test_a_window_is_filled_and_kept_full() -> None:
-    tally = Tally()
-    one = by_frames(tally)
-    first = ids_of(one.speak(1.0))
+    log = SendLog()
+    one = websocket_sender(log)
+    first = ids_of(one.data_to_send(1.0))
     assert len(first) == 3
-    assert one.speak(1.0) == b""
-    assert one.take(ack(first[1], 1) + ack(first[0], 2), 2.0) == 2.0
-    assert len(ids_of(one.speak(2.25))) == 2
-    assert tally.receipts == {
-        first[1]: Receipt("e-1", 2.0, 1.0),
-        first[0]: Receipt("e-2", 2.0, 1.0),
+    assert one.data_to_send(1.0) == b""
+    one.receive_data(ack(first[1], 1) + ack(first[0], 2), 2.0)
+    assert one.send_at == 2.0
+    assert len(ids_of(one.data_to_send(2.25))) == 2
+    assert log.acks == {
+        first[1]: Acknowledgement("e-1", 2.0, 1.0),
+        first[0]: Acknowledgement("e-2", 2.0, 1.0),
     }
-    assert tally.late == [0.25]
-    assert not tally.quiet
+    assert log.late == [0.25]
+    assert not log.all_answered
 
 
-def test_when_it_is_over_nothing_more_is_said() -> None:
-    tally = Tally()
-    one = by_frames(tally, window=1)
-    [id] = ids_of(one.speak(1.0))
-    tally.open = False
-    assert one.take(ack(id, 1), 2.0) is None
-    assert one.speak(2.0) == b""
-    assert tally.quiet
+def test_a_closed_log_stops_the_senders() -> None:
+    log = SendLog()
+    one = websocket_sender(log, window=1)
+    [id] = ids_of(one.data_to_send(1.0))
+    log.open = False
+    one.receive_data(ack(id, 1), 2.0)
+    assert one.send_at is None
+    assert one.data_to_send(2.0) == b""
+    assert log.all_answered
 
 
-def test_what_a_room_is_told_is_no_reason_to_speak() -> None:
-    one = by_frames(Tally())
-    one.speak(1.0)
-    assert one.take(websocket.frame(say(1)), 2.0) is None
+def test_an_event_of_the_room_does_not_trigger_a_message() -> None:
+    one = websocket_sender(SendLog())
+    one.data_to_send(1.0)
+    one.receive_data(websocket.frame(say(1)), 2.0)
+    assert one.send_at is None
 
 
-def test_an_overloaded_server_may_say_no_and_others_may_not() -> None:
-    tally = Tally()
-    one = by_frames(tally)
-    [first, second, _] = ids_of(one.speak(1.0))
-    one.take(told(kind="error", id=first, code="busy", message=""), 2.0)
-    assert tally.refused == {first}
+def test_a_rejection_by_an_overloaded_server_is_counted_and_another_is_raised() -> None:
+    log = SendLog()
+    one = websocket_sender(log)
+    [first, second, _] = ids_of(one.data_to_send(1.0))
+    one.receive_data(server_frame(kind="error", id=first, code="busy", message=""), 2.0)
+    assert log.refused == {first}
     with pytest.raises(Refused, match="too_fast"):
-        one.take(told(kind="error", id=second, code="too_fast", message=""), 2.0)
+        one.receive_data(server_frame(kind="error", id=second, code="too_fast", message=""), 2.0)
 
 
 def test_a_post_is_answered_before_the_next() -> None:
-    tally = Tally()
-    one = PostSender(SERVER, "room", tally, drafts("c", 20, "post"))
-    assert one.begin(0.0) == b""
-    request = one.speak(1.0)
+    log = SendLog()
+    one = PostSender(ENDPOINT, "room", log, message_encoder("c", 20, "post"))
+    assert one.connect(0.0) == b""
+    request = one.data_to_send(1.0)
     assert request.startswith(b"POST /rooms/room/messages ")
-    assert one.speak(1.0) == b""
-    [id] = tally.said
+    assert one.data_to_send(1.0) == b""
+    [id] = log.sent
     body = json.dumps({"cursor": "e-1", "id": id}).encode()
-    answer = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
-    assert one.take(answer[:30], 2.0) is None
-    assert one.take(answer[30:], 3.0) == 3.0
-    assert tally.receipts == {id: Receipt("e-1", 3.0, 1.0)}
+    response = b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+    one.receive_data(response[:30], 2.0)
+    assert one.send_at is None
+    one.receive_data(response[30:], 3.0)
+    assert one.send_at == 3.0
+    assert log.acks == {id: Acknowledgement("e-1", 3.0, 1.0)}
 
 
 @pytest.mark.parametrize("via", ["websocket", "post"])
-def test_a_draft_is_a_message_of_that_size(via: str) -> None:
+def test_an_encoded_message_has_the_given_size(via: str) -> None:
     id = str(uuid.uuid4())
-    said = json.loads(drafts("c", 100, via)(id))
-    assert (said["id"], said["via"], len(said["text"])) == (id, via, 100)
+    message = json.loads(message_encoder("c", 100, via)(id))
+    assert (message["id"], message["via"], len(message["text"])) == (id, via, 100)
 
 
-# --- what the witnesses say ----------------------------------------------------------------------
+# --- the audit -----------------------------------------------------------------------------------
 
 
-def witnesses(*readings: list[Event]) -> list[object]:
-    """Readers who heard these."""
-    found = []
-    for events in readings:
-        one = listener("websocket", SERVER, "room")
-        one.hear([(json.loads(event.json), "") for event in events], 1.0)
-        found.append(type("Reader", (), {"listener": one})())
-    return found
+def auditors(*readings: list[Event]) -> Any:
+    """Readers that received these events."""
+    return [
+        SimpleNamespace(
+            received=[SimpleNamespace(event=json.loads(event.json)) for event in events]
+        )
+        for events in readings
+    ]
 
 
-def tally_of(*events: Event) -> Tally:
-    tally = Tally()
+def log_of(*events: Event) -> SendLog:
+    log = SendLog()
     for event in events:
         id = json.loads(event.json)["id"]
-        tally.said[id] = 0.0
-        tally.acknowledge(id, str(event.cursor), 1.0)
-    return tally
+        log.sent[id] = 0.0
+        log.acknowledge(id, str(event.cursor), 1.0)
+    return log
 
 
 ONE, TWO, THREE = say(1), say(2), say(3)
 
 
-def test_receipts_and_readers_that_agree_are_clean() -> None:
-    found = compare(tally_of(TWO, ONE, THREE), witnesses([ONE, TWO, THREE], [ONE, TWO, THREE]))
+def test_acknowledgements_and_readers_that_agree_are_clean() -> None:
+    found = compare(log_of(TWO, ONE, THREE), auditors([ONE, TWO, THREE], [ONE, TWO, THREE]))
     assert found.clean
     assert (found.readers, found.acknowledged) == (2, 3)
 
 
-def test_a_receipt_for_another_place_is_found() -> None:
-    wrong = tally_of(ONE, TWO)
+def test_an_acknowledgement_with_another_cursor_is_found() -> None:
+    wrong = log_of(ONE, TWO)
     id = json.loads(TWO.json)["id"]
-    wrong.receipts[id] = Receipt("e-1", 1.0, 0.0)
-    assert compare(wrong, witnesses([ONE, TWO])).conflicting
+    wrong.acks[id] = Acknowledgement("e-1", 1.0, 0.0)
+    assert compare(wrong, auditors([ONE, TWO])).conflicting
 
 
-def test_what_is_lost_doubled_or_acknowledged_twice_is_found() -> None:
-    told = tally_of(ONE, TWO)
-    assert compare(told, witnesses([ONE, TWO], [ONE])).lost
-    assert compare(told, witnesses([ONE, ONE, TWO])).duplicated
-    assert compare(told, witnesses([TWO, ONE])).reordered
-    told.acknowledge(json.loads(ONE.json)["id"], "e-1", 2.0)
-    assert compare(told, witnesses([ONE, TWO])).duplicated
+def test_lost_duplicate_reordered_and_twice_acknowledged_messages_are_found() -> None:
+    log = log_of(ONE, TWO)
+    assert compare(log, auditors([ONE, TWO], [ONE])).lost
+    assert compare(log, auditors([ONE, ONE, TWO])).duplicated
+    assert compare(log, auditors([TWO, ONE])).reordered
+    log.acknowledge(json.loads(ONE.json)["id"], "e-1", 2.0)
+    assert compare(log, auditors([ONE, TWO])).duplicated
 
 
-# --- hearing without understanding ---------------------------------------------------------------
+# --- readers that do not decode ------------------------------------------------------------------
 
-FRAMES = {
+FRAMES: dict[str, Callable[[Event], bytes]] = {
     "websocket": websocket.frame,
     "sse": sse.frame,
     "fetch_streaming": fetch_streaming.frame,
@@ -203,59 +206,65 @@ FRAMES = {
     "sockjs": lambda event: text_frame(sockjs.envelope(sockjs.frame(event))),
     "socketio": socketio.frame,
 }
-
-
+CONTENT_TYPES = {
+    "sse": "text/event-stream",
+    "fetch_streaming": "application/x-ndjson",
+    "iframe_streaming": "text/html; charset=utf-8",
+}
 INFO = b'HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{"websocket":true}'
-DOOR = b"HTTP/1.1 200 OK\r\nContent-Security-Policy: %b\r\n\r\n" % (
-    iframe_streaming.CONTENT_SECURITY_POLICY.encode()
-)
-# What a reader is told before it hears, and whether it must answer.
-WELCOMES = {
-    "websocket": [(SWITCH, False)],
-    "sockjs": [
-        (INFO, True),
-        (SWITCH, False),
-        (text_frame(b"o"), True),
-        (text_frame(rb'a["{\"kind\":\"ack\"}"]'), False),
-    ],
-    "socketio": [
-        (SWITCH, False),
-        (text_frame(b'0{"sid":"s"}'), True),
-        (text_frame(b'40{"sid":"s"}'), False),
-    ],
+# What the server sends after the upgrade, until a reader is ready.
+SESSIONS = {
+    "websocket": [],
+    "sockjs": [text_frame(b"o"), text_frame(rb'a["{\"kind\":\"ack\",\"cursor\":\"e-0\"}"]')],
+    "socketio": [text_frame(b'0{"sid":"s"}'), text_frame(b'40{"sid":"s"}')],
 }
 
 
-def ready(one: Bystander, transport: str) -> None:
-    assert one.begin(0.0)
-    for answer, more in WELCOMES.get(transport, [(DOOR, False)]):
-        assert not one.ready
-        assert (one.take(answer, 1.0) is not None) == more
-        if more:
-            assert one.speak(1.0)
+def make_ready(one: DiscardReader, transport: str) -> None:
+    """Open the connection of a reader, with the server's half by hand."""
+    sent = one.connect(0.0)
+    if transport in CONTENT_TYPES:
+        policy = iframe_streaming.CONTENT_SECURITY_POLICY
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {CONTENT_TYPES[transport]}\r\n"
+        one.receive_data(f"{head}Content-Security-Policy: {policy}\r\n\r\n".encode(), 1.0)
+    else:
+        if transport == "sockjs":
+            one.receive_data(INFO, 1.0)
+            sent = one.data_to_send(1.0)
+        one.receive_data(switching_protocols(sent), 1.0)
+        for data in SESSIONS[transport]:
+            assert not one.ready
+            one.receive_data(data, 1.0)
+            one.data_to_send(1.0)
     assert one.ready
 
 
 @pytest.mark.parametrize("size", [1, 50, 100_000])
 @pytest.mark.parametrize("transport", FRAMES)
-def test_the_ids_of_all_events_are_found_and_of_nothing_else(transport: str, size: int) -> None:
+def test_the_ids_of_all_events_are_found_and_no_others(transport: str, size: int) -> None:
     events = [say(n, f'an "id":"{uuid.uuid4()}" in a text, & more') for n in range(5)]
     data = b"".join(map(FRAMES[transport], events))
-    book = Book()
-    one = Skimmer(listener(transport, SERVER, "room"), book)
-    ready(one, transport)
+    one = IdScanner(make_protocol(transport, ENDPOINT, "room"), IdIndex())
+    make_ready(one, transport)
     for at in range(0, len(data), size):
-        one.take(data[at : at + size], 1.0 + at)
-    assert one.heard_ids() == [json.loads(event.json)["id"] for event in events]
-    assert sum(piece.messages for piece in one.pieces) == 5
+        assert one.receive_data(data[at : at + size], 1.0 + at) == ()
+    assert one.received_ids() == [json.loads(event.json)["id"] for event in events]
+    assert sum(arrival.messages for arrival in one.arrivals) == 5
 
 
-def test_two_who_hear_the_same_share_its_number() -> None:
-    book = Book()
-    both = [Skimmer(listener("sse", SERVER, "room"), book) for _ in range(2)]
+def test_two_readers_of_the_same_message_share_its_number() -> None:
+    index = IdIndex()
+    both = [IdScanner(make_protocol("sse", ENDPOINT, "room"), index) for _ in range(2)]
     for one, events in zip(both, ([ONE, TWO], [TWO, ONE]), strict=True):
-        ready(one, "sse")
-        one.take(b"".join(map(sse.frame, events)), 3.0)
-        assert one.pieces == [Piece(3.0, 2)]
+        make_ready(one, "sse")
+        one.receive_data(b"".join(map(sse.frame, events)), 3.0)
+        assert one.arrivals == [Arrival(3.0, 2)]
     assert [[*one.numbers] for one in both] == [[0, 1], [1, 0]]
-    assert len(book.ids) == 2
+    assert len(index.ids) == 2
+
+
+def test_a_reader_that_reconnects_is_ready_again_after_the_new_handshake() -> None:
+    one = DiscardReader(make_protocol("socketio", ENDPOINT, "room"))
+    make_ready(one, "socketio")
+    assert not one.receive_eof()
+    make_ready(one, "socketio")

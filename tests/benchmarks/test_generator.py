@@ -1,42 +1,42 @@
-"""The load generator sees what a reader would have seen: each delay, each stall, each lost word."""
+"""The load generator measures what a reader experiences: delays, stalls and lost messages."""
 
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
 
 from benchmarks.clients import CLIENTS, post
-from benchmarks.clients.http import BadResponse, Refused
-from benchmarks.clients.http import Server as Address
-from benchmarks.clients.protocols import listener
+from benchmarks.clients.http import BadResponse, Endpoint, Refused
+from benchmarks.clients.protocols import make_protocol
+from benchmarks.clients.sansio import Update
 from benchmarks.load.generator import (
-    Crowd,
-    Reader,
-    Silent,
-    at_random,
+    LoadGenerator,
+    ServerUnresponsive,
+    VirtualReader,
     clock,
-    evenly,
-    our_words,
-    undisturbed,
+    constant_arrivals,
+    gc_paused,
+    poisson_arrivals,
+    post_message,
 )
 from benchmarks.load.relay import Relay
-from benchmarks.load.workload import Said, talk
+from benchmarks.load.workload import Transcript, run_workload
 from benchmarks.method.stats import percentile
-from tests.benchmarks.faulty_server import Event, StrangeServer, doubling, losing, swapping
+from tests.benchmarks.faulty_server import Event, FaultyServer, duplicating, losing, swapping
 from tests.conftest import Servers
 from tests.server_process import Server
 
 
-def speak_to(
-    server: StrangeServer, messages: int = 20, rate: float = 100.0, patience: float = 1.0
-) -> Said:
-    with Crowd() as crowd, undisturbed():
-        crowd.listen([listener("sse", Address(server.url), "room")])
-        times = evenly(0.0, rate, messages, random.Random(1))
-        return talk(crowd, our_words(server.url, "room", 20), times, patience=patience)
+def measure(
+    server: FaultyServer, messages: int = 20, rate: float = 100.0, patience: float = 1.0
+) -> Transcript:
+    with LoadGenerator() as load, gc_paused():
+        load.add_readers([make_protocol("sse", Endpoint(server.url), "room")])
+        times = constant_arrivals(0.0, rate, messages, random.Random(1))
+        return run_workload(load, post_message(server.url, "room", 20), times, patience=patience)
 
 
 @pytest.fixture
@@ -48,258 +48,293 @@ def quiet(servers: Servers) -> Server:
 
 
 def test_a_known_delay_is_measured() -> None:
-    with StrangeServer(delay=0.03) as server:
-        latencies = speak_to(server).latencies()
+    with FaultyServer(delay=0.03) as server:
+        latencies = measure(server).latencies()
     assert len(latencies) == 20
     assert min(latencies) >= 30
     assert percentile(sorted(latencies), 50) < 60
 
 
-def test_a_server_that_stalls_shows_it_in_p99_and_in_every_message_that_was_due_meanwhile() -> None:
-    with StrangeServer(stalls={10: 0.25}) as server:
-        latencies = sorted(speak_to(server, messages=100).latencies())
+def test_a_stall_raises_p99_and_delays_every_message_that_was_due_meanwhile() -> None:
+    with FaultyServer(stalls={10: 0.25}) as server:
+        latencies = sorted(measure(server, messages=100).latencies())
     assert percentile(latencies, 99) >= 200
-    # 25 were due while it stood still, and waited for 250, 240, 230 … ms.  A generator that waits
-    # for answers would have said one of them.
+    # 25 were due during the stall, and waited for 250, 240, 230 … ms.  A generator that waits for
+    # responses would have sent one of them.
     assert sum(latency > 50 for latency in latencies) >= 19
 
 
 def test_a_short_stall_is_the_worst_latency() -> None:
-    with StrangeServer(stalls={7: 0.05}) as server:
-        assert max(speak_to(server).latencies()) >= 50
+    with FaultyServer(stalls={7: 0.05}) as server:
+        assert max(measure(server).latencies()) >= 50
 
 
 # --- correctness ---------------------------------------------------------------------------------
 
 
+@pytest.mark.unhurried
 def test_a_lost_message_is_counted() -> None:
-    with StrangeServer(tamper=losing(7)) as server:
-        said = speak_to(server, patience=0.3)
-    [lost] = said.audit.lost.values()
-    assert lost == [[*said.speaker.cursors][6]]
+    with FaultyServer(tamper=losing(7)) as server:
+        transcript = measure(server, patience=0.3)
+    [lost] = transcript.audit.lost.values()
+    assert lost == [[*transcript.sender.cursors][6]]
 
 
+@pytest.mark.unhurried
 def test_a_lost_last_message_is_counted() -> None:
-    with StrangeServer(tamper=losing(20)) as server:
-        [lost] = speak_to(server, patience=0.3).audit.lost.values()
+    with FaultyServer(tamper=losing(20)) as server:
+        [lost] = measure(server, patience=0.3).audit.lost.values()
     assert len(lost) == 1
 
 
-def test_a_doubled_message_is_counted() -> None:
-    with StrangeServer(tamper=doubling(7)) as server:
-        [doubled] = speak_to(server).audit.duplicated.values()
-    assert len(doubled) == 1
+@pytest.mark.unhurried
+def test_a_duplicate_message_is_counted() -> None:
+    with FaultyServer(tamper=duplicating(7)) as server:
+        [duplicated] = measure(server).audit.duplicated.values()
+    assert len(duplicated) == 1
 
 
-def test_messages_out_of_turn_are_counted() -> None:
-    with StrangeServer(tamper=swapping(7)) as server:
-        assert speak_to(server).audit.reordered
+@pytest.mark.unhurried
+def test_messages_out_of_order_are_counted() -> None:
+    with FaultyServer(tamper=swapping(7)) as server:
+        assert measure(server).audit.reordered
 
 
-def test_a_message_that_was_refused_for_want_of_strength_is_counted_and_not_lost() -> None:
-    with StrangeServer(refused=frozenset({7, 8})) as server:
-        said = speak_to(server)
-    assert len(said.speaker.refused) == 2
-    assert len(said.speaker.cursors) == 18
-    assert not said.audit.lost
+@pytest.mark.unhurried
+def test_a_message_rejected_by_an_overloaded_server_is_counted_and_not_lost() -> None:
+    with FaultyServer(refused=frozenset({7, 8})) as server:
+        transcript = measure(server)
+    assert len(transcript.sender.refused) == 2
+    assert len(transcript.sender.cursors) == 18
+    assert not transcript.audit.lost
 
 
-def test_a_message_that_was_refused_for_another_reason_ends_the_measurement() -> None:
-    server = StrangeServer(refused=frozenset({7}), status=429)
+@pytest.mark.unhurried
+def test_a_message_rejected_for_another_reason_ends_the_measurement() -> None:
+    server = FaultyServer(refused=frozenset({7}), status=429)
     with server, pytest.raises(Refused, match="busy"):
-        speak_to(server)
+        measure(server)
 
 
-def test_nothing_is_found_where_nothing_is_wrong() -> None:
-    with StrangeServer() as server:
-        assert speak_to(server).audit.clean
+@pytest.mark.unhurried
+def test_a_correct_server_has_a_clean_audit() -> None:
+    with FaultyServer() as server:
+        assert measure(server).audit.clean
 
 
-# --- the six, of the real server -----------------------------------------------------------------
+# --- every transport of the real server ----------------------------------------------------------
 
 
-@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.unhurried
+@pytest.mark.parametrize("new_connection", [False, True])
 @pytest.mark.parametrize("transport", CLIENTS)
-def test_every_reader_hears_everything_once(
-    transport: str, fresh: bool, quiet: Server, room: str
+def test_every_reader_receives_every_message_once(
+    transport: str, new_connection: bool, quiet: Server, room: str
 ) -> None:
-    with Crowd() as crowd:
-        crowd.listen(
-            listener(transport, Address(quiet.url), room, interval=0.02, fresh=fresh)
+    with LoadGenerator() as load:
+        load.add_readers(
+            make_protocol(
+                transport,
+                Endpoint(quiet.url),
+                room,
+                interval=0.02,
+                new_connection_per_request=new_connection,
+            )
             for _ in range(20)
         )
-        times = at_random(0.0, 100.0, 30, random.Random(1))
-        said = talk(crowd, our_words(quiet.url, room, 50), times)
-    assert said.audit.clean
-    assert len(said.latencies()) == 20 * 30
-    assert min(said.latencies()) > 0
-    assert not any(reader.broken for reader in said.readers)
+        times = poisson_arrivals(0.0, 100.0, 30, random.Random(1))
+        transcript = run_workload(load, post_message(quiet.url, room, 50), times)
+    assert transcript.audit.clean
+    assert len(transcript.latencies()) == 20 * 30
+    assert min(transcript.latencies()) > 0
+    assert not any(reader.broken for reader in transcript.readers)
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("transport", CLIENTS)
-def test_who_is_cut_comes_again_and_has_missed_nothing(
+def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     transport: str, quiet: Server, room: str
 ) -> None:
-    with Crowd() as crowd:
-        readers = crowd.listen(
-            listener(transport, Address(quiet.url), room, interval=0.02) for _ in range(5)
+    with LoadGenerator() as load:
+        readers = load.add_readers(
+            make_protocol(transport, Endpoint(quiet.url), room, interval=0.02) for _ in range(5)
         )
 
-        def cut() -> None:
+        def reset_all() -> None:
             for reader in readers:
-                reader.cut()
+                reader.reset()
 
-        marks = [(0.1, cut), (0.2, cut)]
-        times = evenly(0.0, 100.0, 30, random.Random(1))
-        said = talk(crowd, our_words(quiet.url, room, 50), times, marks=marks)
-    assert said.audit.clean
-    assert len(said.latencies()) == 5 * 30
+        marks = [(0.1, reset_all), (0.2, reset_all)]
+        times = constant_arrivals(0.0, 100.0, 30, random.Random(1))
+        transcript = run_workload(load, post_message(quiet.url, room, 50), times, marks=marks)
+    assert transcript.audit.clean
+    assert len(transcript.latencies()) == 5 * 30
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("transport", CLIENTS)
-def test_who_stops_reading_hears_nothing_more_and_disturbs_nobody(
+def test_a_paused_reader_receives_nothing_and_disturbs_nobody(
     transport: str, quiet: Server, room: str
 ) -> None:
-    with Crowd() as crowd:
-        [stopped] = crowd.listen([listener(transport, Address(quiet.url), room)])
-        stopped.stop_reading()
-        crowd.readers.clear()
-        crowd.listen([listener("sse", Address(quiet.url), room)])
-        said = talk(crowd, our_words(quiet.url, room, 50), [0.0, 0.01])
-        stopped.leave()
-    assert not stopped.listener.heard
-    assert len(said.latencies()) == 2
+    with LoadGenerator() as load:
+        [stopped] = load.add_readers([make_protocol(transport, Endpoint(quiet.url), room)])
+        stopped.pause_reading()
+        load.readers.clear()
+        load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
+        transcript = run_workload(load, post_message(quiet.url, room, 50), [0.0, 0.01])
+        stopped.close()
+    assert not stopped.received
+    assert len(transcript.latencies()) == 2
 
 
-def test_a_refusal_is_told_by_its_name(quiet: Server) -> None:
-    with Crowd() as crowd, pytest.raises(Refused, match="bad_room"):
-        crowd.listen([listener("sse", Address(quiet.url), "no room")])
+@pytest.mark.unhurried
+def test_a_named_error_is_raised(quiet: Server) -> None:
+    with LoadGenerator() as load, pytest.raises(Refused, match="bad_room"):
+        load.add_readers([make_protocol("sse", Endpoint(quiet.url), "no room")])
 
 
-def test_a_reader_to_whom_an_overloaded_server_says_no_comes_again(servers: Servers) -> None:
-    with servers.make("memory", "--connections-per-address", "1") as server, Crowd() as crowd:
-        crowd.listen([listener("sse", Address(server.url), "room")])
-        one_too_many = Reader(crowd, listener("sse", Address(server.url), "room"))
-        assert crowd.run(lambda: one_too_many.refused == 1, 5)
+@pytest.mark.unhurried
+def test_a_reader_rejected_by_an_overloaded_server_retries(servers: Servers) -> None:
+    with (
+        servers.make("memory", "--connections-per-address", "1") as server,
+        LoadGenerator() as load,
+    ):
+        load.add_readers([make_protocol("sse", Endpoint(server.url), "room")])
+        one_too_many = VirtualReader(load, make_protocol("sse", Endpoint(server.url), "room"))
+        assert load.run_until(lambda: one_too_many.refused == 1, 5)
         assert not one_too_many.broken
 
 
-def test_a_websocket_that_is_none_is_told() -> None:
-    with StrangeServer() as server, Crowd() as crowd, pytest.raises((Refused, BadResponse)):
-        crowd.listen([listener("websocket", Address(server.url), "room")])
+@pytest.mark.unhurried
+def test_a_response_that_is_no_upgrade_is_an_error() -> None:
+    with FaultyServer() as server, LoadGenerator() as load, pytest.raises((Refused, BadResponse)):
+        load.add_readers([make_protocol("websocket", Endpoint(server.url), "room")])
 
 
-def test_where_nobody_listens_is_told_and_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.load.generator._PATIENCE_SECONDS", 0.2)
-    with Crowd() as crowd, pytest.raises(Silent, match="1 of 1 readers"):
-        crowd.listen([listener("sse", Address("http://127.0.0.1:1"), "room")])
+@pytest.mark.unhurried
+def test_an_endpoint_without_a_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.load.generator._START_SECONDS", 0.2)
+    with LoadGenerator() as load, pytest.raises(ServerUnresponsive, match="1 of 1 readers"):
+        load.add_readers([make_protocol("sse", Endpoint("http://127.0.0.1:1"), "room")])
 
 
 # --- the generator itself ------------------------------------------------------------------------
 
 
-def test_it_says_how_late_it_was_itself(quiet: Server, room: str) -> None:
-    with Crowd() as crowd:
-        crowd.listen([listener("sse", Address(quiet.url), room)])
-        # Something keeps the generator, and not the server, for 50 ms.
-        said = talk(
-            crowd,
-            our_words(quiet.url, room, 20),
+def test_the_generator_reports_its_own_lateness(quiet: Server, room: str) -> None:
+    with LoadGenerator() as load:
+        load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
+        # Something blocks the generator, not the server, for 50 ms.
+        transcript = run_workload(
+            load,
+            post_message(quiet.url, room, 20),
             [0.0, 0.1],
             marks=[(0.09, lambda: time.sleep(0.05))],
         )
-    assert max(said.speaker.late) >= 0.03
-    assert crowd.deaf >= 0.04
-    # And a latency begins when the message was due, whoever is to blame.
-    assert max(said.latencies()) >= 30
+    assert max(transcript.sender.late) >= 0.03
+    assert load.max_poll_gap >= 0.04
+    # And a latency starts when the message was due, whatever the cause of a delay.
+    assert max(transcript.latencies()) >= 30
 
 
-def test_time_is_taken_when_bytes_come_and_not_when_they_are_understood(
+def test_the_time_of_arrival_is_that_of_the_bytes_not_of_the_parser(
     quiet: Server, room: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Crowd() as crowd, undisturbed():
-        readers = crowd.listen(listener("sse", Address(quiet.url), room) for _ in range(10))
+    with LoadGenerator() as load, gc_paused():
+        readers = load.add_readers(
+            make_protocol("sse", Endpoint(quiet.url), room) for _ in range(10)
+        )
 
-        def slowly(take: Callable[[bytes, float], float | None], data: bytes, when: float) -> None:
+        def slowly(
+            receive_data: Callable[[bytes, float], Sequence[Update]], data: bytes, now: float
+        ) -> Sequence[Update]:
             time.sleep(0.02)
-            take(data, when)
+            return receive_data(data, now)
 
         for reader in readers:
             monkeypatch.setattr(
-                reader.listener, "take", partial(slowly, reader.listener.take), raising=True
+                reader.protocol, "receive_data", partial(slowly, reader.protocol.receive_data)
             )
         asyncio.run(post(quiet.url, room, text="hello"))
-        time.sleep(0.2)  # it has come to all of them, and nobody has looked yet
-        crowd.run(lambda: all(reader.listener.heard for reader in readers), 5)
-    whens = [reader.listener.heard[0].when for reader in readers]
-    # All were read before the first was understood: else the last would be 180 ms later.
+        time.sleep(0.2)  # all sockets have it, and none has been read
+        load.run_until(lambda: all(reader.received for reader in readers), 5)
+    whens = [reader.received[0].when for reader in readers]
+    # All were read before the first was parsed: otherwise the last would be 180 ms later.
     assert max(whens) - min(whens) < 0.05
 
 
-def test_what_warms_up_is_not_counted(quiet: Server, room: str) -> None:
-    with Crowd() as crowd:
-        crowd.listen([listener("sse", Address(quiet.url), room)])
-        times = evenly(0.0, 100.0, 10, random.Random(1))
-        said = talk(crowd, our_words(quiet.url, room, 20), times, warm_up=4)
-    assert len(said.latencies()) == 6
-    assert said.audit.acknowledged == 10
+@pytest.mark.unhurried
+def test_the_warm_up_is_not_counted(quiet: Server, room: str) -> None:
+    with LoadGenerator() as load:
+        load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
+        times = constant_arrivals(0.0, 100.0, 10, random.Random(1))
+        transcript = run_workload(load, post_message(quiet.url, room, 20), times, warm_up=4)
+    assert len(transcript.latencies()) == 6
+    assert transcript.audit.acknowledged == 10
 
 
-def test_a_speaker_who_goes_on_is_counted_from_then_on_and_audited_from_the_first(
+@pytest.mark.unhurried
+def test_a_sender_that_continues_is_counted_from_there_and_audited_from_the_start(
     quiet: Server, room: str
 ) -> None:
-    with Crowd() as crowd:
-        crowd.listen([listener("sse", Address(quiet.url), room)])
-        words, times = our_words(quiet.url, room, 20), evenly(0.0, 100.0, 5, random.Random(1))
-        first = talk(crowd, words, times)
-        said = talk(crowd, words, times, speaker=first.speaker)
-    assert len(said.latencies()) == 5
-    assert said.audit.acknowledged == 10
-    assert said.audit.clean
+    with LoadGenerator() as load:
+        load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
+        spec, times = (
+            post_message(quiet.url, room, 20),
+            constant_arrivals(0.0, 100.0, 5, random.Random(1)),
+        )
+        first = run_workload(load, spec, times)
+        transcript = run_workload(load, spec, times, sender=first.sender)
+    assert len(transcript.latencies()) == 5
+    assert transcript.audit.acknowledged == 10
+    assert transcript.audit.clean
 
 
-def test_what_nobody_acknowledged_stands_for_nothing_that_was() -> None:
-    """Who counts what came has enough too early, and takes the last message for lost."""
+def test_an_unacknowledged_message_does_not_replace_an_acknowledged_one() -> None:
+    """A generator that counts arrivals stops too early, and takes the last message for lost."""
 
     def one_more(number: int, event: Event) -> list[Event]:
-        return [event, {**event, "id": "of nobody"}] if number == 1 else [event]
+        return [event, {**event, "id": "unknown"}] if number == 1 else [event]
 
-    with StrangeServer(tamper=one_more, lags={3: 0.2}) as server:
-        said = speak_to(server, messages=3)
-    assert said.audit.acknowledged == 3
-    assert said.audit.lost == {}
+    with FaultyServer(tamper=one_more, lags={3: 0.2}) as server:
+        transcript = measure(server, messages=3)
+    assert transcript.audit.acknowledged == 3
+    assert transcript.audit.lost == {}
 
 
-def test_a_connection_that_breaks_is_counted_and_the_reader_comes_again(
+@pytest.mark.unhurried
+def test_a_connection_that_breaks_is_counted_and_the_reader_reconnects(
     quiet: Server, room: str
 ) -> None:
-    with Relay(quiet.url) as between, Crowd() as crowd:
-        [reader] = crowd.listen([listener("sse", Address(between.url), room)])
-        times = evenly(0.0, 100.0, 30, random.Random(1))
-        marks = [(0.1, lambda: between.call(between.proxy.cut))]
-        said = talk(crowd, our_words(quiet.url, room, 20), times, marks=marks)
+    with Relay(quiet.url) as relay, LoadGenerator() as load:
+        [reader] = load.add_readers([make_protocol("sse", Endpoint(relay.url), room)])
+        times = constant_arrivals(0.0, 100.0, 30, random.Random(1))
+        marks = [(0.1, lambda: relay.call(relay.proxy.cut))]
+        transcript = run_workload(load, post_message(quiet.url, room, 20), times, marks=marks)
     assert reader.broken == 1
-    assert said.audit.clean
+    assert transcript.audit.clean
 
 
-def test_what_is_due_is_said_on_time(quiet: Server, room: str) -> None:
-    with Crowd() as crowd, undisturbed():
-        speaker = crowd.speaker(our_words(quiet.url, room, 20))
+def test_a_message_is_sent_when_it_is_due(quiet: Server, room: str) -> None:
+    with LoadGenerator() as load, gc_paused():
+        sender = load.open_loop_sender(post_message(quiet.url, room, 20))
         begin = clock() + 0.1
-        speaker.plan(begin + 0.01 * number for number in range(20))
-        assert crowd.run(lambda: len(speaker.cursors) == 20, 5)
-    assert min(speaker.late) >= 0
-    assert percentile(sorted(speaker.late), 50) < 0.002
+        sender.schedule(begin + 0.01 * number for number in range(20))
+        assert load.run_until(lambda: len(sender.cursors) == 20, 5)
+    assert min(sender.late) >= 0
+    assert percentile(sorted(sender.late), 50) < 0.002
 
 
-def test_an_even_schedule_has_a_random_phase() -> None:
-    one, other = (evenly(5.0, 10.0, 100, random.Random(seed)) for seed in (1, 2))
+@pytest.mark.unhurried
+def test_constant_arrivals_have_a_random_phase() -> None:
+    one, other = (constant_arrivals(5.0, 10.0, 100, random.Random(seed)) for seed in (1, 2))
     assert one != other
     assert all(5.0 <= times[0] < 5.1 for times in (one, other))
     assert one[99] - one[0] == pytest.approx(9.9)
 
 
-def test_a_random_schedule_has_the_rate_it_was_asked_for() -> None:
-    times = at_random(0.0, 50.0, 20_000, random.Random(1))
+@pytest.mark.unhurried
+def test_poisson_arrivals_have_the_given_rate() -> None:
+    times = poisson_arrivals(0.0, 50.0, 20_000, random.Random(1))
     assert times == sorted(times)
     assert len(times) / times[-1] == pytest.approx(50, rel=0.05)

@@ -1,4 +1,4 @@
-"""What is said to the peers, how their order is found, and what the budget makes of the figures."""
+"""The protocols of the other systems, the check of their order, and the budget."""
 
 import os
 from types import SimpleNamespace
@@ -6,75 +6,79 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients.protocols import Heard
-from benchmarks.competitors.budget import BUDGET, Limit, judge
+from benchmarks.competitors.budget import BUDGET, BudgetLimit, judge
 from benchmarks.competitors.order import in_one_order
-from benchmarks.competitors.socketio import SocketIOPolling, split_payload
-from benchmarks.competitors.system import SERVER_CORES, on
+from benchmarks.competitors.socketio import SocketIOPollingSystem, split_payload
+from benchmarks.competitors.system import SERVER_CORES, pinned_to
 from benchmarks.competitors.systems import SYSTEMS
+from benchmarks.load.generator import ReceivedEvent
 from benchmarks.method.audit import audit
 from benchmarks.method.samples import Cell, Sample
 from benchmarks.peers import Peers
 from benchmarks.report.text import format_result
 from tests.benchmarks.samples import result
 
-SAID = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'
+MESSAGE = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'
+
+
+pytestmark = pytest.mark.unhurried
 
 
 # --- Socket.IO by polling ------------------------------------------------------------------------
 
 
-def answer(body: bytes) -> bytes:
+def response(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
 
 
-def test_packets_of_one_answer_are_split_at_the_record_separator() -> None:
+def test_packets_of_one_response_are_split_at_the_record_separator() -> None:
     assert split_payload(b"2") == [b"2"]
-    assert split_payload(SAID % b"a" + b"\x1e2\x1e" + SAID % b"b") == [
-        SAID % b"a",
+    assert split_payload(MESSAGE % b"a" + b"\x1e2\x1e" + MESSAGE % b"b") == [
+        MESSAGE % b"a",
         b"2",
-        SAID % b"b",
+        MESSAGE % b"b",
     ]
 
 
-def test_a_session_is_opened_connected_and_joined_before_anything_is_heard() -> None:
-    system = SocketIOPolling()
+def test_a_session_opens_connects_and_joins_before_it_is_ready() -> None:
+    system = SocketIOPollingSystem()
     system.url = "http://127.0.0.1:8000"
-    one = system.listener("room")
-    asked = [one.begin(0.0)]
+    one = system.protocol("room")
+    requests = [one.connect(0.0)]
     answers = [b'0{"sid":"s1"}', b"ok", b'40{"sid":"s2"}', b"ok", b"431[]"]
     ready = []
     for when, body in enumerate(answers, 1):
-        assert one.take(answer(body), float(when)) == when
+        one.receive_data(response(body), float(when))
+        assert one.send_at == when
         ready.append(one.ready)
-        asked.append(one.speak(float(when)))
+        requests.append(one.data_to_send(float(when)))
     assert ready == [False, False, False, False, True]
-    assert [request.partition(b" ")[0] for request in asked] == [
+    assert [request.partition(b" ")[0] for request in requests] == [
         *(b"GET", b"POST", b"GET", b"POST", b"GET", b"GET")
     ]
-    assert all(b"&sid=s1 " in request for request in asked[1:])
-    assert asked[1].endswith(b"\r\n\r\n40")
-    assert asked[3].endswith(b'\r\n\r\n421["join","room"]')
+    assert all(b"&sid=s1 " in request for request in requests[1:])
+    assert requests[1].endswith(b"\r\n\r\n40")
+    assert requests[3].endswith(b'\r\n\r\n421["join","room"]')
 
 
-def test_a_ping_among_messages_is_answered_and_the_messages_are_heard() -> None:
-    system = SocketIOPolling()
+def test_a_ping_among_messages_is_answered_and_the_messages_are_received() -> None:
+    system = SocketIOPollingSystem()
     system.url = "http://127.0.0.1:8000"
-    one = system.listener("room")
-    one.begin(0.0)
-    one.take(answer(SAID % b"a" + b"\x1e2\x1e" + SAID % b"b"), 7.0)
-    assert [(heard.event["id"], heard.when) for heard in one.heard] == [("a", 7.0), ("b", 7.0)]
-    assert one.speak(7.0).endswith(b"\r\n\r\n3")
+    one = system.protocol("room")
+    one.connect(0.0)
+    updates = one.receive_data(response(MESSAGE % b"a" + b"\x1e2\x1e" + MESSAGE % b"b"), 7.0)
+    assert [event["id"] for event, _ in updates if event] == ["a", "b"]
+    assert one.data_to_send(7.0).endswith(b"\r\n\r\n3")
 
 
 # --- one order -----------------------------------------------------------------------------------
 
 
-def heard_by(*readers: str) -> Any:
-    """Readers who heard messages, each a letter."""
+def readers_of(*readers: str) -> Any:
+    """Readers that received messages, each a letter."""
     return [
-        SimpleNamespace(listener=SimpleNamespace(heard=[Heard(0.0, {"id": i}, 0.0) for i in one]))
-        for one in readers
+        SimpleNamespace(received=[ReceivedEvent(0.0, {"id": id}, 0.0) for id in ids])
+        for ids in readers
     ]
 
 
@@ -82,7 +86,7 @@ def heard_by(*readers: str) -> Any:
     ("readers", "fault"),
     [
         (["abc", "abc"], None),
-        (["bac", "bac"], None),  # which of two was first is nobody's promise
+        (["bac", "bac"], None),  # no system promises which of two is first
         (["abc", "ac"], "lost"),
         (["ac", "abc"], "lost"),
         (["abc", "abbc"], "duplicated"),
@@ -90,10 +94,10 @@ def heard_by(*readers: str) -> Any:
         (["abc", "acb"], "reordered"),
     ],
 )
-def test_a_peers_order_is_that_of_its_readers_and_every_fault_is_found(
+def test_the_order_is_that_of_the_readers_and_every_fault_is_found(
     readers: list[str], fault: str | None
 ) -> None:
-    found = audit("abc", in_one_order(heard_by(*readers)))
+    found = audit("abc", in_one_order(readers_of(*readers)))
     assert found.clean == (fault is None)
     assert fault is None or getattr(found, fault)
 
@@ -116,14 +120,14 @@ CELLS = [
 @pytest.mark.parametrize(
     ("limit", "measured", "holds"),
     [
-        (Limit("paced", "cpu_us", "ours", "theirs", 0.5), 0.5, True),
-        (Limit("paced", "cpu_us", "ours", "theirs", 0.49), 0.5, False),
-        (Limit("paced", "cpu_us", "ours", None, 3.9), 4.0, False),
-        (Limit("burst", "cpu_us", "ours", None, 9), 9.0, True),
+        (BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.5), 0.5, True),
+        (BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.49), 0.5, False),
+        (BudgetLimit("paced", "cpu_us", "ours", None, 3.9), 4.0, False),
+        (BudgetLimit("burst", "cpu_us", "ours", None, 9), 9.0, True),
     ],
 )
-def test_a_limit_is_of_the_median_of_the_runs_quotients(
-    limit: Limit, measured: float, holds: bool
+def test_a_limit_compares_the_median_of_the_ratios_of_the_runs(
+    limit: BudgetLimit, measured: float, holds: bool
 ) -> None:
     [found] = judge([limit], CELLS, seed=1)
     assert (found["measured"]["value"], found["holds"]) == (measured, holds)
@@ -132,29 +136,29 @@ def test_a_limit_is_of_the_median_of_the_runs_quotients(
 @pytest.mark.parametrize(
     "limit",
     [
-        Limit("burst", "cpu_us", "ours", "theirs", 1.0),  # it has no figure
-        Limit("paced", "cpu_us", "ours", "a peer that is not here", 1.0),
-        Limit("idle", "cpu_us", "ours", "theirs", 1.0),
-        Limit("paced", "p99", "ours", "theirs", 1.0),
+        BudgetLimit("burst", "cpu_us", "ours", "theirs", 1.0),  # it has no value
+        BudgetLimit("paced", "cpu_us", "ours", "an unknown system", 1.0),
+        BudgetLimit("idle", "cpu_us", "ours", "theirs", 1.0),
+        BudgetLimit("paced", "p99", "ours", "theirs", 1.0),
     ],
 )
-def test_what_was_not_measured_neither_holds_nor_does_not(limit: Limit) -> None:
+def test_a_limit_without_a_measurement_has_no_verdict(limit: BudgetLimit) -> None:
     [found] = judge([limit], CELLS, seed=1)
     assert (found["measured"], found["holds"]) == (None, None)
 
 
-def test_every_limit_is_of_something_that_is_measured() -> None:
+def test_every_limit_is_about_a_measured_value() -> None:
     for limit in BUDGET:
         assert limit.measure in Peers.measures
         for peer in {limit.peer, limit.against or limit.peer}:
             assert limit.load in SYSTEMS[peer].loads
 
 
-def test_the_terminal_is_loud_about_what_does_not_hold_and_what_was_not_measured() -> None:
+def test_the_terminal_marks_limits_that_do_not_hold_or_were_not_measured() -> None:
     limits = [
-        Limit("paced", "cpu_us", "ours", "theirs", 0.5),
-        Limit("paced", "cpu_us", "ours", None, 1),
-        Limit("idle", "cpu_us", "ours", None, 1),
+        BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.5),
+        BudgetLimit("paced", "cpu_us", "ours", None, 1),
+        BudgetLimit("idle", "cpu_us", "ours", None, 1),
     ]
     lines = format_result(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
     assert "performance budget: 1 of 3 limits hold, 1 do not, 1 were not measured" in lines
@@ -169,8 +173,8 @@ def test_the_terminal_is_loud_about_what_does_not_hold_and_what_was_not_measured
 
 
 @pytest.mark.skipif(not SERVER_CORES, reason="one core, or no Linux")
-def test_whatever_is_started_meanwhile_runs_elsewhere_and_we_come_back() -> None:
+def test_processes_started_meanwhile_run_on_the_given_cores_and_ours_returns() -> None:
     before = os.sched_getaffinity(0)
-    with on(SERVER_CORES):
+    with pinned_to(SERVER_CORES):
         assert os.sched_getaffinity(0) == {*SERVER_CORES}
     assert os.sched_getaffinity(0) == before

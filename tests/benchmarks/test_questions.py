@@ -1,4 +1,4 @@
-"""The arithmetic of single questions, on data whose answers are known."""
+"""The arithmetic of single benchmarks, on data with known results."""
 
 import argparse
 import socket
@@ -9,62 +9,64 @@ from typing import Any, cast
 import pytest
 
 from benchmarks.capacity import Capacity
-from benchmarks.clients.protocols import Heard
 from benchmarks.fanout import first_and_last
-from benchmarks.load.workload import Said
+from benchmarks.load.generator import ReceivedEvent
+from benchmarks.load.workload import Transcript
 from benchmarks.method.samples import Cell, Sample
 from benchmarks.overhead import Overhead
-from benchmarks.poll_gap import _at_once
-from benchmarks.recovery import caught_up
+from benchmarks.poll_gap import _share_at_once
+from benchmarks.recovery import recovery_times
 from benchmarks.slow_reader import kernel_bytes
 
+pytestmark = pytest.mark.unhurried
 
-def said(dues: dict[str, float], heard: list[list[tuple[str, float]]]) -> Said:
-    """Messages by their ids and times, and when each reader heard which."""
+
+def transcript(dues: dict[str, float], arrivals: list[list[tuple[str, float]]]) -> Transcript:
+    """Messages by their ids and times, and when each reader received which."""
     readers = [
-        SimpleNamespace(
-            listener=SimpleNamespace(heard=[Heard(when, {"id": id}, 0.0) for id, when in one])
-        )
-        for one in heard
+        SimpleNamespace(received=[ReceivedEvent(when, {"id": id}, 0.0) for id, when in reader])
+        for reader in arrivals
     ]
-    speaker = SimpleNamespace(due=dues, cursors=dict.fromkeys(dues, ""))
-    return Said(cast(Any, speaker), cast(Any, readers), {*dues})
+    sender = SimpleNamespace(due=dues, cursors=dict.fromkeys(dues, ""))
+    return Transcript(cast(Any, sender), cast(Any, readers), {*dues})
 
 
 # --- fanout and recovery -------------------------------------------------------------------------
 
 
 def test_the_first_and_the_last_reader_of_each_message() -> None:
-    one = said({"a": 0.0, "b": 1.0}, [[("a", 0.1), ("b", 1.2)], [("a", 0.3), ("b", 1.6)]])
+    one = transcript({"a": 0.0, "b": 1.0}, [[("a", 0.1), ("b", 1.2)], [("a", 0.3), ("b", 1.6)]])
     found = first_and_last(one)
     assert (found["first_ms"], found["last_ms"]) == pytest.approx((150, 450))
 
 
-def test_where_nobody_heard_anything_there_is_no_figure() -> None:
-    assert first_and_last(said({"a": 0.0}, [[]])) == {"first_ms": None, "last_ms": None}
+def test_without_any_arrival_there_is_no_figure() -> None:
+    assert first_and_last(transcript({"a": 0.0}, [[]])) == {"first_ms": None, "last_ms": None}
 
 
-def test_a_message_heard_twice_counts_when_it_was_heard_first() -> None:
-    one = said({"a": 0.0}, [[("a", 0.1), ("a", 0.9)]])
+def test_a_message_received_twice_counts_at_its_first_arrival() -> None:
+    one = transcript({"a": 0.0}, [[("a", 0.1), ("a", 0.9)]])
     assert one.latencies() == pytest.approx([100])
 
 
-def test_caught_up_is_from_the_cut_to_what_was_due_last_before_it() -> None:
+def test_recovery_is_from_the_reset_to_the_last_message_due_before_it() -> None:
     dues = {"a": 1.0, "b": 2.0, "c": 3.0}
-    one = said(dues, [[("a", 1.1), ("b", 2.5), ("c", 3.1)], [("a", 1.1), ("b", 2.7), ("c", 3.1)]])
-    assert caught_up(one, [2.01]) == pytest.approx([490, 690])
+    one = transcript(
+        dues, [[("a", 1.1), ("b", 2.5), ("c", 3.1)], [("a", 1.1), ("b", 2.7), ("c", 3.1)]]
+    )
+    assert recovery_times(one, [2.01]) == pytest.approx([490, 690])
 
 
 # --- gap -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("fresh", "share"), [(False, 2 / 3), (True, 1 / 3)])
-def test_a_message_found_a_question_if_that_had_come_before_it_was_due(
+def test_a_message_finds_a_request_that_arrived_before_it_was_due(
     fresh: bool, share: float
 ) -> None:
-    """The question was asked at 0 and needs half a round trip, or one and a half."""
-    heard = [(due, Heard(9.0, {}, 0.0)) for due in (0.04, 0.06, 0.16)]
-    assert _at_once(heard, 0.1, fresh) == pytest.approx(share)
+    """The request was sent at 0 and needs half a round trip, or one and a half."""
+    heard = [(due, ReceivedEvent(9.0, {}, 0.0)) for due in (0.04, 0.06, 0.16)]
+    assert _share_at_once(heard, 0.1, fresh) == pytest.approx(share)
 
 
 # --- capacity ------------------------------------------------------------------------------------
@@ -95,7 +97,7 @@ def capacity(*runs: list[float | None], limited: set[tuple[str, int]] | None = N
         ([50.0, 60.0, 200.0], 20),
         ([50.0, 60.0, 99.0], 40),
         ([150.0, None, None], 0),
-        ([50.0, None, 60.0], 10),  # what comes after a failure does not count
+        ([50.0, None, 60.0], 10),  # steps after a failure do not count
     ],
 )
 def test_the_most_clients_are_those_of_the_last_step_before_the_first_failure(
@@ -104,17 +106,17 @@ def test_the_most_clients_are_those_of_the_last_step_before_the_first_failure(
     assert capacity(p99)["value"] == most
 
 
-def test_a_ladder_that_ends_is_not_the_servers_limit() -> None:
+def test_without_a_failed_step_the_servers_limit_is_unknown() -> None:
     assert not capacity([50.0, 60.0, 70.0])["reached"]
     assert capacity([50.0, 60.0, 170.0])["reached"]
 
 
-def test_a_generator_that_was_late_is_not_the_servers_limit() -> None:
+def test_a_late_generator_is_not_the_servers_limit() -> None:
     assert not capacity([50.0, 60.0, 170.0], limited={("sse", 40)})["reached"]
     assert capacity([50.0, 60.0, 170.0], limited={("sse", 10)})["reached"]
 
 
-def test_it_is_the_first_step_that_failed_which_says_whose_limit_it_was() -> None:
+def test_the_first_failed_step_decides_whose_limit_it_is() -> None:
     assert not capacity([50.0, 150.0, None], limited={("sse", 20)})["reached"]
 
 
@@ -149,7 +151,7 @@ def test_bytes_that_wait_in_the_kernel_are_counted() -> None:
     ("here", "between", "there", "miscounted"),
     [((5, 7), (5, 7), (5, 7), 0), ((5, 7), (5, 7), (5, 8), 1), ((5, 7), (6, 7), (5, 7), 1)],
 )
-def test_three_who_count_must_agree(
+def test_the_three_byte_counts_must_agree(
     here: tuple[int, int],
     between: tuple[int, int],
     there: tuple[int, int],

@@ -1,40 +1,76 @@
-"""Every script runs from its command line to its file, and says what it must."""
+"""Every script runs from its command line to its result file, and reports what is wrong.
+
+All but one run in this process, and measure a server of the test session where they can: starting
+Python and a server takes longer than what is tested here.
+"""
 
 import json
+import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import latency
+from benchmarks.__main__ import find_benchmark
 from benchmarks.competitors.systems import SYSTEMS
+from benchmarks.latency import Latency
+from benchmarks.method import runner
+from benchmarks.method.samples import Factors, Sample
 from realtime import __version__
-from tests.benchmarks.faulty_server import StrangeServer, losing
-from tests.conftest import missing
-from tests.server_process import ROOT, Server
+from tests.benchmarks.faulty_server import FaultyServer, losing
+from tests.conftest import Servers, missing
+from tests.server_process import ROOT
 
-# Of each script, quick and smaller still: it is the way that is tested here, not the figures.
+# Small numbers for each script: these tests check that it works, not its figures.  A network is a
+# process, so one script has one; the networks of the others are the same code.
 SCRIPTS = {
-    "latency": ["--network", "rtt=20ms"],
-    "poll_gap": ["--network", "rtt=50ms", "--rate", "20", "--messages", "10"],
-    "overhead": [],
-    "idle_cost": ["--seconds", "2", "--clients", "5", "--network", "rtt=20ms"],
-    "fanout": ["--followers", "1,20", "--network", "rtt=20ms"],
-    "capacity": ["--steps", "5,10", "--network", "rtt=20ms"],
+    "latency": ["--network", "rtt=20ms", "--messages", "5"],
+    "poll_gap": ["--network", "none", "--rate", "20", "--messages", "5"],
+    "overhead": ["--seconds", "0.25"],
+    "idle_cost": ["--seconds", "1", "--clients", "5"],
+    "fanout": ["--followers", "1,20", "--messages", "2"],
+    "capacity": ["--steps", "5,10", "--seconds", "0.3"],
     "slow_reader": ["--stopped", "5", "--megabytes", "0.4", "--deadline", "1"],
-    "recovery": ["--network", "rtt=20ms"],
+    "recovery": ["--network", "none", "--cuts", "1", "--every", "0.3"],
     "session": ["--network", "none", "--visits", "2"],
 }
 TWO = ["short_polling", "websocket"]
-# A run of one script takes seconds; on a machine that is busy, more.
+# One script as a process takes seconds; on a busy machine, more.
 SECONDS = 90
 
+pytestmark = pytest.mark.unhurried
 
-def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", f"benchmarks.{script}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT)
+
+@dataclass
+class Finished:
+    """A script that has ended."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Finished]:
+    """Run a script in this process."""
+
+    def run(script: str, *arguments: object) -> Finished:
+        try:
+            status = runner.run(find_benchmark(script), [*map(str, arguments)])
+        except SystemExit as exit:  # of argparse
+            status = int(exit.code or 0)
+        return Finished(status, *capsys.readouterr())
+
+    return run
+
+
+Run = Callable[..., Finished]
 
 
 def result(folder: Path, script: str) -> dict[str, Any]:
@@ -42,19 +78,38 @@ def result(folder: Path, script: str) -> dict[str, Any]:
     return found
 
 
+def url(servers: Servers, script: str) -> str:
+    """The address of a server without a rate limit; a slow reader needs limits of its own."""
+    options = ["--messages-per-second", "0", "--connections-per-address", "20000"]
+    if script == "slow_reader":
+        options += ["--write-deadline-seconds", "1", "--history-events", "100"]
+    return servers.get("memory", *options).url
+
+
+# --- each script runs ----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> None:
+def test_a_script_runs_and_writes_its_result(
+    script: str, run: Run, servers: Servers, tmp_path: Path
+) -> None:
     common = ["--quick", "--runs", "1", "--seed", "7", "--transports", ",".join(TWO)]
-    done = run(script, *common, *SCRIPTS[script], "--out", tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    found = result(tmp_path, script)
+    at = ["--url", url(servers, script), "--out", tmp_path]
+    done = run(script, *common, *SCRIPTS[script], *at)
+    assert (done.status, done.stderr) == (0, "")
+    check(script, result(tmp_path, script), done.stdout)
+
+
+def check(script: str, found: dict[str, Any], stdout: str) -> None:
+    """A complete result without a fault, and a table of it."""
     assert found["complete"]
     assert found["seed"] == found["settings"]["seed"] == 7
     assert found["realtime"] == __version__
     assert found["versions"]["tornado"]
     assert found["machine"]["cores"] >= 1
-    told = found["correctness"]
-    assert {told.get(name, 0) for name in ("lost", "doubled", "misplaced", "miscounted")} == {0}
+    correctness = found["correctness"]
+    faults = ("lost", "doubled", "misplaced", "miscounted")
+    assert {correctness.get(name, 0) for name in faults} == {0}
     if script == "session":
         assert {cell["factors"]["way"] for cell in found["cells"]} == set(TWO)
     elif script != "poll_gap":
@@ -63,68 +118,84 @@ def test_a_script_runs_and_writes_what_it_found(script: str, tmp_path: Path) -> 
         assert len(cell["runs"]) == 1
         assert cell["summary"].keys() == found["measures"].keys()
         assert any(cell["summary"].values())
-        assert str(next(iter(cell["factors"].values()))) in done.stdout
-    assert "0 lost, 0 duplicated, 0 out of order" in done.stdout
-    assert "late by" in done.stdout or script in ("idle_cost", "session")
+        assert str(next(iter(cell["factors"].values()))) in stdout
+    assert "0 lost, 0 duplicated, 0 out of order" in stdout
+    assert "late by" in stdout or script in ("idle_cost", "session")
 
 
-@pytest.mark.unhurried
-def test_messages_that_a_server_loses_are_loud(tmp_path: Path) -> None:
-    with StrangeServer(tamper=losing(5)) as server:
-        options = ["--transports", "sse", "--network", "none", "--runs", "1", "--out", tmp_path]
-        done = run("latency", "--quick", "--url", server.url, *options)
-    assert done.returncode == 3
+def test_a_script_is_a_program_that_starts_its_own_server(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.latency", "--quick", "--runs", "1", "--seed", "7"]
+    command += ["--transports", ",".join(TWO), "--messages", "5", "--network", "none"]
+    command += ["--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (0, "")
+    check("latency", result(tmp_path, "latency"), done.stdout)
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+SSE = ("--quick", "--transports", "sse", "--network", "none", "--runs", "1")
+
+
+def test_a_lost_message_is_an_error_and_a_warning(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "_PATIENCE_SECONDS", 0.3)
+    with FaultyServer(tamper=losing(5)) as server:
+        done = run("latency", *SSE, "--url", server.url, "--out", tmp_path)
+    assert done.status == 3
     assert "!!! latency: 1 lost" in done.stdout
     assert result(tmp_path, "latency")["correctness"]["lost"] == 1
 
 
-def test_a_stall_of_50_ms_is_in_the_table(tmp_path: Path) -> None:
-    with StrangeServer(stalls={10: 0.05}) as server:
-        options = ["--transports", "sse", "--network", "none", "--runs", "1", "--out", tmp_path]
-        run("latency", "--quick", "--url", server.url, *options)
+def test_a_stall_of_50_ms_is_in_the_table(run: Run, tmp_path: Path) -> None:
+    with FaultyServer(stalls={10: 0.05}) as server:
+        run("latency", *SSE, "--url", server.url, "--out", tmp_path)
     [cell] = result(tmp_path, "latency")["cells"]
     assert cell["summary"]["max"]["value"] >= 50
     assert cell["summary"]["p50"]["value"] < 50
 
 
-@pytest.mark.unhurried
-def test_interrupted_it_keeps_what_is_done(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.latency", "--network", "none", "--runs", "999"]
-    command += ["--transports", "sse", "--quick", "--out", str(tmp_path)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-    )
-    try:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.communicate(timeout=6)
-        process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert (process.returncode, complaints) == (130, "")
-    assert "interrupted" in said
+def test_an_interrupted_script_keeps_what_it_has_measured(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = Latency.measure
+    samples: list[Sample] = []
+
+    def interrupted(self: Latency, factors: Factors, rng: random.Random) -> Sample:
+        if samples:
+            signal.raise_signal(signal.SIGINT)  # Ctrl-C during the second run
+        samples.append(measure(self, factors, rng))
+        return samples[-1]
+
+    monkeypatch.setattr(Latency, "measure", interrupted)
+    with FaultyServer() as server:
+        done = run("latency", *SSE, "--runs", "999", "--url", server.url, "--out", tmp_path)
+    assert (done.status, done.stderr) == (130, "")
+    assert "interrupted" in done.stdout
     found = result(tmp_path, "latency")
     assert not found["complete"]
-    assert 1 <= len(found["cells"][0]["runs"]) < 999
+    assert len(found["cells"][0]["runs"]) == 1
 
 
-def test_a_server_that_is_not_there_is_one_line_and_exit_1(tmp_path: Path) -> None:
+def test_a_missing_server_is_one_line_and_exit_1(run: Run, tmp_path: Path) -> None:
     done = run("latency", "--quick", "--url", "http://127.0.0.1:1", "--out", tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (done.status, done.stderr.count("\n")) == (1, 1)
     assert "http://127.0.0.1:1" in done.stderr
 
 
-def test_a_server_that_refuses_is_named(tmp_path: Path) -> None:
-    with Server("--hub", "memory", "--message-burst", "1", "--messages-per-second", "1") as server:
-        done = run("latency", "--quick", "--url", server.url, "-t", "sse", "--out", tmp_path)
-    assert done.returncode == 1
+def test_a_rejection_by_the_server_is_named(run: Run, servers: Servers, tmp_path: Path) -> None:
+    limits = ("--message-burst", "1", "--messages-per-second", "1")
+    with servers.make("memory", *limits) as server:
+        done = run("latency", *SSE, "--url", server.url, "--out", tmp_path)
+    assert done.status == 1
     assert "too_fast" in done.stderr
 
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "peers"])
-def test_help_has_examples(script: str) -> None:
+def test_help_has_examples(script: str, run: Run) -> None:
     done = run(script, "--help")
-    assert done.returncode == 0
+    assert done.status == 0
     assert f"python -m benchmarks.{script} --quick" in done.stdout
 
 
@@ -134,74 +205,84 @@ def test_help_has_examples(script: str) -> None:
         (["--transports", "pigeon"], "pigeon"),
         (["--network", "lag=1s"], "lag"),
         (["--runs", "0"], "above 0"),
-        (["--url", "https://127.0.0.1"], "not an http:// address"),
+        (["--url", "https://127.0.0.1"], "http:// only"),
         (["--out", "/dev/null/results"], "--out /dev/null/results"),
         (["--rate", "0"], "above 0"),
     ],
 )
-def test_what_cannot_be_is_named(arguments: list[str], word: str) -> None:
+def test_an_invalid_option_is_named(arguments: list[str], word: str, run: Run) -> None:
     done = run("latency", *arguments)
-    assert done.returncode == 2
+    assert done.status == 2
     assert word in done.stderr
 
 
-def test_a_question_of_one_network_is_not_asked_of_two() -> None:
+def test_a_benchmark_of_one_network_rejects_two(run: Run) -> None:
     done = run("idle_cost", "--network", "none", "--network", "rtt=1s")
-    assert done.returncode == 2
-    assert "one at a time" in done.stderr
+    assert done.status == 2
+    assert "one network" in done.stderr
 
 
-# --- peers ---------------------------------------------------------------------------------------
+# --- other systems -------------------------------------------------------------------------------
+
+PRODUCTS = sorted({name.split()[0] for name in SYSTEMS})
 
 
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """One run of all that this machine has, each under one load."""
-    folder = tmp_path_factory.mktemp("peers")
-    options = ["--quick", "--followers", "20", "--pollers", "20", "--paced-messages", "5"]
-    options += ["--loads", "paced,idle", "--seed", "7", "--network", "rtt=20ms"]
-    done = run("peers", *options, "--out", folder)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "performance budget: " in done.stdout
-    return result(folder, "peers")
-
-
-@pytest.mark.unhurried
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_a_peer_is_measured(name: str, peers: dict[str, Any]) -> None:
-    if lack := SYSTEMS[name].missing():
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_a_product_is_measured_and_loses_nothing(product: str, run: Run, tmp_path: Path) -> None:
+    names = [name for name in SYSTEMS if name.startswith(product)]
+    if lack := SYSTEMS[names[0]].missing():
         missing(lack)
-    [cell] = (cell for cell in peers["cells"] if cell["factors"]["peer"] == name)
-    figures = {measure: found["value"] for measure, found in cell["summary"].items() if found}
-    if cell["factors"]["load"] == "idle":
-        assert figures.keys() == {"poll_us"}
-    else:
-        assert figures.keys() == {"p50", "p99", "cpu_us", "memory_kib"}
-        assert figures["p50"] >= 10  # through the network, like everybody
-        assert f"{name}, paced" in peers["ratios"] or name == peers["against"]
+    options = ["--quick", "--followers", "20", "--pollers", "20", "--paced-messages", "5"]
+    options += ["--loads", "paced,idle", "--peers", ",".join(names), "--seconds", "0.5"]
+    done = run("peers", *options, "--out", tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    found = result(tmp_path, "peers")
+    cells = {cell["factors"]["peer"]: cell for cell in found["cells"]}
+    assert cells.keys() == set(names)
+    for cell in cells.values():
+        check_figures(cell)
+    check_deliveries(found)
+    check_comparison(found)
+
+
+def check_figures(cell: dict[str, Any]) -> None:
+    figures = {name: one["value"] for name, one in cell["summary"].items() if one}
+    idle = cell["factors"]["load"] == "idle"
+    assert figures.keys() == ({"poll_us"} if idle else {"p50", "p99", "cpu_us", "memory_kib"})
     assert all(value > 0 for value in figures.values())
 
 
-def test_peers_lose_and_double_nothing(peers: dict[str, Any]) -> None:
-    assert peers["correctness"]["lost"] == peers["correctness"]["doubled"] == 0
-    # Five that warm up and five that count; but one that ends a silence.
-    loads = [cell["factors"]["load"] for cell in peers["cells"]]
+def check_deliveries(found: dict[str, Any]) -> None:
+    """Five messages of the warm-up and five that count; but one at the end of an idle time."""
+    assert found["correctness"]["lost"] == found["correctness"]["doubled"] == 0
+    loads = [cell["factors"]["load"] for cell in found["cells"]]
     deliveries = 20 * (10 * loads.count("paced") + loads.count("idle"))
-    assert peers["correctness"]["deliveries"] == deliveries
+    assert found["correctness"]["deliveries"] == deliveries
 
 
-def test_the_budget_is_judged_where_there_was_a_figure(peers: dict[str, Any]) -> None:
-    here = {(cell["factors"]["load"], cell["factors"]["peer"]) for cell in peers["cells"]}
-    for one in peers["budget"]:
-        asked = {(one["load"], peer) for peer in (one["peer"], one["against"] or one["peer"])}
-        assert (one["holds"] is not None) == (asked <= here)
-    assert any("meant for the usual --followers" in note for note in peers["notes"])
+def check_comparison(found: dict[str, Any]) -> None:
+    """There is a ratio, and a verdict of the budget, where both figures were measured."""
+    here = {(cell["factors"]["load"], cell["factors"]["peer"]) for cell in found["cells"]}
+    base = ("paced", found["against"])
+    others = {f"{peer}, {load}" for load, peer in here if load == "paced"} - {f"{base[1]}, paced"}
+    assert found["ratios"].keys() == (others if base in here else set())
+    for one in found["budget"]:
+        needed = {(one["load"], peer) for peer in (one["peer"], one["against"] or one["peer"])}
+        assert (one["holds"] is not None) == (needed <= here)
+    assert any("applies to the default --followers" in note for note in found["notes"])
 
 
-def test_a_peer_that_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))  # no node, no nginx; and our hub is in the wheel
-    options = ["--quick", "--followers", "2", "--loads", "paced", "--out", tmp_path]
-    done = run("peers", *options, "--peers", "realtime websocket,socket.io websocket")
-    assert done.returncode == 0
-    assert "!!! socket.io websocket is not measured, for want of node" in done.stdout
+def test_a_missing_system_is_reported_and_the_others_are_behind_the_network(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Neither node nor nginx; our own hub is in a wheel.
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = ["--quick", "--followers", "2", "--loads", "paced", "--network", "rtt=20ms"]
+    options += ["--peers", "realtime websocket,socket.io websocket", "--out", tmp_path]
+    done = run("peers", *options)
+    assert done.status == 0
+    assert "!!! socket.io websocket is not measured, it needs node" in done.stdout
     assert "!!! not measured" in done.stdout
+    assert "performance budget: " in done.stdout
+    [cell] = result(tmp_path, "peers")["cells"]
+    assert cell["summary"]["p50"]["value"] >= 10

@@ -48,7 +48,7 @@ def test_a_server_elsewhere_tells_the_same_as_the_kernel(servers: Servers) -> No
 
 
 def test_a_program_that_says_nothing_is_named() -> None:
-    with pytest.raises(testbed.TestbedError, match="did not begin"):
+    with pytest.raises(testbed.TestbedError, match="did not start"):
         MeasuredProcess([sys.executable, "-c", ""])
 
 

@@ -1,4 +1,4 @@
-"""The network may cut bytes anywhere: ways to cut them, and a connection to feed by hand."""
+"""The network may split bytes anywhere: ways to split them, and a connection to feed by hand."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from benchmarks.clients.http import Connection, Count, Server
+from benchmarks.clients.http import ByteCount, Endpoint, TCPConnection
+from benchmarks.clients.websocket import accept_key
 
 T = TypeVar("T")
 
@@ -19,14 +20,14 @@ def cuts(data: bytes) -> Iterator[list[bytes]]:
 
 
 def collect(feed: Callable[[bytes], Iterable[T]], pieces: list[bytes]) -> list[T]:
-    """All that a reader gave for these pieces."""
+    """Everything that a reader returned for these pieces."""
     return [item for piece in pieces for item in feed(piece)]
 
 
-class FedConnection(Connection):
-    """A connection without a socket: `feed` and `end` are the other side, `written` what it got."""
+class FedConnection(TCPConnection):
+    """A connection without a socket: `feed` and `end` act as the server, which got `written`."""
 
-    def __init__(self, count: Count) -> None:
+    def __init__(self, count: ByteCount) -> None:
         self.written = bytearray()
         self.closed = False
         self._reader = asyncio.StreamReader()
@@ -59,11 +60,11 @@ class FedServer:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.connections: list[FedConnection] = []
 
-        async def connect(server: Server, count: Count) -> Connection:
+        async def connect(endpoint: Endpoint, count: ByteCount) -> TCPConnection:
             self.connections.append(FedConnection(count))
             return self.connections[-1]
 
-        monkeypatch.setattr(Server, "connect", connect)
+        monkeypatch.setattr(Endpoint, "connect", connect)
 
     @property
     def last(self) -> FedConnection:
@@ -76,4 +77,32 @@ async def until(condition: Callable[[], Any]) -> None:
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("it never came to be")
+    raise AssertionError("the condition never became true")
+
+
+def switching_protocols(request: bytes) -> bytes:
+    """The response to a request for an upgrade to WebSocket."""
+    (key,) = (
+        line[19:]
+        for line in request.decode().split("\r\n")
+        if line.startswith("Sec-WebSocket-Key: ")
+    )
+    return (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n"
+    ).encode()
+
+
+def unmasked(data: bytes) -> list[tuple[int, bytes]]:
+    """The frames that a client wrote: first byte and payload, up to 65 535 bytes."""
+    frames = []
+    while data:
+        length, at = data[1] & 0x7F, 2
+        assert data[1] & 0x80
+        assert length <= 126
+        if length == 126:
+            length, at = int.from_bytes(data[2:4]), 4
+        key, masked = data[at : at + 4], data[at + 4 : at + 4 + length]
+        frames.append((data[0], bytes(b ^ key[i % 4] for i, b in enumerate(masked))))
+        data = data[at + 4 + length :]
+    return frames

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from benchmarks.clients.fetch_streaming import Lines
+from benchmarks.clients.fetch_streaming import LineReader
 from benchmarks.clients.http import BadResponse
-from benchmarks.clients.iframe_streaming import Blocks
-from benchmarks.clients.sse import EventStream, Message
+from benchmarks.clients.iframe_streaming import ScriptBlockReader
+from benchmarks.clients.sse import EventStreamMessage, EventStreamParser
 from tests.clients.pieces import collect, cuts
 
 # --- event streams: the examples of the HTML standard §9.2.6 and its corners ---------------------
@@ -50,18 +50,20 @@ def test_an_event_stream_is_read_as_the_standard_says(
     stream: bytes, messages: list[tuple[str, str | None, str]]
 ) -> None:
     for pieces in cuts(stream):
-        assert collect(EventStream().feed, pieces) == [Message(*m) for m in messages]
+        assert collect(EventStreamParser().feed, pieces) == [
+            EventStreamMessage(*m) for m in messages
+        ]
 
 
 def test_the_last_event_id_is_that_of_the_last_whole_block() -> None:
-    stream = EventStream()
+    stream = EventStreamParser()
     list(stream.feed(b"id: 1\ndata: x\n\nid: 2\n"))
     assert stream.last_event_id == "1"
 
 
 @pytest.mark.parametrize(("line", "retry"), [(b"retry: 250\n", 250), (b"retry: soon\n", None)])
 def test_a_retry_is_a_number_of_milliseconds(line: bytes, retry: int | None) -> None:
-    stream = EventStream()
+    stream = EventStreamParser()
     list(stream.feed(line))
     assert stream.retry == retry
 
@@ -84,11 +86,13 @@ def test_script_blocks_are_the_same_wherever_they_are_cut() -> None:
         escaped = json.dumps({"text": text}).replace("&", "&amp;").replace('"', "&quot;")
         page += block(escaped.encode()) + b"\n"
     for pieces in cuts(page):
-        assert [e["text"] for e in collect(Blocks(POLICY).feed, pieces)] == texts
+        assert [
+            e["text"] for e in collect(ScriptBlockReader(POLICY, json.loads).feed, pieces)
+        ] == texts
 
 
 def test_a_block_runs_when_its_end_tag_has_come_and_not_before() -> None:
-    blocks = Blocks(POLICY)
+    blocks = ScriptBlockReader(POLICY, json.loads)
     data = block(b"{}").rstrip()
     assert not list(blocks.feed(data[:-1]))
     assert list(blocks.feed(data[-1:])) == [{}]
@@ -105,7 +109,7 @@ def test_a_block_runs_when_its_end_tag_has_come_and_not_before() -> None:
 )
 def test_a_page_that_a_browser_would_not_run_like_this_is_said_so(page: bytes) -> None:
     with pytest.raises(BadResponse):
-        list(Blocks(POLICY).feed(page))
+        list(ScriptBlockReader(POLICY, json.loads).feed(page))
 
 
 # --- lines ---------------------------------------------------------------------------------------
@@ -114,4 +118,4 @@ def test_a_page_that_a_browser_would_not_run_like_this_is_said_so(page: bytes) -
 def test_lines_are_the_same_wherever_they_are_cut() -> None:
     data = b'\n{"a":1}\n\n{"b":"\\n"}\n{"c":'
     for pieces in cuts(data):
-        assert collect(Lines().feed, pieces) == [{"a": 1}, {"b": "\n"}]
+        assert collect(LineReader(json.loads).feed, pieces) == [{"a": 1}, {"b": "\n"}]

@@ -7,11 +7,11 @@ import pytest
 from benchmarks.clients.http import (
     BadResponse,
     Closed,
-    Head,
+    Endpoint,
     Refused,
     Response,
+    ResponseHead,
     ResponseReader,
-    Server,
     encode,
 )
 from tests.clients.pieces import cuts
@@ -93,7 +93,7 @@ def test_bytes_after_a_101_belong_to_the_next_protocol() -> None:
 
 
 def test_repeated_fields_are_joined_and_names_have_no_case() -> None:
-    head = Head.parse(b"HTTP/1.1 200 OK\r\nX-Two: a\r\nx-two:\t b \r\nEmpty:")
+    head = ResponseHead.parse(b"HTTP/1.1 200 OK\r\nX-Two: a\r\nx-two:\t b \r\nEmpty:")
     assert head.fields == {"x-two": "a, b", "empty": ""}
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_http_is_said_so(data: bytes) -> None:
 
 
 def response(status: int, body: bytes, **fields: str) -> Response:
-    return Response(Head("1.1", status, "", fields), body)
+    return Response(ResponseHead("1.1", status, "", fields), body)
 
 
 def test_a_named_error_becomes_an_exception_with_its_name() -> None:
@@ -144,13 +144,15 @@ def test_an_error_without_a_name_breaks_the_contract(body: bytes) -> None:
 
 
 def test_a_request_says_what_it_must_and_nothing_else() -> None:
-    assert Server("http://127.0.0.1:80/").request("GET", "/rooms", {}) == (
+    assert Endpoint("http://127.0.0.1:80/").build_request("GET", "/rooms", {}) == (
         b"GET /rooms HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\r\n"
     )
 
 
 def test_a_request_with_a_body_says_its_length_in_bytes() -> None:
-    assert Server("http://h/", host="other").request("POST", "/x", {"A": "b"}, "é".encode()) == (
+    assert Endpoint("http://h/", host="other").build_request(
+        "POST", "/x", {"A": "b"}, "é".encode()
+    ) == (
         b"POST /x HTTP/1.1\r\nHost: other\r\nA: b\r\nContent-Type: application/json\r\n"
         b"Content-Length: 2\r\n\r\n\xc3\xa9"
     )

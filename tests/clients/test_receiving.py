@@ -1,6 +1,6 @@
-"""Every client gives the same events in order, and loses nothing to a timeout or a closed door.
+"""Every client returns the same events in order, and loses nothing to a timeout or a rejection.
 
-The servers here are bytes written by hand, so that a fault of ours cannot be the server's too.
+The servers here are bytes written by hand, so client and server cannot share a mistake.
 """
 
 import asyncio
@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, BadResponse, Client, Closed, Refused
-from benchmarks.clients.short_polling import ShortPolling
-from benchmarks.clients.websocket import accept
-from tests.clients.pieces import FedConnection, FedServer, until
+from benchmarks.clients.short_polling import ShortPollingClient
+from tests.clients.pieces import FedConnection, FedServer, switching_protocols, unmasked, until
 
 URL = "http://127.0.0.1:9/"
 EVENTS: list[dict[str, Any]] = [
@@ -76,36 +75,24 @@ def text_frame(value: Any) -> bytes:
     return bytes((0x81, len(data))) + data
 
 
-def switched(request: bytes) -> bytes:
-    (key,) = (
-        line[19:]
-        for line in request.decode().split("\r\n")
-        if line.startswith("Sec-WebSocket-Key: ")
-    )
-    return (
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept(key)}\r\n\r\n"
-    ).encode()
-
-
-# What a server says to each client: at `open`, and then.  Those of the libraries talk longer before
-# anything comes; see test_sessions.py.
-SAID: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
+# What a server sends to each client: during `open`, and then.  The libraries exchange more before
+# the first event; see tests/benchmarks/test_protocols.py.
+RESPONSES: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
     "short_polling": (lambda _: answer([], "e-0"), answer(EVENTS, "e-3")),
     "long_polling": (lambda _: answer([], "e-0"), answer(EVENTS, "e-3")),
     "iframe_streaming": (lambda _: iframe()[:200], iframe()[200:]),
     "sse": (lambda _: sse()[:90], sse()[90:]),
     "fetch_streaming": (lambda _: ndjson()[:90], ndjson()[90:]),
-    "websocket": (switched, b"".join(map(text_frame, EVENTS))),
+    "websocket": (switching_protocols, b"".join(map(text_frame, EVENTS))),
 }
 
 
 async def opened(server: FedServer, client: Client) -> FedConnection:
-    """Open a client; what it hears then is fed by hand."""
+    """Open a client; later bytes are fed by hand."""
     count = len(server.connections)
     opening = asyncio.create_task(client.open())
     await until(lambda: len(server.connections) > count and server.last.written)
-    server.last.feed(SAID[client.transport][0](bytes(server.last.written)))
+    server.last.feed(RESPONSES[client.transport][0](bytes(server.last.written)))
     await opening
     return server.last
 
@@ -116,24 +103,24 @@ def make(transport: str, **options: Any) -> Client:
     return CLIENTS[transport](URL, "room", **options)
 
 
-@pytest.mark.parametrize("transport", SAID)
-async def test_events_come_in_order_with_their_cursors(server: FedServer, transport: str) -> None:
+@pytest.mark.parametrize("transport", RESPONSES)
+async def test_events_arrive_in_order_with_their_cursors(server: FedServer, transport: str) -> None:
     client = make(transport)
     connection = await opened(server, client)
-    connection.feed(SAID[transport][1])
+    connection.feed(RESPONSES[transport][1])
     for event in EVENTS:
         assert await client.receive() == event
         assert client.cursor == event["cursor"]
 
 
-@pytest.mark.parametrize("transport", SAID)
+@pytest.mark.parametrize("transport", RESPONSES)
 async def test_a_timeout_between_any_two_bytes_loses_nothing(
     server: FedServer, transport: str
 ) -> None:
     client = make(transport)
     connection = await opened(server, client)
     received = []
-    for byte in SAID[transport][1]:
+    for byte in RESPONSES[transport][1]:
         try:
             async with asyncio.timeout(0):
                 received.append(await client.receive())
@@ -145,11 +132,11 @@ async def test_a_timeout_between_any_two_bytes_loses_nothing(
     assert received == EVENTS
 
 
-@pytest.mark.parametrize("transport", SAID)
-async def test_every_byte_is_in_the_books(server: FedServer, transport: str) -> None:
+@pytest.mark.parametrize("transport", RESPONSES)
+async def test_every_byte_is_counted(server: FedServer, transport: str) -> None:
     client = make(transport)
     connection = await opened(server, client)
-    hello, rest = SAID[transport]
+    hello, rest = RESPONSES[transport]
     connection.feed(rest)
     await client.receive()
     assert client.bytes_in == len(hello(bytes(connection.written))) + len(rest)
@@ -158,12 +145,12 @@ async def test_every_byte_is_in_the_books(server: FedServer, transport: str) -> 
 
 @pytest.mark.parametrize("transport", ["iframe_streaming", "sse", "fetch_streaming"])
 @pytest.mark.parametrize("ending", [b"0\r\n\r\n", b""], ids=["ended", "cut"])
-async def test_the_end_of_a_stream_is_told_after_its_last_event(
+async def test_the_end_of_a_stream_is_reported_after_its_last_event(
     server: FedServer, transport: str, ending: bytes
 ) -> None:
     client = make(transport)
     connection = await opened(server, client)
-    connection.feed(SAID[transport][1] + ending)
+    connection.feed(RESPONSES[transport][1] + ending)
     connection.end()
     for event in EVENTS:
         assert await client.receive() == event
@@ -173,7 +160,7 @@ async def test_the_end_of_a_stream_is_told_after_its_last_event(
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
-async def test_a_refusal_at_the_door_is_told_by_name(server: FedServer, transport: str) -> None:
+async def test_a_rejected_open_raises_the_named_error(server: FedServer, transport: str) -> None:
     client = make(transport)
     opening = asyncio.create_task(client.open())
     await until(lambda: server.connections and server.last.written)
@@ -188,8 +175,10 @@ async def test_a_refusal_at_the_door_is_told_by_name(server: FedServer, transpor
     )
 
 
-@pytest.mark.parametrize("transport", SAID)
-async def test_an_address_says_who_asks_and_from_where(server: FedServer, transport: str) -> None:
+@pytest.mark.parametrize("transport", RESPONSES)
+async def test_an_address_names_the_member_and_the_cursor(
+    server: FedServer, transport: str
+) -> None:
     client = make(transport, client="c", name="聊 天", after="e-7")
     connection = await opened(server, client)
     line = connection.written.split(b"\r\n")[0]
@@ -200,26 +189,28 @@ async def test_an_address_says_who_asks_and_from_where(server: FedServer, transp
 # --- polls ---------------------------------------------------------------------------------------
 
 
-def asked(connection: FedConnection) -> list[str]:
+def queries(connection: FedConnection) -> list[str]:
     """The query of every request that was sent."""
     lines = bytes(connection.written).decode().split("\r\n")
     return [line.split(" ")[1].partition("?")[2] for line in lines if line.startswith("GET ")]
 
 
-async def test_a_poll_asks_on_from_the_cursor_of_the_answer(server: FedServer) -> None:
+async def test_a_poll_continues_from_the_cursor_of_the_response(server: FedServer) -> None:
     client = make("short_polling")
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-9"))
     for _ in EVENTS:
         await client.receive()
     receiving = asyncio.create_task(client.receive())
-    await until(lambda: len(asked(connection)) == 3)
+    await until(lambda: len(queries(connection)) == 3)
     connection.feed(answer(EVENTS[:1], "e-10"))
     await receiving
-    assert asked(connection) == ["", "after=e-0", "after=e-9"]
+    assert queries(connection) == ["", "after=e-0", "after=e-9"]
 
 
-async def test_an_answer_taken_in_part_is_resumed_after_that_part(server: FedServer) -> None:
+async def test_a_response_that_was_read_in_part_is_resumed_after_that_part(
+    server: FedServer,
+) -> None:
     client = make("long_polling")
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-3"))
@@ -227,38 +218,38 @@ async def test_an_answer_taken_in_part_is_resumed_after_that_part(server: FedSer
     assert client.cursor == "e-1"
 
 
-async def test_a_long_poll_waits_except_at_the_first(server: FedServer) -> None:
+async def test_every_long_poll_but_the_first_waits(server: FedServer) -> None:
     client = make("long_polling", wait=7)
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-3"))
     await client.receive()
-    assert asked(connection) == ["wait=0", "after=e-0&wait=7"]
+    assert queries(connection) == ["wait=0", "after=e-0&wait=7"]
 
 
-async def test_a_cut_answer_is_asked_on_without_the_interval(server: FedServer) -> None:
-    client = ShortPolling(URL, "room", interval=3600)
+async def test_a_cut_response_is_continued_without_the_interval(server: FedServer) -> None:
+    client = ShortPollingClient(URL, "room", interval=3600)
     opening = asyncio.create_task(client.open())
     await until(lambda: server.connections)
     server.last.feed(answer(EVENTS[:1], "e-1", more=True))
     await opening
     await client.receive()
     receiving = asyncio.create_task(client.receive())
-    await until(lambda: len(asked(server.last)) == 2)
+    await until(lambda: len(queries(server.last)) == 2)
     server.last.feed(answer(EVENTS[1:], "e-3"))
     assert await receiving == EVENTS[1]
 
 
-async def test_the_interval_is_not_begun_anew_by_a_timeout(server: FedServer) -> None:
-    client = ShortPolling(URL, "room", interval=0.05)
+async def test_a_timeout_does_not_restart_the_interval(server: FedServer) -> None:
+    client = ShortPollingClient(URL, "room", interval=0.05)
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-3"))
-    while len(asked(connection)) < 2:
+    while len(queries(connection)) < 2:
         try:
             async with asyncio.timeout(0.001):
                 await client.receive()
         except TimeoutError:
             pass
-    assert asked(connection) == ["", "after=e-0"]
+    assert queries(connection) == ["", "after=e-0"]
 
 
 @pytest.mark.parametrize("transport", ["short_polling", "long_polling"])
@@ -272,14 +263,14 @@ async def test_a_poll_after_a_closed_connection_opens_another(
         await client.receive()
     receiving = asyncio.create_task(client.receive())
     await until(lambda: server.last is not connection and server.last.written)
-    server.last.feed(SAID[transport][1])
+    server.last.feed(RESPONSES[transport][1])
     assert await receiving == EVENTS[0]
 
 
 # --- sending -------------------------------------------------------------------------------------
 
 
-async def test_a_post_has_a_connection_and_a_book_of_its_own(server: FedServer) -> None:
+async def test_a_post_has_its_own_connection_and_byte_count(server: FedServer) -> None:
     client = make("sse", client="c", name="n")
     down = await opened(server, client)
     sending = asyncio.create_task(client.send("hello", sent=1))
@@ -306,7 +297,7 @@ async def test_sends_at_the_same_time_do_not_mix(server: FedServer) -> None:
     assert [(await task)["cursor"] for task in sending] == ["e-1", "e-2"]
 
 
-async def test_the_answer_to_a_cancelled_send_is_not_taken_for_the_next_one(
+async def test_the_response_to_a_cancelled_send_is_not_taken_for_the_next_one(
     server: FedServer,
 ) -> None:
     client = make("sse")
@@ -324,19 +315,6 @@ async def test_the_answer_to_a_cancelled_send_is_not_taken_for_the_next_one(
 # --- WebSocket -----------------------------------------------------------------------------------
 
 
-def unmasked(data: bytes) -> list[tuple[int, bytes]]:
-    """The frames that a client wrote: first byte and payload; short ones only."""
-    frames = []
-    while data:
-        length = data[1] & 0x7F
-        assert data[1] & 0x80
-        assert length <= 125
-        key, masked = data[2:6], data[6 : 6 + length]
-        frames.append((data[0], bytes(b ^ key[i % 4] for i, b in enumerate(masked))))
-        data = data[6 + length :]
-    return frames
-
-
 async def opened_websocket(server: FedServer) -> tuple[Client, FedConnection]:
     client = make("websocket")
     connection = await opened(server, client)
@@ -351,7 +329,7 @@ async def test_a_ping_is_answered_with_its_own_data(server: FedServer) -> None:
     assert unmasked(bytes(connection.written)) == [(0x8A, b"abc")]
 
 
-async def test_a_close_frame_is_echoed_and_told_after_the_last_event(server: FedServer) -> None:
+async def test_a_close_frame_is_echoed_and_reported_after_the_last_event(server: FedServer) -> None:
     client, connection = await opened_websocket(server)
     connection.feed(text_frame(EVENTS[0]) + b"\x88\x06\x03\xf4late")
     assert await client.receive() == EVENTS[0]
@@ -383,7 +361,7 @@ async def test_acknowledgements_find_their_sends_while_events_flow(server: FedSe
     assert await first == {"cursor": "e-1", "id": "one"}
 
 
-async def test_events_that_come_during_a_send_are_kept(server: FedServer) -> None:
+async def test_events_that_arrive_during_a_send_are_kept(server: FedServer) -> None:
     client, connection = await opened_websocket(server)
     connection.feed(b"".join(map(text_frame, EVENTS)))
     connection.feed(text_frame({"kind": "ack", "id": "one", "cursor": "e-4"}))
@@ -392,7 +370,7 @@ async def test_events_that_come_during_a_send_are_kept(server: FedServer) -> Non
 
 
 @pytest.mark.parametrize("id", ["one", None])
-async def test_an_error_frame_refuses_the_send_it_belongs_to(
+async def test_an_error_frame_rejects_the_send_it_belongs_to(
     server: FedServer, id: str | None
 ) -> None:
     client, connection = await opened_websocket(server)
@@ -407,14 +385,14 @@ async def test_an_error_frame_refuses_the_send_it_belongs_to(
     assert (await later)["id"] == "two"
 
 
-async def test_a_close_fails_the_sends_that_were_not_answered(server: FedServer) -> None:
+async def test_a_close_fails_the_pending_sends(server: FedServer) -> None:
     client, connection = await opened_websocket(server)
     connection.feed(b"\x88\x02\x03\xf4")
     with pytest.raises(Closed):
         await client.send("hello")
 
 
-async def test_a_close_of_ours_waits_for_its_answer(server: FedServer) -> None:
+async def test_our_close_waits_for_the_answer(server: FedServer) -> None:
     client, connection = await opened_websocket(server)
     closing = asyncio.create_task(client.close())
     await until(lambda: connection.written)
@@ -425,10 +403,10 @@ async def test_a_close_of_ours_waits_for_its_answer(server: FedServer) -> None:
     assert connection.closed
 
 
-async def test_a_key_that_was_not_answered_is_no_handshake(server: FedServer) -> None:
+async def test_a_handshake_for_another_key_is_rejected(server: FedServer) -> None:
     client = make("websocket")
     opening = asyncio.create_task(client.open())
     await until(lambda: server.connections)
-    server.last.feed(switched(b"Sec-WebSocket-Key: another"))
+    server.last.feed(switching_protocols(b"Sec-WebSocket-Key: another"))
     with pytest.raises(BadResponse):
         await opening

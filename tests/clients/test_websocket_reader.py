@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.clients.http import BadResponse, Head
+from benchmarks.clients.http import BadResponse, ResponseHead
 from benchmarks.clients.websocket import (
     CLOSE,
     PING,
@@ -10,7 +10,7 @@ from benchmarks.clients.websocket import (
     Frame,
     FrameReader,
     MessageReader,
-    accept,
+    accept_key,
     check_handshake,
     frame,
     mask,
@@ -118,11 +118,11 @@ GOOD = {
 
 
 def test_the_answer_to_the_key_is_that_of_the_rfc() -> None:
-    assert accept(KEY) == GOOD["sec-websocket-accept"]  # RFC 6455 §1.3
+    assert accept_key(KEY) == GOOD["sec-websocket-accept"]  # RFC 6455 §1.3
 
 
 def test_a_good_handshake_is_taken() -> None:
-    check_handshake(Head("1.1", 101, "", GOOD), KEY)
+    check_handshake(ResponseHead("1.1", 101, "", GOOD), KEY)
 
 
 @pytest.mark.parametrize(
@@ -130,10 +130,10 @@ def test_a_good_handshake_is_taken() -> None:
     [
         {"upgrade": "h2c"},
         {"connection": "close"},
-        {"sec-websocket-accept": accept("another key")},
+        {"sec-websocket-accept": accept_key("another key")},
         {"sec-websocket-extensions": "permessage-deflate"},
     ],
 )
 def test_a_bad_handshake_is_not(wrong: dict[str, str]) -> None:
     with pytest.raises(BadResponse):
-        check_handshake(Head("1.1", 101, "", GOOD | wrong), KEY)
+        check_handshake(ResponseHead("1.1", 101, "", GOOD | wrong), KEY)
