@@ -123,7 +123,7 @@ async def test_a_sockjs_client_whose_worker_died_learns_it(redis: Redis) -> None
                 worker.kill()
                 await worker.ended()
         again = await request(fleet.url, "POST", f"{session}/xhr", b"")
-        said = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
+        sent = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
     # An `o` on an open session: the library reports "Server lost session", and closes it.
     assert (opened.body, again.body) == (b"o\n", b"o\n")
-    assert said.status == 404
+    assert sent.status == 404
