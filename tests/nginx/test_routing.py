@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
-from benchmarks.clients.socketio import SocketIOPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
 from tests.nginx_fixture import Fleet
@@ -95,7 +95,7 @@ async def test_a_session_of_socketio_whose_worker_died_is_begun_anew_and_misses_
 ) -> None:
     with Fleet(redis.url, count=2, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
-        session = SocketIOPolling(fleet.url, room)
+        session = SocketIOPollingClient(fleet.url, room)
         await session.open()
         assert texts(await take(session, 1)) == ["one"]
         counts = await visited(fleet, "socketio")
@@ -107,7 +107,7 @@ async def test_a_session_of_socketio_whose_worker_died_is_begun_anew_and_misses_
             await take(session, 1)
         session.abort()
         assert refused.value.code == "busy"  # nobody else is asked
-        anew = SocketIOPolling(fleet.url, room, after=session.cursor)
+        anew = SocketIOPollingClient(fleet.url, room, after=session.cursor)
         await anew.open()
         assert texts(await take(anew, 1)) == ["two"]
         anew.abort()
