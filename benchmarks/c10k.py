@@ -1,8 +1,8 @@
-"""Ten thousand people on one server process, most of them silent: what they hold, and who waits.
+"""Measure ten thousand idle followers of one server process (the C10K problem).
 
-A lecture hall, or a page that many leave open.  Nobody pays for what is said, since hardly anything
-is; what counts is the memory of so many connections, how long one message takes to the last of
-them, and whether a newcomer's question is answered while everybody is told.
+A lecture hall, or a page that many people leave open.  There are few messages, so their cost does
+not matter.  What matters: the memory of the connections, the time until a message reaches the last
+follower, and how long other requests wait meanwhile.
 """
 
 import argparse
@@ -26,35 +26,36 @@ from benchmarks.method.thresholds import Threshold, worst
 
 WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"
-# Files that are open besides the followers' connections: of the hub, of speakers, of programs.
+# Open files besides the followers' connections: of the hub, of senders, of programs.
 _SPARE_FILES = 200
-# Of each of the two questions that others ask, per second, and how long before and after.
-_ASKED = 20.0
+# Other requests per second, of each of two kinds; and the time before and after the messages.
+_PROBES_PER_SECOND = 20.0
 _MARGIN_SECONDS = 0.5
 _SETTLE_SECONDS = 1.0
 _PATIENCE_SECONDS = 15.0
-_REACHED_MS = 1000.0
+_MAX_DELIVERY_MS = 1000.0
 
 
 class C10K(Benchmark):
     name = "c10k"
-    question = "What do ten thousand silent followers of one process hold, and who waits for them?"
+    question = (
+        "What do ten thousand idle followers of one process need, and how long do others wait?"
+    )
     examples = """\
   python -m benchmarks.c10k --quick
   python -m benchmarks.c10k --followers 3000 --transports websocket,long_polling
 
-Followers are spread evenly over the transports, of which short polling is none by itself: it is
-never idle.  Each needs an open file on both sides: where `ulimit -Hn` is lower than their number,
-fewer can be had."""
+Followers are spread evenly over the transports, by default all but short polling, which is never
+idle.  Each follower needs an open file on both sides: if `ulimit -Hn` is lower, use fewer."""
     factors = ("transport",)
     measures: ClassVar = {
-        "memory_kib": Measure("KiB", "of the server's memory, per follower"),
-        "memory_mib": Measure("MiB", "of the server's memory, for all of them"),
-        "p50": Measure("ms", "half of the followers had a message after"),
-        "p99": Measure("ms", "99 of 100 had it after"),
-        "last_ms": Measure("ms", "the last of them had it after"),
-        "health_p99": Measure("ms", "99 of 100 /healthz were answered after"),
-        "poll_p99": Measure("ms", "99 of 100 short polls were answered after"),
+        "memory_kib": Measure("KiB", "server memory, per follower"),
+        "memory_mib": Measure("MiB", "server memory, for all followers"),
+        "p50": Measure("ms", "half of the followers receive a message within"),
+        "p99": Measure("ms", "99 of 100 receive it within"),
+        "last_ms": Measure("ms", "the last follower receives it after"),
+        "health_p99": Measure("ms", "99 of 100 /healthz respond within"),
+        "poll_p99": Measure("ms", "99 of 100 short polls respond within"),
     }
     quick: ClassVar = {"followers": 500, "messages": 2, "pause": 0.5, "runs": 1}
 
@@ -62,9 +63,14 @@ fewer can be had."""
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(transports=WAITING)
         parser.add_argument(
-            "--followers", type=positive_int, default=10_000, help="in all (%(default)s)"
+            "--followers",
+            type=positive_int,
+            default=10_000,
+            help="followers in total (%(default)s)",
         )
-        parser.add_argument("--messages", type=positive_int, default=3, help="(%(default)s)")
+        parser.add_argument(
+            "--messages", type=positive_int, default=3, help="messages (%(default)s)"
+        )
         parser.add_argument(
             "--pause", type=positive, default=2.0, help="seconds between messages (%(default)s)"
         )
@@ -72,81 +78,85 @@ fewer can be had."""
     def cells(self) -> list[Factors]:
         raise_open_file_limit(self.options.followers + _SPARE_FILES)
         if self.options.followers < len(self.options.transports):
-            raise ValueError("--followers: at least one for each transport")
+            raise ValueError("--followers: use at least one for each transport")
         self._samples: dict[str, Sample] = {}
         return self.grid(transport=[*self.options.transports, ALL])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        """Measure all at once, and hand out one after the other."""
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        """Measure all transports at the same time; return the sample of one."""
         if factors["transport"] not in self._samples:
-            self._samples = self._gather(chance)
+            self._samples = self._measure_all(rng)
         return self._samples.pop(factors["transport"])
 
-    def _gather(self, chance: random.Random) -> dict[str, Sample]:
+    def _measure_all(self, rng: random.Random) -> dict[str, Sample]:
         options = self.options
         if options.url:
-            return self._listen(self.sut, chance)
-        most = str(options.followers + _SPARE_FILES)
-        limits = ("--connections", most, "--connections-per-address", most)
+            return self._follow(self.sut, rng)
+        max_connections = str(options.followers + _SPARE_FILES)
+        limits = ["--connections", max_connections]
+        limits += ["--connections-per-address", max_connections]
         with ServerUnderTest(None, options.hub, *limits) as sut:
-            return self._listen(sut, chance)
+            return self._follow(sut, rng)
 
-    def _listen(self, sut: ServerUnderTest, chance: random.Random) -> dict[str, Sample]:
+    def _follow(self, sut: ServerUnderTest, rng: random.Random) -> dict[str, Sample]:
         room = new_room(self.name)
         with ExitStack() as stack:
-            crowd = stack.enter_context(LoadGenerator())
+            load = stack.enter_context(LoadGenerator())
             stack.enter_context(gc_paused())
-            hall = Hall(crowd, sut, Endpoint(self.url(sut=sut)), room)
-            for transport in chance.sample(self.options.transports, len(self.options.transports)):
-                hall.seat(transport, self._share(transport), chance)
-            crowd.run_for(_SETTLE_SECONDS)
-            probes = Probes(crowd, sut.url, room)
-            said = self._talk(crowd, sut, room, probes, chance)
-            return self._figures(hall, said, said.sample(crowd), probes)
+            followers = Followers(load, sut, Endpoint(self.url(sut=sut)), room)
+            for transport in rng.sample(self.options.transports, len(self.options.transports)):
+                followers.connect(transport, self._share(transport), rng)
+            load.run_for(_SETTLE_SECONDS)
+            probes = Probes(load, sut.url, room)
+            transcript = self._publish(load, sut, room, probes, rng)
+            return self._summarise(followers, transcript, transcript.sample(load), probes)
 
     def _share(self, transport: str) -> int:
-        """How many follow by this transport; the last ones are those that are left over."""
+        """Return the number of followers of a transport; the remainder goes to the last ones."""
         names: list[str] = self.options.transports
         count: int = self.options.followers
-        place = names.index(transport)
-        return count * (place + 1) // len(names) - count * place // len(names)
+        index = names.index(transport)
+        return count * (index + 1) // len(names) - count * index // len(names)
 
-    def _talk(
+    def _publish(
         self,
-        crowd: LoadGenerator,
+        load: LoadGenerator,
         sut: ServerUnderTest,
         room: str,
         probes: Probes,
-        chance: random.Random,
+        rng: random.Random,
     ) -> Transcript:
         options = self.options
-        # Silence before each: a message is told to all before the next is said.
+        # A pause before each message: it reaches all followers before the next one is sent.
         times = [
-            _MARGIN_SECONDS + options.pause * (number + chance.random() / 2)
+            _MARGIN_SECONDS + options.pause * (number + rng.random() / 2)
             for number in range(options.messages)
         ]
-        probes.schedule(clock(), _ASKED, times[-1] + _MARGIN_SECONDS, chance)
-        words = post_message(sut.url, room, 100)
+        probes.schedule(clock(), _PROBES_PER_SECOND, times[-1] + _MARGIN_SECONDS, rng)
+        spec = post_message(sut.url, room, 100)
         marks = [(times[-1] + _MARGIN_SECONDS, lambda: None)]
-        said = run_workload(crowd, words, times, patience=_PATIENCE_SECONDS, marks=marks)
-        crowd.run_until(lambda: probes.all_answered, _PATIENCE_SECONDS)
-        return said
+        transcript = run_workload(load, spec, times, patience=_PATIENCE_SECONDS, marks=marks)
+        load.run_until(lambda: probes.all_answered, _PATIENCE_SECONDS)
+        return transcript
 
-    def _figures(
-        self, hall: "Hall", said: Transcript, whole: Sample, probes: Probes
+    def _summarise(
+        self, followers: "Followers", transcript: Transcript, whole: Sample, probes: Probes
     ) -> dict[str, Sample]:
-        """One sample for each transport, and one for all, which has what all have in common."""
+        """Return one sample per transport, and one for all with what cannot be separated."""
         samples = {
             transport: Sample(
-                {**reached(Transcript(said.sender, readers, said.counted)), "memory_kib": kib}
+                {
+                    **_delivery_times(Transcript(transcript.sender, readers, transcript.counted)),
+                    "memory_kib": kib,
+                }
             )
-            for transport, (readers, kib) in hall.seats.items()
+            for transport, (readers, kib) in followers.groups.items()
         }
         whole.measures = {
-            **reached(said),
+            **_delivery_times(transcript),
             **probes.figures(),
-            "memory_kib": hall.held_kib / len(said.readers),
-            "memory_mib": hall.held_kib / 1024,
+            "memory_kib": followers.held_kib / len(transcript.readers),
+            "memory_mib": followers.held_kib / 1024,
         }
         whole.latencies = []
         whole.late += probes.late
@@ -154,48 +164,47 @@ fewer can be had."""
         return {**samples, ALL: whole}
 
     def thresholds(self, cells: list[Cell]) -> list[Threshold]:
-        everybody = [cell for cell in cells if cell.factors["transport"] == ALL]
-        last, count = worst(everybody, "last_ms"), f"{self.options.followers:,}"
+        all_followers = [cell for cell in cells if cell.factors["transport"] == ALL]
+        last, count = worst(all_followers, "last_ms"), f"{self.options.followers:,}"
         name = "one message to the last of all followers"
-        return [Threshold(name, last, _REACHED_MS, "ms", of=count)]
+        return [Threshold(name, last, _MAX_DELIVERY_MS, "ms", of=count)]
 
 
-class Hall:
-    """Followers who come transport by transport, and the memory that each of these took."""
+class Followers:
+    """Followers that connect transport by transport, and the server memory of each transport."""
 
     def __init__(
-        self, crowd: LoadGenerator, sut: ServerUnderTest, server: Endpoint, room: str
+        self, load: LoadGenerator, sut: ServerUnderTest, server: Endpoint, room: str
     ) -> None:
-        self.seats: dict[
-            str, tuple[list[VirtualReader], float]
-        ] = {}  # by transport, with KiB per reader
-        self._crowd, self._sut, self._server, self._room = crowd, sut, server, room
+        # By transport: its readers, and KiB of server memory per reader.
+        self.groups: dict[str, tuple[list[VirtualReader], float]] = {}
+        self._load, self._sut, self._server, self._room = load, sut, server, room
 
-    def seat(self, transport: str, count: int, chance: random.Random) -> None:
-        # One that came and went has loaded what is loaded late.
-        [first] = self._crowd.add_readers([self._listener(transport, 1.0)])
+    def connect(self, transport: str, count: int, rng: random.Random) -> None:
+        # One client connects first and closes, so the server has loaded its modules.
+        [first] = self._load.add_readers([self._protocol(transport, 1.0)])
         first.close()
-        self._crowd.readers.remove(first)
+        self._load.readers.remove(first)
         before = self._sut.cost.memory_bytes()
-        readers = self._crowd.add_readers(
-            self._listener(transport, chance.random()) for _ in range(count)
+        readers = self._load.add_readers(
+            self._protocol(transport, rng.random()) for _ in range(count)
         )
-        self._crowd.run_for(_MARGIN_SECONDS)
+        self._load.run_for(_MARGIN_SECONDS)
         held = self._sut.cost.memory_bytes() - before
-        self.seats[transport] = readers, held / 1024 / count
+        self.groups[transport] = readers, held / 1024 / count
 
-    def _listener(self, transport: str, phase: float) -> ClientProtocol:
+    def _protocol(self, transport: str, phase: float) -> ClientProtocol:
         return make_protocol(transport, self._server, self._room, phase=phase)
 
     @property
     def held_kib(self) -> float:
-        return sum(len(readers) * kib for readers, kib in self.seats.values())
+        return sum(len(readers) * kib for readers, kib in self.groups.values())
 
 
-def reached(said: Transcript) -> dict[str, float | None]:
-    """From the intended time of each message to each of its followers, in ms."""
-    told = percentiles(said.latencies())
-    return {"p50": told["p50"], "p99": told["p99"], "last_ms": told["max"]}
+def _delivery_times(transcript: Transcript) -> dict[str, float | None]:
+    """Return percentiles of the time from the intended time to each follower, in ms."""
+    found = percentiles(transcript.latencies())
+    return {"p50": found["p50"], "p99": found["p99"], "last_ms": found["max"]}
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What a delivery costs as followers become more, and processes: beside the least it could cost.
+"""Measure the cost of a delivery with more followers, and with more server processes.
 
-Each message is told to everybody before the next is said, so nothing is told together: what is
-measured is the price of one message to one follower.  Beside it suts the floor, a process that
-only sends the same bytes to as many sockets, in the same run.
+Each message reaches all followers before the next one is sent, so no write is shared: we measure
+the cost of one message to one follower.  The baseline, measured in the same run, is a process that
+only sends the same bytes to the same number of sockets.
 
-With more processes each has its share of the followers, and all hear every message from the one
-hub they share: what hearing costs is measured with one follower each.
+With several processes each has a share of the followers, and all of them receive every message
+from their common hub.  The cost of receiving is measured with one follower per process.
 """
 
 import argparse
@@ -44,33 +44,33 @@ from benchmarks.method.testbed import (
 )
 from realtime.protocol.websocket_frames import frame_header
 
-FLOOR = "raw send"
-# Files that are open besides the followers' connections.
+BASELINE = "raw send"
+# Open files besides the followers' connections.
 _SPARE_FILES = 200
-# Messages of a cell: enough to be seen by a clock, and few enough for ten thousand followers.
-_LEAST, _MOST = 4, 30
-# Messages with which the price of hearing is found, one follower in each process.
-_HEARD = 20
-# And before that, without being counted: what is loaded late is loaded now.
-_WARM = 5
+# Messages per cell: enough for the precision of the clock, few enough for 10,000 followers.
+_MIN_MESSAGES, _MAX_MESSAGES = 4, 30
+# Messages for measuring the cost of receiving, with one follower in each process.
+_RECEIVED = 20
+# Messages before that for warming up; they do not count.
+_WARM_UP = 5
 _PATIENCE_SECONDS = 10.0
 _BYTES = 100
 
 
 class FanoutCost(Benchmark):
     name = "fanout_cost"
-    question = "What does a delivery cost as followers become more, and server processes?"
+    question = "How does the cost of a delivery change with the number of followers and processes?"
     examples = """\
   python -m benchmarks.fanout_cost --quick
   python -m benchmarks.fanout_cost --followers 100,1000,3000 -t websocket,sse --processes 2,3
 
-By WebSocket, unless --transports says more.  `raw send` is a bare loop over as many sockets with
-the same bytes: the floor of all servers."""
+By WebSocket, unless you use --transports.  `raw send` is the baseline: a bare loop that sends the
+same bytes to the same number of sockets."""
     factors = ("transport", "followers", "processes")
     measures: ClassVar = {
-        "cpu_us": Measure("µs", "of all server processes' CPU, per delivery"),
-        "publish_us": Measure("µs", "of CPU per message, in the process that was spoken to"),
-        "hear_us": Measure("µs", "of CPU per message, in each of the others"),
+        "cpu_us": Measure("µs", "CPU of all server processes, per delivery"),
+        "publish_us": Measure("µs", "CPU per message, in the process that receives the POST"),
+        "hear_us": Measure("µs", "CPU per message, in each other process"),
     }
     quick: ClassVar = {"followers": [10, 100, 300], "processes": [2], "share": 100, "runs": 1}
 
@@ -82,40 +82,44 @@ the same bytes: the floor of all servers."""
             type=ints,
             default=[10, 100, 1000, 10_000],
             metavar="N,…",
-            help="of one process (10,100,1000,10000)",
+            help="followers of one process (10,100,1000,10000)",
         )
         parser.add_argument(
-            "--processes", type=ints, default=[2, 4], metavar="N,…", help="besides one (2,4)"
+            "--processes",
+            type=ints,
+            default=[2, 4],
+            metavar="N,…",
+            help="numbers of processes, besides one (2,4)",
         )
         parser.add_argument(
             "--share",
             type=positive_int,
             default=1000,
             metavar="N",
-            help="followers in all of more than one process (%(default)s)",
+            help="followers of several processes together (%(default)s)",
         )
         parser.add_argument(
-            "--rate", type=positive, default=40.0, help="messages a second at most (%(default)s)"
+            "--rate", type=positive, default=40.0, help="maximum messages per second (%(default)s)"
         )
         parser.add_argument(
             "--deliveries",
             type=positive_int,
             default=20_000,
-            help="a second at most, and in all (%(default)s)",
+            help="maximum deliveries, per second and in total (%(default)s)",
         )
 
-    # --- what is measured ------------------------------------------------------------------------
+    # --- servers and cells -----------------------------------------------------------------------
 
     def start(self) -> ServerUnderTest:
         """Start as many processes as any cell needs; each cell uses the first of them."""
         if self.options.url:
-            raise TestbedError("--url: here every server is started anew")
+            raise TestbedError("--url: this benchmark starts its own servers")
         if self.options.hub == "memory" and max(self.options.processes) > 1:
-            raise TestbedError("--hub memory: its processes share nothing; ask for --processes 1")
-        most = max(*self.options.followers, self.options.share) + _SPARE_FILES
-        raise_open_file_limit(most)
+            raise TestbedError("--hub memory: processes share nothing over it; use --processes 1")
+        max_files = max(*self.options.followers, self.options.share) + _SPARE_FILES
+        raise_open_file_limit(max_files)
         hub, self.hub_name = start_shared_hub(self.options.hub, self.stack)
-        limits = ("--connections", str(most), "--connections-per-address", str(most))
+        limits = ("--connections", str(max_files), "--connections-per-address", str(max_files))
         self.suts = [
             self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(1, *self.options.processes))
@@ -127,139 +131,137 @@ the same bytes: the floor of all servers."""
         several = [number for number in options.processes if number > 1]
         return [
             *self.grid(transport=options.transports, followers=options.followers, processes=[1]),
-            *self.grid(transport=[FLOOR], followers=options.followers, processes=[1]),
+            *self.grid(transport=[BASELINE], followers=options.followers, processes=[1]),
             *self.grid(transport=options.transports, followers=[options.share], processes=several),
         ]
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         with ExitStack() as stack:
-            crowd = stack.enter_context(LoadGenerator())
+            load = stack.enter_context(LoadGenerator())
             stack.enter_context(gc_paused())
-            if factors["transport"] == FLOOR:
-                return self._floor(stack, crowd, factors["followers"], chance)
+            if factors["transport"] == BASELINE:
+                return self._measure_baseline(stack, load, factors["followers"], rng)
             suts = self.suts[: factors["processes"]]
-            first = self._hear(crowd, suts, factors["transport"], chance)
-            rest = self._tell(crowd, suts, factors, chance)
-            rest.measures |= first
-            return rest
+            receive_cost = self._measure_receive(load, suts, factors["transport"], rng)
+            sample = self._measure_deliveries(load, suts, factors, rng)
+            sample.measures |= receive_cost
+            return sample
 
-    # --- ours ------------------------------------------------------------------------------------
+    # --- our server ------------------------------------------------------------------------------
 
-    def _hear(
+    def _measure_receive(
         self,
-        crowd: LoadGenerator,
+        load: LoadGenerator,
         suts: Sequence[ServerUnderTest],
         transport: str,
-        chance: random.Random,
+        rng: random.Random,
     ) -> dict[str, float | None]:
-        """With one follower in each process, give what a message costs each of them."""
+        """Return the CPU of a message in each process, with one follower per process."""
         room = new_room(self.name)
-        crowd.add_readers(
+        load.add_readers(
             make_protocol(transport, Endpoint(self.url(sut=sut)), room) for sut in suts
         )
-        words = post_message(suts[0].url, room, _BYTES)
-        times = constant_arrivals(0.0, self.options.rate, _HEARD, chance)
-        run_workload(crowd, words, times[:_WARM], patience=_PATIENCE_SECONDS)
+        spec = post_message(suts[0].url, room, _BYTES)
+        times = constant_arrivals(0.0, self.options.rate, _RECEIVED, rng)
+        run_workload(load, spec, times[:_WARM_UP], patience=_PATIENCE_SECONDS)
         used = [-sut.cost.cpu_seconds() for sut in suts]
-        run_workload(crowd, words, times, patience=_PATIENCE_SECONDS)
+        run_workload(load, spec, times, patience=_PATIENCE_SECONDS)
         used = [
-            1e6 * (before + sut.cost.cpu_seconds()) / _HEARD
+            1e6 * (before + sut.cost.cpu_seconds()) / _RECEIVED
             for before, sut in zip(used, suts, strict=True)
         ]
-        _leave(crowd)
+        _close_readers(load)
         others = used[1:]
         return {
             "publish_us": used[0],
             "hear_us": sum(others) / len(others) if others else None,
         }
 
-    def _tell(
+    def _measure_deliveries(
         self,
-        crowd: LoadGenerator,
+        load: LoadGenerator,
         suts: Sequence[ServerUnderTest],
         factors: Factors,
-        chance: random.Random,
+        rng: random.Random,
     ) -> Sample:
         room, transport = new_room(self.name), factors["transport"]
         servers = [Endpoint(self.url(sut=sut)) for sut in suts]
-        crowd.add_readers(
+        load.add_readers(
             make_protocol(transport, servers[number % len(servers)], room)
             for number in range(factors["followers"])
         )
-        words = post_message(suts[0].url, room, _BYTES)
+        spec = post_message(suts[0].url, room, _BYTES)
         costs = [sut.cost for sut in suts]
-        return self._talk(crowd, words, costs, factors["followers"], chance)
+        return self._publish(load, spec, costs, factors["followers"], rng)
 
-    def _talk(
+    def _publish(
         self,
-        crowd: LoadGenerator,
-        words: RequestSpec,
+        load: LoadGenerator,
+        spec: RequestSpec,
         costs: Sequence[Cost],
         followers: int,
-        chance: random.Random,
+        rng: random.Random,
     ) -> Sample:
         used = -sum(cost.cpu_seconds() for cost in costs)
-        said = run_workload(
-            crowd, words, self._times(followers, chance), patience=_PATIENCE_SECONDS
+        transcript = run_workload(
+            load, spec, self._times(followers, rng), patience=_PATIENCE_SECONDS
         )
         used += sum(cost.cpu_seconds() for cost in costs)
-        return _sample(crowd, said, used)
+        return _sample(load, transcript, used)
 
-    def _times(self, followers: int, chance: random.Random) -> list[float]:
+    def _times(self, followers: int, rng: random.Random) -> list[float]:
         options = self.options
-        count = min(_MOST, max(_LEAST, options.deliveries // followers))
-        return constant_arrivals(
-            0.0, min(options.rate, options.deliveries / followers), count, chance
-        )
+        count = min(_MAX_MESSAGES, max(_MIN_MESSAGES, options.deliveries // followers))
+        return constant_arrivals(0.0, min(options.rate, options.deliveries / followers), count, rng)
 
-    # --- the floor -------------------------------------------------------------------------------
+    # --- the baseline ----------------------------------------------------------------------------
 
-    def _floor(
-        self, stack: ExitStack, crowd: LoadGenerator, followers: int, chance: random.Random
+    def _measure_baseline(
+        self, stack: ExitStack, load: LoadGenerator, followers: int, rng: random.Random
     ) -> Sample:
         process = MeasuredProcess([sys.executable, "-m", "benchmarks.method.baseline"])
         stack.callback(process.close)
         server = Endpoint(process.url)
-        crowd.add_readers(FloorProtocol(server) for _ in range(followers))
+        load.add_readers(BaselineProtocol(server) for _ in range(followers))
         cost = ProcessCost(process.pid)
-        return self._talk(crowd, floor_request(server), [cost], followers, chance)
+        return self._publish(load, baseline_request(server), [cost], followers, rng)
 
     def extra_fields(self, cells: list[Cell]) -> dict[str, Any]:
-        """Give what a delivery costs as so many times the floor, of the same runs."""
-        floors = {c.factors["followers"]: c for c in cells if c.factors["transport"] == FLOOR}
+        """Return the cost of a delivery as a ratio to the baseline, from the same runs."""
+        baselines = {c.factors["followers"]: c for c in cells if c.factors["transport"] == BASELINE}
         ratios = {
-            _named(cell): {"cpu_us": interval_json(stats.bootstrap(values, self.options.seed))}
+            _label(cell): {"cpu_us": interval_json(stats.bootstrap(values, self.options.seed))}
             for cell in cells
-            if cell.factors["transport"] != FLOOR
-            if (floor := floors.get(cell.factors["followers"]))
-            if (values := ratios_by_run(cell, floor, "cpu_us"))
+            if cell.factors["transport"] != BASELINE
+            if (baseline := baselines.get(cell.factors["followers"]))
+            if (values := ratios_by_run(cell, baseline, "cpu_us"))
         }
         about = {**self.sut.describe(), "hub": self.hub_name}
-        return {"against": FLOOR, "ratios": ratios, "server": about}
+        return {"against": BASELINE, "ratios": ratios, "server": about}
 
 
-def _leave(crowd: LoadGenerator) -> None:
-    for reader in crowd.readers:
+def _close_readers(load: LoadGenerator) -> None:
+    for reader in load.readers:
         reader.close()
-    crowd.readers.clear()
+    load.readers.clear()
 
 
-def _named(cell: Cell) -> str:
+def _label(cell: Cell) -> str:
     factors = cell.factors
     processes = f", {factors['processes']} processes" if factors["processes"] > 1 else ""
     return f"{factors['transport']}, {factors['followers']:,}{processes}"
 
 
-def _sample(crowd: LoadGenerator, said: Transcript, used: float) -> Sample:
-    sample = said.sample(crowd)
+def _sample(load: LoadGenerator, transcript: Transcript, used: float) -> Sample:
+    sample = transcript.sample(load)
     deliveries = len(sample.latencies)
     sample.latencies = []
     sample.measures = {"cpu_us": 1e6 * used / deliveries if deliveries else None}
     return sample
 
 
-class FloorProtocol(WebSocketProtocol):
-    """Reads frames as a WebSocket does, where nobody shakes hands."""
+class BaselineProtocol(WebSocketProtocol):
+    """Reads frames as a WebSocket client does, without a handshake."""
 
     def __init__(self, server: Endpoint) -> None:
         super().__init__(server, lambda cursor: "")
@@ -271,7 +273,7 @@ class FloorProtocol(WebSocketProtocol):
     def receive_data(self, data: bytes, now: float) -> list[Update]:
         if not self.ready:
             if not data.startswith(READY):
-                raise BadResponse(f"not the floor: {data[:20]!r}")
+                raise BadResponse(f"not the baseline server: {data[:20]!r}")
             self.ready, data = True, data.removeprefix(READY)
         updates: list[Update] = []
         for message in self._messages.feed(data):
@@ -279,7 +281,7 @@ class FloorProtocol(WebSocketProtocol):
         return updates
 
 
-def floor_request(server: Endpoint) -> RequestSpec:
+def baseline_request(server: Endpoint) -> RequestSpec:
     """Say the very frame that everybody is to be sent, with all that one of ours has in it."""
     fields = {
         **{"client": "benchmark", "name": "Ada", "text": filler_text(_BYTES), "via": "post"},

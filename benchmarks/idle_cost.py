@@ -1,7 +1,7 @@
-"""What a minute costs in which nobody says anything: bytes, requests, CPU, memory.
+"""Measure what an idle client costs per minute: bytes, requests, CPU, memory.
 
-Each transport has a server of its own, and all are quiet at the same time; one more server without
-any reader says what a server costs by itself, which is taken off.
+Each transport has its own server, and all are idle at the same time.  One more server has no
+readers; its CPU is subtracted, because every server uses it.
 """
 
 import argparse
@@ -20,40 +20,40 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.testbed import Cost, ServerUnderTest
 
-# A connection is quiet some time after it began.
+# A new connection needs some time until it is idle.
 _SETTLE_SECONDS = 1.0
-# As the server has it (limits.py).
+# The default of the server (limits.py).
 _HEARTBEAT_SECONDS = 15
 
 
 class _Group:
-    """The clients of one transport, and the server that has no others."""
+    """The clients of one transport, and the server that only they use."""
 
     def __init__(
         self,
         transport: str,
         url: str,
         cost: Cost,
-        crowd: LoadGenerator,
+        load: LoadGenerator,
         options: argparse.Namespace,
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
         self.transport = transport
         self._cost = cost
         self._client_minutes = options.clients * options.seconds / 60
         server, room = Endpoint(url), new_room("idle_cost")
-        # One that came and went has warmed the server up.
-        [first] = crowd.add_readers([make_protocol(transport, server, room)])
+        # One client connects first and closes, so the server has loaded its modules.
+        [first] = load.add_readers([make_protocol(transport, server, room)])
         first.close()
         self._memory = self._cost.memory_bytes()
-        self._readers = crowd.add_readers(
+        self._readers = load.add_readers(
             make_protocol(
                 transport,
                 server,
                 room,
                 interval=options.interval,
                 wait=options.wait,
-                phase=chance.random(),
+                phase=rng.random(),
                 head_bytes=options.head_bytes,
             )
             for _ in range(options.clients)
@@ -63,8 +63,8 @@ class _Group:
         self._before = self._counts()
         self._cpu = self._cost.cpu_seconds()
 
-    def end(self, idle: float, deaf: float) -> Sample:
-        """Give what was used since `begin`; `idle` seconds of CPU are any server's own."""
+    def end(self, idle: float, max_poll_gap: float) -> Sample:
+        """Return the cost since `begin`, without `idle`: the CPU of a server without clients."""
         used = self._cost.cpu_seconds() - self._cpu - idle
         measures: dict[str, float | None] = {
             name: (after - before) / self._client_minutes
@@ -76,7 +76,9 @@ class _Group:
         held = self._cost.memory_bytes() - self._memory
         measures["memory_kib"] = held / 1024 / len(self._readers)
         return Sample(
-            measures, broken=sum(reader.broken for reader in self._readers), max_poll_gap=deaf
+            measures,
+            broken=sum(reader.broken for reader in self._readers),
+            max_poll_gap=max_poll_gap,
         )
 
     def _counts(self) -> dict[str, int]:
@@ -87,7 +89,7 @@ class _Group:
 
 class IdleCost(Benchmark):
     name = "idle_cost"
-    question = "What does a quiet minute cost, per client, by each transport?"
+    question = "What does an idle client cost per minute, by transport?"
     examples = """\
   python -m benchmarks.idle_cost --quick
   python -m benchmarks.idle_cost --clients 500 --seconds 60 --interval 5"""
@@ -95,9 +97,9 @@ class IdleCost(Benchmark):
     measures: ClassVar = {
         "bytes_up": Measure("B", "from a client, per minute"),
         "bytes_down": Measure("B", "to a client, per minute"),
-        "requests": Measure("", "of a client, per minute"),
-        "cpu_ms": Measure("ms", "of the server's CPU, per client and minute"),
-        "memory_kib": Measure("KiB", "of the server's memory, per client"),
+        "requests": Measure("", "requests of a client, per minute"),
+        "cpu_ms": Measure("ms", "server CPU, per client and minute"),
+        "memory_kib": Measure("KiB", "server memory, per client"),
     }
     quick: ClassVar = {"clients": 40, "seconds": 15.0, "runs": 1}
     runs = 5
@@ -106,62 +108,71 @@ class IdleCost(Benchmark):
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         add_head_bytes(parser)
         parser.add_argument(
-            "--clients", type=positive_int, default=100, help="of each transport (%(default)s)"
+            "--clients",
+            type=positive_int,
+            default=100,
+            help="clients of each transport (%(default)s)",
         )
         parser.add_argument(
             "--seconds",
             type=positive,
             default=30.0,
-            help=f"of silence in a run; a multiple of {_HEARTBEAT_SECONDS} (%(default)s)",
+            help=f"idle time of a run; a multiple of {_HEARTBEAT_SECONDS} (%(default)s)",
         )
         parser.add_argument(
-            "--interval", type=positive, default=1.0, help="of short polling, in s (%(default)s)"
+            "--interval",
+            type=positive,
+            default=1.0,
+            help="interval of short polling in s (%(default)s)",
         )
         parser.add_argument(
-            "--wait", type=positive, default=25.0, help="of long polling, in s (%(default)s)"
+            "--wait",
+            type=positive,
+            default=25.0,
+            help="maximum wait of long polling in s (%(default)s)",
         )
 
     def cells(self) -> list[Factors]:
         self._samples: dict[str, Sample] = {}
         return self.grid(transport=self.options.transports)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
-        """Measure all at once where each can have a server, and hand out one after the other."""
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
+        """Measure all transports at the same time if each has its own server; return one sample."""
         transport = factors["transport"]
         if transport not in self._samples:
             together = [transport] if self.options.url else self.options.transports
-            self._samples = self._listen(together, chance)
+            self._samples = self._measure_together(together, rng)
         return self._samples.pop(transport)
 
-    def _listen(self, transports: list[str], chance: random.Random) -> dict[str, Sample]:
-        options, alone = self.options, self.sut
+    def _measure_together(self, transports: list[str], rng: random.Random) -> dict[str, Sample]:
+        options, without_clients = self.options, self.sut
         with ExitStack() as stack:
-            crowd = stack.enter_context(LoadGenerator())
+            load = stack.enter_context(LoadGenerator())
             groups = []
             for name in transports:
                 sut = (
-                    alone
+                    without_clients
                     if options.url
                     else stack.enter_context(ServerUnderTest(None, options.hub))
                 )
                 url = self.url(sut=sut)
-                groups.append(_Group(name, url, sut.cost, crowd, options, chance))
-            crowd.run_for(_SETTLE_SECONDS)
-            idle = alone.cost.cpu_seconds()
+                groups.append(_Group(name, url, sut.cost, load, options, rng))
+            load.run_for(_SETTLE_SECONDS)
+            idle = without_clients.cost.cpu_seconds()
             for group in groups:
                 group.begin()
-            crowd.run_for(options.seconds)
-            idle = 0.0 if options.url else alone.cost.cpu_seconds() - idle
-            return {group.transport: group.end(idle, crowd.max_poll_gap) for group in groups}
+            load.run_for(options.seconds)
+            idle = 0.0 if options.url else without_clients.cost.cpu_seconds() - idle
+            return {group.transport: group.end(idle, load.max_poll_gap) for group in groups}
 
     def predict(self, factors: Factors) -> dict[str, float]:
         transport, options = factors["transport"], self.options
-        questions = theory.polls_per_idle_minute(transport, options.interval, options.wait)
-        if questions:
-            return {"requests": questions, "bytes_up": questions * options.head_bytes}
+        polls = theory.polls_per_idle_minute(transport, options.interval, options.wait)
+        if polls:
+            return {"requests": polls, "bytes_up": polls * options.head_bytes}
         up, down = theory.heartbeat_bytes(transport)
-        beats = 60 / _HEARTBEAT_SECONDS
-        return {"bytes_up": beats * up, "bytes_down": beats * down, "requests": 0}
+        heartbeats = 60 / _HEARTBEAT_SECONDS
+        return {"bytes_up": heartbeats * up, "bytes_down": heartbeats * down, "requests": 0}
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What one, two and four workers deliver over one Redis, and what Redis does for each of them.
+"""Measure what one, two and four workers deliver over one Redis, and what each costs Redis.
 
-Many rooms, and in each somebody who says the next message when the last is acknowledged: so all is
-busy, and yet each message is told alone, as in a chat.  The readers of a room are spread over all
-workers.  With one reader a room is read at one worker, with many at each: what differs is the price
-of telling a worker, and of a delivery.
+There are many rooms.  In each a sender sends its next message when the last one is acknowledged: so
+the server is busy, and each message is still delivered by itself, as in a chat.  The readers of a
+room are spread over all workers.  A room with one reader has it at one worker, a room with many has
+readers at every worker: the difference is the cost of one more worker, and of a delivery.
 
-From what was measured, and from what silence and bytes cost, `--model` says what ten thousand, a
-million and a hundred million clients take: see scaling.py, where each assumption has a name.
+From these results and those of `idle_cost` and `overhead`, `--model` estimates what ten thousand, a
+million and a hundred million clients need: see method/capacity_model.py.
 """
 
 import argparse
@@ -36,17 +36,17 @@ from benchmarks.method.testbed import (
 )
 from benchmarks.publish import compare
 
-# Before anything is counted: the first messages make the workers load and grow.
+# Warm-up before the measurement: the first messages load modules and grow buffers.
 _WARM_SECONDS = 0.3
-# All that was acknowledged has been heard within this time, or is lost.
+# A message that was acknowledged and has not arrived within this time is lost.
 _PATIENCE_SECONDS = 20.0
 _SPARE_FILES = 200
-# In every message that is told, once; the text of ours has no quotes.
+# Occurs once in every delivered message; our texts contain no quotes.
 _MARK = b'"kind":"say"'
 
 
 class CountingReader(DiscardReader):
-    """Counts the messages that it is told, and looks at nothing else."""
+    """Counts the messages that it receives and parses nothing."""
 
     counted = 0
     _tail = b""
@@ -58,49 +58,47 @@ class CountingReader(DiscardReader):
 
 
 class _Room:
-    """One room: a reader at each of `places`, and what was said in it, at the first of them."""
+    """One room: a reader at each of `servers`, and a sender at the first of them."""
 
-    def __init__(self, crowd: LoadGenerator, places: Sequence[Endpoint], transport: str) -> None:
-        self.name, self.tally = new_room("multi_worker"), SendLog()
+    def __init__(self, load: LoadGenerator, servers: Sequence[Endpoint], transport: str) -> None:
+        self.name, self.log = new_room("multi_worker"), SendLog()
         self.readers = [
-            CountingReader(make_protocol(transport, server, self.name)) for server in places
+            CountingReader(make_protocol(transport, server, self.name)) for server in servers
         ]
-        self._crowd, self._server = crowd, places[0]
-        crowd.add_readers(self.readers)
+        self._load, self._server = load, servers[0]
+        load.add_readers(self.readers)
 
-    def speak(self, draft: Callable[[str], bytes]) -> VirtualReader:
-        (sender,) = self._crowd.add_readers(
-            [PostSender(self._server, self.name, self.tally, draft)]
-        )
+    def add_sender(self, draft: Callable[[str], bytes]) -> VirtualReader:
+        (sender,) = self._load.add_readers([PostSender(self._server, self.name, self.log, draft)])
         return sender
 
     @property
-    def quiet(self) -> bool:
-        """Whether all was answered, and heard by all."""
-        return self.tally.all_answered and not self.miscounted
+    def complete(self) -> bool:
+        """Whether all messages are acknowledged and every reader has received them."""
+        return self.log.all_answered and not self.miscounted
 
     @property
     def miscounted(self) -> int:
-        """How many readers were not told just as many messages as were acknowledged."""
-        return sum(one.counted != len(self.tally.acks) for one in self.readers)
+        """The number of readers that received more or fewer messages than were acknowledged."""
+        return sum(one.counted != len(self.log.acks) for one in self.readers)
 
 
 class MultiWorker(Benchmark):
     name = "multi_worker"
-    question = "What do several workers deliver over one Redis, and what does Redis do for each?"
+    question = "How much do several workers deliver over one Redis, and what does each cost Redis?"
     examples = """\
   python -m benchmarks.multi_worker --quick
   python -m benchmarks.multi_worker --workers 1,2,4,8 --readers 1,50 --rooms 64
   python -m benchmarks.multi_worker --model --help
 
-Workers, Redis and the generator share this machine: with two cores, more workers than two show
-what a message costs, and not what they could deliver if each had a core."""
+Workers, Redis and the load generator share this machine.  With two cores, more than two workers
+show what a message costs, not what they would deliver with one core each."""
     factors = ("workers", "readers")
     measures: ClassVar = {
         "per_second": Measure("1/s", "messages acknowledged"),
-        "deliveries": Measure("1/s", "messages that readers were told"),
-        "workers_us": Measure("µs", "of all workers' CPU, per message"),
-        "redis_us": Measure("µs", "of Redis's CPU, per message"),
+        "deliveries": Measure("1/s", "messages delivered to readers"),
+        "workers_us": Measure("µs", "CPU of all workers, per message"),
+        "redis_us": Measure("µs", "CPU of Redis, per message"),
         "opened": Measure("1/s", "connections opened"),
     }
     quick: ClassVar = {"workers": [1, 2], "readers": [1, 8], "seconds": 0.5, "runs": 1}
@@ -109,13 +107,23 @@ what a message costs, and not what they could deliver if each had a core."""
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         parser.set_defaults(transports=["websocket"])
         parser.add_argument(
-            "--workers", type=ints, default=[1, 2, 4], metavar="N,…", help="processes (1,2,4)"
+            "--workers",
+            type=ints,
+            default=[1, 2, 4],
+            metavar="N,…",
+            help="worker processes (1,2,4)",
         )
         parser.add_argument(
-            "--readers", type=ints, default=[1, 16], metavar="N,…", help="of each room (1,16)"
+            "--readers",
+            type=ints,
+            default=[1, 16],
+            metavar="N,…",
+            help="readers of each room (1,16)",
         )
-        parser.add_argument("--rooms", type=positive_int, default=32, help="(%(default)s)")
-        parser.add_argument("--seconds", type=positive, default=3.0, help="(%(default)s)")
+        parser.add_argument("--rooms", type=positive_int, default=32, help="rooms (%(default)s)")
+        parser.add_argument(
+            "--seconds", type=positive, default=3.0, help="seconds of a run (%(default)s)"
+        )
         parser.add_argument(
             "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
         )
@@ -123,14 +131,14 @@ what a message costs, and not what they could deliver if each had a core."""
     def start(self) -> ServerUnderTest:
         """Start as many workers as any cell needs; each cell uses the first of them."""
         if self.options.url:
-            raise TestbedError("--url: here every server is started anew")
+            raise TestbedError("--url: this benchmark starts its own servers")
         if self.options.hub == "memory":
-            raise TestbedError("--hub memory: its processes share nothing, and it is no Redis")
-        most = self.options.rooms * (max(self.options.readers) + 1) + _SPARE_FILES
-        raise_open_file_limit(most)
+            raise TestbedError("--hub memory: processes share nothing over it; use Redis")
+        max_files = self.options.rooms * (max(self.options.readers) + 1) + _SPARE_FILES
+        raise_open_file_limit(max_files)
         hub, self._hub_name = start_shared_hub(self.options.hub, self.stack)
         self._redis = self.stack.enter_context(Redis.from_url(hub))
-        limits = ("--connections", str(most), "--connections-per-address", str(most))
+        limits = ("--connections", str(max_files), "--connections-per-address", str(max_files))
         self._workers = [
             self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(self.options.workers))
@@ -140,70 +148,70 @@ what a message costs, and not what they could deliver if each had a core."""
     def cells(self) -> list[Factors]:
         return self.grid(workers=self.options.workers, readers=self.options.readers)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         workers = self._workers[: factors["workers"]]
         servers = [Endpoint(self.url(sut=worker)) for worker in workers]
         transport = self.options.transports[0]
         with ExitStack() as stack:
-            crowd = stack.enter_context(LoadGenerator())
+            load = stack.enter_context(LoadGenerator())
             stack.enter_context(gc_paused())
-            begun = clock()
+            start = clock()
             rooms = [
-                _Room(crowd, in_turn(servers, n, factors["readers"]), transport)
+                _Room(load, round_robin(servers, n, factors["readers"]), transport)
                 for n in range(self.options.rooms)
             ]
-            opened = len(crowd.readers) / (clock() - begun)
+            opened = len(load.readers) / (clock() - start)
             audited = rooms[0]
-            # Two who understand everything; of the other rooms all that was said is counted.
-            witnesses = crowd.add_readers(
+            # Two readers parse every event of one room; in all other rooms we only count.
+            auditors = load.add_readers(
                 make_protocol(transport, server, audited.name)
                 for server in (servers[0], servers[-1])
             )
             draft = message_encoder("benchmark", self.options.size, "post")
-            senders = [room.speak(draft) for room in rooms]
-            measures = self._speak(crowd, workers, senders, rooms)
-            crowd.run_until(
-                lambda: _have_heard(witnesses, audited) and all(room.quiet for room in rooms),
+            senders = [room.add_sender(draft) for room in rooms]
+            measures = self._send_and_measure(load, workers, senders, rooms)
+            load.run_until(
+                lambda: _have_received(auditors, audited) and all(room.complete for room in rooms),
                 _PATIENCE_SECONDS,
             )
-            tallies = [room.tally for room in rooms]
+            logs = [room.log for room in rooms]
             return Sample(
                 {**measures, "opened": opened},
-                audit=compare(audited.tally, witnesses),
+                audit=compare(audited.log, auditors),
                 unacknowledged=sum(
-                    len(one.sent) - len(one.acks) - len(one.refused) for one in tallies
+                    len(one.sent) - len(one.acks) - len(one.refused) for one in logs
                 ),
-                refused=sum(len(one.refused) for one in tallies),
-                broken=sum(reader.broken for reader in crowd.readers),
+                refused=sum(len(one.refused) for one in logs),
+                broken=sum(reader.broken for reader in load.readers),
                 miscounted=sum(room.miscounted for room in rooms),
-                late=[late for one in tallies for late in one.late],
-                max_poll_gap=crowd.max_poll_gap,
+                late=[late for one in logs for late in one.late],
+                max_poll_gap=load.max_poll_gap,
             )
 
-    def _speak(
+    def _send_and_measure(
         self,
-        crowd: LoadGenerator,
+        load: LoadGenerator,
         workers: Sequence[ServerUnderTest],
         senders: Sequence[VirtualReader],
         rooms: Sequence["_Room"],
     ) -> dict[str, float | None]:
         for sender in senders:
             sender.send()
-        crowd.run_for(_WARM_SECONDS)
-        crowd.max_poll_gap, begin, heard = 0.0, clock(), -_heard(rooms)
+        load.run_for(_WARM_SECONDS)
+        load.max_poll_gap, begin, received = 0.0, clock(), -_received(rooms)
         used, redis = -_used(workers), -self._redis_used()
-        crowd.run_for(self.options.seconds)
+        load.run_for(self.options.seconds)
         used, redis, end = used + _used(workers), redis + self._redis_used(), clock()
-        heard += _heard(rooms)
+        received += _received(rooms)
         for room in rooms:
-            room.tally.open = False
-        crowd.run_until(lambda: True, 1.0)  # what came until now is understood
-        said = sum(len(room.tally.between(begin, end)) for room in rooms)
+            room.log.open = False
+        load.run_until(lambda: True, 1.0)  # process what has arrived
+        sent = sum(len(room.log.between(begin, end)) for room in rooms)
         return {
-            "per_second": said / (end - begin),
-            "deliveries": heard / (end - begin),
-            "workers_us": 1e6 * used / said if said else None,
-            "redis_us": 1e6 * redis / said if said else None,
+            "per_second": sent / (end - begin),
+            "deliveries": received / (end - begin),
+            "workers_us": 1e6 * used / sent if sent else None,
+            "redis_us": 1e6 * redis / sent if sent else None,
         }
 
     def _redis_used(self) -> float:
@@ -215,8 +223,8 @@ what a message costs, and not what they could deliver if each had a core."""
         return {"server": about, "notes": self.notes}
 
 
-def in_turn(servers: Sequence[Endpoint], first: int, count: int) -> list[Endpoint]:
-    """So many of them, one after the other and round again, beginning with any."""
+def round_robin(servers: Sequence[Endpoint], first: int, count: int) -> list[Endpoint]:
+    """Return `count` servers in round-robin order, starting with number `first`."""
     return [servers[(first + number) % len(servers)] for number in range(count)]
 
 
@@ -224,12 +232,12 @@ def _used(workers: Sequence[ServerUnderTest]) -> float:
     return sum(worker.cost.cpu_seconds() for worker in workers)
 
 
-def _heard(rooms: Sequence["_Room"]) -> int:
+def _received(rooms: Sequence["_Room"]) -> int:
     return sum(one.counted for room in rooms for one in room.readers)
 
 
-def _have_heard(witnesses: Sequence[VirtualReader], room: "_Room") -> bool:
-    return all(len(one.ids) >= len(room.tally.acks) for one in witnesses)
+def _have_received(auditors: Sequence[VirtualReader], room: "_Room") -> bool:
+    return all(len(one.ids) >= len(room.log.acks) for one in auditors)
 
 
 if __name__ == "__main__":

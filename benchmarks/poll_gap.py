@@ -1,8 +1,8 @@
-"""A long poll is blind between an answer and the next question: at what rate does that bite?
+"""Measure the blind time of long polling, between a response and the next request.
 
-The article says that a long poll's smallest interval between updates is two round trips.  That is
-so where every question opens a connection; on a kept one it is a single round trip.  Messages come
-at random here, as people write, and each is asked whether it found a question waiting.
+The article says that the smallest interval between two updates of a long poll is two round trips.
+That holds if every request opens a new connection; on a kept connection it is one round trip.
+Here messages come at random times, as people write; we count those that find a request waiting.
 """
 
 import argparse
@@ -33,14 +33,14 @@ _WARM_UP = 3
 
 class PollGap(Benchmark):
     name = "poll_gap"
-    question = "At what rate does the blind time of long polling bite?"
+    question = "At what message rate does the blind time of long polling matter?"
     examples = """\
   python -m benchmarks.poll_gap --quick
   python -m benchmarks.poll_gap --network rtt=200ms --rate 0.5,1,2,5,10 --connections kept,fresh"""
     factors = ("network", "connection", "rate")
     measures: ClassVar = {
-        "mean": Measure("ms", "from the intended time to the reader, on average"),
-        "at_once": Measure("share", "of the messages that found a question waiting"),
+        "mean": Measure("ms", "mean latency, from the intended time to the reader"),
+        "at_once": Measure("share", "messages that find a request waiting"),
     }
     networks = ("rtt=100ms",)
     quick: ClassVar = {
@@ -56,45 +56,45 @@ class PollGap(Benchmark):
             type=floats,
             default=[2.0, 5.0, 10.0, 20.0, 50.0],
             metavar="N,…",
-            help="messages a second, on average (2,5,10,20,50)",
+            help="mean messages per second (2,5,10,20,50)",
         )
         parser.add_argument(
             "--connections",
             type=lambda text: text.split(","),
             default=["kept", "fresh"],
             metavar="kept,fresh",
-            help="one for all questions, or one for each (both)",
+            help="one connection for all requests, or one for each request (both)",
         )
         parser.add_argument(
-            "--messages", type=positive_int, default=25, help="in a run (%(default)s)"
+            "--messages", type=positive_int, default=25, help="messages per run (%(default)s)"
         )
         parser.add_argument(
-            "--readers", type=positive_int, default=5, help="of each room (%(default)s)"
+            "--readers", type=positive_int, default=5, help="readers of a room (%(default)s)"
         )
 
     def cells(self) -> list[Factors]:
         options = self.options
         return self.grid(network=options.network, connection=options.connections, rate=options.rate)
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server, fresh = Endpoint(self.url(factors["network"])), factors["connection"] == "fresh"
-        with LoadGenerator() as crowd, gc_paused():
+        with LoadGenerator() as load, gc_paused():
             readers = (
                 make_protocol("long_polling", server, room, new_connection_per_request=fresh)
                 for _ in range(options.readers)
             )
-            crowd.add_readers(readers)
-            times = poisson_arrivals(0.0, factors["rate"], _WARM_UP + options.messages, chance)
-            words = post_message(self.sut.url, room, 100)
-            # The first finds a question waiting, whatever the rate.
-            said = run_workload(crowd, words, times, warm_up=_WARM_UP)
-            sample = said.sample(crowd)
+            load.add_readers(readers)
+            times = poisson_arrivals(0.0, factors["rate"], _WARM_UP + options.messages, rng)
+            spec = post_message(self.sut.url, room, 100)
+            # The first message always finds a request waiting, so it does not count.
+            transcript = run_workload(load, spec, times, warm_up=_WARM_UP)
+            sample = transcript.sample(load)
             rtt = NetworkConditions.parse(factors["network"]).mean_rtt
-            # Percentiles are the question of `latency`.
+            # Percentiles are measured by `latency`.
             sample.measures = {
                 "mean": fmean(sample.latencies) if sample.latencies else None,
-                "at_once": _at_once(said.deliveries(), rtt, fresh),
+                "at_once": _share_at_once(transcript.deliveries(), rtt, fresh),
             }
             sample.latencies = []
             return sample
@@ -106,13 +106,15 @@ class PollGap(Benchmark):
         return {"mean": 1000 * wait.mean, "at_once": wait.at_once}
 
 
-def _at_once(heard: Iterable[tuple[float, ReceivedEvent]], rtt: float, fresh: bool) -> float | None:
-    """The share of messages whose question had reached the server when they were to be said.
+def _share_at_once(
+    deliveries: Iterable[tuple[float, ReceivedEvent]], rtt: float, fresh: bool
+) -> float | None:
+    """Return the share of messages whose request reached the server before their intended time.
 
-    A question needs a transit, and on a new connection a round trip before it.
+    A request needs one transit; on a new connection a round trip comes first.
     """
-    way = 1.5 * rtt if fresh else 0.5 * rtt
-    found = [one.requested_at + way <= due for due, one in heard]
+    request_time = 1.5 * rtt if fresh else 0.5 * rtt
+    found = [one.requested_at + request_time <= due for due, one in deliveries]
     return fmean(found) if found else None
 
 

@@ -1,8 +1,8 @@
-"""One room chat, told to browsers in every way the web ever found.
+"""One chat room over eight transports, from short polling to WebSocket.
 
-A room is a numbered log with a short memory, a reader is a cursor in it, and a transport is one
-way of asking what came after a cursor.  Start reading at `core`: `events`, `room`, `broadcaster`,
-`hub`.
+A room is a log with numbered events and a bounded history.  A reader is a cursor in it.  A
+transport is one way to ask what came after a cursor.  Start reading in `core`: `events`, `room`,
+`broadcaster`, `hub`.
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""``python -m realtime`` is the console script ``realtime``."""
+"""``python -m realtime`` runs the console script ``realtime``."""
 
 import sys
 
-from realtime.cli.serve import main
+from realtime.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,8 +1,8 @@
-"""Every way to be wrong: one class, one code, one HTTP status, one close code.
+"""All errors that a client can receive: each has a class, a code, an HTTP status, a close code.
 
-A client sees the code and a message that says what to do, as JSON on an HTTP answer and as a
-frame or a close reason on an open stream.  Nothing else ever leaves the server about an error:
-no stack trace, and no 500 for something a client did.
+A client receives the code and a message that says what to do: as JSON in an HTTP response, as a
+frame or a close reason on an open stream.  The server sends nothing else about an error: no stack
+trace, and no 500 for a client's mistake.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import ClassVar, NamedTuple
 
 
 class RealtimeError(Exception):
-    """The root of all errors a client can be told.
+    """The base class of all errors that a client can receive.
 
-    `status` is the HTTP status.  `retry_after` is in seconds, and becomes a ``Retry-After`` head.
+    `status` is the HTTP status.  `retry_after`, in seconds, becomes a ``Retry-After`` header.
     """
 
     code: ClassVar[str] = "error"
@@ -29,24 +29,24 @@ class RealtimeError(Exception):
 
     @property
     def close_code(self) -> int:
-        """Say the status as a WebSocket close code.
+        """The WebSocket close code: 4000 + the HTTP status, so that it is easy to recognize.
 
-        RFC 6455 §7.4.2 leaves 4000-4999 for private use: 4000 + the HTTP status can be read aloud.
+        RFC 6455 §7.4.2 reserves 4000-4999 for private use.
         """
         return 4000 + self.status
 
     @property
     def phrase(self) -> str:
-        """The words after the status on the first line of an HTTP answer."""
+        """The reason phrase of the HTTP status line."""
         return HTTPStatus(self.status).phrase
 
     @property
     def json(self) -> bytes:
-        """The body of an error answer: ``{"error":{"code","message"}}``."""
+        """The body of an error response: ``{"error":{"code","message"}}``."""
         return json.dumps({"error": {"code": self.code, "message": self.message}}).encode()
 
 
-# --- 400: what was said cannot be understood ------------------------------------------------
+# --- 400: the request is malformed -----------------------------------------------------------
 
 
 class BadJSON(RealtimeError):
@@ -117,7 +117,7 @@ class BadRequest(RealtimeError):
     code = "bad_request"
 
 
-# --- 403 to 413: understood, and refused -----------------------------------------------------
+# --- 403 to 426: the request is well formed, but refused -------------------------------------
 
 
 class ForeignOrigin(RealtimeError):
@@ -141,7 +141,7 @@ class NotFound(RealtimeError):
 
 
 class NoNetwork(RealtimeError):
-    """A bad network that was given back, or that nobody used for a while."""
+    """A simulated network that was released, or that expired because nobody used it."""
 
     code = "no_network"
     status = 404
@@ -164,7 +164,7 @@ class TooLong(RealtimeError):
     status = 413
 
 
-# --- 429 and 503: right, but not now ---------------------------------------------------------
+# --- 429 and 503: retry later ----------------------------------------------------------------
 
 
 class TooFast(RealtimeError):
@@ -178,12 +178,12 @@ class Busy(RealtimeError):
 
 
 class NoBroker(RealtimeError):
-    """The broker cannot be reached, so nothing can be said; what is kept can still be read."""
+    """The broker cannot be reached: nothing can be published, but the kept history can be read."""
 
     code = "no_broker"
     status = 503
 
-    def __init__(self, message: str = "The hub cannot be reached; try again.") -> None:
+    def __init__(self, message: str = "The hub cannot be reached; try again in a moment.") -> None:
         super().__init__(message, retry_after=1)
 
 
@@ -208,7 +208,7 @@ class TooSlow(RealtimeError):
 
 
 class GoingAway(RealtimeError):
-    """The server stops.  1012 is "service restart" in the IANA registry of close codes."""
+    """The server is stopping.  1012 is "service restart" in the IANA registry of close codes."""
 
     code = "going_away"
     status = 503

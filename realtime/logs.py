@@ -1,7 +1,7 @@
-"""What the server tells of itself: one JSON object per line, for an event worth knowing.
+"""The log of the server: one JSON object per line, for rare and important events.
 
-Nothing is told per message and nothing per request: what is frequent is counted (`metrics`), and a
-log that nobody can fill is one that somebody reads.
+Nothing is logged per message or per request: frequent events are counted instead (`metrics`).  So
+no client can flood the log, and it stays short enough to be read.
 """
 
 import logging
@@ -10,7 +10,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 def configure() -> None:
-    """Write to stderr: time, level, who says it, what, and whatever else belongs to it."""
+    """Write to stderr: the time, level, logger and message, and the fields of `extra`."""
     handler = logging.StreamHandler()
     handler.setFormatter(
         JsonFormatter(
@@ -22,5 +22,5 @@ def configure() -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    # At this level Tornado has a line for each request that it cannot understand.
+    # Below this level Tornado logs each request that it cannot parse.
     logging.getLogger("tornado").setLevel(logging.WARNING)

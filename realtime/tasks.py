@@ -1,4 +1,8 @@
-"""Tasks that must not die silently: each is restarted when it fails, and the failure counted."""
+"""Supervised tasks: each is restarted when it fails, and each failure is logged and counted.
+
+Also what asyncio lacks here: cancellation that repeats until the task has ended, and timeouts that
+do not fire early after the event loop was blocked.
+"""
 
 import asyncio
 import ctypes
@@ -16,33 +20,36 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Seconds before a failed task is tried again: doubled each time, with full jitter, up to the last.
+# Seconds before a failed task is restarted: exponential backoff with full jitter.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-# A bound in time is counted in so many steps, see `Deadline`.
+# A timeout is counted in this many steps, see `Deadline`.
 _STEPS = 8
-# <linux/prctl.h>: the signal that a process gets when its parent dies.
+# <linux/prctl.h>: the signal that a process receives when its parent dies.
 _PR_SET_PDEATHSIG = 1
-# A task that was begun again and has run for so long is taken to be well.
+# A task that has run for this long since its restart counts as healthy.
 HEALTHY_SECONDS = 10.0
 
 
 def backoff(failures: int, longest: float = _LONGEST_PAUSE) -> float:
-    """Seconds to wait after so many failures in a row: full jitter, so that a crowd spreads."""
+    """Return the seconds to wait after `failures` in a row.
+
+    The pause is drawn from zero up (full jitter), so that many clients do not retry together.
+    """
     return random.uniform(0, min(longest, _FIRST_PAUSE * 2.0 ** min(failures, 10)))
 
 
-def _hear(task: "asyncio.Future[Any]") -> None:
-    """Take note of an error that nobody may wait for, or asyncio would log it."""
+def _retrieve_error(task: "asyncio.Future[Any]") -> None:
+    """Retrieve an error that perhaps nobody awaits; otherwise asyncio would log it."""
     if not task.cancelled():
         task.exception()
 
 
 async def cancel_and_wait(tasks: "Iterable[asyncio.Future[Any]]") -> None:
-    """Cancel `tasks` and wait until they are gone; how they ended is of no more interest."""
+    """Cancel `tasks` and wait until they have ended; their results and errors are ignored."""
     for task in tasks:
-        task.add_done_callback(_hear)
-    # More than once, since a client library may take a cancellation for a failed connection, and
-    # try the next.
+        task.add_done_callback(_retrieve_error)
+    # Repeatedly, since a client library may mistake a cancellation for a failed connection, and try
+    # the next address.
     while running := {task for task in tasks if not task.done()}:
         for task in running:
             task.cancel()
@@ -50,16 +57,16 @@ async def cancel_and_wait(tasks: "Iterable[asyncio.Future[Any]]") -> None:
 
 
 async def run_until_first_exits(*runs: Coroutine[Any, Any, None]) -> None:
-    """Run all until the first one ends or fails; then end the others, and raise what it raised.
+    """Run all until the first one returns or fails; then cancel the others, and raise its error.
 
-    An asyncio.TaskGroup cancels the others only once, and waits for ever for one that missed it.
+    An asyncio.TaskGroup cancels the others only once, and waits forever for one that missed it.
     """
     tasks = [asyncio.create_task(run) for run in runs]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         ending = asyncio.create_task(cancel_and_wait(tasks))
-        while not ending.done():  # whoever ends us meanwhile waits for them, too
+        while not ending.done():  # if we are cancelled meanwhile, still wait for them
             with suppress(asyncio.CancelledError):
                 await asyncio.shield(ending)
     for task in done:
@@ -68,30 +75,30 @@ async def run_until_first_exits(*runs: Coroutine[Any, Any, None]) -> None:
 
 
 class Deadline:
-    """Calls `ended` when `seconds` are up, unless it is left before.
+    """A context manager that calls `expired` after `seconds`, unless it is left earlier.
 
-    An event loop that was held up finds its timers due *before* it has handed on what came in time,
-    and would blame whoever sent it.  So the time is counted in steps, and one that ends late is one
-    step like any other: what is there to be read has the rest of them to be read in.
+    After an event loop was blocked, it runs the timers that are due *before* it delivers the data
+    that arrived in time; a plain timeout would blame the sender.  So the time is counted in steps.
+    A step that ends late counts as one step, and the remaining ones leave time to read the data.
     """
 
-    def __init__(self, seconds: float, ended: Callable[[], None]) -> None:
+    def __init__(self, seconds: float, expired: Callable[[], None]) -> None:
         self._step = seconds / _STEPS
         self._left = _STEPS
-        self._ended = ended
+        self._expired = expired
 
     def __enter__(self) -> None:
-        self._begin_step()
+        self._start_step()
 
     def __exit__(self, *error: object) -> None:
         self._timer.cancel()
 
-    def _begin_step(self) -> None:
+    def _start_step(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._step, self._end_step)
 
     def _end_step(self) -> None:
         self._left -= 1
-        self._begin_step() if self._left else self._ended()
+        self._start_step() if self._left else self._expired()
 
 
 class Supervisor:
@@ -104,23 +111,23 @@ class Supervisor:
         self._closed = False
 
     def supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run `run` for ever."""
-        self._add(asyncio.create_task(self._forever(name, run), name=name))
+        """Run `run` forever: restart it, after a pause, whenever it ends."""
+        self._add(asyncio.create_task(self._run_forever(name, run), name=name))
 
     def spawn(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """Run `run` once; a failure is logged and counted, and nobody waits for it."""
-        if self._closed:  # the last streams end after their owner has
+        """Run `run` once in the background; a failure is logged and counted."""
+        if self._closed:  # a stream may end after its owner was closed
             return
-        self._add(asyncio.create_task(self._once(name, run), name=name))
+        self._add(asyncio.create_task(self._run_once(name, run), name=name))
 
     async def wait_for(self, seconds: float, run: Awaitable[T]) -> T:
         """Await `run`, or raise `TimeoutError` when the time is up, counted as by `Deadline`.
 
-        asyncio.timeout cancels once, and then waits, with whoever waits for us, for one that missed
-        it.  Here that one is ours to end, and nobody else's to wait for.
+        asyncio.timeout cancels once, and then waits, and its caller with it, for a task that missed
+        the cancellation.  Here the caller continues at once, and the supervisor ends the task.
         """
         task = asyncio.ensure_future(run)
-        task.add_done_callback(_hear)
+        task.add_done_callback(_retrieve_error)
         try:
             for _ in range(_STEPS):
                 if (await asyncio.wait([task], timeout=seconds / _STEPS))[0]:
@@ -131,18 +138,18 @@ class Supervisor:
                 self.abandon(task)
 
     def abandon(self, task: "asyncio.Future[Any]") -> None:
-        """End a task, which nobody but `close` waits for."""
+        """Cancel a task in the background; only `close` waits for it."""
         self._add(task)
         self._add(asyncio.create_task(cancel_and_wait([task])))
 
     def check(self) -> None:
-        """Raise `Busy` while a task that is kept has failed, and not long run well again."""
+        """Raise `Busy` if a supervised task has failed less than `HEALTHY_SECONDS` ago."""
         now = asyncio.get_running_loop().time()
         if self._failed_at is not None and now - self._failed_at < HEALTHY_SECONDS:
-            raise Busy("A part of the server failed and was begun again.", retry_after=5)
+            raise Busy("A part of the server failed and was restarted; try again.", retry_after=5)
 
     async def close(self) -> None:
-        """Cancel all tasks, wait until they are gone, and begin no more."""
+        """Cancel all tasks, wait until they have ended, and start no more."""
         self._closed = True
         await cancel_and_wait(self._tasks)
 
@@ -151,15 +158,15 @@ class Supervisor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _forever(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _run_forever(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         failures = 0
         while True:
-            await self._once(name, run)
+            await self._run_once(name, run)
             self._failed_at = asyncio.get_running_loop().time()
             failures += 1
             await asyncio.sleep(backoff(failures))
 
-    async def _once(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    async def _run_once(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
         except Exception:
@@ -169,5 +176,8 @@ class Supervisor:
 
 
 def die_with_parent() -> None:
-    """End when the parent does: else a `kill -9` of it would leave a server running for ever."""
+    """Make the kernel stop this process when its parent dies.
+
+    Otherwise `kill -9` of the parent would leave a server running forever.
+    """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,11 +1,11 @@
-"""Faults at random, for as long as asked, and an audit after each round: ``make soak``.
+"""Random faults for a given time, with an audit after each round: ``make soak``.
 
     make soak SECONDS=600 SEED=7
 
-Two servers, one Redis that writes to disk, and a bad line in between them.  Each round is a room of
-its own, with members of every transport on both servers and people who speak all the while; a few
-faults happen to it, and then everybody is asked what they were shown.  The seed, which is printed,
-decides which faults come in which order; the machine decides in which moment.
+Two servers, one Redis that writes to disk, and a relay between them.  Each round uses a new room,
+with members of every transport on both servers and publishers that never stop.  A few faults occur,
+and then the audit compares what each reader received.  The seed, which is printed, determines the
+faults and their order; their exact timing depends on the machine.
 """
 
 import argparse
@@ -26,60 +26,60 @@ from redis.asyncio import Redis
 from benchmarks.clients import request
 from benchmarks.method.audit import Audit
 from tests.brokers.private_redis import PrivateRedis
-from tests.faults.harness import Scene
+from tests.faults.harness import Scenario
 from tests.faults.redis_relay import RedisRelay
 from tests.server_process import Server
 
-# Messages that must be acknowledged between two faults: by then the one before has healed.
-BETWEEN = 40
+# Messages that must be acknowledged between two faults: by then the servers have recovered.
+MESSAGES_BETWEEN = 40
 OPTIONS = ("--messages-per-second", "0", "--drain-seconds", "1")
 
 
-class World:
-    """What faults can happen to; each of them is a method, and its docstring is its name."""
+class Testbed:
+    """The servers, the relay and the hub.  Each fault is a method; its docstring is its name."""
 
     def __init__(self, redis: PrivateRedis, relay: RedisRelay, admin: Redis) -> None:
         self.servers: list[Server] = []
-        self.scene: Scene
+        self.scenario: Scenario
         self.excused: set[str] = set()
         self._redis = redis
         self._relay = relay
         self._admin = admin
 
-    async def begin_server(self) -> Server:
+    async def start_server(self) -> Server:
         server = await asyncio.to_thread(Server("--hub", self._relay.url, *OPTIONS).__enter__)
         self.servers.append(server)
         return server
 
-    async def end_servers(self) -> None:
+    async def stop_servers(self) -> None:
         for server in self.servers:
             await asyncio.to_thread(server.__exit__)
 
-    # --- the line --------------------------------------------------------------------------------
+    # --- the network -----------------------------------------------------------------------------
 
     async def kill_subscribers(self) -> None:
-        """the hub ends every subscription"""
+        """the hub closes every subscription"""
         await self._admin.client_kill_filter(_type="pubsub")
 
-    async def cut_the_line(self) -> None:
+    async def cut_connections(self) -> None:
         """every connection to the hub breaks"""
         await self._relay.cut()
 
-    async def lose_announcements(self) -> None:
+    async def drop_announcements(self) -> None:
         """announcements are lost"""
         self._relay.drop_announcements()
-        await self.scene.more(10)
+        await self.scenario.more(10)
         self._relay.drop_announcements(False)
 
-    async def swallow_a_reply(self) -> None:
+    async def drop_a_reply(self) -> None:
         """the reply to a publish is lost"""
-        self._relay.swallow_reply(to=b'"text"')
+        self._relay.drop_reply(to=b'"text"')
 
     async def stall_subscribers(self) -> None:
-        """subscribers are told nothing for a second"""
+        """subscribers receive nothing for a second"""
         self._relay.stall()
         await asyncio.sleep(1)
-        self._relay.flow()
+        self._relay.resume()
 
     # --- the hub ---------------------------------------------------------------------------------
 
@@ -90,61 +90,63 @@ class World:
         self._redis.resume()
 
     async def restart(self) -> None:
-        """the hub is killed and comes back with all it knew"""
+        """the hub is killed and restarts with all its data"""
         await asyncio.to_thread(self._redis.restart)
 
-    async def forget(self) -> None:
-        """the hub is killed and comes back with nothing"""
-        self.excused |= await self.scene.acknowledged_until(self._redis.kill)
-        self._redis.forget()
+    async def lose_data(self) -> None:
+        """the hub is killed and restarts without its data"""
+        self.excused |= await self.scenario.acknowledged_until(self._redis.kill)
+        self._redis.delete_data()
         await asyncio.to_thread(self._redis.start)
 
     # --- the servers -----------------------------------------------------------------------------
 
     async def kill_a_server(self) -> None:
-        """a server is killed, and another one begun"""
+        """a server is killed and replaced"""
         await self._replace(Server.kill)
 
-    async def roll_a_server(self) -> None:
-        """a server is told to stop, and another one begun"""
+    async def stop_a_server(self) -> None:
+        """a server is stopped by SIGTERM and replaced"""
         await self._replace(lambda server: server.stop(signal.SIGTERM))
 
     async def _replace(self, stop: Callable[[Server], None]) -> None:
-        self.scene.urls.append((await self.begin_server()).url)
+        self.scenario.urls.append((await self.start_server()).url)
         old = self.servers.pop(0)
         stop(old)
         await old.ended()
         await asyncio.to_thread(old.__exit__)
-        self.scene.urls.remove(old.url)
+        self.scenario.urls.remove(old.url)
 
 
-Fault = Callable[[World], Awaitable[None]]
+Fault = Callable[[Testbed], Awaitable[None]]
 FAULTS: list[Fault] = [
-    *(World.kill_subscribers, World.cut_the_line, World.lose_announcements),
-    *(World.swallow_a_reply, World.stall_subscribers, World.freeze, World.restart),
-    *(World.forget, World.kill_a_server, World.roll_a_server),
+    *(Testbed.kill_subscribers, Testbed.cut_connections, Testbed.drop_announcements),
+    *(Testbed.drop_a_reply, Testbed.stall_subscribers, Testbed.freeze, Testbed.restart),
+    *(Testbed.lose_data, Testbed.kill_a_server, Testbed.stop_a_server),
 ]
 
 
-# Fault: for each time that it happened, seconds until all had heard what was said next.
-Healing = dict[str, list[float]]
+# Name of a fault: for each occurrence, the seconds until every reader had the next message.
+RecoveryTimes = dict[str, list[float]]
 
 
-async def play(world: World, faults: Sequence[Fault], healing: Healing) -> Audit:
-    """One round: a new room, these faults, and what everybody was shown."""
-    world.excused = set()
-    urls = [server.url for server in world.servers]
-    async with Scene(urls, f"soak-{secrets.token_hex(4)}", members=True) as scene:
-        world.scene = scene
-        async with scene.load():
+async def run_round(testbed: Testbed, faults: Sequence[Fault], recovery: RecoveryTimes) -> Audit:
+    """Run one round: a new room, these faults, and the audit of all readers."""
+    testbed.excused = set()
+    urls = [server.url for server in testbed.servers]
+    async with Scenario(urls, f"soak-{secrets.token_hex(4)}", members=True) as scenario:
+        testbed.scenario = scenario
+        async with scenario.load():
             for fault in faults:
-                await scene.more(BETWEEN)
-                await fault(world)
-                over = time.monotonic()
-                await scene.heard_by_all(await scene.speakers[0].say("after the fault"))
-                healing.setdefault(name_of(fault), []).append(time.monotonic() - over)
-            await scene.more(BETWEEN)
-        return await scene.audit(world.excused)
+                await scenario.more(MESSAGES_BETWEEN)
+                await fault(testbed)
+                ended = time.monotonic()
+                await scenario.received_by_all(
+                    await scenario.publishers[0].publish("after the fault")
+                )
+                recovery.setdefault(name_of(fault), []).append(time.monotonic() - ended)
+            await scenario.more(MESSAGES_BETWEEN)
+        return await scenario.audit(testbed.excused)
 
 
 def name_of(fault: Fault) -> str:
@@ -152,7 +154,7 @@ def name_of(fault: Fault) -> str:
 
 
 async def failures(server: Server) -> float:
-    """How many of its own tasks have failed."""
+    """Return how many tasks of the server have failed."""
     text = (await request(server.url, "GET", "/metrics")).body.decode()
     return sum(
         sample.value
@@ -163,36 +165,36 @@ async def failures(server: Server) -> float:
 
 
 async def soak(seconds: float, seed: int) -> bool:
-    """Play rounds until the time is up; says whether all of them were clean."""
-    dice, ends = random.Random(seed), time.monotonic() + seconds
+    """Run rounds until the time is up; return whether all of them were clean."""
+    generator, deadline = random.Random(seed), time.monotonic() + seconds
     totals: Counter[str] = Counter()
-    healing: Healing = {}
+    recovery: RecoveryTimes = {}
     async with AsyncExitStack() as stack:
         redis = stack.enter_context(PrivateRedis(append_only=True))
         relay = await stack.enter_async_context(RedisRelay(redis.path))
         admin = await stack.enter_async_context(Redis.from_url(redis.url))
-        world = World(redis, relay, admin)
-        stack.push_async_callback(world.end_servers)
+        testbed = Testbed(redis, relay, admin)
+        stack.push_async_callback(testbed.stop_servers)
         for _ in range(2):
-            await world.begin_server()
-        while time.monotonic() < ends:
-            faults = dice.choices(FAULTS, k=dice.randint(2, 5))
-            audit = await play(world, faults, healing)
+            await testbed.start_server()
+        while time.monotonic() < deadline:
+            faults = generator.choices(FAULTS, k=generator.randint(2, 5))
+            audit = await run_round(testbed, faults, recovery)
             totals.update(rounds=1, faults=len(faults), acknowledged=audit.acknowledged)
             totals.update(gaps=audit.gaps.total())
             print(f"\nround {totals['rounds']}: " + "; ".join(map(name_of, faults)))
             print(audit, flush=True)
-            if not audit.clean or any([await failures(server) for server in world.servers]):
+            if not audit.clean or any([await failures(server) for server in testbed.servers]):
                 print(f"NOT CLEAN, in round {totals['rounds']} of seed {seed}")
                 return False
-    print_healing(healing)
+    print_recovery(recovery)
     print(f"\nclean, seed {seed}: " + ", ".join(f"{n} {name}" for name, n in totals.items()))
     return True
 
 
-def print_healing(healing: Healing) -> None:
-    print("\ntimes  median   worst   seconds until all 12 readers had heard what was said next")
-    for name, seconds in sorted(healing.items()):
+def print_recovery(recovery: RecoveryTimes) -> None:
+    print("\ntimes  median   worst   seconds until all readers received the next message")
+    for name, seconds in sorted(recovery.items()):
         median, worst = statistics.median(seconds), max(seconds)
         print(f"{len(seconds):5}  {median:6.2f}  {worst:6.2f}   {name}")
 

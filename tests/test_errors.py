@@ -1,4 +1,4 @@
-"""Every way to be wrong has one name, one honest status and one close code."""
+"""Every error has one code, one HTTP status and one close code."""
 
 import json
 
@@ -20,13 +20,13 @@ def test_no_two_errors_share_a_code() -> None:
     assert len(set(codes)) == len(codes)
 
 
-def test_the_body_is_the_shape_of_the_contract() -> None:
+def test_the_body_has_the_documented_shape() -> None:
     assert json.loads(errors.BadText("Say something.").json) == {
         "error": {"code": "bad_text", "message": "Say something."}
     }
 
 
-def test_a_close_code_is_one_that_a_server_may_use() -> None:
+def test_a_close_code_is_one_that_a_server_may_send() -> None:
     assert all(4000 <= make(k).close_code < 5000 or k is errors.GoingAway for k in KINDS)
     assert make(errors.GoingAway).close_code == 1012
 
@@ -35,5 +35,5 @@ def test_a_close_reason_fits_into_a_control_frame() -> None:
     assert all(len(kind.code) <= 123 for kind in KINDS)  # RFC 6455 §5.5
 
 
-def test_what_may_be_tried_again_says_when() -> None:
+def test_an_error_that_can_be_retried_has_retry_after() -> None:
     assert errors.NoBroker().retry_after is not None

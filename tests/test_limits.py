@@ -1,4 +1,4 @@
-"""The numbers of the design, and a reason for each."""
+"""The limits of the design, and a reason for each."""
 
 from realtime.limits import Limits
 
@@ -31,6 +31,6 @@ def test_every_limit_has_its_reason() -> None:
     assert all(len(limit.metadata["reason"]) > 20 for limit in Limits.named())
 
 
-def test_a_text_escaped_in_the_worst_way_fits_into_an_answer() -> None:
+def test_a_text_with_the_longest_escapes_fits_into_a_push_and_a_response() -> None:
     # A control character is one byte of UTF-8 and six of JSON.
     assert 6 * Limits().text_bytes < Limits().push_bytes < Limits().answer_bytes

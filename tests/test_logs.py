@@ -1,4 +1,4 @@
-"""A line per event worth knowing, each a JSON object; none per message and none per request."""
+"""Important events are logged as one JSON object per line; messages and requests are not."""
 
 import asyncio
 import json
@@ -12,14 +12,14 @@ from tests.transports.readers import reader, say_in, take
 
 
 def log_of(server: Server) -> list[dict[str, Any]]:
-    """Every line that a server wrote, once it has stopped."""
+    """Return every line that a server logged; call it after the server has stopped."""
     return [json.loads(line) for line in server.complaints.splitlines()]
 
 
-async def test_a_line_says_when_how_grave_who_and_what(room: str) -> None:
+async def test_a_line_has_time_level_logger_and_message(room: str) -> None:
     with PrivateRedis() as redis, Server("--hub", redis.url) as server:
         async with reader(server, "sse", room) as client:
-            async with asyncio.timeout(20):  # what was never heard is not missed
+            async with asyncio.timeout(20):  # only a working pub/sub connection can be lost
                 while (await request(server.url, "GET", "/readyz")).status != 200:
                     await asyncio.sleep(0.01)
             redis.restart()
@@ -30,7 +30,7 @@ async def test_a_line_says_when_how_grave_who_and_what(room: str) -> None:
     assert (lost["level"], lost["by"]) == ("WARNING", "realtime.brokers.redis.pubsub")
 
 
-async def test_traffic_is_not_told_be_it_good_or_bad(room: str) -> None:
+async def test_neither_valid_nor_invalid_requests_are_logged(room: str) -> None:
     with Server("--hub", "memory") as server:
         async with reader(server, "websocket", room) as client:
             await say_in(server, room, "hello", "again")

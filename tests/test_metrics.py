@@ -1,4 +1,4 @@
-"""What `/metrics` tells, in the format of Prometheus, read by its own parser."""
+"""The figures of `/metrics`, in the format of Prometheus, parsed by its own library."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SECONDS = 20
 
 
 async def figure(server: Server, name: str, **labels: str) -> float:
-    """One value, 0 where there is no such row yet."""
+    """Return one value; 0 if there is no such series yet."""
     answer = await request(server.url, "GET", "/metrics")
     return next(
         (
@@ -29,19 +29,21 @@ async def figure(server: Server, name: str, **labels: str) -> float:
     )
 
 
-async def becomes(true: Callable[[float], bool], server: Server, name: str, **labels: str) -> None:
+async def wait_until(
+    condition: Callable[[float], bool], server: Server, name: str, **labels: str
+) -> None:
     async with asyncio.timeout(SECONDS):
-        while not true(await figure(server, name, **labels)):
+        while not condition(await figure(server, name, **labels)):
             await asyncio.sleep(0.01)
 
 
 @pytest.fixture
 def alone(servers: Servers) -> Server:
-    """A server whose figures nobody else moves."""
+    """A server whose figures no other test changes."""
     return servers.get("memory", "--history-events", "7", "--messages-per-second", "0")
 
 
-async def test_it_is_in_the_format_that_is_asked_for(alone: Server) -> None:
+async def test_the_response_is_in_the_format_of_prometheus(alone: Server) -> None:
     answer = await request(alone.url, "GET", "/metrics")
     assert answer.head.fields["content-type"].startswith("text/plain; version=")
     names = {family.name for family in text_string_to_metric_families(answer.body.decode())}
@@ -57,22 +59,20 @@ async def test_it_is_in_the_format_that_is_asked_for(alone: Server) -> None:
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
-async def test_it_counts_what_the_wire_page_counts(
-    alone: Server, room: str, transport: str
-) -> None:
+async def test_the_counters_equal_those_of_wire(alone: Server, room: str, transport: str) -> None:
     async with reader(alone, transport, room) as client:
         await say_in(alone, room, "hello")
         await take(client, 1)
         row = (await get_json(alone.url, "/wire"))["transports"][transport]
         for name in ("connections", "events"):
             assert await figure(alone, f"realtime_{name}_total", transport=transport) == row[name]
-        # The libraries ask over HTTP as well, on connections that they keep.
+        # The libraries also send HTTP requests, on connections that they keep open.
         most = 1 if transport in OURS else 3
         open_now = await figure(alone, "realtime_connections_open", transport=transport)
         assert 1 <= open_now <= most
 
 
-async def test_a_message_is_timed_on_its_way_in_and_on_its_way_out(
+async def test_a_message_is_timed_when_it_is_published_and_when_it_is_delivered(
     alone: Server, room: str
 ) -> None:
     published = await figure(alone, "realtime_publish_seconds_count")
@@ -85,7 +85,7 @@ async def test_a_message_is_timed_on_its_way_in_and_on_its_way_out(
 
 
 @pytest.mark.parametrize("transport", ["short_polling", "long_polling", "sse", "websocket"])
-async def test_each_reader_that_is_told_a_gap_is_counted_by_its_reason(
+async def test_each_reader_that_receives_a_gap_is_counted_by_its_reason(
     alone: Server, room: str, transport: str
 ) -> None:
     before = await figure(alone, "realtime_gaps_total", reason="trimmed")
@@ -95,28 +95,28 @@ async def test_each_reader_that_is_told_a_gap_is_counted_by_its_reason(
     assert await figure(alone, "realtime_gaps_total", reason="trimmed") == before + 1
 
 
-async def test_what_is_refused_is_counted_by_its_code(alone: Server, room: str) -> None:
+async def test_a_refused_message_is_counted_by_its_code(alone: Server, room: str) -> None:
     before = await figure(alone, "realtime_refused_total", code="bad_text")
     await post(alone.url, room, text=1)
     assert await figure(alone, "realtime_refused_total", code="bad_text") == before + 1
 
 
-async def test_rooms_and_readers_are_those_of_now(alone: Server, room: str) -> None:
+async def test_rooms_and_readers_are_the_current_ones(alone: Server, room: str) -> None:
     async with (
         reader(alone, "sse", room, client="ada", name="Ada"),
         reader(alone, "long_polling", room, after="now") as poll,
     ):
         waiting = asyncio.create_task(poll.receive())
-        await becomes(lambda value: value == 1, alone, "realtime_readers", **{"as": "waiting"})
+        await wait_until(lambda value: value == 1, alone, "realtime_readers", **{"as": "waiting"})
         assert await figure(alone, "realtime_readers", **{"as": "following"}) == 1
         assert await figure(alone, "realtime_rooms", state="live") >= 1
         assert await figure(alone, "realtime_members") >= 1
         await say_in(alone, room, "hello")
         await waiting
-    await becomes(lambda value: value == 0, alone, "realtime_readers", **{"as": "following"})
+    await wait_until(lambda value: value == 0, alone, "realtime_readers", **{"as": "following"})
 
 
-async def test_a_hub_that_is_away_is_down_and_its_return_is_a_reason_to_read_it(room: str) -> None:
+async def test_a_hub_that_is_down_is_reported_and_its_return_causes_a_sync(room: str) -> None:
     with PrivateRedis() as redis, Server("--hub", redis.url) as server:
         async with reader(server, "sse", room) as client:
             assert await figure(server, "realtime_broker_up") == 1
@@ -124,9 +124,9 @@ async def test_a_hub_that_is_away_is_down_and_its_return_is_a_reason_to_read_it(
             assert await figure(server, "realtime_broker_up") == 0
             confirmed = await figure(server, "realtime_syncs_total", cause="confirmed")
             redis.start()
-            await becomes(
+            await wait_until(
                 lambda value: value > confirmed, server, "realtime_syncs_total", cause="confirmed"
             )
-            await becomes(lambda value: value == 1, server, "realtime_resets_total")
+            await wait_until(lambda value: value == 1, server, "realtime_resets_total")
             await say_in(server, room, "again")
             assert (await take(client, 2))[1]["text"] == "again"

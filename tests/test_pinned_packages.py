@@ -21,7 +21,7 @@ from packaging.version import Version
 
 from realtime.transports.socketio.engineio import EngineIOServer
 from realtime.transports.socketio.transport import SocketIOServer
-from realtime.transports.sockjs import handlers
+from realtime.transports.sockjs import handlers, http_transports, websocket_transports
 from realtime.transports.sockjs.router import HardenedSockJSRouter
 from realtime.transports.sockjs.session import HardenedSession
 
@@ -44,16 +44,16 @@ SHARED: dict[type, set[str]] = {
     },
     HardenedSockJSRouter: {"_session_kls", "_sessions_cleanup", "_transport_urls"},
     HardenedSession: {"_heartbeat"},
-    handlers.PollingReceiver: POLLING,
-    handlers.XhrPolling: POLLING,
-    handlers.JSONP: POLLING,
-    handlers.StreamingReceiver: STREAMING,
-    handlers.XhrStreaming: STREAMING,
-    handlers.EventSource: STREAMING,
-    handlers.HtmlFile: STREAMING,
-    handlers.WebSocketReceiver: {"_execute"},
-    handlers.SockJSWebSocket: {"_execute"},
-    handlers.RawWebSocket: {"_execute"},
+    http_transports.PollingReceiver: POLLING,
+    http_transports.XhrPolling: POLLING,
+    http_transports.JSONP: POLLING,
+    http_transports.StreamingReceiver: STREAMING,
+    http_transports.XhrStreaming: STREAMING,
+    http_transports.EventSource: STREAMING,
+    http_transports.HtmlFile: STREAMING,
+    websocket_transports.WebSocketReceiver: {"_execute"},
+    websocket_transports.SockJSWebSocket: {"_execute"},
+    websocket_transports.RawWebSocket: {"_execute"},
 }
 # The names that we use on the package's own objects, and that its documentation does not promise.
 USED: dict[object, set[str]] = {
@@ -84,8 +84,9 @@ def our_classes() -> list[type]:
     ours = [EngineIOServer, SocketIOServer, HardenedSockJSRouter, HardenedSession]
     ours += [
         kind
-        for kind in vars(handlers).values()
-        if inspect.isclass(kind) and kind.__module__ == handlers.__name__ and package_bases(kind)
+        for module in (handlers, http_transports, websocket_transports)
+        for kind in vars(module).values()
+        if inspect.isclass(kind) and kind.__module__ == module.__name__ and package_bases(kind)
     ]
     return ours
 

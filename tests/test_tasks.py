@@ -1,4 +1,4 @@
-"""Tasks that fail are begun again and counted; those of a closed owner are gone."""
+"""Tasks that fail are restarted and counted; close ends all tasks of a supervisor."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from realtime.errors import Busy
 from realtime.tasks import Deadline, Supervisor, backoff, run_until_first_exits
 
 
-async def test_a_task_that_fails_is_begun_again(
+async def test_a_task_that_fails_is_restarted(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(tasks, "_FIRST_PAUSE", 0.0)
@@ -36,10 +36,10 @@ async def test_a_task_that_fails_is_begun_again(
 
 
 async def test_close_waits_until_a_task_has_cleaned_up() -> None:
-    begun, cleaned = asyncio.Event(), asyncio.Event()
+    started, cleaned = asyncio.Event(), asyncio.Event()
 
     async def run() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -47,12 +47,12 @@ async def test_close_waits_until_a_task_has_cleaned_up() -> None:
 
     supervisor = Supervisor()
     supervisor.spawn("test", run)
-    await begun.wait()
+    await started.wait()
     await supervisor.close()
     assert cleaned.is_set()
 
 
-async def test_nothing_begins_after_the_end() -> None:
+async def test_nothing_starts_after_close() -> None:
     supervisor = Supervisor()
     await supervisor.close()
     ran = asyncio.Event()
@@ -65,7 +65,7 @@ async def test_nothing_begins_after_the_end() -> None:
     assert not ran.is_set()
 
 
-def test_a_back_off_grows_to_its_bound_and_is_never_negative() -> None:
+def test_a_backoff_grows_to_its_bound_and_is_never_negative() -> None:
     assert all(0 <= backoff(n, longest=2.0) <= 2.0 for n in range(2000))
     assert all(backoff(1) <= 0.2 for _ in range(100))
 
@@ -93,11 +93,11 @@ async def test_each_failure_in_a_row_waits_longer(
     assert in_a_row[:3] == [1, 2, 3]
 
 
-async def test_a_cancellation_that_is_lost_is_given_again() -> None:
-    begun, ended = asyncio.Event(), asyncio.Event()
+async def test_a_cancellation_that_is_lost_is_repeated() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
 
     async def run() -> None:
-        begun.set()
+        started.set()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
         try:
@@ -107,12 +107,12 @@ async def test_a_cancellation_that_is_lost_is_given_again() -> None:
 
     supervisor = Supervisor()
     supervisor.spawn("stubborn", run)
-    await begun.wait()
+    await started.wait()
     await asyncio.wait_for(supervisor.close(), 10)
     assert ended.is_set()
 
 
-async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_well(
+async def test_a_task_that_failed_makes_the_process_not_ready_until_it_is_healthy_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failed = asyncio.Event()
@@ -135,71 +135,71 @@ async def test_a_task_that_failed_is_a_reason_not_to_be_ready_until_it_has_run_w
     await supervisor.close()
 
 
-# --- several that belong together -----------------------------------------------------------------
+# --- several tasks that run together --------------------------------------------------------------
 
 
-async def for_ever(ended: list[str], name: str) -> None:
+async def run_forever(ended: list[str], name: str) -> None:
     try:
         await asyncio.Event().wait()
     finally:
         ended.append(name)
 
 
-async def test_the_first_of_several_that_fails_ends_the_others_and_is_told() -> None:
+async def test_the_first_of_several_that_fails_ends_the_others_and_is_raised() -> None:
     ended: list[str] = []
 
     async def fail() -> None:
         await asyncio.sleep(0)
-        raise ConnectionError("the line is dead")
+        raise ConnectionError("the connection is lost")
 
-    with pytest.raises(ConnectionError, match="the line is dead"):
-        await run_until_first_exits(for_ever(ended, "a"), fail(), for_ever(ended, "b"))
+    with pytest.raises(ConnectionError, match="the connection is lost"):
+        await run_until_first_exits(run_forever(ended, "a"), fail(), run_forever(ended, "b"))
     assert sorted(ended) == ["a", "b"]
 
 
-async def test_several_that_are_ended_are_all_gone_though_one_missed_it() -> None:
+async def test_all_of_several_end_on_close_even_if_one_missed_a_cancellation() -> None:
     ended: list[str] = []
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def stubborn() -> None:
-        begun.set()
+        started.set()
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
-        await for_ever(ended, "stubborn")
+        await run_forever(ended, "stubborn")
 
     supervisor = Supervisor()
-    supervisor.spawn("several", lambda: run_until_first_exits(for_ever(ended, "a"), stubborn()))
-    await begun.wait()
+    supervisor.spawn("several", lambda: run_until_first_exits(run_forever(ended, "a"), stubborn()))
+    await started.wait()
     await asyncio.wait_for(supervisor.close(), 10)
     assert sorted(ended) == ["a", "stubborn"]
 
 
-async def test_the_end_of_one_without_an_error_is_the_end_of_all() -> None:
+async def test_when_one_returns_without_an_error_all_end() -> None:
     ended: list[str] = []
-    await run_until_first_exits(for_ever(ended, "a"), asyncio.sleep(0))
+    await run_until_first_exits(run_forever(ended, "a"), asyncio.sleep(0))
     assert ended == ["a"]
 
 
-async def test_a_time_that_is_up_is_told_at_once_though_the_task_missed_its_cancellation() -> None:
-    begun, let_go, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+async def test_a_timeout_is_raised_at_once_even_if_the_task_missed_its_cancellation() -> None:
+    started, release, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def stubborn() -> None:
-        begun.set()
-        while not let_go.is_set():
+        started.set()
+        while not release.is_set():
             with suppress(asyncio.CancelledError):
-                await let_go.wait()
+                await release.wait()
         ended.set()
 
     supervisor = Supervisor()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(supervisor.wait_for(0.01, stubborn()), 10)
-    assert begun.is_set()
-    asyncio.get_running_loop().call_later(0.05, let_go.set)
+    assert started.is_set()
+    asyncio.get_running_loop().call_later(0.05, release.set)
     await asyncio.wait_for(supervisor.close(), 10)
-    assert ended.is_set()  # whoever closes waits for what was left over
+    assert ended.is_set()  # close waits for abandoned tasks
 
 
-async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
+async def test_a_result_in_time_is_returned_and_a_failure_is_raised() -> None:
     async def fail() -> None:
         raise ConnectionError("no")
 
@@ -209,10 +209,10 @@ async def test_what_is_done_in_time_is_given_and_what_fails_is_raised() -> None:
         await supervisor.wait_for(10, fail())
 
 
-# --- bounds in time -------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------
 
 
-async def test_patience_ends_when_the_time_is_up_and_not_after_it_was_left() -> None:
+async def test_a_deadline_expires_when_the_time_is_up_and_not_after_it_was_left() -> None:
     ended = asyncio.Event()
     began = time.monotonic()
     with Deadline(0.04, ended.set):
@@ -225,13 +225,13 @@ async def test_patience_ends_when_the_time_is_up_and_not_after_it_was_left() -> 
     assert not ended.is_set()
 
 
-async def test_what_came_in_time_is_taken_though_the_loop_was_held_up() -> None:
+async def test_data_that_arrived_in_time_is_received_even_if_the_loop_was_blocked() -> None:
     async def run() -> str:
-        theirs.send(b"here")  # it comes while the loop is held up
-        told = await asyncio.get_running_loop().sock_recv(ours, 4)
-        for _ in range(5):  # a client library passes it on from hand to hand
+        theirs.send(b"here")  # it arrives while the loop is blocked
+        data = await asyncio.get_running_loop().sock_recv(ours, 4)
+        for _ in range(5):  # a client library needs several loop iterations to pass it on
             await asyncio.sleep(0)
-        return told.decode()
+        return data.decode()
 
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -68,7 +68,7 @@ async def the_wire(browser: Browser, url: str) -> None:
     """A message by server-sent events, and what its chunk size is."""
     page = await enter(browser, url, "sse", "wire", "Ada", WIDE)
     await say(page, "hello, bytes")
-    part = page.locator('#wire .piece[data-kind="chunk-size"]').last
+    part = page.locator('#wire .wire-part[data-kind="chunk-size"]').last
     await part.click()
     await expect(page.locator("#wire .wire-section")).to_be_visible()
     await page.locator("#wire").screenshot(path=PICTURES / "wire.png")

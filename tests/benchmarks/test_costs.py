@@ -16,7 +16,7 @@ from benchmarks.burst import Burst, in_order, latencies
 from benchmarks.c10k import ALL, C10K
 from benchmarks.clients.http import Endpoint
 from benchmarks.clients.protocols import make_protocol
-from benchmarks.fanout_cost import FLOOR, FanoutCost
+from benchmarks.fanout_cost import BASELINE, FanoutCost
 from benchmarks.load.light_readers import Arrival, IdIndex, IdScanner
 from benchmarks.method import runner, testbed
 from benchmarks.method.results import BENCHMARKS
@@ -43,7 +43,7 @@ def run_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     monkeypatch.setattr(publish, "_WARM_UP_SECONDS", 0.05)
     monkeypatch.setattr(c10k, "_SETTLE_SECONDS", 0.05)
     monkeypatch.setattr(c10k, "_MARGIN_SECONDS", 0.05)
-    monkeypatch.setattr(fanout_cost, "_HEARD", 5)
+    monkeypatch.setattr(fanout_cost, "_RECEIVED", 5)
     monkeypatch.setattr(multi_worker, "_WARM_SECONDS", 0.05)
 
     def run(benchmark: type[Benchmark], *arguments: str) -> Outcome:
@@ -119,13 +119,13 @@ def test_fanout_cost_has_a_baseline_and_several_processes(
         0,
     )
     assert correctness["deliveries"] == 30 * (4 + 40) * 2 + 30 * 6
-    assert figures(found, transport=FLOOR, followers=40)["cpu_us"] > 0
+    assert figures(found, transport=BASELINE, followers=40)["cpu_us"] > 0
     several = figures(found, processes=2)
     assert several["hear_us"] > 0
     assert several["publish_us"] > 0
-    assert found["against"] == FLOOR
+    assert found["against"] == BASELINE
     ratio = found["ratios"]["websocket, 40"]["cpu_us"]["value"]
-    ours, floor = (figures(found, transport=t, followers=40) for t in ("websocket", FLOOR))
+    ours, floor = (figures(found, transport=t, followers=40) for t in ("websocket", BASELINE))
     assert ratio == pytest.approx(ours["cpu_us"] / floor["cpu_us"], rel=0.001)
     assert ratio > 1  # who does more needs more: a message costs us a round trip to the hub
     assert found["server"]["hub"].endswith(", shared")
@@ -199,7 +199,7 @@ def test_multi_worker_counts_the_deliveries_to_every_reader(
 @pytest.mark.parametrize("first", range(6))
 def test_multi_worker_spreads_the_readers_of_each_room_evenly(first: int) -> None:
     servers = [Endpoint(f"http://127.0.0.1:{port}") for port in (6001, 6002, 6003, 6004)]
-    places = multi_worker.in_turn(servers, first, 16)
+    places = multi_worker.round_robin(servers, first, 16)
     assert places[0] is servers[first % 4]
     assert [places.count(server) for server in servers] == [4, 4, 4, 4]
 

@@ -14,7 +14,7 @@ from benchmarks.load.generator import ReceivedEvent
 from benchmarks.load.workload import Transcript
 from benchmarks.method.samples import Cell, Sample
 from benchmarks.overhead import Overhead
-from benchmarks.poll_gap import _at_once
+from benchmarks.poll_gap import _share_at_once
 from benchmarks.recovery import recovery_times
 from benchmarks.slow_reader import kernel_bytes
 
@@ -66,7 +66,7 @@ def test_a_message_finds_a_request_that_arrived_before_it_was_due(
 ) -> None:
     """The request was sent at 0 and needs half a round trip, or one and a half."""
     heard = [(due, ReceivedEvent(9.0, {}, 0.0)) for due in (0.04, 0.06, 0.16)]
-    assert _at_once(heard, 0.1, fresh) == pytest.approx(share)
+    assert _share_at_once(heard, 0.1, fresh) == pytest.approx(share)
 
 
 # --- capacity ------------------------------------------------------------------------------------

@@ -66,6 +66,12 @@ class PrivateRedis:
         self.stop()
         pytest.fail(f"Redis does not start: {(self._folder / 'redis.log').read_text()}")
 
+    def repair(self) -> None:
+        """Resume it if a test left it frozen, and start it if a test left it stopped."""
+        self.resume()
+        if self._process is None:
+            self.start()
+
     def kill(self) -> None:
         """Stop it like a power cut: it saves nothing and closes nothing."""
         self._stop(signal.SIGKILL)

@@ -279,7 +279,7 @@ def test_both_scripts_that_name_the_languages_name_the_same() -> None:
     named = re.search(r"LANGUAGES = (\[.*?\])", first)
     assert named
     assert json.loads(named[1]) == LANGUAGES
-    words = (DEMOS / "static" / "words.js").read_text("utf-8")
+    words = (DEMOS / "static" / "i18n.js").read_text("utf-8")
     assert re.findall(r'"?([\w-]+)"?: "', re.findall(r"LANGUAGES = \{.*\}", words)[0]) == LANGUAGES
 
 

@@ -1,4 +1,4 @@
-"""Two servers on one Redis of our own, for a test that will do all of them harm."""
+"""Servers and a private Redis for tests that break them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -13,20 +13,37 @@ from tests.server_process import Server
 
 SECONDS = 20
 
-# Begins a server on a hub, and more of them.
-Begin = Callable[..., Awaitable[Server]]
+
+class ServerPool:
+    """Servers that stop with the pool; several start at once, which saves their start-up time."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+
+    async def start(self, hub: str, count: int, *options: str) -> list[Server]:
+        """Start `count` servers; in threads, since a relay to their hub may run in this loop."""
+        servers = [
+            Server("--hub", hub, "--messages-per-second", "0", *options) for _ in range(count)
+        ]
+        entering = (asyncio.to_thread(server.__enter__) for server in servers)
+        results = await asyncio.gather(*entering, return_exceptions=True)
+        for server, result in zip(servers, results, strict=True):
+            if not isinstance(result, BaseException):
+                self._stack.push(server)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return servers
+
+
+# Starts servers: the address of the hub, how many, and their options.
+Start = Callable[..., Awaitable[list[Server]]]
 
 
 @pytest.fixture
-async def begin() -> AsyncIterator[Begin]:
-    # In a thread, since a relay of ours may be between the server and its hub.
+def start_servers() -> Iterator[Start]:
     with ExitStack() as stack:
-
-        async def begin(hub: str, *options: str) -> Server:
-            server = Server("--hub", hub, "--messages-per-second", "0", *options)
-            return await asyncio.to_thread(stack.enter_context, server)
-
-        yield begin
+        yield ServerPool(stack).start
 
 
 @pytest.fixture
@@ -37,11 +54,12 @@ def redis() -> Iterator[PrivateRedis]:
 
 @pytest.fixture
 async def admin(redis: PrivateRedis) -> AsyncIterator[Redis]:
+    """A client for administration commands."""
     async with Redis.from_url(redis.url) as client:
         yield client
 
 
-async def until_status(server: Server, path: str, status: int) -> None:
+async def until_status(url: str, path: str, status: int) -> None:
     async with asyncio.timeout(SECONDS):
-        while (await request(server.url, "GET", path)).status != status:
+        while (await request(url, "GET", path)).status != status:
             await asyncio.sleep(0.02)

@@ -1,7 +1,7 @@
-"""A room with readers of every transport on every server, people who speak, and an audit.
+"""A room with readers of every transport on every server, publishers, and an audit.
 
-A witness does what a good page does: when its stream ends, it comes again with its cursor, to
-whichever server answers.  A speaker repeats a message, under the same id, until it is acknowledged.
+A reader does what a good page does: when its stream ends, it reconnects with its cursor, to any
+server.  A publisher repeats a message, under the same id, until it is acknowledged.
 """
 
 import asyncio
@@ -16,22 +16,22 @@ from benchmarks.clients import CLIENTS, Client, Event, Refused, get_json
 from benchmarks.method.audit import Audit, audit
 from realtime.tasks import cancel_and_wait
 
-# Reached only when something is wrong: all of it heals within a few seconds.
+# Every fault is repaired in a few seconds: a test waits this long only when something is wrong.
 SECONDS = 45
-# Before one comes again, at most; real pages take longer, and a test has no time.
+# The longest pause before a reconnect or a retry; real pages wait longer.
 PAUSE = 0.2
-# A stream that is silent for so long is given up; only a server that hangs is.
+# A request without a response for this long is dropped: the server hangs.
 OPEN_SECONDS = 5
-# Words of the contract that mean: later, or elsewhere.
-PASSING = {"too_fast", "too_slow", "busy", "no_broker", "going_away"}
+# Error codes after which a client tries again, perhaps at another server.
+RETRYABLE = {"too_fast", "too_slow", "busy", "no_broker", "going_away"}
 
 
 async def pause() -> None:
     await asyncio.sleep(random.uniform(0, PAUSE))
 
 
-class Turn:
-    """One address after the other, and again; the list may grow meanwhile."""
+class RoundRobin:
+    """Returns one address after the other, forever; the list may change in the meantime."""
 
     def __init__(self, urls: Sequence[str], start: int) -> None:
         self._urls = urls
@@ -42,15 +42,17 @@ class Turn:
         return self._urls[(self._next - 1) % len(self._urls)]
 
 
-class Witness:
-    """A reader that comes back; `events` is all that it received, as it came."""
+class ResumingReader:
+    """A reader that reconnects with its cursor; `events` are all events in order of arrival."""
 
-    def __init__(self, urls: Turn, transport: str, room: str, after: str, **options: Any) -> None:
+    def __init__(
+        self, urls: RoundRobin, transport: str, room: str, after: str, **options: Any
+    ) -> None:
         self.transport = transport
         self.events: list[Event] = []
-        self.news = asyncio.Event()
+        self.received = asyncio.Event()
         self.opened = asyncio.Event()
-        self.returns = -1
+        self.reconnects = -1
         self._urls = urls
         self._room = room
         self._cursor = after
@@ -62,9 +64,9 @@ class Witness:
                 next(self._urls), self._room, after=self._cursor, **self._options
             )
             try:
-                await self._live(client)
+                await self._read(client)
             except Refused as refused:
-                if refused.code not in PASSING:
+                if refused.code not in RETRYABLE:
                     raise
             except OSError:
                 pass
@@ -73,57 +75,57 @@ class Witness:
             self._cursor = client.cursor or self._cursor
             await pause()
 
-    async def _live(self, client: Client) -> None:
-        self.returns += 1
+    async def _read(self, client: Client) -> None:
+        self.reconnects += 1
         async with asyncio.timeout(OPEN_SECONDS):
             await client.open()
         self.opened.set()
         while True:
             self.events.append(await client.receive())
-            self.news.set()
+            self.received.set()
 
-    async def has(self, id: str) -> None:
-        """Return when this message was received."""
+    async def until_received(self, id: str) -> None:
+        """Return when this message has arrived."""
         while not any(event.get("id") == id for event in self.events[-300:]):
-            self.news.clear()
-            await self.news.wait()
+            self.received.clear()
+            await self.received.wait()
 
 
-class Speaker:
-    """Says texts, each until it is acknowledged; `acknowledged` are the cursors by id."""
+class Publisher:
+    """Publishes texts, each until it is acknowledged; `acknowledged` are the cursors by id."""
 
-    def __init__(self, urls: Turn, transport: str, room: str) -> None:
+    def __init__(self, urls: RoundRobin, transport: str, room: str) -> None:
         self.acknowledged: dict[str, str] = {}
-        self.repeated = 0
+        self.retries = 0
         self._urls = urls
         self._transport = transport
         self._room = room
         self._client: Client | None = None
 
-    async def say(self, text: str) -> str:
+    async def publish(self, text: str) -> str:
         id = str(uuid.uuid4())
         while True:
             try:
                 async with asyncio.timeout(OPEN_SECONDS):
-                    receipt = await (await self._voice()).send(text, id=id)
+                    receipt = await (await self._connect()).send(text, id=id)
                 self.acknowledged[id] = receipt["cursor"]
                 return id
             except Refused as refused:
-                if refused.code not in PASSING:
+                if refused.code not in RETRYABLE:
                     raise
             except OSError:
                 self.abort()
-            self.repeated += 1
+            self.retries += 1
             await pause()
 
-    async def _voice(self) -> Client:
+    async def _connect(self) -> Client:
         if self._client is None:
             client = CLIENTS[self._transport](next(self._urls), self._room, after="now")
             if self._transport == "websocket":
                 try:
                     await client.open()
                 except BaseException:
-                    client.abort()  # one that died while it shook hands
+                    client.abort()  # the server died during the handshake
                     raise
             self._client = client
         return self._client
@@ -134,24 +136,25 @@ class Speaker:
             self._client = None
 
 
-class Scene:
+class Scenario:
     """One room on several servers; an async context manager."""
 
     def __init__(self, urls: Sequence[str], room: str, *, members: bool = False) -> None:
         self.urls = list(urls)
         self.room = room
-        self.witnesses: dict[str, Witness] = {}
-        self.speakers: list[Speaker] = []
+        self.readers: dict[str, ResumingReader] = {}
+        self.publishers: list[Publisher] = []
         self._members = members
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
         try:
-            for number in range(len(self.urls)):
-                for transport in CLIENTS:
-                    await self.attach(f"{transport} {number}", transport, number)
-            self.speakers = [
-                Speaker(Turn(self.urls, number), transport, self.room)
+            async with asyncio.TaskGroup() as group:
+                for number in range(len(self.urls)):
+                    for transport in CLIENTS:
+                        group.create_task(self.attach(f"{transport} {number}", transport, number))
+            self.publishers = [
+                Publisher(RoundRobin(self.urls, number), transport, self.room)
                 for number in range(len(self.urls))
                 for transport in ("websocket", "sse")
             ]
@@ -162,76 +165,77 @@ class Scene:
 
     async def __aexit__(self, *error: object) -> None:
         await cancel_and_wait(self._tasks)
-        for speaker in self.speakers:
-            speaker.abort()
+        for publisher in self.publishers:
+            publisher.abort()
 
-    async def attach(self, name: str, transport: str, server: int) -> Witness:
-        """Let one more witness come, and return when it is there."""
+    async def attach(self, name: str, transport: str, server: int) -> ResumingReader:
+        """Add a reader; return when it is connected."""
         path = f"/rooms/{self.room}/short_polling?after=now"
-        where = (await get_json(self.urls[server], path))["cursor"]
+        cursor = (await get_json(self.urls[server], path))["cursor"]
         member = name.replace(" ", "-")
-        who = {"client": member, "name": member} if self._members else {}
-        witness = Witness(Turn(self.urls, server), transport, self.room, where, **who)
-        self.witnesses[name] = witness
-        self._tasks.append(asyncio.create_task(witness.run(), name=name))
+        identity = {"client": member, "name": member} if self._members else {}
+        urls = RoundRobin(self.urls, server)
+        reader = ResumingReader(urls, transport, self.room, cursor, **identity)
+        self.readers[name] = reader
+        self._tasks.append(asyncio.create_task(reader.run(), name=name))
         async with asyncio.timeout(SECONDS):
-            await witness.opened.wait()
-        return witness
+            await reader.opened.wait()
+        return reader
 
-    # --- speaking --------------------------------------------------------------------------------
+    # --- publishing ------------------------------------------------------------------------------
 
     @property
     def acknowledged(self) -> set[str]:
-        return {id for speaker in self.speakers for id in speaker.acknowledged}
+        return {id for publisher in self.publishers for id in publisher.acknowledged}
 
     @asynccontextmanager
     async def load(self) -> AsyncIterator[None]:
-        """Let all speakers speak meanwhile, and end what they are saying."""
+        """Let all publishers publish during the block; then wait for their last receipts."""
         stop = asyncio.Event()
 
-        async def speak(speaker: Speaker) -> None:
+        async def publish(publisher: Publisher) -> None:
             for number in itertools.count():
                 if stop.is_set():
                     return
-                await speaker.say(f"{number}")
+                await publisher.publish(f"{number}")
                 await asyncio.sleep(0.01)
 
-        speaking = [asyncio.create_task(speak(speaker)) for speaker in self.speakers]
+        publishing = [asyncio.create_task(publish(publisher)) for publisher in self.publishers]
         try:
             yield
             stop.set()
             async with asyncio.timeout(SECONDS):
-                await asyncio.gather(*speaking)
+                await asyncio.gather(*publishing)
         finally:
-            await cancel_and_wait(speaking)
+            await cancel_and_wait(publishing)
 
     async def more(self, count: int) -> None:
-        """Return when so many more messages were acknowledged."""
+        """Return when `count` more messages are acknowledged."""
         enough = len(self.acknowledged) + count
         async with asyncio.timeout(SECONDS):
             while len(self.acknowledged) < enough:
                 await asyncio.sleep(0.01)
 
     async def acknowledged_until(self, fault: Callable[[], None]) -> set[str]:
-        """Do what keeps the hub from answering, and give all that it acknowledged before that."""
+        """Cause a fault that stops the hub; return all messages acknowledged before it."""
         fault()
-        before = {speaker: speaker.repeated for speaker in self.speakers}
+        before = {publisher: publisher.retries for publisher in self.publishers}
         async with asyncio.timeout(SECONDS):
-            # One who was refused has heard every answer that was still on its way.
-            while any(speaker.repeated == before[speaker] for speaker in self.speakers):
+            # A publisher that retries has received every receipt that was still in flight.
+            while any(publisher.retries == before[publisher] for publisher in self.publishers):
                 await asyncio.sleep(0.01)
         return self.acknowledged
 
     # --- the end ---------------------------------------------------------------------------------
 
-    async def heard_by_all(self, id: str) -> None:
+    async def received_by_all(self, id: str) -> None:
         async with asyncio.timeout(SECONDS):
-            await asyncio.gather(*(witness.has(id) for witness in self.witnesses.values()))
+            await asyncio.gather(*(reader.until_received(id) for reader in self.readers.values()))
 
     async def audit(self, excused: set[str] | None = None) -> Audit:
-        """Say last words, wait until everybody has heard them, and look at what each was shown."""
-        await self.heard_by_all(await self.speakers[0].say("last words"))
+        """Publish a last message, wait until every reader has it, and audit all readers."""
+        await self.received_by_all(await self.publishers[0].publish("the last message"))
         for task in self._tasks:
             assert not task.done(), task.exception()
-        received = {name: witness.events for name, witness in self.witnesses.items()}
+        received = {name: reader.events for name, reader in self.readers.items()}
         return audit(self.acknowledged, received, excused or ())

@@ -1,7 +1,8 @@
-"""A bad line to the hub: a relay that knows as much of Redis' protocol as its misdeeds need.
+"""A relay between the servers and their hub that causes network faults.
 
-It can cut, lead elsewhere, keep announcements to itself, swallow one reply, and stop reading.
-Redis' protocol is RESP: each value says its kind in a byte, and its length where it has one.
+It can cut connections, change the target, drop announcements, drop one reply, and stop reading.
+It parses RESP, the protocol of Redis, only as far as its faults need: the first byte of each value
+is its type, and its length follows where it has one.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ from realtime.tasks import cancel_and_wait
 
 
 def end_of(data: bytes, at: int = 0) -> int:
-    """Where the value that begins at `at` ends; raises IndexError if it is not all here."""
+    """Return where the value that starts at `at` ends; raises IndexError if it is incomplete."""
     stop = data.find(b"\r\n", at)
     if stop < 0:
         raise IndexError
@@ -32,48 +33,49 @@ def end_of(data: bytes, at: int = 0) -> int:
 
 
 class RedisRelay:
-    """Listens on a free port and forwards to the Unix socket `target`, which may be changed."""
+    """Listens on a Unix socket and forwards to another one, `target`, which may change."""
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.dropped = self.swallowed = 0
-        self._drop = False
-        self._swallow: bytes | None = None
-        self._flowing = asyncio.Event()
-        self._flowing.set()
+        self.path = target + ".relay"
+        self.url = f"unix://{self.path}"
+        self.dropped_announcements = self.dropped_replies = 0
+        self._drop_announcements = False
+        self._drop_reply_to: bytes | None = None
+        self._reading = asyncio.Event()
+        self._reading.set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_unix_server(self._accept, self.path)
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self._server.close()
-        for _ in range(3):  # one that was just accepted, and what the cut leaves to the loop
+        for _ in range(3):  # also connections accepted a moment ago
             await self.cut()
             await asyncio.sleep(0.01)
 
-    # --- the misdeeds ----------------------------------------------------------------------------
+    # --- the faults ------------------------------------------------------------------------------
 
     async def cut(self) -> None:
-        """End every connection; new ones are accepted."""
+        """Close every connection; new ones are accepted."""
         await cancel_and_wait(self._tasks)
 
     def drop_announcements(self, drop: bool = True) -> None:
-        """Keep what is published in rooms from whoever is subscribed."""
-        self._drop = drop
+        """Drop what is published in rooms instead of delivering it to subscribers."""
+        self._drop_announcements = drop
 
-    def swallow_reply(self, to: bytes) -> None:
-        """Forward the next command that holds `to`, and cut instead of its reply."""
-        self._swallow = to
+    def drop_reply(self, to: bytes) -> None:
+        """Forward the next command that contains `to`, and close instead of its reply."""
+        self._drop_reply_to = to
 
     def stall(self) -> None:
-        """Read no more of what subscribers are told, so that it piles up at the hub."""
-        self._flowing.clear()
+        """Stop reading what subscribers receive, so that it piles up in the hub."""
+        self._reading.clear()
 
-    def flow(self) -> None:
-        self._flowing.set()
+    def resume(self) -> None:
+        self._reading.set()
 
     # --- forwarding ------------------------------------------------------------------------------
 
@@ -82,65 +84,65 @@ class RedisRelay:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        line = _Line()
-        there_writer = None
+        state = _ConnectionState()
+        target_writer = None
         try:
-            there_reader, there_writer = await asyncio.open_unix_connection(self.target)
-            up = asyncio.create_task(self._up(line, reader, there_writer))
-            down = asyncio.create_task(self._down(line, there_reader, writer))
+            target_reader, target_writer = await asyncio.open_unix_connection(self.target)
+            up = asyncio.create_task(self._up(state, reader, target_writer))
+            down = asyncio.create_task(self._down(state, target_reader, writer))
             try:
                 await asyncio.wait([up, down], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 await cancel_and_wait([up, down])
         except (OSError, asyncio.CancelledError):
-            pass  # nobody listens there, or it is cut
+            pass  # the target is down, or the connection is cut
         finally:
-            # Without waiting, since we may be cancelled while we wait for the first of them.
-            for one in filter(None, (writer, there_writer)):
+            # Without waiting: a cancellation during the first wait would skip the second.
+            for one in filter(None, (writer, target_writer)):
                 one.transport.abort()
 
     async def _up(
-        self, line: "_Line", source: asyncio.StreamReader, target: asyncio.StreamWriter
+        self, state: "_ConnectionState", source: asyncio.StreamReader, target: asyncio.StreamWriter
     ) -> None:
         with suppress(OSError):
             while data := await source.read(65_536):
-                line.subscriber = line.subscriber or b"SUBSCRIBE" in data
-                if self._swallow is not None and self._swallow in data:
-                    self._swallow, line.swallow = None, True
+                state.subscriber = state.subscriber or b"SUBSCRIBE" in data
+                if self._drop_reply_to is not None and self._drop_reply_to in data:
+                    self._drop_reply_to, state.drop_reply = None, True
                 target.write(data)
                 await target.drain()
 
     async def _down(
-        self, line: "_Line", source: asyncio.StreamReader, target: asyncio.StreamWriter
+        self, state: "_ConnectionState", source: asyncio.StreamReader, target: asyncio.StreamWriter
     ) -> None:
         unread = b""
         with suppress(OSError):
             while data := await source.read(65_536):
-                if line.swallow:
-                    self.swallowed += 1
+                if state.drop_reply:
+                    self.dropped_replies += 1
                     return
-                if line.subscriber:
-                    await self._flowing.wait()
-                    data, unread = self._sift(unread + data)
+                if state.subscriber:
+                    await self._reading.wait()
+                    data, unread = self._filter(unread + data)
                 target.write(data)
                 await target.drain()
 
-    def _sift(self, data: bytes) -> tuple[bytes, bytes]:
-        """The values that may pass, and the part of one that is not all here."""
+    def _filter(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return the values that pass, and the incomplete last value."""
         passing, at = b"", 0
         with suppress(IndexError):
             while at < len(data):
                 value = data[at : end_of(data, at)]
                 at += len(value)
-                if self._drop and b"message\r\n" in value and b"rt:{" in value:
-                    self.dropped += 1
+                if self._drop_announcements and b"message\r\n" in value and b"rt:{" in value:
+                    self.dropped_announcements += 1
                 else:
                     passing += value
         return passing, data[at:]
 
 
-class _Line:
-    """What is known of one connection."""
+class _ConnectionState:
+    """The state of one connection."""
 
     subscriber = False
-    swallow = False
+    drop_reply = False

@@ -1,25 +1,61 @@
-"""The hub and the line to it break in every way we know, under load, before readers of all kinds.
+"""The hub and the connections to it fail in every way we know, under load, for all transports.
 
-Each test ends in the audit: nothing that was acknowledged is lost, doubled or out of turn, and all
-readers agree.  Where the hub itself forgot, everybody who misses something was told of a gap, and
-nothing that was acknowledged afterwards is missing.
+Each test ends in the audit: no acknowledged message is lost, duplicated or out of order, and all
+readers agree.  Where the hub itself lost data, every reader that misses a message received `gap`,
+and no message acknowledged afterwards is missing.
+
+The servers are shared: the hub is repaired after each test, and they must recover from everything.
 """
 
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 from redis.asyncio import Redis
 
 from benchmarks.clients import CLIENTS, request
 from tests.brokers.private_redis import PrivateRedis
-from tests.faults.conftest import Begin, until_status
-from tests.faults.harness import Scene, Speaker, Turn
+from tests.faults.conftest import ServerPool, Start, until_status
+from tests.faults.harness import Publisher, RoundRobin, Scenario
 from tests.faults.redis_relay import RedisRelay
 from tests.server_process import Server
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[PrivateRedis]:
+    with PrivateRedis() as redis:
+        yield redis
+
+
+@pytest.fixture(autouse=True)
+def repaired(redis: PrivateRedis) -> Iterator[None]:
+    yield
+    redis.repair()
+
+
+class SharedServers:
+    """Two servers on each hub address, which start when the first test needs them."""
+
+    def __init__(self, pool: ServerPool) -> None:
+        self._pool = pool
+        self._servers: dict[str, list[Server]] = {}
+
+    async def on(self, hub: str) -> list[Server]:
+        """Return the servers on this hub when they are ready."""
+        if hub not in self._servers:
+            self._servers[hub] = await self._pool.start(hub, 2)
+        for server in self._servers[hub]:
+            await until_status(server.url, "/readyz", 200)
+        return self._servers[hub]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[SharedServers]:
+    with ExitStack() as stack:
+        yield SharedServers(ServerPool(stack))
 
 
 @pytest.fixture
@@ -29,176 +65,159 @@ async def relay(redis: PrivateRedis) -> AsyncIterator[RedisRelay]:
 
 
 @pytest.fixture
-async def scene(redis: PrivateRedis, begin: Begin, room: str) -> AsyncIterator[Scene]:
+async def servers(redis: PrivateRedis, shared: SharedServers) -> list[Server]:
     """Two servers on one hub."""
-    async with scene_of([await begin(redis.url), await begin(redis.url)], room) as scene:
-        yield scene
+    return await shared.on(redis.url)
 
 
 @pytest.fixture
-async def far_scene(relay: RedisRelay, begin: Begin, room: str) -> AsyncIterator[Scene]:
-    """Two servers on one hub, at the end of a bad line."""
-    async with scene_of([await begin(relay.url), await begin(relay.url)], room) as scene:
-        yield scene
+async def scenario(servers: list[Server], room: str) -> AsyncIterator[Scenario]:
+    async with scenario_on(servers, room) as scenario:
+        yield scenario
 
 
-def scene_of(servers: list[Server], room: str) -> Scene:
-    return Scene([server.url for server in servers], room)
+@pytest.fixture
+async def relayed_servers(relay: RedisRelay, shared: SharedServers) -> list[Server]:
+    """Two servers on the same hub, behind the relay."""
+    return await shared.on(relay.url)
 
 
-# --- the line breaks -----------------------------------------------------------------------------
+@pytest.fixture
+async def relayed(relayed_servers: list[Server], room: str) -> AsyncIterator[Scenario]:
+    async with scenario_on(relayed_servers, room) as scenario:
+        yield scenario
 
 
-async def test_subscribers_that_are_killed_again_and_again_cost_nothing(
-    admin: Redis, scene: Scene
+def scenario_on(servers: list[Server], room: str) -> Scenario:
+    return Scenario([server.url for server in servers], room)
+
+
+# --- connections break ---------------------------------------------------------------------------
+
+
+async def test_subscriptions_that_are_killed_repeatedly_lose_nothing(
+    admin: Redis, scenario: Scenario
 ) -> None:
-    async with scene.load():
+    async with scenario.load():
         for _ in range(5):
-            await scene.more(30)
+            await scenario.more(30)
             await admin.client_kill_filter(_type="pubsub")
-        await scene.more(30)
-    audit = await scene.audit()
+        await scenario.more(30)
+    audit = await scenario.audit()
     assert audit.clean, audit
     assert not audit.gaps, audit
 
 
-async def test_connections_that_carry_commands_may_be_killed(admin: Redis, scene: Scene) -> None:
-    async with scene.load():
+async def test_command_connections_that_are_killed_repeatedly_lose_nothing(
+    admin: Redis, scenario: Scenario
+) -> None:
+    async with scenario.load():
         for _ in range(5):
-            await scene.more(30)
+            await scenario.more(30)
             await admin.client_kill_filter(_type="normal", skipme=True)
-        await scene.more(30)
-    audit = await scene.audit()
+        await scenario.more(30)
+    audit = await scenario.audit()
     assert audit.clean, audit
     assert not audit.gaps, audit
 
 
-async def test_a_last_message_that_nobody_was_told_of_is_found(
-    relay: RedisRelay, far_scene: Scene
+async def test_a_frozen_hub_that_resumes_loses_nothing(
+    redis: PrivateRedis, scenario: Scenario
 ) -> None:
-    await far_scene.heard_by_all(await far_scene.speakers[0].say("first"))
-    relay.drop_announcements()
-    last = await far_scene.speakers[0].say("last before a quiet time")
-    await far_scene.heard_by_all(last)
-    assert relay.dropped == 2
-    relay.drop_announcements(False)
-    audit = await far_scene.audit()
-    assert audit.clean, audit
-    assert not audit.gaps, audit
-
-
-async def test_announcements_that_are_lost_here_and_there_are_read_from_the_log(
-    redis: PrivateRedis, relay: RedisRelay, begin: Begin, room: str
-) -> None:
-    async with scene_of([await begin(relay.url), await begin(redis.url)], room) as scene:
-        async with scene.load():
-            for _ in range(10):
-                await scene.more(10)
-                relay.drop_announcements()
-                await scene.more(5)
-                relay.drop_announcements(False)
-        audit = await scene.audit()
-    assert relay.dropped
-    assert audit.clean, audit
-    assert not audit.gaps, audit
-
-
-async def test_a_publish_whose_reply_was_lost_is_said_once(
-    relay: RedisRelay, far_scene: Scene
-) -> None:
-    async with far_scene.load():
-        for _ in range(10):
-            relay.swallow_reply(to=b'"text"')
-            await far_scene.more(10)
-    audit = await far_scene.audit()
-    assert relay.swallowed == 10
-    assert audit.clean, audit
-    assert not audit.gaps, audit
-
-
-async def test_a_subscriber_that_the_hub_gives_up_for_being_slow_catches_up(
-    redis: PrivateRedis, admin: Redis, relay: RedisRelay, begin: Begin, room: str
-) -> None:
-    await admin.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
-    slow, quick = await begin(relay.url), await begin(redis.url)
-    async with scene_of([slow, quick], room) as scene:
-        before = await subscribers(admin)
-        relay.stall()
-        async with asyncio.timeout(40):
-            while await subscribers(admin) == before:
-                await scene.speakers[2].say("x" * 4000)
-        relay.flow()
-        audit = await scene.audit()
-    assert audit.clean, audit
-
-
-async def subscribers(admin: Redis) -> int:
-    return len(await admin.client_list(_type="pubsub"))
-
-
-async def test_a_hub_that_is_frozen_and_thawed_costs_nothing(
-    redis: PrivateRedis, scene: Scene
-) -> None:
-    async with scene.load():
-        await scene.more(30)
+    async with scenario.load():
+        await scenario.more(30)
         redis.pause()
-        await asyncio.sleep(2)  # the fault itself
+        await asyncio.sleep(1.2)  # longer than a command may take, so that publishing fails
         redis.resume()
-        await scene.more(30)
-    audit = await scene.audit()
+        await scenario.more(30)
+    audit = await scenario.audit()
     assert audit.clean, audit
     assert not audit.gaps, audit
 
 
-# --- the hub forgets -----------------------------------------------------------------------------
+# --- many at once --------------------------------------------------------------------------------
 
 
-async def test_a_hub_that_kept_its_word_on_disk_lost_nothing(begin: Begin, room: str) -> None:
-    with PrivateRedis(append_only=True) as redis:
-        async with scene_of([await begin(redis.url), await begin(redis.url)], room) as scene:
-            async with scene.load():
-                await scene.more(30)
-                redis.restart()
-                await scene.more(30)
-            audit = await scene.audit()
+async def test_readers_that_attach_under_load_miss_nothing(scenario: Scenario) -> None:
+    async with scenario.load():
+        for number in range(10):
+            async with asyncio.TaskGroup() as group:
+                for transport in CLIENTS:
+                    name = f"{transport} late {number}"
+                    group.create_task(scenario.attach(name, transport, number % 2))
+    audit = await scenario.audit()
+    # A late reader misses what came before it, and then nothing: no hole, no duplicate.
+    audit.lost.clear()
     assert audit.clean, audit
-    # It is another life of the server, and nobody can know that it lost nothing.
-    assert audit.gaps == {"unknown": len(CLIENTS) * 2}, audit
+    assert not audit.gaps, audit
 
 
-async def test_a_hub_that_forgot_everything_is_a_gap_and_nothing_said_afterwards_is_missed(
-    redis: PrivateRedis, scene: Scene
+async def test_ten_publishers_on_two_servers_have_one_order_without_a_hole(
+    scenario: Scenario,
 ) -> None:
-    async with scene.load():
-        await scene.more(50)
-        excused = await scene.acknowledged_until(redis.kill)
+    scenario.publishers += [
+        Publisher(RoundRobin(scenario.urls, number), "sse", scenario.room) for number in range(6)
+    ]
+    async with scenario.load():
+        await scenario.more(500)
+    audit = await scenario.audit()
+    cursors = [c for publisher in scenario.publishers for c in publisher.acknowledged.values()]
+    assert audit.clean, audit
+    assert sorted(int(c.rpartition("-")[2]) for c in cursors) == list(range(1, len(cursors) + 1))
+
+
+# --- the hub loses data --------------------------------------------------------------------------
+
+
+async def test_a_hub_that_lost_everything_causes_a_gap_and_later_messages_arrive(
+    redis: PrivateRedis, scenario: Scenario
+) -> None:
+    async with scenario.load():
+        await scenario.more(50)
+        excused = await scenario.acknowledged_until(redis.kill)
         redis.start()
-        await scene.more(50)
-    audit = await scene.audit(excused)
+        await scenario.more(50)
+    audit = await scenario.audit(excused)
     assert audit.clean, audit
     assert set(audit.gaps) <= {"unknown", "rewound"}, audit
     assert audit.gaps.total() >= len(CLIENTS) * 2, audit
 
 
-async def test_a_hub_that_came_back_with_an_older_snapshot_gives_no_number_twice(
-    redis: PrivateRedis, scene: Scene
+async def test_a_hub_that_restarts_from_an_older_snapshot_assigns_no_number_twice(
+    redis: PrivateRedis, scenario: Scenario
 ) -> None:
-    async with scene.load():
-        await scene.more(50)
-        kept = scene.acknowledged
+    async with scenario.load():
+        await scenario.more(50)
+        saved = scenario.acknowledged
         redis.snapshot()
-        await scene.more(50)
-        excused = await scene.acknowledged_until(redis.kill) - kept
+        await scenario.more(50)
+        excused = await scenario.acknowledged_until(redis.kill) - saved
         redis.start()
-        # More than it lost: the numbers overtake those that readers have seen.
-        await scene.more(120)
-    audit = await scene.audit(excused)
+        # More than it lost, so that the numbers pass those that readers have seen.
+        await scenario.more(120)
+    redis.delete_data()
+    audit = await scenario.audit(excused)
     assert audit.clean, audit
     assert audit.gaps.total() >= len(CLIENTS) * 2, audit
 
 
-async def test_a_replica_that_lagged_and_is_promoted_gives_no_number_twice(
-    begin: Begin, room: str
+async def test_a_hub_with_an_append_only_file_loses_nothing(
+    start_servers: Start, room: str
+) -> None:
+    with PrivateRedis(append_only=True) as redis:
+        async with scenario_on(await start_servers(redis.url, 2), room) as scenario:
+            async with scenario.load():
+                await scenario.more(30)
+                redis.restart()
+                await scenario.more(30)
+            audit = await scenario.audit()
+    assert audit.clean, audit
+    # It is a new Redis process, so nobody can know that it lost nothing.
+    assert audit.gaps == {"unknown": len(CLIENTS) * 2}, audit
+
+
+async def test_a_lagging_replica_that_is_promoted_assigns_no_number_twice(
+    start_servers: Start, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
         port = free_port()
@@ -206,22 +225,22 @@ async def test_a_replica_that_lagged_and_is_promoted_gives_no_number_twice(
             PrivateRedis("--port", str(port), "--repl-diskless-sync-delay", "0")
         )
         replica = stack.enter_context(PrivateRedis("--replicaof", f"127.0.0.1 {port}"))
-        there = await stack.enter_async_context(Redis.from_url(replica.url))
+        replica_admin = await stack.enter_async_context(Redis.from_url(replica.url))
         relay = await stack.enter_async_context(RedisRelay(master.path))
-        servers = [await begin(relay.url), await begin(relay.url)]
-        scene = await stack.enter_async_context(scene_of(servers, room))
-        async with scene.load():
-            await scene.more(50)
+        servers = await start_servers(relay.url, 2)
+        scenario = await stack.enter_async_context(scenario_on(servers, room))
+        async with scenario.load():
+            await scenario.more(50)
             async with asyncio.timeout(20):
-                while not await there.exists(f"rt:{{{room}}}:log"):
+                while not await replica_admin.exists(f"rt:{{{room}}}:log"):
                     await asyncio.sleep(0.02)
-            await there.execute_command("REPLICAOF", "NO", "ONE")  # here it stays behind
-            await scene.more(50)
-            excused = await scene.acknowledged_until(master.kill)
+            await replica_admin.execute_command("REPLICAOF", "NO", "ONE")  # from here on it lags
+            await scenario.more(50)
+            excused = await scenario.acknowledged_until(master.kill)
             relay.target = replica.path
             await relay.cut()
-            await scene.more(120)
-        audit = await scene.audit(excused)
+            await scenario.more(120)
+        audit = await scenario.audit(excused)
     assert audit.clean, audit
     assert audit.gaps.total() >= len(CLIENTS) * 2, audit
 
@@ -232,56 +251,98 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-# --- many at once --------------------------------------------------------------------------------
+# --- the hub is down -----------------------------------------------------------------------------
 
 
-async def test_whoever_attaches_while_others_speak_misses_nothing(scene: Scene) -> None:
-    async with scene.load():
-        for number in range(10):
-            for transport in CLIENTS:
-                await scene.attach(f"{transport} late {number}", transport, number % 2)
-    audit = await scene.audit()
-    # A late one misses what was said before it came, and nothing in between: no hole, no double.
-    audit.lost.clear()
+async def test_while_the_hub_is_down_publishing_fails_at_once_and_reading_works(
+    redis: PrivateRedis, servers: list[Server], scenario: Scenario
+) -> None:
+    first = await scenario.publishers[0].publish("before the fault")
+    await scenario.received_by_all(first)
+    redis.kill()
+    for server in servers:
+        async with asyncio.timeout(5):  # it never hangs
+            path = f"/rooms/{scenario.room}/messages"
+            response = await request(server.url, "POST", path, b'{"text":"hello"}')
+        assert (response.status, response.json()["error"]["code"]) == (503, "no_broker")
+        assert int(response.head.fields["retry-after"]) >= 1
+        await until_status(server.url, "/readyz", 503)
+        assert (await request(server.url, "GET", "/healthz")).status == 200
+        read = await request(server.url, "GET", f"/rooms/{scenario.room}/short_polling")
+        assert [event["id"] for event in json.loads(read.body)["events"]] == [first]
+    redis.start()
+    for server in servers:
+        await until_status(server.url, "/readyz", 200)
+    audit = await scenario.audit(excused={first})
+    assert audit.clean, audit
+
+
+# --- faults in the relay; these come last, for while it is closed its servers have no hub --------
+
+
+async def test_a_last_message_without_its_announcement_arrives(
+    relay: RedisRelay, relayed: Scenario
+) -> None:
+    await relayed.received_by_all(await relayed.publishers[0].publish("first"))
+    relay.drop_announcements()
+    last = await relayed.publishers[0].publish("last before an idle time")
+    await relayed.received_by_all(last)
+    assert relay.dropped_announcements == 2
+    relay.drop_announcements(False)
+    audit = await relayed.audit()
     assert audit.clean, audit
     assert not audit.gaps, audit
 
 
-async def test_ten_who_speak_at_once_in_two_processes_are_one_order_without_a_hole(
-    scene: Scene,
+async def test_a_publish_whose_reply_was_lost_is_stored_once(
+    relay: RedisRelay, relayed: Scenario
 ) -> None:
-    scene.speakers += [Speaker(Turn(scene.urls, n), "sse", scene.room) for n in range(6)]
-    async with scene.load():
-        await scene.more(500)
-    audit = await scene.audit()
-    cursors = [c for speaker in scene.speakers for c in speaker.acknowledged.values()]
+    async with relayed.load():
+        for _ in range(10):
+            relay.drop_reply(to=b'"text"')
+            await relayed.more(10)
+    audit = await relayed.audit()
+    assert relay.dropped_replies == 10
     assert audit.clean, audit
-    assert sorted(int(c.rpartition("-")[2]) for c in cursors) == list(range(1, len(cursors) + 1))
+    assert not audit.gaps, audit
 
 
-# --- away and back -------------------------------------------------------------------------------
-
-
-async def test_while_the_hub_is_away_one_is_told_so_at_once_and_can_read_and_then_it_heals(
-    redis: PrivateRedis, begin: Begin, room: str
+async def test_lost_announcements_are_read_from_the_log(
+    relay: RedisRelay, servers: list[Server], relayed_servers: list[Server], room: str
 ) -> None:
-    servers = [await begin(redis.url), await begin(redis.url)]
-    async with scene_of(servers, room) as scene:
-        kept = await scene.speakers[0].say("kept")
-        await scene.heard_by_all(kept)
-        redis.kill()
-        for server in servers:
-            async with asyncio.timeout(5):  # it never hangs
-                path = f"/rooms/{room}/messages"
-                answer = await request(server.url, "POST", path, b'{"text":"hello"}')
-            assert (answer.status, answer.json()["error"]["code"]) == (503, "no_broker")
-            assert int(answer.head.fields["retry-after"]) >= 1
-            await until_status(server, "/readyz", 503)
-            assert (await request(server.url, "GET", "/healthz")).status == 200
-            read = await request(server.url, "GET", f"/rooms/{room}/short_polling")
-            assert [event["id"] for event in json.loads(read.body)["events"]] == [kept]
-        redis.start()
-        for server in servers:
-            await until_status(server, "/readyz", 200)
-        audit = await scene.audit(excused={kept})
+    async with scenario_on([relayed_servers[0], servers[0]], room) as scenario:
+        async with scenario.load():
+            for _ in range(10):
+                await scenario.more(10)
+                relay.drop_announcements()
+                await scenario.more(5)
+                relay.drop_announcements(False)
+        audit = await scenario.audit()
+    assert relay.dropped_announcements
     assert audit.clean, audit
+    assert not audit.gaps, audit
+
+
+async def test_a_server_whose_subscription_the_hub_closed_for_being_slow_catches_up(
+    admin: Redis,
+    relay: RedisRelay,
+    servers: list[Server],
+    relayed_servers: list[Server],
+    room: str,
+) -> None:
+    usual = (await admin.config_get("client-output-buffer-limit"))["client-output-buffer-limit"]
+    await admin.config_set("client-output-buffer-limit", "pubsub 65536 65536 1")
+    async with scenario_on([relayed_servers[0], servers[0]], room) as scenario:
+        before = await subscriptions(admin)
+        relay.stall()
+        async with asyncio.timeout(40):
+            while await subscriptions(admin) == before:
+                await scenario.publishers[2].publish("x" * 4000)
+        relay.resume()
+        audit = await scenario.audit()
+    await admin.config_set("client-output-buffer-limit", usual)
+    assert audit.clean, audit
+
+
+async def subscriptions(admin: Redis) -> int:
+    return len(await admin.client_list(_type="pubsub"))

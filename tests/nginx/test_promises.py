@@ -1,6 +1,6 @@
-"""What is promised of a server is promised of many behind nginx: the very same tests.
+"""The promises of one server also hold for several workers behind nginx: the same tests.
 
-Left out is what is a matter of one process: its rates, its books, its end.
+Left out are the tests of a single process: its rate limits, its traffic statistics, its shutdown.
 """
 
 import pytest

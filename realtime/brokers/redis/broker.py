@@ -126,7 +126,7 @@ class RedisBroker:
         nodes = list(self._nodes.values())
         replies = await asyncio.gather(*map(self._is_up, nodes))
         up = [node for node, reply in zip(nodes, replies, strict=True) if reply]
-        if not up:  # while some servers of a Cluster are down, the rooms of the others go on
+        if not up:  # while some servers of a Cluster are down, the other rooms work
             raise NoBroker
         if not all(node.pubsub.healthy for node in up):
             raise NoBroker("The hub replies, but its pub/sub messages do not arrive; try again.")

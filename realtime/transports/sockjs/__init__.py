@@ -5,9 +5,14 @@
 `SockJSConnection` is the package's own class; every subclass of it works, and its `on_open` and
 `on_message` may also be coroutines.
 
-    router      URLs, admission, limits           interfaces  what these need from one another
-    handlers    one per SockJS transport          framing     frames and envelopes: pure functions
-    session     one client's queue and state      transport   the rooms of this server over SockJS
+    transport             the rooms of this server over SockJS: start reading here
+    router                URLs, admission, limits
+    session               one client's queue and state
+    handlers              what all requests have in common; info and iframe
+    http_transports       polls, streams, and the requests that carry messages
+    websocket_transports  WebSocket, with SockJS frames or without
+    interfaces            what these need from one another
+    framing               frames and envelopes: pure functions
 
 Nothing in the package is changed.  Only `transport` depends on rooms.
 """

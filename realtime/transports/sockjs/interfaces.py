@@ -1,8 +1,10 @@
-"""The interfaces between router, sessions and handlers, so that these need not import each other.
+"""The interfaces between router, sessions and handlers.
 
-router  ── implements ─▶ SessionRegistry ◀── used by ── session
-        ── implements ─▶ RouterProtocol  ◀── used by ── handlers
-handler ── extends ────▶ Receiver        ◀── used by ── session
+    router  ── implements ─▶ SessionRegistry ◀── uses ── session
+            ── implements ─▶ RouterProtocol  ◀── uses ── handlers
+    handler ── extends ────▶ Receiver        ◀── uses ── session
+
+With them, these files need not import each other.
 """
 
 from collections.abc import Coroutine, Mapping, Sequence

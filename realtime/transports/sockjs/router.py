@@ -16,7 +16,7 @@ from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError
 
 from realtime.protocol.http1 import allowed_methods
-from realtime.transports.sockjs import framing, handlers
+from realtime.transports.sockjs import framing, handlers, http_transports, websocket_transports
 from realtime.transports.sockjs.session import HardenedSession
 
 log = logging.getLogger(__name__)
@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 _MAX_SESSION_ID = 128
 # Our handlers, by the names that `disabled_transports` uses.
 _HANDLERS: Mapping[str, type[RequestHandler]] = {
-    "websocket": handlers.SockJSWebSocket,
-    "xhr": handlers.XhrPolling,
-    "xhr_streaming": handlers.XhrStreaming,
-    "jsonp": handlers.JSONP,
-    "eventsource": handlers.EventSource,
-    "htmlfile": handlers.HtmlFile,
+    "websocket": websocket_transports.SockJSWebSocket,
+    "xhr": http_transports.XhrPolling,
+    "xhr_streaming": http_transports.XhrStreaming,
+    "jsonp": http_transports.JSONP,
+    "eventsource": http_transports.EventSource,
+    "htmlfile": http_transports.HtmlFile,
 }
 
 Url = tuple[str, type[RequestHandler], dict[str, Any]]
@@ -85,9 +85,9 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         kwargs = {"server": self}
         session = rf"{prefix}/[^/.]+/(?P<session_id>[^/.]+)"
         disabled = set(self.settings["disabled_transports"])
-        enabled: dict[str, type[RequestHandler]] = {"xhr_send": handlers.XhrSend}
+        enabled: dict[str, type[RequestHandler]] = {"xhr_send": http_transports.XhrSend}
         if "jsonp" not in disabled:
-            enabled["jsonp_send"] = handlers.JSONPSend
+            enabled["jsonp_send"] = http_transports.JSONPSend
         enabled |= {name: kind for name, kind in _HANDLERS.items() if name not in disabled}
         for name, kind in enabled.items():
             yield f"{session}/{name}$", kind, kwargs
@@ -95,7 +95,7 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         yield rf"{prefix}/iframe[0-9-.a-z_]*\.html$", handlers.IFrame, kwargs
         yield f"{prefix}/?$", handlers.Greetings, kwargs
         if not {"websocket", "rawwebsocket"} & disabled:
-            yield f"{prefix}/websocket$", handlers.RawWebSocket, kwargs
+            yield f"{prefix}/websocket$", websocket_transports.RawWebSocket, kwargs
 
     # --- admission -------------------------------------------------------------------------------
 

@@ -33,6 +33,7 @@ class HardenedSession(Session):  # type: ignore[misc]
     server: SessionRegistry
     handler: Receiver | None
     state: int
+    transport_name: str | None = None
 
     def __init__(self, conn: Any, server: SessionRegistry, session_id: str, expiry: float) -> None:
         super().__init__(conn, server, session_id, expiry)
@@ -55,8 +56,12 @@ class HardenedSession(Session):  # type: ignore[misc]
                     return False
             handler.send_frame(framing.close(*self.get_close_reason()))
             return False
+        first_transport = self.transport_name
         if not super().set_handler(handler, False):
             return False
+        # The package counts an open session under its first transport and a closed one under its
+        # last.  If they differ, its counter raises KeyError, and the client is not disconnected.
+        self.transport_name = first_transport or self.transport_name
         if handler.streams:
             self.start_heartbeat()
             handler.stream.drained = self.notify_drained

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection, UnixDomainSocketConnection
+from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 
 from realtime.brokers.redis import pipeline as module
@@ -186,12 +186,11 @@ async def test_a_call_without_a_reply_is_sent_again_with_a_new_token(
     redis: PrivateRedis, admin: Redis, supervisor: Supervisor
 ) -> None:
     async with RedisRelay(redis.path) as relay:
-        host, port = relay.url.removeprefix("redis://").split(":")
         pipeline = ScriptPipeline(
-            lambda: Connection(host=host, port=int(port)), MAX_BATCH, 5, supervisor
+            lambda: UnixDomainSocketConnection(path=relay.path), MAX_BATCH, 5, supervisor
         )
         await pipeline.call(REMEMBER, [b"tokens"], [])
-        relay.swallow_reply(to=b"tokens")
+        relay.drop_reply(to=b"tokens")
         replies = [pipeline.call(REMEMBER, [b"tokens"], []) for _ in range(2)]
         assert await outcomes(replies) == [4, 5]
         await pipeline.close()

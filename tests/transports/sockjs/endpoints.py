@@ -1,4 +1,4 @@
-"""The endpoints that the SockJS protocol's own test suite asks for, on our router.
+"""The endpoints that the SockJS protocol's own test suite requests, on our router.
 
 python -m tests.transports.sockjs.endpoints 8081
 SOCKJS_URL=http://localhost:8081 python sockjs-protocol-0.3.3.py
@@ -13,9 +13,9 @@ from tornado.web import Application
 
 from realtime.transports.sockjs import HardenedSockJSRouter, SockJSConnection
 
-# As the suite wants it: small answers, every transport, every origin.
+# As the suite requires: short responses, every transport, every origin.
 OPTIONS: Mapping[str, Any] = {"response_limit": 4096, "disabled_transports": [], "origins": "*"}
-MORE: Mapping[str, Mapping[str, Any]] = {
+ENDPOINTS: Mapping[str, Mapping[str, Any]] = {
     "echo": {},
     "disabled_websocket_echo": {"disabled_transports": ["websocket"]},
     "cookie_needed_echo": {"jsessionid": True},
@@ -39,7 +39,7 @@ class Close(SockJSConnection):  # type: ignore[misc]
 def routers() -> Sequence[HardenedSockJSRouter]:
     return [
         HardenedSockJSRouter(Close if name == "close" else Echo, f"/{name}", {**OPTIONS, **more})
-        for name, more in MORE.items()
+        for name, more in ENDPOINTS.items()
     ]
 
 

@@ -1,4 +1,4 @@
-"""Endpoints in this process, on our router or on the one of the package, and who talks to them."""
+"""A SockJS endpoint in this process, on our router or the package's own, and a client for it."""
 
 import asyncio
 import functools
@@ -20,17 +20,18 @@ UPGRADE = (
     "Sec-WebSocket-Version: 13",
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 )
-# Reached only when something is wrong, which on the package's router is expected.
-SECONDS = {"hardened": 10.0, "plain": 1.0}
-EVERYTHING: Mapping[str, Any] = {"disabled_transports": []}
+# Seconds until a read fails.  On our router only a bug reaches it; on the package's router many
+# tests do, since the bug that they show is an endless wait.
+TIMEOUT = {"hardened": 10.0, "plain": 0.5}
+ALL_TRANSPORTS: Mapping[str, Any] = {"disabled_transports": []}
 
 
-def cures(test: Callable[..., Awaitable[None]]) -> Any:
-    """A test that passes on our router, and must fail on the package's: a problem and its cure."""
+def fixes_upstream_bug(test: Callable[..., Awaitable[None]]) -> Any:
+    """Run a test on both routers: it must pass on ours and fail on the package's."""
 
     @functools.wraps(test)
     async def on_either(kind: str, **arguments: Any) -> None:
-        # Whatever: an assertion, a time that ran out, an answer that cannot be read.
+        # Any failure counts: an assertion, a timeout, a response that cannot be parsed.
         expected = pytest.raises(Exception) if kind == "plain" else nullcontext()  # noqa: PT011
         with expected:
             await test(kind, **arguments)
@@ -44,7 +45,7 @@ class Echo(SockJSConnection):  # type: ignore[misc]
 
 
 class Endpoint:
-    """A connection class at ``/echo``."""
+    """A connection class served at ``/echo``."""
 
     def __init__(self, kind: str, port: int, router: Any) -> None:
         self.kind = kind
@@ -52,29 +53,29 @@ class Endpoint:
         self.router = router
 
     @property
-    def seconds(self) -> float:
-        return SECONDS[self.kind]
+    def timeout(self) -> float:
+        return TIMEOUT[self.kind]
 
-    def connection(self, address: str = "127.0.0.1") -> "Wire":
-        return Wire(self, address)
+    def connect(self, address: str = "127.0.0.1") -> "Connection":
+        return Connection(self, address)
 
-    async def ask(
+    async def request(
         self, method: str, path: str, body: str = "", *fields: str, address: str = "127.0.0.1"
-    ) -> "Answer":
-        """Ask once, on a connection of its own."""
-        async with self.connection(address) as wire:
-            wire.ask(method, path, body, *fields)
-            return await wire.answer()
+    ) -> "Response":
+        """Send one request on its own connection."""
+        async with self.connect(address) as connection:
+            connection.request(method, path, body, *fields)
+            return await connection.response()
 
-    async def post(self, path: str, body: str = "", *fields: str, **options: Any) -> "Answer":
-        return await self.ask("POST", path, body, *fields, **options)
+    async def post(self, path: str, body: str = "", *fields: str, **options: Any) -> "Response":
+        return await self.request("POST", path, body, *fields, **options)
 
-    async def get(self, path: str, *fields: str, **options: Any) -> "Answer":
-        return await self.ask("GET", path, "", *fields, **options)
+    async def get(self, path: str, *fields: str, **options: Any) -> "Response":
+        return await self.request("GET", path, "", *fields, **options)
 
 
 @asynccontextmanager
-async def endpoint(
+async def serve(
     kind: str = "hardened", connection: type = Echo, **options: Any
 ) -> AsyncIterator[Endpoint]:
     make = HardenedSockJSRouter if kind == "hardened" else HardenedSockJSRouter.__base__
@@ -93,8 +94,8 @@ async def endpoint(
         await server.close_all_connections()
 
 
-class Answer:
-    """A whole answer: the fields of its head by lower-case name, and its body."""
+class Response:
+    """A complete response: its header fields by lower-case name, and its body."""
 
     def __init__(self, head: bytes, body: bytes = b"") -> None:
         first, *lines = head.decode("latin-1").removesuffix("\r\n\r\n").split("\r\n")
@@ -105,50 +106,51 @@ class Answer:
         self.body = body.decode()
 
 
-class Wire:
-    """One connection; an async context manager.  Every read has an end in time."""
+class Connection:
+    """One TCP connection to an endpoint; an async context manager.  Every read has a timeout."""
 
-    def __init__(self, at: Endpoint, address: str) -> None:
-        self._at = at
+    def __init__(self, endpoint: Endpoint, address: str) -> None:
+        self._endpoint = endpoint
         self._address = address
 
     async def __aenter__(self) -> Self:
         self._reader, self.writer = await asyncio.open_connection(
-            "127.0.0.1", self._at.port, local_addr=(self._address, 0)
+            "127.0.0.1", self._endpoint.port, local_addr=(self._address, 0)
         )
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.writer.close()
 
-    def ask(
+    def request(
         self, method: str, path: str, body: str = "", *fields: str, version: str = "1.1"
     ) -> None:
         data = body.encode("utf-8", "surrogatepass")
-        lines = [f"{method} {path} HTTP/{version}", f"Host: 127.0.0.1:{self._at.port}", *fields]
+        host = f"Host: 127.0.0.1:{self._endpoint.port}"
+        lines = [f"{method} {path} HTTP/{version}", host, *fields]
         if method == "POST":
             lines.append(f"Content-Length: {len(data)}")
         self.writer.write("\r\n".join([*lines, "", ""]).encode() + data)
 
-    async def head(self) -> Answer:
-        return Answer(await self.until(b"\r\n\r\n"))
+    async def head(self) -> Response:
+        return Response(await self.read_until(b"\r\n\r\n"))
 
-    async def answer(self) -> Answer:
-        head = await self.until(b"\r\n\r\n")
-        length = int(Answer(head).fields.get("content-length", "0"))
-        return Answer(head, await self.exactly(length))
+    async def response(self) -> Response:
+        head = await self.read_until(b"\r\n\r\n")
+        length = int(Response(head).fields.get("content-length", "0"))
+        return Response(head, await self.read_exactly(length))
 
-    async def until(self, end: bytes) -> bytes:
-        async with asyncio.timeout(self._at.seconds):
+    async def read_until(self, end: bytes) -> bytes:
+        async with asyncio.timeout(self._endpoint.timeout):
             return await self._reader.readuntil(end)
 
-    async def exactly(self, count: int) -> bytes:
-        async with asyncio.timeout(self._at.seconds):
+    async def read_exactly(self, count: int) -> bytes:
+        async with asyncio.timeout(self._endpoint.timeout):
             return await self._reader.readexactly(count)
 
-    async def ended(self) -> None:
-        """Return when the server has ended the connection; what comes before does not count."""
-        async with asyncio.timeout(self._at.seconds):
+    async def wait_closed(self) -> None:
+        """Return when the server has closed the connection; discard what comes before."""
+        async with asyncio.timeout(self._endpoint.timeout):
             try:
                 while await self._reader.read(65_536):
                     pass
@@ -156,30 +158,36 @@ class Wire:
                 pass
 
     async def chunk(self) -> str:
-        """The next chunk of an answer; empty when that has come to its end."""
-        size = int(await self.until(b"\r\n"), 16)
-        data = await self.exactly(size + 2)
+        """Return the next chunk of a response; empty at its end."""
+        size = int(await self.read_until(b"\r\n"), 16)
+        data = await self.read_exactly(size + 2)
         return data[:-2].decode()
+
+    async def start_stream(self, path: str, method: str = "POST") -> None:
+        """Request a stream, and read up to and including its prelude."""
+        self.request(method, path)
+        await self.head()
+        await self.chunk()
 
     # --- WebSocket
 
-    async def upgrade(self, path: str, *fields: str) -> Answer:
-        self.ask("GET", path, "", *UPGRADE, *fields)
+    async def upgrade(self, path: str, *fields: str) -> Response:
+        self.request("GET", path, "", *UPGRADE, *fields)
         return await self.head()
 
     def write(self, message: str, opcode: int = 1) -> None:
-        """Send a frame; a key of zeros leaves the payload readable."""
+        """Send a frame; its masking key is zero, which leaves the payload readable."""
         data = message.encode()
         size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2)
         self.writer.write(bytes([0x80 | opcode]) + size + bytes(4) + data)
 
     async def frame(self) -> str:
-        """The payload of the next text frame; a close frame is its code."""
+        """Return the payload of the next text frame, or the code of a close frame."""
         while True:
-            first, second = await self.exactly(2)
+            first, second = await self.read_exactly(2)
             size = {126: 2, 127: 8}.get(second, 0)
-            length = int.from_bytes(await self.exactly(size)) if size else second
-            payload = await self.exactly(length)
+            length = int.from_bytes(await self.read_exactly(size)) if size else second
+            payload = await self.read_exactly(length)
             if first == 0x88:
                 return str(int.from_bytes(payload[:2]))
             if first == 0x81:
@@ -187,7 +195,7 @@ class Wire:
 
 
 def messages(frame: str) -> list[str]:
-    """What an `a` frame carries."""
+    """Return the messages that an `a` frame carries."""
     assert frame[0] == "a"
     carried: list[str] = json.loads(frame[1:])
     return carried
