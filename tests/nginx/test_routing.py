@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
-from benchmarks.clients.socketio import SocketIOPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
 from tests.nginx_fixture import Fleet
@@ -95,7 +95,7 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
 ) -> None:
     with Fleet(redis.url, count=2, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
-        session = SocketIOPolling(fleet.url, room)
+        session = SocketIOPollingClient(fleet.url, room)
         await session.open()
         assert texts(await take(session, 1)) == ["one"]
         counts = await events_sent(fleet, "socketio")
@@ -107,7 +107,7 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
             await take(session, 1)
         session.abort()
         assert refused.value.code == "busy"  # nginx tries no other worker
-        successor = SocketIOPolling(fleet.url, room, after=session.cursor)
+        successor = SocketIOPollingClient(fleet.url, room, after=session.cursor)
         await successor.open()
         assert texts(await take(successor, 1)) == ["two"]
         successor.abort()
