@@ -79,7 +79,7 @@ def result(folder: Path, script: str) -> dict[str, Any]:
 
 
 def url(servers: Servers, script: str) -> str:
-    """The address of a server without a rate limit; a slow reader needs limits of its own."""
+    """The address of a server without a rate limit; `slow_reader` needs other limits."""
     options = ["--messages-per-second", "0", "--connections-per-address", "20000"]
     if script == "slow_reader":
         options += ["--write-deadline-seconds", "1", "--history-events", "100"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from benchmarks.clients import get_json, request
-from benchmarks.clients.long_polling import LongPolling
+from benchmarks.clients.long_polling import LongPollingClient
 from tests.conftest import Servers
 from tests.demos import node
 from tests.nginx_fixture import Nginx
@@ -63,7 +63,7 @@ async def test_an_address_leads_to_the_worker_that_nginx_chooses(
     with Nginx(names_of(workers), routing="address") as nginx:
 
         async def send(address: str) -> None:
-            async with LongPolling(nginx.url, room, source=address):
+            async with LongPollingClient(nginx.url, room, source=address):
                 pass
 
         chosen = await receivers(workers, "long_polling", addresses, send)
