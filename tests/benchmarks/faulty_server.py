@@ -76,7 +76,7 @@ class FaultyServer:
         server.close()
         for writer in self._writers:
             writer.close()
-        # A client that left with unread bytes has reset its connection, which is no fault here.
+        # A client that left with unread bytes has reset its connection; that is no fault.
         closing = (writer.wait_closed() for writer in self._writers)
         await asyncio.gather(*closing, return_exceptions=True)
 
