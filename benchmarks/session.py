@@ -15,8 +15,8 @@ from typing import ClassVar
 
 from benchmarks.clients import CLIENTS, Client
 from benchmarks.clients.http import get_json, post
-from benchmarks.clients.socketio import SocketIOPolling
-from benchmarks.clients.sockjs import SockJSPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
+from benchmarks.clients.sockjs import SockJSPollingClient
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import positive_int
@@ -27,8 +27,8 @@ from realtime.netem.conditions import NetworkConditions
 
 # The fallback of a library where no WebSocket gets through.
 FALLBACKS: dict[str, tuple[str, type[Client]]] = {
-    "sockjs, polling": ("sockjs", SockJSPolling),
-    "socketio, polling": ("socketio", SocketIOPolling),
+    "sockjs, polling": ("sockjs", SockJSPollingClient),
+    "socketio, polling": ("socketio", SocketIOPollingClient),
 }
 # A visit that has not received the message by then fails.
 _TIMEOUT_SECONDS = 5.0

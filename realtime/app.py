@@ -1,4 +1,4 @@
-"""Which address is carried by which transport."""
+"""The table of URLs: which handler answers which address."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ from realtime.web.lab import (
     TapHandler,
 )
 
-# In the order in which the web found them; the last is not one answer, but a connection of its own.
+# Sending, then the ways to receive, in the order in which browsers got them.
 EXCHANGES: tuple[type[Exchange], ...] = (
     Messages,
     ShortPolling,
@@ -41,44 +41,45 @@ EXCHANGES: tuple[type[Exchange], ...] = (
 )
 
 
-def make_site(
+def make_router(
     services: Services,
     traffic: TrafficStats,
     hub_label: str,
     lab: Lab,
     sockjs_also: Sequence[str] = (),
 ) -> Router:
-    """Build the table of addresses."""
-    one, room = {"services": services}, "/rooms/([^/]+)"
-    taps, ours = TapRegistry(), {"services": services, "lab": lab}
+    """Build the table of URLs."""
+    only_services, room = {"services": services}, "/rooms/([^/]+)"
+    taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
-            (f"{room}/{WebSocket.transport}", WebSocket, one),
+            (f"{room}/{WebSocket.transport}", WebSocket, only_services),
             *sockjs.urls,
             (r"/socket\.io/?", SocketIOHandler, {"services": services, "server": socketio}),
-            (f"{room}/members", operations.MembersHandler, one),
-            (f"{room}/members/([^/]+)", operations.MemberHandler, one),
-            (room, RoomHandler, ours),
-            ("/rooms", operations.RoomsHandler, one),
+            (f"{room}/members", operations.MembersHandler, only_services),
+            (f"{room}/members/([^/]+)", operations.MemberHandler, only_services),
+            (room, RoomHandler, with_lab),
+            ("/rooms", operations.RoomsHandler, only_services),
             ("/healthz", operations.HealthHandler, {"services": services, "hub": hub_label}),
-            ("/readyz", operations.ReadinessHandler, one),
+            ("/readyz", operations.ReadinessHandler, only_services),
             ("/wire", operations.WireHandler, {"services": services, "traffic": traffic}),
             ("/wire/([^/]+)", TapHandler, {"services": services, "taps": taps}),
-            ("/lab", LabHandler, ours),
-            ("/networks", NetworksHandler, ours),
-            (r"/networks/([\w-]+)", NetworkHandler, ours),
-            (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, ours),
-            ("/demos/qr.svg", QRCodeHandler, ours),
+            ("/lab", LabHandler, with_lab),
+            ("/networks", NetworksHandler, with_lab),
+            (r"/networks/([\w-]+)", NetworkHandler, with_lab),
+            (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),
+            ("/demos/qr.svg", QRCodeHandler, with_lab),
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
             ("/()", pages.PageHandler, files),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
         ],
         default_handler_class=operations.NotFoundHandler,
-        default_handler_args=one,
-        log_function=lambda handler: None,  # no line per request: a poll is one
-        # Some above the limit are read and answered `too_long`; the rest is closed with 1009.
+        default_handler_args=only_services,
+        log_function=lambda handler: None,  # no log line per request: each poll is one
+        # A frame a little above the limit is read and answered `too_long`; a larger one closes the
+        # connection with 1009.
         websocket_max_message_size=4 * services.limits.body_bytes,
     )
     exchanges = {kind.transport: kind for kind in EXCHANGES}

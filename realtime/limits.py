@@ -22,45 +22,23 @@ class Limits:
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
     history_seconds: float = _limit(3600, "seconds that an idle room keeps its events: one lesson")
-    answer_events: int = _limit(
-        300, "events in one response to a poll: about 100 KB of usual messages"
-    )
-    answer_bytes: int = _limit(
-        131072, "bytes of one response to a poll: what a slow client holds in memory"
-    )
-    wait_seconds: float = _limit(
-        60, "longest wait of a long poll: proxies time out after 60 by default"
-    )
-    heartbeat_seconds: float = _limit(
-        15, "idle time before a heartbeat: below the usual proxy timeouts"
-    )
-    write_deadline_seconds: float = _limit(
-        10, "a stream that accepts no data for this long is closed"
-    )
+    answer_events: int = _limit(300, "events in one poll response: about 100 KB of usual messages")
+    answer_bytes: int = _limit(131072, "bytes of one poll response: what it may hold in memory")
+    wait_seconds: float = _limit(60, "longest wait of a long poll: proxies time out after 60")
+    heartbeat_seconds: float = _limit(15, "idle time before a heartbeat: below proxy timeouts")
+    write_deadline_seconds: float = _limit(10, "a stream that takes no data this long is closed")
     push_bytes: int = _limit(32768, "bytes of one push: what a stopped reader holds in memory")
-    send_buffer_bytes: int = _limit(
-        65536, "SO_SNDBUF of a connection; the kernel reserves twice as much"
-    )
-    request_seconds: float = _limit(
-        20, "time to receive a request, header and body: a bad mobile network"
-    )
+    send_buffer_bytes: int = _limit(65536, "SO_SNDBUF of a connection; the kernel doubles it")
+    request_seconds: float = _limit(20, "to receive a request and its body: a slow mobile link")
     idle_seconds: float = _limit(75, "an idle keep-alive connection is closed: 75 s as in nginx")
-    messages_per_second: float = _limit(
-        20, "per client, on average: nobody types faster; 0 means no limit"
-    )
+    messages_per_second: float = _limit(20, "per client, on average: nobody types faster")
     message_burst: float = _limit(40, "per client, at once: an outbox that is resent on reconnect")
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
-    connections_per_address: int = _limit(
-        1000, "open from one address: a whole school behind one NAT"
-    )
+    connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
-    idle_room_seconds: float = _limit(
-        60, "a room that nobody reads is kept this long: a poll will return"
-    )
+    idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
-    grace_seconds: float = _limit(
-        5, "a stream that reconnects within it has not quit: a page reload"
-    )
+    grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
 
     @classmethod

@@ -1,4 +1,4 @@
-"""A cluster as its users start it: a master, known by the lines it prints, and its workers."""
+"""A cluster as its users start it: a master process that prints its addresses, and its workers."""
 
 import asyncio
 import json
@@ -14,12 +14,12 @@ from benchmarks.clients import get_json
 from tests.brokers.redis.test_process import is_alive
 from tests.server_process import ROOT
 
-# Reached only when something is wrong, even on a busy machine.
+# Longer than anything takes on a busy machine: reached only when a test fails.
 SECONDS = 40
 
 
 def free_port() -> int:
-    """One that nobody has, a moment ago."""
+    """Return a port that is free at this moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
@@ -31,7 +31,7 @@ def words_after(line: str, start: str) -> list[str]:
 
 
 class Cluster:
-    """``python -m realtime cluster …`` at free ports; leaving the context ends it, all at once."""
+    """``python -m realtime cluster …`` at free ports; leaving the context ends it at once."""
 
     def __init__(
         self, hub: str, *options: str, workers: int = 3, stdin: int = subprocess.DEVNULL
@@ -57,45 +57,41 @@ class Cluster:
         urls = words_after(self.process.stdout.readline(), "realtime: workers at ")
         self.urls = [url.rstrip("/") for url in urls]
         self.ports = [int(url.rpartition(":")[2]) for url in self.urls]
-        self.front = ""
+        self.nginx_url = ""
         if "--nginx" in self._command:
-            front = words_after(self.process.stdout.readline(), "realtime: nginx at ")
-            self.front = front[0].rstrip("/;")
+            words = words_after(self.process.stdout.readline(), "realtime: nginx at ")
+            self.nginx_url = words[0].rstrip("/;")
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None and not self._killed:
             self.process.send_signal(signal.SIGINT)
         try:
-            _, self.complaints = self.process.communicate(timeout=SECONDS)
+            _, self.log = self.process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
             for pid in [*self.children(), self.process.pid]:
                 os.kill(pid, signal.SIGKILL)
             raise
-        assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints
-        assert "Traceback" not in self.complaints, self.complaints
+        assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.log
+        assert "Traceback" not in self.log, self.log
 
     def kill(self) -> None:
-        """End the master as a power cut would."""
+        """End the master as a power failure would."""
         self.process.kill()
         self._killed = True
 
-    # --- what its status says --------------------------------------------------------------------
+    # --- its status ------------------------------------------------------------------------------
 
     async def status(self) -> Any:
-        """What it says; the workers of other masters, who may share the hub, apart as `others`."""
+        """Return its status; the workers of other masters on the same hub are in `others`."""
         status = await get_json(self.url, "/status")
         rows = status["workers"]
         status["workers"] = [row for row in rows if row["ours"]]
         status["others"] = [row for row in rows if not row["ours"]]
         return status
 
-    async def workers(self) -> list[Any]:
-        rows: list[Any] = (await self.status())["workers"]
-        return rows
-
     async def until(self, true: Callable[[Any], bool]) -> Any:
-        """The first status of which it is true."""
+        """Return the first status for which `true` is true."""
         async with asyncio.timeout(SECONDS):
             while not true(status := await self.status()):
                 await asyncio.sleep(0.02)
@@ -105,7 +101,7 @@ class Cluster:
         return await self.until(lambda s: all(w["state"] == "ready" for w in s["workers"]))
 
     async def kill_worker(self, index: int) -> int:
-        """Kill one that lives, and give its pid."""
+        """Kill a worker that runs, and return its pid."""
         pid: int = (await self.until(lambda s: s["workers"][index]["pid"]))["workers"][index]["pid"]
         os.kill(pid, signal.SIGKILL)
         return pid
@@ -115,11 +111,11 @@ class Cluster:
         with open(f"/proc/{own}/task/{own}/children") as children:
             return [int(pid) for pid in children.read().split()]
 
-    # --- what it logged --------------------------------------------------------------------------
+    # --- its log ---------------------------------------------------------------------------------
 
     def steps(self, *messages: str) -> list[tuple[int, str]]:
-        """Which worker's line came after which, of those that say one of these."""
-        lines = [json.loads(line) for line in self.complaints.splitlines() if line[:1] == "{"]
+        """Return the worker and the message of each log line with one of these messages."""
+        lines = [json.loads(line) for line in self.log.splitlines() if line[:1] == "{"]
         return [
             (line.get("worker") or line["port"], line["message"])
             for line in lines

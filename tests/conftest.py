@@ -1,7 +1,7 @@
 """Real servers for the tests: processes of `python -m realtime`, over memory and a real Redis.
 
-A server is started once per session for each set of options that some test asks for, and every
-test has a room of its own in it.  At the end each is told to stop, and must stop well.
+A server is started once per session for each set of options that some test requests, and every test
+uses its own room.  At the end each server is stopped, and must exit without an error.
 """
 
 import os
@@ -19,31 +19,43 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
-from tests.server_process import Server
+from tests.server_process import ROOT, Server
 
-# How long an example takes says how busy the machine is.
+# The time of an example says more about the load of the machine than about the code.
 settings.register_profile("realtime", deadline=None, max_examples=30)
 settings.load_profile("realtime")
 
-# Neither a start nor an end takes longer, even on a slow machine.
+# A start or a stop takes less, even on a slow machine.
 SECONDS = 20
 
 
+def _keep_bytecode() -> None:
+    """Let the processes that we start share their bytecode, outside of the source folders.
+
+    Compiling all that a server imports takes 1.6 s of CPU, and the tests start hundreds of them.
+    """
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
+
+
+_keep_bytecode()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Benchmarks measure time, and so do their tests, but for those that only read or count."""
+    """Mark the tests of benchmarks, which measure time, except those that only read or count."""
     for item in items:
         if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)
 
 
 def missing(part: str) -> NoReturn:
-    """Skip for want of `part`, loudly; with STRICT=1, as in CI, that is a failure."""
-    tell = pytest.fail if os.environ.get("STRICT") else pytest.skip
-    tell(f"{part} is missing")
+    """Skip a test that needs `part`, with its name; with STRICT=1, as in CI, this is a failure."""
+    end_test = pytest.fail if os.environ.get("STRICT") else pytest.skip
+    end_test(f"{part} is missing")
 
 
 class Redis:
-    """A Redis of our own, on a Unix socket in a folder of its own, which keeps nothing on disk."""
+    """A private Redis, on a Unix socket in its own folder, without persistence."""
 
     def __init__(self, folder: Path) -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
@@ -54,10 +66,10 @@ class Redis:
         command = [program, "--port", "0", "--unixsocket", str(path), "--dir", str(folder)]
         command += ["--save", "", "--appendonly", "no", "--logfile", str(folder / "redis.log")]
         self.process = subprocess.Popen(command)
-        self._await_socket(path)
+        self._wait_until_listening(path)
 
-    def _await_socket(self, path: Path) -> None:
-        """Return when it listens, which can only be found out by trying."""
+    def _wait_until_listening(self, path: Path) -> None:
+        """Return when it accepts a connection; there is no other sign."""
         deadline = time.monotonic() + SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             with socket.socket(socket.AF_UNIX) as probe:
@@ -77,7 +89,7 @@ class Redis:
 
 
 def make_certificate(path: Path) -> None:
-    """Write a certificate for this machine that signs itself, and its key."""
+    """Write a self-signed certificate for this machine, and its key."""
     program = shutil.which("openssl")
     if program is None:
         missing("openssl")
@@ -90,7 +102,7 @@ def make_certificate(path: Path) -> None:
 
 
 class Servers:
-    """Starts what a test asks for when it is first asked for; the stack stops all at the end."""
+    """Starts a server when a test first requests it; the stack stops all of them at the end."""
 
     def __init__(self, stack: ExitStack, folders: pytest.TempPathFactory) -> None:
         self._stack = stack
@@ -99,21 +111,21 @@ class Servers:
         self._running: dict[tuple[object, ...], Server] = {}
 
     def get(self, hub: str, *options: str, copy: int = 0) -> Server:
-        """The server over `hub` with these options; a `copy` is one more process of the same."""
+        """Return the server over `hub` with these options; each `copy` is another process."""
         key = (hub, *options, copy)
         if key not in self._running:
             self._running[key] = self._stack.enter_context(self.make(hub, *options))
         return self._running[key]
 
     def make(self, hub: str, *options: str) -> Server:
-        """A server for one test alone, not started yet."""
+        """Return a server for one test, not started yet."""
         if hub == "tls":
             return Server("--hub", "memory", "--tls-certificate", str(self.certificate), *options)
         return Server("--hub", self.redis.url if hub == "redis" else hub, *options)
 
     @cached_property
     def certificate(self) -> Path:
-        """A certificate of our own and its key, which all of this session trust."""
+        """A certificate and its key, which every process of this session trusts."""
         path = self._folders.mktemp("tls") / "certificate.pem"
         make_certificate(path)
         os.environ["SSL_CERT_FILE"] = str(path)
@@ -135,17 +147,17 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
 @pytest.fixture(params=["memory", "redis"])
 def hub(request: pytest.FixtureRequest) -> str:
-    """Every promise is kept over every hub."""
+    """Test every promise over every hub."""
     return str(request.param)
 
 
 @pytest.fixture
 def server(servers: Servers, hub: str) -> Server:
-    """A server with the usual limits, but that nobody here is ever too fast for it."""
+    """A server with the default limits, except the rate of messages."""
     return servers.get(hub, "--messages-per-second", "0")
 
 
 @pytest.fixture
 def room() -> str:
-    """A room where nothing was ever said."""
+    """A new room without any events."""
     return f"room-{secrets.token_hex(6)}"

@@ -1,4 +1,4 @@
-"""A real nginx with the configuration that we print, and workers behind it, for a test."""
+"""For tests: a real nginx with the configuration that we print, and workers behind it."""
 
 import os
 import shutil
@@ -6,29 +6,23 @@ import socket
 import subprocess
 import tempfile
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 from realtime.cluster.nginx_config import configuration
+from tests.cluster_fixture import free_port
 from tests.conftest import SECONDS, missing
 from tests.server_process import Server
 
 
-def free_port() -> int:
-    """Nginx must be told its port, and cannot choose one."""
-    with closing(socket.create_server(("127.0.0.1", 0))) as one:
-        port: int = one.getsockname()[1]
-        return port
-
-
 def program() -> str:
-    # Debian has it in /usr/sbin, which is not in everybody's PATH.
+    # Debian installs it in /usr/sbin, which is in the PATH of root only.
     return shutil.which("nginx") or shutil.which("/usr/sbin/nginx") or missing("nginx")
 
 
 class Nginx:
-    """Stands in front of `workers`, as ``host:port``; a context manager.
+    """An nginx in front of `workers`, each ``host:port``; a context manager.
 
     The other arguments are those of `configuration`.
     """
@@ -41,7 +35,7 @@ class Nginx:
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="nginx-")))
-        self.port = free_port()
+        self.port = free_port()  # nginx cannot choose one itself
         scheme = "https" if self._options.get("tls") else "http"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
         file = self._folder / "nginx.conf"
@@ -54,11 +48,11 @@ class Nginx:
         return self
 
     def _extra(self) -> str:
-        """Stay in the foreground; as root, stay root, to whom alone the folder belongs."""
+        """Stay in the foreground, and as the user who owns the folder, even if that is root."""
         return "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
 
     def _await_port(self) -> None:
-        """Return when it listens, which can only be found out by trying."""
+        """Return when it accepts connections."""
         deadline = time.monotonic() + SECONDS
         while self.process.poll() is None and time.monotonic() < deadline:
             with socket.socket() as probe:
@@ -84,10 +78,10 @@ class Nginx:
 
 
 class Fleet:
-    """Workers on one Redis, and nginx in front of them, where a test would have one `Server`."""
+    """Workers on one Redis with nginx in front; tests use it where they would use one `Server`."""
 
     def __init__(self, redis: str, *options: str, count: int = 2, **nginx: Any) -> None:
-        program()  # is not there, perhaps, and then no worker is begun in vain
+        program()  # skips the test before any worker starts
         self._options = ("--hub", redis, "--trust-proxy", "127.0.0.1", *options)
         self._count = count
         self._nginx = nginx
@@ -96,14 +90,14 @@ class Fleet:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self.workers = [stack.enter_context(Server(*self._options)) for _ in range(self._count)]
-            places = [f"127.0.0.1:{worker.port}" for worker in self.workers]
-            nginx = stack.enter_context(Nginx(places, **self._nginx))
+            addresses = [f"127.0.0.1:{worker.port}" for worker in self.workers]
+            nginx = stack.enter_context(Nginx(addresses, **self._nginx))
             self.url, self.port = nginx.url, nginx.port
             self._stack = stack.pop_all()
         return self
 
-    def again(self, worker: Server) -> Server:
-        """Start one anew where one was killed, as a master would."""
+    def restart(self, worker: Server) -> Server:
+        """Start a worker at the port of one that was killed, as a master does."""
         started = Server(*self._options, "--port", str(worker.port))
         return self._stack.enter_context(started)
 

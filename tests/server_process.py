@@ -1,4 +1,4 @@
-"""A server as its users start it: a process of its own, known by the first line it prints."""
+"""A server as its users start it: a process, which is ready when it prints its first line."""
 
 import asyncio
 import re
@@ -13,12 +13,12 @@ FIRST_LINE = re.compile(r"realtime: listening on (https?://[^/]+:(\d+))/ \(hub: 
 
 
 class Server:
-    """``python -m realtime --port 0 …``; leaving the context stops it, and it must stop well."""
+    """``python -m realtime --port 0 …``; leaving the context stops it, which must succeed."""
 
     def __init__(self, *options: str, program: tuple[str, ...] = ("-m", "realtime")) -> None:
         self._options = options
         self._program = program
-        self._told = self._killed = False
+        self._stopped = self._killed = False
 
     def __enter__(self) -> Self:
         command = [sys.executable, *self._program, "--port", "0", *self._options]
@@ -35,21 +35,21 @@ class Server:
         return self
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """Ask it to end; SIGTERM lets readers go one by one, a second signal does not wait."""
-        self._told = True
+        """Send a signal to stop; SIGTERM drains readers first, a second signal stops at once."""
+        self._stopped = True
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End the process as a power failure would."""
         self.process.kill()
         self._killed = True
 
     async def ended(self) -> None:
-        """Return when it has ended by itself."""
+        """Return when the process has exited by itself."""
         await asyncio.to_thread(self.process.wait, 20)
 
     def __exit__(self, *error: object) -> None:
-        if not self._told and not self._killed:
+        if not self._stopped and not self._killed:
             self.stop()
         _, self.complaints = self.process.communicate(timeout=20)
         assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints

@@ -194,7 +194,6 @@ UNTESTED = {
     "protocol.websocket_frames": "tests/properties/test_frames.py decodes them",
     "server.traffic": "tests/server/test_stream.py compares its counts with a relay",
     "transports.acks": "tests/transports/test_promises.py publishes on each such connection",
-    "transports.handler": "the base of pages and operations, whose tests are in tests/web",
     "transports.upgrade": "tests/transports/test_websocket.py sends the handshakes",
     "transports.sockjs.interfaces": "interfaces only",
     "transports.sockjs.http_transports": "tests/transports/sockjs/test_handlers.py",
@@ -235,8 +234,8 @@ BESIDE = {
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols", "sansio"},
     "tests/transports/test_{}.py": {
-        *("acks", "affinity", "base", "exchange", "membership", "polling", "promises", "publish"),
-        *("streaming",),
+        *("acks", "affinity", "base", "exchange", "handler", "membership", "polling", "promises"),
+        *("publish", "streaming"),
     },
 }
 LANGUAGES = ("en", "zh-Hans", "zh-Hant")

@@ -7,16 +7,16 @@ uses too.
 """
 
 from benchmarks.clients.base import Client
-from benchmarks.clients.fetch_streaming import FetchStreaming
+from benchmarks.clients.fetch_streaming import FetchStreamingClient
 from benchmarks.clients.http import BadResponse, ByteCount, Closed, Refused, get_json, post, request
-from benchmarks.clients.iframe_streaming import IframeStreaming
-from benchmarks.clients.long_polling import LongPolling
+from benchmarks.clients.iframe_streaming import IframeStreamingClient
+from benchmarks.clients.long_polling import LongPollingClient
 from benchmarks.clients.sansio import Event
-from benchmarks.clients.short_polling import ShortPolling
-from benchmarks.clients.socketio import SocketIO
-from benchmarks.clients.sockjs import SockJS
-from benchmarks.clients.sse import ServerSentEvents
-from benchmarks.clients.websocket import WebSocket
+from benchmarks.clients.short_polling import ShortPollingClient
+from benchmarks.clients.socketio import SocketIOUpgradingClient
+from benchmarks.clients.sockjs import SockJSClient
+from benchmarks.clients.sse import ServerSentEventsClient
+from benchmarks.clients.websocket import WebSocketClient
 
 __all__ = [
     "CLIENTS",
@@ -35,13 +35,13 @@ __all__ = [
 CLIENTS: dict[str, type[Client]] = {
     client.transport: client
     for client in (
-        ShortPolling,
-        LongPolling,
-        IframeStreaming,
-        ServerSentEvents,
-        FetchStreaming,
-        WebSocket,
-        SockJS,
-        SocketIO,
+        ShortPollingClient,
+        LongPollingClient,
+        IframeStreamingClient,
+        ServerSentEventsClient,
+        FetchStreamingClient,
+        WebSocketClient,
+        SockJSClient,
+        SocketIOUpgradingClient,
     )
 }

@@ -19,7 +19,7 @@ class LineReader:
         return (self._loads(line) for line in lines if line)
 
 
-class FetchStreaming(HTTPStreamClient):
+class FetchStreamingClient(HTTPStreamClient):
     transport = "fetch_streaming"
     content_type = "application/x-ndjson"
 

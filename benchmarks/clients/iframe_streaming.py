@@ -67,7 +67,7 @@ class ScriptBlockReader:
             raise BadResponse(f"the script differs from the first one: {script!r}")
 
 
-class IframeStreaming(HTTPStreamClient):
+class IframeStreamingClient(HTTPStreamClient):
     """`pad` requests so many bytes before the first block, for old proxies and browsers."""
 
     transport = "iframe_streaming"

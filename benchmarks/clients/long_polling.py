@@ -5,7 +5,7 @@ from typing import Any
 from benchmarks.clients.base import PollClient
 
 
-class LongPolling(PollClient):
+class LongPollingClient(PollClient):
     """`wait` is how long the server may hold a request, in seconds."""
 
     transport = "long_polling"

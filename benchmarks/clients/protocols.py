@@ -7,9 +7,9 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from benchmarks.clients.fetch_streaming import FetchStreaming
+from benchmarks.clients.fetch_streaming import FetchStreamingClient
 from benchmarks.clients.http import Endpoint
-from benchmarks.clients.iframe_streaming import IframeStreaming
+from benchmarks.clients.iframe_streaming import IframeStreamingClient
 from benchmarks.clients.sansio import (
     ClientProtocol,
     RoomPollProtocol,
@@ -18,11 +18,12 @@ from benchmarks.clients.sansio import (
 )
 from benchmarks.clients.socketio import SocketIOProtocol
 from benchmarks.clients.sockjs import SockJSProtocol
-from benchmarks.clients.sse import ServerSentEvents
+from benchmarks.clients.sse import ServerSentEventsClient
 from benchmarks.clients.websocket import WebSocketProtocol
 
 _STREAMS = {
-    client.transport: client for client in (IframeStreaming, ServerSentEvents, FetchStreaming)
+    client.transport: client
+    for client in (IframeStreamingClient, ServerSentEventsClient, FetchStreamingClient)
 }
 
 

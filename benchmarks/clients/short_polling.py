@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.clients.base import PollClient
 
 
-class ShortPolling(PollClient):
+class ShortPollingClient(PollClient):
     """`interval` is the time between two requests, in seconds.
 
     After a response that was cut at its limit, the next request follows at once.

@@ -24,7 +24,7 @@ from benchmarks.clients.http import (
     Response,
 )
 from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import TEXT, WebSocket, WebSocketProtocol
+from benchmarks.clients.websocket import TEXT, WebSocketClient, WebSocketProtocol
 
 PATH = "/socket.io/"
 # Between the packets of one payload; no JSON contains it.
@@ -140,7 +140,7 @@ class SocketIOProtocol(WebSocketProtocol):
         return f"42{self._published}{json.dumps(['say', argument])}".encode()
 
 
-class SocketIO(WebSocket):
+class SocketIOUpgradingClient(WebSocketClient):
     transport = "socketio"
     _protocol: SocketIOProtocol
 
@@ -204,7 +204,7 @@ class SocketIO(WebSocket):
             (await self._polls.request("POST", address, payload)).check(200)
 
 
-class SocketIOPolling(SocketIO):
+class SocketIOPollingClient(SocketIOUpgradingClient):
     """The fallback where no WebSocket gets through: events by polls; it cannot publish."""
 
     async def open(self) -> None:

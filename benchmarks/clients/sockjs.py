@@ -31,7 +31,7 @@ from benchmarks.clients.http import (
     encode,
 )
 from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import WebSocket, WebSocketProtocol, error_of
+from benchmarks.clients.websocket import WebSocketClient, WebSocketProtocol, error_of
 
 PREFIX = "/sockjs"
 
@@ -135,7 +135,7 @@ def _with_client(path: str, client: str | None) -> str:
     return path if client is None else f"{path}?{urlencode({'client': client})}"
 
 
-class SockJS(WebSocket):
+class SockJSClient(WebSocketClient):
     transport = "sockjs"
     _protocol: SockJSProtocol
 
@@ -147,7 +147,7 @@ class SockJS(WebSocket):
         await super().open()
 
 
-class SockJSPolling(Client):
+class SockJSPollingClient(Client):
     """The fallback where only polls get through: each response is one frame."""
 
     transport = "sockjs"

@@ -83,7 +83,7 @@ class EventStreamParser:
         return message if data is not None or new_id else None
 
 
-class ServerSentEvents(HTTPStreamClient):
+class ServerSentEventsClient(HTTPStreamClient):
     transport = "sse"
     content_type = "text/event-stream"
 

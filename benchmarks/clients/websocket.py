@@ -347,7 +347,7 @@ class _PendingPublish:
     reply: asyncio.Future[dict[str, Any]]
 
 
-class WebSocket(StreamClient):
+class WebSocketClient(StreamClient):
     """Publishes on the same connection; many messages may be pending, each gets its own reply.
 
     Pings are answered while somebody waits in `receive`, `send` or `close`.

@@ -19,7 +19,7 @@ from benchmarks.competitors.system import FOLDER, SMALL, System
 _PATH = "/socket.io/?EIO=4&transport="
 
 
-class SocketIOServer(System):
+class SocketIOSystem(System):
     """Over WebSocket from the start, which is what its polling upgrades to."""
 
     name = "socket.io websocket"
@@ -40,7 +40,7 @@ class SocketIOServer(System):
         return _WebSocketProtocol(self.reader_endpoint, room)
 
 
-class SocketIOServerPolling(SocketIOServer):
+class SocketIOPollingSystem(SocketIOSystem):
     """Over polling without an upgrade, the fallback behind proxies that block WebSockets."""
 
     name = "socket.io polling"

@@ -14,7 +14,7 @@ from benchmarks.competitors.plain_tornado import (
     TornadoShortPolling,
     TornadoWebSocket,
 )
-from benchmarks.competitors.socketio import SocketIOServer, SocketIOServerPolling
+from benchmarks.competitors.socketio import SocketIOPollingSystem, SocketIOSystem
 from benchmarks.competitors.system import System
 
 SYSTEMS: dict[str, type[System]] = {
@@ -26,8 +26,8 @@ SYSTEMS: dict[str, type[System]] = {
         OurIframeStreaming,
         OurLongPolling,
         OurShortPolling,
-        SocketIOServer,
-        SocketIOServerPolling,
+        SocketIOSystem,
+        SocketIOPollingSystem,
         NchanWebSocket,
         NchanEventSource,
         NchanLongPolling,

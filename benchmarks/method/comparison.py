@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from benchmarks.method.results import BENCHMARKS, BudgetLimit, Estimate, Factor, Result, ResultCell
+from benchmarks.method.results import BENCHMARKS, BudgetRow, Estimate, Factor, Result, ResultCell
 from benchmarks.method.samples import FAULTS
 from benchmarks.method.stats import MIN_RUNS, ratio
 
@@ -151,11 +151,11 @@ def _budgets(a: Result, b: Result) -> list[ComparedMeasure]:
     ]
 
 
-def _budget_key(limit: BudgetLimit) -> tuple[str, str, str, str]:
+def _budget_key(limit: BudgetRow) -> tuple[str, str, str, str]:
     return limit.load, limit.measure, limit.peer, limit.against
 
 
-def _budget(limit: BudgetLimit, after: Estimate | None, judged: bool) -> ComparedMeasure:
+def _budget(limit: BudgetRow, after: Estimate | None, judged: bool) -> ComparedMeasure:
     factors = {"load": limit.load, "peer": f"{limit.peer} / {limit.against}"}
     before = limit.measured
     factor = Estimate(after.value / before.value) if before and after and before.value > 0 else None

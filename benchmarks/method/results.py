@@ -96,7 +96,7 @@ class ResultCell:
 
 
 @dataclass(frozen=True)
-class BudgetLimit:
+class BudgetRow:
     """The maximum that `peer` may need: as a ratio to `against`, or an absolute value."""
 
     load: str
@@ -133,7 +133,7 @@ class Result:
     capacity: Mapping[str, Estimate]
     ratios: Mapping[str, Mapping[str, Estimate]]
     against: str
-    budget: Sequence[BudgetLimit]
+    budget: Sequence[BudgetRow]
     thresholds: Sequence[Threshold]
 
     @property
@@ -270,13 +270,13 @@ def _cell(data: object, kind: str) -> ResultCell:
     )
 
 
-def _limit(data: object) -> BudgetLimit:
+def _limit(data: object) -> BudgetRow:
     limit = _object(data, "a limit")
     names = {
         name: _text(limit.get(name), f"a limit's {name}") for name in ("load", "measure", "peer")
     }
     holds = limit.get("holds")
-    return BudgetLimit(
+    return BudgetRow(
         **names,
         against=_shown(limit.get("against")),
         most=_finite(limit.get("most"), "a limit's most"),

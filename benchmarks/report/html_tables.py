@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.method.results import TRANSPORTS, BudgetLimit, Estimate, Factor, Result, ResultCell
+from benchmarks.method.results import TRANSPORTS, BudgetRow, Estimate, Factor, Result, ResultCell
 from benchmarks.method.thresholds import Threshold
 from benchmarks.report.axes import format_number
 from benchmarks.report.html import Markup, join, tag
@@ -71,7 +71,7 @@ def budget(result: Result, i18n: Translations) -> Markup:
     return join(tag("h3", heading), about, table(head, rows, heading))
 
 
-def _limit(limit: BudgetLimit, result: Result, i18n: Translations) -> Markup:
+def _limit(limit: BudgetRow, result: Result, i18n: Translations) -> Markup:
     verdict = {True: "good", False: "bad", None: "unknown"}[limit.holds]
     texts = [limit.peer, measure_name(result, limit.measure, i18n), limit.against or "–"]
     return tag(

@@ -1,75 +1,75 @@
-// The page: who, where, what was said, who is there.  It knows no transport: the one that <body>
-// names is imported, and all it must offer is `connect(room, options) → {send, close}`.
+// The chat page: name and room, messages, members.  It does not depend on a transport: it imports the one
+// that <body> names, which exports `connect(room, options) → {send, close}`.
 
-import { address, askJSON, Trouble } from "./ask.js";
+import { ApiError, requestJSON, roomUrl } from "./api.js";
+import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
+import { language, t } from "./i18n.js";
 import { Log, person } from "./log.js";
-import { chooseName, leave, rememberName, take, takeClient } from "./luggage.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
-import { uuid } from "./send.js";
-import { fillPage, inside, transportLabel } from "./skeleton.js";
+import { fillPage, sectionBody, transportLabel } from "./page_layout.js";
+import { uuid } from "./publish.js";
+import { chooseName, rememberName, save, take, takeClient } from "./tab_state.js";
 import { showSequence } from "./wire/sequence.js";
 import { openTap } from "./wire/tap.js";
 import { showWire } from "./wire/view.js";
-import { language, t } from "./words.js";
 
-const at = (id) => document.getElementById(id);
 const transport = document.body.dataset.transport;
 fillPage();
 const { connect } = await import(`./transports/${transport}.js`);
 const { showLesson } = await import(`./lessons/${transport}.js`);
 
-const asked = new URLSearchParams(location.search);
-const room = asked.get("room") || "lobby";
-const name = chooseName(asked.get("name"));
+const query = new URLSearchParams(location.search);
+const room = query.get("room") || "lobby";
+const name = chooseName(query.get("name"));
 const client = takeClient();
 
-at("name").value = name;
-at("room").value = room;
+byId("name").value = name;
+byId("room").value = room;
 document.title = `${document.title} · ${room}`;
 
-const log = new Log(at("log"), at("messages"), client);
+const log = new Log(byId("log"), byId("messages"), client);
 const outbox = new Outbox(send, showUnsent);
 
 // --- the connection ------------------------------------------------------------------------------
 
-// Both outlive a connection: where we are in the room, and what was shown of it.
+// Both outlive a connection: our cursor in the room, and the ids we have shown.
 let cursor;
 const shown = new Set();
 let connection;
-// By which way: another port with a bad network behind it, or none.
+// Another port with simulated network conditions, or undefined.
 let base;
 
-function begin() {
+function start() {
   const trace = tap.secret;
   connection = connect(room, {
-    after: cursor, shown, client, name, base, trace, knob, onEvent, onState, onWays,
+    after: cursor, shown, client, name, base, trace, setting, onEvent, onState, onTransports,
   });
 }
 
-function end() {
+function stop() {
   connection?.close();
   connection = undefined;
 }
 
-/** Go on by another connection from where this one was. */
-function beginAgain() {
-  end();
-  begin();
+/** Continue at the same cursor over a new connection. */
+function reconnect() {
+  stop();
+  start();
 }
 
-function knob(id) {
-  return at(id).type === "checkbox" ? at(id).checked : at(id).value;
+function setting(id) {
+  return byId(id).type === "checkbox" ? byId(id).checked : byId(id).value;
 }
 
-// Where a library chooses the way, it tells which it has taken, and which before.
-function onWays(ways) {
-  at("ways-taken").textContent = ways.join(" → ");
+// Where a library chooses the transport, it reports those it has used.
+function onTransports(transports) {
+  byId("ways-taken").textContent = transports.join(" → ");
 }
 
 async function send(message) {
-  if (!connection) throw new Trouble("network", t("trouble.no_connection"));
+  if (!connection) throw new ApiError("network", t("trouble.no_connection"));
   return connection.send(message);
 }
 
@@ -78,19 +78,19 @@ function onEvent(event) {
   outbox.settle(event.id);
   log.show(event);
   if (event.kind !== "say") refreshMembers();
-  // Somebody took our lease away, a duplicate of this tab perhaps; but here we are.
-  if (event.kind === "quit" && event.client === client && log.isLive(event)) beginAgain();
+  // Another page has ended our lease, perhaps a duplicate of this tab.  Reconnecting renews it.
+  if (event.kind === "quit" && event.client === client && log.isLive(event)) reconnect();
 }
 
 // --- the state line ------------------------------------------------------------------------------
 
 let countdown;
 
-function onState(state, { seconds, trouble } = {}) {
+function onState(state, { seconds, error } = {}) {
   clearInterval(countdown);
-  at("state").dataset.state = state;
-  at("state-text").textContent = stateText(state, seconds, trouble);
-  at("countdown").textContent = "";
+  byId("state").dataset.state = state;
+  byId("state-text").textContent = stateText(state, seconds, error);
+  byId("countdown").textContent = "";
   if (state === "waiting" && seconds !== undefined) countDown(Date.now() + seconds * 1000);
   if (state === "open") {
     outbox.wake();
@@ -98,19 +98,19 @@ function onState(state, { seconds, trouble } = {}) {
   }
 }
 
-function stateText(state, seconds, trouble) {
+function stateText(state, seconds, error) {
   if (state === "connecting") return t("chat.state.connecting");
   if (state === "open") return t("chat.state.open");
-  if (state === "refused") return t("chat.state.refused", { why: trouble.message });
+  if (state === "refused") return t("chat.state.refused", { why: error.message });
   if (seconds === undefined) return t("chat.state.browser");
-  return t("chat.state.waiting", { why: trouble?.message ?? t("chat.state.ended") });
+  return t("chat.state.waiting", { why: error?.message ?? t("chat.state.ended") });
 }
 
-// Not read aloud: a screen reader would count along.
+// Hidden from screen readers, which would read each second aloud.
 function countDown(until) {
   const show = () => {
     const left = Math.max(0, Math.ceil((until - Date.now()) / 1000));
-    at("countdown").textContent = t("chat.state.countdown", { seconds: left });
+    byId("countdown").textContent = t("chat.state.countdown", { seconds: left });
   };
   show();
   countdown = setInterval(show, 500);
@@ -120,7 +120,7 @@ function countDown(until) {
 
 let refresh;
 
-// A class that arrives together is one question, not thirty.
+// A class that joins together causes one request, not thirty.
 function refreshMembers() {
   clearTimeout(refresh);
   refresh = setTimeout(showMembers, 200);
@@ -129,91 +129,88 @@ function refreshMembers() {
 async function showMembers() {
   let members;
   try {
-    ({ members } = await askJSON(address(room, "members")));
+    ({ members } = await requestJSON(roomUrl(room, "members")));
   } catch {
-    return; // the list stays as it was; the state line tells of the trouble
+    return; // the list stays as it was; the state line shows the error
   }
-  at("member-count").textContent = members.length;
-  at("members").replaceChildren(...members.map(memberLine));
+  byId("member-count").textContent = members.length;
+  byId("members").replaceChildren(...members.map(memberLine));
 }
 
 function memberLine(member) {
-  const line = document.createElement("li");
+  const line = el("li", "", person(member.name), " ", transportLabel(member.via));
   line.dataset.client = member.client;
-  line.append(person(member.name), " ", transportLabel(member.via));
   if (member.client === client) line.append(" ", t("chat.you"));
   return line;
 }
 
-// --- saying something ----------------------------------------------------------------------------
+// --- sending -------------------------------------------------------------------------------------
 
-at("say").addEventListener("submit", (submit) => {
+byId("say").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  const text = at("text").value;
-  at("text").value = "";
+  const text = byId("text").value;
+  byId("text").value = "";
   outbox.add({ id: uuid(), client, name, text, via: transport, sent: Date.now() });
 });
 
-function showUnsent(message, state, trouble) {
-  log.showUnsent(message, state, trouble);
-  if (trouble) at("error").replaceChildren(trouble.message, " ", quote(trouble.said ?? ""));
-  else if (state === "accepted") at("error").textContent = "";
+function showUnsent(message, state, error) {
+  log.showUnsent(message, state, error);
+  if (error) byId("error").replaceChildren(error.message, " ", quote(error.serverMessage));
+  else if (state === "accepted") byId("error").textContent = "";
 }
 
-// The server speaks English, and more exactly than a sentence made for its code.
-function quote(said) {
-  const quoted = document.createElement("q");
-  quoted.lang = "en";
-  quoted.textContent = said;
-  return said ? quoted : "";
+// The server's own message is English, and more exact than our translation of its code.
+function quote(text) {
+  return text ? el("q", { lang: "en" }, text) : "";
 }
 
-// --- coming and going ----------------------------------------------------------------------------
+// --- opening and closing the page ----------------------------------------------------------------
 
 const unsent = `unsent ${room}`;
 
-function arrive() {
-  begin();
+function open() {
+  start();
   (take(unsent) ?? []).forEach((message) => outbox.add(message));
 }
 
-function depart() {
-  end();
-  leave("client", client);
-  leave(unsent, outbox.messages);
-  // The quit is said after a grace, so that a reload, which comes back as the same client, is none.
-  const url = address(room, `members/${client}`);
+function close() {
+  stop();
+  save("client", client);
+  save(unsent, outbox.messages);
+  // The server announces the quit after a grace period, so a reload, which returns as the same client,
+  // causes none.
+  const url = roomUrl(room, `members/${client}`);
   fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
 }
 
-addEventListener("pagehide", depart);
+addEventListener("pagehide", close);
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
-  // Back from the browser's own memory, with all we knew; what we left for a successor is ours.
+  // Restored from the back/forward cache with all its state, so the saved copy is removed.
   take("client");
   take(unsent);
-  begin();
+  start();
 });
 
-at("who").addEventListener("submit", (submit) => {
+byId("who").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  rememberName(at("name").value);
-  const lang = asked.has("lang") ? { lang: language } : {};
-  location.search = new URLSearchParams({ room: at("room").value, ...lang });
+  rememberName(byId("name").value);
+  const lang = query.has("lang") ? { lang: language } : {};
+  location.search = new URLSearchParams({ room: byId("room").value, ...lang });
 });
 
-document.querySelectorAll(".knob").forEach((input) => input.addEventListener("change", beginAgain));
+document.querySelectorAll(".setting").forEach((input) => input.addEventListener("change", reconnect));
 
-// --- what can be seen ----------------------------------------------------------------------------
+// --- the parts below the chat --------------------------------------------------------------------
 
 const tap = await openTap();
-showSequence(inside("sequence"), tap);
-showWire(inside("wire"), tap);
-showLesson(inside("lesson"), { tap, room, client, knob, beginAgain });
-showExercises(inside("exercises"), transport);
-networkControl(inside("network"), (chosen) => {
+showSequence(sectionBody("sequence"), tap);
+showWire(sectionBody("wire"), tap);
+showLesson(sectionBody("lesson"), { tap, room, client, setting, reconnect });
+showExercises(sectionBody("exercises"), transport);
+networkControl(sectionBody("network"), (chosen) => {
   base = chosen;
-  beginAgain();
+  reconnect();
 });
 
-arrive();
+open();

@@ -1,28 +1,28 @@
-// A cluster as its master sees it: whom each worker serves, and why one had to be begun again.
-// Rooms are called as anybody likes, and a reason is what a program said last: text, never markup.
+// The cluster page: which clients each worker serves, and why a worker was restarted.
+// Users choose the names of rooms, and a reason is the last output of a program: text, never markup.
 
-import { askJSON } from "./ask.js";
-import { TRANSPORTS, transportLabel } from "./skeleton.js";
-import { choose, language, LANGUAGES, number, t } from "./words.js";
+import { requestJSON } from "./api.js";
+import { byId, el } from "./dom.js";
+import { choose, language, LANGUAGES, number, t } from "./i18n.js";
+import { transportLabel, TRANSPORTS } from "./page_layout.js";
 
-const PAUSE = 1000;
-const MOST_ROOMS = 100;
+const INTERVAL = 1000;
+const MAX_ROOMS = 100;
 
-const at = (id) => document.getElementById(id);
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 
-for (const [code, itself] of Object.entries(LANGUAGES)) at("language").append(new Option(itself, code));
-at("language").value = language;
-at("language").addEventListener("change", () => choose(at("language").value));
-look();
+for (const [code, name] of Object.entries(LANGUAGES)) byId("language").append(new Option(name, code));
+byId("language").value = language;
+byId("language").addEventListener("change", () => choose(byId("language").value));
+refresh();
 
-async function look() {
+async function refresh() {
   try {
-    show(await askJSON("/status"));
-  } catch (trouble) {
-    at("error").textContent = t("cluster.away", { why: trouble.message });
+    show(await requestJSON("/status"));
+  } catch (error) {
+    byId("error").textContent = t("cluster.away", { why: error.message });
   }
-  setTimeout(look, PAUSE);
+  setTimeout(refresh, INTERVAL);
 }
 
 function show({ hub, workers, connections, readers }) {
@@ -33,18 +33,18 @@ function show({ hub, workers, connections, readers }) {
     rooms: number(Object.keys(readers).length),
     hub: hub.label,
   };
-  at("sum").textContent = t("cluster.sum", values);
-  at("error").textContent = hub.up ? "" : t("cluster.no_hub");
+  byId("sum").textContent = t("cluster.sum", values);
+  byId("error").textContent = hub.up ? "" : t("cluster.no_hub");
   fill("workers", workers.map(workerRow));
   const followed = byTransport(Object.values(readers));
-  // Ours in their order; then what is no way to read a room: pages, operations, other.
+  // The transports in their order, then the other handlers: pages, operations, other.
   const known = [...TRANSPORTS, ...Object.keys(connections).filter((one) => !TRANSPORTS.includes(one))];
   const transports = known.filter((one) => connections[one] || followed[one]);
   fill("transports", transports.map((one) => transportRow(one, connections[one] ?? 0, followed[one] ?? 0)));
   const rooms = Object.entries(readers).sort(([, one], [, other]) => sum(other) - sum(one));
-  fill("rooms", rooms.slice(0, MOST_ROOMS).map(roomRow));
-  const others = rooms.length - MOST_ROOMS;
-  at("more").textContent = others > 0 ? t("cluster.more", { others: number(others) }) : "";
+  fill("rooms", rooms.slice(0, MAX_ROOMS).map(roomRow));
+  const others = rooms.length - MAX_ROOMS;
+  byId("more").textContent = others > 0 ? t("cluster.more", { others: number(others) }) : "";
 }
 
 function byTransport(counts) {
@@ -58,13 +58,14 @@ function byTransport(counts) {
 function workerRow(worker) {
   const readers = worker.readers && sum(byTransport(Object.values(worker.readers)));
   const name = worker.ours ? worker.worker : `${worker.machine} ${worker.worker}`;
-  const row = newRow(
+  const row = el(
+    "tr", "",
     heading(name),
     cell(t(`cluster.state.${worker.state}`), "state"),
     figure(worker.pid, (pid) => `${pid}`),
     figure(worker.connections && sum(worker.connections)),
     figure(readers),
-    ways(worker.connections ?? {}),
+    perTransport(worker.connections ?? {}),
     figure(worker.restarts),
     cell(worker.reason, "reason"),
   );
@@ -73,48 +74,35 @@ function workerRow(worker) {
 }
 
 function transportRow(transport, connections, readers) {
-  return newRow(heading(transportLabel(transport)), figure(connections), figure(readers));
+  return el("tr", "", heading(transportLabel(transport)), figure(connections), figure(readers));
 }
 
 function roomRow([room, counts]) {
-  return newRow(heading(room), figure(sum(counts)), ways(counts));
+  return el("tr", "", heading(room), figure(sum(counts)), perTransport(counts));
 }
 
-function ways(counts) {
-  const by = cell("", "by");
-  for (const [transport, count] of Object.entries(counts).sort()) {
-    const way = transportLabel(transport);
-    way.append(` ${number(count)}`);
-    by.append(way);
-  }
-  return by;
+function perTransport(counts) {
+  const labels = Object.entries(counts).sort().map(([transport, count]) => {
+    const label = transportLabel(transport);
+    label.append(` ${number(count)}`);
+    return label;
+  });
+  return el("td", "by", ...labels);
 }
 
 function fill(id, rows) {
-  at(id).tBodies[0].replaceChildren(...rows);
+  byId(id).tBodies[0].replaceChildren(...rows);
 }
 
-function newRow(...cells) {
-  const row = document.createElement("tr");
-  row.append(...cells);
-  return row;
+function heading(content) {
+  return el("th", { scope: "row" }, content);
 }
 
-function heading(what) {
-  const th = document.createElement("th");
-  th.scope = "row";
-  th.append(what);
-  return th;
+function cell(text, className) {
+  return el("td", className, text ?? "");
 }
 
-function cell(text, kind) {
-  const td = document.createElement("td");
-  td.className = kind;
-  td.textContent = text;
-  return td;
-}
-
-// What is not known is not 0.
-function figure(value, write = number) {
-  return cell(value === null ? "–" : write(value), "figure");
+// An unknown count is not 0.
+function figure(value, format = number) {
+  return cell(value === null ? "–" : format(value), "figure");
 }

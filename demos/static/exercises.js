@@ -1,10 +1,10 @@
-// Exercises: predict, run, explain.  A prediction comes first, since whoever has not guessed is not
-// surprised; it is kept in this browser and goes nowhere.  The answer stays folded until it is asked for.
+// Exercises: predict, run, explain.  A prediction comes first, because it makes the result memorable; it is
+// stored in this browser only.  The answer stays closed until the student opens it.
 
-import { make } from "./make.js";
-import { number, t, translate } from "./words.js";
+import { el } from "./dom.js";
+import { number, t, translate } from "./i18n.js";
 
-// The exercises of each page, and the prediction that comes true.
+// The exercises of each page, and the correct prediction.
 const EXERCISES = {
   lab: {
     lab_race: "b", lab_price: "c", lab_buffer: "a", lab_plug: "c", lab_six: "b", lab_sticky: "c",
@@ -19,26 +19,22 @@ const EXERCISES = {
   socketio: { socketio_upgrade: "b", socketio_polling: "c", socketio_sticky: "a" },
 };
 const LETTERS = ["a", "b", "c"];
-const OURS = "realtime.exercise.";
+const PREFIX = "realtime.exercise.";
 
 /** Fill `element` with the exercises of a page: a transport's, or `lab`. */
 export function showExercises(element, page) {
-  const intro = make("p", "small");
-  intro.textContent = t("exercise.intro");
+  const intro = el("p", "small", t("exercise.intro"));
   const list = Object.entries(EXERCISES[page]);
   element.append(intro, ...list.map(([id, right], n) => exercise(id, right, n + 1)));
 }
 
 function exercise(id, right, n) {
-  const part = make("section", "exercise");
-  part.dataset.exercise = id;
-  const title = make("h3");
-  title.id = `exercise-${id}`;
-  title.textContent = `${number(n)} · ${t(key(id, "title"))}`;
-  part.setAttribute("aria-labelledby", title.id);
-  part.append(title, prediction(id), steps(id), answer(id, right));
-  translate(part);
-  return part;
+  const title = el("h3", { id: `exercise-${id}` }, `${number(n)} · ${t(key(id, "title"))}`);
+  const section = el("section", "exercise", title, prediction(id), steps(id), answer(id, right));
+  section.dataset.exercise = id;
+  section.setAttribute("aria-labelledby", title.id);
+  translate(section);
+  return section;
 }
 
 function key(id, part) {
@@ -48,31 +44,27 @@ function key(id, part) {
 // --- predict -------------------------------------------------------------------------------------
 
 function prediction(id) {
-  const predicted = recall(id);
-  const fields = make("fieldset", "predict");
-  const legend = document.createElement("legend");
-  legend.textContent = t("exercise.predict");
-  fields.append(legend, marked("p", key(id, "ask")));
-  fields.append(...LETTERS.map((letter) => choice(id, letter, predicted.choice)));
-  fields.append(reason(predicted.because));
-  fields.addEventListener("input", () => remember(id, read(fields)));
+  const predicted = load(id);
+  const fields = el(
+    "fieldset", "predict",
+    el("legend", "", t("exercise.predict")),
+    translated("p", key(id, "ask")),
+    ...LETTERS.map((letter) => choice(id, letter, predicted.choice)),
+    reason(predicted.because),
+  );
+  fields.addEventListener("input", () => save(id, read(fields)));
   return fields;
 }
 
 function choice(id, letter, chosen) {
-  const label = make("label", "choice");
-  const radio = document.createElement("input");
-  Object.assign(radio, { type: "radio", name: id, value: letter, checked: letter === chosen });
-  label.append(radio, marked("span", key(id, letter)));
-  return label;
+  const checked = letter === chosen;
+  const radio = el("input", { type: "radio", name: id, value: letter, checked });
+  return el("label", "choice", radio, translated("span", key(id, letter)));
 }
 
-function reason(said = "") {
-  const label = make("label", "because");
-  const text = document.createElement("input");
-  Object.assign(text, { type: "text", maxLength: 500, value: said, autocomplete: "off" });
-  label.append(t("exercise.because"), text);
-  return label;
+function reason(value = "") {
+  const input = el("input", { type: "text", maxLength: 500, value, autocomplete: "off" });
+  return el("label", "because", t("exercise.because"), input);
 }
 
 function read(fields) {
@@ -80,43 +72,37 @@ function read(fields) {
   return { choice, because: fields.querySelector(".because input").value };
 }
 
-function remember(id, predicted) {
-  localStorage.setItem(OURS + id, JSON.stringify(predicted));
+function save(id, predicted) {
+  localStorage.setItem(PREFIX + id, JSON.stringify(predicted));
 }
 
-function recall(id) {
+function load(id) {
   try {
-    return JSON.parse(localStorage.getItem(OURS + id)) ?? {};
+    return JSON.parse(localStorage.getItem(PREFIX + id)) ?? {};
   } catch {
-    return {}; // not of our writing
+    return {}; // another program has stored something under this key
   }
 }
 
 // --- run, explain ----------------------------------------------------------------------------------
 
 function steps(id) {
-  const run = make("div", "run");
-  const title = document.createElement("h4");
-  title.textContent = t("exercise.run");
-  run.append(title, marked("ol", key(id, "run")));
-  return run;
+  return el("div", "run", el("h4", "", t("exercise.run")), translated("ol", key(id, "run")));
 }
 
 function answer(id, right) {
-  const fold = make("details", "answer");
-  const summary = document.createElement("summary");
-  summary.textContent = t("exercise.explain");
-  const verdict = make("p", "verdict");
-  fold.append(summary, verdict, marked("div", key(id, "answer")));
-  fold.addEventListener("toggle", () => { if (fold.open) judge(id, right, verdict); });
-  return fold;
+  const verdict = el("p", "verdict");
+  const summary = el("summary", "", t("exercise.explain"));
+  const details = el("details", "answer", summary, verdict, translated("div", key(id, "answer")));
+  details.addEventListener("toggle", () => { if (details.open) judge(id, right, verdict); });
+  return details;
 }
 
 function judge(id, right, verdict) {
-  const { choice } = recall(id);
+  const { choice } = load(id);
   const how = !choice ? "unpredicted" : choice === right ? "right" : "other";
   verdict.dataset.how = how;
-  const text = (letter) => plain(t(key(id, letter)));
+  const text = (letter) => plainText(t(key(id, letter)));
   verdict.textContent = t(`exercise.verdict.${how}`, {
     predicted: choice && text(choice), right: text(right),
   });
@@ -124,13 +110,13 @@ function judge(id, right, verdict) {
 
 // --- elements --------------------------------------------------------------------------------------
 
-// The words of an exercise are our own and marked up.
-function marked(tag, words) {
-  const element = make(tag);
-  element.dataset.i18n = words;
+// The texts of an exercise are our own and contain markup, so `translate` fills this element.
+function translated(tag, textKey) {
+  const element = el(tag);
+  element.dataset.i18n = textKey;
   return element;
 }
 
-function plain(markup) {
+function plainText(markup) {
   return new DOMParser().parseFromString(markup, "text/html").body.textContent;
 }

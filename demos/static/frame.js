@@ -1,16 +1,16 @@
-// Between a page at one of our ports and an endless page at this one: passes on what it is told.
-// What is said in a room goes to no other host than this: a page of somebody else hears nothing.
+// The relay between a page at another of our ports and a stream at this one: forwards every call.
+// It only talks to pages of this host, so that no other site can read a room through it.
 
-import { foreverFrame } from "./forever.js";
+import { foreverFrame } from "./forever_frame.js";
 
-const asked = new URLSearchParams(location.search);
-const page = new URL(asked.get("page"));
-const stream = new URL(asked.get("stream"), location);
+const query = new URLSearchParams(location.search);
+const page = new URL(query.get("page"));
+const stream = new URL(query.get("stream"), location);
 
-const tell = (what) => (event) => parent.postMessage([what, event], page.origin);
+const forward = (method) => (event) => parent.postMessage([method, event], page.origin);
 
 if (page.hostname === location.hostname && stream.origin === location.origin) {
-  const [opened, heard, receive, ended] = ["opened", "heard", "receive", "ended"].map(tell);
-  heard();
-  foreverFrame(stream, { opened, heard, receive, ended });
+  const [opened, alive, receive, ended] = ["opened", "alive", "receive", "ended"].map(forward);
+  alive();
+  foreverFrame(stream, { opened, alive, receive, ended });
 }

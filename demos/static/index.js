@@ -1,66 +1,67 @@
-// The lab: all transports side by side in one room, with one input, and one client in the server's
-// books.  Here only the parts are put together; each of them is in lab/.
+// The lab: all transports side by side in one room, with one text field, as one client of the server.
+// This file connects the parts; each of them is in lab/.
 
-import { address, askJSON } from "./ask.js";
+import { requestJSON, roomUrl } from "./api.js";
+import { byId } from "./dom.js";
 import { showExercises } from "./exercises.js";
-import { Ledger } from "./lab/audit.js";
-import { keptHere, laneOf, SIX, starve } from "./lab/lanes.js";
+import { number, t, translate } from "./i18n.js";
+import { ConsistencyChecker } from "./lab/audit.js";
+import { LatencyChart } from "./lab/latency_chart.js";
+import { OpenLoopSender } from "./lab/open_loop_sender.js";
 import { Pane } from "./lab/pane.js";
-import { Race } from "./lab/race.js";
-import { Sender } from "./lab/sender.js";
-import { chooseName, rememberName } from "./luggage.js";
+import { baseFor, connectionsUsed, exhaustConnections, MAX_CONNECTIONS } from "./lab/ports.js";
 import { networkControl } from "./networks.js";
-import { uuid } from "./send.js";
-import { fillFoot, fillHeader, TRANSPORTS } from "./skeleton.js";
-import { number, t, translate } from "./words.js";
+import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
+import { uuid } from "./publish.js";
+import { chooseName, rememberName } from "./tab_state.js";
 
-const DRAW = 100; // ms between two pictures: faster than an eye reads figures
-const COUNT = 1000; // ms between two questions about bytes
+const DRAW_INTERVAL = 100; // ms: faster than people can read numbers
+const TRAFFIC_INTERVAL = 1000; // ms between two requests for the byte counts
+const TRAFFIC_TIMEOUT = 10_000;
 const RATES = [1, 2, 5, 10, 20, 50, 100, 200];
 
-const at = (id) => document.getElementById(id);
-const asked = new URLSearchParams(location.search);
-const room = asked.get("room") || "lobby";
-const name = chooseName(asked.get("name"));
+const query = new URLSearchParams(location.search);
+const room = query.get("room") || "lobby";
+const name = chooseName(query.get("name"));
 const client = uuid();
 
 translate();
 fillHeader();
-fillFoot();
-at("room").value = room;
-at("name").value = name;
+fillFooter();
+byId("room").value = room;
+byId("name").value = name;
 
-const ledger = new Ledger();
-const race = new Race(at("race"));
-const sender = new Sender(room, { client, name }, (id) => ledger.acknowledge(id));
+const checker = new ConsistencyChecker();
+const chart = new LatencyChart(byId("race"));
+const sender = new OpenLoopSender(room, { client, name }, (id) => checker.acknowledge(id));
 const panes = [];
-let network; // where all go, if not straight
+let network; // the base URL of simulated network conditions, if any
 
-// --- what happened -------------------------------------------------------------------------------
+// --- events --------------------------------------------------------------------------------------
 
 const now = () => performance.now() / 1000;
-const came = Date.now();
+const openedAt = Date.now();
 
 function delayOf(event) {
   if (event.kind !== "say") return undefined;
-  const intended = sender.intended(event.id);
-  if (intended !== undefined) return performance.now() - intended;
-  // From the hub's clock to this machine's; what was said before we came has no delay.
+  const scheduledAt = sender.scheduledAt(event.id);
+  if (scheduledAt !== undefined) return performance.now() - scheduledAt;
+  // From the broker's clock to this machine's.  Messages from before this page have no delay.
   const delay = performance.timeOrigin + performance.now() - event.published;
-  return event.published >= came && delay >= 0 ? delay : undefined;
+  return event.published >= openedAt && delay >= 0 ? delay : undefined;
 }
 
 function onEvent(event, pane, delay) {
-  if (event.kind === "gap") ledger.forget();
-  if (delay !== undefined) race.add(now(), pane.transport, delay);
+  if (event.kind === "gap") checker.reset();
+  if (delay !== undefined) chart.add(now(), pane.transport, delay);
 }
 
 // --- the panes -----------------------------------------------------------------------------------
 
-const knob = (id) => at(id)?.value ?? 0;
-const lab = { room, client, name, knob, ledger, now, delayOf, onEvent };
+const setting = (id) => byId(id)?.value ?? 0;
+const lab = { room, client, name, setting, checker, now, delayOf, onEvent };
 
-async function makePane(transport) {
+async function createPane(transport) {
   const { connect } = await import(`./transports/${transport}.js`);
   const pane = new Pane(transport, connect, lab);
   pane.on.addEventListener("change", () => switchPane(pane));
@@ -68,151 +69,155 @@ async function makePane(transport) {
 }
 
 function baseOf(pane) {
-  return network ?? laneOf(pane.transport, here.lanes);
+  return network ?? baseFor(pane.transport, serverInfo.lanes);
 }
 
 function switchPane(pane) {
-  if (pane.on.checked) pane.begin(baseOf(pane), ledger.cursor ?? start);
-  else pane.end();
+  if (pane.on.checked) pane.start(baseOf(pane), checker.cursor ?? startCursor);
+  else pane.stop();
   showConnections();
 }
 
-// How many connections this tab keeps at the page's own port.
-function kept() {
+// How many connections to the page's own port this tab occupies.
+function used() {
   const on = panes.filter((pane) => pane.on.checked).map((pane) => pane.transport);
-  return network ? 0 : keptHere(on, here.lanes);
+  return network ? 0 : connectionsUsed(on, serverInfo.lanes);
 }
 
 function showConnections() {
-  const lanes = here.lanes.length;
-  const words = lanes > 1 ? t("lab.lanes", { lanes }) : t("lab.no_lanes", { kept: kept(), six: SIX });
-  at("connections").textContent = words;
+  const ports = serverInfo.lanes.length;
+  byId("connections").textContent = ports > 1
+    ? t("lab.lanes", { lanes: ports })
+    : t("lab.no_lanes", { kept: used(), six: MAX_CONNECTIONS });
 }
 
-async function askAbout() {
+async function fetchServerInfo() {
   try {
-    return await askJSON(new URL("/lab", location));
+    return await requestJSON(new URL("/lab", location));
   } catch {
     return { lanes: [], networks: 0, messages_per_second: 20 };
   }
 }
 
-// All begin at the same place, so that all are owed the same.
-async function findStart() {
+// All panes start at the same cursor, so that all must show the same events.
+async function fetchCursor() {
   try {
-    const answer = await askJSON(address(room, "short_polling", { after: "now" }));
-    return answer.cursor;
+    return (await requestJSON(roomUrl(room, "short_polling", { after: "now" }))).cursor;
   } catch {
     return "now";
   }
 }
 
-const [here, start] = await Promise.all([askAbout(), findStart()]);
-panes.push(...(await Promise.all(TRANSPORTS.map(makePane))));
-at("panes").append(...panes.map((pane) => pane.element));
+const [serverInfo, startCursor] = await Promise.all([fetchServerInfo(), fetchCursor()]);
+panes.push(...(await Promise.all(TRANSPORTS.map(createPane))));
+byId("panes").append(...panes.map((pane) => pane.element));
 panes.forEach(switchPane);
 
-networkControl(at("network"), (base) => {
+networkControl(byId("network"), (base) => {
   network = base;
   panes.forEach((pane) => pane.move(baseOf(pane)));
   showConnections();
 });
 
-at("interval").addEventListener("change", () => {
+byId("interval").addEventListener("change", () => {
   const pane = panes.find(({ transport }) => transport === "short_polling");
   pane.move(baseOf(pane));
 });
 
-// --- saying something ----------------------------------------------------------------------------
+// --- sending -------------------------------------------------------------------------------------
 
-at("say").addEventListener("submit", async (submit) => {
+byId("say").addEventListener("submit", async (submit) => {
   submit.preventDefault();
-  const text = at("text").value;
-  at("text").value = "";
-  // What was refused is given back, unless something else is being written already.
-  if (!(await sender.say(text))) at("text").value ||= text;
+  const text = byId("text").value;
+  byId("text").value = "";
+  // A refused text returns to the field, unless the user is already writing another.
+  if (!(await sender.send(text))) byId("text").value ||= text;
 });
 
-at("load").addEventListener("submit", (submit) => {
+byId("load").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  if (sender.left) return sender.stop();
-  const [count, rate, size] = ["count", "rate", "size"].map((id) => Number(at(id).value));
+  if (sender.remaining) return sender.stop();
+  const [count, rate, size] = ["count", "rate", "size"].map((id) => Number(byId(id).value));
   sender.start({ count, rate, size });
 });
 
-// More than the server takes from one client would be refused, and says nothing about transports.
-function offerRates() {
-  const most = here.messages_per_second || Infinity;
-  const rates = RATES.filter((rate) => rate <= most);
-  at("rate").append(...rates.map((rate) => new Option(t("lab.per_second", { rate }), rate)));
-  at("rate").value = rates.includes(10) ? 10 : rates.at(-1);
+// A higher rate than the server accepts from one client would measure its limit, not the transports.
+function fillRates() {
+  const limit = serverInfo.messages_per_second || Infinity;
+  const rates = RATES.filter((rate) => rate <= limit);
+  byId("rate").append(...rates.map((rate) => new Option(t("lab.per_second", { rate }), rate)));
+  byId("rate").value = rates.includes(10) ? 10 : rates.at(-1);
 }
-offerRates();
+fillRates();
 
 function showSender() {
-  const { left, sent, refused, trouble } = sender;
-  at("send-many").textContent = left ? t("lab.stop") : t("lab.send_many");
-  const said = sent || left ? t("lab.sent", { sent: number(sent), left: number(left) }) : "";
-  const wrong = refused ? t("lab.refused", { refused, why: trouble.message }) : "";
-  const line = [said, wrong].filter(Boolean).join(" · ");
-  if (at("sent").textContent === line) return;
-  at("sent").textContent = line;
-  at("sent").dataset.wrong = refused > 0;
+  const { remaining, sent, refused, error } = sender;
+  byId("send-many").textContent = remaining ? t("lab.stop") : t("lab.send_many");
+  const progress = sent || remaining
+    ? t("lab.sent", { sent: number(sent), left: number(remaining) })
+    : "";
+  const refusals = refused ? t("lab.refused", { refused, why: error.message }) : "";
+  const line = [progress, refusals].filter(Boolean).join(" · ");
+  if (byId("sent").textContent === line) return;
+  byId("sent").textContent = line;
+  byId("sent").dataset.wrong = refused > 0;
 }
 
-// --- drawing and counting ------------------------------------------------------------------------
+// --- drawing and byte counts -----------------------------------------------------------------------
 
 function draw() {
   if (document.hidden) return;
   panes.forEach((pane) => pane.draw());
-  race.draw();
+  chart.draw();
   showSender();
 }
 
-let counting = false;
+let fetchingTraffic = false;
 
-async function count() {
-  if (document.hidden || counting) return;
-  counting = true;
+async function fetchTraffic() {
+  if (document.hidden || fetchingTraffic) return;
+  fetchingTraffic = true;
   try {
     const url = new URL("/wire", location);
     url.search = new URLSearchParams({ client });
-    const { transports } = await askJSON(url, { signal: AbortSignal.timeout(10_000) });
-    panes.forEach((pane) => pane.count(transports[pane.transport]));
+    const { transports } = await requestJSON(url, { signal: AbortSignal.timeout(TRAFFIC_TIMEOUT) });
+    panes.forEach((pane) => pane.setTraffic(transports[pane.transport]));
   } catch {
-    // The panes tell of the trouble; their figures stay as they were.
+    // The panes show the error; their figures stay as they were.
   } finally {
-    counting = false;
+    fetchingTraffic = false;
   }
 }
 
-setInterval(draw, DRAW);
-setInterval(count, COUNT);
-race.begin().then((drawn) => { at("no-race").hidden = drawn; });
+setInterval(draw, DRAW_INTERVAL);
+setInterval(fetchTraffic, TRAFFIC_INTERVAL);
+chart.start().then((started) => { byId("no-race").hidden = started; });
 
-// --- the lesson about six connections, coming and going ------------------------------------------
+// --- the lesson about six connections ------------------------------------------------------------
 
-at("starve").addEventListener("click", async () => {
-  at("starve").disabled = true;
-  await starve(room, kept(), (step, values) => {
-    at("starving").textContent = t(`lab.starve.${step}`, values);
+byId("starve").addEventListener("click", async () => {
+  byId("starve").disabled = true;
+  await exhaustConnections(room, used(), (step, values) => {
+    byId("starving").textContent = t(`lab.starve.${step}`, values);
   });
-  at("starve").disabled = false;
+  byId("starve").disabled = false;
 });
 
-at("who").addEventListener("submit", (submit) => {
+// --- opening and closing the page ----------------------------------------------------------------
+
+byId("who").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  rememberName(at("name").value);
-  location.search = new URLSearchParams({ room: at("room").value });
+  rememberName(byId("name").value);
+  location.search = new URLSearchParams({ room: byId("room").value });
 });
 
 addEventListener("pagehide", () => {
-  panes.forEach((pane) => pane.end());
-  fetch(address(room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
+  panes.forEach((pane) => pane.stop());
+  fetch(roomUrl(room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
 });
 addEventListener("pageshow", ({ persisted }) => { if (persisted) panes.forEach(switchPane); });
 
 for (const link of document.querySelectorAll("a.page")) {
   link.search = new URLSearchParams({ room });
 }
-showExercises(at("exercises"), "lab");
+showExercises(byId("exercises"), "lab");

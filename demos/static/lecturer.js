@@ -1,105 +1,112 @@
-// The lecturer's page: an order for a lesson, large figures of the class's room, the way in for phones,
-// rooms for groups, and beginning a room anew.  What is in the page is in lecturer.html.
+// The lecturer's page: the plan of a lesson, large figures of the class's room, the address for phones,
+// rooms for groups, and resetting a room.  lecturer.html has the texts.
 
-import { address, ask, askJSON } from "./ask.js";
-import { showCards, showEntrance } from "./lecturer/entrance.js";
-import { Figures } from "./lecturer/figures.js";
+import { request, requestJSON } from "./api.js";
+import { byId } from "./dom.js";
+import { t } from "./i18n.js";
+import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
-import { fillFoot, fillHeader, TRANSPORTS } from "./skeleton.js";
-import { t } from "./words.js";
+import { RoomStats } from "./lecturer/room_stats.js";
+import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
 
-const at = (id) => document.getElementById(id);
+const MAX_GROUPS = 24;
+
 const key = takeKey();
 const room = new URLSearchParams(location.search).get("room") || "lobby";
 
 fillHeader();
-fillFoot();
-at("room").value = room;
-at("choose").addEventListener("submit", (submit) => {
+fillFooter();
+byId("room").value = room;
+byId("choose").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const url = new URL(location);
-  url.searchParams.set("room", at("room").value);
+  url.searchParams.set("room", byId("room").value);
   location.assign(url);
 });
 
-/** A page of ours in a room, as what follows the host in a URL. */
-function placeOf(page, room) {
+/** The path and query of a page in a room. */
+function pagePath(page, room) {
   return `${page}?${new URLSearchParams({ room })}`;
 }
 
 for (const link of document.querySelectorAll("a.go")) {
-  link.href = placeOf(link.getAttribute("href"), room);
+  link.href = pagePath(link.getAttribute("href"), room);
 }
 
-// --- the way in ----------------------------------------------------------------------------------
+// --- the address for phones ------------------------------------------------------------------------
 
-const target = at("target");
+const target = byId("target");
 target.append(new Option(t("lecturer.target.lab"), "/"));
-target.append(...TRANSPORTS.map((way) => new Option(way, `/demos/${way}.html`)));
-target.value = "/demos/websocket.html"; // what a phone does best
-const addresses = await findAddresses();
+target.append(...TRANSPORTS.map((transport) => new Option(transport, `/demos/${transport}.html`)));
+target.value = "/demos/websocket.html"; // works best on a phone
+const addresses = await fetchAddresses();
 
-async function findAddresses() {
+async function fetchAddresses() {
   try {
-    return (await askJSON(new URL("/lab", location))).addresses;
+    return (await requestJSON(new URL("/lab", location))).addresses;
   } catch {
-    return []; // the figures tell of the trouble
+    return []; // the figures show the error
   }
 }
 
-function showWays() {
-  showEntrance(addresses, placeOf(target.value, room));
-  const places = groups().map((name) => [name, placeOf(target.value, name)]);
-  showCards(at("cards"), addresses, places);
+function showAddresses() {
+  showJoinAddress(addresses, pagePath(target.value, room));
+  const groups = groupNames().map((name) => [name, pagePath(target.value, name)]);
+  showGroupCards(byId("cards"), addresses, groups);
 }
 
-function groups() {
-  const count = Math.min(24, Math.max(1, Math.floor(at("count").valueAsNumber) || 1));
-  // A name in one script for all, and short enough to be typed on a phone.
+function groupNames() {
+  const count = Math.min(MAX_GROUPS, Math.max(1, Math.floor(byId("count").valueAsNumber) || 1));
+  // Short enough to type on a phone, and with digits that every keyboard has.
   return Array.from({ length: count }, (_, n) => `${room.slice(0, 60)}-${n + 1}`);
 }
 
-target.addEventListener("change", showWays);
-at("count").addEventListener("input", showWays);
-at("print").addEventListener("click", () => print());
-showWays();
+target.addEventListener("change", showAddresses);
+byId("count").addEventListener("input", showAddresses);
+byId("print").addEventListener("click", () => print());
+showAddresses();
 
 // --- the figures -----------------------------------------------------------------------------------
 
-new Figures(room).begin();
+new RoomStats(room).start();
 
-function fill(whole) {
-  document.body.classList.toggle("only-figures", whole);
-  if (whole) document.documentElement.requestFullscreen?.().catch(() => {}); // the page fills the window all the same
+function showOnlyFigures(on) {
+  document.body.classList.toggle("only-figures", on);
+  // Without full screen the figures still fill the window.
+  if (on) document.documentElement.requestFullscreen?.().catch(() => {});
   else if (document.fullscreenElement) document.exitFullscreen();
-  at(whole ? "back" : "full").focus();
+  byId(on ? "back" : "full").focus();
 }
 
-at("full").addEventListener("click", () => fill(true));
-at("back").addEventListener("click", () => fill(false));
-// Escape leaves the full screen without a click of ours.
-document.addEventListener("fullscreenchange", () => { if (!document.fullscreenElement) fill(false); });
+byId("full").addEventListener("click", () => showOnlyFigures(true));
+byId("back").addEventListener("click", () => showOnlyFigures(false));
+// The browser itself leaves full screen on Escape.
+document.addEventListener("fullscreenchange", () => {
+  if (!document.fullscreenElement) showOnlyFigures(false);
+});
 addEventListener("keydown", ({ key }) => {
-  if (key === "Escape" && document.body.classList.contains("only-figures")) fill(false);
+  if (key === "Escape" && document.body.classList.contains("only-figures")) showOnlyFigures(false);
 });
 
-// --- beginning anew --------------------------------------------------------------------------------
+// --- resetting the room ----------------------------------------------------------------------------
 
-at("reset").disabled = !key;
-at("keyless").hidden = Boolean(key);
-at("reset").addEventListener("click", () => {
-  at("sure-title").textContent = t("lecturer.sure", { room });
-  at("sure").returnValue = ""; // Escape is no answer
-  at("sure").showModal();
+byId("reset").disabled = !key;
+byId("keyless").hidden = Boolean(key);
+byId("reset").addEventListener("click", () => {
+  byId("sure-title").textContent = t("lecturer.sure", { room });
+  byId("sure").returnValue = ""; // Escape leaves the last value, which may be "yes"
+  byId("sure").showModal();
 });
-at("sure").addEventListener("close", () => { if (at("sure").returnValue === "yes") beginAnew(); });
+byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === "yes") resetRoom(); });
 
-async function beginAnew() {
-  const said = at("reset-said");
+async function resetRoom() {
+  const url = new URL(`/rooms/${encodeURIComponent(room)}`, location);
+  url.search = new URLSearchParams({ key });
+  const result = byId("reset-said");
   try {
-    await ask(new URL(`${address(room, "").pathname.slice(0, -1)}?${new URLSearchParams({ key })}`, location), { method: "DELETE" });
-    said.textContent = t("lecturer.done", { room });
-  } catch (trouble) {
-    said.textContent = trouble.message;
+    await request(url, { method: "DELETE" });
+    result.textContent = t("lecturer.done", { room });
+  } catch (error) {
+    result.textContent = error.message;
   }
 }

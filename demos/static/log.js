@@ -1,21 +1,21 @@
-// The list of what was said, in the order of the room, with what is not yet said below it.
-// Words and names of other people go in as text, each in a <bdi>: a name from right to left must not
-// turn the rest of its line around.
+// The list of messages in the order of the room, followed by our own that are not yet delivered.
+// Texts and names of other people go in as text, each in a <bdi>: a right-to-left name must not
+// change the direction of its line.
 
-import { make } from "./make.js";
-import { transportLabel } from "./skeleton.js";
-import { number, parts, t, time } from "./words.js";
+import { el } from "./dom.js";
+import { number, parts, t, time } from "./i18n.js";
+import { transportLabel } from "./page_layout.js";
 
 // A page that is open all day must not grow all day.
-const LINES = 500;
-// Within so many pixels of the end the reader is at the end, and stays there.
-const NEAR = 40;
-// What was said before us comes within so many ms of the first event, whatever the clocks say.
-const GREETING = 2000;
-// A refused message stays where it was: it is no longer on its way.
+const MAX_LINES = 500;
+// px: a reader this near to the end follows new messages.
+const NEAR_END = 40;
+// ms after the first event in which the history arrives, whatever the clocks of other machines show.
+const HISTORY_TIME = 2000;
+// A refused message keeps its place: it is no longer on its way.
 const UNSENT = "[data-state=pending], [data-state=accepted]";
 
-const GOINGS = { join: "chat.joined", quit: "chat.quit" };
+const PRESENCE = { join: "chat.joined", quit: "chat.quit" };
 
 const GAPS = {
   trimmed: "chat.gap.trimmed",
@@ -27,8 +27,8 @@ export class Log {
   #box;
   #list;
   #client;
-  #came = Date.now();
-  #first;
+  #openedAt = Date.now();
+  #firstEventAt;
 
   constructor(box, list, client) {
     this.#box = box;
@@ -36,65 +36,59 @@ export class Log {
     this.#client = client;
   }
 
-  /** Show an event where it stands in the room: after all others, before what is unsent. */
+  /** Show an event: after all others, before our undelivered messages. */
   show(event) {
-    this.#first ??= Date.now();
-    const line = make("li", event.kind);
+    this.#firstEventAt ??= Date.now();
+    const line = el("li", event.kind);
     line.dataset.kind = event.kind;
     if (event.id) line.dataset.id = event.id;
-    if (event.kind === "say") line.append(...this.#said(event));
+    if (event.kind === "say") line.append(...this.#message(event));
     else if (event.kind === "gap") line.append(gapText(event));
-    else line.append(...going(event));
+    else line.append(...presenceParts(event));
     this.#keepAtEnd(() => {
       this.#find(event.id)?.remove();
       this.#list.insertBefore(line, this.#list.querySelector(UNSENT));
-      while (this.#list.children.length > LINES) this.#list.firstElementChild.remove();
+      while (this.#list.children.length > MAX_LINES) this.#list.firstElementChild.remove();
     });
   }
 
-  /** Show how far a message of our own has come: pending, accepted or refused. */
-  showUnsent(message, state, trouble) {
+  /** Show the state of our own message: pending, accepted or refused. */
+  showUnsent(message, state, error) {
     let line = this.#find(message.id);
-    if (line && !line.dataset.state) return; // read back already
+    if (line && !line.dataset.state) return; // delivered already
     this.#keepAtEnd(() => {
       line ??= this.#list.appendChild(this.#unsent(message));
       line.dataset.state = state;
-      line.querySelector(".delay").textContent = stateText(state, trouble);
+      line.querySelector(".delay").textContent = stateText(state, error);
     });
   }
 
-  /** Say whether an event happened while we were here; a clock that is ahead may not hide it. */
+  /** Whether an event happened after this page was opened, even if our clock is ahead of the server's. */
   isLive(event) {
-    return event.published >= this.#came || Date.now() > this.#first + GREETING;
+    return event.published >= this.#openedAt || Date.now() > this.#firstEventAt + HISTORY_TIME;
   }
 
-  #said(event) {
+  #message(event) {
     const mine = event.client === this.#client;
-    const head = make("p", "head");
-    head.append(person(event.name), " ", transportLabel(event.via), " ", this.#delay(event, mine));
-    return [head, words(event.text)];
+    const delay = el("span", "delay", this.#delayText(event, mine));
+    const head = el("p", "head", person(event.name), " ", transportLabel(event.via), " ", delay);
+    return [head, textParagraph(event.text)];
   }
 
   #unsent(message) {
-    const line = make("li", "say");
-    line.dataset.kind = "say";
-    line.dataset.id = message.id;
-    const head = make("p", "head");
-    head.append(person(message.name), " ", transportLabel(message.via), " ", make("span", "delay"));
-    line.append(head, words(message.text));
+    const { id, name, via, text } = message;
+    const head = el("p", "head", person(name), " ", transportLabel(via), " ", el("span", "delay"));
+    const line = el("li", "say", head, textParagraph(text));
+    Object.assign(line.dataset, { kind: "say", id });
     return line;
   }
 
-  #delay(event, mine) {
-    const delay = make("span", "delay");
-    if (!this.isLive(event)) {
-      delay.textContent = t("chat.delay.before", { time: time(event.published) });
-    } else if (mine && event.sent !== null) {
-      delay.textContent = t("chat.delay.own", { delay: milliseconds(Date.now() - event.sent) });
-    } else {
-      delay.textContent = t("chat.delay.others", { delay: milliseconds(Date.now() - event.published) });
+  #delayText(event, mine) {
+    if (!this.isLive(event)) return t("chat.delay.before", { time: time(event.published) });
+    if (mine && event.sent !== null) {
+      return t("chat.delay.own", { delay: milliseconds(Date.now() - event.sent) });
     }
-    return delay;
+    return t("chat.delay.others", { delay: milliseconds(Date.now() - event.published) });
   }
 
   #find(id) {
@@ -103,28 +97,22 @@ export class Log {
 
   #keepAtEnd(change) {
     const box = this.#box;
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR;
+    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
     change();
     if (atEnd) box.scrollTop = box.scrollHeight;
   }
 }
 
 export function person(name) {
-  const bdi = make("bdi", "name");
-  bdi.textContent = name ?? t("chat.somebody");
-  return bdi;
+  return el("bdi", "name", name ?? t("chat.somebody"));
 }
 
-function words(text) {
-  const paragraph = make("p", "text");
-  const bdi = document.createElement("bdi");
-  bdi.textContent = text;
-  paragraph.append(bdi);
-  return paragraph;
+function textParagraph(text) {
+  return el("p", "text", el("bdi", "", text));
 }
 
-function going({ kind, name, via }) {
-  return parts(GOINGS[kind], { name: person(name), via: transportLabel(via) });
+function presenceParts({ kind, name, via }) {
+  return parts(PRESENCE[kind], { name: person(name), via: transportLabel(via) });
 }
 
 function gapText({ reason, missed }) {
@@ -134,10 +122,10 @@ function gapText({ reason, missed }) {
   return t("chat.gap", { reason, count, why: t(GAPS[reason] ?? "chat.gap.other") });
 }
 
-function stateText(state, trouble) {
+function stateText(state, error) {
   if (state === "accepted") return t("chat.unsent.accepted");
-  if (state === "refused") return t("chat.unsent.refused", { why: trouble.message });
-  return trouble ? t("chat.unsent.again", { why: trouble.message }) : t("chat.unsent.pending");
+  if (state === "refused") return t("chat.unsent.refused", { why: error.message });
+  return error ? t("chat.unsent.again", { why: error.message }) : t("chat.unsent.pending");
 }
 
 function milliseconds(ms) {

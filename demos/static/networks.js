@@ -1,11 +1,12 @@
-// A bad network to choose: the server lends this page one of its own, at a port of its own, and the
-// page's transports go by it.  It may be changed, paused and cut off while they do.
+// Network conditions: the server leases a proxy to this page, at a port of its own, and the page's
+// transports connect through it.  The page can change, pause and disconnect it meanwhile.
 
-import { ask, askJSON, Trouble } from "./ask.js";
-import { t } from "./words.js";
+import { ApiError, request, requestJSON } from "./api.js";
+import { el } from "./dom.js";
+import { t } from "./i18n.js";
 
-// What may be chosen, in the words of `realtime proxy`; each has a line that says what to look for.
-const CHOICES = {
+// The presets, in the syntax of `realtime proxy`; each has a text that says what to watch for.
+const PRESETS = {
   none: "none",
   delay: "rtt=200ms",
   jitter: "rtt=100ms,jitter=200ms",
@@ -19,121 +20,119 @@ const CHOICES = {
 const PAUSE = 5; // seconds
 
 /**
- * Fill `element` with the choice.  `onChange(base)` is told by which port to go from now on, as a URL,
- * or undefined for the page's own.
+ * Fill `element` with the control.  `onChange(base)` receives the URL of the port to use from now on, or
+ * undefined for the page's own port.
  */
 export async function networkControl(element, onChange) {
   let lab;
   try {
-    lab = await askJSON(new URL("/lab", location));
+    lab = await requestJSON(new URL("/lab", location));
   } catch {
-    return; // the page tells by itself that the server is not there
+    return; // the page itself shows that the server is unreachable
   }
-  if (lab.networks) new Control(element, onChange);
-  else element.append(paragraph(t("network.none_here")));
+  if (lab.networks) new NetworkControl(element, onChange);
+  else element.append(el("p", "", t("network.none_here")));
 }
 
-class Control {
+class NetworkControl {
   #element;
   #onChange;
-  #loan; // what the server lent us: {id, port, network}
+  #lease; // the proxy that the server leased to us: {id, port, network}
   #choice = select();
-  #own = made("input", { className: "own-network", hidden: true, placeholder: "rtt=200ms,jitter=50ms" });
-  #pause = button(t("network.pause", { seconds: PAUSE }), () => this.#stop("pause"));
-  #unplug = button(t("network.unplug", { seconds: PAUSE }), () => this.#stop("unplug"));
-  #look = paragraph("");
-  #state = made("p", { className: "network-state" });
+  #own = el("input", { className: "own-network", hidden: true, placeholder: "rtt=200ms,jitter=50ms" });
+  #pause = button(t("network.pause", { seconds: PAUSE }), () => this.#interrupt("pause"));
+  #unplug = button(t("network.unplug", { seconds: PAUSE }), () => this.#interrupt("unplug"));
+  #hint = el("p");
+  #state = el("p", "network-state");
 
   constructor(element, onChange) {
     this.#element = element;
     this.#onChange = onChange;
     this.#fill();
-    this.#choice.addEventListener("change", () => this.#chosen());
+    this.#choice.addEventListener("change", () => this.#select());
     this.#own.addEventListener("change", () => this.#apply(this.#own.value));
-    addEventListener("pagehide", () => this.#giveBack());
-    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.#chosen(); });
+    addEventListener("pagehide", () => this.#release());
+    addEventListener("pageshow", ({ persisted }) => { if (persisted) this.#select(); });
     this.#show();
   }
 
   #fill() {
-    const label = made("label", {});
-    label.append(t("network.choose"), " ", this.#choice);
+    const label = el("label", "", t("network.choose"), " ", this.#choice);
     this.#own.setAttribute("aria-label", t("network.own_label"));
     this.#state.setAttribute("role", "status");
-    const line = made("p", { className: "network-line" });
-    line.append(label, this.#own, this.#pause, this.#unplug);
-    this.#element.append(line, this.#look, this.#state);
+    const line = el("p", "network-line", label, this.#own, this.#pause, this.#unplug);
+    this.#element.append(line, this.#hint, this.#state);
   }
 
-  #chosen() {
+  #select() {
     const own = this.#choice.value === "own";
     this.#own.hidden = !own;
     if (own) this.#own.focus();
-    else this.#apply(CHOICES[this.#choice.value]);
+    else this.#apply(PRESETS[this.#choice.value]);
     this.#show();
   }
 
-  #show(words = "") {
-    this.#look.textContent = t(`network.look.${this.#choice.value}`);
-    this.#pause.disabled = this.#unplug.disabled = !this.#loan;
-    this.#state.textContent = words;
+  #show(text = "") {
+    this.#hint.textContent = t(`network.look.${this.#choice.value}`);
+    this.#pause.disabled = this.#unplug.disabled = !this.#lease;
+    this.#state.textContent = text;
   }
 
-  // --- what is asked of the server ---------------------------------------------------------------
+  // --- requests to the server --------------------------------------------------------------------
 
   async #apply(text) {
     if (text === "none") {
-      this.#giveBack();
+      this.#release();
       this.#onChange(undefined);
       return this.#show();
     }
     await this.#try(async () => {
-      const before = this.#loan?.id;
-      this.#loan = await this.#change(text);
-      // The same port: what is connected meets the new network as it is.
-      if (this.#loan.id !== before) this.#onChange(baseAt(this.#loan.port));
-      this.#show(t("network.now", { network: this.#loan.network, port: this.#loan.port }));
+      const before = this.#lease?.id;
+      this.#lease = await this.#change(text);
+      // If it is the same port, open connections stay and meet the new conditions.
+      if (this.#lease.id !== before) this.#onChange(baseAt(this.#lease.port));
+      this.#show(t("network.now", { network: this.#lease.network, port: this.#lease.port }));
     });
   }
 
-  /** Change the network we have; one that nobody used for a while was lent to somebody else. */
+  /** Change the conditions of our proxy, or lease another: an idle lease ends after a while. */
   async #change(network) {
-    if (this.#loan) {
+    if (this.#lease) {
       try {
-        return await askJSON(place(this.#loan.id, "", { network }), { method: "PUT" });
-      } catch (trouble) {
-        if (trouble.code !== "no_network") throw trouble;
+        return await requestJSON(networkUrl(this.#lease.id, "", { network }), { method: "PUT" });
+      } catch (error) {
+        if (error.code !== "no_network") throw error;
       }
     }
-    return askJSON(place("", "", { network }), { method: "POST" });
+    return requestJSON(networkUrl("", "", { network }), { method: "POST" });
   }
 
-  async #stop(how) {
+  async #interrupt(how) {
     await this.#try(async () => {
-      await ask(place(this.#loan.id, how, { seconds: PAUSE }), { method: "POST" });
+      await request(networkUrl(this.#lease.id, how, { seconds: PAUSE }), { method: "POST" });
       this.#show(t(`network.after_${how}`, { seconds: PAUSE }));
     });
   }
 
-  async #try(what) {
+  async #try(action) {
     try {
-      await what();
-    } catch (trouble) {
-      if (!(trouble instanceof Trouble)) throw trouble;
-      if (trouble.code === "no_network") this.#loan = undefined;
-      this.#show(`${trouble.code}: ${trouble.message}`);
+      await action();
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      if (error.code === "no_network") this.#lease = undefined;
+      this.#show(`${error.code}: ${error.message}`);
     }
   }
 
-  #giveBack() {
-    if (this.#loan) {
-      fetch(place(this.#loan.id), { method: "DELETE", keepalive: true }).catch(() => {});
+  #release() {
+    if (this.#lease) {
+      fetch(networkUrl(this.#lease.id), { method: "DELETE", keepalive: true }).catch(() => {});
     }
-    this.#loan = undefined;
+    this.#lease = undefined;
   }
 }
 
-function place(id = "", verb = "", query = {}) {
+function networkUrl(id = "", verb = "", query = {}) {
   const url = new URL(["/networks", id, verb].filter(Boolean).join("/"), location);
   url.search = new URLSearchParams(query);
   return url;
@@ -146,24 +145,12 @@ function baseAt(port) {
 }
 
 function select() {
-  const choice = made("select", { className: "network-choice" });
-  for (const name of Object.keys(CHOICES)) {
-    const words = t(`network.choice.${name}`, { network: CHOICES[name] });
-    choice.append(made("option", { value: name, textContent: words }));
-  }
-  return choice;
+  const options = Object.entries(PRESETS).map(
+    ([name, network]) => new Option(t(`network.choice.${name}`, { network }), name),
+  );
+  return el("select", "network-choice", ...options);
 }
 
-function button(words, onClick) {
-  const one = made("button", { type: "button", textContent: words, disabled: true });
-  one.addEventListener("click", onClick);
-  return one;
-}
-
-function paragraph(words) {
-  return made("p", { textContent: words });
-}
-
-function made(tag, properties) {
-  return Object.assign(document.createElement(tag), properties);
+function button(text, onclick) {
+  return el("button", { type: "button", disabled: true, onclick }, text);
 }

@@ -1,20 +1,20 @@
-// What was said and is not yet acknowledged: kept in order, and sent again with the same id.
-// One message is under way at a time, or a repeated one would come after those that followed it.
+// Messages that are not acknowledged yet: kept in order, and sent again with the same id.
+// Only one message is in flight at a time, or a retried one would arrive after its successors.
 
-import { Trouble } from "./ask.js";
-import { t } from "./words.js";
+import { ApiError } from "./api.js";
+import { t } from "./i18n.js";
 
-const LONGEST = 10;
+const MAX_WAIT = 10; // seconds
 
 export class Outbox {
   #queue = [];
   #send;
   #onChange;
-  #pumping = false;
+  #sending = false;
   #failures = 0;
   #wake = () => {};
 
-  /** `onChange(message, state, trouble)`: state is pending, accepted or refused. */
+  /** `onChange(message, state, error)`: state is pending, accepted or refused. */
   constructor(send, onChange) {
     this.#send = send;
     this.#onChange = onChange;
@@ -27,24 +27,24 @@ export class Outbox {
   add(message) {
     this.#queue.push(message);
     this.#onChange(message, "pending");
-    this.#pump();
+    this.#sendAll();
   }
 
-  /** The network is back: do not wait any longer, unless the server asked for it. */
+  /** The network is back: retry now, unless the server asked us to wait. */
   wake() {
     this.#wake();
   }
 
-  /** It was read back from the room, which is as good as an answer. */
+  /** The room delivered the message to us, which is as good as an acknowledgement. */
   settle(id) {
     this.#queue = this.#queue.filter((message) => message.id !== id);
   }
 
-  async #pump() {
-    if (this.#pumping) return;
-    this.#pumping = true;
+  async #sendAll() {
+    if (this.#sending) return;
+    this.#sending = true;
     while (this.#queue.length) await this.#try(this.#queue[0]);
-    this.#pumping = false;
+    this.#sending = false;
   }
 
   async #try(message) {
@@ -52,32 +52,32 @@ export class Outbox {
       await this.#send(message);
       this.#failures = 0;
       this.#finish(message, "accepted");
-    } catch (error) {
-      const trouble = error instanceof Trouble ? error : mishap(error);
-      if (trouble.final) this.#finish(message, "refused", trouble);
-      else await this.#retryLater(message, trouble);
+    } catch (thrown) {
+      const error = thrown instanceof ApiError ? thrown : pageError(thrown);
+      if (error.final) this.#finish(message, "refused", error);
+      else await this.#retryLater(message, error);
     }
   }
 
-  #finish(message, state, trouble) {
-    const waiting = this.#queue.includes(message);
+  #finish(message, state, error) {
+    const queued = this.#queue.includes(message);
     this.settle(message.id);
-    if (waiting) this.#onChange(message, state, trouble);
+    if (queued) this.#onChange(message, state, error);
   }
 
-  async #retryLater(message, trouble) {
+  async #retryLater(message, error) {
     if (!this.#queue.includes(message)) return;
-    this.#onChange(message, "pending", trouble);
-    const jitter = Math.random() * Math.min(LONGEST, 2 ** this.#failures++);
-    const seconds = trouble.retryAfter || jitter;
+    this.#onChange(message, "pending", error);
+    const jitter = Math.random() * Math.min(MAX_WAIT, 2 ** this.#failures++);
+    const seconds = error.retryAfter || jitter;
     await new Promise((resolve) => {
       setTimeout(resolve, seconds * 1000);
-      if (!trouble.retryAfter) this.#wake = resolve;
+      if (!error.retryAfter) this.#wake = resolve;
     });
   }
 }
 
-// A mistake of our own: to be seen, not to be repeated for ever.
-function mishap(error) {
-  return new Trouble("error", t("trouble.in_page", { error }));
+// A bug in the page: show it, and do not retry forever.
+function pageError(error) {
+  return new ApiError("error", t("trouble.in_page", { error }));
 }

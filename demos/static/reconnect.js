@@ -1,86 +1,87 @@
-// A connection is one life after another; what lasts from life to life is the cursor.
-// A transport tells how one life is lived, and this file when the next begins: after full jitter.
+// A connection is a series of attempts; the cursor lasts from one to the next.  A transport defines one
+// attempt (`connectOnce`), and this file decides when the next one starts: after a wait with full jitter.
 //
 //   connecting ── opened ──▶ open ── ended ──▶ waiting ── jitter ──▶ connecting …
-//                              └── ended by an error that stays ──▶ refused
+//                              └── ended by a final error ──▶ refused
 
-import { onWake } from "./wake.js";
+import { onResume } from "./page_lifecycle.js";
 
-// The ceiling doubles from one second to ten.  The wait is anything below it ("full jitter"), or a
-// class whose server restarts would come back in one instant, and again, and again.
-const FIRST = 1;
-const LONGEST = 10;
-// Ids to remember: the server keeps the last 1 000 events, so no older one can come again.
-const SHOWN = 2000;
+// The ceiling doubles from one second to ten, and the wait is a random part of it ("full jitter").
+// Without jitter a class whose server restarts would reconnect in the same instant, again and again.
+const MIN_CEILING = 1;
+const MAX_CEILING = 10;
+// Ids to remember: the server keeps the last 1 000 events, so an older one cannot come again.
+const MAX_SHOWN = 2000;
 
 /**
- * Live again and again until closed.  `live(life)` begins one life and returns what stops it.
- * `onState` is told connecting, open, waiting {seconds, trouble} or refused {trouble}.
+ * Connect, and reconnect until closed.  `connectOnce(attempt)` starts one attempt and returns the function
+ * that stops it.  `onState` receives connecting, open, waiting {seconds, error} or refused {error}.
  */
-export function keepConnected(live, options) {
+export function keepConnected(connectOnce, options) {
   const { after, shown = new Set(), onEvent, onRepeat = () => {}, onState } = options;
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
-  let notBefore = 0; // the server wants to be left alone until then
+  let notBefore = 0; // the server asked us to wait until then
 
-  function tell(next, detail) {
+  function setState(next, detail) {
     if (next === state && next !== "waiting") return;
     state = next;
     onState(next, detail);
   }
 
-  function begin() {
-    tell("connecting");
-    const life = {
+  function start() {
+    setState("connecting");
+    const attempt = {
       get cursor() { return cursor; },
-      opened: () => { if (life === current) { failures = 0; tell("open"); } },
-      receive: (event) => { if (life === current) receive(event); },
-      paused: () => { if (life === current) tell("waiting", {}); },
-      ended: (trouble) => { if (life === current) retire(trouble); },
-      renew: () => { if (life === current) { end(); begin(); } },
+      opened: () => { if (attempt === current) { failures = 0; setState("open"); } },
+      receive: (event) => { if (attempt === current) receive(event); },
+      paused: () => { if (attempt === current) setState("waiting", {}); },
+      ended: (error) => { if (attempt === current) retryLater(error); },
+      renew: () => { if (attempt === current) { end(); start(); } },
     };
-    current = life;
-    stop = live(life);
+    current = attempt;
+    stop = connectOnce(attempt);
   }
 
   function receive(event) {
     cursor = event.cursor;
     if (shown.has(event.id)) return onRepeat(event);
     if (event.id) shown.add(event.id);
-    if (shown.size > SHOWN) shown.delete(shown.values().next().value);
+    if (shown.size > MAX_SHOWN) shown.delete(shown.values().next().value);
     onEvent(event);
   }
 
-  function retire(trouble) {
+  function retryLater(error) {
     end();
-    if (trouble?.final) return tell("refused", { trouble });
-    const ceiling = Math.min(LONGEST, FIRST * 2 ** failures++);
-    const asked = trouble?.retryAfter ?? 0;
-    const seconds = asked + Math.random() * ceiling;
-    notBefore = Date.now() + asked * 1000;
-    timer = setTimeout(begin, seconds * 1000);
-    tell("waiting", { seconds, trouble });
+    if (error?.final) return setState("refused", { error });
+    const ceiling = Math.min(MAX_CEILING, MIN_CEILING * 2 ** failures++);
+    const retryAfter = error?.retryAfter ?? 0;
+    const seconds = retryAfter + Math.random() * ceiling;
+    notBefore = Date.now() + retryAfter * 1000;
+    timer = setTimeout(start, seconds * 1000);
+    setState("waiting", { seconds, error });
   }
 
   function end() {
     clearTimeout(timer);
-    current = undefined; // whatever the old life still says is not heard
+    current = undefined; // later callbacks of the old attempt are ignored
     stop?.();
     stop = undefined;
   }
 
-  // Whoever looks at the page again does not wait for a timer; nobody wakes in step with others.
-  const sleep = onWake(() => {
+  // A user who returns to the page does not wait for a timer.  Users return at different moments, so
+  // this needs no jitter.
+  const unsubscribe = onResume(() => {
     if (current || state !== "waiting" || Date.now() < notBefore) return;
     clearTimeout(timer);
-    begin();
+    start();
   });
 
-  begin();
+  start();
   return {
     close() {
-      sleep();
+      unsubscribe();
       end();
     },
   };

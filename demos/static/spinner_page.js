@@ -1,34 +1,34 @@
-// What the page of the spinner says of itself: how its frame was made, and whether it is still loading.
+// The texts of the spinner page: how its frame was added, and whether the page is still loading.
 
-import { stranger } from "./lessons/parts.js";
-import { t, translate } from "./words.js";
+import { byId, el } from "./dom.js";
+import { t, translate } from "./i18n.js";
+import { testUser } from "./lessons/helpers.js";
 
-const HOWS = ["markup", "load", "after"];
-const LOOK = 250;
+const METHODS = ["markup", "load", "after"];
+const INTERVAL = 250;
 
-const at = (id) => document.getElementById(id);
-const asked = new URLSearchParams(location.search);
-const how = HOWS.includes(asked.get("how")) ? asked.get("how") : "after";
+const query = new URLSearchParams(location.search);
+const method = METHODS.includes(query.get("how")) ? query.get("how") : "after";
 
-at("how").dataset.i18n = `lesson.spinner.${how}`;
+byId("how").dataset.i18n = `lesson.spinner.${method}`;
 translate();
-at("others").append(...HOWS.filter((one) => one !== how).map(wayTo));
-const { say } = stranger(asked.get("room") || "lobby");
-at("say").addEventListener("click", () => say(t("lesson.spinner.word"), "iframe_streaming").said.catch(() => {}));
-setInterval(look, LOOK);
-look();
+byId("others").append(...METHODS.filter((one) => one !== method).map(linkTo));
+const { send } = testUser(query.get("room") || "lobby");
+byId("say").addEventListener("click", () => {
+  send(t("lesson.spinner.word"), "iframe_streaming").done.catch(() => {});
+});
+setInterval(show, INTERVAL);
+show();
 
-function wayTo(one) {
-  const link = document.createElement("a");
-  asked.set("how", one);
-  link.href = `?${asked}`;
-  link.textContent = t(`lesson.iframe.how-${one}`);
-  return link;
+function linkTo(other) {
+  query.set("how", other);
+  return el("a", { href: `?${query}` }, t(`lesson.iframe.how-${other}`));
 }
 
-function look() {
-  at("ready").textContent = document.readyState;
-  at("load").textContent = t(window.realtime.loaded ? "lesson.spinner.fired" : "lesson.spinner.waiting");
-  at("frame-state").textContent = frames[0]?.document.readyState ?? "–";
-  at("heard").textContent = window.realtime.heard;
+function show() {
+  const { loaded, received } = window.realtime;
+  byId("ready").textContent = document.readyState;
+  byId("load").textContent = t(loaded ? "lesson.spinner.fired" : "lesson.spinner.waiting");
+  byId("frame-state").textContent = frames[0]?.document.readyState ?? "–";
+  byId("heard").textContent = received;
 }

@@ -1,102 +1,96 @@
-// Sticky or not, drawn: what nginx would do with each request.  The rules are in sticky/, and here is
-// only the picture of them.
+// Sticky routing, drawn: what nginx would do with each request.  sticky/ has the rules, this file draws
+// them.
 
-import { make } from "./make.js";
+import { byId, el, svgEl } from "./dom.js";
+import { number, t, translate } from "./i18n.js";
+import { fillFooter, fillHeader } from "./page_layout.js";
 import { ROUTINGS } from "./sticky/routing.js";
-import { Visits, WAYS } from "./sticky/visits.js";
-import { fillFoot, fillHeader } from "./skeleton.js";
-import { number, t, translate } from "./words.js";
+import { Simulation, TRANSPORTS } from "./sticky/simulation.js";
 
 // As `realtime nginx --workers 3` names them.
 const WORKERS = ["127.0.0.1:6001", "127.0.0.1:6002", "127.0.0.1:6003"];
-// Of five networks; or all behind the one router of a school.
-const PEOPLE = {
+// Clients in five networks; or all behind the one router of a school.
+const ADDRESSES = {
   many: ["198.51.100.7", "203.0.113.20", "192.0.2.80", "100.64.9.1", "172.16.4.2"],
   school: Array(5).fill("198.51.100.7"),
 };
-const PACE = 700; // ms between two requests
-const SHOWN = 10;
-const SVG = "http://www.w3.org/2000/svg";
+const INTERVAL = 700; // ms between two requests
+const MAX_ROWS = 10;
 
-const visitorY = (n) => 35 + n * 65;
+const clientY = (n) => 35 + n * 65;
 const workerY = (n) => 65 + n * 100;
-const at = (id) => document.getElementById(id);
 const chosen = { way: "socketio", routing: "any", people: "many" };
-let visits;
-let playing;
+let simulation;
+let timer;
 
 translate();
 fillHeader();
-fillFoot();
-offer("ways-chosen", "way", WAYS);
-offer("routings", "routing", ROUTINGS);
-offer("people", "people", Object.keys(PEOPLE));
-at("step").addEventListener("click", ask);
-at("anew").addEventListener("click", begin);
-at("play").addEventListener("click", () => (playing ? pause() : play()));
-begin();
+fillFooter();
+addChoices("ways-chosen", "way", TRANSPORTS);
+addChoices("routings", "routing", ROUTINGS);
+addChoices("people", "people", Object.keys(ADDRESSES));
+byId("step").addEventListener("click", step);
+byId("anew").addEventListener("click", reset);
+byId("play").addEventListener("click", () => (timer ? pause() : play()));
+reset();
 
-// --- what is chosen ------------------------------------------------------------------------------
+// --- the controls --------------------------------------------------------------------------------
 
-function offer(id, what, values) {
+function addChoices(id, name, values) {
   for (const value of values) {
-    const input = make("input");
-    input.type = "radio";
-    input.name = what;
-    input.value = value;
-    input.checked = chosen[what] === value;
+    const input = el("input", { type: "radio", name, value, checked: chosen[name] === value });
     input.addEventListener("change", () => {
-      chosen[what] = value;
-      begin();
+      chosen[name] = value;
+      reset();
     });
-    at(id).append(make("label", "", input, t(`sticky.${what}.${value}`)));
+    byId(id).append(el("label", "", input, t(`sticky.${name}.${value}`)));
   }
 }
 
-function begin() {
-  const { way, routing, people } = chosen;
-  visits = new Visits({ way, routing, workers: WORKERS, addresses: PEOPLE[people] });
-  at("requests").replaceChildren();
-  at("why").textContent = t(reason());
+function reset() {
+  const { way: transport, routing, people } = chosen;
+  simulation = new Simulation({ transport, routing, workers: WORKERS, addresses: ADDRESSES[people] });
+  byId("requests").replaceChildren();
+  byId("why").textContent = t(explanation());
   draw();
 }
 
 function play() {
-  playing = setInterval(ask, PACE);
-  at("play").setAttribute("aria-pressed", "true");
-  at("play").textContent = t("sticky.pause");
+  timer = setInterval(step, INTERVAL);
+  byId("play").setAttribute("aria-pressed", "true");
+  byId("play").textContent = t("sticky.pause");
 }
 
 function pause() {
-  clearInterval(playing);
-  playing = undefined;
-  at("play").setAttribute("aria-pressed", "false");
-  at("play").textContent = t("sticky.play");
+  clearInterval(timer);
+  timer = undefined;
+  byId("play").setAttribute("aria-pressed", "false");
+  byId("play").textContent = t("sticky.play");
 }
 
-// --- what happens --------------------------------------------------------------------------------
+// --- one request ---------------------------------------------------------------------------------
 
-function ask() {
-  const came = visits.next();
-  const row = make(
+function step() {
+  const request = simulation.next();
+  const row = el(
     "tr", "",
-    make("td", "", name(came.visitor)),
-    make("td", "", make("code", "", came.line === "…" ? t("sticky.frames") : came.line)),
-    make("td", "", number(came.worker + 1)),
-    make("td", "", came.answer),
+    el("td", "", nameOf(request.client)),
+    el("td", "", el("code", "", request.line === "…" ? t("sticky.frames") : request.line)),
+    el("td", "", number(request.worker + 1)),
+    el("td", "", request.status),
   );
-  row.dataset.known = came.known ? "yes" : "no";
-  at("requests").prepend(row);
-  at("requests").rows[SHOWN]?.remove();
-  draw(came);
+  row.dataset.known = request.known ? "yes" : "no";
+  byId("requests").prepend(row);
+  byId("requests").rows[MAX_ROWS]?.remove();
+  draw(request);
 }
 
-function name(visitor) {
-  return "ABCDE"[visitor];
+function nameOf(client) {
+  return "ABCDE"[client];
 }
 
-/** Why this way holds with this routing, or breaks. */
-function reason() {
+/** The key of the text that says why this transport works with this routing, or does not. */
+function explanation() {
   const { way, routing, people } = chosen;
   if (way === "long_polling") return "sticky.why.cursor";
   if (way === "websocket") return "sticky.why.connection";
@@ -107,55 +101,46 @@ function reason() {
 
 // --- the picture ---------------------------------------------------------------------------------
 
-function draw(came) {
-  const { visitors, workers, asked, lost } = visits;
-  at("sum").textContent = t("sticky.sum", { asked: number(asked), lost: number(lost) });
+function draw(request) {
+  const { clients, workers, requests, lostSessions } = simulation;
+  byId("sum").textContent = t("sticky.sum", { asked: number(requests), lost: number(lostSessions) });
   const most = Math.max(1, ...workers.map((worker) => worker.requests));
-  at("picture").replaceChildren(
-    ...(came ? [wayOf(came)] : []),
-    ...visitors.flatMap(drawVisitor),
-    shape("rect", { x: 380, y: 120, width: 120, height: 90, rx: 6 }),
-    text("nginx", 440, 172, "middle"),
+  byId("picture").replaceChildren(
+    ...(request ? [drawPath(request)] : []),
+    ...clients.flatMap(drawClient),
+    svgEl("rect", { x: 380, y: 120, width: 120, height: 90, rx: 6 }),
+    drawText("nginx", 440, 172, "middle"),
     ...workers.flatMap((worker, n) => drawWorker(worker, n, most)),
   );
 }
 
-function wayOf({ visitor, worker, known }) {
-  const kind = known ? "now" : "now refused";
-  const from = visitorY(visitor);
+function drawPath({ client, worker, known }) {
+  const from = clientY(client);
   const to = workerY(worker);
   const d = `M 200 ${from} C 290 ${from} 290 165 380 165 M 500 165 C 570 165 570 ${to} 640 ${to}`;
-  return shape("path", { d, class: kind });
+  return svgEl("path", { d, class: known ? "now" : "now refused" });
 }
 
-function drawVisitor({ address, lost }, n) {
-  const y = visitorY(n);
+function drawClient({ address, lost }, n) {
+  const y = clientY(n);
   return [
-    shape("rect", { x: 10, y: y - 24, width: 190, height: 48, rx: 6 }),
-    text(name(n), 24, y + 6),
-    text(address, 52, y + 5, "start", "small"),
-    ...(lost ? [text(`✗ ${number(lost)}`, 190, y + 6, "end", "lost")] : []),
+    svgEl("rect", { x: 10, y: y - 24, width: 190, height: 48, rx: 6 }),
+    drawText(nameOf(n), 24, y + 6),
+    drawText(address, 52, y + 5, "start", "small"),
+    ...(lost ? [drawText(`✗ ${number(lost)}`, 190, y + 6, "end", "lost")] : []),
   ];
 }
 
 function drawWorker({ requests }, n, most) {
   const y = workerY(n);
   return [
-    shape("rect", { x: 640, y: y - 36, width: 250, height: 72, rx: 6 }),
-    text(t("sticky.worker_n", { n: number(n + 1) }), 656, y - 8),
-    text(number(requests), 876, y - 8, "end"),
-    shape("rect", { x: 656, y: y + 8, width: (220 * requests) / most, height: 14, class: "load" }),
+    svgEl("rect", { x: 640, y: y - 36, width: 250, height: 72, rx: 6 }),
+    drawText(t("sticky.worker_n", { n: number(n + 1) }), 656, y - 8),
+    drawText(number(requests), 876, y - 8, "end"),
+    svgEl("rect", { x: 656, y: y + 8, width: (220 * requests) / most, height: 14, class: "load" }),
   ];
 }
 
-function text(words, x, y, anchor = "start", kind = "") {
-  const element = shape("text", { x, y, "text-anchor": anchor, class: kind });
-  element.textContent = words;
-  return element;
-}
-
-function shape(tag, attributes) {
-  const element = document.createElementNS(SVG, tag);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  return element;
+function drawText(text, x, y, anchor = "start", className = "") {
+  return svgEl("text", { x, y, "text-anchor": anchor, class: className }, text);
 }

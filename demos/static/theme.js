@@ -1,38 +1,38 @@
-// What must be known before the first paint, or the page would flash: light or dark, how large, and in
-// which language.  A classic script in <head>, since a module runs after the page was painted.
+// What the browser must know before the first paint, or the page would flash: light or dark, the size, and
+// the language.  A classic script in <head>, because a module runs after the first paint.
 //
 //   <html data-theme="auto|light|dark" data-big data-words="awaited" lang="zh-Hans">
 
 {
   const LANGUAGES = ["en", "zh-Hans", "zh-Hant"];
-  const PATIENCE = 1500;
+  const TIMEOUT = 1500;
   const root = document.documentElement;
-  const kept = (key) => localStorage.getItem(`realtime.${key}`);
+  const stored = (key) => localStorage.getItem(`realtime.${key}`);
 
-  // zh-TW, zh-HK and zh-MO write the traditional characters, other Chinese the simplified.
-  function closest(wish) {
-    if (LANGUAGES.includes(wish)) return wish;
+  // zh-TW, zh-HK and zh-MO use traditional characters, other Chinese simplified ones.
+  function closest(tag) {
+    if (LANGUAGES.includes(tag)) return tag;
     try {
-      const { language, script } = new Intl.Locale(wish).maximize();
+      const { language, script } = new Intl.Locale(tag).maximize();
       return [`${language}-${script}`, language].find((one) => LANGUAGES.includes(one));
     } catch {
-      return undefined; // anybody may write anything behind ?lang=
+      return undefined; // ?lang= may hold any text
     }
   }
 
   function chooseLanguage() {
-    const asked = new URLSearchParams(location.search).get("lang");
-    return [asked, kept("language"), ...navigator.languages].map(closest).find(Boolean) ?? "en";
+    const wanted = new URLSearchParams(location.search).get("lang");
+    return [wanted, stored("language"), ...navigator.languages].map(closest).find(Boolean) ?? "en";
   }
 
-  root.dataset.theme = kept("theme") ?? "auto";
-  root.toggleAttribute("data-big", kept("big") === "yes");
+  root.dataset.theme = stored("theme") ?? "auto";
+  root.toggleAttribute("data-big", stored("big") === "yes");
   root.lang = chooseLanguage();
 
-  // The English of the HTML is not shown to be exchanged a moment later; but if our words do not
-  // come, it is better than nothing.
+  // Hide the English of the HTML until the catalogue has arrived.  If it does not arrive in time, English
+  // is better than an empty page.
   if (root.lang !== "en") {
     root.dataset.words = "awaited";
-    setTimeout(() => delete root.dataset.words, PATIENCE);
+    setTimeout(() => delete root.dataset.words, TIMEOUT);
   }
 }

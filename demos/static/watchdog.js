@@ -1,72 +1,75 @@
-// A stream that is silent may be quiet or dead: TCP does not tell when the other side has vanished.
-// The server speaks at least every 15 seconds; where the page can hear that, silence is proof, and
-// where the browser keeps it to itself (EventSource, WebSocket), the page has to ask in another way.
+// A stream without data may be idle or dead: TCP does not report a peer that has vanished.  The server
+// sends something at least every 15 seconds.  Where the page can see that (`watchdog`), a longer silence
+// proves a dead connection; where the browser hides heartbeats (EventSource, WebSocket), the page has to
+// ask the server in another way (`probingWatchdog`).
 
-import { address, askJSON } from "./ask.js";
-import { onWake } from "./wake.js";
+import { requestJSON, roomUrl } from "./api.js";
+import { onResume } from "./page_lifecycle.js";
 
 // Two and a half heartbeats: one may be late, two are not.
-const SILENCE = 2.5 * 15_000;
-// What a short poll found may still be on its way down the stream.
-const ON_ITS_WAY = 2_000;
+const IDLE_TIMEOUT = 2.5 * 15_000;
+// An event that a short poll found may still be on its way down the stream.
+const DELIVERY_TIME = 2_000;
+const PROBE_TIMEOUT = 10_000;
 
-/** Call `onSilence` when `heard` was not called for too long. */
-export function watchdog(onSilence) {
+/** Call `onTimeout` when `reset` was not called for too long. */
+export function watchdog(onTimeout) {
   let timer;
-  function heard() {
+  function reset() {
     clearTimeout(timer);
-    timer = setTimeout(onSilence, SILENCE);
+    timer = setTimeout(onTimeout, IDLE_TIMEOUT);
   }
-  heard();
-  return { heard, stop: () => clearTimeout(timer) };
+  reset();
+  return { reset, stop: () => clearTimeout(timer) };
 }
 
-/** The same where heartbeats cannot be heard: after a silence, look before calling it dead. */
-export function blindWatchdog(room, life, base) {
-  const dog = watchdog(async () => {
-    if (await isDead(room, life, base)) life.ended();
-    else dog.heard();
+/** The same where heartbeats are invisible: after the timeout, probe before ending the attempt. */
+export function probingWatchdog(room, attempt, base) {
+  const inner = watchdog(async () => {
+    if (await isDead(room, attempt, base)) attempt.ended();
+    else inner.reset();
   });
-  return wakeful(dog, room, life, base);
+  return withResumeCheck(inner, room, attempt, base);
 }
 
-/** A watchdog that also looks when the page wakes: what is dead may have been so for long. */
-export function wakeful(dog, room, life, base) {
-  const sleep = onWake(async () => { if (await isDead(room, life, base)) life.ended(); });
+/** A watchdog that also probes when the page resumes: the connection may have died long ago. */
+export function withResumeCheck(inner, room, attempt, base) {
+  const unsubscribe = onResume(async () => { if (await isDead(room, attempt, base)) attempt.ended(); });
   return {
-    heard: dog.heard,
+    reset: inner.reset,
     stop() {
-      sleep();
-      dog.stop();
+      unsubscribe();
+      inner.stop();
     },
   };
 }
 
-async function isDead(room, life, base) {
-  const before = life.cursor;
+async function isDead(room, attempt, base) {
+  const before = attempt.cursor;
   try {
-    const answer = await look(room, { after: before }, base);
-    if (!answer.events.length) return false;
-  } catch (trouble) {
-    return trouble.code === "network";
+    const { events } = await probe(room, { after: before }, base);
+    if (!events.length) return false;
+  } catch (error) {
+    return error.code === "network";
   }
-  await new Promise((resolve) => setTimeout(resolve, ON_ITS_WAY));
-  return life.cursor === before;
+  await new Promise((resolve) => setTimeout(resolve, DELIVERY_TIME));
+  return attempt.cursor === before;
 }
 
 /**
- * Say why a connection was refused, where the browser shows no status: a short poll is told.
- * Undefined when it is answered well, and all that is known is that the connection ended.
+ * Find out why a connection was refused, where the browser shows no status: a short poll receives the
+ * error.  Undefined when the poll succeeds, and all we know is that the connection ended.
  */
-export async function whyNot(room, life, name, base) {
+export async function diagnose(room, attempt, name, base) {
   try {
-    await look(room, { after: life.cursor, name }, base);
-  } catch (trouble) {
-    return trouble;
+    await probe(room, { after: attempt.cursor, name }, base);
+  } catch (error) {
+    return error;
   }
 }
 
-// Without `client`: this is a look from outside, and makes nobody a member.
-function look(room, query, base) {
-  return askJSON(address(room, "short_polling", query, base), { signal: AbortSignal.timeout(10_000) });
+// Without `client`: a probe makes nobody a member.
+function probe(room, query, base) {
+  const signal = AbortSignal.timeout(PROBE_TIMEOUT);
+  return requestJSON(roomUrl(room, "short_polling", query, base), { signal });
 }

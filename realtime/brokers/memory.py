@@ -28,14 +28,14 @@ class _Log:
     top: int = 0
     events: list[Event] = field(default_factory=list)
     events_expire_at: float = 0.0
-    seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # id: (number, expiry)
+    seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # id: (offset, expiry)
     people: dict[str, Member] = field(default_factory=dict)
     leases: dict[tuple[str, str], float] = field(default_factory=dict)  # (client, node_id): expiry
     leaving: set[str] = field(default_factory=set)
 
 
 class MemoryBroker:
-    """Numbers, stores and announces events within this process; `clock` returns seconds."""
+    """Stores and publishes events within this process; `clock` returns seconds."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.time) -> None:
         self._limits = limits
@@ -61,9 +61,9 @@ class MemoryBroker:
 
     async def publish(self, draft: Draft) -> Receipt:
         log, now = self._log(draft.room), self._clock()
-        number, expiry = log.seen.get(draft.id.lower(), (0, 0.0))
+        offset, expiry = log.seen.get(draft.id.lower(), (0, 0.0))
         if expiry > now:
-            return Receipt(Cursor(log.epoch, number), draft.id, created=False)
+            return Receipt(Cursor(log.epoch, offset), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
         self._remember_id(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
@@ -113,12 +113,12 @@ class MemoryBroker:
             self._notify(lambda listener: listener.on_publication(room, event))
         return event
 
-    def _remember_id(self, log: _Log, id: str, number: int, now: float) -> None:
+    def _remember_id(self, log: _Log, id: str, offset: int, now: float) -> None:
         # Entries are in the order of their expiry, so the expired ones are at the front.
         while log.seen and next(iter(log.seen.values()))[1] <= now:
             del log.seen[next(iter(log.seen))]
         log.seen.pop(id, None)
-        log.seen[id] = (number, now + SEEN_SECONDS)
+        log.seen[id] = (offset, now + SEEN_SECONDS)
 
     def _notify(self, call: Callable[[Listener], None]) -> None:
         # Not at once: `publish` returns first, as with a broker across a network.

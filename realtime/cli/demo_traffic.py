@@ -1,6 +1,7 @@
-"""A conversation to watch: a few speakers talk in a room through the public API.
+"""``realtime talk``: demo traffic, so that a student who works alone has something to watch.
 
-So that a lone student has something to see; every message takes the way that a page's would.
+A few speakers hold a scripted conversation in a room.  Each message is a `POST` to the public API,
+as a page would send it.
 """
 
 import argparse
@@ -17,10 +18,12 @@ from urllib.parse import quote
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
-HELP = "let a few speakers hold a conversation in a room"
+from realtime.cli.config import CommandError
 
-# Who says what, in turn; the talk begins again at its end.
-CONVERSATION = (
+HELP = "send a scripted conversation of a few speakers to a room"
+
+# Name and text of each message; after the last one the script starts again.
+SCRIPT = (
     ("Ada", "Is anybody here yet?"),
     ("阿明", "我在。你是用哪一种方式连上来的？"),
     ("Ada", "Long polling. I asked, and the server kept me waiting until you spoke."),
@@ -40,42 +43,41 @@ CONVERSATION = (
 )
 
 
-class Stopped(Exception):
-    """The conversation cannot go on; the message says why."""
-
-
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (%(default)s)")
     parser.add_argument("--room", default="lobby", help="the room (%(default)s)")
     parser.add_argument(
-        "--rate", type=float, default=1.0, help="messages a second (%(default)s)", metavar="N"
+        "--rate", type=float, default=1.0, help="messages per second (%(default)s)", metavar="N"
     )
     parser.add_argument(
-        "--count", type=int, default=None, help="stop after so many (default: never)", metavar="N"
+        "--count", type=int, help="stop after N messages (default: never)", metavar="N"
     )
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Speak until `options.count` messages are said, or for ever."""
-    if not 0 < options.rate < math.inf:  # nor is NaN
-        raise Stopped("--rate must be above 0")
+    """Send `options.count` messages, or an endless stream of them; raises `CommandError`."""
+    if not 0 < options.rate < math.inf:  # this also refuses NaN
+        raise CommandError("--rate must be above 0")
     if options.count is not None and options.count < 0:
-        raise Stopped("--count must not be negative")
+        raise CommandError("--count must not be negative")
     if not re.match(r"https?://[^/]", options.url):
-        raise Stopped(f"--url {options.url} is no address of a server, like http://127.0.0.1:8000")
+        raise CommandError(
+            f"--url {options.url} is not the address of a server; write one like "
+            "http://127.0.0.1:8000"
+        )
     client = AsyncHTTPClient()
-    address = f"{options.url.rstrip('/')}/rooms/{quote(options.room, safe='')}/messages"
+    url = f"{options.url.rstrip('/')}/rooms/{quote(options.room, safe='')}/messages"
     for name, text in _lines(options.count):
-        # People pause for a while and then speak two at a time: exponential gaps, one mean.
+        # People pause, and then two speak at once: exponential gaps with one mean.
         await asyncio.sleep(random.expovariate(options.rate))
-        await _say(client, address, name, text)
+        await _publish(client, url, name, text)
 
 
 def _lines(count: int | None) -> Iterator[tuple[str, str]]:
-    return itertools.islice(itertools.cycle(CONVERSATION), count)
+    return itertools.islice(itertools.cycle(SCRIPT), count)
 
 
-async def _say(client: AsyncHTTPClient, address: str, name: str, text: str) -> None:
+async def _publish(client: AsyncHTTPClient, url: str, name: str, text: str) -> None:
     message = {
         "id": str(uuid.uuid4()),
         "client": f"talk-{uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:8]}",
@@ -86,13 +88,13 @@ async def _say(client: AsyncHTTPClient, address: str, name: str, text: str) -> N
     }
     while True:
         try:
-            await client.fetch(address, method="POST", body=json.dumps(message))
+            await client.fetch(url, method="POST", body=json.dumps(message))
             return
         except HTTPClientError as error:
             wait = error.response and error.response.headers.get("Retry-After")
             if not wait:
-                raise Stopped(f"{address}: {error}") from error
-            # The same id again: said once, however often it takes.
+                raise CommandError(f"{url}: {error}") from error
+            # The retry has the same id, so the message is in the log once however often we send it.
             await asyncio.sleep(float(wait))
         except (OSError, ValueError) as error:
-            raise Stopped(f"{address}: {error}") from error
+            raise CommandError(f"{url}: {error}") from error

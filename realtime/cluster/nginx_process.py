@@ -1,6 +1,6 @@
-"""A real nginx in front of the workers of a cluster, begun and ended with it.
+"""A real nginx in front of the workers of a cluster, started and stopped with it.
 
-What it is told is what ``realtime nginx`` prints; it keeps its files in a folder that goes with it.
+Its configuration is the one that ``realtime nginx`` prints; its files are in a temporary folder.
 """
 
 import asyncio
@@ -17,32 +17,35 @@ from pathlib import Path
 from tornado.netutil import bind_sockets
 
 from realtime.cluster.nginx_config import configuration
+from realtime.protocol.addresses import url_host
+from realtime.server.sockets import close_listeners, port_of
 from realtime.tasks import Supervisor, die_with_parent
 
-# Debian leaves it out of the PATH of everybody but root.
+# Debian installs it in /usr/sbin, which is in the PATH of root only.
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
-# What is being answered may be answered to its end; streams do not end by themselves.
-_END_SECONDS = 2.0
+# Seconds for responses that are being sent; streams do not end by themselves.
+_STOP_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
 
 class NginxProcess:
-    """nginx at `host` and `port` (0: a free one), before `workers`, which are ``host:port``.
+    """nginx at `host` and `port` (0: a free one), in front of `workers`, each ``host:port``.
 
-    Raises OSError if there is no nginx, or the port cannot be had.
+    Raises OSError if nginx is not installed or the port is taken, and ValueError if nginx cannot be
+    configured for these workers.
     """
 
     def __init__(self, host: str, port: int, workers: Sequence[str], routing: str) -> None:
         program = shutil.which("nginx", path=_PATH)
         if program is None:
-            raise OSError("--nginx: none is installed; on Debian: apt-get install nginx-light")
+            raise OSError("--nginx: nginx is not installed; on Debian: apt-get install nginx-light")
         self.port = _free_port(host, port)
-        name = f"[{host}]" if ":" in host else host
-        self.url = f"http://{name}:{self.port}/"
-        text = configuration(workers=workers, listen=f"{name}:{self.port}", routing=routing)
+        address = f"{url_host(host)}:{self.port}"
+        self.url = f"http://{address}/"
+        text = configuration(workers=workers, listen=address, routing=routing)
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))
-        # Begun by root, its processes become somebody else, who has to find his way to his files.
+        # If root starts nginx, its workers run as another user, who must reach these files.
         self._folder.chmod(0o711)
         self._file = self._folder / "nginx.conf"
         self._file.write_text(text)
@@ -52,16 +55,16 @@ class NginxProcess:
         self._supervisor = Supervisor()
 
     def start(self) -> None:
-        """Begin it, and begin it again when it has died."""
+        """Start nginx, and restart it if it dies."""
         self._supervisor.supervise("nginx", self._run)
 
     async def close(self) -> None:
-        """End it, and remove what it left."""
+        """Stop nginx, and remove its files."""
         await self._supervisor.close()
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGQUIT)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_END_SECONDS):
+                async with asyncio.timeout(_STOP_SECONDS):
                     await self._process.wait()
         self._kill()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -71,12 +74,12 @@ class NginxProcess:
             *self._command,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, and we end it when we are done
+            start_new_session=True,  # Ctrl-C is for the master, which stops nginx last
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
         status = await process.wait()
-        self._kill()  # its workers, which would keep the port
-        log.error("nginx has died", extra={"status": status})
+        self._kill()  # its workers, which would keep the port open
+        log.error("nginx died", extra={"status": status})
 
     def _kill(self) -> None:
         if self._process is not None:
@@ -85,12 +88,11 @@ class NginxProcess:
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, if it can be had: nginx says less clearly why it cannot."""
+    """Return the port, or a free one for 0; our error is clearer than that of nginx."""
     try:
         sockets = bind_sockets(port, host)
     except OSError as error:
         raise OSError(f"--nginx {port}: {error}") from error
-    found: int = sockets[0].getsockname()[1]
-    for one in sockets:
-        one.close()
-    return found
+    free = port_of(sockets)
+    close_listeners([sockets])
+    return free

@@ -1,12 +1,12 @@
-"""Who is connected where: each process says it of itself, and is forgotten when it says no more.
+"""Which node holds which connections: each process reports its own counts, under a lease.
 
-A counter that is raised and lowered drifts with every process that dies in between.  Here nothing
-is added up in the hub: a process puts its own counts there again and again, under a lease, and
-whoever wants a total adds what he finds.  It makes no difference on which machine a process runs.
+A shared counter that is raised and lowered drifts with every process that dies in between.  So the
+hub adds nothing up: each process writes its own counts again and again, and the reader adds what it
+finds.  It makes no difference on which machine a process runs.
 
-    process ─▶ report, every second, good for 5 ─▶ hub ─▶ reports ─▶ whoever asks
+    process ─▶ report, every second, valid for 5 ─▶ hub ─▶ reports ─▶ status page
 
-A process that was killed is counted until its lease ends, and no longer.
+The report of a process that was killed counts until its lease ends.
 """
 
 import asyncio
@@ -26,24 +26,25 @@ from realtime.errors import NoBroker
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 
-# A report is good for so long: some are lost on a busy machine before a process is taken for dead.
+# A report is valid this long, and renewed this often: on a busy machine several renewals may be
+# late before the process counts as dead.
 LEASE_SECONDS = 5.0
 RENEW_SECONDS = 1.0
 
 
-def machine() -> str:
-    """What this machine is called among those that share a hub."""
+def machine_name() -> str:
+    """Return the name of this machine among those that share a hub."""
     return socket.gethostname()
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What one process says of itself.
+    """The report of one process.
 
-    `worker` is the host and port it listens on; machines may be called alike, so `master` names who
-    keeps it, and is empty if nobody does.  `connections` are the open ones by the transport that
-    they carried last, and `readers` who follows or waits there, by room and transport.  A short
-    poll has nobody who waits: between two of them a browser is at most a connection.
+    `worker` is the host and port it listens on.  Two machines can have the same name, so `master`
+    identifies the cluster; it is empty for a process without one.  `connections` are the open ones
+    by the transport of their last request, and `readers` the subscribers and waiting polls by room
+    and transport.  A short poll never waits: between two polls a browser is at most a connection.
     """
 
     worker: str
@@ -55,58 +56,58 @@ class NodeInfo:
     readers: Mapping[str, Mapping[str, int]]
 
     def encode(self) -> bytes:
-        # Not by `asdict`, which cannot copy a Counter.
+        # Not with `asdict`, which cannot copy a Counter.
         fields = {name: getattr(self, name) for name in self.__slots__}
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
-        """Read a report; raises ValueError if it is none, as one of another version may be."""
+        """Parse a report; raises ValueError, for example for one of another version."""
         try:
             report = cls(**json.loads(text))
             counts = [report.connections, *report.readers.values()]
             numbers = [number for count in counts for number in count.values()]
         except (TypeError, AttributeError) as error:
-            raise ValueError("this is no report") from error
+            raise ValueError("this is not a report") from error
         names = (report.worker, report.machine, report.master)
         kinds = [(report.draining, bool), *((name, str) for name in names)]
         kinds += [(number, int) for number in (report.pid, *numbers)]
-        # Exactly: true is an int, too.
+        # Compare exact types, since True is an int as well.
         if not all(type(value) is kind for value, kind in kinds):
-            raise ValueError("this is no report")
+            raise ValueError("this is not a report")
         return report
 
 
 class NodeReporter:
-    """Reports what this process holds; `place` is the host and port that it listens on."""
+    """Reports the counts of this process; `address` is the host and port it listens on."""
 
     def __init__(
-        self, broker: Broker, hub: Hub, traffic: TrafficStats, place: str, master: str = ""
+        self, broker: Broker, hub: Hub, traffic: TrafficStats, address: str, master: str = ""
     ) -> None:
         self._broker = broker
         self._hub = hub
         self._traffic = traffic
-        self._place = place
+        self._address = address
         self._master = master
-        # The next process at this place is another one, and counted beside us until we are gone.
-        self._name = f"{place} {secrets.token_hex(6)}"
+        # The next process at this address reports under another key, and so does not overwrite us.
+        self._key = f"{address} {secrets.token_hex(6)}"
         self._supervisor = Supervisor()
 
     def start(self) -> None:
-        """Begin to report."""
-        self._supervisor.supervise("report", self._report_for_ever)
+        """Start to report."""
+        self._supervisor.supervise("report", self._report_loop)
 
     async def close(self) -> None:
-        """Take the report back; if the hub is away, its lease ends by itself."""
+        """Withdraw the report; if the hub cannot be reached, the lease ends by itself."""
         await self._supervisor.close()
         with suppress(NoBroker):
-            await self._broker.report(self._name, b"", 0)
+            await self._broker.report(self._key, b"", 0)
 
-    def look(self) -> NodeInfo:
+    def snapshot(self) -> NodeInfo:
         """Count now."""
         return NodeInfo(
-            worker=self._place,
-            machine=machine(),
+            worker=self._address,
+            machine=machine_name(),
             master=self._master,
             pid=os.getpid(),
             draining=self._hub.closing,
@@ -114,26 +115,26 @@ class NodeReporter:
             readers=self._hub.readers(),
         )
 
-    async def _report_for_ever(self) -> None:
+    async def _report_loop(self) -> None:
         while True:
-            with suppress(NoBroker):  # which the hub has logged
-                await self._broker.report(self._name, self.look().encode(), LEASE_SECONDS)
+            with suppress(NoBroker):  # the hub has logged it
+                await self._broker.report(self._key, self.snapshot().encode(), LEASE_SECONDS)
             await asyncio.sleep(RENEW_SECONDS)
 
 
-async def count(broker: Broker) -> list[NodeInfo]:
-    """What every process says that shares the hub; raises `NoBroker`."""
-    found = []
+async def list_nodes(broker: Broker) -> list[NodeInfo]:
+    """Read the reports of all processes that share the hub; raises `NoBroker`."""
+    nodes = []
     for text in (await broker.reports()).values():
         try:
-            found.append(NodeInfo.parse(text))
+            nodes.append(NodeInfo.parse(text))
         except ValueError:
-            continue  # not one of ours
-    return sorted(found, key=lambda report: (report.machine, report.worker, report.pid))
+            continue  # of another version, or of another program
+    return sorted(nodes, key=lambda node: (node.machine, node.worker, node.pid))
 
 
 def totals(reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Add up what reports say: connections by transport, and readers by room and transport."""
+    """Add up reports: connections by transport, and readers by room and transport."""
     connections: Counter[str] = Counter()
     readers: dict[str, Counter[str]] = {}
     for report in reports:

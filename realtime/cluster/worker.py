@@ -1,204 +1,206 @@
-"""A server process that is kept alive: begun, watched, begun again, replaced.
+"""A worker process that is kept alive: started, watched, restarted, replaced.
 
-Nothing is shared with it but a command line, an environment and its signals: it is an ordinary
-`realtime`, and what it says on its first line and at ``/readyz`` is what anybody may know.
+A worker is an ordinary server.  It gets its configuration as JSON on standard input, prints a line
+when it listens, answers at ``/readyz`` and ``/healthz``, and obeys the usual signals.
 
     waiting ─▶ starting ─▶ ready ─▶ draining ─▶ ended
-       ▲          └──────────┴── died, and why ──┐
-       └──────────── a pause that grows ─────────┘
+       ▲          └──────────┴── died, for a reason ──┐
+       └──────────── a pause that grows ──────────────┘
 """
 
 import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import StrEnum
 
 from tornado.httpclient import AsyncHTTPClient
 
+from realtime.server import sockets
+from realtime.server.config import ServerConfig
 from realtime.tasks import HEALTHY_SECONDS, backoff, cancel_and_wait, die_with_parent
 
-# Python and its modules take a second of a busy machine; a process that never listens is replaced.
+COMMAND = (sys.executable, "-m", "realtime", "worker")
+
+# Importing our modules takes a second on a busy machine; a process that never listens is replaced.
 _START_SECONDS = 30.0
-# How soon one that listens is found to be ready.
+# Pause between two probes of a process that listens, until it is ready.
 _READY_SECONDS = 0.05
-# One that is ready is asked this often whether it lives.  It is hung when it has not answered so
-# many times in a row, each within so long: a machine that is busy beyond measure answers sooner.
-_ASK_SECONDS, _ASK_TIMEOUT, _ASK_TIMES = 5.0, 10.0, 3
-# Beyond the time that its readers have, for what a process does when it ends.
-_END_SECONDS = 10.0
-# Bytes of one line of its log: a long traceback is one.
-_LINE_BYTES = 1_048_576
-# Characters of its last words.
-_LAST_WORDS = 300
+# Pause between two probes of one that is ready, and seconds each probe may take.  A process that
+# misses this many in a row hangs: even on a very busy machine a working one answers sooner.
+_PROBE_INTERVAL, _PROBE_TIMEOUT, _MAX_MISSED_PROBES = 5.0, 10.0, 3
+# Seconds for the end of a process, in addition to the time its readers have.
+_STOP_SECONDS = 10.0
+# Bytes of one line of its log: a long traceback is one line.
+_MAX_LINE_BYTES = 1_048_576
+# Characters of its last line that the reason of its death repeats.
+_MAX_REASON_LENGTH = 300
 
 log = logging.getLogger(__name__)
 
 
 class State(StrEnum):
-    """Where a worker is in its life."""
+    """Where a worker is in its life cycle."""
 
-    WAITING = "waiting"  # it died a moment ago, and will be begun again
+    WAITING = "waiting"  # it died, and will be restarted after a pause
     STARTING = "starting"  # it does not listen yet, or cannot reach the hub
     READY = "ready"
-    DRAINING = "draining"  # it was told to end, and sends its readers elsewhere
+    DRAINING = "draining"  # it was asked to stop, and disconnects its readers
     ENDED = "ended"
 
 
 class WorkerProcess:
-    """One process at one port; `url` is where to ask it, `drain_seconds` what its readers have."""
+    """One server process; `supervise` keeps it alive between `start` and `stop`."""
 
-    def __init__(
-        self,
-        url: str,
-        port: int,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        drain_seconds: float,
-    ) -> None:
-        self.port = port
+    def __init__(self, config: ServerConfig, command: Sequence[str] = COMMAND) -> None:
+        self.port = config.port
         self.pid: int | None = None
         self.state = State.ENDED
-        self.restarts = 0  # that nobody asked for
-        self.reason = ""  # why the one before ended
-        self._url = url
+        self.restarts = 0  # after a death, not on request
+        self.reason = ""  # why the previous process ended
+        self._url = sockets.local_url(config, config.port).rstrip("/")
         self._command = command
-        self._environment = environment
-        self._patience = drain_seconds + _END_SECONDS
+        self._stdin = config.to_json().encode()
+        self._patience = config.limits.drain_seconds + _STOP_SECONDS
         self._process: asyncio.subprocess.Process | None = None
         self._wanted = asyncio.Event()
         self._ready = asyncio.Event()
-        self._gone = asyncio.Event()
-        self._gone.set()
+        self._exited = asyncio.Event()
+        self._exited.set()
         self._failures = 0  # in a row
-        self._told = ""  # why it was asked to end
-        self._verdict = ""  # why it was killed by us
-        self._last_words = ""
-        self._client = AsyncHTTPClient(force_instance=True)  # none waits for the hung ones' answers
+        self._stop_reason = ""  # why we asked it to end
+        self._kill_reason = ""  # why we killed it
+        self._last_line = ""
+        # A client of its own: requests to a worker that hangs must not delay those to others.
+        self._client = AsyncHTTPClient(force_instance=True)
 
-    # --- what a master asks ----------------------------------------------------------------------
+    # --- for the master --------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Let `keep` begin it."""
+        """Let `supervise` start the process."""
         self._wanted.set()
 
     async def ready(self) -> None:
-        """Return when it is ready to be asked."""
+        """Return when it is ready for requests."""
         await self._ready.wait()
 
     async def replace(self, why: str) -> None:
-        """End it as SIGTERM does, and return when another is ready in its place."""
+        """Stop it as SIGTERM does, and return when its successor is ready."""
         await self._end(signal.SIGTERM, why)
         await self._ready.wait()
 
     async def stop(self, number: signal.Signals) -> None:
-        """End it by this signal, and begin no other."""
+        """Stop it by this signal, and start no other."""
         self._wanted.clear()
-        await self._end(number, f"told to end by {number.name}")
+        await self._end(number, f"stopped by {number.name}")
         self.state = State.ENDED
 
-    async def keep(self) -> None:
-        """Keep it alive, while it is wanted, for ever."""
+    async def supervise(self) -> None:
+        """Run the process, and restart it whenever it ends, as long as it is wanted; endless."""
         while True:
             await self._wanted.wait()
-            began = asyncio.get_running_loop().time()
-            self.reason = await self._live()
-            if self._told:
+            started = asyncio.get_running_loop().time()
+            self.reason = await self._run_once()
+            if self._stop_reason:
                 log.info("a worker has ended", extra={"port": self.port, "reason": self.reason})
                 continue
-            lived = asyncio.get_running_loop().time() - began
-            await self._pause(well=lived >= HEALTHY_SECONDS)
+            lifetime = asyncio.get_running_loop().time() - started
+            await self._pause(healthy=lifetime >= HEALTHY_SECONDS)
 
-    async def _pause(self, *, well: bool) -> None:
+    async def _pause(self, *, healthy: bool) -> None:
         self.state = State.WAITING
         self.restarts += 1
-        self._failures = 1 if well else self._failures + 1
+        self._failures = 1 if healthy else self._failures + 1
         pause = backoff(self._failures)
-        said = {"port": self.port, "reason": self.reason, "again_in": round(pause, 3)}
-        log.error("a worker died", extra=said)
+        details = {"port": self.port, "reason": self.reason, "again_in": round(pause, 3)}
+        log.error("a worker died", extra=details)
         await asyncio.sleep(pause)
 
     async def _end(self, number: signal.Signals, why: str) -> None:
-        """Let the process end, and see to it that it does."""
-        if self._gone.is_set():
+        """Ask the process to end, and kill it if it does not."""
+        if self._exited.is_set():
             return
-        if not (self._told and number == signal.SIGTERM):  # said twice, it does not wait any more
+        # To a server, a second SIGTERM means: stop draining.  So a process that drains gets none.
+        if not (self._stop_reason and number == signal.SIGTERM):
             self._signal(number)
-        self._told, self.state = why, State.DRAINING
+        self._stop_reason, self.state = why, State.DRAINING
         try:
             async with asyncio.timeout(self._patience):
-                await self._gone.wait()
+                await self._exited.wait()
         except TimeoutError:
             self._kill(f"it did not end within {self._patience:g} s")
-            await self._gone.wait()
+            await self._exited.wait()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
-            with suppress(ProcessLookupError):  # it has ended in this very moment
+            with suppress(ProcessLookupError):  # it ended at this moment
                 self._process.send_signal(number)
 
-    # --- a life ----------------------------------------------------------------------------------
+    # --- one process -----------------------------------------------------------------------------
 
-    async def _live(self) -> str:
-        """Begin a process and return when it has ended, saying why."""
-        self._told = self._verdict = self._last_words = ""
-        self._gone.clear()
+    async def _run_once(self) -> str:
+        """Start a process, and return the reason when it has ended."""
+        self._stop_reason = self._kill_reason = self._last_line = ""
+        self._exited.clear()
         self.state = State.STARTING
         try:
-            return await self._run()
+            return await self._run_process()
         finally:
             self._process = self.pid = None
             self._ready.clear()
-            self._gone.set()
+            self._exited.set()
 
-    async def _run(self) -> str:
+    async def _run_process(self) -> str:
         try:
-            self._process = process = await self._begin()
+            self._process = process = await self._spawn()
         except OSError as error:
             return f"it cannot be started: {error}"
         self.pid = process.pid
-        if self._told:  # while it was begun, when nobody could be told: it has no readers yet
+        if self._stop_reason:  # we were asked to stop it before it had a pid; it has no readers yet
             process.kill()
+        assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
+        # Some kilobytes, less than a pipe holds: this never waits for the process to read.
+        process.stdin.write(self._stdin)
+        process.stdin.close()
         listening = asyncio.Event()
-        hearing = [
-            asyncio.create_task(self._hear(process.stdout, listening)),
-            asyncio.create_task(self._relay(process.stderr)),
+        reading = [
+            asyncio.create_task(self._read_stdout(process.stdout, listening)),
+            asyncio.create_task(self._relay_stderr(process.stderr)),
         ]
         watching = asyncio.create_task(self._watch(listening))
         try:
             status = await process.wait()
-            await asyncio.wait(hearing)  # its last words
+            await asyncio.wait(reading)  # for the last line
         finally:
-            if process.returncode is None:  # it is we who end
+            if process.returncode is None:  # the supervisor is being cancelled
                 process.kill()
                 await process.wait()
-            await cancel_and_wait([watching, *hearing])
-        return self._verdict or self._told or _why(status, self._last_words)
+            await cancel_and_wait([watching, *reading])
+        return self._kill_reason or self._stop_reason or _exit_reason(status, self._last_line)
 
-    async def _begin(self) -> asyncio.subprocess.Process:
+    async def _spawn(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             *self._command,
-            env=self._environment,
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            limit=_LINE_BYTES,
-            start_new_session=True,  # Ctrl-C is for us, and we tell them
+            limit=_MAX_LINE_BYTES,
+            start_new_session=True,  # Ctrl-C is for the master, which signals the workers
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
 
-    async def _hear(self, stdout: asyncio.StreamReader, listening: asyncio.Event) -> None:
-        async for _ in stdout:  # its first line is printed when it listens
+    async def _read_stdout(self, stdout: asyncio.StreamReader, listening: asyncio.Event) -> None:
+        async for _ in stdout:  # a server prints its first line when it listens
             listening.set()
 
-    async def _relay(self, stderr: asyncio.StreamReader) -> None:
-        """Pass on what it logs, and who it was."""
+    async def _relay_stderr(self, stderr: asyncio.StreamReader) -> None:
+        """Pass its log on to ours, and add which worker wrote it."""
         async for line in stderr:
-            self._last_words = line.decode(errors="replace").strip()[-_LAST_WORDS:]
+            self._last_line = line.decode(errors="replace").strip()[-_MAX_REASON_LENGTH:]
             if line.startswith(b"{"):
                 line = b'{"worker": %d, ' % self.port + line[1:]
             else:
@@ -206,53 +208,53 @@ class WorkerProcess:
             sys.stderr.buffer.write(line)
             sys.stderr.buffer.flush()
 
-    # --- is it well? -----------------------------------------------------------------------------
+    # --- its health ------------------------------------------------------------------------------
 
     async def _watch(self, listening: asyncio.Event) -> None:
-        """Say when it is ready, and kill it when it will never be, or is hung."""
+        """Note when it is ready; kill it if it never starts to listen, or hangs later."""
         try:
             async with asyncio.timeout(_START_SECONDS):
                 await listening.wait()
         except TimeoutError:
             self._kill(f"it did not listen within {_START_SECONDS:g} s")
             return
-        while await self._ask("/readyz") != 200:
+        while await self._probe("/readyz") != 200:
             await asyncio.sleep(_READY_SECONDS)
         if self.state is State.STARTING:
             self.state = State.READY
             log.info("a worker is ready", extra={"port": self.port, "pid": self.pid})
         self._ready.set()
-        silences = 0
-        while silences < _ASK_TIMES:
-            await asyncio.sleep(_ASK_SECONDS)
-            silences = 0 if await self._ask("/healthz") else silences + 1
-        self._kill(f"it did not answer {_ASK_TIMES} times in a row")
+        missed = 0
+        while missed < _MAX_MISSED_PROBES:
+            await asyncio.sleep(_PROBE_INTERVAL)
+            missed = 0 if await self._probe("/healthz") else missed + 1
+        self._kill(f"it did not answer {_MAX_MISSED_PROBES} times in a row")
 
     def _kill(self, why: str) -> None:
-        self._verdict = f"killed, since {why}"
+        self._kill_reason = f"killed: {why}"
         self._signal(signal.SIGKILL)
 
-    async def _ask(self, path: str) -> int:
-        """Ask, and give the status of its answer: 0 if there was none."""
+    async def _probe(self, path: str) -> int:
+        """Send a request, and return the status of the response; 0 if there is none."""
         try:
-            answer = await self._client.fetch(
+            response = await self._client.fetch(
                 self._url + path,
                 raise_error=False,
-                connect_timeout=_ASK_TIMEOUT,
-                request_timeout=_ASK_TIMEOUT,
-                validate_cert=False,  # of the name by which others ask it
+                connect_timeout=_PROBE_TIMEOUT,
+                request_timeout=_PROBE_TIMEOUT,
+                validate_cert=False,  # the certificate has the public name, not this address
             )
-        except Exception:  # whichever of Tornado's it is: that was no answer
+        except Exception:  # any of Tornado's: there was no response
             return 0
-        return answer.code
+        return response.code
 
 
-def _why(status: int, last_words: str) -> str:
-    """How a process ended by itself, for people."""
+def _exit_reason(status: int, last_line: str) -> str:
+    """Describe how a process ended that we did not stop."""
     if status < 0:
-        with suppress(ValueError):  # those of real time have no names
+        with suppress(ValueError):  # real-time signals have no names
             return f"killed by {signal.Signals(-status).name}"
         return f"killed by signal {-status}"
     if status == 0:
         return "ended by itself, with exit status 0"
-    return f"exit status {status}: {last_words or 'it said nothing'}"
+    return f"exit status {status}: {last_line or 'no output'}"

@@ -18,21 +18,14 @@ What it cannot do, and what to know about what it does:
   delayed data arrives up to one millisecond late, each way.
 """
 
-import argparse
 import asyncio
-import contextlib
-import signal
-import sys
 from random import Random
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.tunnel import READ_BYTES, Direction, Tunnel
 from realtime.tasks import Supervisor
-
-HELP = "put a bad network in front of a server: slow, jittery, narrow, buffering, or cut"
 
 # Connections that the kernel queues until they are accepted: a whole class connects at once.
 _BACKLOG = 1_024
@@ -41,6 +34,7 @@ _BACKLOG = 1_024
 class Proxy:
     """Listens on a free port and forwards to `host`:`port`; an async context manager.
 
+    `listen` is a host as a URL has it, so an IPv6 address is in brackets.
     "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
     a `seed` the jitter is reproducible, as far as the reads are.
     """
@@ -75,10 +69,10 @@ class Proxy:
         loop = asyncio.get_running_loop()
         host, port = self._listen
         self._server = await loop.create_server(
-            lambda: Tunnel(self).client_side, host, port, backlog=_BACKLOG
+            lambda: Tunnel(self).client_side, host.strip("[]"), port, backlog=_BACKLOG
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://{_shown(host)}:{self.port}/"
+        self.url = f"http://{host}:{self.port}/"
         return self
 
     async def __aexit__(
@@ -176,67 +170,3 @@ class Proxy:
         if self._seed is None:
             return Random()
         return Random(f"{self._seed} {self.connections} {direction}")
-
-
-# --- the command -------------------------------------------------------------------------------
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--target",
-        type=_target,
-        default="http://127.0.0.1:8000",
-        metavar="URL",
-        help="the server to stand in front of (%(default)s)",
-    )
-    parser.add_argument(
-        "--network",
-        type=_network,
-        default="none",
-        metavar="NETWORK",
-        help="like rtt=100ms,jitter=20ms; also rate=50kB buffer=4096 flush=500ms idle=60s "
-        "stall=200ms/10s cut=30s (%(default)s)",
-    )
-    parser.add_argument("--seed", type=int, metavar="N", help="make the jitter the same each time")
-
-
-async def run(options: argparse.Namespace) -> None:
-    """Stand in between until SIGINT or SIGTERM; raises OSError if the port cannot be had."""
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    host, port = options.target
-    there = f"http://{_shown(host)}:{port}/"
-    proxy = Proxy(
-        host,
-        port,
-        options.network,
-        listen=options.host,
-        listen_port=options.port,
-        seed=options.seed,
-    )
-    async with proxy:
-        print(f"realtime: proxy on {proxy.url} to {there} (network: {proxy.network})")
-        sys.stdout.flush()  # programs read the port from this line
-        await stopped.wait()
-
-
-def _network(text: str) -> NetworkConditions:
-    try:
-        return NetworkConditions.parse(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _target(text: str) -> tuple[str, int]:
-    with contextlib.suppress(ValueError):
-        url = urlsplit(text)
-        port = 80 if url.port is None else url.port
-        bare = f"http://{url.netloc}" == text.rstrip("/") and "@" not in text
-        if bare and url.hostname and port:
-            return url.hostname, port
-    raise argparse.ArgumentTypeError(f"{text} is no address of a server: http://127.0.0.1:8000 is")
-
-
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

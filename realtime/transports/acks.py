@@ -1,6 +1,6 @@
-"""Saying something on a connection that goes both ways: a message is answered by a message.
+"""Messages from clients on a two-way connection: each is answered by an acknowledgement.
 
-Nothing else says there which answer belongs to what, so the answer repeats the message's `id`.
+HTTP pairs a response with its request; here nothing does, so the answer repeats the message's `id`.
 """
 
 import json
@@ -15,7 +15,7 @@ from realtime.transports.base import Services
 async def handle_message(
     services: Services, message: str | bytes, room: str, via: str, address: str
 ) -> bytes:
-    """Publish a message to `room`; give ``{"kind":"ack",…}``, or ``{"kind":"error",…}``."""
+    """Publish a message to `room`; return ``{"kind":"ack",…}`` or ``{"kind":"error",…}``."""
     try:
         draft = Draft.parse(read(message), room, services.limits, via)
         receipt = await services.publish(draft, address)
@@ -25,13 +25,13 @@ async def handle_message(
 
 
 def read(message: str | bytes) -> bytes:
-    """The bytes of a message, which must be text; raises `BadJSON`."""
+    """Return the bytes of a message, which must be text; raises `BadJSON`."""
     if isinstance(message, bytes):
-        raise errors.BadJSON("A message is a text frame; this one is binary.")
+        raise errors.BadJSON("Send a message in a text frame; this frame is binary.")
     try:
         return message.encode()
     except UnicodeEncodeError as error:
-        raise errors.BadJSON("Half a surrogate pair is no character.") from error
+        raise errors.BadJSON("The text contains half a surrogate pair; send UTF-8.") from error
 
 
 def acknowledge(id: str, cursor: Cursor) -> bytes:
@@ -39,7 +39,7 @@ def acknowledge(id: str, cursor: Cursor) -> bytes:
 
 
 def error_reply(error: RealtimeError, message: str | bytes) -> bytes:
-    """Say what was wrong with a message."""
+    """Report what was wrong with a message."""
     metrics.REFUSED.labels(error.code).inc()
     fields: dict[str, Any] = {
         "kind": "error",
@@ -57,7 +57,7 @@ def _encode(fields: dict[str, Any]) -> bytes:
 
 
 def id_of(message: str | bytes) -> str | None:
-    """The id of a message, where one can be read."""
+    """The id of a message, even of an invalid one, if it can be read."""
     try:
         value = json.loads(message)["id"]
     except (ValueError, RecursionError, LookupError, TypeError):

@@ -1,9 +1,9 @@
-"""What is the same for every transport, by name: the door, the question, the visit, the message.
+"""What all transports share: the services, the checks of a request, its subscription, its member.
 
-A transport is an exchange or a handler that owns one reader or one follower, and one pure function
-`frame(event) -> bytes`.  Its file shows only what makes it different; the steps it names are here,
-in `exchange` (a request and its answer), in `streaming` (an answer that never ends) and in
-`handler` (what is left to Tornado's own machinery).
+A transport is an exchange or a handler that owns one reader or one subscriber, and one pure
+function `frame(event) -> bytes`.  Its file shows only what makes it different.  The steps that it
+calls are here, in `exchange` (a request and its response), in `streaming` (a streaming response),
+in `membership` (a client in a room) and in `handler` (what Tornado's own classes serve).
 """
 
 import asyncio
@@ -31,15 +31,15 @@ from realtime.limits import Limits
 from realtime.protocol.http1 import OriginFields
 from realtime.protocol.origin import OriginPolicy
 
-# A reader without a cursor is shown this much of what was said before.
+# Events of the past that a reader without a cursor receives ...
 DEFAULT_HISTORY = 50
-# One that says `after=now` is shown nothing of it.
+# ... and one with `after=now`.
 NOW = 0
-TOO_MANY_CONNECTIONS = "Too many connections are open; close some, or come back."
-# A body that is too long, or that nobody wants, is read to its end and dropped, up to here, so that
-# the sender hears why: one that is still sending when we close would only see a reset.
+TOO_MANY_CONNECTIONS = "Too many connections are open; close some, or try again later."
+# A body that is too long, or not expected, is read and discarded up to this size, so that the
+# client receives our error: a client that still sends when we close would only see a reset.
 MAX_DISCARDED_BODY = 1_048_576
-# What a page at another of our ports may see, and send: CORS, of the Fetch standard.
+# What a page at another of our ports may read, and send (CORS, in the Fetch standard).
 CORS_HEADERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Headers": "Content-Type",
@@ -48,7 +48,7 @@ PREFLIGHT_HEADERS = {
 
 
 class Stream(Protocol):
-    """A connection, as `wire` gives it: an IOStream that counts and can be pushed to."""
+    """A connection as transports use it: an IOStream that counts bytes and accepts pushes."""
 
     address: str
     over_limit: bool
@@ -67,7 +67,7 @@ class Stream(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What every handler may use: the rooms, the people, the door, and the numbers."""
+    """What every handler can use."""
 
     hub: Hub
     presence: Presence
@@ -76,14 +76,14 @@ class Services:
     limits: Limits
 
     async def publish(self, draft: Draft, address: str) -> Receipt:
-        """Publish, at a bearable rate: per client, or per address for one that has no name."""
+        """Publish within the rate limit: per client, or per address without a client id."""
         self.rate_limiter.acquire(draft.client or address, asyncio.get_running_loop().time())
         return await self.hub.publish(draft)
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a reader asks: which room, from where on, and as whom."""
+    """What a reader requests: which room, from which position, and as which member."""
 
     room: str
     after: After
@@ -100,7 +100,7 @@ class Subscription:
         via: str,
         limits: Limits,
     ) -> Self:
-        """Read what a reader sent, wherever it stood; raises a named error for each field."""
+        """Parse values from a query or a message; raises a named error for each field."""
         if client is not None:
             parse_client(client)
         if name is not None:
@@ -110,9 +110,9 @@ class Subscription:
 
 
 class RequestBase:
-    """A guarded and counted request, whoever took it apart.
+    """A request that is checked and counted, whichever class has parsed it.
 
-    `transport` names the row under which its bytes are counted.
+    `transport` names the row of the traffic statistics.
     """
 
     transport: str
@@ -121,20 +121,20 @@ class RequestBase:
     origin_fields: OriginFields
     arguments: Mapping[str, Sequence[bytes]]  # of the query
 
-    # --- the door --------------------------------------------------------------------------------
+    # --- checks ----------------------------------------------------------------------------------
 
     def check_request_origin(self) -> None:
-        """Refuse names that are not ours, and pages of other sites."""
+        """Reject host names that are not ours, and pages of other sites."""
         self.services.origin_policy.check(*self.origin_fields)
 
     def check_length(self, length: int) -> None:
-        """Refuse a body that is too long even to be dropped."""
+        """Reject a body that is too long even to be discarded."""
         if length > MAX_DISCARDED_BODY:
             raise errors.TooLong(f"A body is at most {self.services.limits.body_bytes} bytes.")
 
     @property
     def cors_origin(self) -> str | None:
-        """The origin of the page that asks, if we served it at another of our ports."""
+        """The origin of the requesting page, if that page is ours, at another port."""
         host, origin, _ = self.origin_fields
         return self.services.origin_policy.cors_origin(origin, host)
 
@@ -145,7 +145,7 @@ class RequestBase:
         except RealtimeError:
             return None
 
-    # --- the question ----------------------------------------------------------------------------
+    # --- the query -------------------------------------------------------------------------------
 
     def argument(self, name: str, error: type[RealtimeError]) -> str | None:
         """The last `name` in the query, None if empty or absent; raises `error` if not UTF-8."""
@@ -155,19 +155,21 @@ class RequestBase:
         except UnicodeDecodeError as cause:
             raise error(f"`{name}` must be percent-encoded UTF-8.") from cause
 
-    def number(self, name: str, default: float, most: float, error: type[RealtimeError]) -> float:
-        """A number from 0 to `most` in the query; raises `error`."""
+    def number(
+        self, name: str, default: float, maximum: float, error: type[RealtimeError]
+    ) -> float:
+        """A number from 0 to `maximum` in the query; raises `error`."""
         text = self.argument(name, error)
         try:
             value = default if text is None else float(text)
         except ValueError:
             value = math.nan
-        if not 0 <= value <= most:
-            raise error(f"`{name}` is a number from 0 to {most:g}.")
+        if not 0 <= value <= maximum:
+            raise error(f"`{name}` must be a number from 0 to {maximum:g}.")
         return value
 
     def parse_subscription(self, room: str, resume: str | None = None) -> Subscription:
-        """Read ``?after=&client=&name=``, which all ways down share; `resume` wins over `after`."""
+        """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`."""
         return Subscription.parse(
             room,
             resume or self.argument("after", errors.BadCursor),
@@ -177,20 +179,24 @@ class RequestBase:
             limits=self.services.limits,
         )
 
-    def visit(self, subscription: Subscription, linger: float) -> AbstractAsyncContextManager[None]:
-        """Be a member of the room meanwhile, and `linger` seconds longer."""
+    def tracked(
+        self, subscription: Subscription, linger: float
+    ) -> AbstractAsyncContextManager[None]:
+        """Be a member of the room during the context, and `linger` seconds longer."""
         if subscription.member is None:
             return nullcontext()
-        return _Visit(self.services.presence, subscription.room, subscription.member, linger)
+        return _TrackedMember(
+            self.services.presence, subscription.room, subscription.member, linger
+        )
 
 
 def check_connection_limit(stream: Stream) -> None:
-    """Refuse one connection more than an address may have, when a proxy has told whose it is."""
+    """Reject a request above the connection limit of its client, which a trusted proxy named."""
     if stream.over_limit:
         raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)
 
 
-class _Visit(AbstractAsyncContextManager[None]):
+class _TrackedMember(AbstractAsyncContextManager[None]):
     def __init__(self, presence: Presence, room: str, member: Member, linger: float) -> None:
         self._presence = presence
         self._room = room
@@ -200,7 +206,7 @@ class _Visit(AbstractAsyncContextManager[None]):
     async def __aenter__(self) -> None:
         try:
             await self._presence.track(self._room, self._member)
-        except BaseException:  # cancelled on the way in: it must not stay for ever
+        except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
 
@@ -208,10 +214,10 @@ class _Visit(AbstractAsyncContextManager[None]):
         self._presence.untrack(self._room, self._member, self._linger)
 
 
-def decode_path_segment(part: bytes) -> str:
-    """Read a name in a URL, whose percent signs are decoded."""
+def decode_path_segment(data: bytes) -> str:
+    """Decode a path segment whose percent-encoding has been removed."""
     try:
-        return part.decode("utf-8")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise errors.BadRoom("A name in a URL must be percent-encoded UTF-8.") from error
 

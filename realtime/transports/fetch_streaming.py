@@ -1,13 +1,13 @@
-"""Fetch streaming: one endless answer that the page reads itself, a JSON object per line.
+"""Fetch streaming: one streaming response that the page parses itself, one JSON object per line.
 
-What SSE does with a parser in the browser, `fetch` does with ten lines of the page's own, and
-with any method, any head and any framing; here NDJSON.
+For SSE the browser has the parser.  With `fetch` the page needs ten lines of its own, and is free
+in the method, the headers and the framing; here NDJSON.
 """
 
 from realtime.core.events import Event
 from realtime.transports.streaming import StreamExchange
 
-# An empty line is no object.
+# An empty line is no JSON object; the client skips it.
 HEARTBEAT = b"\n"
 
 

@@ -1,15 +1,15 @@
-"""Long polling: the client asks once per answer, and the server waits with it (RFC 6202 §2).
+"""Long polling: one request per response, which the server delays until it has news (RFC 6202 §2).
 
-A message goes out at once, if a question is waiting.  If it comes between an answer and the next
-question it waits for that: up to three transits of the network instead of one.
+A message is sent at once if a request is waiting.  A message that arrives between a response and
+the next request waits for that request: up to three transits of the network instead of one.
 """
 
 from realtime.errors import BadWait
 from realtime.transports.exchange import Exchange
 from realtime.transports.polling import PollResponse
 
-# Below the 30 s after which the first proxies give up (RFC 6202 §5.5).
-USUAL_WAIT_SECONDS = 25
+# Below the 30 s after which the first proxies time out (RFC 6202 §5.5).
+DEFAULT_WAIT_SECONDS = 25
 
 
 class LongPolling(Exchange):
@@ -18,13 +18,13 @@ class LongPolling(Exchange):
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
         seconds = self.number(
-            "wait", USUAL_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
+            "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )
         reader = await self.services.hub.read(subscription.room, subscription.after)
-        async with self.visit(subscription, linger=self.services.limits.lease_seconds):
+        async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
             answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed():
-                self.services.hub.check_open()  # nobody is let wait where the waiting is ended
+                self.services.hub.check_open()  # nobody starts to wait while the server drains
                 self.on_close(reader.cancel)
                 await reader.wait(seconds, self.transport)
                 answer = reader.poll(PollResponse)

@@ -1,7 +1,7 @@
-"""The way up for all transports but the two-way ones: one POST per message.
+"""Publishing for all one-way transports: one POST per message.
 
-It may be repeated: a client that lost the answer sends the same `id` again, and is told the same
-place in the log with 200 instead of 201.
+The request can be repeated.  A client that lost the response sends the same `id` again, and
+receives the same cursor with 200 instead of 201.
 """
 
 import json
@@ -15,7 +15,7 @@ class Messages(Exchange):
     methods = ("POST",)
 
     def prepare(self) -> None:
-        self.check_request_origin()  # counted later: who sends it stands in the body
+        self.check_request_origin()  # counted later: the client id is in the body
 
     async def post(self, room: str) -> None:
         draft = Draft.parse(self.request.body, parse_room(room), self.services.limits, via="post")

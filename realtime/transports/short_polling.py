@@ -1,7 +1,8 @@
-"""Short polling: the client asks every interval, and is answered at once, mostly with nothing.
+"""Short polling: the client sends a request every interval, and most responses are empty.
 
-The oldest way (a page that reloads itself, 1995), and the only one that needs nothing of anybody.
-A message waits half an interval on average, and silence costs a whole request each time.
+The oldest transport (a page that reloads itself, 1995), and the only one that needs no support from
+anything in between.  A message waits half an interval on average, and each idle interval costs a
+whole request.
 """
 
 from realtime.transports.exchange import Exchange
@@ -14,5 +15,5 @@ class ShortPolling(Exchange):
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
         reader = await self.services.hub.read(subscription.room, subscription.after)
-        async with self.visit(subscription, linger=self.services.limits.lease_seconds):
+        async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
             self.answer(reader.poll(PollResponse))

@@ -1,7 +1,7 @@
-"""Server-sent events: one endless answer of lines that the browser parses (HTML standard §9.2).
+"""Server-sent events: one streaming response of lines that the browser parses (HTML standard §9.2).
 
-The first streaming with an interface of its own: `EventSource` reconnects by itself and says where
-it was in `Last-Event-ID`, which is our cursor.
+The first streaming transport with a browser API: `EventSource` reconnects by itself, and sends its
+position in `Last-Event-ID`, which is our cursor.
 """
 
 from realtime.core.events import Cursor, Event
@@ -9,26 +9,26 @@ from realtime.errors import RealtimeError
 from realtime.transports.base import NOW
 from realtime.transports.streaming import StreamExchange
 
-# A line that begins with a colon is a comment: EventSource reads it and tells nobody.
+# A line that starts with a colon is a comment, which EventSource ignores.
 HEARTBEAT = b":\n\n"
 
 
 def frame(event: Event) -> bytes:
-    # JSON escapes line breaks, so the data is one line whatever was said.
+    # JSON escapes line breaks, so the data is always one line.
     return b"id: %b\ndata: %b\n\n" % (str(event.cursor).encode(), event.json)
 
 
-def standing(cursor: Cursor) -> bytes:
-    """Say where a reader stands: an event without data only sets the browser's last event id.
+def cursor_frame(cursor: Cursor) -> bytes:
+    """Report the position of a reader: an event without data only sets the last event id.
 
-    One that began at `now` and lost its connection before the first event needs it, or it would
-    begin again at a later now.
+    A reader from `now` that loses its connection before the first event needs it: otherwise it
+    would restart from a later now.
     """
     return b"id: %b\n\n" % str(cursor).encode()
 
 
-def parting(error: RealtimeError) -> bytes:
-    """Say when to come again: the browser waits so many milliseconds, and then reconnects."""
+def retry_frame(error: RealtimeError) -> bytes:
+    """Tell the browser how many milliseconds to wait before it reconnects."""
     return b"retry: %d\n\n" % (1000 * (error.retry_after or 0))
 
 
@@ -36,7 +36,7 @@ class ServerSentEvents(StreamExchange):
     transport = "sse"
 
     async def get(self, room: str) -> None:
-        # A browser that reconnects repeats the old URL, and the head says where it really is.
+        # A browser that reconnects repeats the old URL; its position is in this header.
         last_id = self.request.fields.get("Last-Event-ID")
         subscription = self.parse_subscription(room, resume=last_id)
         await self.stream_events(
@@ -44,6 +44,6 @@ class ServerSentEvents(StreamExchange):
             frame,
             HEARTBEAT,
             content_type=b"Content-Type: text/event-stream",
-            opening=lambda cursor: standing(cursor) if subscription.after == NOW else b"",
-            farewell=parting,
+            opening=lambda cursor: cursor_frame(cursor) if subscription.after == NOW else b"",
+            close_frame=retry_frame,
         )

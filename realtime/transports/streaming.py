@@ -1,4 +1,4 @@
-"""An answer that never ends, and the follower that is at the other end of it."""
+"""A streaming response: one HTTP response without an end, and the subscriber that writes to it."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from realtime.transports.base import Stream, Subscription
 from realtime.transports.exchange import Exchange
 from realtime.transports.membership import DrainingSubscriber, Membership
 
-_END = b"0\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class StreamSubscriber(DrainingSubscriber):
@@ -28,16 +28,16 @@ class StreamSubscriber(DrainingSubscriber):
 
 
 class StreamExchange(Exchange):
-    """An answer that never ends: one HTTP response, its body written as things happen."""
+    """A streaming response: its body is written when events arrive."""
 
     def begin(self, content_type: bytes, *fields: bytes, opening: bytes) -> None:
-        """Send the head, so that the client knows that it is being served."""
-        # nginx would collect 4-8 KB first.
+        """Send the header fields at once, so that the client can report an open stream."""
+        # nginx would buffer 4-8 KB first.
         fields = (*fields, b"X-Accel-Buffering: no")
         if self._chunked:
             fields = (*fields, b"Transfer-Encoding: chunked")
         else:
-            # RFC 9112 §6.3: without length and chunks, the end of the connection ends the body.
+            # RFC 9112 §6.3: without a length and chunks, the close of the connection ends the body.
             self.keep_alive = False
         head = self.head(200, content_type, *fields, length=None)
         self._send(head + self._envelope(opening) if opening else head, 0)
@@ -50,13 +50,13 @@ class StreamExchange(Exchange):
         *fields: bytes,
         content_type: bytes,
         opening: Callable[[Cursor], bytes] = lambda cursor: b"",
-        farewell: Callable[[RealtimeError], bytes] | None = None,
+        close_frame: Callable[[RealtimeError], bytes] | None = None,
     ) -> None:
-        """Push the room's events until either side ends; `heartbeat` breaks a long silence.
+        """Push the room's events until either side closes; `heartbeat` is sent when idle.
 
-        `opening` is the first of the body; `farewell` its last, when it is ours to end it.
+        `opening` is the start of the body; `close_frame` its end, when the server closes.
         """
-        # Asked first, so that an error still has a status of its own.
+        # Read before the response starts, so that an error can still have its HTTP status.
         self.services.hub.check_open()
         reader = await self.services.hub.read(subscription.room, subscription.after)
         self._ended: asyncio.Future[RealtimeError | None] = (
@@ -74,17 +74,17 @@ class StreamExchange(Exchange):
         finally:
             membership.leave()
         if error is not None:
-            self._part(farewell(error) if farewell else b"")
+            self._finish(close_frame(error) if close_frame else b"")
 
     def send_error(self, error: RealtimeError) -> None:
         if self._head_sent:
-            self._part(b"")  # there is one head to an answer; all that can be told now is its end
+            self._finish(b"")  # the status has been sent: all we can do is end the body
         else:
             super().send_error(error)
 
-    def _part(self, farewell: bytes) -> None:
-        data = self._envelope(farewell) if farewell else b""
-        self._send(data + _END if self._chunked else data, 0)
+    def _finish(self, close_frame: bytes) -> None:
+        data = self._envelope(close_frame) if close_frame else b""
+        self._send(data + _LAST_CHUNK if self._chunked else data, 0)
 
     @property
     def _chunked(self) -> bool:

@@ -1,7 +1,7 @@
-"""The handshake of RFC 6455: what is left to Tornado of it.
+"""The opening handshake of RFC 6455, most of which Tornado does.
 
-A request that asks to upgrade is checked like any other before it is; then it is no request any
-more, and whoever inherits from here says what is spoken.
+A request to upgrade is checked like any other request.  After the handshake it is no longer an HTTP
+request, and subclasses handle the messages.
 """
 
 import re
@@ -16,18 +16,18 @@ _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 
 class Upgrade(Handler, WebSocketHandler):
-    """A guarded and counted WebSocket; `get` calls `check_upgrade`, and `upgrade` as its last."""
+    """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
 
     def check_upgrade(self) -> None:
         """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
-        asked = (self.request.version, upgrade, head.get("Sec-WebSocket-Version"))
+        requested = (self.request.version, upgrade, head.get("Sec-WebSocket-Version"))
         key = head.get("Sec-WebSocket-Key", "")
         # HTTP/1.1, and a key that is 16 bytes in base64.
-        right = asked == ("HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
-        if not right or "upgrade" not in tokens:
-            raise errors.UpgradeRequired("This address speaks WebSocket (RFC 6455, version 13).")
+        valid = requested == ("HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
+        if not valid or "upgrade" not in tokens:
+            raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 
     async def upgrade(self) -> None:
         await WebSocketHandler.get(self)
@@ -36,9 +36,9 @@ class Upgrade(Handler, WebSocketHandler):
         return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
 
     def check_origin(self, origin: str) -> bool:
-        return True  # the door has checked it, as for every transport
+        return True  # `check_request_origin` has checked it, as for every transport
 
     def on_finish(self) -> None:
-        # Tornado finishes the request at the handshake; what follows is still ours to count.
+        # Tornado finishes the request at the handshake; we still count what follows.
         if self.get_status() != 101:
             super().on_finish()

@@ -1,7 +1,8 @@
-"""WebSocket: after one HTTP request the connection belongs to frames, both ways (RFC 6455).
+"""WebSocket: after one HTTP handshake, the connection carries frames in both directions (RFC 6455).
 
-The only one of the six that goes up as well: a message costs six bytes of head instead of a
-request.  Tornado shakes hands and reads frames; what goes down to everybody is framed once, here.
+The only one of our six transports that also carries messages from the client: one costs a six-byte
+frame header instead of a request.  Tornado does the handshake and reads frames.  An event for all
+readers is framed once, here.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ def frame(event: Event) -> bytes:
 
 
 class PingSubscriber(StreamSubscriber):
-    """A follower that answers a heartbeat; one that does not is gone, whatever TCP may say."""
+    """A subscriber that must answer each ping; otherwise it is gone, whatever TCP reports."""
 
     __slots__ = ("_bytes_at_heartbeat",)
 
@@ -50,12 +51,12 @@ class PingSubscriber(StreamSubscriber):
 
 
 class WebSocket(Upgrade):
-    # Slots, since the attributes of Tornado's handlers nearly fill a dict: these would double it.
+    # Slots, because the attributes of Tornado's handlers nearly fill a dict: ours would double it.
     __slots__ = ("_reader", "_subscription", "arguments", "origin_fields", "services", "stream")
 
     transport = "websocket"
     _membership: Membership | None = None  # Tornado can call `on_close` before `get`
-    _ended = False  # by us: what comes after that is not answered
+    _ended = False  # by us: later messages are not answered
     _subscription: Subscription
     _reader: Reader
 
@@ -66,7 +67,7 @@ class WebSocket(Upgrade):
         self._subscription = self.parse_subscription(room)
         self._membership = Membership(self.services, self._subscription.room)
         self.services.hub.check_open()
-        # Asked before the upgrade, so that an error still has a status of its own.
+        # Read before the upgrade, so that an error can still have its HTTP status.
         self._reader = await self.services.hub.read(
             self._subscription.room, self._subscription.after
         )
@@ -76,7 +77,7 @@ class WebSocket(Upgrade):
 
     async def open(self) -> None:
         subscription = self._subscription
-        # Of no more use, and with a browser's head some three kilobytes.
+        # No longer needed, and about three kilobytes with the header fields of a browser.
         self.request.headers = _NO_FIELDS
         self.request.connection = None
         framing = Framing(frame, bytes, PING, self.transport)
@@ -101,15 +102,14 @@ class WebSocket(Upgrade):
     # --- up --------------------------------------------------------------------------------------
 
     async def on_message(self, message: str | bytes) -> None:
-        if self._ended:  # whoever sends it again elsewhere, by its id, says it once
+        if self._ended:  # the client sends it again elsewhere, and the same id publishes it once
             return
         room = self._subscription.room
-        said = await handle_message(
-            self.services, message, room, self.transport, self.stream.address
+        reply = text_frame(
+            await handle_message(self.services, message, room, self.transport, self.stream.address)
         )
-        reply = text_frame(said)
         if not self._ended and not self.stream.push(reply, 0):
-            # Tornado reads the next frame when this is done: one that sends and does not read its
-            # acknowledgements is stopped by TCP, and not remembered by us.
+            # Tornado reads the next frame when this returns.  So TCP, and not our memory, limits a
+            # client that sends without reading its acknowledgements.
             with suppress(StreamClosedError):
                 await self.stream.write(reply)

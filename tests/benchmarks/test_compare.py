@@ -295,7 +295,7 @@ def test_a_compared_measure_has_all_columns_of_the_table() -> None:
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_page_opens_in_each_language(
-    context: BrowserContext, complaints: list[str], tmp_path: Path
+    context: BrowserContext, console_errors: list[str], tmp_path: Path
 ) -> None:
     before = result("idle_cost")
     assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 0
@@ -305,4 +305,4 @@ async def test_the_page_opens_in_each_language(
         await page.get_by_label(own).check()
         heading = load_translations()[language].t("compare.title")
         await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
-    assert complaints == []
+    assert console_errors == []

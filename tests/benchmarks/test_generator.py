@@ -72,6 +72,7 @@ def test_a_short_stall_is_the_worst_latency() -> None:
 # --- correctness ---------------------------------------------------------------------------------
 
 
+@pytest.mark.unhurried
 def test_a_lost_message_is_counted() -> None:
     with FaultyServer(tamper=losing(7)) as server:
         transcript = measure(server, patience=0.3)
@@ -79,23 +80,27 @@ def test_a_lost_message_is_counted() -> None:
     assert lost == [[*transcript.sender.cursors][6]]
 
 
+@pytest.mark.unhurried
 def test_a_lost_last_message_is_counted() -> None:
     with FaultyServer(tamper=losing(20)) as server:
         [lost] = measure(server, patience=0.3).audit.lost.values()
     assert len(lost) == 1
 
 
+@pytest.mark.unhurried
 def test_a_duplicate_message_is_counted() -> None:
     with FaultyServer(tamper=duplicating(7)) as server:
         [duplicated] = measure(server).audit.duplicated.values()
     assert len(duplicated) == 1
 
 
+@pytest.mark.unhurried
 def test_messages_out_of_order_are_counted() -> None:
     with FaultyServer(tamper=swapping(7)) as server:
         assert measure(server).audit.reordered
 
 
+@pytest.mark.unhurried
 def test_a_message_rejected_by_an_overloaded_server_is_counted_and_not_lost() -> None:
     with FaultyServer(refused=frozenset({7, 8})) as server:
         transcript = measure(server)
@@ -104,12 +109,14 @@ def test_a_message_rejected_by_an_overloaded_server_is_counted_and_not_lost() ->
     assert not transcript.audit.lost
 
 
+@pytest.mark.unhurried
 def test_a_message_rejected_for_another_reason_ends_the_measurement() -> None:
     server = FaultyServer(refused=frozenset({7}), status=429)
     with server, pytest.raises(Refused, match="busy"):
         measure(server)
 
 
+@pytest.mark.unhurried
 def test_a_correct_server_has_a_clean_audit() -> None:
     with FaultyServer() as server:
         assert measure(server).audit.clean
@@ -118,6 +125,7 @@ def test_a_correct_server_has_a_clean_audit() -> None:
 # --- every transport of the real server ----------------------------------------------------------
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("new_connection", [False, True])
 @pytest.mark.parametrize("transport", CLIENTS)
 def test_every_reader_receives_every_message_once(
@@ -142,6 +150,7 @@ def test_every_reader_receives_every_message_once(
     assert not any(reader.broken for reader in transcript.readers)
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("transport", CLIENTS)
 def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     transport: str, quiet: Server, room: str
@@ -162,6 +171,7 @@ def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     assert len(transcript.latencies()) == 5 * 30
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize("transport", CLIENTS)
 def test_a_paused_reader_receives_nothing_and_disturbs_nobody(
     transport: str, quiet: Server, room: str
@@ -177,11 +187,13 @@ def test_a_paused_reader_receives_nothing_and_disturbs_nobody(
     assert len(transcript.latencies()) == 2
 
 
+@pytest.mark.unhurried
 def test_a_named_error_is_raised(quiet: Server) -> None:
     with LoadGenerator() as load, pytest.raises(Refused, match="bad_room"):
         load.add_readers([make_protocol("sse", Endpoint(quiet.url), "no room")])
 
 
+@pytest.mark.unhurried
 def test_a_reader_rejected_by_an_overloaded_server_retries(servers: Servers) -> None:
     with (
         servers.make("memory", "--connections-per-address", "1") as server,
@@ -193,11 +205,13 @@ def test_a_reader_rejected_by_an_overloaded_server_retries(servers: Servers) -> 
         assert not one_too_many.broken
 
 
+@pytest.mark.unhurried
 def test_a_response_that_is_no_upgrade_is_an_error() -> None:
     with FaultyServer() as server, LoadGenerator() as load, pytest.raises((Refused, BadResponse)):
         load.add_readers([make_protocol("websocket", Endpoint(server.url), "room")])
 
 
+@pytest.mark.unhurried
 def test_an_endpoint_without_a_server_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.load.generator._START_SECONDS", 0.2)
     with LoadGenerator() as load, pytest.raises(ServerUnresponsive, match="1 of 1 readers"):
@@ -249,6 +263,7 @@ def test_the_time_of_arrival_is_that_of_the_bytes_not_of_the_parser(
     assert max(whens) - min(whens) < 0.05
 
 
+@pytest.mark.unhurried
 def test_the_warm_up_is_not_counted(quiet: Server, room: str) -> None:
     with LoadGenerator() as load:
         load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
@@ -258,6 +273,7 @@ def test_the_warm_up_is_not_counted(quiet: Server, room: str) -> None:
     assert transcript.audit.acknowledged == 10
 
 
+@pytest.mark.unhurried
 def test_a_sender_that_continues_is_counted_from_there_and_audited_from_the_start(
     quiet: Server, room: str
 ) -> None:
@@ -286,6 +302,7 @@ def test_an_unacknowledged_message_does_not_replace_an_acknowledged_one() -> Non
     assert transcript.audit.lost == {}
 
 
+@pytest.mark.unhurried
 def test_a_connection_that_breaks_is_counted_and_the_reader_reconnects(
     quiet: Server, room: str
 ) -> None:
@@ -308,6 +325,7 @@ def test_a_message_is_sent_when_it_is_due(quiet: Server, room: str) -> None:
     assert percentile(sorted(sender.late), 50) < 0.002
 
 
+@pytest.mark.unhurried
 def test_constant_arrivals_have_a_random_phase() -> None:
     one, other = (constant_arrivals(5.0, 10.0, 100, random.Random(seed)) for seed in (1, 2))
     assert one != other
@@ -315,6 +333,7 @@ def test_constant_arrivals_have_a_random_phase() -> None:
     assert one[99] - one[0] == pytest.approx(9.9)
 
 
+@pytest.mark.unhurried
 def test_poisson_arrivals_have_the_given_rate() -> None:
     times = poisson_arrivals(0.0, 50.0, 20_000, random.Random(1))
     assert times == sorted(times)

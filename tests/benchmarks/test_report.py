@@ -389,7 +389,7 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_language_is_switched_on_the_page(
-    context: BrowserContext, complaints: list[str], page_file: Path
+    context: BrowserContext, console_errors: list[str], page_file: Path
 ) -> None:
     page = await context.new_page()
     asked: list[str] = []
@@ -403,7 +403,7 @@ async def test_the_language_is_switched_on_the_page(
     await page.get_by_label("简体").check()
     await expect(page.get_by_role("heading", level=1)).to_have_text("每种传输方式的代价")
     assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
-    assert complaints == []
+    assert console_errors == []
 
 
 @pytest.mark.browser

@@ -12,6 +12,7 @@ from realtime.core.broker import Broker
 from realtime.core.events import Draft, Event, Receipt
 from realtime.errors import NoBroker
 from tests.brokers.private_redis import PrivateRedis
+from tests.brokers.topologies import ClusterDeployment
 
 # Longer than every pause of a broker: a test waits this long only when something is wrong.
 SECONDS = 10.0
@@ -105,3 +106,10 @@ def redis() -> Iterator[PrivateRedis]:
     """A Redis for one test, which may break it."""
     with PrivateRedis() as redis:
         yield redis
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[ClusterDeployment]:
+    """A Redis Cluster for all tests here; a test that moves a slot moves it back."""
+    with ClusterDeployment() as cluster:
+        yield cluster

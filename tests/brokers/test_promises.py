@@ -17,7 +17,7 @@ from realtime.core.broker import Broker
 from realtime.core.events import Cursor, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import SECONDS, RecordingListener, draft
-from tests.brokers.topologies import ClusterDeployment, SentinelDeployment
+from tests.brokers.topologies import SentinelDeployment
 
 ADA = Member("ada", 'Ada "<א> 😀', "sse")
 NEVER = Cursor("", 0)
@@ -43,15 +43,9 @@ class BrokerFactory:
 
 
 @pytest.fixture(scope="module")
-def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelDeployment]:
     with SentinelDeployment(tmp_path_factory.mktemp("sentinels")) as deployment:
-        yield deployment.url
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with ClusterDeployment() as deployment:
-        yield deployment.url
+        yield deployment
 
 
 @pytest.fixture(params=["memory", "redis", "sentinel", "cluster"])
@@ -66,7 +60,7 @@ async def factory(hub: str, request: pytest.FixtureRequest) -> AsyncIterator[Bro
     elif hub == "redis":
         url = request.getfixturevalue("servers").redis.url
     else:
-        url = request.getfixturevalue(hub)
+        url = request.getfixturevalue(hub).url
     factory = BrokerFactory(url)
     yield factory
     await factory.close()

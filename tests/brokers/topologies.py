@@ -174,7 +174,7 @@ class ClusterDeployment(Deployment):
             Node(
                 *("--cluster-enabled", "yes", "--cluster-port", str(free_port())),
                 *("--cluster-node-timeout", str(down_after)),
-                # When a third of the slots has no server, the others go on.
+                # When a third of the slots has no server, the others work.
                 *("--cluster-require-full-coverage", "no", *options),
             )
             for _ in range(count)

@@ -1,4 +1,4 @@
-"""A real Chromium before a real server: one of each for all tests, and a context per test."""
+"""A real Chromium and a real server: one of each for all tests, and a context for each test."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_
 
 from tests.server_process import Server
 
-# For root, for machines without a screen card, and to keep it from calling hosts of its maker.
+# For root, for machines without a GPU, and without requests to Google's servers.
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -22,13 +22,13 @@ FLAGS = [
     "--disable-software-rasterizer",
     "--disable-extensions",
     "--mute-audio",
-    # Nobody looks at its own surface, which costs a third of the time that a page takes.
+    # The browser's own UI is invisible here, and takes a third of the time that a page needs.
     "--disable-features=InitialWebUI,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 ]
 
 
 def chromium() -> str:
-    """Find a Chromium; without one the tests are skipped, or fail under STRICT=1."""
+    """Find Chromium; without it the tests are skipped, or fail under STRICT=1."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
@@ -52,19 +52,19 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def complaints() -> list[str]:
-    """What pages of this test wrote on the console as errors; CSP violations are among them."""
+async def console_errors() -> list[str]:
+    """The errors on the console of all pages of this test, with CSP violations among them."""
     return []
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def context(browser: Browser, complaints: list[str]) -> AsyncIterator[BrowserContext]:
+async def context(browser: Browser, console_errors: list[str]) -> AsyncIterator[BrowserContext]:
     def listen(message: ConsoleMessage) -> None:
         if message.type == "error":
-            complaints.append(message.text)
+            console_errors.append(message.text)
 
     context = await browser.new_context(reduced_motion="reduce")
     context.on("console", listen)
-    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("weberror", lambda error: console_errors.append(str(error.error)))
     yield context
     await context.close()

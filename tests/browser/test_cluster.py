@@ -1,22 +1,22 @@
-"""The page of a cluster, in a real Chromium: figures as they are, and names as nothing but text."""
+"""The cluster page in a real Chromium: its figures, and names that are shown as text."""
 
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.cluster.test_status import OURS, Stand
+from tests.cluster.test_status import OURS, StatusServer
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-async def test_the_page_shows_each_worker_and_whom_it_serves(
-    context: BrowserContext, complaints: list[str]
+async def test_the_page_shows_each_worker_and_its_clients(
+    context: BrowserContext, console_errors: list[str]
 ) -> None:
     evil = "<img src=x onerror=alert(1)>"
-    stand = Stand()
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **{evil: {"sse": 1234}})
-    stand.workers[1].reason, stand.workers[1].restarts = f"exit status 1: {evil}", 2
+    server = StatusServer()
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, **{evil: {"sse": 1234}})
+    server.workers[1].reason, server.workers[1].restarts = f"exit status 1: {evil}", 2
     page = await context.new_page()
-    await page.goto(f"{stand.url}/?lang=en")
+    await page.goto(f"{server.url}/?lang=en")
     rows = page.locator("#workers tbody tr")
     await expect(rows).to_have_count(2)
     await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready60011,2341,234sse 1,2340")
@@ -24,10 +24,10 @@ async def test_the_page_shows_each_worker_and_whom_it_serves(
     await expect(page.locator("#rooms tbody th")).to_have_text(evil)
     await expect(page.locator("#rooms tbody .by")).to_have_text("sse 1,234")
     await expect(page.locator("#transports tbody tr")).to_have_text("sse1,2341,234")
-    stand.hub.away = True
+    server.hub.away = True
     await expect(page.locator("#error")).to_contain_text("The hub does not answer")
     await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready6001––0")
-    await page.goto(f"{stand.url}/?lang=zh-Hans")
+    await page.goto(f"{server.url}/?lang=zh-Hans")
     await expect(page.locator("#error")).to_contain_text("中枢没有应答")
-    await stand.aclose()
-    assert complaints == []
+    await server.aclose()
+    assert console_errors == []

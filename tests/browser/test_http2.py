@@ -1,6 +1,6 @@
-"""Six connections are all that a browser opens to a host, and each stream has one, until HTTP/2.
+"""Over HTTP/1.1 a browser opens six connections to a host, one for each stream; HTTP/2 needs one.
 
-Nginx speaks it, over TLS, with the configuration that we print; the server behind it does not.
+Nginx speaks HTTP/2 over TLS, with the configuration that we print; the server behind it does not.
 """
 
 from collections.abc import AsyncIterator
@@ -16,14 +16,14 @@ from tests.transports.readers import say_in
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 STREAMS = 10
-# What a browser opens to one host and port by HTTP/1.1.
-MOST = 6
+# Connections that a browser opens to one host and port over HTTP/1.1.
+MAX_CONNECTIONS = 6
 
 OPEN = """([room, count]) => {
-    window.heard = 0
+    window.received = 0
     window.streams = Array.from({length: count}, () => {
         const stream = new EventSource(`/rooms/${room}/sse?after=now`)
-        stream.onmessage = () => window.heard++
+        stream.onmessage = () => window.received++
         return stream
     })
 }"""
@@ -33,7 +33,7 @@ PROTOCOL = "() => performance.getEntriesByType('navigation')[0].nextHopProtocol"
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """One that believes our own certificate."""
+    """A page that accepts our self-signed certificate."""
     context = await browser.new_context(ignore_https_errors=True)
     yield await context.new_page()
     await context.close()
@@ -50,11 +50,11 @@ async def test_over_http_1_the_seventh_stream_waits(
         await page.goto(f"{fleet.url}/healthz")
         assert await page.evaluate(PROTOCOL) == "http/1.1"
         await page.evaluate(OPEN, [room, STREAMS])
-        await until_open(page, MOST)
+        await until_open(page, MAX_CONNECTIONS)
         await say_in(fleet.workers[0], room, "hello")
-        await page.wait_for_function(f"window.heard === {MOST}")
-        assert await page.evaluate(OPENED) == MOST
-        # It waits for nothing but a connection.
+        await page.wait_for_function(f"window.received === {MAX_CONNECTIONS}")
+        assert await page.evaluate(OPENED) == MAX_CONNECTIONS
+        # It only waits for a free connection.
         await page.evaluate("window.streams[0].close()")
         await page.wait_for_function("window.streams[6].readyState === 1")
 
@@ -69,10 +69,10 @@ async def test_over_http_2_all_of_them_are_open_at_once(
         await page.evaluate(OPEN, [room, STREAMS])
         await until_open(page, STREAMS)
         await say_in(fleet.workers[0], room, "hello")
-        await page.wait_for_function(f"window.heard === {STREAMS}")
+        await page.wait_for_function(f"window.received === {STREAMS}")
 
 
-async def test_over_http_2_a_page_finds_its_websocket_and_its_own_origin(
+async def test_over_http_2_a_websocket_and_a_post_of_the_same_origin_work(
     servers: Servers, page: Page, room: str
 ) -> None:
     file = servers.certificate

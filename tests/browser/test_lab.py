@@ -1,4 +1,4 @@
-"""The lab: six transports side by side, told the same, measured and audited."""
+"""The lab: all transports side by side, with the same messages, measured and audited."""
 
 import asyncio
 import itertools
@@ -9,10 +9,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, Response, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.test_pages import HARD, TRANSPORTS, room
+from tests.browser.chat_page import HARD, TRANSPORTS
 from tests.server_process import Server
-
-__all__ = ["room"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -24,7 +22,7 @@ def lab() -> Iterator[Server]:
         yield server
 
 
-async def enter(context: BrowserContext, server: Server, room: str) -> Page:
+async def open_lab(context: BrowserContext, server: Server, room: str) -> Page:
     page = await context.new_page()
     await page.goto(f"{server.url}/?room={room}&name=Ada")
     for transport in TRANSPORTS:
@@ -48,15 +46,15 @@ def figure(page: Page, transport: str, name: str) -> Locator:
 async def expect_clean(page: Page, transport: str, received: int | None = None) -> None:
     if received is not None:
         await expect(figure(page, transport, "received")).to_have_text(f"{received:,}")
-    await expect(figure(page, transport, "onTheWay")).to_have_text("0")
-    for name in ("missing", "doubled", "misplaced"):
+    await expect(figure(page, transport, "inFlight")).to_have_text("0")
+    for name in ("missing", "duplicated", "reordered"):
         await expect(figure(page, transport, name)).to_have_text("0")
 
 
-async def test_what_is_said_once_is_shown_by_all_six(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_every_pane_shows_a_message(
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await page.fill("#text", HARD)
     await page.press("#text", "Enter")
     for transport in TRANSPORTS:
@@ -67,14 +65,14 @@ async def test_what_is_said_once_is_shown_by_all_six(
         await expect_clean(page, transport, 2)  # and the page's own join
         await expect(figure(page, transport, "p50")).to_contain_text(re.compile(r"\d"))
     assert await page.evaluate("document.querySelectorAll('.said script').length") == 0
-    assert complaints == []
+    assert console_errors == []
     await page.close()
 
 
-async def test_messages_on_a_schedule_are_all_shown_in_one_order(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_scheduled_messages_are_all_shown_in_one_order(
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await page.select_option("#rate", "100")
     await page.select_option("#count", "200")
     await page.click("#send-many")
@@ -82,14 +80,14 @@ async def test_messages_on_a_schedule_are_all_shown_in_one_order(
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 201)
     await expect(page.locator("#race canvas")).to_be_visible()
-    assert complaints == []
+    assert console_errors == []
     await page.close()
 
 
-async def test_the_bytes_are_those_that_the_server_counted(
+async def test_the_byte_counts_are_the_server_s(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await post(lab.url, room, text="count me")
     await expect(figure(page, "sse", "received")).to_have_text("2")
     members = (await get_json(lab.url, f"/rooms/{room}/members"))["members"]
@@ -101,10 +99,10 @@ async def test_the_bytes_are_those_that_the_server_counted(
     await page.close()
 
 
-async def test_a_pane_that_is_switched_off_and_on_owes_nothing(
+async def test_a_pane_that_is_switched_off_and_on_misses_nothing(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await pane(page, "websocket").locator(".on").uncheck()
     await expect(state(page, "websocket")).to_have_attribute("data-state", "off")
     await post(lab.url, room, text="unheard")
@@ -117,10 +115,10 @@ async def test_a_pane_that_is_switched_off_and_on_owes_nothing(
     await page.close()
 
 
-async def test_a_room_begun_anew_is_told_by_each_and_the_audit_begins_anew(
+async def test_every_pane_reports_a_reset_room_and_restarts_its_audit(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await post(lab.url, room, text="old")
     await expect(figure(page, "websocket", "received")).to_have_text("2")
     await page.evaluate(f"fetch('/rooms/{room}?key=teacher', {{ method: 'DELETE' }})")
@@ -128,14 +126,14 @@ async def test_a_room_begun_anew_is_told_by_each_and_the_audit_begins_anew(
         await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps told: 1")
     await post(lab.url, room, text="new")
     for transport in TRANSPORTS:
-        await expect_clean(page, transport, 2)  # those who are there, and what was said since
+        await expect_clean(page, transport, 2)  # the members, and the messages since
     await page.close()
 
 
 async def test_four_such_tabs_at_once_work(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    pages = [await enter(context, lab, room) for _ in range(4)]
+    pages = [await open_lab(context, lab, room) for _ in range(4)]
     for n, page in enumerate(pages):
         await page.bring_to_front()
         await page.fill("#text", f"from tab {n}")
@@ -143,15 +141,15 @@ async def test_four_such_tabs_at_once_work(
         for transport in TRANSPORTS:
             said = pane(page, transport).locator(".said li", has_text=f"from tab {n}")
             await expect(said).to_have_count(1)
-    assert complaints == []
+    assert console_errors == []
     for page in pages:
         await page.close()
 
 
-async def test_without_lanes_the_seventh_question_waits(
+async def test_without_extra_ports_the_seventh_request_waits(
     server: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, server, room)
+    page = await open_lab(context, server, room)
     await expect(page.locator("#connections")).to_contain_text("keeps 4 of its 6")
     await page.click("#starve")
     await expect(page.locator("#starving")).to_contain_text("It waits: 2")
@@ -160,20 +158,22 @@ async def test_without_lanes_the_seventh_question_waits(
     assert words is not None
     waited = re.search(r"after ([\d.]+) s", words)
     assert waited
-    assert float(waited[1]) >= 4  # until a connection was let go
+    assert float(waited[1]) >= 4  # until a connection was released
     await page.close()
 
 
-async def test_with_lanes_the_page_says_so(lab: Server, context: BrowserContext, room: str) -> None:
-    page = await enter(context, lab, room)
+async def test_the_page_shows_the_extra_ports(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_lab(context, lab, room)
     await expect(page.locator("#connections")).to_contain_text("6 ports")
     await page.close()
 
 
-async def test_all_go_by_the_network_that_was_chosen(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_all_panes_connect_through_the_chosen_network(
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms")
     await page.press(".own-network", "Enter")
@@ -187,10 +187,10 @@ async def test_all_go_by_the_network_that_was_chosen(
         await expect(said).to_have_count(1)
         took = await said.locator(".took").text_content()
         assert took is not None
-        # Half a round trip at least: the way down.
+        # At least half a round trip.
         assert took.endswith(" s") or float(took.removesuffix(" ms").replace(",", "")) >= 50
         await expect_clean(page, transport)
-    assert complaints == []
+    assert console_errors == []
     await page.close()
 
 
@@ -209,17 +209,17 @@ async def test_its_first_load_is_small(lab: Server, context: BrowserContext, roo
     await page.wait_for_function("window.uPlot !== undefined")
     await asyncio.gather(*counting)
     assert len(sizes) > 20
-    # Ours and the chart, and half as much again of the two libraries.
+    # Our own files and the chart; the two libraries have a limit of their own.
     libraries = sum(size for url, size in sizes.items() if "-client/" in url)
     assert sum(sizes.values()) - libraries < 300_000
     assert libraries < 120_000
     await page.close()
 
 
-async def test_what_is_refused_is_said_and_given_back(
+async def test_a_refused_message_is_reported_and_returned_to_the_field(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     await page.fill("#text", "长" * 4000)
     await page.press("#text", "Enter")
     await expect(page.locator("#sent")).to_contain_text("1 refused")
@@ -229,9 +229,9 @@ async def test_what_is_refused_is_said_and_given_back(
 
 @pytest.mark.clocked
 async def test_two_hundred_messages_a_second_leave_it_responsive(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, lab, room)
+    page = await open_lab(context, lab, room)
     cdp = await context.new_cdp_session(page)
     size = "document.querySelectorAll('*').length"
 
@@ -241,8 +241,8 @@ async def test_two_hundred_messages_a_second_leave_it_responsive(
 
     numbers = itertools.count()
 
-    async def speak(seconds: float) -> None:
-        """Some senders at once: 200 messages a second, as far as this machine goes."""
+    async def send_for(seconds: float) -> None:
+        """Eight senders at once: 200 messages a second, if this machine is fast enough."""
         end = asyncio.get_running_loop().time() + seconds
 
         async def one() -> None:
@@ -252,17 +252,17 @@ async def test_two_hundred_messages_a_second_leave_it_responsive(
 
         await asyncio.gather(*(one() for _ in range(8)))
 
-    await speak(3)
+    await send_for(3)
     nodes, memory = await page.evaluate(size), await heap()
-    speaking = asyncio.ensure_future(speak(7))
+    sending = asyncio.ensure_future(send_for(7))
     for _ in range(10):
-        # A page that is busy for long answers no click: each of these is answered.
+        # A busy page does not react to clicks: it must react to each of these.
         async with asyncio.timeout(2):
             await page.click("#race")
-    await speaking
+    await sending
     for transport in TRANSPORTS:
         await expect_clean(page, transport)
     assert await page.evaluate(size) < nodes + 100
     assert await heap() < memory + 8_000_000
-    assert complaints == []
+    assert console_errors == []
     await page.close()

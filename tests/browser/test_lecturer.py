@@ -1,7 +1,6 @@
-"""The lecturer's page and the exercises: as somebody before a class opens them."""
+"""The lecturer's page and the exercises, as a lecturer uses them in class."""
 
 import re
-import uuid
 from collections.abc import Iterator
 from itertools import cycle
 
@@ -9,7 +8,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.test_pages import TRANSPORTS, enter, heard, say
+from tests.browser.chat_page import TRANSPORTS, message, open_chat, send
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -17,39 +16,33 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 KEY = "sesame"
 PAGES = {"lab": "/", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
-# The smallest projector, and a phone.
-
-
-@pytest.fixture
-def room() -> str:
-    return uuid.uuid4().hex
 
 
 @pytest.fixture(scope="session")
 def school() -> Iterator[Server]:
-    """A server that other machines reach."""
+    """A server that other machines can reach."""
     with Server("--hub", "memory", "--host", "0.0.0.0", "--key", KEY) as server:
         server.url = f"http://127.0.0.1:{server.port}"
         yield server
 
 
-async def lecture(context: BrowserContext, url: str, room: str, tail: str = "") -> Page:
+async def open_lecturer(context: BrowserContext, url: str, room: str, tail: str = "") -> Page:
     page = await context.new_page()
     await page.goto(f"{url}/demos/lecturer.html?room={room}{tail}")
     await expect(page.locator("#here")).to_have_text(re.compile(r"\d"))
     return page
 
 
-# --- the room in figures -------------------------------------------------------------------------
+# --- the figures ---------------------------------------------------------------------------------
 
 
 async def test_the_figures_are_those_of_the_room(
-    school: Server, context: BrowserContext, complaints: list[str], room: str
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await lecture(context, school.url, room)
+    page = await open_lecturer(context, school.url, room)
     await expect(page.locator("#here")).to_have_text("0")
     for transport in ("sse", "websocket"):
-        await enter(context, school.url, transport, room)
+        await open_chat(context, school.url, transport, room)
     await expect(page.locator("#here")).to_have_text("2")
     for transport in TRANSPORTS:
         members = page.locator(f"tr[data-via={transport}] .members")
@@ -60,15 +53,15 @@ async def test_the_figures_are_those_of_the_room(
     await expect(page.locator("#rate")).to_have_text("2")  # of the last five seconds
     await expect(page.locator("#rate")).to_have_text("0", timeout=10_000)
     await expect(page.locator("tr[data-via=sse] .bytes")).to_contain_text("B")
-    # It watches, and is nobody in the room.
+    # The page itself is not a member.
     await expect(page.locator("#here")).to_have_text("2")
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_the_figures_fill_a_projector_and_give_it_back(
+async def test_the_figures_fill_the_screen_until_a_click(
     school: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await lecture(context, school.url, room)
+    page = await open_lecturer(context, school.url, room)
     await page.set_viewport_size({"width": 1280, "height": 720})
     await page.click("#full")
     await expect(page.locator("#order")).to_be_hidden()
@@ -80,16 +73,16 @@ async def test_the_figures_fill_a_projector_and_give_it_back(
     await expect(page.locator("#order")).to_be_visible()
 
 
-# --- beginning anew ------------------------------------------------------------------------------
+# --- resetting the room --------------------------------------------------------------------------
 
 
-async def test_a_room_begins_anew_for_whoever_has_the_key_and_is_sure(
-    school: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_a_lecturer_with_the_key_can_reset_the_room_after_a_confirmation(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    ada = await enter(context, school.url, "websocket", room)
-    await say(ada, "of the class before")
-    await expect(heard(ada, "of the class before")).to_have_count(1)
-    page = await lecture(context, school.url, room, f"#key={KEY}")
+    ada = await open_chat(context, school.url, "websocket", room)
+    await send(ada, "of the class before")
+    await expect(message(ada, "of the class before")).to_have_count(1)
+    page = await open_lecturer(context, school.url, room, f"#key={KEY}")
     gaps = ada.locator("#messages li[data-kind=gap]")
 
     await page.click("#reset")
@@ -104,40 +97,38 @@ async def test_a_room_begins_anew_for_whoever_has_the_key_and_is_sure(
     await page.click("#sure [value=yes]")
     await expect(page.locator("#reset-said")).to_contain_text(room)
     await expect(gaps).to_have_count(1)
-    await say(ada, "of this class")
-    await expect(heard(ada, "of this class")).to_have_count(1)
-    late = await enter(context, school.url, "sse", room, "Ben")
-    await expect(heard(late, "of this class")).to_have_count(1)
-    await expect(heard(late, "of the class before")).to_have_count(0)
+    await send(ada, "of this class")
+    await expect(message(ada, "of this class")).to_have_count(1)
+    late = await open_chat(context, school.url, "sse", room, "Ben")
+    await expect(message(late, "of this class")).to_have_count(1)
+    await expect(message(late, "of the class before")).to_have_count(0)
     # The projector shows the address bar.
     assert KEY not in page.url
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_without_a_key_it_says_where_the_key_is(
+async def test_without_a_key_the_page_says_where_to_find_it(
     school: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await lecture(context, school.url, room)
+    page = await open_lecturer(context, school.url, room)
     await expect(page.locator("#reset")).to_be_disabled()
     await expect(page.locator("#keyless")).to_contain_text("for lecturers")
 
 
-async def test_a_wrong_key_is_refused_in_words(
-    school: Server, context: BrowserContext, room: str
-) -> None:
-    page = await lecture(context, school.url, room, "#key=guessed")
+async def test_a_wrong_key_is_refused(school: Server, context: BrowserContext, room: str) -> None:
+    page = await open_lecturer(context, school.url, room, "#key=guessed")
     await page.click("#reset")
     await page.click("#sure [value=yes]")
     await expect(page.locator("#reset-said")).to_contain_text("bad_key")
 
 
-# --- the way in ----------------------------------------------------------------------------------
+# --- the address for phones ----------------------------------------------------------------------
 
 
-async def test_a_phone_is_told_the_way_by_an_address_and_a_code(
-    school: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_the_page_shows_its_address_and_a_qr_code(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await lecture(context, school.url, room)
+    page = await open_lecturer(context, school.url, room)
     address = page.locator("#address a")
     await expect(address).to_have_attribute(
         "href", re.compile(rf"/demos/websocket\.html\?.*{room}")
@@ -148,7 +139,7 @@ async def test_a_phone_is_told_the_way_by_an_address_and_a_code(
     await page.select_option("#target", "/")
     await expect(address).to_have_attribute("href", re.compile(rf"{school.port}/\?room={room}$"))
     await expect_picture(page, "#code")
-    assert complaints == []
+    assert console_errors == []
 
 
 async def expect_picture(page: Page, image: str) -> None:
@@ -157,9 +148,9 @@ async def expect_picture(page: Page, image: str) -> None:
 
 
 async def test_each_group_has_a_room_of_its_own(
-    school: Server, context: BrowserContext, complaints: list[str]
+    school: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await lecture(context, school.url, "聊天室")
+    page = await open_lecturer(context, school.url, "聊天室")
     await page.fill("#count", "3")
     cards = page.locator("#cards li")
     await expect(cards).to_have_count(3)
@@ -169,23 +160,23 @@ async def test_each_group_has_a_room_of_its_own(
     group = await context.new_page()
     await group.goto(school.url + path)
     await expect(group.locator("#room")).to_have_value("聊天室-3")
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_where_no_phone_can_come_it_says_how_to_let_them(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_an_unreachable_server_shows_the_option_that_opens_it(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await lecture(context, server.url, room)
+    page = await open_lecturer(context, server.url, room)
     await expect(page.locator("#unreachable")).to_contain_text("--host 0.0.0.0")
     await expect(page.locator("#reachable")).to_be_hidden()
     await expect(page.locator("#cards a")).to_have_count(6)
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_the_order_leads_to_the_pages_in_the_class_s_room(
+async def test_the_lesson_plan_links_to_the_pages_in_the_class_s_room(
     server: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await lecture(context, server.url, room)
+    page = await open_lecturer(context, server.url, room)
     hrefs = await page.locator("a.go").evaluate_all("all => all.map((link) => link.href)")
     assert {href.removeprefix(server.url) for href in hrefs} == {
         f"{path}?room={room}" for path in PAGES.values()
@@ -196,7 +187,7 @@ async def test_the_order_leads_to_the_pages_in_the_class_s_room(
 
 
 @pytest.mark.parametrize(("name", "language"), list(zip(PAGES, cycle(LANGUAGES), strict=False)))
-async def test_a_page_has_three_to_six_exercises_with_folded_answers(
+async def test_a_page_has_three_to_six_exercises_with_closed_answers(
     server: Server, context: BrowserContext, room: str, name: str, language: str
 ) -> None:
     page = await context.new_page()
@@ -214,13 +205,13 @@ async def test_a_page_has_three_to_six_exercises_with_folded_answers(
     assert "RFC 6202" in text
 
 
-async def test_a_prediction_is_kept_here_and_judged_when_the_answer_is_unfolded(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_opens(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, server.url, "long_polling", room)
+    page = await open_chat(context, server.url, "long_polling", room)
     first, second = (page.locator("#exercises .exercise").nth(n) for n in (0, 1))
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.post_data or ""))
+    bodies: list[str] = []
+    page.on("request", lambda request: bodies.append(request.post_data or ""))
     await first.locator("input[value=a]").check()
     await first.locator(".because input").fill("<b>one way</b> is one way")
     await first.locator("summary").click()
@@ -236,15 +227,15 @@ async def test_a_prediction_is_kept_here_and_judged_when_the_answer_is_unfolded(
     await first.locator("input[value=c]").check()
     await first.locator("summary").click()
     await expect(first.locator(".verdict")).to_have_attribute("data-how", "right")
-    assert not any("one way" in body for body in asked)
-    assert complaints == []
+    assert not any("one way" in body for body in bodies)
+    assert console_errors == []
 
 
-async def test_what_is_kept_of_somebody_else_s_writing_breaks_nothing(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_invalid_stored_data_breaks_nothing(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, server.url, "sse", room)
+    page = await open_chat(context, server.url, "sse", room)
     await page.evaluate("localStorage.setItem('realtime.exercise.sse_price', 'no JSON {')")
     await page.reload()
     await expect(page.locator("#exercises .exercise")).to_have_count(4)
-    assert complaints == []
+    assert console_errors == []

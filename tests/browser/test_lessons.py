@@ -1,27 +1,26 @@
-"""The lessons: what each page shows of its own transport is what really happened."""
+"""The lessons: what each page shows of its own transport is what happened on the network."""
 
 import base64
 import hashlib
 import re
-import uuid
 from collections.abc import Iterator
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.test_pages import enter, heard, say
+from tests.browser.chat_page import message, open_chat, send
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-# Between the pages and the server, for the one test that needs it: 100 ms each way.
-FAR_AWAY = """
+# For the one test that needs it: 100 ms each way between the page and the server.
+HIGH_LATENCY = """
 export async function networkControl(element, onChange) {
-  const lent = await fetch("/networks?network=rtt%3D200ms", { method: "POST" });
-  const { port } = await lent.json();
+  const lease = await fetch("/networks?network=rtt%3D200ms", { method: "POST" });
+  const { port } = await lease.json();
   onChange(`http://${location.hostname}:${port}/`);
 }
 """
@@ -29,14 +28,9 @@ export async function networkControl(element, onChange) {
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Server]:
-    """A server with networks to lend, which does not let us wait long for a heartbeat."""
+    """A server with network proxies and frequent heartbeats."""
     with Server("--hub", "memory", "--networks", "4", "--heartbeat-seconds", "1") as server:
         yield server
-
-
-@pytest.fixture
-def room() -> str:
-    return uuid.uuid4().hex
 
 
 def part(page: Page, name: str) -> Locator:
@@ -50,25 +44,10 @@ def figures(text: str) -> list[float]:
 # --- WebSocket -----------------------------------------------------------------------------------
 
 
-async def test_sha1_is_that_of_everybody_else(lab: Server, context: BrowserContext) -> None:
-    page = await context.new_page()
-    await page.goto(lab.url)
-    # Around the ends of one block and of two, where the padding needs a block of its own or not.
-    texts = ["a" * length for length in (0, 1, 54, 55, 56, 63, 64, 65, 119, 120, 128, 1000)]
-    made = await page.evaluate(
-        """async (texts) => {
-          const { sha1 } = await import("/demos/static/lessons/sha1.js");
-          return texts.map((text) => Array.from(sha1(new TextEncoder().encode(text))));
-        }""",
-        texts,
-    )
-    assert [bytes(one) for one in made] == [hashlib.sha1(text.encode()).digest() for text in texts]
-
-
-async def test_the_handshake_is_that_of_this_connection(
+async def test_the_handshake_is_this_connection_s(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "websocket", room)
+    page = await open_chat(context, lab.url, "websocket", room)
     await expect(part(page, "whose")).to_contain_text("that this page has")
     key = await part(page, "key").input_value()
     accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
@@ -89,11 +68,11 @@ async def test_the_handshake_is_that_of_this_connection(
     assert await part(page, "key").input_value() not in (key, "dGhlIHNhbXBsZSBub25jZQ==")
 
 
-async def test_a_frame_is_taken_apart_bit_by_bit_and_its_mask_undone(
+async def test_a_frame_is_shown_bit_by_bit_and_unmasked(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "websocket", room)
-    await say(page, "你好, mask")
+    page = await open_chat(context, lab.url, "websocket", room)
+    await send(page, "你好, mask")
     await part(page, "frames").locator('[data-direction="up"][data-opcode="1"]').first.click()
     await expect(part(page, "text")).to_contain_text("你好, mask")
     spoken = (await part(page, "text").inner_text()).encode()
@@ -112,10 +91,10 @@ async def test_a_frame_is_taken_apart_bit_by_bit_and_its_mask_undone(
     await expect(part(page, "mask")).to_contain_text("not masked")
 
 
-async def test_pings_pongs_and_the_close_are_seen_and_only_the_last_frames_are_kept(
+async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "websocket", room)
+    page = await open_chat(context, lab.url, "websocket", room)
     frames = part(page, "frames")
     await expect(frames.locator('[data-opcode="9"][data-direction="down"]').first).to_be_visible()
     await frames.locator('[data-opcode="10"][data-direction="up"]').first.click()
@@ -125,7 +104,7 @@ async def test_pings_pongs_and_the_close_are_seen_and_only_the_last_frames_are_k
     await expect(part(page, "about")).to_contain_text("§7.4")
     for n in range(20):
         await post(lab.url, room, text=f"word {n}")
-    await expect(heard(page, "word 19")).to_have_count(1)
+    await expect(message(page, "word 19")).to_have_count(1)
     await expect(frames.locator("button")).to_have_count(12)
 
 
@@ -133,9 +112,9 @@ async def test_pings_pongs_and_the_close_are_seen_and_only_the_last_frames_are_k
 
 
 async def test_kept_blocks_grow_and_removed_ones_do_not(
-    lab: Server, context: BrowserContext, complaints: list[str], room: str
+    lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await enter(context, lab.url, "iframe_streaming", room)
+    page = await open_chat(context, lab.url, "iframe_streaming", room)
     await part(page, "open").click()
     await part(page, "count").select_option("50")
     await part(page, "say").click()
@@ -147,8 +126,10 @@ async def test_kept_blocks_grow_and_removed_ones_do_not(
     assert removed[1] < 20
     assert kept[1] >= 3 * 50
     assert kept[2] > 50 * 200 > 1000 > removed[2]
-    assert await page.locator("#messages li[data-kind=say]").count() == 0, "the chat heard it too"
-    assert complaints == []
+    assert await page.locator("#messages li[data-kind=say]").count() == 0, (
+        "the chat received them too"
+    )
+    assert console_errors == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +140,7 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
     *,
     lab: Server,
     context: BrowserContext,
-    complaints: list[str],
+    console_errors: list[str],
     room: str,
     how: str,
     state: str,
@@ -175,32 +156,32 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
     await expect(page.locator("#load")).to_contain_text(load)
     await expect(page.locator("#frame-state")).to_have_text("loading")
     await expect(page.locator("#others a")).to_have_count(2)
-    assert complaints == []
+    assert console_errors == []
 
 
 # --- the polls -----------------------------------------------------------------------------------
 
 
 @pytest.mark.clocked
-async def test_two_messages_in_the_gap_of_a_long_poll_take_three_transits(
+async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
     await context.route(
         "**/static/networks.js",
-        lambda route: route.fulfill(content_type="text/javascript", body=FAR_AWAY),
+        lambda route: route.fulfill(content_type="text/javascript", body=HIGH_LATENCY),
     )
-    page = await enter(context, lab.url, "long_polling", room)
-    # Only then is the page connected by the long way.
-    far = re.compile(r"round trip of \d{3} ms")
-    await expect(part(page, "figures")).to_contain_text(far, timeout=15_000)
-    # The second may be there before the first has left, and travels with it: then we try again.
+    page = await open_chat(context, lab.url, "long_polling", room)
+    # From now on the page is connected through the slow network.
+    slow = re.compile(r"round trip of \d{3} ms")
+    await expect(part(page, "figures")).to_contain_text(slow, timeout=15_000)
+    # Both messages may arrive before the response leaves, and share it: then try again.
     for _ in range(10):
         await part(page, "say").click()
         await expect(part(page, "say")).to_be_enabled(timeout=15_000)
         if "two answers" in await part(page, "verdict").inner_text():
             break
     first, second = [figures(await row.inner_text()) for row in await travelled(page)]
-    # The cells are: said, in answer, delay, transits.  A busy machine is slower, never faster.
+    # The cells: sent, response, delay, transits.  A busy machine is slower, never faster.
     assert (first[-3], second[-3]) == (1, 2)
     assert first[-2] >= 100
     assert second[-2] >= 300
@@ -217,17 +198,19 @@ async def travelled(page: Page) -> list[Locator]:
 
 
 @pytest.mark.clocked
-async def test_the_interval_of_a_short_poll_is_set_against_delay_and_waste(
+async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "short_polling", room)
+    page = await open_chat(context, lab.url, "short_polling", room)
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
     await part(page, "say").click()
     await expect(part(page, "progress")).to_have_text("said 20 of 20", timeout=15_000)
     row = part(page, "rows").locator("tr").first
     await expect(row.locator("td").nth(2)).to_have_text("20")
-    await expect(row.locator("td").nth(1)).to_have_text(re.compile("^[1-9]"))  # silence costs, too
+    await expect(row.locator("td").nth(1)).to_have_text(
+        re.compile("^[1-9]")
+    )  # idle time costs, too
     cells = [figures(text) for text in await row.locator("th, td").all_inner_texts()]
     (interval,), (requests,), (empty, _), _, (mean, half), (worst, whole), (spent,) = cells
     assert (interval, half, whole) == (0.5, 0.25, 0.5)
@@ -240,10 +223,10 @@ async def test_the_interval_of_a_short_poll_is_set_against_delay_and_waste(
 # --- the streams ---------------------------------------------------------------------------------
 
 
-async def test_a_broken_stream_of_events_is_resumed_by_the_browser(
+async def test_the_browser_resumes_a_broken_stream_of_events(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "sse", room)
+    page = await open_chat(context, lab.url, "sse", room)
     await part(page, "break").click()
     steps = part(page, "steps").locator("li")
     await expect(steps).to_have_count(6, timeout=20_000)
@@ -254,18 +237,18 @@ async def test_a_broken_stream_of_events_is_resumed_by_the_browser(
     await expect(steps.nth(5)).to_contain_text("said during the break")
 
 
-async def test_heartbeats_are_on_the_wire_and_not_on_the_page(
+async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "sse", room)
+    page = await open_chat(context, lab.url, "sse", room)
     await expect(part(page, "beats").locator("path.comment")).not_to_have_count(1)  # the legend's
     await expect(part(page, "count")).to_contain_text(re.compile(r"On the wire: [1-9]"))
 
 
-async def test_lines_chunks_and_pieces_are_the_same_bytes_cut_in_three_ways(
+async def test_lines_chunks_and_reads_divide_the_same_bytes(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "fetch_streaming", room)
+    page = await open_chat(context, lab.url, "fetch_streaming", room)
     await part(page, "say").click()
     await expect(page.locator(".strip.lines span")).to_have_count(4)
     await part(page, "late").click()
@@ -276,13 +259,13 @@ async def test_lines_chunks_and_pieces_are_the_same_bytes_cut_in_three_ways(
         ends.add(figures(str(await last.get_attribute("title")))[1])
     assert len(ends) == 1, "the three do not end at the same byte"
     told = figures(await part(page, "told").inner_text())
-    assert told[3] >= 1, "no piece ended within a line"
+    assert told[3] >= 1, "no read ended within a line"
 
 
-async def test_a_character_cut_in_two_is_put_together(
+async def test_a_character_in_two_chunks_is_decoded_as_one(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, lab.url, "fetch_streaming", room)
+    page = await open_chat(context, lab.url, "fetch_streaming", room)
     await part(page, "word").fill("é你😀")
     for at in range(10):
         await part(page, "at").fill(str(at))

@@ -1,4 +1,4 @@
-"""The pages of SockJS and Socket.IO: which way the library takes, and what it does until it has."""
+"""The pages of SockJS and Socket.IO: which transport the library chooses, and how."""
 
 from pathlib import Path
 
@@ -7,26 +7,24 @@ from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import post
 from realtime.netem.proxy import Proxy
-from tests.browser.test_pages import HARD, enter, heard, room, say
+from tests.browser.chat_page import HARD, expect_message, expect_no_gap, message, open_chat, send
 from tests.conftest import Servers, missing
 from tests.server_process import ROOT, Server
-
-__all__ = ["room"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 FILES = {"sockjs": "sockjs-client/sockjs.min.js", "socketio": "socket.io-client/socket.io.min.js"}
 # In the order in which each library tries them.
-WAYS = {
+LIBRARY_TRANSPORTS = {
     "sockjs": [
         *("websocket", "xhr-streaming", "eventsource"),
         *("iframe-eventsource", "xhr-polling", "iframe-xhr-polling"),
     ],
     "socketio": ["polling → websocket", "polling"],
 }
-# A session of the library's own, in a page of ours: sixty messages up, and down again, by one way.
-BY_ONE_WAY = """([way, room]) => new Promise((done) => {
-  const session = new SockJS("/sockjs", null, { transports: [way] });
+# A SockJS session in a page of ours: sixty messages up and down again, over one transport.
+OVER_ONE_TRANSPORT = """([transport, room]) => new Promise((done) => {
+  const session = new SockJS("/sockjs", null, { transports: [transport] });
   const heard = [];
   let taken;
   const send = (message) => session.send(JSON.stringify(message));
@@ -48,70 +46,68 @@ BY_ONE_WAY = """([way, room]) => new Promise((done) => {
 
 @pytest.fixture(autouse=True)
 def vendored() -> None:
-    """What the pages borrow from others, which set-up fetches."""
+    """The libraries, which set-up downloads."""
     for file in FILES.values():
         if not Path(ROOT, "demos", "vendor", file).exists():
             missing(f"demos/vendor/{file}")
 
 
-@pytest.mark.parametrize("transport", WAYS)
-async def test_a_way_that_is_forbidden_is_followed_by_the_next_and_nothing_is_lost(
-    server: Server, context: BrowserContext, complaints: list[str], room: str, transport: str
+@pytest.mark.parametrize("transport", LIBRARY_TRANSPORTS)
+async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing_is_lost(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
 ) -> None:
-    page = await enter(context, server.url, transport, room)
+    page = await open_chat(context, server.url, transport, room)
     said = []
-    for number, ways in enumerate(WAYS[transport]):
-        await expect(page.locator("#ways-taken")).to_have_text(ways, timeout=15_000)
+    for number, used in enumerate(LIBRARY_TRANSPORTS[transport]):
+        await expect(page.locator("#ways-taken")).to_have_text(used, timeout=15_000)
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
         said += [f"up {number}", f"{HARD} {number}"]
-        await say(page, said[-2])
-        # It has come back, and does not only wait to be sent.
-        await expect(heard(page, said[-2]).locator(".delay")).to_contain_text("ms")
+        await send(page, said[-2])
+        # Delivered, not only waiting to be sent.
+        await expect(message(page, said[-2]).locator(".delay")).to_contain_text("ms")
         await post(server.url, room, text=said[-1], client="eve", name="Eve")
-        await expect(heard(page, "alert(1)")).to_have_count(number + 1)
-        if number + 1 < len(WAYS[transport]):
-            await page.uncheck(f"#allow-{ways.split(' ')[-1]}")
+        await expect(message(page, "alert(1)")).to_have_count(number + 1)
+        if number + 1 < len(LIBRARY_TRANSPORTS[transport]):
+            await page.uncheck(f"#allow-{used.split(' ')[-1]}")
     texts = await page.locator("#messages .text").all_text_contents()
     assert texts == said
-    assert complaints == []
+    assert console_errors == []
 
 
 @pytest.mark.parametrize(
-    ("transport", "way"),
+    ("transport", "only"),
     [("sockjs", "xhr-streaming"), ("sockjs", "websocket"), ("socketio", "polling")],
 )
-async def test_a_session_that_is_lost_is_made_up_for_by_the_cursor(
-    servers: Servers, context: BrowserContext, room: str, transport: str, way: str
+async def test_a_lost_session_resumes_by_its_cursor(
+    servers: Servers, context: BrowserContext, room: str, transport: str, only: str
 ) -> None:
-    """The process that knew it dies, and more is said then than a newcomer would be told."""
+    """Its process dies, and then more messages are sent than a new reader would receive."""
     missed = 60
-    with (
-        servers.make("redis", "--messages-per-second", "0") as old,
-        servers.make("redis", "--messages-per-second", "0") as new,
-    ):
+    new = servers.get("redis", "--messages-per-second", "0")
+    with servers.make("redis", "--messages-per-second", "0") as old:
         async with Proxy("127.0.0.1", old.port) as relay:
-            page = await enter(context, relay.url, transport, room)
-            for other in WAYS[transport]:
-                if (name := other.split(" ")[-1]) != way:
+            page = await open_chat(context, relay.url, transport, room)
+            for other in LIBRARY_TRANSPORTS[transport]:
+                if (name := other.split(" ")[-1]) != only:
                     await page.uncheck(f"#allow-{name}")
-            await expect(page.locator("#ways-taken")).to_have_text(way, timeout=15_000)
+            await expect(page.locator("#ways-taken")).to_have_text(only, timeout=15_000)
             await post(old.url, room, text="before")
-            await expect(heard(page, "before")).to_have_count(1)
+            await expect(message(page, "before")).to_have_count(1)
             relay.target = "127.0.0.1", new.port
             old.kill()
             for number in range(missed):
                 await post(new.url, room, text=f"word {number}.")
-            await expect(heard(page, f"word {missed - 1}.")).to_have_count(1, timeout=20_000)
+            await expect_message(page, f"word {missed - 1}.")
             texts = await page.locator("#messages .text").all_text_contents()
             assert texts == ["before", *(f"word {number}." for number in range(missed))]
-            assert await page.locator("#messages li[data-kind=gap]").count() == 0
+            await expect_no_gap(page)
             await page.close()
 
 
-async def test_without_a_way_the_page_says_so(
+async def test_without_an_allowed_transport_the_page_says_so(
     server: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await enter(context, server.url, "socketio", room)
+    page = await open_chat(context, server.url, "socketio", room)
     await page.uncheck("#allow-websocket")
     await page.uncheck("#allow-polling")
     await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
@@ -132,43 +128,43 @@ async def test_without_the_library_the_page_says_so(
 
 
 async def test_the_upgrade_is_shown_packet_by_packet(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
     await post(server.url, room, text="before")
-    page = await enter(context, server.url, "socketio", room)
+    page = await open_chat(context, server.url, "socketio", room)
     for step in ("hello", "open", "connect", "ask-upgrade", "probe", "probed", "upgrade", "event"):
         line = page.locator(f'#lesson [data-step="lesson.socketio.{step}"]')
         await expect(line.first).to_be_attached()
     await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("requests")
     await expect(page.locator("#wire")).to_contain_text("2probe")
     await expect(page.locator("#wire")).to_contain_text("3probe")
-    assert complaints == []
+    assert console_errors == []
 
 
-async def test_what_sockjs_asks_before_the_first_message_is_shown(
-    server: Server, context: BrowserContext, complaints: list[str], room: str
+async def test_the_requests_of_sockjs_before_the_first_message_are_shown(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
     await post(server.url, room, text="before")
-    page = await enter(context, server.url, "sockjs", room)
+    page = await open_chat(context, server.url, "sockjs", room)
     for step in ("info", "ask", "open", "join", "events"):
         line = page.locator(f'#lesson [data-step="lesson.sockjs.{step}"]')
         await expect(line.first).to_be_attached()
     await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("2 requests")
-    # In "Every byte" a frame of SockJS is known as one, and the words in it are counted.
-    await page.locator("#wire .piece", has_text='a["').first.click()
-    await expect(page.locator("#wire .wire-told")).to_contain_text("SockJS: messages")
-    assert complaints == []
+    # The wire view recognizes a SockJS frame.
+    await page.locator("#wire .wire-part", has_text='a["').first.click()
+    await expect(page.locator("#wire .wire-explanation")).to_contain_text("SockJS: messages")
+    assert console_errors == []
 
 
-@pytest.mark.parametrize("way", ["htmlfile", "iframe-htmlfile", "jsonp-polling"])
-async def test_the_old_ways_work_where_they_are_switched_on(
-    servers: Servers, context: BrowserContext, room: str, way: str
+@pytest.mark.parametrize("transport", ["htmlfile", "iframe-htmlfile", "jsonp-polling"])
+async def test_legacy_transports_work_where_they_are_enabled(
+    servers: Servers, context: BrowserContext, room: str, transport: str
 ) -> None:
     also = ("--sockjs-also", "jsonp", "--sockjs-also", "htmlfile", "--messages-per-second", "0")
     server = servers.get("memory", *also)
     page = await context.new_page()
     await page.goto(f"{server.url}/demos/websocket.html?room={room}")
     await page.add_script_tag(url=f"/demos/vendor/{FILES['sockjs']}")
-    transport, code, texts = await page.evaluate(BY_ONE_WAY, [way, room])
-    assert (transport, code) == (way, 1000)
+    used, code, texts = await page.evaluate(OVER_ONE_TRANSPORT, [transport, room])
+    assert (used, code) == (transport, 1000)
     assert texts == [f"{number}</script> \u2028 你😀" for number in range(60)]

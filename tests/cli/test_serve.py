@@ -1,93 +1,135 @@
-"""The command line, as a shell sees it: the first line, the exit status, the complaints."""
+"""`realtime` as a shell sees it: the first line, signals, exit status, and error messages."""
 
 import asyncio
 import json
 import signal
 import socket
-import subprocess
-import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Closed, get_json, post
-from realtime.limits import Limits
+from benchmarks.clients import CLIENTS, Closed, get_json, post, request
+from tests.cli.command_line import run
 from tests.conftest import Servers
-from tests.server_process import ROOT, Server
+from tests.server_process import Server
 from tests.transports.readers import reader, take
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "realtime", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
-
-
-def test_the_first_line_says_where_and_which_hub() -> None:
-    with Server("--hub", "memory") as server:
+def test_the_first_line_has_the_address_and_the_hub() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with Server("--hub", "memory", "--host", "::1") as server:
         assert server.hub == "memory"
-        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert server.url == f"http://[::1]:{server.port}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_signal_stops_it_tidily_with_every_kind_of_stream_open(
-    number: signal.Signals,
-) -> None:
+async def test_a_signal_stops_it_with_every_kind_of_stream_open(number: signal.Signals) -> None:
     with Server("--hub", "memory") as server:
-        clients = [kind(server.url, "lobby", after="now") for kind in CLIENTS.values()]
-        for client in clients:
+        assert server.process.stderr is not None
+        clients = {name: kind(server.url, "lobby", after="now") for name, kind in CLIENTS.items()}
+        for client in clients.values():
             await client.open()
-        waiting = [asyncio.ensure_future(client.receive()) for client in clients]
+        waiting = {
+            name: asyncio.ensure_future(client.receive()) for name, client in clients.items()
+        }
         server.stop(number)
+        log = await asyncio.to_thread(server.process.stderr.read)
         assert await asyncio.to_thread(server.process.wait, 20) == 0
-        for task in waiting:
+        with pytest.raises(Closed) as closed:
+            await waiting["websocket"]
+        for task in waiting.values():
             task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        for client in clients:
+        await asyncio.gather(*waiting.values(), return_exceptions=True)
+        for client in clients.values():
             client.abort()
+    assert closed.value.code == 1012  # "service restart", in the IANA registry of close codes
+    (line,) = map(json.loads, log.splitlines())
+    assert (line["level"], line["message"], line["signal"]) == ("INFO", "stopping", number.name)
 
 
-# What a machine is like that has neither of the two: they cannot be imported.
+async def test_every_port_and_network_leads_to_the_same_server() -> None:
+    with Server("--hub", "memory", "--host", "::1", "--lanes", "3", "--networks", "2") as server:
+        assert server.process.stdout is not None
+        line = server.process.stdout.readline()
+        about = await get_json(server.url, "/lab")
+        assert about["lanes"][0] == server.port
+        assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
+        lanes, _, networks = line.removeprefix("realtime: lanes ").partition("; bad networks ")
+        ports = [int(port) for port in f"{lanes}, {networks}".split(", ")]
+        assert (ports[:3], len(set(ports))) == (about["lanes"], 5)
+        network = (await request(server.url, "POST", "/networks?network=none")).json()
+        assert network["port"] in ports[3:]
+        hosts = [f"http://[::1]:{port}" for port in [*about["lanes"], network["port"]]]
+        responses = await asyncio.gather(*(get_json(host, "/lab") for host in hosts))
+        assert all(response == about for response in responses)
+
+
+# A machine that has neither of the two packages: they cannot be imported.
 BARE = "import sys; sys.modules |= {'uvloop': None, 'hiredis': None}; sys.argv[0] = 'realtime'"
 
 
 async def test_everything_works_without_uvloop_and_hiredis(servers: Servers, room: str) -> None:
-    code = f"{BARE}; from realtime.cli.serve import main; sys.exit(main())"
+    code = f"{BARE}; from realtime.cli.main import main; sys.exit(main())"
     with Server("--hub", servers.redis.url, program=("-c", code)) as server:
         async with AsyncExitStack() as stack:
-            everybody = [
+            readers = [
                 await stack.enter_async_context(reader(server, transport, room))
                 for transport in CLIENTS
             ]
-            for client in everybody:
+            for client in readers:
                 await client.send("hello")
-            heard = [await take(client, 6) for client in everybody]
-        assert all(events == heard[0] for events in heard)
+            received = [await take(client, 6) for client in readers]
+        assert all(events == received[0] for events in received)
+
+
+async def test_limits_of_the_command_line_hold() -> None:
+    with Server("--hub", "memory", "--connections", "2", "--text-bytes", "3") as server:
+        stream = CLIENTS["fetch_streaming"]
+        async with stream(server.url, "lobby") as one, stream(server.url, "lobby"):
+            response = await post(server.url, "lobby", text="x")
+            assert (response.status, response.json()["error"]["code"]) == (503, "busy")
+            assert int(response.head.fields["retry-after"]) >= 1
+            assert one.cursor is None
+        # The server closes both as soon as it has noticed that their clients are gone.
+        async with asyncio.timeout(10):
+            while (await post(server.url, "lobby", text="abc")).status != 201:
+                await asyncio.sleep(0.01)
+        assert (await post(server.url, "lobby", text="abcd")).status == 413
+        assert (await get_json(server.url, "/healthz"))["status"] == "ok"
+
+
+# --- what cannot start ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("options", "complaint"),
+    ("options", "message"),
     [
         (["--tls-certificate", "nowhere.pem"], "--tls-certificate, --tls-key: [Errno 2]"),
-        (["--tls-certificate", "README.md"], "--tls-certificate, --tls-key: [SSL"),
+        (["--tls-certificate", __file__], "--tls-certificate, --tls-key: [SSL"),
         (["--tls-key", "key.pem"], "--tls-key: a key needs its --tls-certificate"),
+        (["--hub", "http://127.0.0.1/"], "--hub must be auto, memory, spawn or an address"),
+        (["--hub", "redis://127.0.0.1:1"], "the hub redis://127.0.0.1:1 cannot be reached: "),
+        (["--hub", "redis://nobody.invalid"], "the hub redis://nobody.invalid cannot be reached: "),
+        (["--hub", "rediss://[::1]:1"], "the hub rediss://[::1]:1 cannot be reached: "),
+        (["--host", "192.0.2.1"], "[Errno 99]"),  # RFC 5737: an address of nobody
     ],
 )
-def test_a_certificate_that_is_none_is_one_line_and_exit_1(
-    options: list[str], complaint: str
+def test_what_cannot_start_is_one_line_and_exit_1(options: list[str], message: str) -> None:
+    result = run("--port", "0", *options)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith(f"realtime: {message}")
+
+
+@pytest.mark.parametrize("command", [["--port", "0"], ["cluster", "--status-port", "0"]])
+def test_a_hub_of_the_environment_that_cannot_be_reached_is_named(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    result = run("--port", "0", "--hub", "memory", *options)
-    assert result.returncode == 1
-    assert result.stderr.startswith(f"realtime: {complaint}")
-    assert result.stderr.count("\n") == 1
-
-
-def test_a_hub_that_cannot_be_reached_is_one_line_and_exit_1(tmp_path: Path) -> None:
-    result = run("--port", "0", "--hub", f"unix://{tmp_path}/nothing.sock")
-    assert result.returncode == 1
-    assert result.stdout == ""
-    assert result.stderr.startswith("realtime: the hub unix://")
-    assert result.stderr.count("\n") == 1
+    monkeypatch.setenv("REALTIME_HUB", f"unix://{tmp_path}/nobody.sock")
+    result = run(*command)
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "nobody.sock cannot be reached" in result.stderr
 
 
 def test_a_password_is_not_shown() -> None:
@@ -103,100 +145,3 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
         result = run("--port", str(taken.getsockname()[1]), "--hub", "memory")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "in use" in result.stderr
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--port", "70000"],
-        ["--port", "x"],
-        ["--text-bytes", "0"],
-        ["--text-bytes", "1.5"],
-        ["--messages-per-second", "-1"],
-        ["--lease-seconds", "nan"],
-        ["--heartbeat-seconds", "0"],
-        ["--nonsense"],
-    ],
-)
-def test_a_bad_option_is_refused(arguments: list[str]) -> None:
-    assert run(*arguments).returncode == 2
-
-
-def test_a_bad_hub_is_refused() -> None:
-    result = run("--port", "0", "--hub", "http://127.0.0.1/")
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-
-
-def test_every_limit_is_an_option() -> None:
-    shown = run("--help").stdout
-    missing = [
-        limit.name for limit in Limits.named() if "--" + limit.name.replace("_", "-") not in shown
-    ]
-    assert missing == []
-
-
-async def test_a_limit_given_is_a_limit_kept() -> None:
-    with Server("--hub", "memory", "--text-bytes", "3") as server:
-        assert (await post(server.url, "lobby", text="abcd")).status == 413
-        assert (await post(server.url, "lobby", text="abc")).status == 201
-
-
-async def test_connections_above_the_limit_are_told_busy_and_the_others_live_on() -> None:
-    with Server("--hub", "memory", "--connections", "2") as server:
-        stream = CLIENTS["fetch_streaming"]
-        async with stream(server.url, "lobby") as one, stream(server.url, "lobby"):
-            answer = await post(server.url, "lobby", text="x")
-            assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
-            assert int(answer.head.fields["retry-after"]) >= 1
-            assert one.cursor is None
-        # Both are gone as soon as the server has seen it.
-        async with asyncio.timeout(10):
-            while (await post(server.url, "lobby", text="x")).status != 201:
-                await asyncio.sleep(0.01)
-        assert (await get_json(server.url, "/healthz"))["status"] == "ok"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_stop_is_nothing_to_complain_about(number: signal.Signals) -> None:
-    with Server("--hub", "memory") as server:
-        assert server.process.stderr is not None
-        async with CLIENTS["long_polling"](server.url, "lobby", after="now") as client:
-            waiting = asyncio.ensure_future(client.receive())
-            server.stop(number)
-            complaints = await asyncio.to_thread(server.process.stderr.read)
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-    (line,) = map(json.loads, complaints.splitlines())
-    assert (line["level"], line["message"], line["signal"]) == ("INFO", "stopping", number.name)
-
-
-def test_a_host_by_number_of_six_parts_is_shown_as_an_address() -> None:
-    if not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
-    with Server("--hub", "memory", "--host", "::1") as server:
-        assert server.url == f"http://[::1]:{server.port}"
-
-
-@pytest.mark.parametrize(
-    "hub", ["redis://127.0.0.1:1", "redis://nobody.invalid", "rediss://[::1]:1"]
-)
-def test_a_hub_on_the_network_that_is_not_there_is_one_line_and_exit_1(hub: str) -> None:
-    result = run("--port", "0", "--hub", hub)
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert result.stderr.startswith(f"realtime: the hub {hub} cannot be reached: ")
-
-
-def test_a_host_that_is_not_ours_is_one_line_and_exit_1() -> None:
-    result = run("--port", "0", "--hub", "memory", "--host", "192.0.2.1")  # RFC 5737: nobody's
-    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_whoever_follows_is_told_that_the_server_goes(number: signal.Signals) -> None:
-    with Server("--hub", "memory") as server:
-        async with CLIENTS["websocket"](server.url, "lobby", after="now") as client:
-            server.stop(number)
-            with pytest.raises(Closed) as closed:
-                async with asyncio.timeout(10):
-                    await client.receive()
-    assert closed.value.code == 1012  # "service restart", in the IANA registry of close codes

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, BadResponse, Client, Closed, Refused
-from benchmarks.clients.short_polling import ShortPolling
+from benchmarks.clients.short_polling import ShortPollingClient
 from tests.clients.pieces import FedConnection, FedServer, switching_protocols, unmasked, until
 
 URL = "http://127.0.0.1:9/"
@@ -227,7 +227,7 @@ async def test_every_long_poll_but_the_first_waits(server: FedServer) -> None:
 
 
 async def test_a_cut_response_is_continued_without_the_interval(server: FedServer) -> None:
-    client = ShortPolling(URL, "room", interval=3600)
+    client = ShortPollingClient(URL, "room", interval=3600)
     opening = asyncio.create_task(client.open())
     await until(lambda: server.connections)
     server.last.feed(answer(EVENTS[:1], "e-1", more=True))
@@ -240,7 +240,7 @@ async def test_a_cut_response_is_continued_without_the_interval(server: FedServe
 
 
 async def test_a_timeout_does_not_restart_the_interval(server: FedServer) -> None:
-    client = ShortPolling(URL, "room", interval=0.05)
+    client = ShortPollingClient(URL, "room", interval=0.05)
     connection = await opened(server, client)
     connection.feed(answer(EVENTS, "e-3"))
     while len(queries(connection)) < 2:

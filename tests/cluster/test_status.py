@@ -1,4 +1,4 @@
-"""What a cluster shows of itself: what is so, what is not known, and nothing to other sites."""
+"""The status port: what is known, what is not, and nothing for other sites."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -17,13 +17,14 @@ from realtime.cluster.worker import State, WorkerProcess
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
+from realtime.server.config import ServerConfig
 from realtime.web import pages
 
-OURS = "a name of our own"
+OURS = "our master"
 
 
 class Hub(MemoryBroker):
-    """A hub that can be away."""
+    """A hub that can be made unreachable."""
 
     away = False
 
@@ -32,20 +33,20 @@ class Hub(MemoryBroker):
             raise NoBroker
         return await super().reports()
 
-    async def say(self, worker: str, pid: int, master: str, **readers: dict[str, int]) -> None:
+    async def add_report(
+        self, worker: str, pid: int, master: str, **readers: dict[str, int]
+    ) -> None:
         connections = {"sse": sum(counts["sse"] for counts in readers.values())}
         report = NodeInfo(worker, "box", master, pid, False, connections, readers)
         await self.report(f"{worker} {pid} {master}", report.encode(), 60)
 
 
-class Stand:
-    """A status port over two workers of ours, which nobody began."""
+class StatusServer:
+    """A status port over two workers of ours; their processes are not started."""
 
     def __init__(self) -> None:
         self.hub = Hub(Limits())
-        self.workers = [
-            WorkerProcess("http://127.0.0.1:1", port, [], {}, 0) for port in (6001, 6002)
-        ]
+        self.workers = [WorkerProcess(ServerConfig(port=port)) for port in (6001, 6002)]
         for worker in self.workers:
             worker.state, worker.pid = State.READY, worker.port
         overview = status.ClusterStatus(
@@ -65,17 +66,17 @@ class Stand:
 
 
 @pytest.fixture
-async def stand() -> AsyncIterator[Stand]:
-    async with aclosing(Stand()) as stand:
-        yield stand
+async def server() -> AsyncIterator[StatusServer]:
+    async with aclosing(StatusServer()) as server:
+        yield server
 
 
-async def test_ours_come_first_and_all_are_added_up(stand: Stand) -> None:
-    here = registry.machine()
-    await stand.hub.say("10.0.0.2:6001", 1, "", lobby={"sse": 1})
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2}, 聊天室={"sse": 5})
-    stand.workers[0].restarts, stand.workers[0].reason = 3, "killed by SIGKILL"
-    seen = await stand.status()
+async def test_our_workers_come_first_and_totals_include_all(server: StatusServer) -> None:
+    here = registry.machine_name()
+    await server.hub.add_report("10.0.0.2:6001", 1, "", lobby={"sse": 1})
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2}, 聊天室={"sse": 5})
+    server.workers[0].restarts, server.workers[0].reason = 3, "killed by SIGKILL"
+    seen = await server.status()
     assert [(row["worker"], row["machine"], row["ours"]) for row in seen["workers"]] == [
         ("127.0.0.1:6001", here, True),
         ("127.0.0.1:6002", here, True),
@@ -92,39 +93,39 @@ async def test_ours_come_first_and_all_are_added_up(stand: Stand) -> None:
     assert seen["hub"] == {"label": "memory, for a test", "up": True}
 
 
-async def test_one_of_ours_that_died_is_counted_no_more_though_its_lease_goes_on(
-    stand: Stand,
+async def test_a_dead_worker_of_ours_counts_no_more_even_before_its_lease_ends(
+    server: StatusServer,
 ) -> None:
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
-    stand.workers[0].pid = None
-    assert (await stand.status())["readers"] == {}
-    stand.workers[0].pid = 6009  # another, which has not reported
-    seen = await stand.status()
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
+    server.workers[0].pid = None
+    assert (await server.status())["readers"] == {}
+    server.workers[0].pid = 6009  # its successor, which has not reported yet
+    seen = await server.status()
     assert seen["connections"] == {}
     assert len(seen["workers"]) == 2
 
 
-async def test_a_machine_that_looks_like_ours_is_another(stand: Stand) -> None:
-    """Of cloned machines each has the same name, the same addresses, and perhaps the same pids."""
-    await stand.hub.say("127.0.0.1:6001", 6001, "somebody else", lobby={"sse": 2})
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 1})
-    seen = await stand.status()
+async def test_a_machine_with_our_name_is_another_one(server: StatusServer) -> None:
+    """Cloned machines have the same name, the same addresses, and perhaps the same pids."""
+    await server.hub.add_report("127.0.0.1:6001", 6001, "another master", lobby={"sse": 2})
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, lobby={"sse": 1})
+    seen = await server.status()
     assert [row["ours"] for row in seen["workers"]] == [True, True, False]
     assert seen["readers"] == {"lobby": {"sse": 3}}
 
 
-async def test_while_the_hub_is_away_it_tells_what_it_knows_itself(stand: Stand) -> None:
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
-    stand.hub.away = True
-    seen = await stand.status()
+async def test_while_the_hub_is_away_it_shows_what_the_master_knows(server: StatusServer) -> None:
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, lobby={"sse": 2})
+    server.hub.away = True
+    seen = await server.status()
     assert seen["hub"]["up"] is False
     assert [row["state"] for row in seen["workers"]] == ["ready", "ready"]
     assert [row["connections"] for row in seen["workers"]] == [None, None]  # not 0
-    assert (await request(stand.url, "GET", "/metrics")).status == 200
+    assert (await request(server.url, "GET", "/metrics")).status == 200
 
 
-async def figures(stand: Stand) -> dict[tuple[str, ...], float]:
-    text = (await request(stand.url, "GET", "/metrics")).body.decode()
+async def metrics_of(server: StatusServer) -> dict[tuple[str, ...], float]:
+    text = (await request(server.url, "GET", "/metrics")).body.decode()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -132,11 +133,11 @@ async def figures(stand: Stand) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_its_figures_can_be_read_whatever_a_room_is_called(stand: Stand) -> None:
-    here, room = registry.machine(), 'a"\\\n{} 聊天室'
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **{room: {"sse": 2}})
-    stand.workers[1].state, stand.workers[1].restarts = State.WAITING, 2
-    seen = await figures(stand)
+async def test_its_metrics_can_be_parsed_whatever_the_name_of_a_room(server: StatusServer) -> None:
+    here, room = registry.machine_name(), 'a"\\\n{} 聊天室'
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, **{room: {"sse": 2}})
+    server.workers[1].state, server.workers[1].restarts = State.WAITING, 2
+    seen = await metrics_of(server)
     assert seen["realtime_cluster_hub_up",] == 1
     assert seen["realtime_cluster_ready", f"{here}/127.0.0.1:6001"] == 1
     assert seen["realtime_cluster_ready", f"{here}/127.0.0.1:6002"] == 0
@@ -145,56 +146,62 @@ async def test_its_figures_can_be_read_whatever_a_room_is_called(stand: Stand) -
     assert seen["realtime_cluster_readers", room, "sse"] == 2
 
 
-async def test_one_that_died_elsewhere_and_its_successor_are_one_row(stand: Stand) -> None:
+async def test_a_worker_of_another_machine_and_its_successor_are_one_row(
+    server: StatusServer,
+) -> None:
     for pid in (7, 8):
-        await stand.hub.say("10.0.0.2:6001", pid, "", lobby={"sse": 2})
-    text = (await request(stand.url, "GET", "/metrics")).body.decode()
+        await server.hub.add_report("10.0.0.2:6001", pid, "", lobby={"sse": 2})
+    text = (await request(server.url, "GET", "/metrics")).body.decode()
     rows = [line for line in text.splitlines() if not line.startswith("#")]
     names = [row.rpartition(" ")[0] for row in rows]
-    assert len(names) == len(set(names))  # Prometheus takes none of it otherwise
-    assert (await figures(stand))["realtime_cluster_connections", "sse", "box/10.0.0.2:6001"] == 4
+    assert len(names) == len(set(names))  # else Prometheus rejects all of them
+    assert (await metrics_of(server))[
+        "realtime_cluster_connections", "sse", "box/10.0.0.2:6001"
+    ] == 4
 
 
-async def test_only_the_largest_rooms_have_figures_of_their_own(stand: Stand) -> None:
+async def test_only_the_largest_rooms_are_in_the_metrics(server: StatusServer) -> None:
     rooms = {f"room-{n}": {"sse": n} for n in range(1, 101)}
-    await stand.hub.say("127.0.0.1:6001", 6001, OURS, **rooms)
-    counts = [value for name, value in (await figures(stand)).items() if "room-" in str(name)]
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, **rooms)
+    counts = [value for name, value in (await metrics_of(server)).items() if "room-" in str(name)]
     assert sorted(counts) == list(range(51, 101))
-    assert len((await stand.status())["readers"]) == 100
+    assert len((await server.status())["readers"]) == 100
 
 
-async def test_it_is_healthy_in_any_case_and_ready_when_all_are(stand: Stand) -> None:
-    assert (await request(stand.url, "GET", "/readyz")).status == 200
-    stand.workers[1].state = State.STARTING
-    answer = await request(stand.url, "GET", "/readyz")
-    assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
-    assert (await get_json(stand.url, "/healthz"))["status"] == "ok"
+async def test_it_is_always_healthy_and_ready_when_all_workers_are(server: StatusServer) -> None:
+    assert (await request(server.url, "GET", "/readyz")).status == 200
+    server.workers[1].state = State.STARTING
+    response = await request(server.url, "GET", "/readyz")
+    assert (response.status, response.json()["error"]["code"]) == (503, "busy")
+    assert (await get_json(server.url, "/healthz"))["status"] == "ok"
 
 
 @pytest.mark.parametrize("path", ["/", "/status", "/metrics", "/healthz"])
-async def test_it_answers_only_to_its_own_name(stand: Stand, path: str) -> None:
-    answer = await request(stand.url, "GET", path, headers={"Host": "evil.example"})
-    assert (answer.status, answer.json()["error"]["code"]) == (403, "foreign_host")
-    assert b"127.0.0.1" not in answer.body
+async def test_it_answers_only_requests_for_its_own_host_name(
+    server: StatusServer, path: str
+) -> None:
+    response = await request(server.url, "GET", path, headers={"Host": "evil.example"})
+    assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
+    assert b"127.0.0.1" not in response.body
 
 
 @pytest.mark.parametrize(
     "path",
     ["/nothing", "/demos/static/../../setup.cfg", "/demos/sse.html", "/demos/static/nothing.js"],
 )
-async def test_there_is_nothing_else(stand: Stand, path: str) -> None:
-    answer = await request(stand.url, "GET", path)
-    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
+async def test_other_addresses_are_not_found(server: StatusServer, path: str) -> None:
+    response = await request(server.url, "GET", path)
+    assert (response.status, response.json()["error"]["code"]) == (404, "not_found")
 
 
-async def test_another_method_is_told_which_it_may_be(stand: Stand) -> None:
-    answer = await request(stand.url, "POST", "/status")
-    assert (answer.status, answer.head.fields["allow"]) == (405, "GET")
+async def test_another_method_gets_the_allowed_ones(server: StatusServer) -> None:
+    response = await request(server.url, "POST", "/status")
+    assert (response.status, response.head.fields["allow"]) == (405, "GET")
 
 
-async def test_the_page_comes_under_a_strict_policy_with_all_its_parts(stand: Stand) -> None:
-    answer = await request(stand.url, "GET", "/")
-    assert answer.head.fields["content-type"] == "text/html; charset=utf-8"
-    assert answer.head.fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
+async def test_the_page_has_a_strict_policy_and_all_its_files(server: StatusServer) -> None:
+    response = await request(server.url, "GET", "/")
+    assert response.head.fields["content-type"] == "text/html; charset=utf-8"
+    assert response.head.fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
     for part in ("static/cluster.js", "static/cluster.css", "i18n/zh-Hant.json"):
-        assert (await request(stand.url, "GET", f"/demos/{part}")).status == 200
+        assert (await request(server.url, "GET", f"/demos/{part}")).status == 200

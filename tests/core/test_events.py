@@ -1,4 +1,4 @@
-"""What travels, parsed at the border: a frozen value, or one named error."""
+"""Values parsed from outside: each is a frozen value, or one named error."""
 
 import json
 import uuid
@@ -25,7 +25,7 @@ def draft(**fields: Any) -> Draft:
 
 
 @given(st.from_regex(r"[0-9A-Za-z]{1,32}", fullmatch=True), st.integers(0, 10**15 - 1))
-def test_a_cursor_is_read_as_it_was_written(epoch: str, number: int) -> None:
+def test_a_cursor_is_parsed_as_it_was_written(epoch: str, number: int) -> None:
     cursor = Cursor(epoch, number)
     assert Cursor.parse(str(cursor)) == cursor
 
@@ -51,7 +51,7 @@ def test_a_cursor_is_read_as_it_was_written(epoch: str, number: int) -> None:
         "e" * 33 + "-1",
     ],
 )
-def test_a_bad_cursor_is_named(text: str) -> None:
+def test_a_bad_cursor_is_rejected(text: str) -> None:
     with pytest.raises(errors.BadCursor):
         Cursor.parse(text)
 
@@ -59,7 +59,7 @@ def test_a_bad_cursor_is_named(text: str) -> None:
 # --- events --------------------------------------------------------------------------------------
 
 
-def test_an_event_has_its_fields_in_the_order_of_the_contract() -> None:
+def test_an_event_has_its_fields_in_the_documented_order() -> None:
     rest = draft(id=ID, client="ada", name="Ada", sent=5).json_tail + b',"published":7}'
     assert Event.numbered("say", Cursor("e", 1), rest).json == (
         b'{"kind":"say","cursor":"e-1","id":"%b","client":"ada","name":"Ada","text":"hi",'
@@ -74,19 +74,17 @@ def test_a_join_has_no_text() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300))
-def test_a_text_comes_back_as_it_was_said(text: str) -> None:
+def test_a_text_is_delivered_as_it_was_published(text: str) -> None:
     event = json.loads(b"{%b}" % draft(text=text).json_tail)
     assert event["text"] == text
 
 
 @pytest.mark.parametrize(
-    ("reason", "missed", "told"), [("trimmed", 7, b"7"), ("unknown", None, b"null")]
+    ("reason", "missed", "encoded"), [("trimmed", 7, b"7"), ("unknown", None, b"null")]
 )
-def test_a_gap_is_told_in_the_words_of_the_contract(
-    reason: str, missed: int | None, told: bytes
-) -> None:
+def test_a_gap_has_the_documented_fields(reason: str, missed: int | None, encoded: bytes) -> None:
     assert Event.gap(Cursor("e", 3), reason, missed).json == (
-        b'{"kind":"gap","cursor":"e-3","reason":"%b","missed":%b}' % (reason.encode(), told)
+        b'{"kind":"gap","cursor":"e-3","reason":"%b","missed":%b}' % (reason.encode(), encoded)
     )
 
 
@@ -120,7 +118,7 @@ def test_json_is_one_line_of_utf_8() -> None:
         b'{"text":"x","sent":' + b"9" * 5000 + b"}",
     ],
 )
-def test_what_is_no_json_object_is_bad_json(body: bytes) -> None:
+def test_a_body_that_is_not_a_json_object_is_bad_json(body: bytes) -> None:
     with pytest.raises(errors.BadJSON):
         Draft.parse(body, "lobby", LIMITS, via="post")
 
@@ -153,35 +151,35 @@ def test_what_is_no_json_object_is_bad_json(body: bytes) -> None:
         ({"sent": 2**53 + 1}, errors.BadSent),
     ],
 )
-def test_a_bad_field_is_named(fields: dict[str, Any], error: type[Exception]) -> None:
+def test_a_bad_field_has_its_own_error(fields: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error):
         draft(**fields)
 
 
 @pytest.mark.parametrize("number", [b"1e999", b"1" + b"0" * 400])
-def test_a_number_too_large_for_a_double_is_a_bad_clock(number: bytes) -> None:
+def test_a_sent_too_large_for_a_double_is_bad_sent(number: bytes) -> None:
     with pytest.raises(errors.BadSent):
         Draft.parse(b'{"text":"x","sent":%b}' % number, "lobby", LIMITS, via="post")
 
 
-def test_a_text_of_just_4096_bytes_is_taken() -> None:
+def test_a_text_of_exactly_4096_bytes_is_accepted() -> None:
     assert draft(text="聊" * 1365 + "x").text == "聊" * 1365 + "x"
 
 
-def test_a_body_is_bounded_before_it_is_read() -> None:
+def test_the_size_of_a_body_is_checked_before_it_is_parsed() -> None:
     with pytest.raises(errors.TooLong):
         Draft.parse(b"[" * (LIMITS.body_bytes + 1), "lobby", LIMITS, via="post")
 
 
-def test_an_id_comes_back_as_it_was_given_in_any_case() -> None:
+def test_an_id_is_returned_unchanged_in_upper_or_lower_case() -> None:
     assert draft(id=ID.upper()).id == ID.upper()
 
 
-def test_who_gives_no_id_gets_one() -> None:
+def test_a_draft_without_an_id_gets_one() -> None:
     assert uuid.UUID(draft().id)
 
 
-def test_via_is_how_it_came_unless_it_says_so() -> None:
+def test_via_is_the_transport_unless_the_draft_names_one() -> None:
     assert (draft().via, draft(via="sse").via) == ("post", "sse")
 
 
@@ -189,18 +187,18 @@ def test_via_is_how_it_came_unless_it_says_so() -> None:
 
 
 @pytest.mark.parametrize("name", ["lobby", "聊天室", "a.b-c_d", "हिन्दी", "ไทย", "é", "x" * 64, "٣"])
-def test_a_room_may_be_of_any_script(name: str) -> None:
+def test_a_room_name_can_be_of_any_script(name: str) -> None:
     assert parse_room(name) == name
 
 
 @pytest.mark.parametrize(
     "name", ["", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b"]
 )
-def test_a_bad_room_is_named(name: str) -> None:
+def test_a_bad_room_name_is_rejected(name: str) -> None:
     with pytest.raises(errors.BadRoom):
         parse_room(name)
 
 
-def test_names_and_clients_are_given_back() -> None:
+def test_valid_names_and_clients_are_returned_unchanged() -> None:
     assert parse_name("אדה 😀", LIMITS) == "אדה 😀"
     assert parse_client("a-b_c.9") == "a-b_c.9"

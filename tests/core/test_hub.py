@@ -1,4 +1,4 @@
-"""One room, kept in step with a broker that may lose, double, delay or forget what it announces."""
+"""One room, kept in sync with a broker that may lose, repeat, delay or trim publications."""
 
 import asyncio
 import json
@@ -23,31 +23,31 @@ from realtime.core.room import History, Page
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
 
-# Far from the seconds that anything here takes, and near enough that a lost event is a red test.
-PATIENCE = 20
+# Seconds: far more than anything here takes, so that only a lost event makes a test fail.
+TIMEOUT = 20
 NEVER = 3600.0
 
 
 class FaultyBroker(MemoryBroker):
-    """Memory behind a bad line: it can hold announcements back, be cut off, and answer in pages."""
+    """A memory broker that can hold back publications, be unreachable, and answer in pages."""
 
     def __init__(self, limits: Limits) -> None:
         super().__init__(limits)
-        self.holding = False
+        self.hold_publications = False
         self.held: list[Event] = []
         self.down = False
-        self.page: int | None = None
-        self.asked: list[Cursor] = []
+        self.page_size: int | None = None
+        self.history_calls: list[Cursor] = []
         self.listening: set[str] = set()
-        self.answering = asyncio.Event()
-        self.answering.set()
+        self.responding = asyncio.Event()
+        self.responding.set()
 
     async def start(self, listener: Listener) -> None:
         self.hub = listener
         await super().start(self)
 
     def on_publication(self, room: str, event: Event) -> None:
-        if self.holding:
+        if self.hold_publications:
             self.held.append(event)
         else:
             self.hub.on_publication(room, event)
@@ -68,45 +68,45 @@ class FaultyBroker(MemoryBroker):
             raise NoBroker
 
     async def history(self, room: str, after: Cursor) -> History:
-        self.asked.append(after)
+        self.history_calls.append(after)
         if self.down:
             raise NoBroker
         whole = await super().history(room, after)
-        cut = whole.events[: self.page]
-        await self.answering.wait()  # an answer is as old as the way it came
+        cut = whole.events[: self.page_size]
+        await self.responding.wait()  # the response is late, so what was read before is old by now
         return History(whole.epoch, whole.top, whole.first, cut, len(cut) < len(whole.events))
 
-    def begin_anew(self, room: str) -> None:
-        """Lose the whole log, as a Redis that was restarted without its disk."""
+    def lose_log(self, room: str) -> None:
+        """Lose the whole log, like a Redis that restarted without persistence."""
         del self._logs[room]
 
-    async def asked_again(self, times: int) -> None:
-        """Return when the log was asked for so many times more."""
-        enough = len(self.asked) + times
-        async with asyncio.timeout(PATIENCE):
-            while len(self.asked) < enough:
+    async def history_called(self, times: int) -> None:
+        """Return when the history was read `times` more."""
+        enough = len(self.history_calls) + times
+        async with asyncio.timeout(TIMEOUT):
+            while len(self.history_calls) < enough:
                 await asyncio.sleep(0)
 
 
 class World:
-    """A hub over a faulty broker, and a voice in the room `r`."""
+    """A hub over a faulty broker, and a publisher to the room `r`."""
 
     def __init__(self, **limits: Any) -> None:
         self.broker = FaultyBroker(Limits(**limits))
         self.hub = Hub(self.broker, Limits(**limits))
 
-    async def say(self, *texts: str, room: str = "r") -> list[Receipt]:
+    async def publish(self, *texts: str, room: str = "r") -> list[Receipt]:
         bodies = [json.dumps({"text": text}).encode() for text in texts]
         drafts = [Draft.parse(body, room, Limits(), "test") for body in bodies]
         receipts = [await self.hub.publish(draft) for draft in drafts]
-        await asyncio.sleep(0)  # announcements come one turn of the loop later
+        await asyncio.sleep(0)  # publications arrive one loop iteration later
         return receipts
 
-    async def say_unheard(self, *texts: str) -> list[Event]:
-        """Publish, and take the announcements off the line."""
-        self.broker.holding = True
-        await self.say(*texts)
-        self.broker.holding = False
+    async def publish_undelivered(self, *texts: str) -> list[Event]:
+        """Publish, but deliver nothing; return the events."""
+        self.broker.hold_publications = True
+        await self.publish(*texts)
+        self.broker.hold_publications = False
         held, self.broker.held = self.broker.held, []
         return held
 
@@ -130,14 +130,14 @@ async def world() -> AsyncIterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def _compare_never(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nothing but what a test is about bring a room in step."""
+def _never_compare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn the periodic comparison off, so that only what a test is about starts a sync."""
     monkeypatch.setattr(hub_module, "COMPARE_SECONDS", NEVER)
 
 
 @pytest.fixture
 def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Move the clock by which rooms are idle."""
+    """Return a function that moves the clock of the hub."""
     start, passed = hub_module._now, 0.0
 
     def move(seconds: float) -> None:
@@ -148,15 +148,15 @@ def pass_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return move
 
 
-async def hear(reader: Reader, count: int) -> list[str]:
-    """Poll and wait until there were `count` events; a gap is heard as its reason."""
-    heard: list[str] = []
-    async with asyncio.timeout(PATIENCE):
-        while len(heard) < count:
-            await reader.wait(PATIENCE, "test")
-            await asyncio.sleep(0)  # or a reader that is told nothing new would never time out
-            heard += reader.poll(texts)
-    return heard
+async def receive(reader: Reader, count: int) -> list[str]:
+    """Poll and wait until there were `count` events; a gap is returned as its reason."""
+    received: list[str] = []
+    async with asyncio.timeout(TIMEOUT):
+        while len(received) < count:
+            await reader.wait(TIMEOUT, "test")
+            await asyncio.sleep(0)  # or a reader that receives nothing would never time out
+            received += reader.poll(texts)
+    return received
 
 
 def texts(page: Page) -> list[str]:
@@ -165,30 +165,30 @@ def texts(page: Page) -> list[str]:
     return [event.get("text") or event["reason"] for event in events]
 
 
-async def heard_by_now(reader: Reader) -> list[str]:
+async def poll_texts(reader: Reader) -> list[str]:
     return reader.poll(texts)
 
 
 # --- publish and read ----------------------------------------------------------------------------
 
 
-async def test_a_waiting_reader_hears_what_is_said(world: World) -> None:
+async def test_a_waiting_reader_receives_what_is_published(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    waiting = asyncio.create_task(hear(reader, 1))
-    await world.say("hello")
+    waiting = asyncio.create_task(receive(reader, 1))
+    await world.publish("hello")
     assert await waiting == ["hello"]
 
 
-async def test_the_receipt_is_the_place_in_the_log(world: World) -> None:
+async def test_the_receipt_has_the_cursor_of_the_message(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    *_, last = await world.say("a", "b")
-    await hear(reader, 2)
+    *_, last = await world.publish("a", "b")
+    await receive(reader, 2)
     assert reader.cursor == last.cursor
 
 
-async def test_a_reader_begins_before_the_last_so_many(world: World) -> None:
-    await world.say("a", "b", "c")
-    assert await hear(await world.hub.read("r", 2), 2) == ["b", "c"]
+async def test_a_reader_starts_before_the_last_events(world: World) -> None:
+    await world.publish("a", "b", "c")
+    assert await receive(await world.hub.read("r", 2), 2) == ["b", "c"]
 
 
 async def test_a_wait_that_times_out_ends_with_an_empty_page(world: World) -> None:
@@ -197,7 +197,7 @@ async def test_a_wait_that_times_out_ends_with_an_empty_page(world: World) -> No
     assert reader.poll(texts) == []
 
 
-async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
+async def test_each_reader_waits_for_as_long_as_it_requested(world: World) -> None:
     readers = [await world.hub.read("r", 0) for _ in range(4)]
     ended: list[float] = []
 
@@ -207,7 +207,7 @@ async def test_each_waits_for_as_long_as_it_asked(world: World) -> None:
 
     waits = [0.3, NEVER, 0.1, 0.2]
     tasks = [asyncio.create_task(wait(*one)) for one in zip(readers, waits, strict=True)]
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         while len(ended) < 3:
             await asyncio.sleep(0.01)
     assert ended == [0.1, 0.2, 0.3]
@@ -220,7 +220,7 @@ async def test_a_page_that_is_cut_at_its_limit_has_more() -> None:
         return texts(page), page.more
 
     async with running(answer_events=2) as world:
-        await world.say("a", "b", "c")
+        await world.publish("a", "b", "c")
         reader = await world.hub.read("r", 50)
         assert reader.poll(texts_and_more) == (["a", "b"], True)
         assert reader.poll(texts_and_more) == (["c"], False)
@@ -228,8 +228,8 @@ async def test_a_page_that_is_cut_at_its_limit_has_more() -> None:
 
 async def test_readers_who_wait_at_one_cursor_share_what_is_rendered(world: World) -> None:
     readers = [await world.hub.read("r", 0) for _ in range(3)]
-    waits = [asyncio.create_task(reader.wait(PATIENCE, "test")) for reader in readers]
-    await world.say("hello")
+    waits = [asyncio.create_task(reader.wait(TIMEOUT, "test")) for reader in readers]
+    await world.publish("hello")
     await asyncio.gather(*waits)
     one, *others = [reader.poll(texts) for reader in readers]
     assert one == ["hello"]
@@ -238,7 +238,7 @@ async def test_readers_who_wait_at_one_cursor_share_what_is_rendered(world: Worl
 
 async def test_each_way_to_render_a_page_has_its_own_result(world: World) -> None:
     one, other = await world.hub.read("r", 50), await world.hub.read("r", 50)
-    await world.say("hello")
+    await world.publish("hello")
     assert one.poll(texts) == ["hello"]
     assert other.poll(lambda page: len(page.events)) == 1
 
@@ -250,7 +250,7 @@ async def test_a_reader_is_counted_under_its_transport_while_it_waits(world: Wor
     await asyncio.sleep(0)
     assert world.hub.readers() == {"r": {"poll": 1}}
     reader.cancel()
-    await asyncio.wait_for(waiting, PATIENCE)
+    await asyncio.wait_for(waiting, TIMEOUT)
     assert world.hub.readers() == {}
 
 
@@ -260,104 +260,104 @@ def test_the_hub_names_no_transport() -> None:
         assert not CLIENTS.keys() & set(re.findall(r"\w+", source))
 
 
-async def test_a_wait_ends_when_whoever_asked_is_gone(world: World) -> None:
+async def test_a_wait_ends_when_the_client_disconnects(world: World) -> None:
     reader = await world.hub.read("r", 0)
     waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     reader.cancel()
-    await asyncio.wait_for(waiting, PATIENCE)
+    await asyncio.wait_for(waiting, TIMEOUT)
 
 
-async def test_many_who_come_at_once_cost_one_reading(world: World) -> None:
-    await world.say("a")
+async def test_many_readers_at_once_cost_one_read_of_the_history(world: World) -> None:
+    await world.publish("a")
     readers = await asyncio.gather(*(world.hub.read("r", 50) for _ in range(20)))
-    assert [await heard_by_now(reader) for reader in readers] == [["a"]] * 20
-    assert len(world.broker.asked) <= 2
+    assert [await poll_texts(reader) for reader in readers] == [["a"]] * 20
+    assert len(world.broker.history_calls) <= 2
 
 
 async def test_a_log_longer_than_a_page_is_read_whole(world: World) -> None:
-    world.broker.page = 2
-    await world.say("a", "b", "c", "d", "e")
-    assert await heard_by_now(await world.hub.read("r", 50)) == ["a", "b", "c", "d", "e"]
+    world.broker.page_size = 2
+    await world.publish("a", "b", "c", "d", "e")
+    assert await poll_texts(await world.hub.read("r", 50)) == ["a", "b", "c", "d", "e"]
 
 
-# --- a bad line ----------------------------------------------------------------------------------
+# --- an unreliable broker ------------------------------------------------------------------------
 
 
-async def test_a_lost_announcement_is_read_from_the_log_at_the_next(world: World) -> None:
+async def test_a_lost_publication_is_read_from_the_log_at_the_next_one(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    await world.say_unheard("lost")
-    await world.say("next")
-    assert await hear(reader, 2) == ["lost", "next"]
+    await world.publish_undelivered("lost")
+    await world.publish("next")
+    assert await receive(reader, 2) == ["lost", "next"]
 
 
-async def test_a_doubled_announcement_is_heard_once(world: World) -> None:
+async def test_a_repeated_publication_is_received_once(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    [event] = await world.say_unheard("once")
+    [event] = await world.publish_undelivered("once")
     world.broker.on_publication("r", event)
     world.broker.on_publication("r", event)
-    await world.say("next")
-    assert await hear(reader, 2) == ["once", "next"]
+    await world.publish("next")
+    assert await receive(reader, 2) == ["once", "next"]
 
 
-async def test_announcements_out_of_turn_are_heard_in_turn(world: World) -> None:
+async def test_publications_out_of_order_are_received_in_order(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    for event in reversed(await world.say_unheard("a", "b", "c")):
+    for event in reversed(await world.publish_undelivered("a", "b", "c")):
         world.broker.on_publication("r", event)
-    assert await hear(reader, 3) == ["a", "b", "c"]
+    assert await receive(reader, 3) == ["a", "b", "c"]
 
 
-async def test_a_confirmed_subscription_reads_what_it_may_have_missed(world: World) -> None:
+async def test_a_confirmed_subscription_reads_what_may_have_been_missed(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    await world.say_unheard("lost")
+    await world.publish_undelivered("lost")
     world.broker.on_subscribed("r")
-    assert await hear(reader, 1) == ["lost"]
+    assert await receive(reader, 1) == ["lost"]
 
 
 async def test_a_lost_last_message_is_found_by_comparing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.01)
     async with running() as world:
         reader = await world.hub.read("r", 0)
-        await world.say_unheard("last")
-        assert await hear(reader, 1) == ["last"]
+        await world.publish_undelivered("last")
+        assert await receive(reader, 1) == ["last"]
 
 
-async def test_what_is_announced_during_a_reading_is_neither_lost_nor_doubled(
+async def test_what_is_published_during_a_sync_is_neither_lost_nor_repeated(
     world: World,
 ) -> None:
     reader = await world.hub.read("r", 0)
-    await world.say_unheard("lost")
-    world.broker.answering.clear()
-    await asyncio.gather(world.say("hole"), world.broker.asked_again(1))
-    await world.say("meanwhile")
-    world.broker.answering.set()
-    assert await hear(reader, 3) == ["lost", "hole", "meanwhile"]
+    await world.publish_undelivered("lost")
+    world.broker.responding.clear()
+    await asyncio.gather(world.publish("hole"), world.broker.history_called(1))
+    await world.publish("meanwhile")
+    world.broker.responding.set()
+    assert await receive(reader, 3) == ["lost", "hole", "meanwhile"]
 
 
-async def test_a_new_life_of_the_log_is_told_and_then_read(world: World) -> None:
+async def test_a_new_epoch_of_the_log_is_a_gap_and_then_its_events(world: World) -> None:
     reader = await world.hub.read("r", 0)
-    await world.say("old")
-    assert await hear(reader, 1) == ["old"]
-    world.broker.begin_anew("r")
-    await world.say("new")
-    assert await hear(reader, 2) == ["unknown", "new"]
+    await world.publish("old")
+    assert await receive(reader, 1) == ["old"]
+    world.broker.lose_log("r")
+    await world.publish("new")
+    assert await receive(reader, 2) == ["unknown", "new"]
 
 
-async def test_what_the_broker_forgot_before_it_was_read_is_a_gap() -> None:
+async def test_what_the_broker_trimmed_before_it_was_read_is_a_gap() -> None:
     async with running(history_events=2) as world:
         reader = await world.hub.read("r", 0)
-        await world.say_unheard("a", "b", "c")
-        await world.say("d")
-        assert await hear(reader, 3) == ["trimmed", "c", "d"]
+        await world.publish_undelivered("a", "b", "c")
+        await world.publish("d")
+        assert await receive(reader, 3) == ["trimmed", "c", "d"]
 
 
-# "late" comes after whatever follows it.
-FATES = st.lists(st.sampled_from(["told", "lost", "doubled", "late"]), max_size=30)
+# "late" is delivered after the next one.
+FATES = st.lists(st.sampled_from(["delivered", "lost", "repeated", "late"]), max_size=30)
 
 
 @settings(deadline=None)
 @given(FATES)
-async def test_whatever_the_line_does_each_message_is_heard_once_in_order(
+async def test_whatever_the_broker_does_each_message_is_received_once_in_order(
     fates: list[str],
 ) -> None:
     texts = [f"{number} {fate}" for number, fate in enumerate(fates)]
@@ -365,98 +365,96 @@ async def test_whatever_the_line_does_each_message_is_heard_once_in_order(
     async with running() as world:
         reader = await world.hub.read("r", 0)
         for text, fate in zip(texts, fates, strict=True):
-            [event] = await world.say_unheard(text)
+            [event] = await world.publish_undelivered(text)
             if fate == "late":
                 late.append(event)
                 continue
-            for told in [event] * ["lost", "told", "doubled"].index(fate) + late:
-                world.broker.on_publication("r", told)
+            for delivered in [event] * ["lost", "delivered", "repeated"].index(fate) + late:
+                world.broker.on_publication("r", delivered)
             late.clear()
         world.broker.on_subscribed("r")
-        assert await hear(reader, len(texts)) == texts
+        assert await receive(reader, len(texts)) == texts
 
 
 # --- a cursor from another process ---------------------------------------------------------------
 
 
-async def test_a_cursor_ahead_of_our_copy_is_true_after_a_reading(world: World) -> None:
+async def test_a_cursor_ahead_of_our_copy_is_valid_after_a_sync(world: World) -> None:
     await world.hub.read("r", 0)
-    await world.say_unheard("heard elsewhere")
+    await world.publish_undelivered("delivered elsewhere")
     reader = await world.hub.read("r", await world.top())
-    assert await heard_by_now(reader) == []
-    await world.say("next")
-    assert await hear(reader, 1) == ["next"]
+    assert await poll_texts(reader) == []
+    await world.publish("next")
+    assert await receive(reader, 1) == ["next"]
 
 
-async def test_a_cursor_of_a_life_we_have_not_heard_of_is_true_after_a_reading(
+async def test_a_cursor_of_an_epoch_that_is_new_to_us_is_valid_after_a_sync(
     world: World,
 ) -> None:
-    await world.say("old")
+    await world.publish("old")
     await world.hub.read("r", 0)
-    world.broker.begin_anew("r")
-    await world.say_unheard("a", "b")
+    world.broker.lose_log("r")
+    await world.publish_undelivered("a", "b")
     reader = await world.hub.read("r", Cursor((await world.top()).epoch, 1))
-    assert await heard_by_now(reader) == ["b"]
+    assert await poll_texts(reader) == ["b"]
 
 
-async def test_a_cursor_ahead_of_the_broker_itself_is_told_rewound(world: World) -> None:
-    await world.say("a")
+async def test_a_cursor_ahead_of_the_broker_itself_receives_rewound(world: World) -> None:
+    await world.publish("a")
     top = await world.top()
     reader = await world.hub.read("r", Cursor(top.epoch, top.offset + 5))
-    assert await hear(reader, 2) == ["rewound", "a"]
+    assert await receive(reader, 2) == ["rewound", "a"]
 
 
-# --- a broker out of reach -----------------------------------------------------------------------
+# --- an unreachable broker -----------------------------------------------------------------------
 
 
-async def test_a_room_that_was_never_read_cannot_be_without_the_broker(world: World) -> None:
+async def test_a_room_that_was_never_read_cannot_be_read_without_the_broker(world: World) -> None:
     world.broker.down = True
     with pytest.raises(NoBroker):
         await world.hub.read("r", 0)
 
 
 async def test_what_is_kept_here_can_be_read_without_the_broker(world: World) -> None:
-    await world.say("a", "b")
+    await world.publish("a", "b")
     await world.hub.read("r", 0)
     world.broker.down = True
-    assert await heard_by_now(await world.hub.read("r", 50)) == ["a", "b"]
+    assert await poll_texts(await world.hub.read("r", 50)) == ["a", "b"]
 
 
-async def test_a_cursor_ahead_of_our_copy_is_told_nothing_without_the_broker(world: World) -> None:
+async def test_a_cursor_ahead_of_our_copy_is_an_error_without_the_broker(world: World) -> None:
     await world.hub.read("r", 0)
-    [receipt] = await world.say("a")
+    [receipt] = await world.publish("a")
     world.broker.down = True
     with pytest.raises(NoBroker):
         await world.hub.read("r", Cursor(receipt.cursor.epoch, 9))
 
 
-async def test_a_reading_that_failed_is_tried_again_by_itself(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_sync_that_failed_is_retried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: 0.0)
     reader = await world.hub.read("r", 0)
-    await world.say_unheard("lost")
+    await world.publish_undelivered("lost")
     world.broker.down = True
     world.broker.on_subscribed("r")
-    await world.broker.asked_again(3)
+    await world.broker.history_called(3)
     world.broker.down = False
-    assert await hear(reader, 1) == ["lost"]
+    assert await receive(reader, 1) == ["lost"]
 
 
-async def test_ready_is_who_reaches_the_broker(world: World) -> None:
+async def test_a_process_that_cannot_reach_the_broker_is_not_ready(world: World) -> None:
     await world.hub.check_ready()
     world.broker.down = True
     with pytest.raises(NoBroker):
         await world.hub.check_ready()
 
 
-async def test_a_room_too_long_out_of_step_is_not_ready(
+async def test_a_room_out_of_sync_for_too_long_makes_the_process_not_ready(
     world: World, pass_seconds: Callable[[float], None]
 ) -> None:
     await world.hub.read("r", 0)
-    world.broker.answering.clear()
+    world.broker.responding.clear()
     world.broker.on_subscribed("r")
-    await world.broker.asked_again(1)
+    await world.broker.history_called(1)
     pass_seconds(hub_module.OUT_OF_SYNC_SECONDS - 1)
     await world.hub.check_ready()
     pass_seconds(2)
@@ -464,7 +462,7 @@ async def test_a_room_too_long_out_of_step_is_not_ready(
         await world.hub.check_ready()
 
 
-async def test_trying_often_is_not_being_in_step_and_being_in_step_is_ready(
+async def test_retries_do_not_make_the_process_ready_but_a_successful_sync_does(
     world: World, pass_seconds: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: 0.0)
@@ -472,30 +470,30 @@ async def test_trying_often_is_not_being_in_step_and_being_in_step_is_ready(
     world.broker.down = True
     world.broker.on_subscribed("r")
     for _ in range(3):
-        await world.broker.asked_again(2)
+        await world.broker.history_called(2)
         pass_seconds(hub_module.OUT_OF_SYNC_SECONDS / 2)
-    world.broker.answering.clear()
+    world.broker.responding.clear()
     world.broker.down = False
     with pytest.raises(Busy):
         await world.hub.check_ready()
-    world.broker.answering.set()
-    await world.hub.read("r", Cursor("elsewhere", 1))  # returns after a reading
+    world.broker.responding.set()
+    await world.hub.read("r", Cursor("elsewhere", 1))  # returns after a sync
     await world.hub.check_ready()
 
 
-# --- as many rooms as there may be ---------------------------------------------------------------
+# --- the limit of rooms --------------------------------------------------------------------------
 
 
-async def test_a_room_too_many_is_busy() -> None:
+async def test_one_room_more_than_the_limit_is_busy() -> None:
     async with running(rooms=2) as world:
         await world.hub.read("one", 0)
         await world.hub.read("two", 0)
-        with pytest.raises(Busy) as told:
+        with pytest.raises(Busy) as raised:
             await world.hub.read("three", 0)
-    assert told.value.retry_after
+    assert raised.value.retry_after
 
 
-async def test_the_idlest_room_gives_way(pass_seconds: Callable[[float], None]) -> None:
+async def test_the_idlest_room_is_evicted(pass_seconds: Callable[[float], None]) -> None:
     async with running(rooms=2) as world:
         await world.hub.read("idlest", 0)
         pass_seconds(5)
@@ -514,71 +512,71 @@ async def test_a_room_read_again_is_not_idle(pass_seconds: Callable[[float], Non
             await world.hub.read("new", 0)
 
 
-async def test_a_room_somebody_follows_does_not_give_way(
+async def test_a_room_with_a_subscriber_is_not_evicted(
     pass_seconds: Callable[[float], None],
 ) -> None:
     async with running(rooms=1) as world:
-        await world.hub.follow("r", 0, ListFollower())
+        await world.hub.follow("r", 0, ListSubscriber())
         pass_seconds(NEVER)
         with pytest.raises(Busy):
             await world.hub.read("new", 0)
 
 
-async def test_a_room_forgotten_while_it_is_read_is_opened_again(world: World) -> None:
-    world.broker.answering.clear()
+async def test_a_room_that_is_evicted_during_its_first_sync_is_opened_again(world: World) -> None:
+    world.broker.responding.clear()
     reading = asyncio.create_task(world.hub.read("r", 0))
-    await world.broker.asked_again(1)
+    await world.broker.history_called(1)
     world.hub._forget(world.hub._replicas["r"])
-    world.broker.answering.set()
+    world.broker.responding.set()
     reader = await reading
-    await world.say("heard")
-    assert await hear(reader, 1) == ["heard"]
+    await world.publish("new")
+    assert await receive(reader, 1) == ["new"]
 
 
-async def test_a_room_somebody_waits_in_does_not_give_way(
+async def test_a_room_with_a_waiting_reader_is_not_evicted(
     pass_seconds: Callable[[float], None],
 ) -> None:
     async with running(rooms=1) as world:
         reader = await world.hub.read("r", 0)
-        waiting = asyncio.create_task(hear(reader, 1))
+        waiting = asyncio.create_task(receive(reader, 1))
         await asyncio.sleep(0)
         pass_seconds(NEVER)
         with pytest.raises(Busy):
             await world.hub.read("new", 0)
-        await world.say("still here")
+        await world.publish("still here")
         assert await waiting == ["still here"]
 
 
-async def test_a_room_nobody_reads_is_forgotten(
+async def test_a_room_that_nobody_reads_is_unsubscribed(
     pass_seconds: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.01)
     async with running() as world:
         await world.hub.read("r", 0)
         pass_seconds(Limits().idle_room_seconds + 1)
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT):
             while world.hub.rooms:
                 await asyncio.sleep(0.001)
         assert world.broker.listening == set()
-        await world.say("unheard")
-        assert await heard_by_now(await world.hub.read("r", 50)) == ["unheard"]
+        await world.publish("unread")
+        assert await poll_texts(await world.hub.read("r", 50)) == ["unread"]
 
 
 # --- follow --------------------------------------------------------------------------------------
 
 
-class ListFollower:
-    """Takes pushes into a list, and says when there was one."""
+class ListSubscriber:
+    """Collects pushes, and signals each."""
 
     framing = Framing(lambda event: json.loads(event.json)["text"].encode() + b".", bytes)
 
     def __init__(self) -> None:
-        self.heard = b""
+        self.received = b""
         self.pushed = asyncio.Event()
         self.closed: RealtimeError | None = None
 
     def push(self, frames: bytes, events: int) -> bool:
-        self.heard += frames
+        self.received += frames
         self.pushed.set()
         return True
 
@@ -586,31 +584,31 @@ class ListFollower:
         self.closed = error
 
     async def next(self) -> bytes:
-        await asyncio.wait_for(self.pushed.wait(), PATIENCE)
+        await asyncio.wait_for(self.pushed.wait(), TIMEOUT)
         self.pushed.clear()
-        return self.heard
+        return self.received
 
 
-async def test_a_follower_hears_what_was_said_and_then_what_is_said(world: World) -> None:
-    await world.say("a", "b")
-    subscriber = ListFollower()
+async def test_a_subscriber_receives_the_history_and_then_new_events(world: World) -> None:
+    await world.publish("a", "b")
+    subscriber = ListSubscriber()
     await world.hub.follow("r", 1, subscriber)
     assert await subscriber.next() == b"b."
-    await world.say("c")
+    await world.publish("c")
     assert await subscriber.next() == b"b.c."
 
 
 async def test_rooms_do_not_mix(world: World) -> None:
-    here, there = ListFollower(), ListFollower()
+    here, there = ListSubscriber(), ListSubscriber()
     await world.hub.follow("r", 0, here)
     await world.hub.follow("elsewhere", 0, there)
-    await world.say("there", room="elsewhere")
-    await world.say("here")
+    await world.publish("there", room="elsewhere")
+    await world.publish("here")
     assert (await here.next(), await there.next()) == (b"here.", b"there.")
 
 
-async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
-    subscriber = ListFollower()
+async def test_close_ends_every_wait_and_every_stream() -> None:
+    subscriber = ListSubscriber()
     world = World()
     await world.hub.start()
     await world.hub.follow("r", 0, subscriber)
@@ -618,20 +616,20 @@ async def test_the_end_is_told_to_all_who_wait_or_follow() -> None:
     waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     await world.hub.close()
-    await asyncio.wait_for(waiting, PATIENCE)
-    assert await heard_by_now(reader) == []
+    await asyncio.wait_for(waiting, TIMEOUT)
+    assert await poll_texts(reader) == []
     assert isinstance(subscriber.closed, GoingAway)
 
 
-async def test_to_drain_ends_streams_and_waits_and_nothing_else(world: World) -> None:
-    subscriber = ListFollower()
+async def test_drain_ends_streams_and_waits_but_not_publish_and_read(world: World) -> None:
+    subscriber = ListSubscriber()
     await world.hub.follow("r", 0, subscriber)
     reader = await world.hub.read("r", 0)
     waiting = asyncio.create_task(reader.wait(NEVER, "test"))
     await asyncio.sleep(0)
     world.hub.drain(0.01)
-    await asyncio.wait_for(waiting, PATIENCE)
-    async with asyncio.timeout(PATIENCE):
+    await asyncio.wait_for(waiting, TIMEOUT)
+    async with asyncio.timeout(TIMEOUT):
         while subscriber.closed is None:
             await asyncio.sleep(0.001)
     assert isinstance(subscriber.closed, GoingAway)
@@ -640,11 +638,11 @@ async def test_to_drain_ends_streams_and_waits_and_nothing_else(world: World) ->
         world.hub.check_open()
     with pytest.raises(GoingAway):
         await world.hub.check_ready()
-    await world.say("last words")
-    assert await heard_by_now(await world.hub.read("r", reader.cursor)) == ["last words"]
+    await world.publish("last words")
+    assert await poll_texts(await world.hub.read("r", reader.cursor)) == ["last words"]
 
 
-async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -> None:
+async def test_a_room_that_was_opened_again_is_not_removed_with_its_old_replica() -> None:
     limits = Limits(rooms=2)
     hub = Hub(MemoryBroker(limits), limits)
     await hub.start()
@@ -657,15 +655,15 @@ async def test_a_room_that_was_opened_anew_is_not_forgotten_with_the_old_one() -
     await hub.close()
 
 
-async def test_a_read_after_the_end_is_told_so() -> None:
+async def test_a_read_after_close_raises_going_away() -> None:
     hub = Hub(MemoryBroker(Limits()), Limits())
     await hub.start()
     await hub.close()
     with pytest.raises(GoingAway):
-        await asyncio.wait_for(hub.read("room", 0), PATIENCE)
+        await asyncio.wait_for(hub.read("room", 0), TIMEOUT)
 
 
-async def test_whoever_waits_for_the_broker_at_the_end_is_told_so() -> None:
+async def test_close_raises_for_readers_that_wait_for_the_broker() -> None:
     class Silent(MemoryBroker):
         async def history(self, room: str, after: Cursor) -> History:
             await asyncio.Event().wait()
@@ -674,47 +672,47 @@ async def test_whoever_waits_for_the_broker_at_the_end_is_told_so() -> None:
     hub = Hub(Silent(Limits()), Limits())
     await hub.start()
     reads = [asyncio.create_task(hub.read("room", 0)) for _ in range(3)]
-    await asyncio.sleep(0)  # the first begins a reading; the others wait for the next one
+    await asyncio.sleep(0)  # the first starts a sync; the others wait for the next one
     await hub.close()
-    ended = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), PATIENCE)
+    ended = await asyncio.wait_for(asyncio.gather(*reads, return_exceptions=True), TIMEOUT)
     assert all(isinstance(error, RealtimeError) for error in ended)
 
 
-async def test_one_that_goes_while_a_room_is_opened_takes_nobody_along(world: World) -> None:
-    await world.say("a")
-    world.broker.answering.clear()
-    # The first begins a reading, and the others wait for one together.
+async def test_a_reader_cancelled_while_a_room_is_opened_cancels_no_other(world: World) -> None:
+    await world.publish("a")
+    world.broker.responding.clear()
+    # The first starts a sync, and the others wait together for the next one.
     reads = [asyncio.create_task(world.hub.read("r", 50)) for _ in range(3)]
     await asyncio.sleep(0)
     reads[1].cancel()
     await asyncio.sleep(0)
-    world.broker.answering.set()
-    async with asyncio.timeout(PATIENCE):
+    world.broker.responding.set()
+    async with asyncio.timeout(TIMEOUT):
         await asyncio.wait(reads)
     assert [read.cancelled() for read in reads] == [False, True, False]
-    assert await heard_by_now(reads[2].result()) == ["a"]
+    assert await poll_texts(reads[2].result()) == ["a"]
 
 
-async def test_one_that_goes_while_its_cursor_is_looked_for_takes_nobody_along(
+async def test_a_reader_cancelled_while_its_cursor_is_synced_cancels_no_other(
     world: World,
 ) -> None:
     await world.hub.read("r", 0)
     before = await world.top()
-    ahead = (await world.say_unheard("a"))[0].cursor
-    world.broker.answering.clear()
+    ahead = (await world.publish_undelivered("a"))[0].cursor
+    world.broker.responding.clear()
     reads = [asyncio.create_task(world.hub.read("r", ahead)) for _ in range(3)]
     await asyncio.sleep(0)
     reads[1].cancel()
     await asyncio.sleep(0)
-    world.broker.answering.set()
-    async with asyncio.timeout(PATIENCE):
+    world.broker.responding.set()
+    async with asyncio.timeout(TIMEOUT):
         await asyncio.wait(reads)
     assert [read.cancelled() for read in reads] == [False, True, False]
-    assert await heard_by_now(reads[2].result()) == []
-    assert await heard_by_now(await world.hub.read("r", before)) == ["a"]
+    assert await poll_texts(reads[2].result()) == []
+    assert await poll_texts(await world.hub.read("r", before)) == ["a"]
 
 
-async def test_who_comes_while_a_reading_fails_is_told_with_it(
+async def test_a_reader_that_comes_while_a_sync_fails_receives_the_same_error(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: NEVER)
@@ -728,20 +726,20 @@ async def test_who_comes_while_a_reading_fails_is_told_with_it(
     monkeypatch.setattr(world.broker, "history", fail)
     first = asyncio.create_task(world.hub.read("r", 50))
     await asyncio.sleep(0)
-    await asyncio.sleep(0)  # now it is being read
+    await asyncio.sleep(0)  # now the sync is running
     second = asyncio.create_task(world.hub.read("r", 50))
     await asyncio.sleep(0)
     failing.set()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT):
         ended = await asyncio.gather(first, second, return_exceptions=True)
     assert [type(error) for error in ended] == [NoBroker, NoBroker]
     monkeypatch.setattr(world.broker, "history", history)
-    await world.say("a")
-    assert await heard_by_now(await world.hub.read("r", 50)) == ["a"]
+    await world.publish("a")
+    assert await poll_texts(await world.hub.read("r", 50)) == ["a"]
 
 
 async def test_rendered_pages_are_not_cached_without_bound(world: World) -> None:
-    await world.say("a", "b")
+    await world.publish("a", "b")
     start = (await world.hub.read("r", 50)).cursor
 
     async def poll() -> list[str]:

@@ -20,22 +20,22 @@ def test_a_burst_and_then_the_rate() -> None:
     assert [allowed(limiter, "a", 1) for _ in range(3)] == [True, True, False]
 
 
-def test_each_client_has_its_own() -> None:
+def test_each_client_has_its_own_bucket() -> None:
     limiter = RateLimiter(rate=1, burst=1)
     assert allowed(limiter, "a", 0)
     assert allowed(limiter, "b", 0)
 
 
-def test_who_waits_as_told_is_let_in() -> None:
+def test_a_client_that_waits_for_retry_after_is_allowed() -> None:
     limiter = RateLimiter(rate=0.3, burst=1)
     limiter.acquire("a", 0)
-    with pytest.raises(TooFast) as told:
+    with pytest.raises(TooFast) as raised:
         limiter.acquire("a", 0)
-    assert told.value.retry_after == 4
+    assert raised.value.retry_after == 4
     assert allowed(limiter, "a", 4)
 
 
-def test_a_rate_of_0_is_switched_off() -> None:
+def test_a_rate_of_0_means_no_limit() -> None:
     limiter = RateLimiter(rate=0, burst=1)
     assert all(allowed(limiter, "a", 0) for _ in range(1000))
 
@@ -46,27 +46,27 @@ def test_a_burst_is_never_more_than_its_size() -> None:
     assert [allowed(limiter, "a", 1e6) for _ in range(3)] == [True, True, False]
 
 
-def test_those_who_are_silent_are_forgotten() -> None:
+def test_buckets_of_idle_clients_are_removed() -> None:
     limiter = RateLimiter(rate=1, burst=1)
     for number in range(RateLimiter._PRUNE_AT + 1):
         limiter.acquire(f"client-{number}", number)
     assert len(limiter._buckets) < 10
 
 
-def test_those_who_speak_are_remembered_however_many() -> None:
+def test_buckets_of_active_clients_are_kept_however_many() -> None:
     limiter = RateLimiter(rate=1, burst=1)
     for number in range(RateLimiter._PRUNE_AT + 1):
         limiter.acquire(f"client-{number}", 0)
     assert not allowed(limiter, "client-0", 0.5)
 
 
-def test_a_burst_of_less_than_one_still_lets_one_in() -> None:
+def test_a_burst_of_less_than_one_still_allows_one() -> None:
     assert allowed(RateLimiter(rate=1, burst=0.5), "a", 0)
 
 
-def test_a_client_is_told_to_come_back_in_whole_seconds_and_never_at_once() -> None:
+def test_retry_after_is_in_whole_seconds_and_never_0() -> None:
     limiter = RateLimiter(rate=1000, burst=1)
     limiter.acquire("a", 0)
-    with pytest.raises(TooFast) as told:
+    with pytest.raises(TooFast) as raised:
         limiter.acquire("a", 0)
-    assert told.value.retry_after == 1
+    assert raised.value.retry_after == 1

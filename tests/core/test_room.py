@@ -1,4 +1,4 @@
-"""The numbered log: what is taken, what is forgotten, and what came after a cursor."""
+"""The log: what is appended, what is trimmed, and what came after a cursor."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,13 +12,13 @@ def event(number: int, epoch: str = "e") -> Event:
 
 
 def room(first: int, top: int, capacity: int = 100) -> Room:
-    """A room that remembers `first` … `top`."""
+    """Return a room that keeps `first` … `top`."""
     result = Room(capacity)
     result.merge(History("e", top, first, [event(n) for n in range(first, top + 1)]))
     return result
 
 
-def numbers(room: Room, cursor: Cursor) -> list[int]:
+def offsets(room: Room, cursor: Cursor) -> list[int]:
     return [e.cursor.offset for e in room.since(cursor).events if b"gap" not in e.json]
 
 
@@ -32,7 +32,7 @@ def test_the_cursor_is_that_of_the_newest_event() -> None:
         assert room.cursor == Cursor("e", number)
 
 
-def test_only_the_next_number_is_taken() -> None:
+def test_only_the_next_offset_is_appended() -> None:
     log = room(1, 3)
     assert log.append(event(5)) is AppendResult.GAP
     assert log.append(event(3)) is AppendResult.DUPLICATE
@@ -41,20 +41,20 @@ def test_only_the_next_number_is_taken() -> None:
     assert (log.first, log.top) == (1, 4)
 
 
-def test_a_new_room_takes_nothing_before_it_has_been_read() -> None:
+def test_a_new_room_appends_nothing_before_its_first_merge() -> None:
     assert Room(10).append(event(1)) is AppendResult.GAP
 
 
-def test_it_forgets_all_but_its_capacity() -> None:
+def test_it_keeps_the_last_capacity_events() -> None:
     log = room(1, 3, capacity=3)
     log.append(event(4))
-    assert numbers(log, Cursor("e", 1)) == [2, 3, 4]
+    assert offsets(log, Cursor("e", 1)) == [2, 3, 4]
 
 
-def test_since_answers_what_came_after() -> None:
-    passage = room(1, 5).since(Cursor("e", 3))
-    assert [e.cursor.offset for e in passage.events] == [4, 5]
-    assert (passage.cursor, passage.more) == (Cursor("e", 5), False)
+def test_since_returns_what_came_after() -> None:
+    page = room(1, 5).since(Cursor("e", 3))
+    assert [e.cursor.offset for e in page.events] == [4, 5]
+    assert (page.cursor, page.more) == (Cursor("e", 5), False)
 
 
 def test_since_the_top_is_nothing() -> None:
@@ -62,43 +62,41 @@ def test_since_the_top_is_nothing() -> None:
 
 
 def test_since_is_cut_at_its_limit() -> None:
-    passage = room(1, 5).since(Cursor("e", 0), limit=2)
-    assert (passage.cursor, passage.more) == (Cursor("e", 2), True)
+    page = room(1, 5).since(Cursor("e", 0), limit=2)
+    assert (page.cursor, page.more) == (Cursor("e", 2), True)
 
 
-def test_since_is_cut_with_the_event_that_makes_its_size() -> None:
+def test_since_is_cut_after_the_event_that_reaches_its_size() -> None:
     size = len(event(1).json)
-    passage = room(1, 5).since(Cursor("e", 0), size=size + 1)
-    assert (passage.cursor, passage.more) == (Cursor("e", 2), True)
+    page = room(1, 5).since(Cursor("e", 0), size=size + 1)
+    assert (page.cursor, page.more) == (Cursor("e", 2), True)
     assert room(1, 5).since(Cursor("e", 0), size=size).cursor == Cursor("e", 1)
 
 
-def test_a_cursor_before_the_window_is_told_how_many_it_missed() -> None:
-    passage = room(11, 15).since(Cursor("e", 3))
-    assert passage.events[0].json == (
-        b'{"kind":"gap","cursor":"e-10","reason":"trimmed","missed":7}'
-    )
-    assert [e.cursor.offset for e in passage.events[1:]] == [11, 12, 13, 14, 15]
+def test_a_cursor_before_the_window_receives_the_number_of_missed_events() -> None:
+    page = room(11, 15).since(Cursor("e", 3))
+    assert page.events[0].json == (b'{"kind":"gap","cursor":"e-10","reason":"trimmed","missed":7}')
+    assert [e.cursor.offset for e in page.events[1:]] == [11, 12, 13, 14, 15]
 
 
-def test_the_edge_of_the_window_is_no_gap() -> None:
-    assert numbers(room(11, 15), Cursor("e", 10)) == [11, 12, 13, 14, 15]
+def test_a_cursor_at_the_edge_of_the_window_receives_no_gap() -> None:
+    assert offsets(room(11, 15), Cursor("e", 10)) == [11, 12, 13, 14, 15]
 
 
-def test_a_cursor_past_the_top_is_told_rewound() -> None:
+def test_a_cursor_past_the_top_receives_rewound() -> None:
     gap = room(1, 5).since(Cursor("e", 9)).events[0]
     assert gap.json == b'{"kind":"gap","cursor":"e-0","reason":"rewound","missed":null}'
 
 
-def test_a_cursor_of_another_epoch_is_told_unknown_and_all_that_is_kept() -> None:
-    passage = room(4, 5).since(Cursor("old", 5))
-    assert b'"reason":"unknown","missed":null' in passage.events[0].json
-    assert [e.cursor.offset for e in passage.events[1:]] == [4, 5]
+def test_a_cursor_of_another_epoch_receives_unknown_and_all_that_is_kept() -> None:
+    page = room(4, 5).since(Cursor("old", 5))
+    assert b'"reason":"unknown","missed":null' in page.events[0].json
+    assert [e.cursor.offset for e in page.events[1:]] == [4, 5]
 
 
 def test_a_limit_does_not_count_the_gap() -> None:
-    passage = room(11, 15).since(Cursor("e", 3), limit=1)
-    assert [e.cursor.offset for e in passage.events] == [10, 11]
+    page = room(11, 15).since(Cursor("e", 3), limit=1)
+    assert [e.cursor.offset for e in page.events] == [10, 11]
 
 
 def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
@@ -108,32 +106,32 @@ def test_a_copy_may_be_behind_a_cursor_of_another_process() -> None:
     assert not log.is_behind(Cursor("e", 5))
 
 
-def test_last_stands_before_the_last_so_many() -> None:
+def test_cursor_before_last_is_before_the_last_events() -> None:
     assert room(1, 5).cursor_before_last(2) == Cursor("e", 3)
     assert room(4, 5).cursor_before_last(50) == Cursor("e", 3)
     assert room(1, 5).cursor_before_last(0) == Cursor("e", 5)
 
 
-def test_merge_takes_what_is_missing() -> None:
+def test_merge_appends_what_is_missing() -> None:
     log = room(1, 3)
     log.merge(History("e", 6, 1, [event(n) for n in (3, 4, 5, 6)]))
-    assert numbers(log, Cursor("e", 0)) == [1, 2, 3, 4, 5, 6]
+    assert offsets(log, Cursor("e", 0)) == [1, 2, 3, 4, 5, 6]
 
 
-def test_merge_of_another_epoch_begins_anew() -> None:
+def test_merge_of_another_epoch_resets() -> None:
     log = room(1, 3)
     log.merge(History("f", 9, 8, [event(8, "f"), event(9, "f")]))
     assert (log.epoch, log.first, log.top) == ("f", 8, 9)
 
 
-def test_merge_past_a_hole_begins_anew() -> None:
+def test_merge_past_a_hole_resets() -> None:
     log = room(1, 3)
     log.merge(History("e", 9, 8, [event(8), event(9)]))
-    assert numbers(log, Cursor("e", 3)) == [8, 9]
+    assert offsets(log, Cursor("e", 3)) == [8, 9]
     assert b'"trimmed","missed":4' in log.since(Cursor("e", 3)).events[0].json
 
 
-def test_merge_forgets_what_the_broker_forgot() -> None:
+def test_merge_trims_what_the_broker_trimmed() -> None:
     log = room(1, 5)
     log.merge(History("e", 5, 4, []))
     assert (log.first, log.top) == (4, 5)
@@ -143,8 +141,8 @@ def test_merge_forgets_what_the_broker_forgot() -> None:
 
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("announce"), st.integers(-2, 3)),
-        st.tuples(st.just("say"), st.integers(1, 4)),
+        st.tuples(st.just("deliver"), st.integers(-2, 3)),
+        st.tuples(st.just("publish"), st.integers(1, 4)),
         st.just(("sync", 0)),
         st.just(("new epoch", 0)),
         st.just(("read", 0)),
@@ -154,45 +152,45 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_a_reader_sees_each_number_once_in_order_or_is_told(
+def test_a_reader_receives_each_offset_once_in_order_or_a_gap(
     steps: list[tuple[str, int]],
 ) -> None:
-    """Whatever is lost, doubled, late or begun anew on the way to this copy."""
-    kept, lives, top, log = 5, 1, 0, Room(5)
+    """Whatever is lost, repeated, late or reset on the way to this copy."""
+    kept, epochs, top, log = 5, 1, 0, Room(5)
 
     def history() -> History:
-        epoch = f"e{lives}"
+        epoch = f"e{epochs}"
         first = max(1, top - kept + 1)
         after = log.top if log.epoch == epoch else 0
-        page = [event(n, epoch) for n in range(max(first, after + 1), top + 1)]
-        return History(epoch, top, first, page)
+        events = [event(n, epoch) for n in range(max(first, after + 1), top + 1)]
+        return History(epoch, top, first, events)
 
     log.merge(history())
     cursor = log.cursor
     for step, number in steps:
-        if step == "say":
+        if step == "publish":
             top += number
-        elif step == "announce" and 0 < top + number <= top:
-            log.append(event(top + number, f"e{lives}"))
+        elif step == "deliver" and 0 < top + number <= top:
+            log.append(event(top + number, f"e{epochs}"))
         elif step == "sync":
             log.merge(history())
         elif step == "new epoch":
-            lives += 1
+            epochs += 1
         elif step == "read":
-            passage = log.since(cursor)
+            page = log.since(cursor)
             expected = cursor.offset + 1 if cursor.epoch == log.epoch else None
-            for e in passage.events:
+            for e in page.events:
                 if b'"gap"' in e.json:
                     expected = e.cursor.offset + 1
                     continue
                 assert e.cursor.offset == expected
                 expected += 1
-            cursor = passage.cursor
+            cursor = page.cursor
     log.merge(history())
-    assert log.since(cursor).cursor == Cursor(f"e{lives}", top)
+    assert log.since(cursor).cursor == Cursor(f"e{epochs}", top)
 
 
-def test_one_event_that_was_forgotten_is_a_gap() -> None:
-    passage = room(11, 15).since(Cursor("e", 9))
-    assert b'"reason":"trimmed","missed":1}' in passage.events[0].json
-    assert [e.cursor.offset for e in passage.events[1:]] == [11, 12, 13, 14, 15]
+def test_one_trimmed_event_is_a_gap() -> None:
+    page = room(11, 15).since(Cursor("e", 9))
+    assert b'"reason":"trimmed","missed":1}' in page.events[0].json
+    assert [e.cursor.offset for e in page.events[1:]] == [11, 12, 13, 14, 15]

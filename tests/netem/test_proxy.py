@@ -5,22 +5,18 @@ check the median of many, with a generous tolerance.
 """
 
 import asyncio
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json, post
+from benchmarks.clients import CLIENTS, post
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from tests.conftest import Servers
 from tests.fake_server import FakeClient, FakeServer, echo, until
-from tests.server_process import ROOT, Server
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say, take, texts
 
@@ -423,77 +419,3 @@ async def test_bad_conditions_lose_and_duplicate_nothing(
         await say(client, *said)
         assert texts(await take(client, 10)) == said
         assert (client.bytes_out, client.bytes_in) == (proxy.bytes_up, proxy.bytes_down)
-
-
-# --- the command ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_the_command_forwards_until_it_receives_a_signal(
-    server: Server, room: str, number: signal.Signals
-) -> None:
-    command = [sys.executable, "-m", "realtime", "proxy", "--port", "0", "--target", server.url]
-    process = subprocess.Popen(
-        [*command, "--network", "rtt=0.04s,jitter=1ms", "--seed", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    line = await asyncio.to_thread(process.stdout.readline)
-    url = line.split()[3]
-    network = "(network: rtt=40ms,jitter=1ms)"
-    assert line == f"realtime: proxy on {url} to {server.url}/ {network}\n"
-    begun = asyncio.get_running_loop().time()
-    assert (await get_json(url, "/healthz"))["status"] == "ok"
-    assert asyncio.get_running_loop().time() - begun >= 0.075
-    async with CLIENTS["websocket"](url, room) as client:  # its Host header names the proxy
-        await say(client, "one")
-        assert texts(await take(client, 1)) == ["one"]
-        process.send_signal(number)
-        rest = await asyncio.to_thread(process.communicate, None, 20)
-    assert (process.returncode, *rest) == (0, "", "")
-
-
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "realtime", "proxy", "--port", "0", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=ROOT)
-
-
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("--network", "rtt=100"),
-        ("--network", "speed=3"),
-        ("--target", "127.0.0.1:8000"),
-        ("--target", "https://127.0.0.1:8000"),
-        ("--target", "http://127.0.0.1:99999"),
-        ("--target", "http://127.0.0.1:8000/rooms"),
-        ("--target", "http://127.0.0.1:8000/?x"),
-        ("--target", "http://ada@127.0.0.1:8000"),
-        ("--target", "http://"),
-        ("--seed", "x"),
-    ],
-)
-def test_an_invalid_option_is_rejected_by_name(option: str, value: str) -> None:
-    result = run(option, value)
-    last = result.stderr.splitlines()[-1]
-    assert result.returncode == 2
-    assert last.startswith(f"realtime proxy: error: argument {option}")
-    assert value in last
-
-
-def test_a_port_in_use_is_an_error_in_one_line_and_exit_status_1() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        result = run("--port", str(taken.getsockname()[1]))
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "in use" in result.stderr
-
-
-def test_the_help_names_every_condition() -> None:
-    shown = run("--help").stdout
-    names = ("rtt", "jitter", "rate", "buffer", "flush", "idle", "stall", "cut")
-    assert [name for name in names if f"{name}=" not in shown] == []

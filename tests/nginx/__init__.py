@@ -1,1 +1,1 @@
-"""Everything through a real nginx, with the configuration that `realtime nginx` prints."""
+"""Tests through a real nginx, with the configuration that `realtime nginx` prints."""

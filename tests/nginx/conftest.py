@@ -1,4 +1,4 @@
-"""What is asked of a server is asked of nginx here, with two workers behind it."""
+"""The `servers` of these tests are each an nginx with two workers behind it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,7 +10,7 @@ from tests.nginx_fixture import Fleet
 
 
 class Fleets:
-    """Where a test asks for a server with some options, it gets nginx in front of two of them."""
+    """Where a test asks for a server with some options, it gets an nginx with two such workers."""
 
     def __init__(self, stack: ExitStack, redis: Redis) -> None:
         self._stack = stack
@@ -18,7 +18,7 @@ class Fleets:
         self._running: dict[tuple[object, ...], Fleet] = {}
 
     def get(self, hub: str, *options: str, copy: int = 0) -> Fleet:
-        """Nginx as `hub` says; whoever asks for a copy is led to either worker already."""
+        """Return the fleet for these options; a `copy` is the same, since it has two workers."""
         key = (hub == "buffering", *options)
         if key not in self._running:
             fleet = Fleet(

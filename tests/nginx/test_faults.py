@@ -1,4 +1,4 @@
-"""What goes wrong behind nginx, or in it: readers go on by their cursors, and nothing is lost."""
+"""Faults behind nginx, or in it: readers continue from their cursors, and nothing is lost."""
 
 import asyncio
 
@@ -18,14 +18,14 @@ QUICK = (
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 
 
-async def test_a_worker_that_is_killed_under_load_costs_nothing(redis: Redis, room: str) -> None:
+async def test_workers_killed_under_load_cost_no_message(redis: Redis, room: str) -> None:
     with Fleet(redis.url, *QUICK, count=3, routing="session") as fleet:
         async with Scenario([fleet.url] * 2, room) as scene:
             async with scene.load():
                 for victim in fleet.workers[:2]:
                     await scene.more(40)
                     victim.kill()
-                    await asyncio.to_thread(fleet.again, victim)
+                    await asyncio.to_thread(fleet.restart, victim)
                 await scene.more(40)
             audit = await scene.audit()
             returns = sum(reader.reconnects for reader in scene.readers.values())
@@ -35,13 +35,13 @@ async def test_a_worker_that_is_killed_under_load_costs_nothing(redis: Redis, ro
 
 
 async def until_cut(scene: Scenario, names: list[str], times: int) -> None:
-    """Return when each of these readers had to come again so often."""
+    """Return when each of these readers had to reconnect that often."""
     async with asyncio.timeout(SECONDS):
         while any(scene.readers[f"{name} 0"].reconnects < times for name in names):
             await asyncio.sleep(0.02)
 
 
-async def test_streams_that_nginx_cuts_for_their_silence_go_on_by_their_cursors(
+async def test_streams_that_nginx_closes_as_idle_continue_from_their_cursors(
     redis: Redis, room: str
 ) -> None:
     with Fleet(redis.url, *QUICK, routing="session", read_seconds=1) as fleet:
@@ -53,51 +53,51 @@ async def test_streams_that_nginx_cuts_for_their_silence_go_on_by_their_cursors(
     assert not audit.gaps, audit
 
 
-async def test_heartbeats_keep_streams_from_being_cut(redis: Redis, room: str) -> None:
+async def test_heartbeats_keep_streams_open(redis: Redis, room: str) -> None:
     options = (*QUICK, "--heartbeat-seconds", "0.2")
     with Fleet(redis.url, *options, routing="session", read_seconds=1) as fleet:
         async with Scenario([fleet.url], room) as scene:
-            # A poll that asks for longer is cut, after it was asked of the other worker, too.
+            # A poll with a longer `wait` is closed, after nginx has tried the other worker as well.
             await until_cut(scene, ["long_polling"], 1)
             assert not any(scene.readers[f"{name} 0"].reconnects for name in STREAMS)
             audit = await scene.audit()
     assert audit.clean, audit
 
 
-# --- asking the next -----------------------------------------------------------------------------
+# --- the next worker -----------------------------------------------------------------------------
 
 
 async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Read a request, and end without an answer, as one that is killed."""
+    """Read a request, and close without a response, like a process that is killed."""
     heads.append(await reader.readuntil(b"\r\n\r\n"))
 
 
 heads: list[bytes] = []
 
 
-@pytest.mark.parametrize(("method", "asked"), [("GET", 2), ("POST", 1)])
-async def test_a_get_is_asked_of_the_next_worker_and_a_post_is_never_repeated(
-    method: str, asked: int
+@pytest.mark.parametrize(("method", "attempts"), [("GET", 2), ("POST", 1)])
+async def test_nginx_tries_the_next_worker_for_a_get_and_never_repeats_a_post(
+    method: str, attempts: int
 ) -> None:
     heads.clear()
     async with FakeServer(hang_up) as one, FakeServer(hang_up) as other:
-        places = [f"127.0.0.1:{peer.port}" for peer in (one, other)]
-        with Nginx(places) as nginx:
+        addresses = [f"127.0.0.1:{peer.port}" for peer in (one, other)]
+        with Nginx(addresses) as nginx:
             async with Raw(nginx) as raw:  # type: ignore[arg-type]
                 raw.send(
                     f"{method} /rooms/a/b HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n".encode()
                 )
                 head = await raw.head()
                 body = await raw.body(head)
-    assert len(heads) == asked
-    # And the client hears it in the words of the contract.
+    assert len(heads) == attempts
+    # The client gets the error format of the API.
     assert head[0] == "HTTP/1.1 503 Service Temporarily Unavailable"
     assert "Retry-After: 1" in head
     assert "Content-Type: application/json" in head
-    assert body == b'{"error":{"code":"busy","message":"No worker answers; come back."}}'
+    assert body == b'{"error":{"code":"busy","message":"No worker responds; try again."}}'
 
 
-async def test_what_a_worker_sees_is_what_the_reasons_say() -> None:
+async def test_a_worker_gets_the_headers_that_the_comments_explain() -> None:
     heads.clear()
     async with FakeServer(hang_up) as one:
         with Nginx([f"127.0.0.1:{one.port}"]) as nginx:

@@ -1,7 +1,7 @@
-"""Who needs sticky routing, and which of them holds: through nginx, to three workers.
+"""Which transports need sticky routing, and which routing works: through nginx, to three workers.
 
-The two libraries go by polls here, which is what is left where no WebSocket gets through: then one
-session is many requests.
+The two libraries use polling here, as they do where a WebSocket is blocked: then one session is
+many requests.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
-from benchmarks.clients.socketio import SocketIOPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
 from tests.nginx_fixture import Fleet
@@ -27,14 +27,14 @@ def fleet(request: pytest.FixtureRequest, redis: Redis) -> Iterator[Fleet]:
         yield fleet
 
 
-async def visited(fleet: Fleet, transport: str) -> list[int]:
-    """How many events each worker has told over this transport."""
+async def events_sent(fleet: Fleet, transport: str) -> list[int]:
+    """Return how many events each worker has sent over this transport."""
     rows = [(await get_json(worker.url, "/wire"))["transports"] for worker in fleet.workers]
     return [row.get(transport, {"events": 0})["events"] for row in rows]
 
 
 async def visit(fleet: Fleet, kind: type[Client], room: str) -> bool:
-    """Come, and hear what was said before and what is said now; whether the session held."""
+    """Open a session and receive an old and a new message; return whether this worked."""
     await say_in(fleet.workers[0], room, "before")
     client = kind(fleet.url, room)
     try:
@@ -51,54 +51,54 @@ async def visit(fleet: Fleet, kind: type[Client], room: str) -> bool:
 async def test_a_session_of_polls_needs_sticky_routing(
     fleet: Fleet, room: str, transport: str
 ) -> None:
-    before = await visited(fleet, transport)
+    before = await events_sent(fleet, transport)
     held = [await visit(fleet, LIBRARIES[transport], f"{room}-{n}") for n in range(VISITS)]
-    after = await visited(fleet, transport)
+    after = await events_sent(fleet, transport)
     busy = sum(now > then for now, then in zip(after, before, strict=True))
     if fleet.routing == "any":
-        assert not any(held)  # each of three requests goes to another worker
+        assert not any(held)  # each of the three requests goes to another worker
     else:
-        # From one address all are at one worker; by their sessions they spread.
+        # With `address` all sessions of one address are at one worker; with `session` they spread.
         assert (all(held), busy > 1) == (True, fleet.routing == "session")
 
 
 @pytest.mark.parametrize("transport", OURS)
-async def test_ours_need_none(fleet: Fleet, room: str, transport: str) -> None:
+async def test_our_own_transports_need_none(fleet: Fleet, room: str, transport: str) -> None:
     for turn in range(3):
         assert await visit(fleet, CLIENTS[transport], f"{room}-{turn}")
 
 
-# --- what a worker is told -----------------------------------------------------------------------
+# --- the client's address -----------------------------------------------------------------------
 
 SPOOFED = "X-Forwarded-For: 198.51.100.1"
 BODY = b'{"text":"hello"}'
 
 
-async def test_what_a_client_claims_of_its_address_does_not_reach_a_worker(redis: Redis) -> None:
+async def test_an_address_that_a_client_claims_does_not_reach_a_worker(redis: Redis) -> None:
     options = ("--messages-per-second", "0.001", "--message-burst", "1")
     with Fleet(redis.url, *options, count=1) as fleet:
-        said = []
+        statuses = []
         for claim in ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2"):
             async with Raw(fleet) as raw:  # type: ignore[arg-type]
                 fields = ["POST /rooms/lobby/messages HTTP/1.1", "Host: localhost", claim]
                 length = f"Content-Length: {len(BODY)}"
                 raw.send("\r\n".join([*fields, length, "", ""]).encode() + BODY)
-                said.append((await raw.until(b"\r\n"))[:12])
-    assert said == [b"HTTP/1.1 201", b"HTTP/1.1 429"]
+                statuses.append((await raw.until(b"\r\n"))[:12])
+    assert statuses == [b"HTTP/1.1 201", b"HTTP/1.1 429"]
 
 
-# --- a worker that is gone -----------------------------------------------------------------------
+# --- a worker that died ------------------------------------------------------------------------
 
 
-async def test_a_session_of_socketio_whose_worker_died_is_begun_anew_and_misses_nothing(
+async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_misses_nothing(
     redis: Redis, room: str
 ) -> None:
     with Fleet(redis.url, count=2, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
-        session = SocketIOPolling(fleet.url, room)
+        session = SocketIOPollingClient(fleet.url, room)
         await session.open()
         assert texts(await take(session, 1)) == ["one"]
-        counts = await visited(fleet, "socketio")
+        counts = await events_sent(fleet, "socketio")
         victim: Server = fleet.workers[counts.index(max(counts))]
         victim.kill()
         await victim.ended()
@@ -106,14 +106,14 @@ async def test_a_session_of_socketio_whose_worker_died_is_begun_anew_and_misses_
         with pytest.raises(Refused) as refused:
             await take(session, 1)
         session.abort()
-        assert refused.value.code == "busy"  # nobody else is asked
-        anew = SocketIOPolling(fleet.url, room, after=session.cursor)
-        await anew.open()
-        assert texts(await take(anew, 1)) == ["two"]
-        anew.abort()
+        assert refused.value.code == "busy"  # nginx tries no other worker
+        successor = SocketIOPollingClient(fleet.url, room, after=session.cursor)
+        await successor.open()
+        assert texts(await take(successor, 1)) == ["two"]
+        successor.abort()
 
 
-async def test_a_session_of_sockjs_whose_worker_died_is_told_so(redis: Redis) -> None:
+async def test_a_sockjs_client_whose_worker_died_learns_it(redis: Redis) -> None:
     with Fleet(redis.url, count=2, routing="session") as fleet:
         session = "/sockjs/000/abcdefgh"
         opened = await request(fleet.url, "POST", f"{session}/xhr", b"")
@@ -123,7 +123,7 @@ async def test_a_session_of_sockjs_whose_worker_died_is_told_so(redis: Redis) ->
                 worker.kill()
                 await worker.ended()
         again = await request(fleet.url, "POST", f"{session}/xhr", b"")
-        said = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
-    # An `o` for one that is open: "Server lost session", says the library, and closes it.
+        sent = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
+    # An `o` on an open session: the library reports "Server lost session", and closes it.
     assert (opened.body, again.body) == (b"o\n", b"o\n")
-    assert said.status == 404
+    assert sent.status == 404

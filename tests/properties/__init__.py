@@ -1,1 +1,1 @@
-"""What must hold whatever happens: hypothesis makes the worlds, and shrinks the one that fails."""
+"""Properties that must always hold: Hypothesis generates examples, and shrinks failing ones."""

@@ -1,13 +1,13 @@
-"""An event loop whose time is moved by hand, so that nothing waits and nothing depends on haste."""
+"""An event loop whose time the test moves, so that no test waits or needs a fast machine."""
 
 import asyncio
 from typing import Any, cast
 
 
 class Clock(asyncio.SelectorEventLoop):
-    """A loop whose time is moved by hand, but that every look at it takes a moment.
+    """A loop whose time the test moves; in addition, each call of `time` takes a microsecond.
 
-    So a flush has taken some time, and the next one has to rest.
+    So a flush takes some time, and a cooldown follows it.
     """
 
     def __init__(self) -> None:
@@ -19,18 +19,18 @@ class Clock(asyncio.SelectorEventLoop):
         return self.now
 
     async def settle(self) -> None:
-        """Let all happen that can happen now."""
+        """Run the loop until no callback is due."""
         for _ in range(2):
             for _ in range(1000):
                 await asyncio.sleep(0)
                 if not self._is_busy():
                     break
             else:
-                raise AssertionError("it never comes to rest")
+                raise AssertionError("the loop never becomes idle")
             self.now += 0.001
 
     def _is_busy(self) -> bool:
-        loop = cast(Any, self)  # what a loop has to do is its own affair, but who else knows it?
+        loop = cast(Any, self)  # private attributes: asyncio has no public way to ask
         return bool(loop._ready) or any(timer._when <= self.now for timer in loop._scheduled[:1])
 
     async def pass_seconds(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""The truth and the books: what a broker ever had, and what one reader was shown of it.
+"""The reference model: what a broker ever stored, and what one reader received of it.
 
-The log is a dictionary of numbered texts for each life it had; nothing here is shared with the
-server but the values that travel.
+The log is a dictionary from offsets to texts, for each of its epochs.  It shares nothing with the
+server but the value types.
 """
 
 import json
@@ -13,121 +13,123 @@ from realtime.core.room import History
 
 
 class Log:
-    """The log of one room, as its broker keeps it: the last `capacity` texts, by number."""
+    """The log of one room, as its broker keeps it: the last `capacity` texts, by offset."""
 
     def __init__(self, capacity: int, room: str = "") -> None:
         self._capacity = capacity
         self._room = room
-        self.lives = 0
+        self.epoch_count = 0
         self.top = 0
         self.kept: dict[int, str] = {}
-        # Of each life: all that it ever had, and up to which number that is forgotten.
+        # For each epoch: all its texts, and the last offset that was trimmed.
         self.ever: dict[str, dict[int, str]] = {}
-        self.gone: dict[str, int] = {}
-        self.begin_life()
+        self.trimmed_to: dict[str, int] = {}
+        self.start_epoch()
 
     @property
     def cursor(self) -> Cursor:
         return Cursor(self.epoch, self.top)
 
-    # --- what happens to it ----------------------------------------------------------------------
+    # --- changes ---------------------------------------------------------------------------------
 
-    def say(self, text: str) -> Event:
+    def publish(self, text: str) -> Event:
         self.top += 1
         self.kept[self.top] = self.ever[self.epoch][self.top] = text
         if self.kept.pop(self.top - self._capacity, None):
-            self.gone[self.epoch] = self.top - self._capacity
-        return said(self.epoch, self.top, text)
+            self.trimmed_to[self.epoch] = self.top - self._capacity
+        return make_event(self.epoch, self.top, text)
 
-    def begin_life(self) -> None:
-        """Come back as another server: the numbers go on, and mean something else."""
-        self.lives += 1
-        self.epoch = f"{self._room}life{self.lives}"
+    def start_epoch(self) -> None:
+        """Restart as another server: the offsets continue, and mean other events."""
+        self.epoch_count += 1
+        self.epoch = f"{self._room}epoch{self.epoch_count}"
         self.ever[self.epoch] = dict(self.kept)
-        self.gone[self.epoch] = min(self.kept, default=self.top + 1) - 1
+        self.trimmed_to[self.epoch] = min(self.kept, default=self.top + 1) - 1
 
     def rewind(self, lost: int) -> None:
-        """Come back from a snapshot, which lacks the newest: their numbers are given anew."""
+        """Restart from a snapshot without the newest events: their offsets are assigned again."""
         self.top = max(0, self.top - lost)
-        self.kept = {number: text for number, text in self.kept.items() if number <= self.top}
-        self.begin_life()
+        self.kept = {offset: text for offset, text in self.kept.items() if offset <= self.top}
+        self.start_epoch()
 
     def expire(self) -> None:
-        """Forget all texts, and not the numbers."""
+        """Trim all texts, but keep the top."""
         self.kept.clear()
-        self.gone[self.epoch] = self.top
+        self.trimmed_to[self.epoch] = self.top
 
-    # --- what it answers -------------------------------------------------------------------------
+    # --- queries ---------------------------------------------------------------------------------
 
     def page(self, after: Cursor, size: int) -> History:
         first = min(self.kept, default=self.top + 1)
-        number = after.offset if after.epoch == self.epoch else 0
-        later = [n for n in sorted(self.kept) if n > number]
-        events = [said(self.epoch, n, self.kept[n]) for n in later[:size]]
+        offset = after.offset if after.epoch == self.epoch else 0
+        later = [n for n in sorted(self.kept) if n > offset]
+        events = [make_event(self.epoch, n, self.kept[n]) for n in later[:size]]
         return History(self.epoch, self.top, first, events, more=len(later) > size)
 
     def order(self, cursor: Cursor) -> tuple[int, int]:
-        """Where that is in all its history: the later its life, and the higher its number."""
-        lives = [*self.ever]
-        return lives.index(cursor.epoch) if cursor.epoch in lives else -1, cursor.offset
+        """Return a sort key of a cursor: first its epoch, then its offset."""
+        epochs = [*self.ever]
+        return epochs.index(cursor.epoch) if cursor.epoch in epochs else -1, cursor.offset
 
 
-def said(epoch: str, number: int, text: str) -> Event:
-    return Event.numbered("say", Cursor(epoch, number), b'"text":"%b"}' % text.encode())
+def make_event(epoch: str, offset: int, text: str) -> Event:
+    return Event.numbered("say", Cursor(epoch, offset), b'"text":"%b"}' % text.encode())
 
 
 def text_of(event: Event) -> str:
     return str(json.loads(event.json)["text"])
 
 
-class Books:
-    """What one reader was shown or told, checked as it comes against what was true.
+class ReaderRecord:
+    """What one reader received; each event is checked against the model as it arrives.
 
-    A reader that only goes `forward` must never be led back to a life of the log that is over, nor
-    before its own cursor; one copy of a log alone cannot promise that, the hub does.
+    A reader that only goes `forward` must never be moved back to an earlier epoch, nor before its
+    own cursor.  A single copy of a log cannot promise that; the hub does.
     """
 
     def __init__(self, log: Log, cursor: Cursor, forward: bool) -> None:
         self.log = log
         self._forward = forward
         self.cursor = cursor
-        self.shown: list[Cursor] = []
-        # Where it began, or where a gap without a count let it begin again, and how far it came.
+        self.received: list[Cursor] = []
+        # Where it started, or restarted after a gap without a count, and how many events followed.
         self.start = cursor
         self.accounted = 0
 
     def read(self, events: Iterable[bytes]) -> None:
-        """Read events as a page does."""
-        for event in events:
-            told = json.loads(event)
-            cursor = Cursor.parse(told["cursor"])
-            if told["kind"] == "gap":
-                self._skip(cursor, told)
+        """Read events as a browser page does."""
+        for data in events:
+            event = json.loads(data)
+            cursor = Cursor.parse(event["cursor"])
+            if event["kind"] == "gap":
+                self._skip(cursor, event)
             else:
-                self._show(cursor, told["text"])
+                self._receive(cursor, event["text"])
 
     def check(self) -> None:
-        """Every number since the start was shown or told to be missed, and none was shown twice."""
+        """Check that each offset since the start was received or reported as missed, none twice."""
         assert self.cursor == Cursor(self.start.epoch, self.start.offset + self.accounted)
-        assert len(self.shown) == len(set(self.shown))
+        assert len(self.received) == len(set(self.received))
 
-    def _show(self, cursor: Cursor, text: str) -> None:
-        assert cursor == Cursor(self.cursor.epoch, self.cursor.offset + 1), "a hole without a gap"
-        assert self.log.ever[cursor.epoch][cursor.offset] == text, "nobody ever said that"
-        self.shown.append(cursor)
+    def _receive(self, cursor: Cursor, text: str) -> None:
+        assert cursor == Cursor(self.cursor.epoch, self.cursor.offset + 1), (
+            "events are missing without a gap"
+        )
+        assert self.log.ever[cursor.epoch][cursor.offset] == text, "that was never published"
+        self.received.append(cursor)
         self.accounted += 1
         self.cursor = cursor
 
-    def _skip(self, cursor: Cursor, told: dict[str, Any]) -> None:
-        # Nothing that was still kept may be skipped, whatever the reason.
-        assert cursor.offset <= self.log.gone[cursor.epoch], "told of a gap where there is none"
-        if told["reason"] == "trimmed":
+    def _skip(self, cursor: Cursor, event: dict[str, Any]) -> None:
+        # Whatever the reason, nothing that is still kept may be skipped.
+        assert cursor.offset <= self.log.trimmed_to[cursor.epoch], "a gap where there is none"
+        if event["reason"] == "trimmed":
             assert cursor.epoch == self.cursor.epoch
-            assert told["missed"] == cursor.offset - self.cursor.offset > 0
-            self.accounted += told["missed"]
+            assert event["missed"] == cursor.offset - self.cursor.offset > 0
+            self.accounted += event["missed"]
         else:
-            assert told["missed"] is None
-            self._check_reason(cursor, told["reason"])
+            assert event["missed"] is None
+            self._check_reason(cursor, event["reason"])
             self.start, self.accounted = cursor, 0
         self.cursor = cursor
 

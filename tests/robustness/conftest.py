@@ -1,4 +1,4 @@
-"""Servers of this folder: watched, and started for one test, since it may leave them tired."""
+"""Servers for this folder: monitored, and started for one test, which can exhaust them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -6,25 +6,25 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from tests.conftest import Servers
-from tests.robustness.monitored_server import WatchedServer
+from tests.robustness.monitored_server import MonitoredServer
 
 # Makes a server with these options, not started yet.
-Watch = Callable[..., WatchedServer]
+MakeServer = Callable[..., MonitoredServer]
 
 
 @pytest.fixture
-def watch(servers: Servers, hub: str) -> Watch:
-    """Over each hub; nobody here is too fast, unless the test says so."""
+def make_server(servers: Servers, hub: str) -> MakeServer:
+    """Make servers over each hub, without a rate limit unless the test sets one."""
     url = servers.redis.url if hub == "redis" else hub
 
-    def make(*options: str) -> WatchedServer:
-        return WatchedServer("--hub", url, "--messages-per-second", "0", *options)
+    def make(*options: str) -> MonitoredServer:
+        return MonitoredServer("--hub", url, "--messages-per-second", "0", *options)
 
     return make
 
 
 @pytest.fixture(autouse=True)
-async def last_words() -> AsyncIterator[None]:
-    """An aborted connection is closed by the event loop in its next round, so give it one."""
+async def let_connections_close() -> AsyncIterator[None]:
+    """Run the event loop once more: it closes an aborted connection in its next iteration."""
     yield
     await asyncio.sleep(0.01)

@@ -1,8 +1,8 @@
-"""A machine that vanishes: run by ``unshare --map-root-user --net``, see test_stopped_readers.py.
+"""A client machine that disappears: run by ``unshare --map-root-user --net``.
 
-In a network of its own, which goes when it ends and touches no other, a server and, at the far end
-of a cable, a machine with one reader per streaming transport.  Then the cable is pulled: no FIN, no
-RST, nothing.  The exit status says whether the server found out.
+In a private network namespace, a server and, at the other end of a virtual cable, a client with one
+reader per streaming transport.  Then the link goes down: no FIN, no RST.  The exit status says
+whether the server noticed.  See test_stopped_readers.py.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from tests.server_process import Server
 from tests.transports.readers import OURS
 
 STREAMS = [transport for transport in OURS if not transport.endswith("polling")]
-HERE, THERE = "10.253.71.1", "10.253.71.2"
+SERVER_ADDRESS, CLIENT_ADDRESS = "10.253.71.1", "10.253.71.2"
 SECONDS = 30
-# It waits for its cable, then asks for each stream and reads.
-FAR = """
+# Waits for its network, then opens each stream and reads.
+CLIENT = """
 import socket
 print("ready", flush=True)
 host, port, *requests = eval(input())
@@ -28,7 +28,7 @@ for request in requests:
     sockets.append(socket.create_connection((host, port), timeout=10))
     sockets[-1].sendall(request)
     assert sockets[-1].recv(9) == b"HTTP/1.1 "
-print("all here", flush=True)
+print("all open", flush=True)
 for one in sockets:
     one.settimeout(None)
     while one.recv(65536): pass
@@ -39,13 +39,13 @@ def run(command: str) -> None:
     subprocess.run(command.split(), check=True)
 
 
-def lay_cable(far: int) -> None:
-    """Connect the network of the process `far` with ours."""
+def connect_networks(far: int) -> None:
+    """Connect the network namespace of process `far` with ours."""
     run("ip link set lo up")
     run(f"ip link add near type veth peer name far netns {far}")
-    run(f"ip addr add {HERE}/30 dev near")
+    run(f"ip addr add {SERVER_ADDRESS}/30 dev near")
     run("ip link set near up")
-    run(f"nsenter --target {far} --net ip addr add {THERE}/30 dev far")
+    run(f"nsenter --target {far} --net ip addr add {CLIENT_ADDRESS}/30 dev far")
     run(f"nsenter --target {far} --net ip link set far up")
 
 
@@ -60,7 +60,7 @@ async def until_open(server: Server, count: int) -> None:
 
 def main() -> None:
     far = subprocess.Popen(
-        ["unshare", "--net", sys.executable, "-c", FAR],
+        ["unshare", "--net", sys.executable, "-c", CLIENT],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -69,13 +69,15 @@ def main() -> None:
     assert far.stdout is not None
     try:
         assert far.stdout.readline() == "ready\n"
-        lay_cable(far.pid)
+        connect_networks(far.pid)
         options = ("--heartbeat-seconds", "0.3", "--write-deadline-seconds", "1")
         with Server("--hub", "memory", "--host", "0.0.0.0", *options) as server:
-            asked = [get(f"/rooms/r/{name}", f"Host: {HERE}", *HANDSHAKE) for name in STREAMS]
-            far.stdin.write(f"{(HERE, server.port, *asked)!r}\n")
+            requests = [
+                get(f"/rooms/r/{name}", f"Host: {SERVER_ADDRESS}", *HANDSHAKE) for name in STREAMS
+            ]
+            far.stdin.write(f"{(SERVER_ADDRESS, server.port, *requests)!r}\n")
             far.stdin.flush()
-            assert far.stdout.readline() == "all here\n"
+            assert far.stdout.readline() == "all open\n"
             asyncio.run(until_open(server, 1))
             run(f"nsenter --target {far.pid} --net ip link set far down")
             asyncio.run(until_open(server, 0))

@@ -1,4 +1,4 @@
-"""Frames of RFC 6455 §5.2, right and wrong, over a socket that knows nothing of the server."""
+"""Frames of RFC 6455 §5.2, valid and invalid, with no code of the server."""
 
 import asyncio
 import os
@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from tests.server_process import Server
 
-# Above every delay of the server; reached only when something is wrong.
+# Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 HANDSHAKE = [
@@ -29,7 +29,7 @@ def frame(
     length: int | None = None,
     width: int | None = None,
 ) -> bytes:
-    """One frame; `length` may lie, and `width` (7, 16 or 64 bits) be more than it needs."""
+    """Build a frame; `length` can be wrong, and `width` (7, 16 or 64 bits) larger than needed."""
     size = len(payload) if length is None else length
     width = width or (7 if size <= 125 else 16 if size <= 0xFFFF else 64)
     short = size if width == 7 else 126 if width == 16 else 127
@@ -50,7 +50,7 @@ class Frame(NamedTuple):
 
 
 def frames_in(data: bytes) -> Iterator[Frame]:
-    """What a server sent, up to a frame that was cut; a masked one is wrong (§5.1)."""
+    """Parse what a server sent, up to an incomplete frame; it must not mask (§5.1)."""
     while len(data) >= 2:
         assert data[1] < 0x80, data[:20]
         size = {126: 2, 127: 8}.get(data[1], 0)
@@ -63,7 +63,7 @@ def frames_in(data: bytes) -> Iterator[Frame]:
 
 
 class Peer:
-    """One connection that shakes hands properly, and may do anything after that."""
+    """A connection with a correct handshake; after that, a test can send anything."""
 
     def __init__(self, server: Server, receive_bytes: int | None = None) -> None:
         self._server = server
@@ -73,7 +73,7 @@ class Peer:
         raw = socket.socket()
         if (
             self._receive_bytes is not None
-        ):  # before connecting, since it bounds the window (tcp(7))
+        ):  # before connecting, because it bounds the window (tcp(7))
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_bytes)
         raw.setblocking(False)
         try:
@@ -100,12 +100,12 @@ class Peer:
         assert (await self.head()).startswith(b"HTTP/1.1 101 ")
 
     async def rest(self) -> bytes:
-        """What comes until the server ends the connection, however it does that."""
-        answer = b""
+        """Read until the server closes or resets the connection."""
+        data = b""
         async with asyncio.timeout(SECONDS):
             try:
-                while piece := await self.reader.read(65_536):
-                    answer += piece
+                while chunk := await self.reader.read(65_536):
+                    data += chunk
             except ConnectionError:
                 pass
-        return answer
+        return data

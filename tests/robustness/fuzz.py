@@ -1,7 +1,7 @@
-"""What the fuzzing of HTTP and of WebSocket share: chance that can be repeated, and odd values.
+"""What the fuzz tests of HTTP and of WebSocket share: a seeded random generator, and odd values.
 
-A run prints nothing while all is well.  When something is wrong the message holds the seed and the
-bytes; `FUZZ_SEED=…` in the environment makes the same bytes again.
+The message of a failure has the seed and the bytes; `FUZZ_SEED=…` in the environment generates the
+same bytes again.
 """
 
 import json
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-# Texts that have hurt parsers before: nothing, everything, numbers that are none, half characters.
+# Texts that have broken parsers before: empty, huge, almost a number, half a character.
 ODD_TEXTS = [
     *("", " ", "now", "null", "0", "-1", "1e999", "nan", "inf", "-inf", "1_0", "٣", "０", "0x10"),
     *("0-0", "abc-1", "abc-999999999999999", "abc-9999999999999999", "-", "--", "a-01", "a-1-1"),
@@ -21,7 +21,7 @@ ODD_TEXTS = [
     *("a" * 64, "a" * 65, "a" * 5000, "{}", "}", "rt:{a}:meta", "*", "?", "__proto__"),
     *("<script>", "'", '"', "`", "${x}", "%s%n", "=cmd", "a" * 32, "b.c_d-e"),
 ]
-# What is no UTF-8, once it is percent-decoded (RFC 3629 §3, §4).
+# Invalid UTF-8 after percent-decoding (RFC 3629 §3, §4).
 BAD_ESCAPES = ["%ff", "%c0%80", "%ed%a0%80", "%f8%88%80%80%80", "%", "%zz", "%u0041", "%e2%82"]
 
 
@@ -29,14 +29,14 @@ def new_seed() -> int:
     return int(os.environ.get("FUZZ_SEED") or secrets.randbits(32))
 
 
-class Chance(random.Random):
-    """Choices that a seed repeats."""
+class FuzzRandom(random.Random):
+    """Random choices that a seed repeats."""
 
     def maybe(self, probability: float) -> bool:
         return self.random() < probability
 
-    def some(self, make: Callable[[], Any], most: int) -> list[Any]:
-        return [make() for _ in range(self.randint(0, most))]
+    def some(self, make: Callable[[], Any], maximum: int) -> list[Any]:
+        return [make() for _ in range(self.randint(0, maximum))]
 
     # --- text and JSON ---------------------------------------------------------------------------
 
@@ -51,11 +51,11 @@ class Chance(random.Random):
         )
 
     def escaped(self) -> str:
-        """A value as it stands in a URL, sometimes wrongly."""
+        """A percent-encoded value, sometimes an invalid one."""
         return self.choice(BAD_ESCAPES) if self.maybe(0.2) else quote(self.text(), safe="")
 
     def value(self, depth: int = 0) -> Any:
-        """A JSON value, and some that only Python calls so."""
+        """A JSON value, or one that only Python accepts as JSON."""
         if depth < 3 and self.maybe(0.3):
             if self.maybe(0.5):
                 return self.some(lambda: self.value(depth + 1), 4)
@@ -64,8 +64,8 @@ class Chance(random.Random):
         return self.choice([None, True, False, *numbers, self.text(), self.text(), self.text()])
 
     def message(self) -> bytes:
-        """The body of a message: nearly right, or a field wrong, or no JSON at all."""
-        right = {
+        """The body of a message: valid, or with an invalid field, or no JSON at all."""
+        valid = {
             "text": self.text() or "x",
             "id": f"{self.getrandbits(32):08x}-0000-4000-8000-{self.getrandbits(48):012x}",
             "client": f"fuzz-{self.randrange(5)}",
@@ -73,9 +73,9 @@ class Chance(random.Random):
             "via": "sse",
             "sent": self.choice([None, 0, 1.5, -(2**53)]),
         }
-        fields = {name: value for name, value in right.items() if name == "text" or self.maybe(0.8)}
+        fields = {name: value for name, value in valid.items() if name == "text" or self.maybe(0.8)}
         if self.maybe(0.4):
-            fields[self.choice([*right, self.text()])] = self.value()
+            fields[self.choice([*valid, self.text()])] = self.value()
         body = json.dumps(fields, ensure_ascii=self.maybe(0.5)).encode("utf-8", "surrogatepass")
         return self.mutated(body) if self.maybe(0.2) else self._odd_body(body)
 
@@ -107,7 +107,7 @@ class Chance(random.Random):
     # --- bytes -----------------------------------------------------------------------------------
 
     def mutated(self, data: bytes) -> bytes:
-        """Change, insert, remove, repeat or cut a few pieces."""
+        """Replace, insert, remove, repeat or cut a few parts."""
         result = bytearray(data)
         for _ in range(self.randint(1, 4)):
             at = self.randint(0, len(result))

@@ -1,4 +1,4 @@
-"""HTTP as bytes, for the tests of this folder: what is asked, what an answer must be, the end."""
+"""HTTP as bytes: build requests, check responses, end connections."""
 
 import asyncio
 import json
@@ -9,10 +9,10 @@ from contextlib import suppress
 
 from benchmarks.clients.http import BadResponse, ResponseHead, ResponseReader
 
-# Above every delay of the server; reached only when something is wrong.
+# Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0
-# Connections of a crowd at once.
-CROWD = 80
+# Concurrent connections of `run_concurrently`.
+CONCURRENCY = 80
 STREAMS = ("text/event-stream", "application/x-ndjson", "text/html; charset=utf-8")
 
 
@@ -21,11 +21,11 @@ def get(target: str, *fields: str, version: str = "HTTP/1.1") -> bytes:
     return "\r\n".join(head).encode("latin-1")
 
 
-# --- looking at answers --------------------------------------------------------------------------
+# --- responses -----------------------------------------------------------------------------------
 
 
 def check(head: ResponseHead, body: bytes) -> None:
-    """An answer of ours: never a mistake of ours, and an error has its name."""
+    """Check one response: never a failure of the server, and an error has a code."""
     fields = head.fields
     assert head.status < 500 or head.status == 503, (head, body)
     if head.status < 400:
@@ -40,7 +40,7 @@ def check(head: ResponseHead, body: bytes) -> None:
 
 
 def check_all(data: bytes) -> list[int]:
-    """Check every answer in what a connection brought, up to one that never ends, or was cut."""
+    """Check every response in `data`, up to a streaming or incomplete one; return the statuses."""
     statuses = []
     while data:
         response = ResponseReader()
@@ -49,7 +49,9 @@ def check_all(data: bytes) -> list[int]:
         if head is None:
             break
         statuses.append(head.status)
-        if head.status == 400 and not head.fields:  # the parser's own, before there is a handler
+        if (
+            head.status == 400 and not head.fields
+        ):  # Tornado's parser sent it, before there is a handler
             assert not response.rest, data
             break
         if head.status == 101 or head.fields.get("content-type") in STREAMS:
@@ -67,21 +69,21 @@ def check_all(data: bytes) -> list[int]:
 
 
 def abort(writer: asyncio.StreamWriter) -> None:
-    """Go without a goodbye, as half of the clients of a bad network do."""
+    """Reset the connection, as a client on a bad network does."""
     raw = writer.get_extra_info("socket")
     if raw is not None and raw.fileno() != -1:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
 
-async def crowd(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
-    """Do all of it, some at once; the first failure ends the rest."""
+async def run_concurrently(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Run all of `work`, some at a time; the first failure cancels the rest."""
     jobs = iter(work)
 
-    async def one_after_the_other() -> None:
+    async def run_next() -> None:
         for job in jobs:
             await job()
 
     async with asyncio.timeout(3 * SECONDS), asyncio.TaskGroup() as group:
-        for _ in range(CROWD):
-            group.create_task(one_after_the_other())
+        for _ in range(CONCURRENCY):
+            group.create_task(run_next())

@@ -1,8 +1,8 @@
-"""A server that is watched while it is treated badly, and bystanders who must not notice.
+"""A server that is monitored during an attack, and readers that must not be affected.
 
-The server's complaints are read as they come (a pipe that nobody reads would stop it), and at its
-end there must be none: whatever a client does is the client's affair, and no line in our log.
-What it holds is read from `/proc`, where no opinion of its own comes between.
+Its log is read while it runs (a full pipe would block it), and must have no warning at the end: an
+invalid client is no reason for a line in our log.  Its memory and open files are read from `/proc`,
+which does not depend on the server.
 """
 
 import asyncio
@@ -19,131 +19,133 @@ from benchmarks.clients import CLIENTS, Client, Event
 from tests.server_process import Server
 from tests.transports.readers import numbers, reader, take_until
 
-# The end of a server takes less, even on a slow machine.
+# A stop takes less, even on a slow machine.
 SECONDS = 20
-# Between two words of whoever talks to the bystanders.
+# Between two messages to the background readers.
 PAUSE_SECONDS = 0.05
 
 
 def _is_information(line: str) -> bool:
-    """Whether a line of the log is a JSON object of ours, of no higher level (realtime/logs.py)."""
+    """Return whether a log line is one of our JSON objects, of level INFO (realtime/logs.py)."""
     try:
         return bool(json.loads(line)["level"] == "INFO")
     except (ValueError, LookupError, TypeError):
-        return False  # a traceback, say, that nobody caught
+        return False  # for example an uncaught traceback
 
 
-class WatchedServer(Server):
-    """A server of which nothing bad may be heard, in the end or before."""
+class MonitoredServer(Server):
+    """A server that must neither fail nor log a warning."""
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self._heard: list[str] = []
-        self._listening = Thread(target=self._listen)
-        self._listening.start()
+        self._log: list[str] = []
+        self._log_reader = Thread(target=self._read_log)
+        self._log_reader.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End it, which must succeed, and look at all that it complained of."""
+        """Stop the server, which must succeed, and check its log."""
         self.stop()
         try:
             self.process.wait(SECONDS)
         finally:
-            self._clear_away()
-        self.complaints = "".join(line for line in self._heard if not _is_information(line))
+            self._clean_up()
+        self.complaints = "".join(line for line in self._log if not _is_information(line))
         assert self.process.returncode == 0, self.complaints
         assert self.complaints == "", self.complaints
 
-    def _clear_away(self) -> None:
-        self.process.kill()  # of no effect on one that has ended
+    def _clean_up(self) -> None:
+        self.process.kill()  # no effect after the process has exited
         self.process.wait()
-        self._listening.join(SECONDS)
+        self._log_reader.join(SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def _listen(self) -> None:
+    def _read_log(self) -> None:
         assert self.process.stderr is not None
         with self.process.stderr as lines:
-            self._heard.extend(lines)
+            self._log.extend(lines)
 
-    # --- what it holds ---------------------------------------------------------------------------
+    # --- resources -------------------------------------------------------------------------------
 
     def memory(self) -> int:
-        """Bytes that it really occupies (proc_pid_status(5))."""
+        """Return the bytes of resident memory (proc_pid_status(5))."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise AssertionError("the server has ended")
 
     def open_files(self) -> int:
-        """Sockets and all else that it has open."""
+        """Return the number of open sockets and files."""
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
-# --- those who only want to listen ---------------------------------------------------------------
+# --- other readers -------------------------------------------------------------------------------
 
 
 @asynccontextmanager
-async def bystanders(server: Server, *rooms: str) -> AsyncIterator[None]:
-    """Meanwhile a reader of every transport sits in each room, and somebody talks there.
+async def background_readers(server: Server, *rooms: str) -> AsyncIterator[None]:
+    """Keep a reader of every transport in each room, and publish there, during the context.
 
-    At the end each of them must have heard every word, in order, without a hole, and over the one
-    connection that it opened: whoever is cut or refused raises.
+    At the end each of them must have received every message, in order, without a gap, over the one
+    connection that it opened: a reader that is closed or rejected raises.
     """
     async with AsyncExitStack() as stack:
-        speakers = [_Speaker(server, room) for room in rooms]
-        seats = [
-            (speaker, await stack.enter_async_context(reader(server, transport, speaker.room)))
-            for speaker in speakers
+        publishers = [_Publisher(server, room) for room in rooms]
+        readers = [
+            (publisher, await stack.enter_async_context(reader(server, transport, publisher.room)))
+            for publisher in publishers
             for transport in CLIENTS
         ]
         async with asyncio.TaskGroup() as group:
-            hearing = [group.create_task(speaker.heard_by(client)) for speaker, client in seats]
-            for speaker in speakers:
-                group.create_task(speaker.talk())
+            receiving = [
+                group.create_task(publisher.received_by(client)) for publisher, client in readers
+            ]
+            for publisher in publishers:
+                group.create_task(publisher.publish())
             try:
                 yield
             finally:
-                for speaker in speakers:
-                    speaker.stop()
-        for (speaker, client), heard in zip(seats, hearing, strict=True):
-            speaker.check(client.transport, heard.result())
+                for publisher in publishers:
+                    publisher.stop()
+        for (publisher, client), received in zip(readers, receiving, strict=True):
+            publisher.check(client.transport, received.result())
 
 
-class _Speaker:
-    """Says one text after the other until it is told to stop, and remembers them."""
+class _Publisher:
+    """Publishes one text after the other until `stop`, and keeps their ids."""
 
     def __init__(self, server: Server, room: str) -> None:
         self.room = room
         self._server = server
         self._last = str(uuid.uuid4())
-        self._said: list[str] = []
+        self._ids: list[str] = []
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
         self._stopped.set()
 
-    async def talk(self) -> None:
-        voice = reader(self._server, "sse", self.room, client=f"speaker-{self._last}")
+    async def publish(self) -> None:
+        client = reader(self._server, "sse", self.room, client=f"publisher-{self._last}")
         while not self._stopped.is_set():
-            await self._say(voice, str(uuid.uuid4()))
+            await self._send(client, str(uuid.uuid4()))
             with suppress(TimeoutError):
                 async with asyncio.timeout(PAUSE_SECONDS):
                     await self._stopped.wait()
-        await self._say(voice, self._last)
-        await voice.close()
+        await self._send(client, self._last)
+        await client.close()
 
-    async def _say(self, voice: Client, id: str) -> None:
-        self._said.append(id)
+    async def _send(self, client: Client, id: str) -> None:
+        self._ids.append(id)
         async with asyncio.timeout(SECONDS):
-            await voice.send(f"word {len(self._said)}", id=id)
+            await client.send(f"message {len(self._ids)}", id=id)
 
-    async def heard_by(self, client: Client) -> list[Event]:
+    async def received_by(self, client: Client) -> list[Event]:
         return await take_until(client, self._last)
 
     def check(self, transport: str, events: list[Event]) -> None:
-        words = set(self._said)
-        ours = [event["id"] for event in events if event.get("id") in words]
-        assert ours == self._said, f"{transport} heard {len(ours)} of {len(self._said)}"
-        places = numbers(events)
-        assert places == list(range(places[0], places[0] + len(places))), transport
+        ids = set(self._ids)
+        ours = [event["id"] for event in events if event.get("id") in ids]
+        assert ours == self._ids, f"{transport} received {len(ours)} of {len(self._ids)}"
+        positions = numbers(events)
+        assert positions == list(range(positions[0], positions[0] + len(positions))), transport

@@ -1,8 +1,8 @@
-"""Anything at all, sent as HTTP: each request is answered by name or its connection is closed.
+"""Random bytes as HTTP: each request gets a response or its connection is closed.
 
-What is framed as HTTP asks is always answered, and an error is the JSON of our contract.  What is
-not framed so may also be closed, or be told a bare 400 by the parser, which knows no handler yet.
-Nothing is ever a 500, nothing reaches the log, and readers nearby go on undisturbed.
+A request with valid framing always gets a response, and an error is the JSON of our contract.  One
+with invalid framing can also be closed, or get a plain 400 from the parser, before there is a
+handler.  Nothing causes a 500 or a line in the log, and other readers are not affected.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ import pytest
 from benchmarks.clients import request
 from benchmarks.clients.http import ResponseReader
 from tests.conftest import Servers
-from tests.robustness.conftest import Watch
-from tests.robustness.fuzz import BAD_ESCAPES, Chance, new_seed
-from tests.robustness.http_client import STREAMS, abort, check, check_all, crowd, get
-from tests.robustness.monitored_server import WatchedServer, bystanders
+from tests.robustness.conftest import MakeServer
+from tests.robustness.fuzz import BAD_ESCAPES, FuzzRandom, new_seed
+from tests.robustness.http_client import STREAMS, abort, check, check_all, get, run_concurrently
+from tests.robustness.monitored_server import MonitoredServer, background_readers
 from tests.server_process import Server
 
-# Above every delay of the server; reached only when something is wrong.
+# Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0
-# A server that says nothing for so long waits for more of a request: then the client goes.
+# A server that sends nothing for so long waits for more of a request: the client disconnects.
 QUIET_SECONDS = 0.3
 REQUESTS = 1500
 
@@ -58,15 +58,15 @@ FIELDS = {
 }
 
 
-class Requests(Chance):
-    """Makes requests about a few rooms, and about all sorts of others."""
+class Requests(FuzzRandom):
+    """Generates requests for some known rooms, and for random addresses."""
 
     def __init__(self, seed: int, *rooms: str) -> None:
         super().__init__(seed)
         self._rooms = rooms
 
     def well_formed(self) -> tuple[str, bytes]:
-        """A request without fault by RFC 9112, however odd: its method, and its bytes."""
+        """A request that is valid by RFC 9112, however odd: its method and its bytes."""
         path = self._path()
         usual = "POST" if "/messages" in path else "DELETE" if "/members/" in path else "GET"
         method = usual if self.maybe(0.7) else self.choice(METHODS)
@@ -82,7 +82,7 @@ class Requests(Chance):
         return method, head.encode("latin-1") + body
 
     def malformed(self) -> bytes:
-        """One to three requests on a connection, of which at least one was damaged."""
+        """One to three requests for one connection, at least one of them damaged."""
         requests = [self.well_formed() for _ in range(self.choice([1, 1, 1, 2, 3]))]
         return self.mutated(b"".join(data for method, data in requests if method != "HEAD"))
 
@@ -117,37 +117,37 @@ class Requests(Chance):
 
     def _query(self, address: str) -> str:
         pairs = self.some(lambda: f"{self.choice(QUERY)}={self.escaped()}", 4)
-        if "long_polling" in address:  # the last one counts, and nobody here likes to wait
+        if "long_polling" in address:  # the last value wins, and must be short
             pairs.append(self.choice(["wait=0", "wait=0.01", "wait=-1", "wait=61", "wait=%ff"]))
         return "&".join(pairs)
 
     def _framed(self, body: bytes) -> tuple[str, bytes]:
-        """A field that says how the body is framed, and the body so framed."""
+        """The field that says how the body is framed, and the framed body."""
         if self.maybe(0.7):
             return f"Content-Length: {len(body)}", body
         chunks, at = b"", 0
         while at < len(body):
-            piece = body[at : at + self.randint(1, 5000)]
-            chunks += b"%x\r\n%b\r\n" % (len(piece), piece)
-            at += len(piece)
+            chunk = body[at : at + self.randint(1, 5000)]
+            chunks += b"%x\r\n%b\r\n" % (len(chunk), chunk)
+            at += len(chunk)
         return "Transfer-Encoding: chunked", chunks + b"0\r\n\r\n"
 
 
 # --- sending -------------------------------------------------------------------------------------
 
 
-async def answer_to(server: Server, method: str, data: bytes) -> int:
-    """Send one whole request and give the status of its answer, which must come."""
+async def response_status(server: Server, method: str, data: bytes) -> int:
+    """Send one complete request; return the status of its response, which must arrive."""
     stream_reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     response, body = ResponseReader(), b""
     try:
         writer.write(data)
         async with asyncio.timeout(SECONDS):
             while not response.complete:
-                piece = await stream_reader.read(65_536)
-                if not piece:
+                chunk = await stream_reader.read(65_536)
+                if not chunk:
                     response.end()
-                body += response.feed(piece)
+                body += response.feed(chunk)
                 head = response.head
                 if head and (method == "HEAD" or head.fields.get("content-type") in STREAMS):
                     break
@@ -161,19 +161,19 @@ async def answer_to(server: Server, method: str, data: bytes) -> int:
         abort(writer)
 
 
-async def whatever_comes(server: Server, data: bytes) -> bytes:
-    """Send any bytes, and give what comes until the server closes or waits for more."""
+async def exchange_bytes(server: Server, data: bytes) -> bytes:
+    """Send any bytes; return what arrives until the server closes or waits for more."""
     stream_reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     answer = b""
     with suppress(TimeoutError, ConnectionError):
         writer.write(data)
         while True:
             async with asyncio.timeout(QUIET_SECONDS):
-                piece = await stream_reader.read(65_536)
-            if not piece:
+                chunk = await stream_reader.read(65_536)
+            if not chunk:
                 break
-            answer += piece
-            if b"\r\nX-Accel-Buffering: no\r\n" in answer:  # a stream, which has no end
+            answer += chunk
+            if b"\r\nX-Accel-Buffering: no\r\n" in answer:  # a streaming response
                 break
     abort(writer)
     return answer
@@ -187,46 +187,46 @@ def seed() -> int:
 # --- the promises --------------------------------------------------------------------------------
 
 
-@pytest.mark.clocked  # the hub is given 0.8 s
-async def test_every_well_formed_request_is_answered_by_name_and_disturbs_nobody(
-    watch: Watch, room: str, seed: int
+@pytest.mark.clocked  # the hub has a timeout of 0.8 s
+async def test_every_well_formed_request_gets_a_response_and_affects_nobody_else(
+    make_server: MakeServer, room: str, seed: int
 ) -> None:
-    chance, statuses = Requests(seed, room, f"{room}-2"), Counter[int]()
+    fuzz, statuses = Requests(seed, room, f"{room}-2"), Counter[int]()
 
     async def ask() -> None:
-        method, data = chance.well_formed()
+        method, data = fuzz.well_formed()
         try:
-            statuses[await answer_to(server, method, data)] += 1
+            statuses[await response_status(server, method, data)] += 1
         except Exception as error:
             raise AssertionError(f"FUZZ_SEED={seed}: {data[:3000]!r}") from error
 
-    with watch() as server:
-        async with bystanders(server, room, f"{room}-calm"):
-            await crowd(ask for _ in range(REQUESTS))
+    with make_server() as server:
+        async with background_readers(server, room, f"{room}-calm"):
+            await run_concurrently(ask for _ in range(REQUESTS))
         assert server.process.poll() is None
-    # It was worth its while only if it came past the door, and was stopped in several places.
+    # The run is only useful if requests passed the origin check, and failed in several places.
     assert {200, 201, 400, 403, 404, 405} <= statuses.keys(), (seed, statuses)
 
 
-async def test_damaged_requests_are_refused_or_closed_and_disturb_nobody(
-    watch: Watch, room: str, seed: int
+async def test_damaged_requests_are_rejected_or_closed_and_affect_nobody_else(
+    make_server: MakeServer, room: str, seed: int
 ) -> None:
-    chance, statuses = Requests(seed, room, f"{room}-2"), Counter[int]()
+    fuzz, statuses = Requests(seed, room, f"{room}-2"), Counter[int]()
 
     async def ask() -> None:
-        data = chance.malformed()
+        data = fuzz.malformed()
         try:
-            statuses.update(check_all(await whatever_comes(server, data)))
+            statuses.update(check_all(await exchange_bytes(server, data)))
         except Exception as error:
             raise AssertionError(f"FUZZ_SEED={seed}: {data[:3000]!r}") from error
 
-    with watch() as server:
-        async with bystanders(server, room, f"{room}-calm"):
-            await crowd(ask for _ in range(REQUESTS))
+    with make_server() as server:
+        async with background_readers(server, room, f"{room}-calm"):
+            await run_concurrently(ask for _ in range(REQUESTS))
     assert {200, 400} <= statuses.keys(), (seed, statuses)
 
 
-# --- known tricks --------------------------------------------------------------------------------
+# --- known attacks -------------------------------------------------------------------------------
 
 
 def post(*fields: str, body: bytes = b"", version: str = "1.1") -> bytes:
@@ -238,8 +238,8 @@ WORD = b'{"text":"smuggled"}'
 CHUNKED = "Transfer-Encoding: chunked"
 CHUNK = b"13\r\n" + WORD + b"\r\n0\r\n\r\n"
 
-# Each means one thing to one server and another to the next, which is how requests are smuggled
-# past a proxy (RFC 9112 §11.2): the only safe answer is no.
+# Two servers can parse each of these in two ways, which smuggles requests past a proxy (RFC 9112
+# §11.2): the only safe response is a rejection.
 AMBIGUOUS = {
     "two lengths": post("Content-Length: 19", "Content-Length: 5", body=WORD),
     "a list of lengths": post("Content-Length: 19, 5", body=WORD),
@@ -257,11 +257,11 @@ AMBIGUOUS = {
     "chunked, then nothing": post("Transfer-Encoding: chunked, identity", body=CHUNK),
     "gzip, then chunked": post("Transfer-Encoding: gzip, chunked", body=CHUNK),
     "only identity": post("Transfer-Encoding: identity", "Content-Length: 19", body=WORD),
-    "a coding nobody knows": post("Transfer-Encoding: xchunked", body=CHUNK),
+    "an unknown coding": post("Transfer-Encoding: xchunked", body=CHUNK),
     "a coding in quotes": post('Transfer-Encoding: "chunked"', body=CHUNK),
     "a coding after a vertical tab": post("Transfer-Encoding: \x0bchunked", body=CHUNK),
     "a space before the colon": post("Transfer-Encoding : chunked", body=CHUNK),
-    # RFC 9112 §7.1.1 lets us ignore them; Tornado does not, since others have read them otherwise.
+    # RFC 9112 §7.1.1 lets us ignore them; Tornado rejects them, as parsers disagreed about them.
     "chunk extensions": post(CHUNKED, body=b"13;a=b\r\n" + WORD + b"\r\n0\r\n\r\n"),
     "a chunk of negative size": post(CHUNKED, body=b"-13\r\n" + WORD + b"\r\n0\r\n\r\n"),
     "a chunk with a sign": post(CHUNKED, body=b"+13\r\n" + WORD + b"\r\n0\r\n\r\n"),
@@ -302,21 +302,21 @@ AMBIGUOUS = {
 
 
 @pytest.fixture(scope="module")
-def tricked(servers: Servers) -> Iterator[WatchedServer]:
-    """One server for all of them; what one breaks, the next one sees."""
-    with WatchedServer("--hub", "memory") as server:
+def shared_server(servers: Servers) -> Iterator[MonitoredServer]:
+    """One server for all of them; if one breaks it, the next one fails."""
+    with MonitoredServer("--hub", "memory") as server:
         yield server
 
 
-@pytest.mark.parametrize("trick", AMBIGUOUS)
-async def test_what_can_be_read_in_two_ways_is_refused(tricked: WatchedServer, trick: str) -> None:
-    statuses = check_all(await whatever_comes(tricked, AMBIGUOUS[trick]))
+@pytest.mark.parametrize("case", AMBIGUOUS)
+async def test_an_ambiguous_request_is_rejected(shared_server: MonitoredServer, case: str) -> None:
+    statuses = check_all(await exchange_bytes(shared_server, AMBIGUOUS[case]))
     assert all(400 <= status < 500 for status in statuses), statuses
-    assert (await request(tricked.url, "GET", "/healthz")).status == 200
+    assert (await request(shared_server.url, "GET", "/healthz")).status == 200
 
 
-# Odd, and as it may be.
-ODD_AND_RIGHT = {
+# Unusual, but valid.
+ODD_BUT_VALID = {
     "an empty line first": (b"\r\n" + get("/healthz"), 200),  # RFC 9112 §2.2
     "the same length twice": (post("Content-Length: 19", "Content-Length: 19", body=WORD), None),
     "leading zeros": (post("Content-Length: 0019", body=WORD), 201),
@@ -335,28 +335,30 @@ ODD_AND_RIGHT = {
 }
 
 
-@pytest.mark.parametrize("trick", ODD_AND_RIGHT)
-async def test_what_is_odd_and_right_is_answered(tricked: WatchedServer, trick: str) -> None:
-    data, expected = ODD_AND_RIGHT[trick]
-    (status, *_) = check_all(await whatever_comes(tricked, data))
+@pytest.mark.parametrize("case", ODD_BUT_VALID)
+async def test_an_unusual_but_valid_request_is_answered(
+    shared_server: MonitoredServer, case: str
+) -> None:
+    data, expected = ODD_BUT_VALID[case]
+    (status, *_) = check_all(await exchange_bytes(shared_server, data))
     assert status == (expected or status)
 
 
-# --- many on one connection, and none to the end --------------------------------------------------
+# --- pipelined and incomplete requests -----------------------------------------------------------
 
 
 async def test_pipelined_requests_are_answered_one_by_one_in_their_order(
-    tricked: WatchedServer,
+    shared_server: MonitoredServer,
 ) -> None:
-    # None that is refused at the door: that ends the connection, since its body was not read.
-    question = [
+    # None that the origin check rejects: that closes the connection, as its body was not read.
+    requests = [
         get("/healthz"),
         get("/rooms/x/short_polling?after=x"),
         get("/rooms/x/messages"),
         post("Content-Length: 2", body=b"{}"),
         get("/rooms/x/short_polling"),
     ]
-    answers = await whatever_comes(tricked, b"".join(question * 100))
+    answers = await exchange_bytes(shared_server, b"".join(requests * 100))
     assert check_all(answers) == [200, 400, 405, 400, 200] * 100
 
 
@@ -367,39 +369,43 @@ ADDRESSES = [
 ]
 
 
-async def test_a_body_that_is_never_finished_is_forgotten_in_silence(watch: Watch) -> None:
-    with watch() as server:
+async def test_an_incomplete_body_leaves_nothing_in_the_log(
+    make_server: MakeServer,
+) -> None:
+    with make_server() as server:
         for method, address in itertools.product(["GET", "POST", "DELETE", "PUT"], ADDRESSES):
             head = f"{method} /{address} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
             for body in ("Content-Length: 9\r\n\r\n{", f"{CHUNKED}\r\n\r\n9\r\n{{"):
-                await cut_after(server, (head + body).encode())
+                await send_and_reset(server, (head + body).encode())
         assert (await request(server.url, "GET", "/healthz")).status == 200
 
 
-@pytest.mark.clocked  # the hub is given 0.8 s
-async def test_who_leaves_before_the_answer_leaves_nothing_in_the_log(watch: Watch) -> None:
-    with watch() as server:
+@pytest.mark.clocked  # the hub has a timeout of 0.8 s
+async def test_a_client_that_disconnects_before_the_response_leaves_nothing_in_the_log(
+    make_server: MakeServer,
+) -> None:
+    with make_server() as server:
 
-        async def leave(address: str) -> None:
-            await cut_after(server, get(f"/{address}?client=a&name=b"))
+        async def disconnect(address: str) -> None:
+            await send_and_reset(server, get(f"/{address}?client=a&name=b"))
 
-        await crowd(partial(leave, address) for address in ADDRESSES * 50)
+        await run_concurrently(partial(disconnect, address) for address in ADDRESSES * 50)
         assert (await request(server.url, "GET", "/healthz")).status == 200
 
 
-async def cut_after(server: Server, data: bytes) -> None:
-    """Send this, and reset the connection."""
+async def send_and_reset(server: Server, data: bytes) -> None:
+    """Send `data`, and reset the connection."""
     _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(data)
     abort(writer)
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-async def test_a_body_too_long_for_anybody_is_answered_with_a_name(
-    tricked: WatchedServer, address: str
+async def test_a_body_that_is_too_long_everywhere_is_a_named_error(
+    shared_server: MonitoredServer, address: str
 ) -> None:
     body = b"x" * 40_000
-    answer = await request(tricked.url, "POST", f"/{address}", body)
+    answer = await request(shared_server.url, "POST", f"/{address}", body)
     check(answer.head, answer.body)
     assert answer.status in (404, 405, 413)
 
@@ -413,6 +419,6 @@ async def test_a_body_too_long_for_anybody_is_answered_with_a_name(
         get("/", "Host: 127.0.0.1", "Range: bytes=99999999-"),
     ],
 )
-async def test_an_odd_question_for_a_page_is_no_news_for_the_log(data: bytes) -> None:
-    with WatchedServer("--hub", "memory") as server:
-        check_all(await whatever_comes(server, data))
+async def test_an_unusual_request_for_a_page_leaves_nothing_in_the_log(data: bytes) -> None:
+    with MonitoredServer("--hub", "memory") as server:
+        check_all(await exchange_bytes(server, data))

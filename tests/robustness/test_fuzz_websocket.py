@@ -1,8 +1,8 @@
-"""Anything at all, sent as WebSocket frames: each is answered by name or ends its own connection.
+"""Random bytes as WebSocket frames: each gets a reply or closes only its own connection.
 
-A text that is no message is answered by an error frame, and the connection stays.  What breaks
-RFC 6455 ends it, with a close frame or without.  Nothing reaches the log, what the server holds
-does not grow with what is sent, and readers nearby go on undisturbed.
+A text that is no message gets an error frame, and the connection stays open.  A violation of RFC
+6455 closes it, with or without a close frame.  Nothing reaches the log, the memory of the server
+does not grow with what is sent, and other readers are not affected.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks.clients import request
 from tests.conftest import Servers
-from tests.robustness.conftest import Watch
+from tests.robustness.conftest import MakeServer
 from tests.robustness.frames import (
     BINARY,
     CLOSE,
@@ -28,25 +28,25 @@ from tests.robustness.frames import (
     frame,
     frames_in,
 )
-from tests.robustness.fuzz import Chance, new_seed
-from tests.robustness.http_client import check_all, crowd
-from tests.robustness.monitored_server import WatchedServer, bystanders
+from tests.robustness.fuzz import FuzzRandom, new_seed
+from tests.robustness.http_client import check_all, run_concurrently
+from tests.robustness.monitored_server import MonitoredServer, background_readers
 
 CONNECTIONS = 600
-# The codes that may stand in a close frame (RFC 6455 §7.4.1, the IANA registry, and our own).
+# The codes that a close frame can have (RFC 6455 §7.4.1, the IANA registry, and our own).
 CLOSE_CODES = {*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)}
 
 
-class Frames(Chance):
-    """Makes streams of frames: right ones, wrong ones, and bytes that are none."""
+class Frames(FuzzRandom):
+    """Generates streams of frames: valid ones, invalid ones, and random bytes."""
 
     def stream(self) -> bytes:
-        pieces = [self._piece() for _ in range(self.randint(1, 12))]
-        stream = b"".join(pieces)
+        chunks = [self._piece() for _ in range(self.randint(1, 12))]
+        stream = b"".join(chunks)
         return self.mutated(stream) if self.maybe(0.3) else stream
 
     def _piece(self) -> bytes:
-        # Half of it is right, or no connection would live to see its second frame.
+        # Half of it is valid, or no connection would reach its second frame.
         if self.maybe(0.5):
             return self.choice([self._message, self._in_fragments, self._control])()
         return self.choice([self._wrong, self._many_tiny, self._noise, self._bad_close])()
@@ -56,15 +56,15 @@ class Frames(Chance):
 
     def _in_fragments(self) -> bytes:
         message = self.message()
-        pieces: list[bytes] = []
-        while message or not pieces:
+        chunks: list[bytes] = []
+        while message or not chunks:
             at = self.randint(1, 4000)
-            pieces.append(message[:at])
+            chunks.append(message[:at])
             message = message[at:]
-        last = len(pieces) - 1
+        last = len(chunks) - 1
         return b"".join(
-            frame(CONTINUATION if i else TEXT, piece, fin=i == last) + self._between()
-            for i, piece in enumerate(pieces)
+            frame(CONTINUATION if i else TEXT, chunk, fin=i == last) + self._between()
+            for i, chunk in enumerate(chunks)
         )
 
     def _between(self) -> bytes:
@@ -82,7 +82,7 @@ class Frames(Chance):
                 lambda: frame(self.choice([PING, PONG, CLOSE]), bytes(126)),
                 lambda: frame(TEXT, self.message(), masked=False),
                 lambda: frame(CONTINUATION, b"of nothing"),
-                lambda: frame(TEXT, b"begun", fin=False) + frame(TEXT, b"again"),
+                lambda: frame(TEXT, b"first", fin=False) + frame(TEXT, b"second"),
                 lambda: frame(TEXT, b"{}", width=self.choice([16, 64])),
                 lambda: frame(TEXT, b"", length=self.choice([2**63, 2**64 - 1, 2**31, 2**20])),
                 lambda: frame(TEXT, b'{"text":"\xff\xfe"}'),
@@ -107,7 +107,7 @@ class Frames(Chance):
 
 
 def check_frames(data: bytes) -> Counter[str]:
-    """Check what came down after the handshake, and count it by its kind."""
+    """Check the frames after the handshake, and count them by kind."""
     kinds = Counter[str]()
     for fin, reserved, opcode, payload in frames_in(data):
         assert (fin, reserved) == (True, 0)
@@ -129,45 +129,45 @@ def check_frames(data: bytes) -> Counter[str]:
     return kinds
 
 
-async def whatever_comes(server: WatchedServer, room: str, data: bytes, half: bool) -> bytes:
-    """Send frames, and give what comes until the server is quiet or has ended the connection."""
+async def exchange_frames(server: MonitoredServer, room: str, data: bytes, half: bool) -> bytes:
+    """Send frames; return what arrives until the server is quiet or has closed."""
     answer = b""
     async with Peer(server) as peer:
         await peer.shake_hands(room)
         with suppress(TimeoutError, ConnectionError):
             peer.writer.write(data)
-            if not half:  # a proper end, where it is understood as one
+            if not half:  # a regular close, if the server can parse it
                 peer.writer.write(frame(CLOSE, (1000).to_bytes(2)))
             async with asyncio.timeout(1):
-                while piece := await peer.reader.read(65_536):
-                    answer += piece
+                while chunk := await peer.reader.read(65_536):
+                    answer += chunk
     return answer
 
 
-async def test_random_frames_are_answered_or_end_their_connection_and_disturb_nobody(
-    watch: Watch, room: str
+async def test_random_frames_get_replies_or_close_their_connection_and_affect_nobody_else(
+    make_server: MakeServer, room: str
 ) -> None:
     seed = new_seed()
-    chance, kinds = Frames(seed), Counter[str]()
+    fuzz, kinds = Frames(seed), Counter[str]()
 
     async def send() -> None:
-        data, half = chance.stream(), chance.maybe(0.3)
-        where = chance.choice([room, f"{room}-2"])
+        data, half = fuzz.stream(), fuzz.maybe(0.3)
+        where = fuzz.choice([room, f"{room}-2"])
         try:
-            kinds.update(check_frames(await whatever_comes(server, where, data, half)))
+            kinds.update(check_frames(await exchange_frames(server, where, data, half)))
         except Exception as error:
             raise AssertionError(f"FUZZ_SEED={seed}: {data[:3000]!r}") from error
 
-    with watch() as server:
-        async with bystanders(server, room, f"{room}-calm"):
-            await crowd(send for _ in range(CONNECTIONS))
-    # It was worth its while only if it was understood, refused and ended, each often.
+    with make_server() as server:
+        async with background_readers(server, room, f"{room}-calm"):
+            await run_concurrently(send for _ in range(CONNECTIONS))
+    # The run is only useful if frames were accepted, rejected and closed, each several times.
     assert all(kinds[kind] > 5 for kind in ("ack", "error", "close", "ping or pong")), (seed, kinds)
 
 
-async def test_random_handshakes_are_refused_by_name(watch: Watch, room: str) -> None:
+async def test_random_handshakes_get_named_errors(make_server: MakeServer, room: str) -> None:
     seed = new_seed()
-    chance, statuses = Chance(seed), Counter[int]()
+    fuzz, statuses = FuzzRandom(seed), Counter[int]()
     odd = [
         *("Upgrade: h2c", "Upgrade: WebSocket", "Upgrade: websocket, h2c", "Connection: close"),
         *("Sec-WebSocket-Key: x", "Sec-WebSocket-Key: " + "A" * 24, "Sec-WebSocket-Version: 8"),
@@ -183,30 +183,30 @@ async def test_random_handshakes_are_refused_by_name(watch: Watch, room: str) ->
     ]
 
     async def shake() -> None:
-        fields = [*chance.sample(HANDSHAKE, chance.choice([2, 3, 4, 4, 4])), *chance.sample(odd, 2)]
-        chance.shuffle(fields)
+        fields = [*fuzz.sample(HANDSHAKE, fuzz.choice([2, 3, 4, 4, 4])), *fuzz.sample(odd, 2)]
+        fuzz.shuffle(fields)
         answer = b""
         async with Peer(server) as peer:
             peer.ask(f"/rooms/{room}/websocket", *fields)
             with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(0.3):
-                    while piece := await peer.reader.read(65_536):
-                        answer += piece
+                    while chunk := await peer.reader.read(65_536):
+                        answer += chunk
         try:
             statuses.update(check_all(answer))
         except Exception as error:
             raise AssertionError(f"FUZZ_SEED={seed}: {fields}: {answer!r}") from error
 
-    with watch() as server:
-        async with bystanders(server, room):
-            await crowd(shake for _ in range(CONNECTIONS // 2))
+    with make_server() as server:
+        async with background_readers(server, room):
+            await run_concurrently(shake for _ in range(CONNECTIONS // 2))
     assert {101, 426, 403} <= statuses.keys(), (seed, statuses)
 
 
 # --- one by one ----------------------------------------------------------------------------------
 
-# What RFC 6455 tells a server to fail the connection for, each with its section.
-BREACHES = {
+# Violations for which RFC 6455 requires to fail the connection, each with its section.
+VIOLATIONS = {
     "reserved bits (§5.2)": frame(TEXT, b"{}", reserved=4),
     "a reserved opcode (§5.2)": frame(0x3, b"{}"),
     "a reserved control opcode (§5.2)": frame(0xB),
@@ -230,25 +230,25 @@ BREACHES = {
 
 
 @pytest.fixture(scope="module")
-def broken(servers: Servers) -> Iterator[WatchedServer]:
-    """One server for all of them; what one breaks, the next one sees."""
-    with WatchedServer("--hub", "memory") as server:
+def shared_server(servers: Servers) -> Iterator[MonitoredServer]:
+    """One server for all of them; if one breaks it, the next one fails."""
+    with MonitoredServer("--hub", "memory") as server:
         yield server
 
 
-@pytest.mark.parametrize("breach", BREACHES)
-async def test_a_breach_of_the_protocol_ends_the_connection(
-    broken: WatchedServer, room: str, breach: str
+@pytest.mark.parametrize("violation", VIOLATIONS)
+async def test_a_violation_of_the_protocol_closes_the_connection(
+    shared_server: MonitoredServer, room: str, violation: str
 ) -> None:
-    async with Peer(broken) as peer:
+    async with Peer(shared_server) as peer:
         await peer.shake_hands(room)
-        peer.writer.write(BREACHES[breach])
+        peer.writer.write(VIOLATIONS[violation])
         kinds = check_frames(await peer.rest())
     assert kinds.keys() <= {"close", "ping or pong"}
-    assert (await request(broken.url, "GET", "/healthz")).status == 200
+    assert (await request(shared_server.url, "GET", "/healthz")).status == 200
 
 
-NO_MESSAGES = {
+INVALID_MESSAGES = {
     "nothing": (TEXT, b"", "bad_json"),
     "no JSON": (TEXT, b"hello", "bad_json"),
     "no object": (TEXT, b"[]", "bad_json"),
@@ -256,18 +256,18 @@ NO_MESSAGES = {
     "a huge integer": (TEXT, b'{"text":"x","sent":' + b"9" * 5000 + b"}", "bad_json"),
     "NaN": (TEXT, b'{"text":"x","sent":NaN}', "bad_json"),
     "half a surrogate pair": (TEXT, b'{"text":"\\ud800"}', "bad_text"),
-    "an id in pieces": (TEXT, b'{"text":"x","id":"\\ud800"}', "bad_id"),
+    "an id in chunks": (TEXT, b'{"text":"x","id":"\\ud800"}', "bad_id"),
     "binary": (BINARY, b'{"text":"x"}', "bad_json"),
     "too long": (TEXT, b'{"text":"' + b"x" * 20_000 + b'"}', "too_long"),
 }
 
 
-@pytest.mark.parametrize("name", NO_MESSAGES)
-async def test_what_is_no_message_is_answered_by_an_error_and_the_connection_stays(
-    broken: WatchedServer, room: str, name: str
+@pytest.mark.parametrize("name", INVALID_MESSAGES)
+async def test_an_invalid_message_gets_an_error_and_the_connection_stays_open(
+    shared_server: MonitoredServer, room: str, name: str
 ) -> None:
-    opcode, payload, code = NO_MESSAGES[name]
-    async with Peer(broken) as peer:
+    opcode, payload, code = INVALID_MESSAGES[name]
+    async with Peer(shared_server) as peer:
         await peer.shake_hands(room)
         peer.writer.write(frame(opcode, payload) + frame(TEXT, b'{"text":"x"}'))
         peer.writer.write(frame(CLOSE, (1000).to_bytes(2)))
@@ -279,24 +279,27 @@ async def test_what_is_no_message_is_answered_by_an_error_and_the_connection_sta
 
 # --- floods --------------------------------------------------------------------------------------
 
-# Far above what a server needs for one connection, far below what was sent.
-MOST_BYTES = 8 * 2**20
+# Far more than a server needs for one connection, far less than was sent.
+MAX_BYTES = 8 * 2**20
 FLOODS = {
     "pings": frame(PING, bytes(125)),
     "pongs": frame(PONG, bytes(125)),
     "empty texts": frame(TEXT),
-    "texts that are no message": frame(TEXT, b"x" * 100),
+    "texts that are no messages": frame(TEXT, b"x" * 100),
     "empty fragments": frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 50,
 }
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_whose_answers_nobody_reads_costs_no_memory_and_disturbs_nobody(
+async def test_a_flood_without_reading_replies_costs_no_memory_and_affects_nobody_else(
     room: str, flood: str
 ) -> None:
     block = FLOODS[flood] * (65_536 // len(FLOODS[flood]))
-    with WatchedServer("--hub", "memory") as server:
-        async with Peer(server, receive_bytes=4096) as peer, bystanders(server, f"{room}-calm"):
+    with MonitoredServer("--hub", "memory") as server:
+        async with (
+            Peer(server, receive_bytes=4096) as peer,
+            background_readers(server, f"{room}-calm"),
+        ):
             await peer.shake_hands(room)
             before = server.memory()
             with suppress(TimeoutError, ConnectionError):
@@ -304,4 +307,4 @@ async def test_a_flood_whose_answers_nobody_reads_costs_no_memory_and_disturbs_n
                     for _ in range(500):
                         peer.writer.write(block)
                         await peer.writer.drain()
-            assert server.memory() - before < MOST_BYTES
+            assert server.memory() - before < MAX_BYTES

@@ -1,7 +1,7 @@
-"""Every limit holds where it is drawn: one more is refused by name, and when one goes another may.
+"""Every limit holds exactly: one more is rejected by name, and when one closes another can open.
 
-What is counted must also be counted down, however a connection ended; else a limit is reached by
-those who were here once.
+Every count must also go down, however a connection ends; otherwise connections of the past would
+exhaust the limit.
 """
 
 import asyncio
@@ -14,39 +14,39 @@ from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from tests.conftest import Servers
 from tests.robustness.frames import TEXT, Peer, frame, frames_in
 from tests.robustness.http_client import abort, check, check_all, get
-from tests.robustness.monitored_server import WatchedServer
+from tests.robustness.monitored_server import MonitoredServer
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, reader, say_in
 
-# Above every delay of the server; reached only when something is wrong.
+# Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0
 STREAMS = [transport for transport in OURS if not transport.endswith("polling")]
 
 
-async def whole(data: asyncio.StreamReader) -> bytes:
+async def read_all(data: asyncio.StreamReader) -> bytes:
     async with asyncio.timeout(SECONDS):
         return await data.read()
 
 
-async def eventually_open(server: WatchedServer, path: str) -> None:
-    """Ask on new connections until one gets in: the server hears of an end a moment later."""
+async def wait_until_accepted(server: MonitoredServer, path: str) -> None:
+    """Send requests on new connections until one is accepted: a close takes a moment to arrive."""
     async with asyncio.timeout(SECONDS):
         while (await request(server.url, "GET", path)).status == 503:
             await asyncio.sleep(0.01)
 
 
-async def refusal(client: Client) -> Refused:
-    """What a reader is told instead of being let in."""
+async def rejection(client: Client) -> Refused:
+    """Open a reader, which must be rejected; return the error."""
     try:
-        with pytest.raises(Refused) as told:
+        with pytest.raises(Refused) as refused:
             await client.open()
     finally:
         client.abort()
-    return told.value
+    return refused.value
 
 
-async def open_at_last(client: Client) -> None:
-    """Open a reader as soon as it is not refused any more."""
+async def open_when_accepted(client: Client) -> None:
+    """Open a reader as soon as it is accepted."""
     while True:
         try:
             return await client.open()
@@ -59,10 +59,10 @@ async def open_at_last(client: Client) -> None:
 
 
 @pytest.mark.parametrize("limit", ["--connections", "--connections-per-address"])
-async def test_one_connection_too_many_is_told_busy_and_when_to_come_back(
+async def test_one_connection_too_many_is_rejected_with_a_time_to_retry(
     limit: str, room: str
 ) -> None:
-    with WatchedServer("--hub", "memory", limit, "3") as server:
+    with MonitoredServer("--hub", "memory", limit, "3") as server:
         async with Raw(server), Raw(server), Raw(server):
             answer = await request(server.url, "GET", "/healthz")
             check(answer.head, answer.body)
@@ -73,55 +73,55 @@ async def test_one_connection_too_many_is_told_busy_and_when_to_come_back(
 
 @pytest.mark.parametrize("limit", ["--connections", "--connections-per-address"])
 @pytest.mark.parametrize("transport", STREAMS)
-async def test_when_one_reader_closes_the_next_gets_in(
+async def test_when_one_reader_closes_the_next_is_accepted(
     limit: str, transport: str, room: str
 ) -> None:
-    with WatchedServer("--hub", "memory", limit, "2") as server:
+    with MonitoredServer("--hub", "memory", limit, "2") as server:
         first = reader(server, transport, room)
         await first.open()
         async with reader(server, transport, room):
-            told = await refusal(reader(server, transport, room))
-            assert (told.status, told.code) == (503, "busy")
+            error = await rejection(reader(server, transport, room))
+            assert (error.status, error.code) == (503, "busy")
             first.abort()
-            await eventually_open(server, "/healthz")
+            await wait_until_accepted(server, "/healthz")
 
 
-async def test_those_who_vanish_are_counted_no_more_however_they_do(room: str) -> None:
-    """Ten times as many as may be open, gone in every way; then all may be open again."""
-    most = 20
-    with WatchedServer("--hub", "memory", "--connections", str(most)) as server:
-        for way in range(10 * most):
+async def test_closed_connections_are_not_counted_however_they_closed(room: str) -> None:
+    """Ten times the limit, closed in every way; then as many as the limit can be open again."""
+    limit = 20
+    with MonitoredServer("--hub", "memory", "--connections", str(limit)) as server:
+        for number in range(10 * limit):
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            path = f"/rooms/{room}/{OURS[way % 6]}"
+            path = f"/rooms/{room}/{OURS[number % 6]}"
             writer.write(
-                [b"", b"GET", get(path), get("/healthz") + b"GET /", b"\0\r\n\r\n"][way % 5]
+                [b"", b"GET", get(path), get("/healthz") + b"GET /", b"\0\r\n\r\n"][number % 5]
             )
-            if way % 2:
+            if number % 2:
                 abort(writer)
             else:
                 writer.close()
-            if way % 10 == 9:
-                await eventually_open(server, "/healthz")
-        await eventually_open(server, "/healthz")
-        crowd = [reader(server, STREAMS[n % len(STREAMS)], room) for n in range(most - 1)]
+            if number % 10 == 9:
+                await wait_until_accepted(server, "/healthz")
+        await wait_until_accepted(server, "/healthz")
+        clients = [reader(server, STREAMS[n % len(STREAMS)], room) for n in range(limit - 1)]
         async with asyncio.timeout(SECONDS):
-            for client in crowd:
-                await open_at_last(client)
-        for client in crowd:
+            for client in clients:
+                await open_when_accepted(client)
+        for client in clients:
             client.abort()
 
 
-async def test_those_who_are_refused_are_no_way_to_keep_others_out(room: str) -> None:
-    with WatchedServer("--hub", "memory", "--connections", "2") as server:
+async def test_rejected_connections_do_not_block_others(room: str) -> None:
+    with MonitoredServer("--hub", "memory", "--connections", "2") as server:
         inside = reader(server, "sse", room)
         await inside.open()
         before = server.open_files()
         silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(50)]
-        for data, writer in silent[1:]:  # one of them got in
-            assert not await whole(data)  # a refused one that says nothing is closed
+        for data, writer in silent[1:]:  # one of them was accepted
+            assert not await read_all(data)  # a rejected one that sends nothing is closed
             abort(writer)
         abort(silent[0][1])
-        await eventually_open(server, "/healthz")
+        await wait_until_accepted(server, "/healthz")
         async with asyncio.timeout(SECONDS):
             while server.open_files() > before:
                 await asyncio.sleep(0.01)
@@ -131,18 +131,18 @@ async def test_those_who_are_refused_are_no_way_to_keep_others_out(room: str) ->
 # --- rooms ---------------------------------------------------------------------------------------
 
 
-async def test_one_room_too_many_is_told_busy_while_all_are_read(
+async def test_one_room_too_many_is_rejected_while_all_are_in_use(
     servers: Servers, hub: str
 ) -> None:
     server = servers.get(hub, "--rooms", "2")
     async with reader(server, "sse", "limit-1"), reader(server, "websocket", "limit-2"):
         for transport in CLIENTS:
-            told = await refusal(reader(server, transport, "limit-3"))
-            # The first message of a SockJS session has no status.
-            assert (told.status, told.code) == (None if transport == "sockjs" else 503, "busy")
-            assert told.retry_after is not None
-        # Who says something reads nothing, and a room that is open has place for more.
-        await say_in(server, "limit-3", "heard elsewhere")
+            error = await rejection(reader(server, transport, "limit-3"))
+            # The first message of a SockJS session has no HTTP status.
+            assert (error.status, error.code) == (None if transport == "sockjs" else 503, "busy")
+            assert error.retry_after is not None
+        # Publishing reads no room, and an open room accepts more readers.
+        await say_in(server, "limit-3", "for other servers")
         async with reader(server, "fetch_streaming", "limit-1"):
             pass
 
@@ -151,7 +151,7 @@ async def test_one_room_too_many_is_told_busy_while_all_are_read(
 
 
 async def test_the_rate_is_per_message_on_one_websocket(room: str) -> None:
-    with WatchedServer(
+    with MonitoredServer(
         "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
     ) as server:
         async with Peer(server) as peer:
@@ -166,22 +166,22 @@ async def test_the_rate_is_per_message_on_one_websocket(room: str) -> None:
     assert all(text["retry_after"] >= 1 for text in texts if text["kind"] == "error")
 
 
-async def test_the_rate_is_per_message_on_one_kept_connection(room: str) -> None:
+async def test_the_rate_is_per_message_on_one_keep_alive_connection(room: str) -> None:
     body = b'{"text":"x","client":"flood"}'
     head = f"POST /rooms/{room}/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}"
-    with WatchedServer(
+    with MonitoredServer(
         "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
     ) as server:
         data, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write((head.encode() + b"\r\n\r\n" + body) * 100)
         writer.write((head + "\r\nConnection: close\r\n\r\n").encode() + body)
-        statuses = check_all(await whole(data))
+        statuses = check_all(await read_all(data))
         writer.close()
     assert statuses == [201] * 5 + [429] * 96
 
 
-async def test_who_gives_no_name_shares_the_rate_of_its_address(room: str) -> None:
-    with WatchedServer(
+async def test_a_client_without_an_id_shares_the_rate_of_its_address(room: str) -> None:
+    with MonitoredServer(
         "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
     ) as server:
         statuses = [
@@ -197,7 +197,7 @@ SIZED = ("--body-bytes", "1000", "--text-bytes", "900", "--messages-per-second",
 
 
 def of_size(size: int, text: int) -> bytes:
-    """A message of so many bytes, with a text of so many."""
+    """A message of `size` bytes, with a text of `text` bytes."""
     body = b'{"text":"' + b"x" * text + b'"}'
     return body + b" " * (size - len(body))
 
@@ -211,7 +211,7 @@ def of_size(size: int, text: int) -> bytes:
         (of_size(100_000, 1), 413),
     ],
 )
-async def test_a_post_is_taken_up_to_its_limit_and_not_a_byte_more(
+async def test_a_post_is_accepted_up_to_exactly_its_limit(
     servers: Servers, room: str, body: bytes, expected: int
 ) -> None:
     server = servers.get("memory", *SIZED)
@@ -220,9 +220,7 @@ async def test_a_post_is_taken_up_to_its_limit_and_not_a_byte_more(
     assert answer.status == expected
 
 
-async def test_a_frame_is_taken_up_to_its_limit_and_not_a_byte_more(
-    servers: Servers, room: str
-) -> None:
+async def test_a_frame_is_accepted_up_to_exactly_its_limit(servers: Servers, room: str) -> None:
     server = servers.get("memory", *SIZED)
     async with Peer(server) as peer:
         await peer.shake_hands(room)
@@ -234,7 +232,7 @@ async def test_a_frame_is_taken_up_to_its_limit_and_not_a_byte_more(
     assert answers == ["ack", "too_long", "too_long", "ack"]
 
 
-async def test_a_frame_beyond_all_measure_ends_its_connection_before_it_is_here(
+async def test_a_huge_frame_closes_its_connection_before_it_arrives(
     servers: Servers, room: str
 ) -> None:
     server = servers.get("memory", *SIZED)

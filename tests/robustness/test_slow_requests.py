@@ -1,8 +1,8 @@
-"""Clients that take their time to ask: a request is here within `--request-seconds`, or refused.
+"""Slow requests: a request arrives within `--request-seconds`, or it is rejected.
 
-Slowloris opens many connections and keeps each just alive, a byte at a time; a server without a
-bound runs out of connections while it does nothing.  Those that wait for *us*, long polls and quiet
-streams, are no such thing and are left alone.
+A Slowloris attack opens many connections and sends a byte at a time on each; without a timeout, an
+idle server runs out of connections.  Clients that wait for *us*, long polls and quiet streams, are
+not affected.
 """
 
 import asyncio
@@ -15,26 +15,26 @@ import pytest
 from benchmarks.clients import CLIENTS, get_json, request
 from tests.conftest import Servers
 from tests.robustness.http_client import abort, check
-from tests.robustness.monitored_server import WatchedServer, bystanders
+from tests.robustness.monitored_server import MonitoredServer, background_readers
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, reader, say_in, take, texts
 
-# Above every delay of the server; reached only when something is wrong.
+# Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0
-IMPATIENT = ("--request-seconds", "0.4", "--idle-seconds", "1.2", "--messages-per-second", "0")
-# Half of what a request may take: a drip that never makes a pause that long by itself.
+SHORT = ("--request-seconds", "0.4", "--idle-seconds", "1.2", "--messages-per-second", "0")
+# Between two bytes: far less than each timeout, so only a limit for the whole request ends it.
 DRIP_SECONDS = 0.05
 
 
 @pytest.fixture(scope="module")
-def impatient(servers: Servers) -> Iterator[WatchedServer]:
-    with WatchedServer("--hub", "memory", *IMPATIENT) as server:
+def short_timeouts(servers: Servers) -> Iterator[MonitoredServer]:
+    with MonitoredServer("--hub", "memory", *SHORT) as server:
         yield server
 
 
 HEAD = b"POST /rooms/slow/messages HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 STREAM = b"GET /rooms/slow/sse HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-# What is sent at once, and what is then dripped for ever.
+# What is sent at once, and what is then sent byte by byte.
 SLOW = {
     "a request line": (b"", b"GET /" + b"a" * 9000),
     "a head": (b"GET / HTTP/1.1\r\n", b"X: y\r\n" * 3000),
@@ -42,7 +42,7 @@ SLOW = {
     "the body of a message": (HEAD + b"Content-Length: 9999\r\n\r\n", b'{"text":"' + b"x" * 9000),
     "the chunks of a message": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 3000),
     "one chunk": (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"fff\r\n" + b"x" * 9000),
-    "a body that a page has no use for": (
+    "a body that a page does not need": (
         b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9999\r\n\r\n",
         b"x" * 9000,
     ),
@@ -54,7 +54,7 @@ SLOW = {
 
 
 async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
-    """Send byte after byte until the other side has enough of it."""
+    """Send byte after byte until the server closes the connection."""
     with suppress(ConnectionError):
         for number in range(len(data)):
             writer.write(data[number : number + 1])
@@ -62,8 +62,8 @@ async def drip(writer: asyncio.StreamWriter, data: bytes) -> None:
             await asyncio.sleep(DRIP_SECONDS)
 
 
-async def answer_to_drip(server: WatchedServer, first: bytes, rest: bytes) -> bytes:
-    """Whatever is said until the server ends the connection, which it must."""
+async def response_to_drip(server: MonitoredServer, first: bytes, rest: bytes) -> bytes:
+    """Return what arrives until the server closes the connection, which it must."""
     data, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(first)
     dripping = asyncio.create_task(drip(writer, rest))
@@ -71,95 +71,105 @@ async def answer_to_drip(server: WatchedServer, first: bytes, rest: bytes) -> by
     try:
         async with asyncio.timeout(SECONDS):
             with suppress(ConnectionError):
-                while piece := await data.read(65_536):
-                    answer += piece
+                while chunk := await data.read(65_536):
+                    answer += chunk
     finally:
         dripping.cancel()
         abort(writer)
     return answer
 
 
-async def test_who_drips_is_closed_whatever_it_is(impatient: WatchedServer) -> None:
-    answers = await asyncio.gather(*(answer_to_drip(impatient, *slow) for slow in SLOW.values()))
+async def test_every_slow_request_is_closed(short_timeouts: MonitoredServer) -> None:
+    answers = await asyncio.gather(
+        *(response_to_drip(short_timeouts, *slow) for slow in SLOW.values())
+    )
     for what, answer in zip(SLOW, answers, strict=True):
         assert not answer or answer.startswith(b"HTTP/1.1 4"), (what, answer)
 
 
 @pytest.mark.parametrize("what", ["a request line", "a head", "the body of a message"])
-async def test_who_drips_is_told_too_slow(impatient: WatchedServer, what: str) -> None:
-    head, _, body = (await answer_to_drip(impatient, *SLOW[what])).partition(b"\r\n\r\n")
+async def test_a_slow_request_is_rejected_as_too_slow(
+    short_timeouts: MonitoredServer, what: str
+) -> None:
+    head, _, body = (await response_to_drip(short_timeouts, *SLOW[what])).partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 408 ")
     assert b"\r\nConnection: close" in head
     assert json.loads(body)["error"]["code"] == "too_slow"
 
 
-async def test_who_says_nothing_is_closed(impatient: WatchedServer) -> None:
-    async with Raw(impatient) as raw:
+async def test_a_connection_without_a_request_is_closed(short_timeouts: MonitoredServer) -> None:
+    async with Raw(short_timeouts) as raw:
         assert await raw.rest() == b""
 
 
-async def test_a_kept_connection_that_asks_nothing_more_is_closed(impatient: WatchedServer) -> None:
-    async with Raw(impatient) as raw:
+async def test_a_keep_alive_connection_without_another_request_is_closed(
+    short_timeouts: MonitoredServer,
+) -> None:
+    async with Raw(short_timeouts) as raw:
         raw.ask("/healthz")
         await raw.body(await raw.head())
         assert await raw.rest() == b""
 
 
 @pytest.mark.clocked
-async def test_a_kept_connection_may_ask_slowly_and_often(impatient: WatchedServer) -> None:
-    """The time is each request's own, not that of their connection."""
-    async with Raw(impatient) as raw:
+async def test_a_keep_alive_connection_can_send_slow_requests_often(
+    short_timeouts: MonitoredServer,
+) -> None:
+    """Each request has its own timeout, not the connection."""
+    async with Raw(short_timeouts) as raw:
         for _ in range(4):
-            await asyncio.sleep(0.2)  # of the 0.4 that one may take
+            await asyncio.sleep(0.2)  # of the 0.4 for each request
             raw.ask("/healthz")
             assert (await raw.head())[0] == "HTTP/1.1 200 OK"
             await raw.until(b"}")
 
 
-async def test_a_crowd_that_drips_keeps_nobody_waiting(room: str) -> None:
-    with WatchedServer("--hub", "memory", *IMPATIENT) as server:
+async def test_many_slow_requests_delay_nobody_else(room: str) -> None:
+    with MonitoredServer("--hub", "memory", *SHORT) as server:
         before = server.open_files()
-        async with bystanders(server, room), asyncio.TaskGroup() as crowd:
+        async with background_readers(server, room), asyncio.TaskGroup() as group:
             for number in range(200):
                 what = list(SLOW.values())[number % len(SLOW)]
-                crowd.create_task(answer_to_drip(server, *what))
+                group.create_task(response_to_drip(server, *what))
         async with asyncio.timeout(SECONDS):
             while server.open_files() > before:
                 await asyncio.sleep(0.02)
 
 
-# --- those who wait for us -----------------------------------------------------------------------
+# --- readers that wait for the server ------------------------------------------------------------
 
 
-async def test_quiet_readers_are_left_alone(impatient: WatchedServer, room: str) -> None:
-    """Five times as long as a request or an idle connection may take, and then a word."""
-    streams = [reader(impatient, t, room) for t in CLIENTS if not t.endswith("polling")]
+async def test_quiet_readers_are_not_timed_out(short_timeouts: MonitoredServer, room: str) -> None:
+    """Wait longer than the timeouts of a request and of an idle connection; then publish."""
+    streams = [reader(short_timeouts, t, room) for t in CLIENTS if not t.endswith("polling")]
     for client in streams:
         await client.open()
-    cursor = (await get_json(impatient.url, f"/rooms/{room}/short_polling"))["cursor"]
+    cursor = (await get_json(short_timeouts.url, f"/rooms/{room}/short_polling"))["cursor"]
     path = f"/rooms/{room}/long_polling?wait=9&after={cursor}"
-    poll = asyncio.create_task(request(impatient.url, "GET", path))
-    await asyncio.sleep(2.5)  # that nothing happens can only be seen by waiting
+    poll = asyncio.create_task(request(short_timeouts.url, "GET", path))
+    await asyncio.sleep(1.8)  # the absence of a timeout needs a real wait
     assert not poll.done()
-    await say_in(impatient, room, "at last")
+    await say_in(short_timeouts, room, "later")
     for client in streams:
-        assert texts(await take(client, 1)) == ["at last"]
+        assert texts(await take(client, 1)) == ["later"]
         await client.close()
     answer = await poll
-    assert texts(answer.json()["events"]) == ["at last"]
+    assert texts(answer.json()["events"]) == ["later"]
 
 
-async def test_a_stream_whose_question_has_a_body_that_never_comes_does_not_begin(
-    impatient: WatchedServer,
+async def test_a_stream_whose_request_body_never_arrives_does_not_start(
+    short_timeouts: MonitoredServer,
 ) -> None:
     fields = "HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n"
     heads = [f"GET /rooms/slow/{transport} {fields}".encode() for transport in OURS]
-    answers = await asyncio.gather(*(answer_to_drip(impatient, head, b"x" * 90) for head in heads))
+    answers = await asyncio.gather(
+        *(response_to_drip(short_timeouts, head, b"x" * 90) for head in heads)
+    )
     assert not any(b"200 OK" in answer for answer in answers)
 
 
-async def test_a_question_with_a_whole_body_is_a_question(impatient: WatchedServer) -> None:
-    """RFC 9110 §9.3.1: the body of a GET means nothing, and does no harm."""
-    answer = await request(impatient.url, "GET", "/rooms/slow/short_polling", b"x" * 99)
+async def test_a_get_with_a_complete_body_is_answered(short_timeouts: MonitoredServer) -> None:
+    """RFC 9110 §9.3.1: the body of a GET has no meaning."""
+    answer = await request(short_timeouts.url, "GET", "/rooms/slow/short_polling", b"x" * 99)
     check(answer.head, answer.body)
     assert answer.status == 200

@@ -1,4 +1,4 @@
-"""A connection carries one request after the other, however its bytes come."""
+"""A connection serves one request after the other, however its bytes are split."""
 
 import asyncio
 import json
@@ -11,19 +11,19 @@ from tests.transports.raw import Raw
 from tests.transports.readers import say_in
 
 
-def ask(path: str, *fields: str, version: str = "1.1", method: str = "GET") -> bytes:
+def get(path: str, *fields: str, version: str = "1.1", method: str = "GET") -> bytes:
     lines = [f"{method} {path} HTTP/{version}", "Host: localhost", *fields, "", ""]
     return "\r\n".join(lines).encode()
 
 
-def tell(room: str, text: str, *fields: str) -> bytes:
+def publish(room: str, text: str, *fields: str) -> bytes:
     body = json.dumps({"text": text}).encode()
     length = f"Content-Length: {len(body)}"
-    return ask(f"/rooms/{room}/messages", length, *fields, method="POST") + body
+    return get(f"/rooms/{room}/messages", length, *fields, method="POST") + body
 
 
-async def answers(raw: Raw, count: int) -> list[tuple[int, bytes]]:
-    """The status and the body of so many answers."""
+async def responses(raw: Raw, count: int) -> list[tuple[int, bytes]]:
+    """The status and the body of the next `count` responses."""
     found = []
     for _ in range(count):
         head = await raw.head()
@@ -32,36 +32,36 @@ async def answers(raw: Raw, count: int) -> list[tuple[int, bytes]]:
 
 
 @pytest.mark.parametrize("size", [1, 7, 60, 200])
-async def test_a_request_in_pieces_is_answered_as_in_one(
+async def test_a_request_in_several_packets_is_answered_like_one(
     server: Server, room: str, size: int
 ) -> None:
-    asked = tell(room, "hello") + ask(f"/rooms/{room}/short_polling")
+    request = publish(room, "hello") + get(f"/rooms/{room}/short_polling")
     async with Raw(server) as raw:
-        for start in range(0, len(asked), size):
-            raw.send(asked[start : start + size])
+        for start in range(0, len(request), size):
+            raw.send(request[start : start + size])
             await asyncio.sleep(0)
-        told, heard = await answers(raw, 2)
-    assert (told[0], heard[0]) == (201, 200)
-    assert [event["text"] for event in json.loads(heard[1])["events"]] == ["hello"]
+        published, polled = await responses(raw, 2)
+    assert (published[0], polled[0]) == (201, 200)
+    assert [event["text"] for event in json.loads(polled[1])["events"]] == ["hello"]
 
 
-async def test_a_body_that_comes_after_its_head_is_waited_for(server: Server, room: str) -> None:
-    head, _, body = tell(room, "hello").partition(b"\r\n\r\n")
+async def test_a_body_can_arrive_after_its_header_section(server: Server, room: str) -> None:
+    head, _, body = publish(room, "hello").partition(b"\r\n\r\n")
     async with Raw(server) as raw:
         raw.send(head + b"\r\n\r\n" + body[:3])
         await say_in(server, room, "meanwhile")
         raw.send(body[3:])
-        assert (await answers(raw, 1))[0][0] == 201
+        assert (await responses(raw, 1))[0][0] == 201
 
 
-async def test_answers_leave_in_the_order_of_their_requests(server: Server, room: str) -> None:
-    """The first waits, and the others with it; what is plain does not overtake what is not."""
+async def test_responses_leave_in_the_order_of_their_requests(server: Server, room: str) -> None:
+    """The first waits, and so do the others; the fast path does not overtake Tornado."""
     async with Raw(server) as raw:
-        raw.send(ask(f"/rooms/{room}/long_polling?wait=0.3"))
+        raw.send(get(f"/rooms/{room}/long_polling?wait=0.3"))
         await asyncio.sleep(0.1)
-        raw.send(ask("/healthz") + ask(f"/rooms/{room}/short_polling") + tell(room, "late"))
-        raw.send(ask(f"/rooms/{room}/long_polling"))
-        found = [json.loads(body) for _, body in await answers(raw, 5)]
+        raw.send(get("/healthz") + get(f"/rooms/{room}/short_polling") + publish(room, "late"))
+        raw.send(get(f"/rooms/{room}/long_polling"))
+        found = [json.loads(body) for _, body in await responses(raw, 5)]
     assert found[0]["events"] == []
     assert found[1]["status"] == "ok"
     assert found[2]["events"] == []
@@ -69,7 +69,7 @@ async def test_answers_leave_in_the_order_of_their_requests(server: Server, room
 
 
 @pytest.mark.parametrize(
-    ("version", "fields", "told", "kept"),
+    ("version", "fields", "expected", "kept"),
     [
         ("1.1", [], None, True),
         ("1.1", ["Connection: close"], "Connection: close", False),
@@ -77,16 +77,18 @@ async def test_answers_leave_in_the_order_of_their_requests(server: Server, room
         ("1.0", ["Connection: keep-alive"], "Connection: keep-alive", True),
     ],
 )
-async def test_a_connection_is_kept_as_it_was_asked(
-    server: Server, room: str, version: str, fields: list[str], told: str | None, kept: bool
+async def test_a_connection_is_kept_alive_as_requested(
+    server: Server, room: str, version: str, fields: list[str], expected: str | None, kept: bool
 ) -> None:
     async with Raw(server) as raw:
-        raw.send(ask(f"/rooms/{room}/short_polling", *fields, version=version))
+        raw.send(get(f"/rooms/{room}/short_polling", *fields, version=version))
         head = await raw.head()
         await raw.body(head)
-        assert [line for line in head if line.startswith("Connection")] == ([told] if told else [])
+        assert [line for line in head if line.startswith("Connection")] == (
+            [expected] if expected else []
+        )
         if kept:
-            raw.send(ask("/healthz", "Connection: close"))
+            raw.send(get("/healthz", "Connection: close"))
         rest = await raw.rest()
         assert rest.startswith(b"HTTP/1.1 200") if kept else rest == b""
 
@@ -99,7 +101,7 @@ async def test_a_connection_is_kept_as_it_was_asked(
         ("POST /rooms/x/messages HTTP/1.1", ["Content-Length: 2000000"]),
     ],
 )
-async def test_what_is_closed_was_said_to_be(
+async def test_a_closed_connection_was_announced(
     server: Server, request_line: str, fields: list[str]
 ) -> None:
     async with Raw(server) as raw:
@@ -108,17 +110,21 @@ async def test_what_is_closed_was_said_to_be(
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/rooms/x/messages", "/rooms/x/short_polling"])
-async def test_a_length_that_is_no_number_is_a_bad_request(server: Server, path: str) -> None:
+async def test_a_content_length_with_too_many_digits_is_a_bad_request(
+    server: Server, path: str
+) -> None:
     async with Raw(server) as raw:
-        raw.send(ask(path, "Content-Length: " + "0" * 5000))
-        answer = await raw.rest()
-    assert answer == b"" or answer.startswith(b"HTTP/1.1 400 ")
+        raw.send(get(path, "Content-Length: " + "0" * 5000))
+        response = await raw.rest()
+    assert response == b"" or response.startswith(b"HTTP/1.1 400 ")
 
 
 @pytest.mark.parametrize("cut", [0, 3])
-async def test_a_head_ends_at_the_same_place_however_it_comes(server: Server, cut: int) -> None:
-    """By a bare LF, which is Tornado's to understand, in one packet and in two."""
-    inner = ask("/rooms/x/short_polling")
+async def test_a_header_section_ends_at_the_same_place_however_it_is_split(
+    server: Server, cut: int
+) -> None:
+    """A bare LF ends it, which only Tornado parses; in one packet and in two."""
+    inner = get("/rooms/x/short_polling")
     head = "POST /rooms/x/messages HTTP/1.1\r\nHost: localhost\n\r\n"
     data = head.encode() + b"Content-Length: %d\r\n\r\n" % len(inner) + inner
     async with Raw(server) as raw:
@@ -129,44 +135,44 @@ async def test_a_head_ends_at_the_same_place_however_it_comes(server: Server, cu
     assert found == [b"400", b"400"]
 
 
-async def test_raw_utf_8_in_a_target_is_what_it_is(server: Server, room: str) -> None:
+async def test_raw_utf_8_in_a_target_is_accepted(server: Server, room: str) -> None:
     target = f"/rooms/{room}é/short_polling?after=x".encode()
     async with Raw(server) as raw:
         raw.send(b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        [(status, body)] = await answers(raw, 1)
+        [(status, body)] = await responses(raw, 1)
     assert (status, json.loads(body)["error"]["code"]) == (400, "bad_cursor")
 
 
-async def test_a_body_in_chunks_is_read(server: Server, room: str) -> None:
-    head = ask(f"/rooms/{room}/messages", "Transfer-Encoding: chunked", method="POST")
+async def test_a_chunked_body_is_read(server: Server, room: str) -> None:
+    head = get(f"/rooms/{room}/messages", "Transfer-Encoding: chunked", method="POST")
     async with Raw(server) as raw:
-        raw.send(head + b'9\r\n{"text":"\r\n7\r\nhello"}\r\n0\r\n\r\n' + ask("/healthz"))
-        assert [status for status, _ in await answers(raw, 2)] == [201, 200]
+        raw.send(head + b'9\r\n{"text":"\r\n7\r\nhello"}\r\n0\r\n\r\n' + get("/healthz"))
+        assert [status for status, _ in await responses(raw, 2)] == [201, 200]
 
 
-async def test_who_asks_whether_to_go_on_is_told_so(server: Server, room: str) -> None:
-    head, _, body = tell(room, "hello", "Expect: 100-continue").partition(b"\r\n\r\n")
+async def test_expect_100_continue_is_answered(server: Server, room: str) -> None:
+    head, _, body = publish(room, "hello", "Expect: 100-continue").partition(b"\r\n\r\n")
     async with Raw(server) as raw:
         raw.send(head + b"\r\n\r\n")
         assert re.match(rb"HTTP/1\.1 100 ", await raw.until(b"\r\n\r\n"))
         raw.send(body)
-        assert (await answers(raw, 1))[0][0] == 201
+        assert (await responses(raw, 1))[0][0] == 201
 
 
-async def test_an_answer_to_head_has_no_body(server: Server, room: str) -> None:
+async def test_a_response_to_head_has_no_body(server: Server, room: str) -> None:
     async with Raw(server) as raw:
-        raw.send(ask(f"/rooms/{room}/short_polling", method="HEAD") + ask("/healthz"))
+        raw.send(get(f"/rooms/{room}/short_polling", method="HEAD") + get("/healthz"))
         head = await raw.head()
         assert head[0] == "HTTP/1.1 405 Method Not Allowed"
         assert "Allow: GET" in head
-        assert [status for status, _ in await answers(raw, 1)] == [200]
+        assert [status for status, _ in await responses(raw, 1)] == [200]
 
 
 async def test_a_stream_after_a_poll_on_the_same_connection(server: Server, room: str) -> None:
     async with Raw(server) as raw:
-        raw.send(ask(f"/rooms/{room}/short_polling"))
-        await answers(raw, 1)
-        raw.send(ask(f"/rooms/{room}/sse"))
+        raw.send(get(f"/rooms/{room}/short_polling"))
+        await responses(raw, 1)
+        raw.send(get(f"/rooms/{room}/sse"))
         await raw.head()
         await say_in(server, room, "hello")
         assert b'"text":"hello"' in await raw.until(b"\n\n")

@@ -1,10 +1,10 @@
-"""SIGTERM: everybody is sent elsewhere, each in the words of its transport, and nothing is lost."""
+"""SIGTERM: clients are sent to other servers, as each transport can, and nothing is lost."""
 
 import asyncio
 import json
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -19,39 +19,61 @@ from tests.transports.readers import reader, say_in, take, texts, until_waiting
 SECONDS = 20
 
 
-@pytest.fixture
-async def draining(servers: Servers, room: str) -> AsyncIterator[Server]:
-    """A server in the middle of its drain, which is so long that only a second signal ends it."""
-    with servers.make("memory", "--drain-seconds", "600") as server:
-        await say_in(server, room, "before")
-        server.stop(signal.SIGTERM)
-        async with asyncio.timeout(SECONDS):
-            while (await request(server.url, "GET", "/readyz")).status == 200:
-                await asyncio.sleep(0.01)
+# So long that only a second signal ends the drain.
+DRAIN_LONG = ("--drain-seconds", "600")
+
+
+async def start_draining(server: Server) -> None:
+    server.stop(signal.SIGTERM)
+    async with asyncio.timeout(SECONDS):
+        while (await request(server.url, "GET", "/readyz")).status == 200:
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def draining(servers: Servers) -> Iterator[Server]:
+    """A server that drains during all tests of this module."""
+    with servers.make("memory", *DRAIN_LONG) as server:
+        asyncio.run(start_draining(server))
         yield server
         server.stop()
 
 
-async def test_it_is_not_ready_and_alive(draining: Server) -> None:
-    answer = await request(draining.url, "GET", "/readyz")
-    assert (answer.status, answer.json()["error"]["code"]) == (503, "going_away")
-    assert int(answer.head.fields["retry-after"]) >= 1
+async def test_a_draining_server_is_alive_but_not_ready(draining: Server) -> None:
+    response = await request(draining.url, "GET", "/readyz")
+    assert (response.status, response.json()["error"]["code"]) == (503, "going_away")
+    assert int(response.head.fields["retry-after"]) >= 1
     assert (await get_json(draining.url, "/healthz"))["status"] == "ok"
 
 
-async def test_what_is_said_meanwhile_is_taken_and_can_be_read(draining: Server, room: str) -> None:
+async def test_a_draining_server_still_publishes_and_answers_polls(
+    draining: Server, room: str
+) -> None:
     assert (await post(draining.url, room, text="meanwhile")).status == 201
-    answer = await request(draining.url, "GET", f"/rooms/{room}/short_polling")
-    assert texts(answer.json()["events"]) == ["before", "meanwhile"]
-    assert answer.head.fields["connection"] == "close"
+    response = await request(draining.url, "GET", f"/rooms/{room}/short_polling")
+    assert texts(response.json()["events"]) == ["meanwhile"]
+    assert response.head.fields["connection"] == "close"
 
 
-# A SockJS session that is open already is told by its end; see test_sockjs.py.
+async def test_what_was_published_before_the_drain_can_be_read(servers: Servers, room: str) -> None:
+    with servers.make("memory", *DRAIN_LONG) as server:
+        await say_in(server, room, "before")
+        await start_draining(server)
+        response = await request(server.url, "GET", f"/rooms/{room}/short_polling")
+        assert texts(response.json()["events"]) == ["before"]
+        # A second signal ends the drain at once.
+        server.stop()
+        assert await asyncio.to_thread(server.process.wait, SECONDS) == 0
+
+
+# An open SockJS session is closed instead; see test_sockjs.py.
 WAITING = [name for name in CLIENTS if name not in ("short_polling", "sockjs")]
 
 
 @pytest.mark.parametrize("transport", WAITING)
-async def test_nobody_begins_to_wait_there(draining: Server, room: str, transport: str) -> None:
+async def test_a_draining_server_accepts_no_new_reader_that_waits(
+    draining: Server, room: str, transport: str
+) -> None:
     with pytest.raises(Refused) as refused:
         async with reader(draining, transport, room, after="now"):
             pass
@@ -59,13 +81,10 @@ async def test_nobody_begins_to_wait_there(draining: Server, room: str, transpor
     assert 1 <= (refused.value.retry_after or 0) <= 601
 
 
-async def test_a_second_signal_ends_it_at_once(draining: Server) -> None:
-    draining.stop()
-    assert await asyncio.to_thread(draining.process.wait, SECONDS) == 0
-
-
 @pytest.mark.parametrize("path", ["/rooms/x/short_polling", "/healthz"])
-async def test_a_connection_ends_with_the_answer_that_says_so(draining: Server, path: str) -> None:
+async def test_a_response_with_connection_close_ends_its_connection(
+    draining: Server, path: str
+) -> None:
     async with Raw(draining) as raw:
         raw.ask(path)
         head = await raw.head()
@@ -74,7 +93,7 @@ async def test_a_connection_ends_with_the_answer_that_says_so(draining: Server, 
         assert await raw.rest() == b""
 
 
-async def test_a_waiting_poll_is_answered_with_its_cursor(servers: Servers, room: str) -> None:
+async def test_a_waiting_poll_receives_its_cursor(servers: Servers, room: str) -> None:
     with servers.make("memory", "--drain-seconds", "0.2") as server:
         (cursor,) = await say_in(server, room, "before")
         async with Raw(server) as raw:
@@ -87,7 +106,7 @@ async def test_a_waiting_poll_is_answered_with_its_cursor(servers: Servers, room
         assert json.loads(body) == {"cursor": cursor, "events": []}
 
 
-async def test_an_event_source_is_told_when_to_come_again(servers: Servers, room: str) -> None:
+async def test_an_event_source_receives_a_time_to_reconnect(servers: Servers, room: str) -> None:
     with servers.make("memory", "--drain-seconds", "0.2") as server:
         (cursor,) = await say_in(server, room, "before")
         async with Raw(server) as raw:
@@ -100,7 +119,7 @@ async def test_an_event_source_is_told_when_to_come_again(servers: Servers, room
             assert await raw.chunk() == b""
 
 
-async def test_a_websocket_is_told_that_the_service_restarts(servers: Servers, room: str) -> None:
+async def test_a_websocket_is_closed_with_service_restart(servers: Servers, room: str) -> None:
     with servers.make("memory", "--drain-seconds", "0.2") as server:
         async with reader(server, "websocket", room, after="now") as client:
             server.stop(signal.SIGTERM)
@@ -109,31 +128,30 @@ async def test_a_websocket_is_told_that_the_service_restarts(servers: Servers, r
     assert (closed.value.code, closed.value.reason) == (1012, "going_away")
 
 
-async def test_streams_end_at_moments_of_their_own(servers: Servers, room: str) -> None:
-    with servers.make("memory", "--drain-seconds", "2") as server:
+async def test_streams_close_at_different_moments(servers: Servers, room: str) -> None:
+    with servers.make("memory", "--drain-seconds", "1") as server:
         clients = [reader(server, "websocket", room, after="now") for _ in range(8)]
         await asyncio.gather(*(client.open() for client in clients))
         server.stop(signal.SIGTERM)
 
-        endings = [asyncio.create_task(outlive(client)) for client in clients]
+        endings = [asyncio.create_task(read_until_closed(client)) for client in clients]
         await asyncio.wait(endings, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        # The first is gone, and others still hear what is said.
+        # The first has closed, and others still receive events.
         assert (await post(server.url, room, text="still here")).status == 201
         await asyncio.wait(endings, timeout=SECONDS)
-        heard = [client.cursor is not None for client in clients]
+        received_after = [client.cursor is not None for client in clients]
         for client in clients:
             await client.close()
-    assert {*heard} == {True, False}
+    assert {*received_after} == {True, False}
 
 
-async def outlive(client: Client) -> None:
-    """Read until the end."""
+async def read_until_closed(client: Client) -> None:
     with suppress(Closed):
         while True:
             await client.receive()
 
 
-async def test_a_member_who_is_sent_elsewhere_has_not_quit(servers: Servers, room: str) -> None:
+async def test_a_member_that_reconnects_elsewhere_has_not_quit(servers: Servers, room: str) -> None:
     brisk = ("--lease-seconds", "30", "--grace-seconds", "0.1", "--drain-seconds", "0.5")
     other = servers.get("redis", *brisk)
     async with reader(other, "websocket", room) as watcher:
@@ -142,7 +160,7 @@ async def test_a_member_who_is_sent_elsewhere_has_not_quit(servers: Servers, roo
             await member.open()
             (joined,) = await take(watcher, 1)
             server.stop(signal.SIGTERM)
-            await outlive(member)
+            await read_until_closed(member)
             await member.close()
         async with reader(other, "sse", room, client="ada", name="Ada"):
             members = (await get_json(other.url, f"/rooms/{room}/members"))["members"]
@@ -152,7 +170,7 @@ async def test_a_member_who_is_sent_elsewhere_has_not_quit(servers: Servers, roo
     assert [member["client"] for member in members] == ["ada"]
 
 
-async def test_a_websocket_is_told_nothing_after_its_close_frame(
+async def test_a_websocket_receives_nothing_after_its_close_frame(
     servers: Servers, room: str
 ) -> None:
     with servers.make("memory", "--drain-seconds", "0.5") as server:
@@ -168,10 +186,10 @@ async def test_a_websocket_is_told_nothing_after_its_close_frame(
     assert opcodes == [CLOSE]
 
 
-async def test_an_answer_that_is_on_its_way_at_the_end_arrives_whole(
+async def test_a_response_in_transit_at_the_end_arrives_complete(
     servers: Servers, room: str
 ) -> None:
-    # The kernel holds a little of it; the rest has to wait for us to read.
+    # The kernel holds a part of it; the rest waits in the server until we read.
     with servers.make("memory", "--send-buffer-bytes", "4096") as server:
         await say_in(server, room, *("x" * 4000 for _ in range(30)))
         with socket.socket() as slow:
@@ -187,8 +205,8 @@ async def test_an_answer_that_is_on_its_way_at_the_end_arrives_whole(
             async with asyncio.timeout(SECONDS):
                 while await is_listening(server):
                     await asyncio.sleep(0.001)
-            answer = first + await asyncio.to_thread(read_all, slow)
-    assert len(json.loads(answer.partition(b"\r\n\r\n")[2])["events"]) == 30
+            response = first + await asyncio.to_thread(read_all, slow)
+    assert len(json.loads(response.partition(b"\r\n\r\n")[2])["events"]) == 30
 
 
 async def is_listening(server: Server) -> bool:

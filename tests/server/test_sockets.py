@@ -1,53 +1,40 @@
-"""Where a server listens: lanes, networks, and the addresses that it tells others."""
+"""Where a server listens: extra ports, and the URLs that others use."""
 
-import argparse
-import asyncio
 import socket
-from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from benchmarks.clients import get_json
 from realtime.server import sockets
-from tests.server_process import Server
+from realtime.server.config import ServerConfig
+
+CONFIG = ServerConfig(port=0)
 
 
-def options(**values: object) -> argparse.Namespace:
-    usual = {"host": "127.0.0.1", "port": 0, "lanes": 1, "networks": 0}
-    secured = {"tls_certificate": None, "tls_key": None, "allow_host": []}
-    return argparse.Namespace(**{**usual, **secured, **values})
-
-
-def close(lanes: Sequence[sockets.BoundSockets]) -> None:
-    for lane in lanes:
-        for one in lane:
-            one.close()
-
-
-def test_lanes_are_the_next_ports_where_these_are_free() -> None:
-    lanes = sockets.open_listeners(options(lanes=3))
-    first, second, third = map(sockets.port_of, lanes)
-    close([lanes[0], lanes[2]])
-    again = sockets.open_listeners(options(port=first, lanes=3))
+def test_extra_ports_are_the_next_ones_where_these_are_free() -> None:
+    listeners = sockets.open_listeners(replace(CONFIG, port_count=3))
+    first, second, third = map(sockets.port_of, listeners)
+    sockets.close_listeners([listeners[0], listeners[2]])
+    again = sockets.open_listeners(replace(CONFIG, port=first, port_count=3))
     ports = list(map(sockets.port_of, again))
-    close([lanes[1], *again])
+    sockets.close_listeners([listeners[1], *again])
     assert len({first, second, third}) == 3
     assert ports[0] == first
     assert second not in ports
     assert len(set(ports)) == 3
 
 
-def test_lanes_past_the_last_port_are_others() -> None:
-    lanes = sockets.open_listeners(options(port=65535, lanes=2))
-    ports = list(map(sockets.port_of, lanes))
-    close(lanes)
+def test_after_the_last_port_extra_ports_are_free_ones() -> None:
+    listeners = sockets.open_listeners(replace(CONFIG, port=65535, port_count=2))
+    ports = list(map(sockets.port_of, listeners))
+    sockets.close_listeners(listeners)
     assert ports[0] == 65535
     assert 0 < ports[1] < 65535
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
-def test_who_listens_on_this_machine_alone_is_not_reached_by_others(host: str) -> None:
-    assert sockets.reachable(options(host=host), 8000) == ()
+def test_other_machines_cannot_reach_a_loopback_address(host: str) -> None:
+    assert sockets.lan_urls(replace(CONFIG, host=host), 8000) == ()
 
 
 @pytest.mark.parametrize(
@@ -58,20 +45,20 @@ def test_who_listens_on_this_machine_alone_is_not_reached_by_others(host: str) -
         ("chat.example", "http://chat.example:8000/"),
     ],
 )
-def test_others_reach_it_where_it_listens(host: str, url: str) -> None:
-    assert sockets.reachable(options(host=host), 8000) == (url,)
+def test_other_machines_reach_it_at_its_own_address(host: str, url: str) -> None:
+    assert sockets.lan_urls(replace(CONFIG, host=host), 8000) == (url,)
 
 
-def test_who_listens_everywhere_tells_an_address_of_this_machine() -> None:
-    for url in sockets.reachable(options(host="0.0.0.0"), 8000):
+def test_a_server_on_all_addresses_shows_one_of_this_machine() -> None:
+    for url in sockets.lan_urls(replace(CONFIG, host="0.0.0.0"), 8000):
         host = url.removeprefix("http://").removesuffix(":8000/")
         with socket.socket() as probe:
-            probe.bind((host, 0))  # which only an address of ours allows
+            probe.bind((host, 0))  # only an address of this machine allows this
 
 
-def test_over_tls_the_address_says_so() -> None:
-    secured = options(host="192.0.2.7", tls_certificate="some.pem")
-    assert sockets.reachable(secured, 443) == ("https://192.0.2.7:443/",)
+def test_with_a_certificate_the_url_is_https() -> None:
+    config = replace(CONFIG, host="192.0.2.7", tls_certificate="some.pem")
+    assert sockets.lan_urls(config, 443) == ("https://192.0.2.7:443/",)
 
 
 @pytest.mark.parametrize(
@@ -82,15 +69,5 @@ def test_over_tls_the_address_says_so() -> None:
         ("192.0.2.7", "http://192.0.2.7:8000/"),
     ],
 )
-def test_a_browser_on_this_machine_has_an_address_to_open(host: str, url: str) -> None:
-    assert sockets.near(options(host=host), 8000) == url
-
-
-async def test_every_lane_and_network_leads_to_the_same_server() -> None:
-    with Server("--hub", "memory", "--lanes", "3", "--networks", "2") as server:
-        about = await get_json(server.url, "/lab")
-        assert about["lanes"][0] == server.port
-        assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
-        hosts = [f"http://127.0.0.1:{port}" for port in about["lanes"]]
-        answers = await asyncio.gather(*(get_json(host, "/lab") for host in hosts))
-        assert all(answer == about for answer in answers)
+def test_a_browser_on_this_machine_gets_an_address_that_it_can_open(host: str, url: str) -> None:
+    assert sockets.local_url(replace(CONFIG, host=host), 8000) == url

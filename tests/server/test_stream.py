@@ -1,6 +1,6 @@
-"""What crosses the wire is counted to the byte: the client, the server and a relay agree.
+"""Every byte on the wire is counted: the client, the server and a relay between them agree.
 
-Each of the three counts by other means, at another place, and was written apart.
+Each of the three counts in another place, with code of its own.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ every_transport = pytest.mark.parametrize("transport", CLIENTS)
 
 @pytest.fixture
 def quiet(servers: Servers) -> Server:
-    """A server that nobody else in this session talks to, so that its totals are ours."""
+    """A server that only this test uses, so that its totals are ours."""
     return servers.get("memory", *QUIET)
 
 
-async def books(server: Server, client: str | None = None) -> dict[str, dict[str, int]]:
-    """The rows of `/wire`, but for the one that asking for it is counted in."""
-    answer = await get_json(server.url, f"/wire?client={client}" if client else "/wire")
-    rows: dict[str, dict[str, int]] = answer["transports"]
+async def traffic(server: Server, client: str | None = None) -> dict[str, dict[str, int]]:
+    """The rows of `/wire`, without the one that counts this request itself."""
+    response = await get_json(server.url, f"/wire?client={client}" if client else "/wire")
+    rows: dict[str, dict[str, int]] = response["transports"]
     rows.pop("operations", None)
     return rows
 
 
-def seen_from_the_client(row: dict[str, int]) -> ByteCount:
-    """What comes in at the server goes out at the client."""
+def from_the_client(row: dict[str, int]) -> ByteCount:
+    """Bytes in at the server are bytes out at the client."""
     return ByteCount(bytes_in=row["bytes_out"], bytes_out=row["bytes_in"])
 
 
@@ -60,24 +60,22 @@ async def test_client_server_and_relay_count_the_same_bytes(
     ):
         await say(client, "hello", "聊" * 1000, "\0\n\u2028", "</script>")
         await take(client, 4)
-        rows = await books(server, me)
+        rows = await traffic(server, me)
         assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
         assert total(rows)["bytes_in"] == relay.bytes_up
         assert total(rows)["bytes_out"] == relay.bytes_down
         assert total(rows)["connections"] == relay.connections
-        if transport != "socketio":  # which lets go of its polls when it is upgraded
+        if transport != "socketio":  # which closes its polls after the upgrade
             assert total(rows)["open"] == relay.connections
-        # And each purpose by itself: what comes down, and what is posted.
+        # And separately: the events, and the posts.
         one_row = transport == "websocket" or transport in LIBRARIES
-        carried = ByteCount(client.bytes_in, client.bytes_out) if one_row else client.down
-        assert seen_from_the_client(rows.pop(transport)) == carried
-        assert [seen_from_the_client(row) for row in rows.values()] == (
-            [] if one_row else [client.up]
-        )
+        expected = ByteCount(client.bytes_in, client.bytes_out) if one_row else client.down
+        assert from_the_client(rows.pop(transport)) == expected
+        assert [from_the_client(row) for row in rows.values()] == ([] if one_row else [client.up])
 
 
 @every_transport
-async def test_after_the_goodbye_they_still_agree(
+async def test_they_still_agree_after_the_client_has_closed(
     server: Server, room: str, transport: str
 ) -> None:
     me = f"client-{room}"
@@ -85,9 +83,9 @@ async def test_after_the_goodbye_they_still_agree(
         async with reader(relay, transport, room, client=me) as client:
             await say(client, "hello")
             await take(client, 1)
-        while total(await books(server, me))["open"]:
-            await asyncio.sleep(0.01)  # the server has not heard of the end yet
-        rows = total(await books(server, me))
+        while total(await traffic(server, me))["open"]:
+            await asyncio.sleep(0.01)  # the server has not noticed the close yet
+        rows = total(await traffic(server, me))
     assert (rows["bytes_in"], rows["bytes_out"]) == (relay.bytes_up, relay.bytes_down)
     assert (client.bytes_out, client.bytes_in) == (relay.bytes_up, relay.bytes_down)
 
@@ -101,23 +99,23 @@ async def test_events_and_requests_are_counted(server: Server, room: str, transp
         client = await stack.enter_async_context(reader(relay, transport, room, client=me))
         await say(client, *"12345")
         await take(client, 5)
-        rows = await books(server, me)
+        rows = await traffic(server, me)
         assert relay.transcript is not None
-        up = b"".join(data for way, data in relay.transcript if way == "up")
-        asked = up.count(b"GET /") + (up.count(b"POST /") if transport in LIBRARIES else 0)
+        up = b"".join(data for direction, data in relay.transcript if direction == "up")
+        requests = up.count(b"GET /") + (up.count(b"POST /") if transport in LIBRARIES else 0)
     assert rows[transport]["events"] == 5
-    # A poll asks once more for what the hub told late; a stream asks once.
-    assert rows[transport]["requests"] == asked
+    # A poll sends one more request for an event that arrived late; a stream sends one.
+    assert rows[transport]["requests"] == requests
     if transport in LIBRARIES:  # `/info` and an upgrade; three polls or more, a POST, an upgrade
-        assert asked == 2 if transport == "sockjs" else asked >= 5
+        assert requests == 2 if transport == "sockjs" else requests >= 5
     else:
-        assert asked >= 2 if transport.endswith("polling") else asked == 1
+        assert requests >= 2 if transport.endswith("polling") else requests == 1
     if transport in OURS and transport != "websocket":
         assert (rows["messages"]["requests"], rows["messages"]["events"]) == (5, 0)
 
 
 async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) -> None:
-    before = await books(quiet)
+    before = await traffic(quiet)
     async with AsyncExitStack() as stack:
         relay = await stack.enter_async_context(Proxy("127.0.0.1", quiet.port))
         clients = [
@@ -127,7 +125,7 @@ async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) 
             await say(client, "hello", "again")
         for client in clients:
             await take(client, 2 * len(clients))
-        after = await books(quiet)
+        after = await traffic(quiet)
         assert growth(before, after, "bytes_in") == relay.bytes_up
         assert growth(before, after, "bytes_out") == relay.bytes_down
         for client in clients:
@@ -140,31 +138,29 @@ async def test_the_totals_are_the_sums_of_all_clients(quiet: Server, room: str) 
         )
 
 
-Books = dict[str, dict[str, int]]
+Rows = dict[str, dict[str, int]]
 
 
-def growth(before: Books, after: Books, what: str) -> int:
+def growth(before: Rows, after: Rows, what: str) -> int:
     return total(after)[what] - total(before)[what]
 
 
-def grown(before: Books, after: Books, transport: str) -> ByteCount:
+def grown(before: Rows, after: Rows, transport: str) -> ByteCount:
     was: dict[str, Any] = before.get(transport, {})
     rows = {what: after[transport][what] - was.get(what, 0) for what in ("bytes_in", "bytes_out")}
-    return seen_from_the_client(rows)
+    return from_the_client(rows)
 
 
-async def test_what_is_no_request_is_counted_as_other(quiet: Server) -> None:
-    before = await books(quiet)
+async def test_garbage_is_counted_as_other(quiet: Server) -> None:
+    before = await traffic(quiet)
     garbage = b"SSH-2.0-hello\r\n\r\n"
     async with Raw(quiet) as raw:
         raw.send(garbage)
-        answer = await raw.rest()
-    assert grown(before, await books(quiet), "other") == ByteCount(len(answer), len(garbage))
+        response = await raw.rest()
+    assert grown(before, await traffic(quiet), "other") == ByteCount(len(response), len(garbage))
 
 
-async def test_what_one_connection_asks_for_two_is_booked_to_each(
-    server: Server, room: str
-) -> None:
+async def test_a_connection_of_two_clients_is_counted_for_each(server: Server, room: str) -> None:
     paths = [
         f"/rooms/{room}/{transport}?client={room}-{client}&wait=0"
         for client in ("one", "two")
@@ -173,38 +169,36 @@ async def test_what_one_connection_asks_for_two_is_booked_to_each(
     expected: Counter[tuple[str, str, str]] = Counter()
     async with Raw(server) as raw:
         for path in paths:
-            question = f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\n\r\n".encode()
-            raw.send(question)
-            answer = await raw.until(b"]}")
+            request = f"GET {path} HTTP/1.1\r\nHost: x.localhost\r\n\r\n".encode()
+            raw.send(request)
+            response = await raw.until(b"]}")
             client, transport = path.split("client=")[1].split("&")[0], path.split("/")[3][:5]
-            expected[client, transport, "bytes_in"] += len(question)
-            expected[client, transport, "bytes_out"] += len(answer)
+            expected[client, transport, "bytes_in"] += len(request)
+            expected[client, transport, "bytes_out"] += len(response)
             expected[client, transport, "requests"] += 1
         for client in (f"{room}-one", f"{room}-two"):
-            for transport, row in (await books(server, client)).items():
+            for transport, row in (await traffic(server, client)).items():
                 for what in ("bytes_in", "bytes_out", "requests"):
                     assert row[what] == expected[client, transport[:5], what]
 
 
-async def test_a_question_that_waits_is_counted_before_it_is_answered(
-    server: Server, room: str
-) -> None:
+async def test_a_waiting_poll_is_counted_before_its_response(server: Server, room: str) -> None:
     me = f"client-{room}"
     path = f"/rooms/{room}/long_polling?wait=60&client={me}"
     async with Raw(server) as raw:
         raw.ask(path)
-        while not (rows := await books(server, me)):
+        while not (rows := await traffic(server, me)):
             await asyncio.sleep(0.01)
-    asked = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
-    assert rows["long_polling"]["bytes_in"] == len(asked)
+    sent = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n\r\n"
+    assert rows["long_polling"]["bytes_in"] == len(sent)
     assert (rows["long_polling"]["requests"], rows["long_polling"]["bytes_out"]) == (1, 0)
 
 
-async def test_an_unknown_client_has_no_books(server: Server) -> None:
-    assert await books(server, "nobody-ever") == {}
+async def test_an_unknown_client_has_no_rows(server: Server) -> None:
+    assert await traffic(server, "nobody-ever") == {}
 
 
-# --- how long a connection takes its time --------------------------------------------------------
+# --- timeouts and pushes -------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -217,13 +211,13 @@ async def pair() -> AsyncIterator[tuple[MeteredStream, socket.socket]]:
     theirs.close()
 
 
-async def test_a_stream_is_stalled_since_it_last_moved(
+async def test_a_stream_is_stalled_since_its_last_progress(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.write_stalled_seconds(1) == 0  # nothing waits
-    assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel takes
-    assert stream.write_stalled_seconds(2) == 0  # it has moved since the last look
+    assert stream.write_stalled_seconds(1) == 0  # nothing is pending
+    assert stream.push(b"x" * 1_000_000, 1)  # far more than the kernel accepts
+    assert stream.write_stalled_seconds(2) == 0  # it has made progress since the last check
     assert stream.write_stalled_seconds(5) == 3
     before = stream.bytes_out
     while stream.bytes_out == before:
@@ -233,14 +227,14 @@ async def test_a_stream_is_stalled_since_it_last_moved(
     assert stream.write_stalled_seconds(8) == 2
 
 
-async def test_what_is_pushed_does_not_overtake_what_was_written(
+async def test_a_push_does_not_overtake_a_pending_write(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     drained: list[bool] = []
     stream.drained = lambda: drained.append(True)
     assert stream.push(b"1", 1)
-    stream.write(b"2" * 1_000_000)  # far more than the kernel takes
+    stream.write(b"2" * 1_000_000)  # far more than the kernel accepts
     assert not stream.push(b"3", 1)
     assert not stream.push(b"4", 1)
     received = b""
@@ -254,31 +248,31 @@ async def test_what_is_pushed_does_not_overtake_what_was_written(
     assert (len(drained), stream.events) == (1, 2)
 
 
-async def test_a_request_is_being_asked_since_its_first_byte(
+async def test_a_request_is_being_read_since_its_first_byte(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
-    assert stream.request_read_seconds(1) == 0  # nothing has come
+    assert stream.request_read_seconds(1) == 0  # nothing has arrived
     await read_one(stream, other)
     assert stream.request_read_seconds(2) == 1
     assert stream.request_read_seconds(5) == 4
     stream.begin_request("sse", None)
-    assert stream.request_read_seconds(9) == 0  # it is known, and takes as long as it takes
+    assert stream.request_read_seconds(9) == 0  # it is known, and its response can take any time
     stream.end_request()
     assert stream.request_read_seconds(10) == 0
     await read_one(stream, other)
     assert stream.request_read_seconds(12) == 2
 
 
-async def test_each_request_has_time_of_its_own(
+async def test_each_request_has_its_own_read_time(
     pair: tuple[MeteredStream, socket.socket],
 ) -> None:
     stream, other = pair
     start = asyncio.get_running_loop().time()
     assert stream.request_read_seconds(start) == 0
-    for look in range(1, 10):  # at every look there is a part of another one
+    for check in range(1, 10):  # at each check, a part of another request has arrived
         await read_one(stream, other)
-        assert stream.request_read_seconds(start + look) <= 1
+        assert stream.request_read_seconds(start + check) <= 1
         stream.begin_request("messages", None)
         stream.end_request()
 

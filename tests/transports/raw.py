@@ -1,6 +1,6 @@
-"""A socket, and the bytes of HTTP/1.1 as they stand in RFC 9112: what the wire tests look at.
+"""A plain HTTP/1.1 connection, which shows the bytes of RFC 9112 as they are on the wire.
 
-It knows nothing of the clients, which are tested by other means, nor of the server.
+It shares no code with the clients of the benchmarks, nor with the server.
 """
 
 import asyncio
@@ -9,12 +9,12 @@ from typing import Self
 
 from tests.server_process import Server
 
-# Reached only when something is wrong.
+# A timeout that only a failure reaches.
 SECONDS = 10.0
 
 
 class Raw:
-    """One connection to a server; an async context manager.  Every read has an end in time."""
+    """One connection to a server; an async context manager.  Every read has a timeout."""
 
     def __init__(self, server: Server) -> None:
         self._port = server.port
@@ -35,7 +35,7 @@ class Raw:
         self._writer.write(data)
 
     def ask(self, path: str, *fields: str, version: str = "1.1") -> None:
-        """Send a GET with the head that must be, and these fields."""
+        """Send a GET with `Host` and these header fields."""
         lines = [f"GET {path} HTTP/{version}", f"Host: 127.0.0.1:{self._port}", *fields, "", ""]
         self.send("\r\n".join(lines).encode())
 
@@ -44,29 +44,29 @@ class Raw:
             return await self._reader.readexactly(count)
 
     async def until(self, end: bytes) -> bytes:
-        """What comes up to `end`, and `end` itself."""
+        """Read up to `end`, and `end` itself."""
         async with asyncio.timeout(SECONDS):
             return await self._reader.readuntil(end)
 
     async def rest(self) -> bytes:
-        """What comes until the server ends the connection."""
+        """Read until the server closes the connection."""
         async with asyncio.timeout(SECONDS):
             return await self._reader.read()
 
     async def head(self) -> list[str]:
-        """The lines of a head, but for the date, which no test can know."""
+        """Read the lines of a header section, without the date, which no test can predict."""
         lines = (await self.until(b"\r\n\r\n")).decode("latin-1").split("\r\n")[:-2]
         dates = [line for line in lines if line.startswith("Date: ")]
-        assert len(dates) == 1  # RFC 9110 §6.6.1: whoever has a clock must send one
+        assert len(dates) == 1  # RFC 9110 §6.6.1: a server with a clock must send it
         return [line for line in lines if line not in dates]
 
     async def body(self, head: list[str]) -> bytes:
-        """The body of a response that says its length."""
+        """Read the body of a response with a length."""
         lengths = [line.partition(": ")[2] for line in head if line.startswith("Content-Length")]
         return await self.exactly(int(*lengths))
 
     async def chunk(self) -> bytes:
-        """The content of the next chunk (RFC 9112 §7.1)."""
+        """Read the content of the next chunk (RFC 9112 §7.1)."""
         size = int((await self.until(b"\r\n")).removesuffix(b"\r\n"), 16)
         content = await self.exactly(size)
         assert await self.exactly(2) == b"\r\n"

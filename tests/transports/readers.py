@@ -1,4 +1,4 @@
-"""Readers for the tests of what we promise: of any transport, and none of them waits for ever."""
+"""Readers of any transport for the tests, each with a timeout."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ from benchmarks.clients import CLIENTS, Client, Event, request
 from realtime.netem.proxy import Proxy
 from tests.server_process import Server
 
-# Above every delay of the server that a test waits for; reached only when something is wrong.
+# Above every delay of the server that a test waits for; only a failure reaches it.
 SECONDS = 10.0
-# Where the two libraries are; ours are in rooms of the address.
+# The paths of the two libraries; our own transports are below rooms.
 LIBRARIES = {"sockjs": "/sockjs/info", "socketio": "/socket.io/"}
 OURS = [transport for transport in CLIENTS if transport not in LIBRARIES]
 
@@ -21,19 +21,19 @@ def reader(server: Server | Proxy, transport: str, room: str, **options: Any) ->
 
 
 async def take(client: Client, count: int, seconds: float = SECONDS) -> list[Event]:
-    """The next `count` events."""
+    """Receive the next `count` events."""
     events: list[Event] = []
     try:
         async with asyncio.timeout(seconds):
             while len(events) < count:
                 events.append(await client.receive())
     except TimeoutError:
-        raise AssertionError(f"{len(events)} of {count} events came: {events}") from None
+        raise AssertionError(f"{len(events)} of {count} events arrived: {events}") from None
     return events
 
 
 async def take_until(client: Client, id: str) -> list[Event]:
-    """The events up to the one with this id: a last one makes a silence before it certain."""
+    """Receive the events up to the one with this id, which proves that no other came before it."""
     events: list[Event] = []
     while not events or events[-1].get("id") != id:
         events += await take(client, 1)
@@ -41,7 +41,7 @@ async def take_until(client: Client, id: str) -> list[Event]:
 
 
 async def until_waiting(server: Server, count: int) -> None:
-    """Return when the server keeps so many questions that it has not answered yet."""
+    """Return when `count` polls wait at the server."""
     row = f'realtime_readers{{as="waiting"}} {count}.0'.encode()
     async with asyncio.timeout(SECONDS):
         while row not in (await request(server.url, "GET", "/metrics")).body:
@@ -49,7 +49,7 @@ async def until_waiting(server: Server, count: int) -> None:
 
 
 def texts(events: list[Event]) -> list[str]:
-    """What was said, and by its kind what was not said by anybody."""
+    """The texts of the events; the kind of those without a text."""
     return [event["text"] if "text" in event else event["kind"] for event in events]
 
 
@@ -66,12 +66,12 @@ def epoch_of(cursor: str) -> str:
 
 
 async def say(client: Client, *texts: str) -> list[str]:
-    """Say some texts in this order, and give their cursors."""
+    """Publish some texts in this order; return their cursors."""
     return [(await client.send(text))["cursor"] for text in texts]
 
 
 async def say_in(server: Server, room: str, *texts: str) -> list[str]:
-    """The same from somebody who reads nothing and is no member."""
+    """Publish from a client that reads nothing and is no member."""
     speaker = CLIENTS["sse"](server.url, room)
     try:
         return await say(speaker, *texts)

@@ -1,4 +1,4 @@
-"""A visit ends however it ends."""
+"""A tracked member is untracked, however the request ends."""
 
 import asyncio
 from typing import Any
@@ -12,42 +12,42 @@ ADA = Member("ada", "Ada", "sse")
 
 
 class Presence:
-    def __init__(self, hinder: BaseException | None = None) -> None:
-        self.course: list[str] = []
-        self._hinder = hinder
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.calls: list[str] = []
+        self._error = error
 
     async def track(self, room: str, member: Member) -> None:
-        self.course.append("arrive")
-        if self._hinder is not None:
-            raise self._hinder
+        self.calls.append("track")
+        if self._error is not None:
+            raise self._error
 
     def untrack(self, room: str, member: Member, seconds: float) -> None:
-        self.course.append(f"depart in {seconds:g}")
+        self.calls.append(f"untrack after {seconds:g} s")
 
 
-def visit(presence: Presence, member: Member | None) -> Any:
-    asking = RequestBase()
-    asking.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
-    return asking.visit(Subscription("lobby", 0, member), 5)
+def tracked(presence: Presence, member: Member | None) -> Any:
+    request = RequestBase()
+    request.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
+    return request.tracked(Subscription("lobby", 0, member), 5)
 
 
-async def test_who_came_departs() -> None:
+async def test_a_tracked_member_is_untracked() -> None:
     presence = Presence()
-    async with visit(presence, ADA):
+    async with tracked(presence, ADA):
         pass
-    assert presence.course == ["arrive", "depart in 5"]
+    assert presence.calls == ["track", "untrack after 5 s"]
 
 
-async def test_who_is_hindered_on_the_way_in_departs() -> None:
+async def test_a_member_whose_tracking_is_cancelled_is_untracked() -> None:
     presence = Presence(asyncio.CancelledError())
     with pytest.raises(asyncio.CancelledError):
-        async with visit(presence, ADA):
-            pytest.fail("it never came in")
-    assert presence.course == ["arrive", "depart in 5"]
+        async with tracked(presence, ADA):
+            pytest.fail("it is not tracked")
+    assert presence.calls == ["track", "untrack after 5 s"]
 
 
-async def test_who_has_no_name_is_no_visitor() -> None:
+async def test_a_reader_without_a_name_is_not_tracked() -> None:
     presence = Presence()
-    async with visit(presence, None):
+    async with tracked(presence, None):
         pass
-    assert presence.course == []
+    assert presence.calls == []

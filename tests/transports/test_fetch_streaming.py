@@ -14,7 +14,7 @@ def test_a_frame_is_the_event_and_a_line_feed() -> None:
     assert frame(Event(Cursor("e", 1), b'{"text":"\\n"}')) == b'{"text":"\\n"}\n'
 
 
-async def test_the_head_says_what_it_must(server: Server, room: str) -> None:
+async def test_the_header_fields_are_exactly_these(server: Server, room: str) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/fetch_streaming")
         assert await raw.head() == stream_head("application/x-ndjson")
@@ -22,19 +22,19 @@ async def test_the_head_says_what_it_must(server: Server, room: str) -> None:
 
 async def test_every_chunk_holds_whole_events(server: Server, room: str) -> None:
     await say_in(server, room, *map(str, range(40)))
-    said: list[str] = []
+    received: list[str] = []
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/fetch_streaming")
         await raw.head()
         await say_in(server, room, *map(str, range(40, 60)))
-        while len(said) < 60:
+        while len(received) < 60:
             chunk = await raw.chunk()
             assert chunk.endswith(b"\n")
-            said += [json.loads(line)["text"] for line in chunk.splitlines()]
-    assert said == [str(n) for n in range(60)]
+            received += [json.loads(line)["text"] for line in chunk.splitlines()]
+    assert received == [str(n) for n in range(60)]
 
 
-async def test_silence_is_broken_by_an_empty_line(servers: Servers, hub: str, room: str) -> None:
+async def test_an_idle_stream_sends_empty_lines(servers: Servers, hub: str, room: str) -> None:
     server = servers.get(hub, "--heartbeat-seconds", "0.1")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/fetch_streaming")

@@ -1,4 +1,4 @@
-"""Iframe streaming on the wire: script blocks of one constant text, which one hash allows."""
+"""Iframe streaming on the wire: script elements with one constant text, which one hash allows."""
 
 import base64
 import hashlib
@@ -41,9 +41,9 @@ def test_no_text_can_leave_its_attribute(text: str) -> None:
     assert match[2].encode() == SCRIPT
 
 
-@pytest.mark.parametrize(("query", "leaves"), [("", True), ("?keep=0", True), ("?keep=1", False)])
-async def test_the_head_allows_that_script_and_nothing_else(
-    server: Server, room: str, query: str, leaves: bool
+@pytest.mark.parametrize(("query", "removed"), [("", True), ("?keep=0", True), ("?keep=1", False)])
+async def test_the_policy_allows_that_script_and_nothing_else(
+    server: Server, room: str, query: str, removed: bool
 ) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming{query}")
@@ -52,7 +52,7 @@ async def test_the_head_allows_that_script_and_nothing_else(
         assert (await raw.chunk()).decode() == OPENING
         match = BLOCK.fullmatch((await raw.chunk()).decode())
     assert match
-    assert ("remove()" in match[2]) == leaves
+    assert ("remove()" in match[2]) == removed
     digest = base64.b64encode(hashlib.sha256(match[2].encode()).digest()).decode()
     policy = policy_of(head)
     directives = dict(part.strip().split(" ", 1) for part in policy.split(";"))
@@ -63,23 +63,23 @@ async def test_the_head_allows_that_script_and_nothing_else(
     assert "unsafe" not in policy
 
 
-async def test_every_chunk_holds_whole_blocks(server: Server, room: str) -> None:
+async def test_every_chunk_holds_whole_elements(server: Server, room: str) -> None:
     await say_in(server, room, *map(str, range(40)))
-    said: list[str] = []
+    received: list[str] = []
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming")
         await raw.head()
         await raw.chunk()
         await say_in(server, room, *map(str, range(40, 60)))
-        while len(said) < 60:
+        while len(received) < 60:
             chunk = (await raw.chunk()).decode()
             assert BLOCK.sub("", chunk) == ""
             events = [json.loads(html.unescape(match[1])) for match in BLOCK.finditer(chunk)]
-            said += [event["text"] for event in events]
-    assert said == [str(n) for n in range(60)]
+            received += [event["text"] for event in events]
+    assert received == [str(n) for n in range(60)]
 
 
-async def test_silence_is_broken_by_white_space(servers: Servers, hub: str, room: str) -> None:
+async def test_an_idle_stream_sends_white_space(servers: Servers, hub: str, room: str) -> None:
     server = servers.get(hub, "--heartbeat-seconds", "0.1")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming")
@@ -88,9 +88,7 @@ async def test_silence_is_broken_by_white_space(servers: Servers, hub: str, room
 
 
 @pytest.mark.parametrize("pad", [0, 1, 1024])
-async def test_padding_is_as_many_bytes_as_were_asked_for(
-    server: Server, room: str, pad: int
-) -> None:
+async def test_padding_has_as_many_bytes_as_requested(server: Server, room: str, pad: int) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming?pad={pad}")
         await raw.head()
@@ -99,13 +97,13 @@ async def test_padding_is_as_many_bytes_as_were_asked_for(
 
 
 @pytest.mark.parametrize("pad", ["-1", "1000000000", "much", "nan"])
-async def test_padding_out_of_range_is_refused_by_name(server: Server, room: str, pad: str) -> None:
+async def test_padding_out_of_range_is_a_named_error(server: Server, room: str, pad: str) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming?pad={pad}")
         head = await raw.head()
-        answer = json.loads(await raw.body(head))
+        response = json.loads(await raw.body(head))
     assert head[0] == "HTTP/1.1 400 Bad Request"
-    assert answer["error"]["code"] == "bad_pad"
+    assert response["error"]["code"] == "bad_pad"
 
 
 async def test_http_1_0_gets_a_page_without_chunks_that_ends_with_the_connection(

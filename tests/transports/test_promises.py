@@ -1,7 +1,7 @@
-"""What we promise, written once and held against every transport over every hub.
+"""What we promise, written once and tested with every transport over every hub.
 
-One total order per room; every acknowledged message reaches every reader, and is shown once;
-outside the window a reader is told `gap`, never nothing; being wrong has a name and disturbs
+One total order per room.  Every acknowledged message reaches every reader, and is shown once.
+Outside of the window a reader receives `gap`, never silence.  Every error has a code, and affects
 nobody else.
 """
 
@@ -33,18 +33,18 @@ from tests.transports.readers import (
 
 @pytest.fixture(params=["memory", "redis", "tls"])
 def hub(request: pytest.FixtureRequest) -> str:
-    """Every promise is kept over every hub, and over TLS."""
+    """Test every promise over every hub, and over TLS."""
     return str(request.param)
 
 
 every_transport = pytest.mark.parametrize("transport", CLIENTS)
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
-# What is said there goes up in frames, and is answered in one, which has no status.
+# Their messages are sent and acknowledged in frames, which have no HTTP status.
 FRAMED = {"websocket", "sockjs", "socketio"}
 
-# So small that a test can leave the window, and see an answer cut.
+# So small that a test can leave the window, and receive a response that is cut.
 SMALL = ("--history-events", "20", "--answer-events", "7", "--messages-per-second", "0")
-# So short that a test can see somebody quit.
+# So short that a test can wait for a quit.
 BRISK = ("--lease-seconds", "1", "--grace-seconds", "0.2")
 SLOW = ("--messages-per-second", "0.01", "--message-burst", "3")
 
@@ -56,26 +56,26 @@ def words(first: int, last: int) -> list[str]:
 # --- one order for all ---------------------------------------------------------------------------
 
 
-async def test_readers_of_all_transports_hear_all_that_was_acknowledged_once_in_one_order(
+async def test_readers_of_all_transports_receive_every_message_once_in_one_order(
     server: Server, room: str
 ) -> None:
     count = 20 * len(CLIENTS)
     async with AsyncExitStack() as stack:
-        everybody = [
+        clients = [
             await stack.enter_async_context(reader(server, transport, room))
             for transport in CLIENTS
         ]
-        speakers = [say(c, *(f"{c.transport} {n}" for n in range(20))) for c in everybody]
-        speaking = asyncio.gather(*speakers)
-        one, *others = await asyncio.gather(*(take(client, count) for client in everybody))
-        await speaking
+        sending = [say(c, *(f"{c.transport} {n}" for n in range(20))) for c in clients]
+        publishing = asyncio.gather(*sending)
+        one, *others = await asyncio.gather(*(take(client, count) for client in clients))
+        await publishing
     assert all(other == one for other in others)
     assert numbers(one) == list(range(1, count + 1))
     assert {e["text"] for e in one} == {f"{t} {n}" for t in CLIENTS for n in range(20)}
 
 
 @every_transport
-async def test_the_acknowledged_cursor_is_the_place_in_that_order(
+async def test_the_acknowledged_cursor_is_the_position_in_that_order(
     server: Server, room: str, transport: str
 ) -> None:
     async with reader(server, transport, room) as client:
@@ -91,7 +91,7 @@ async def test_an_event_has_exactly_the_fields_of_the_contract(
 ) -> None:
     id = str(uuid.uuid4())
     async with reader(server, transport, room) as client:
-        # No member, and still somebody: a message may carry a name without a lease.
+        # A message can carry a client and a name without membership.
         receipt = await client.send("hello", id=id, client="me", name="聊 天", sent=1234.5)
         (event,) = await take(client, 1)
     published = event.pop("published")
@@ -112,7 +112,7 @@ async def test_an_event_has_exactly_the_fields_of_the_contract(
 
 
 @every_transport
-async def test_a_reader_that_was_cut_resumes_by_its_cursor_without_a_hole_or_a_double(
+async def test_a_disconnected_reader_resumes_by_its_cursor_without_loss_or_duplicates(
     server: Server, room: str, transport: str
 ) -> None:
     cut = reader(server, transport, room)
@@ -127,7 +127,7 @@ async def test_a_reader_that_was_cut_resumes_by_its_cursor_without_a_hole_or_a_d
 
 
 @every_transport
-async def test_a_cursor_of_any_transport_is_good_in_any_other(
+async def test_a_cursor_of_any_transport_is_valid_in_any_other(
     server: Server, room: str, transport: str
 ) -> None:
     await say_in(server, room, *words(1, 4))
@@ -157,7 +157,7 @@ async def test_without_a_cursor_the_last_50_events_come_first(
 
 
 @every_transport
-async def test_an_empty_room_has_a_cursor_to_begin_with(
+async def test_an_empty_room_has_a_cursor_to_start_from(
     server: Server, room: str, transport: str
 ) -> None:
     async with reader(server, transport, room) as client:
@@ -170,7 +170,7 @@ async def test_an_empty_room_has_a_cursor_to_begin_with(
 
 
 @every_transport
-async def test_a_cursor_that_left_the_window_is_told_how_much_it_missed(
+async def test_a_cursor_outside_of_the_window_receives_the_number_of_missed_events(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, *SMALL)
@@ -178,13 +178,13 @@ async def test_a_cursor_that_left_the_window_is_told_how_much_it_missed(
     async with reader(server, transport, room, after=cursors[2]) as client:
         await say_in(server, room, "31")
         gap, *events = await take(client, 22)
-    # 4 to 10 have left a window of 20, and what came later is all here.
+    # 4 to 10 have left the window of 20 events; the later ones are complete.
     assert gap | {"reason": "trimmed", "missed": 7, "kind": "gap"} == gap
     assert texts(events) == words(11, 31)
 
 
 @every_transport
-async def test_the_oldest_cursor_that_is_still_continued_is_told_no_gap(
+async def test_the_oldest_cursor_that_still_continues_receives_no_gap(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, *SMALL)
@@ -207,7 +207,7 @@ async def test_a_reader_that_stopped_at_a_gap_resumes_with_what_is_kept(
 
 
 @every_transport
-async def test_a_cursor_of_another_life_of_the_room_is_unknown(
+async def test_a_cursor_of_another_epoch_is_unknown(
     server: Server, room: str, transport: str
 ) -> None:
     await say_in(server, room, *words(1, 3))
@@ -218,7 +218,7 @@ async def test_a_cursor_of_another_life_of_the_room_is_unknown(
 
 
 @every_transport
-async def test_a_cursor_beyond_the_top_is_told_that_the_log_was_rewound(
+async def test_a_cursor_beyond_the_top_receives_a_gap_that_says_rewound(
     server: Server, room: str, transport: str
 ) -> None:
     *_, top = await say_in(server, room, *words(1, 3))
@@ -236,14 +236,14 @@ MANY, LONG = 1000, "\0" * 2500  # 15 kB each in JSON
 
 
 async def say_much(server: Server, room: str, clients: list[Client]) -> None:
-    """Say more than a stream can take whose client does not read, and see that it did not."""
+    """Publish more than the stream of a client that does not read accepts, and check that."""
     await say_in(server, room, *(f"{n}{LONG}" for n in range(MANY)))
     for client in clients:
         wire = await get_json(server.url, f"/wire?client={client.client}")
         assert wire["transports"][client.transport]["bytes_out"] < MANY * 6 * len(LONG)
 
 
-async def test_streams_that_take_nothing_for_a_while_miss_nothing_and_hold_up_nobody(
+async def test_streams_that_stop_reading_for_a_while_miss_nothing_and_delay_nobody(
     server: Server, room: str
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -259,7 +259,7 @@ async def test_streams_that_take_nothing_for_a_while_miss_nothing_and_hold_up_no
     assert all(events == lively for events in late)
 
 
-async def test_a_stream_that_falls_out_of_the_window_is_told_exactly_what_it_missed(
+async def test_a_stream_that_falls_out_of_the_window_receives_the_exact_gap(
     servers: Servers, hub: str, room: str
 ) -> None:
     server = servers.get(hub, *SMALL)
@@ -276,7 +276,7 @@ async def test_a_stream_that_falls_out_of_the_window_is_told_exactly_what_it_mis
                     missed += event["missed"]
                 else:
                     seen += 1
-                # Events are numbered from 1, so this says that each was seen or told as missed.
+                # Events are numbered from 1, so each one is either received or reported as missed.
                 assert number_of(event["cursor"]) == seen + missed
             assert missed > 0
 
@@ -293,7 +293,7 @@ async def test_a_message_is_created_once_and_then_found(server: Server, room: st
 
 
 @every_transport
-async def test_a_message_that_is_sent_twice_is_said_once(
+async def test_a_message_that_is_sent_twice_is_published_once(
     server: Server, room: str, transport: str
 ) -> None:
     id, last = str(uuid.uuid4()), str(uuid.uuid4())
@@ -304,7 +304,7 @@ async def test_a_message_that_is_sent_twice_is_said_once(
         assert texts(await take_until(client, last)) == ["once", "last"]
 
 
-async def test_of_many_that_send_the_same_message_at_once_one_creates_it(
+async def test_of_many_concurrent_repeats_one_creates_the_message(
     server: Server, room: str
 ) -> None:
     id = str(uuid.uuid4())
@@ -317,7 +317,7 @@ async def test_of_many_that_send_the_same_message_at_once_one_creates_it(
 
 
 @every_transport
-async def test_two_servers_on_one_redis_are_one_chat(
+async def test_two_servers_on_one_redis_share_their_rooms(
     servers: Servers, room: str, transport: str
 ) -> None:
     here, there = (servers.get("redis", "--messages-per-second", "0", copy=n) for n in (0, 1))
@@ -326,13 +326,13 @@ async def test_two_servers_on_one_redis_are_one_chat(
         reader(there, transport, room) as reader_there,
     ):
         await asyncio.gather(say(reader_here, *words(1, 10)), say(reader_there, *words(11, 20)))
-        heard_here, heard_there = await take(reader_here, 20), await take(reader_there, 20)
-    assert heard_here == heard_there
-    assert sorted(map(int, texts(heard_here))) == list(range(1, 21))
+        received_here, received_there = await take(reader_here, 20), await take(reader_there, 20)
+    assert received_here == received_there
+    assert sorted(map(int, texts(received_here))) == list(range(1, 21))
 
 
 @every_transport
-async def test_a_cursor_is_good_at_another_server_that_never_read_the_room(
+async def test_a_cursor_is_valid_at_another_server_that_never_read_the_room(
     servers: Servers, room: str, transport: str
 ) -> None:
     here, there = (servers.get("redis", "--messages-per-second", "0", copy=n) for n in (0, 1))
@@ -341,7 +341,7 @@ async def test_a_cursor_is_good_at_another_server_that_never_read_the_room(
         assert texts(await take(client, 2)) == words(2, 3)
 
 
-# --- what is said arrives unchanged --------------------------------------------------------------
+# --- texts arrive unchanged ----------------------------------------------------------------------
 
 HARD = [
     "</script><script>alert(1)</script>",
@@ -369,7 +369,7 @@ async def test_hard_texts_arrive_unchanged(server: Server, room: str, transport:
 
 
 @every_transport
-async def test_a_room_may_be_called_in_any_script(server: Server, transport: str) -> None:
+async def test_a_room_name_can_use_any_script(server: Server, transport: str) -> None:
     room = f"聊天室-नमस्ते.ไทย_{uuid.uuid4().hex[:8]}"
     async with reader(server, transport, room, client="me", name="聊 & <天>") as client:
         await client.send("hello")
@@ -377,12 +377,12 @@ async def test_a_room_may_be_called_in_any_script(server: Server, transport: str
     assert (join["name"], said["text"]) == ("聊 & <天>", "hello")
 
 
-# --- being wrong has a name ----------------------------------------------------------------------
+# --- named errors --------------------------------------------------------------------------------
 
 
 @every_transport
 @pytest.mark.parametrize(
-    ("question", "code"),
+    ("options", "code"),
     [
         ({"room": "no spaces"}, "bad_room"),
         ({"room": "x" * 65}, "bad_room"),
@@ -395,15 +395,15 @@ async def test_a_room_may_be_called_in_any_script(server: Server, transport: str
         ({"client": "me", "name": "a\nb"}, "bad_name"),
     ],
 )
-async def test_a_wrong_question_is_refused_by_name(
-    servers: Servers, room: str, transport: str, question: dict[str, str], code: str
+async def test_an_invalid_subscription_is_a_named_error(
+    servers: Servers, room: str, transport: str, options: dict[str, str], code: str
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
-    asked = {"room": room, **question}
+    query = {"room": room, **options}
     with pytest.raises(Refused) as refused:
-        async with reader(server, transport, **asked):
+        async with reader(server, transport, **query):
             pass
-    # The first message of a SockJS session has no status any more.
+    # The first message of a SockJS session is answered without an HTTP status.
     status = None if transport == "sockjs" else 400
     assert (refused.value.status, refused.value.code) == (status, code)
     assert refused.value.message
@@ -431,7 +431,7 @@ WRONG = [
 
 
 @every_transport
-async def test_a_wrong_message_is_refused_by_name_and_disturbs_nobody(
+async def test_an_invalid_message_is_a_named_error_and_affects_nobody_else(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
@@ -441,16 +441,16 @@ async def test_a_wrong_message_is_refused_by_name_and_disturbs_nobody(
         for body, code, status in WRONG:
             with pytest.raises(Refused) as refused:
                 await client.send_body(body)
-            # A frame has no status; its connection stays open, as that of a POST does.
-            honest = None if transport in FRAMED else status
-            assert (refused.value.code, refused.value.status) == (code, honest), body[:60]
+            # A frame has no status; its connection stays open, like the one of a POST.
+            expected = None if transport in FRAMED else status
+            assert (refused.value.code, refused.value.status) == (code, expected), body[:60]
         await client.send("right")
         assert texts(await take(client, 1)) == ["right"]
         assert texts(await take(neighbour, 1)) == ["right"]
 
 
 @every_transport
-async def test_who_is_too_fast_is_told_when_to_come_again_and_others_are_not(
+async def test_a_client_that_is_too_fast_receives_a_time_to_wait_and_others_do_not(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, *SLOW)
@@ -478,7 +478,7 @@ async def test_who_is_too_fast_is_told_when_to_come_again_and_others_are_not(
         ({"Host": "evil.example"}, "foreign_host"),
     ],
 )
-async def test_a_page_of_another_site_is_refused(
+async def test_a_page_of_another_site_is_rejected(
     servers: Servers, room: str, transport: str, headers: dict[str, str], code: str
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
@@ -489,7 +489,7 @@ async def test_a_page_of_another_site_is_refused(
 
 
 @every_transport
-async def test_a_page_of_our_own_is_not(servers: Servers, room: str, transport: str) -> None:
+async def test_a_page_of_our_own_is_accepted(servers: Servers, room: str, transport: str) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
     headers = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
     async with reader(server, transport, room, headers=headers) as client:
@@ -498,7 +498,7 @@ async def test_a_page_of_our_own_is_not(servers: Servers, room: str, transport: 
 
 
 @every_transport
-async def test_a_method_that_an_address_does_not_take_is_refused_by_name(
+async def test_a_method_that_an_address_does_not_accept_is_a_named_error(
     servers: Servers, room: str, transport: str
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
@@ -509,7 +509,7 @@ async def test_a_method_that_an_address_does_not_take_is_refused_by_name(
     assert "GET" in response.head.fields["allow"]  # RFC 9110 §15.5.6
 
 
-# --- people --------------------------------------------------------------------------------------
+# --- members -------------------------------------------------------------------------------------
 
 
 async def members(server: Server, room: str) -> list[dict[str, Any]]:
@@ -518,12 +518,12 @@ async def members(server: Server, room: str) -> list[dict[str, Any]]:
     return found
 
 
-def who(event: dict[str, Any]) -> tuple[str, str, str, str]:
+def summary(event: dict[str, Any]) -> tuple[str, str, str, str]:
     return event["kind"], event["client"], event["name"], event["via"]
 
 
 @every_transport
-async def test_a_reader_with_a_name_is_a_member_and_its_join_is_told_once(
+async def test_a_reader_with_a_name_is_a_member_and_joins_once(
     server: Server, room: str, transport: str
 ) -> None:
     async with (
@@ -534,7 +534,7 @@ async def test_a_reader_with_a_name_is_a_member_and_its_join_is_told_once(
         assert await members(server, room) == [expected]
         await member.send("hello")
         join, said = await take(listener, 2)
-    assert who(join) == ("join", "me", "Ada", transport)
+    assert summary(join) == ("join", "me", "Ada", transport)
     assert (said["kind"], said["text"]) == ("say", "hello")
     assert "text" not in join
 
@@ -552,7 +552,7 @@ async def test_a_reader_without_an_id_and_a_name_only_listens(
 
 
 @every_transport
-async def test_a_member_that_is_gone_has_quit_once(
+async def test_a_member_that_disconnects_quits_once(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, *BRISK)
@@ -564,13 +564,13 @@ async def test_a_member_that_is_gone_has_quit_once(
         await listener.send("last")
         (last,) = await take(listener, 1)
         assert await members(server, room) == []
-    assert who(join) == ("join", "me", "Ada", transport)
-    assert who(quit) == ("quit", "me", "Ada", transport)
+    assert summary(join) == ("join", "me", "Ada", transport)
+    assert summary(quit) == ("quit", "me", "Ada", transport)
     assert last["kind"] == "say"
 
 
 @every_transport
-async def test_a_member_that_says_so_leaves_now_and_has_quit_after_the_grace(
+async def test_a_member_that_leaves_is_removed_at_once_and_quits_after_the_grace_period(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, "--grace-seconds", "0.2")
@@ -586,14 +586,14 @@ async def test_a_member_that_says_so_leaves_now_and_has_quit_after_the_grace(
 
 
 @every_transport
-async def test_a_reload_within_the_grace_is_no_quit_and_join(
+async def test_a_reload_within_the_grace_period_is_no_quit_and_join(
     server: Server, room: str, transport: str
 ) -> None:
     async with reader(server, "websocket", room) as listener:
         for _ in range(2):
             async with reader(server, transport, room, client="me", name="Ada") as member:
                 await member.send("here")
-            # Long enough for a server without a grace to say a quit, which nothing here awaits.
+            # A server without a grace period would publish a quit in this time.
             await asyncio.sleep(0.1)
         await listener.send("last")
         assert texts(await take(listener, 4)) == ["join", "here", "here", "last"]
@@ -621,10 +621,10 @@ async def test_a_room_is_listed_with_its_members_and_its_top(server: Server, roo
     assert row == {"room": room, "members": 1, "top": number_of(receipt["cursor"])}
 
 
-# --- the end -------------------------------------------------------------------------------------
+# --- shutdown ------------------------------------------------------------------------------------
 
 
-async def test_a_server_that_stops_ends_every_stream_as_its_transport_can(
+async def test_a_server_that_stops_closes_every_stream_as_its_transport_can(
     servers: Servers, hub: str, room: str
 ) -> None:
     server = servers.make(hub)
@@ -634,9 +634,9 @@ async def test_a_server_that_stops_ends_every_stream_as_its_transport_can(
             await client.open()
         polling = reader(server, "long_polling", room)
         await polling.open()
-        question = asyncio.create_task(polling.receive())
+        poll = asyncio.create_task(polling.receive())
         await say_in(server, room, "hello")
-        assert (await question)["text"] == "hello"
+        assert (await poll)["text"] == "hello"
         for client in clients:
             await take(client, 1)
         waiting = asyncio.create_task(polling.receive())
@@ -644,7 +644,7 @@ async def test_a_server_that_stops_ends_every_stream_as_its_transport_can(
         endings = [await ending(client) for client in clients]
         with pytest.raises((ConnectionError, Refused)):
             await waiting
-    # An HTTP stream has nothing but an orderly end; 1012 is "service restart" (IANA).
+    # An HTTP stream can only end its body; 1012 is "service restart" (IANA).
     assert endings == [*[(None, "the server ended the stream")] * 3, *[(1012, "going_away")] * 3]
     for client in [*clients, polling]:
         await client.close()
@@ -657,13 +657,13 @@ async def ending(client: Client) -> tuple[int | None, str]:
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
-async def test_who_comes_in_now_misses_nothing_that_is_said_while_its_stream_begins(
+async def test_a_reader_from_now_receives_what_is_published_while_its_stream_starts(
     servers: Servers, room: str, transport: str
 ) -> None:
-    # Its own join is said after `now` was looked up, and before its stream is followed; over memory
-    # it is announced before that, too.
+    # Its own join is published after `now` was resolved and before its stream follows the room; the
+    # memory hub also announces it before that.
     server = servers.get("memory", "--messages-per-second", "0")
-    who = {"client": "me", "name": "Me"}
-    async with reader(server, transport, room, after="now", **who) as member:
+    me = {"client": "me", "name": "Me"}
+    async with reader(server, transport, room, after="now", **me) as member:
         (join,) = await take(member, 1)
     assert (join["kind"], join["client"]) == ("join", "me")

@@ -1,4 +1,4 @@
-"""The way up: one POST per message, repeatable, and every refusal with its name and status."""
+"""Publishing by POST: repeatable, and every rejection has its code and status."""
 
 import uuid
 from typing import Any
@@ -8,17 +8,17 @@ import pytest
 from benchmarks.clients import get_json, post, request
 
 
-async def said(server: Any, room: str) -> list[Any]:
-    answer = await get_json(server.url, f"/rooms/{room}/short_polling")
-    return list(answer["events"])
+async def published(server: Any, room: str) -> list[Any]:
+    response = await get_json(server.url, f"/rooms/{room}/short_polling")
+    return list(response["events"])
 
 
-async def test_a_message_is_answered_with_its_place(server: Any, room: str) -> None:
+async def test_a_message_is_answered_with_its_cursor(server: Any, room: str) -> None:
     id = str(uuid.uuid4())
-    answer = await post(server.url, room, id=id, client="ada", name="Ada", text="hi", sent=12.5)
-    assert answer.status == 201
-    [event] = await said(server, room)
-    assert answer.json() == {"cursor": event["cursor"], "id": id}
+    response = await post(server.url, room, id=id, client="ada", name="Ada", text="hi", sent=12.5)
+    assert response.status == 201
+    [event] = await published(server, room)
+    assert response.json() == {"cursor": event["cursor"], "id": id}
     assert {key: event[key] for key in ("kind", "client", "name", "text", "via", "sent")} == {
         "kind": "say",
         "client": "ada",
@@ -29,19 +29,19 @@ async def test_a_message_is_answered_with_its_place(server: Any, room: str) -> N
     }
 
 
-async def test_a_repeated_message_is_said_once(server: Any, room: str) -> None:
+async def test_a_repeated_message_is_published_once(server: Any, room: str) -> None:
     id = str(uuid.uuid4())
     first = await post(server.url, room, id=id, text="once")
     again = await post(server.url, room, id=id.upper(), text="once")
     assert (first.status, again.status) == (201, 200)
     assert again.json()["cursor"] == first.json()["cursor"]
-    assert [event["text"] for event in await said(server, room)] == ["once"]
+    assert [event["text"] for event in await published(server, room)] == ["once"]
 
 
 async def test_text_alone_is_enough(server: Any, room: str) -> None:
-    answer = await post(server.url, room, text="x")
-    assert answer.status == 201
-    [event] = await said(server, room)
+    response = await post(server.url, room, text="x")
+    assert response.status == 201
+    [event] = await published(server, room)
     assert uuid.UUID(event["id"])
     assert (event["client"], event["name"], event["sent"]) == (None, None, None)
 
@@ -66,26 +66,26 @@ async def test_text_alone_is_enough(server: Any, room: str) -> None:
         (b'{"text":"' + b"x" * 100_000 + b'"}', 413, "too_long"),
     ],
 )
-async def test_a_bad_message_is_refused_by_name(
+async def test_an_invalid_message_is_a_named_error(
     server: Any, room: str, body: bytes, status: int, code: str
 ) -> None:
-    answer = await request(server.url, "POST", f"/rooms/{room}/messages", body)
-    assert (answer.status, answer.json()["error"]["code"]) == (status, code)
-    assert await said(server, room) == []
+    response = await request(server.url, "POST", f"/rooms/{room}/messages", body)
+    assert (response.status, response.json()["error"]["code"]) == (status, code)
+    assert await published(server, room) == []
 
 
-async def test_a_body_beyond_all_measure_is_refused_before_it_comes(server: Any, room: str) -> None:
+async def test_a_huge_body_is_rejected_before_it_arrives(server: Any, room: str) -> None:
     head = {"Content-Length": "9999999999"}
-    answer = await request(server.url, "POST", f"/rooms/{room}/messages", None, head)
-    assert (answer.status, answer.json()["error"]["code"]) == (413, "too_long")
+    response = await request(server.url, "POST", f"/rooms/{room}/messages", None, head)
+    assert (response.status, response.json()["error"]["code"]) == (413, "too_long")
 
 
-async def test_who_speaks_too_fast_is_told_how_long_to_wait(
+async def test_a_client_that_is_too_fast_receives_a_time_to_wait(
     servers: Any, hub: str, room: str
 ) -> None:
     slow = servers.get(hub, "--messages-per-second", "0.01", "--message-burst", "2")
-    answers = [await post(slow.url, room, text="x", client=room) for _ in range(3)]
-    assert [answer.status for answer in answers] == [201, 201, 429]
-    assert answers[2].json()["error"]["code"] == "too_fast"
-    assert int(answers[2].head.fields["retry-after"]) >= 1
+    responses = [await post(slow.url, room, text="x", client=room) for _ in range(3)]
+    assert [response.status for response in responses] == [201, 201, 429]
+    assert responses[2].json()["error"]["code"] == "too_fast"
+    assert int(responses[2].head.fields["retry-after"]) >= 1
     assert (await post(slow.url, room, text="x", client=f"other-{room}")).status == 201

@@ -15,7 +15,7 @@ def test_a_frame_is_an_id_and_one_line_of_data() -> None:
     assert frame(event) == b'id: e-7\ndata: {"text":"\\n\\r"}\n\n'
 
 
-async def test_the_head_says_what_it_must(server: Server, room: str) -> None:
+async def test_the_header_fields_are_exactly_these(server: Server, room: str) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse")
         assert await raw.head() == stream_head("text/event-stream")
@@ -50,7 +50,7 @@ async def test_every_chunk_holds_whole_events(server: Server, room: str) -> None
     assert ids == cursors
 
 
-async def test_silence_is_broken_by_a_comment(servers: Servers, hub: str, room: str) -> None:
+async def test_an_idle_stream_sends_comments(servers: Servers, hub: str, room: str) -> None:
     server = servers.get(hub, "--heartbeat-seconds", "0.1")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse")
@@ -58,9 +58,7 @@ async def test_silence_is_broken_by_a_comment(servers: Servers, hub: str, room: 
         assert [await raw.chunk() for _ in range(2)] == [b":\n\n", b":\n\n"]
 
 
-async def test_a_last_event_id_wins_over_the_after_of_an_old_address(
-    server: Server, room: str
-) -> None:
+async def test_a_last_event_id_wins_over_the_after_of_an_old_url(server: Server, room: str) -> None:
     first, second, third = await say_in(server, room, "1", "2", "3")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse?after={first}", f"Last-Event-ID: {second}")
@@ -69,15 +67,15 @@ async def test_a_last_event_id_wins_over_the_after_of_an_old_address(
         assert await raw.until(b"\n") == f"id: {third}\n".encode()
 
 
-async def test_a_last_event_id_that_is_no_cursor_is_refused_by_name(
+async def test_a_last_event_id_that_is_no_cursor_is_a_named_error(
     server: Server, room: str
 ) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse", "Last-Event-ID: seven")
         head = await raw.head()
-        answer = json.loads(await raw.body(head))
+        response = json.loads(await raw.body(head))
     assert head[0] == "HTTP/1.1 400 Bad Request"
-    assert answer["error"]["code"] == "bad_cursor"
+    assert response["error"]["code"] == "bad_cursor"
 
 
 async def test_http_1_0_gets_lines_without_chunks_that_end_with_the_connection(
@@ -93,7 +91,7 @@ async def test_http_1_0_gets_lines_without_chunks_that_end_with_the_connection(
     assert [block.split(b"\n")[0].decode() for block in blocks] == [f"id: {c}" for c in cursors]
 
 
-async def test_one_that_begins_now_is_told_where_that_is_and_can_go_on_from_there(
+async def test_a_reader_from_now_receives_its_cursor_and_can_resume_from_it(
     server: Server, room: str
 ) -> None:
     (cursor,) = await say_in(server, room, "before")
@@ -101,7 +99,7 @@ async def test_one_that_begins_now_is_told_where_that_is_and_can_go_on_from_ther
         raw.ask(f"/rooms/{room}/sse?after=now")
         await raw.head()
         assert await raw.chunk() == f"id: {cursor}\n\n".encode()
-    (missed,) = await say_in(server, room, "while it was away")
+    (missed,) = await say_in(server, room, "while it was disconnected")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse?after=now", f"Last-Event-ID: {cursor}")
         await raw.head()

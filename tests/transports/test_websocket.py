@@ -1,4 +1,4 @@
-"""WebSocket on the wire: the handshake, and every byte of a frame's head (RFC 6455)."""
+"""WebSocket on the wire: the handshake, and every byte of a frame header (RFC 6455)."""
 
 import base64
 import hashlib
@@ -13,7 +13,7 @@ from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, say_in, take, texts
 
-# RFC 6455 §1.3: the key and the answer of the example.
+# RFC 6455 §1.3: the key and the accept value of the example.
 KEY, ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 UPGRADE = [
     "Upgrade: websocket",
@@ -52,30 +52,30 @@ async def test_the_handshake_is_answered_as_the_rfc_says(server: Server, room: s
     assert not [field for field in fields if field.startswith(("Content-", "Transfer-"))]
 
 
-def test_the_example_of_the_rfc_is_what_it_is() -> None:
+def test_the_example_of_the_rfc_is_correct() -> None:
     guid = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     assert base64.b64encode(hashlib.sha1(KEY.encode() + guid).digest()).decode() == ACCEPT
 
 
-@pytest.mark.parametrize("lacking", range(4))
-async def test_a_handshake_that_lacks_something_is_told_what_is_spoken_here(
-    server: Server, room: str, lacking: int
+@pytest.mark.parametrize("missing", range(4))
+async def test_an_incomplete_handshake_receives_the_supported_version(
+    server: Server, room: str, missing: int
 ) -> None:
     async with Raw(server) as raw:
-        raw.ask(f"/rooms/{room}/websocket", *UPGRADE[:lacking], *UPGRADE[lacking + 1 :])
+        raw.ask(f"/rooms/{room}/websocket", *UPGRADE[:missing], *UPGRADE[missing + 1 :])
         head = await raw.head()
-        answer = json.loads(await raw.body(head))
+        response = json.loads(await raw.body(head))
     assert head[0] == "HTTP/1.1 426 Upgrade Required"
     assert "Upgrade: websocket" in head  # RFC 9110 §15.5.22
     assert "sec-websocket-version: 13" in [line.lower() for line in head]  # RFC 6455 §4.4
-    assert answer["error"]["code"] == "upgrade_required"
+    assert response["error"]["code"] == "upgrade_required"
 
 
 # --- frames --------------------------------------------------------------------------------------
 
 
 class Frames(Raw):
-    """A connection after the handshake."""
+    """A WebSocket connection."""
 
     async def shake_hands(self, room: str) -> None:
         self.ask(f"/rooms/{room}/websocket", *UPGRADE)
@@ -106,7 +106,7 @@ async def test_an_event_is_one_whole_unmasked_text_frame(server: Server, room: s
     assert (event["cursor"], event["text"]) == (cursor, "hello")
 
 
-async def test_a_message_up_is_acknowledged_with_its_place(server: Server, room: str) -> None:
+async def test_a_message_is_acknowledged_with_its_cursor(server: Server, room: str) -> None:
     id = "3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677"
     async with Frames(server) as raw:
         await raw.shake_hands(room)
@@ -118,7 +118,7 @@ async def test_a_message_up_is_acknowledged_with_its_place(server: Server, room:
     assert event["via"] == "websocket"
 
 
-async def test_a_message_may_come_in_fragments_with_a_ping_between(
+async def test_a_message_can_be_fragmented_with_a_ping_in_between(
     server: Server, room: str
 ) -> None:
     async with Frames(server) as raw:
@@ -146,7 +146,9 @@ async def test_an_error_is_a_frame_and_the_connection_stays_open(server: Server,
     assert (json.loads(binary)["code"], json.loads(binary)["id"]) == ("bad_json", None)
 
 
-async def test_a_close_is_answered_and_then_the_connection_ends(server: Server, room: str) -> None:
+async def test_a_close_frame_is_answered_before_the_connection_closes(
+    server: Server, room: str
+) -> None:
     async with Frames(server) as raw:
         await raw.shake_hands(room)
         raw.write(CLOSE, (1000).to_bytes(2) + b"bye")
@@ -155,7 +157,7 @@ async def test_a_close_is_answered_and_then_the_connection_ends(server: Server, 
         assert await raw.rest() == b""  # RFC 6455 §7.1.1: the server closes TCP first
 
 
-async def test_a_text_that_is_not_utf_8_ends_only_its_own_connection(
+async def test_a_text_that_is_not_utf_8_closes_only_its_own_connection(
     server: Server, room: str
 ) -> None:
     async with Frames(server) as raw, Frames(server) as neighbour:
@@ -168,16 +170,14 @@ async def test_a_text_that_is_not_utf_8_ends_only_its_own_connection(
     assert not frames or frames[:4] == bytes((CLOSE, len(frames) - 2)) + (1007).to_bytes(2)
 
 
-async def test_an_acknowledgement_waits_behind_what_is_not_read_yet(
-    server: Server, room: str
-) -> None:
+async def test_an_acknowledgement_waits_behind_unread_events(server: Server, room: str) -> None:
     async with reader(server, "websocket", room) as client:
         await say_in(server, room, *["x" * 4000] * 300)  # more than the sockets hold
-        await client.send("mine")  # which reads, at last, and finds it
+        await client.send("mine")  # this client reads the events until the acknowledgement
         assert texts(await take(client, 301))[-1] == "mine"
 
 
-async def test_silence_is_broken_by_a_ping(servers: Servers, hub: str, room: str) -> None:
+async def test_an_idle_connection_receives_pings(servers: Servers, hub: str, room: str) -> None:
     server = servers.get(hub, "--heartbeat-seconds", "0.1")
     async with Frames(server) as raw:
         await raw.shake_hands(room)

@@ -1,32 +1,33 @@
-// Did everybody hear everything, once and in order?  Judged by ids alone: a cursor is opaque.
+// Did every pane show every event, once and in order?  Events are compared by their ids alone, because a
+// cursor is opaque.
 //
-// The first pane that shows an event decides its rank; every other must show it in that order.  A
-// pane has missed what it has passed by; what lies behind the last it has shown is on its way.
+// The first pane that shows an event gives it the next rank; every other pane must show events in the order
+// of their ranks.  A pane has missed what it has skipped; what comes after its latest event is in flight.
 
-// Ids to remember: no transport is so far behind the others.
-const KNOWN = 20_000;
+// Ids to remember: no transport is that far behind the others.
+const MAX_IDS = 20_000;
 
-/** All events that any pane has shown, in the order of the first to show them. */
-export class Ledger {
+/** The order of all events, as the first pane to show each of them defines it. */
+export class ConsistencyChecker {
   #ranks = new Map();
-  #acknowledged = new Set(); // said, and shown by nobody yet
-  next = 0; // the rank that comes next
+  #acknowledged = new Set(); // ids that no pane has shown yet
+  nextRank = 0;
   cursor; // of the event with the highest rank
 
-  /** The rank of an event, a new one if nobody has shown it. */
+  /** The rank of an event: a new one if no pane has shown it. */
   rank(event) {
     let rank = this.#ranks.get(event.id);
     if (rank === undefined) {
-      rank = this.next++;
+      rank = this.nextRank++;
       this.cursor = event.cursor;
       this.#ranks.set(event.id, rank);
       this.#acknowledged.delete(event.id);
-      if (this.#ranks.size > KNOWN) this.#ranks.delete(this.#ranks.keys().next().value);
+      if (this.#ranks.size > MAX_IDS) this.#ranks.delete(this.#ranks.keys().next().value);
     }
     return rank;
   }
 
-  /** The server has acknowledged it: somebody must show it. */
+  /** The server has acknowledged a message: every pane must show it. */
   acknowledge(id) {
     if (!this.#ranks.has(id)) this.#acknowledged.add(id);
   }
@@ -35,67 +36,67 @@ export class Ledger {
     return this.#acknowledged.size;
   }
 
-  /** The room has begun anew: what was on its way is gone. */
-  forget() {
+  /** The room was reset: messages in flight are lost, and the reader knows it from the gap event. */
+  reset() {
     this.#acknowledged.clear();
   }
 }
 
-/** One pane's account, from the moment it was switched on. */
+/** The figures of one pane, since it was switched on. */
 export class Audit {
-  #ledger;
-  #start; // what has a lower rank is not owed to this pane
-  #top;
-  #gap = false; // it was told of one, and has shown nothing since
+  #checker;
+  #start; // this pane need not show a lower rank
+  #highest;
+  #afterGap = false; // it received a gap, and has shown nothing since
   received = 0;
-  doubled = 0;
-  misplaced = 0;
+  duplicated = 0;
+  reordered = 0;
   gaps = 0;
 
-  constructor(ledger) {
-    this.#ledger = ledger;
-    this.begin();
+  constructor(checker) {
+    this.#checker = checker;
+    this.restart();
   }
 
-  /** What has been shown by others until now is not owed. */
-  begin() {
-    this.#beginAt(this.#ledger.next);
-    this.#gap = false;
+  /** Do not expect what the other panes have shown so far. */
+  restart() {
+    this.#restartAt(this.#checker.nextRank);
+    this.#afterGap = false;
   }
 
-  #beginAt(rank) {
+  #restartAt(rank) {
     this.#start = rank;
-    this.#top = rank - 1;
-    this.received = this.doubled = this.misplaced = 0;
+    this.#highest = rank - 1;
+    this.received = this.duplicated = this.reordered = 0;
   }
 
   show(event) {
-    const rank = this.#ledger.rank(event);
-    // After a gap others may be ahead: the account begins with what this pane is shown first.
-    if (this.#gap) this.#beginAt(rank);
-    this.#gap = false;
+    const rank = this.#checker.rank(event);
+    // After a gap other panes may be ahead: count from the first event that this pane shows.
+    if (this.#afterGap) this.#restartAt(rank);
+    this.#afterGap = false;
     if (rank < this.#start) return;
     this.received += 1;
-    if (rank < this.#top) this.misplaced += 1;
-    this.#top = Math.max(this.#top, rank);
+    if (rank < this.#highest) this.reordered += 1;
+    this.#highest = Math.max(this.#highest, rank);
   }
 
   repeat() {
-    this.doubled += 1;
+    this.duplicated += 1;
   }
 
-  /** The room does not go on where this pane was; it has been told so. */
+  /** The server has reported that the room does not continue at this pane's cursor. */
   gap() {
-    this.begin();
-    this.#gap = true;
+    this.restart();
+    this.#afterGap = true;
     this.gaps += 1;
   }
 
   get missing() {
-    return this.#top - this.#start + 1 - this.received;
+    return this.#highest - this.#start + 1 - this.received;
   }
 
-  get onTheWay() {
-    return this.#ledger.next - 1 - this.#top + this.#ledger.unshown;
+  get inFlight() {
+    return this.#checker.nextRank - 1 - this.#highest + this.#checker.unshown;
   }
 }

@@ -1,14 +1,17 @@
-// One transport of the lab: its connection, what it has shown, and its figures.
-// Messages are counted as they come and drawn ten times a second: the page must not be what is slow.
+// One transport of the lab: its connection, its latest messages, and its figures.
+// Messages are counted as they arrive and drawn ten times a second, and only what has changed is drawn: the
+// page must not be the bottleneck.
 
+import { el } from "../dom.js";
+import { number, t } from "../i18n.js";
 import { person } from "../log.js";
-import { transportLabel } from "../skeleton.js";
-import { number, t } from "../words.js";
+import { transportLabel } from "../page_layout.js";
 import { Audit } from "./audit.js";
 import { Delays } from "./delays.js";
-import { drawDots } from "./dots.js";
+import { drawScatterPlot, SECONDS } from "./scatter_plot.js";
 
-const LINES = 3; // messages in sight
+const MAX_LINES = 3;
+const IDLE_TICKS = 10; // an empty plot is drawn at every tenth tick, for changes of size and theme
 
 const PANE = `
   <h2><label><input type="checkbox" class="on" checked> <span class="label"></span></label>
@@ -19,10 +22,10 @@ const PANE = `
   <dl class="audit figures"></dl>
   <p class="gaps" role="status"></p>`;
 
-// What a pane says in numbers: how soon and at what price, and whether all came.
+// The delay and the cost of the transport, and whether all events arrived.
 const FIGURES = ["p50", "p95", "p99", "open", "down", "up", "each", "requests"];
-const FAULTS = ["missing", "doubled", "misplaced"];
-const AUDIT = ["received", "onTheWay", "missing", "doubled", "misplaced"];
+const FAULTS = ["missing", "duplicated", "reordered"];
+const AUDIT = ["received", "inFlight", "missing", "duplicated", "reordered"];
 
 export class Pane {
   #lab;
@@ -33,25 +36,26 @@ export class Pane {
   #shown = new Set();
   #latest = [];
   #fields = {};
-  #wire = {};
+  #traffic = {};
+  #ticks = 0;
+  #changed = true; // since the last drawing
+  #quantiles;
   state = "off";
-  trouble = "";
+  errorMessage = "";
 
-  /** `lab` is {room, client, name, knob, ledger, now(), delayOf(event), onEvent(event, pane)}. */
+  /** `lab` is {room, client, name, setting, checker, now(), delayOf(event), onEvent(event, pane)}. */
   constructor(transport, connect, lab) {
     this.transport = transport;
     this.#connect = connect;
     this.#lab = lab;
-    this.audit = new Audit(lab.ledger);
+    this.audit = new Audit(lab.checker);
     this.delays = new Delays();
     this.element = this.#build();
   }
 
   #build() {
-    const element = document.createElement("section");
-    element.className = "pane";
+    const element = el("section", { className: "pane", innerHTML: PANE });
     element.dataset.transport = this.transport;
-    element.innerHTML = PANE;
     element.querySelector(".label").append(transportLabel(this.transport));
     const page = element.querySelector(".page");
     page.href = `/demos/${this.transport}.html${location.search}`;
@@ -71,21 +75,21 @@ export class Pane {
 
   // --- the connection ----------------------------------------------------------------------------
 
-  /** Begin after what any pane has shown last; `base` is the port to go by. */
-  begin(base, cursor) {
+  /** Connect at `cursor`, the latest event of any pane; `base` is the port to use. */
+  start(base, cursor) {
     this.#base = base;
     this.#cursor = cursor;
-    this.audit.begin();
+    this.audit.restart();
     this.#open();
   }
 
-  /** Go on by another port from where we were. */
+  /** Continue at the same cursor through another port. */
   move(base) {
     this.#base = base;
     if (this.#connection) this.#open();
   }
 
-  end() {
+  stop() {
     this.#connection?.close();
     this.#connection = undefined;
     this.state = "off";
@@ -93,18 +97,18 @@ export class Pane {
 
   #open() {
     this.#connection?.close();
-    const { room, client, name, knob } = this.#lab;
+    const { room, client, name, setting } = this.#lab;
     this.#connection = this.#connect(room, {
       after: this.#cursor,
       shown: this.#shown,
       base: this.#base,
       onEvent: (event) => this.#show(event),
       onRepeat: () => this.audit.repeat(),
-      onState: (state, { trouble } = {}) => {
+      onState: (state, { error } = {}) => {
         this.state = state;
-        this.trouble = trouble?.message ?? "";
+        this.errorMessage = error?.message ?? "";
       },
-      client, name, knob,
+      client, name, setting,
     });
   }
 
@@ -114,31 +118,45 @@ export class Pane {
     else this.audit.show(event);
     const delay = this.#lab.delayOf(event);
     if (delay !== undefined) this.delays.add(this.#lab.now(), delay);
+    this.#changed = true;
     this.#latest.push({ event, delay });
-    if (this.#latest.length > LINES) this.#latest.shift();
+    if (this.#latest.length > MAX_LINES) this.#latest.shift();
     this.#lab.onEvent(event, this, delay);
   }
 
-  // --- what is seen ------------------------------------------------------------------------------
+  // --- drawing -----------------------------------------------------------------------------------
 
-  /** Take what the server counted of us. */
-  count(row) {
-    this.#wire = row ?? {};
+  /** Take the byte counts of this client, as `/wire` reports them. */
+  setTraffic(row) {
+    this.#traffic = row ?? {};
   }
 
   draw() {
     const state = this.element.querySelector(".state");
     state.dataset.state = this.state;
-    state.querySelector(".state-text").textContent = t(`lab.state.${this.state}`, { trouble: this.trouble });
-    this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
+    const text = t(`lab.state.${this.state}`, { trouble: this.errorMessage });
+    state.querySelector(".state-text").textContent = text;
+    if (this.#changed) {
+      this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
+      this.#quantiles = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
+    }
     this.#drawFigures();
     this.#drawAudit();
-    drawDots(this.element.querySelector(".dots"), this.delays.points, this.#lab.now());
+    this.#drawPlot();
+    this.#changed = false;
+  }
+
+  #drawPlot() {
+    const { points } = this.delays;
+    const now = this.#lab.now();
+    const moving = points.length > 0 && now - points.at(-1).at <= SECONDS;
+    if (!moving && this.#ticks++ % IDLE_TICKS) return;
+    drawScatterPlot(this.element.querySelector(".dots"), points, now);
   }
 
   #drawFigures() {
-    const [p50, p95, p99] = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
-    const { bytes_in: up = 0, bytes_out: down = 0, requests = 0, events = 0, open = 0 } = this.#wire;
+    const [p50, p95, p99] = this.#quantiles;
+    const { bytes_in: up = 0, bytes_out: down = 0, requests = 0, events = 0, open = 0 } = this.#traffic;
     const each = events ? bytes((up + down) / events) : "–";
     const values = { p50, p95, p99, down: bytes(down), up: bytes(up), requests: number(requests), each, open };
     for (const name of FIGURES) setText(this.#fields[name], values[name]);
@@ -155,30 +173,22 @@ export class Pane {
 }
 
 function figure(list, name) {
-  const group = document.createElement("div");
-  group.className = `figure ${name}`;
-  const [term, value] = ["dt", "dd"].map((tag) => document.createElement(tag));
-  term.textContent = t(`lab.figure.${name}`);
-  group.append(term, value);
-  list.append(group);
+  const value = el("dd");
+  list.append(el("div", `figure ${name}`, el("dt", "", t(`lab.figure.${name}`)), value));
   return value;
 }
 
 function line({ event, delay }) {
-  const item = document.createElement("li");
+  const item = el("li");
   item.dataset.kind = event.kind;
   if (event.id) item.dataset.id = event.id;
   if (event.kind === "gap") {
     item.textContent = t(`lab.gap.${event.reason}`, { missed: event.missed ?? "?" });
     return item;
   }
-  const words = document.createElement("bdi");
-  words.className = "text";
-  words.textContent = event.kind === "say" ? event.text : t(`lab.${event.kind}`);
-  const took = document.createElement("span");
-  took.className = "took";
-  took.textContent = delay === undefined ? "" : milliseconds(delay);
-  item.append(person(event.name), " ", words, took);
+  const text = el("bdi", "text", event.kind === "say" ? event.text : t(`lab.${event.kind}`));
+  const took = el("span", "took", delay === undefined ? "" : milliseconds(delay));
+  item.append(person(event.name), " ", text, took);
   return item;
 }
 

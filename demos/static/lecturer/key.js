@@ -1,14 +1,14 @@
-// The lecturer's key comes behind the # of the address that the server prints, which no server and no
-// other page is told.  It is taken out of the address bar: a projector shows that to everybody.
+// The lecturer's key is in the fragment of the URL that the server prints.  Browsers send a fragment to no
+// server.  The page removes it from the address bar, which a projector shows to the class.
 
-const KEPT = "realtime.key";
+const STORAGE_KEY = "realtime.key";
 
-/** The key, from the address or from before this page was loaded anew; null where there is none. */
+/** The key, from the URL or from before a reload; null where there is none. */
 export function takeKey() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("key");
-  if (given) {
-    sessionStorage.setItem(KEPT, given);
+  const key = new URLSearchParams(location.hash.slice(1)).get("key");
+  if (key) {
+    sessionStorage.setItem(STORAGE_KEY, key);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return sessionStorage.getItem(KEPT);
+  return sessionStorage.getItem(STORAGE_KEY);
 }

@@ -1,63 +1,63 @@
-// Break a stream and watch it heal: an EventSource of our own, through a bad network of our own, whose
-// plug is pulled for two seconds.  Something is said before, and something meanwhile.
+// Disconnect a stream and watch it resume: an EventSource of our own, through a leased proxy that is
+// disconnected for two seconds.  One message is sent before, and one meanwhile.
 
-import { address } from "../ask.js";
-import { t } from "../words.js";
-import { borrowNetwork, pause, stranger } from "./parts.js";
+import { roomUrl } from "../api.js";
+import { t } from "../i18n.js";
+import { leaseNetwork, sleep, testUser } from "./helpers.js";
 
-const OUT = 2; // seconds without a network
-const PATIENCE = 20_000;
+const OUTAGE = 2; // seconds
+const TIMEOUT = 20_000;
 
-/** `tell(key, values)` is told each step. */
-export async function breakStream(room, tap, tell) {
-  const network = await borrowNetwork("none");
+/** Calls `onStep(key, values)` for each step. */
+export async function breakStream(room, tap, onStep) {
+  const network = await leaseNetwork("none");
   if (!network) throw new Error(t("lesson.no-networks"));
-  const url = address(room, "sse", { after: "now", trace: tap.secret }, network.base);
+  const url = roomUrl(room, "sse", { after: "now", trace: tap.secret }, network.base);
   const source = new EventSource(url);
   try {
-    await experiment(source, network, stranger(room).say, tell);
+    await experiment(source, network, testUser(room).send, onStep);
   } finally {
     source.close();
-    network.giveBack();
+    network.release();
   }
 }
 
-async function experiment(source, network, say, tell) {
-  await happens(source, "open");
-  tell("lesson.sse.open");
-  const before = await hear(source, say(t("lesson.sse.before"), "sse"));
-  tell("lesson.sse.heard", before);
+async function experiment(source, network, send, onStep) {
+  await nextEvent(source, "open");
+  onStep("lesson.sse.open");
+  const before = await delivery(source, send(t("lesson.sse.before"), "sse"));
+  onStep("lesson.sse.heard", before);
 
-  // The stream may know before we are answered.
-  await Promise.all([happens(source, "error"), network.unplug(OUT)]);
-  tell("lesson.sse.broken", { state: source.readyState });
-  const said = say(t("lesson.sse.meanwhile"), "sse");
-  await said.said;
-  tell("lesson.sse.said-meanwhile");
-  // Listening begins before the stream does: what was missed comes with its first bytes.
-  const missed = hear(source, said);
-  await happens(source, "open");
-  tell("lesson.sse.open-again", { id: before.id });
-  tell("lesson.sse.heard", await missed);
-  await pause(0);
+  // The stream may break before the response to this request arrives.
+  await Promise.all([nextEvent(source, "error"), network.disconnect(OUTAGE)]);
+  onStep("lesson.sse.broken", { state: source.readyState });
+  const message = send(t("lesson.sse.meanwhile"), "sse");
+  await message.done;
+  onStep("lesson.sse.said-meanwhile");
+  // Listen before the stream opens: the missed message comes with its first bytes.
+  const missed = delivery(source, message);
+  await nextEvent(source, "open");
+  onStep("lesson.sse.open-again", { id: before.id });
+  onStep("lesson.sse.heard", await missed);
+  await sleep(0);
 }
 
-function happens(source, what) {
+function nextEvent(source, type) {
   return new Promise((resolve, reject) => {
-    source.addEventListener(what, resolve, { once: true });
-    setTimeout(() => reject(new Error(t("lesson.no-answer"))), PATIENCE);
+    source.addEventListener(type, resolve, { once: true });
+    setTimeout(() => reject(new Error(t("lesson.no-answer"))), TIMEOUT);
   });
 }
 
-/** Wait until what was said comes down this stream: `{text, id}`. */
-function hear(source, { id }) {
+/** Wait until this stream delivers a message: `{text, id}`. */
+function delivery(source, { id }) {
   return new Promise((resolve, reject) => {
-    source.addEventListener("message", function listen({ data, lastEventId }) {
+    source.addEventListener("message", function listener({ data, lastEventId }) {
       const event = JSON.parse(data);
       if (event.id !== id) return;
-      source.removeEventListener("message", listen);
+      source.removeEventListener("message", listener);
       resolve({ text: event.text, id: lastEventId });
     });
-    setTimeout(() => reject(new Error(t("lesson.no-answer"))), PATIENCE);
+    setTimeout(() => reject(new Error(t("lesson.no-answer"))), TIMEOUT);
   });
 }

@@ -1,14 +1,14 @@
-// The lesson of the stream that is read by hand: what the server wrote as one, what the network handed
-// over as one, and what was said as one are three different things.
+// The lesson of fetch streaming: one message is a line, one write of the server is an HTTP chunk, and one
+// `read()` returns what the network has delivered.  Their boundaries differ.
 
-import { t } from "../words.js";
-import { hearLate, hearTogether } from "./read_along.js";
-import { make } from "../make.js";
-import { excuse, fillLesson, hex, whilePressed } from "./parts.js";
-import { drawStrips } from "./strips.js";
+import { el } from "../dom.js";
+import { t } from "../i18n.js";
+import { drawStrips } from "./byte_strips.js";
+import { failure, fillLesson, hex, onClick } from "./helpers.js";
+import { readBacklog, readLive } from "./read_stream.js";
 
 const WORD = "é你😀";
-const LONGEST = 40; // bytes of the word that is cut
+const MAX_BYTES = 40; // of the word that is split
 
 const PAGE = `
   <h2 data-i18n="lesson.fetch.title"></h2>
@@ -34,61 +34,62 @@ const PAGE = `
 
 export function showLesson(element, { room }) {
   const part = fillLesson(element, PAGE);
-  whilePressed(part("say"), () => show(hearTogether(room)));
-  whilePressed(part("late"), () => show(hearLate()));
-  part("word").addEventListener("input", () => showCut(part));
-  part("at").addEventListener("input", () => showCut(part));
-  showCut(part);
+  onClick(part("say"), () => show(readLive(room)));
+  onClick(part("late"), () => show(readBacklog()));
+  part("word").addEventListener("input", () => showSplit(part));
+  part("at").addEventListener("input", () => showSplit(part));
+  showSplit(part);
 
   async function show(reading) {
     part("trouble").textContent = "";
     try {
-      const seen = await reading;
-      drawStrips(part("strips"), seen);
-      part("told").textContent = summary(seen);
-    } catch (trouble) {
-      part("trouble").textContent = excuse(trouble);
+      const result = await reading;
+      drawStrips(part("strips"), result);
+      part("told").textContent = summary(result);
+    } catch (error) {
+      part("trouble").textContent = failure(error);
     }
   }
 }
 
-function summary({ lines, chunks, pieces, halves }) {
+function summary({ lines, chunks, reads, splitCharacters: halves }) {
   const ends = new Set(lines.map(({ to }) => to));
-  const within = pieces.filter(({ to }) => !ends.has(to)).length;
+  const within = reads.filter(({ to }) => !ends.has(to)).length;
   return t("lesson.fetch.told", {
-    lines: lines.length, chunks: chunks.length, pieces: pieces.length, within, halves,
+    lines: lines.length, chunks: chunks.length, pieces: reads.length, within, halves,
   });
 }
 
-// --- a character in two pieces ---------------------------------------------------------------------
+// --- a character in two chunks ---------------------------------------------------------------------
 
-function showCut(part) {
-  const bytes = new TextEncoder().encode(part("word").value).slice(0, LONGEST);
+function showSplit(part) {
+  const bytes = new TextEncoder().encode(part("word").value).slice(0, MAX_BYTES);
   part("at").max = bytes.length;
   const at = Math.min(part("at").value, bytes.length);
   part("bytes").replaceChildren(...[...bytes].map((byte, i) => byteBox(byte, i === at)));
-  const pieces = [bytes.slice(0, at), bytes.slice(at)];
-  part("apart").replaceChildren(...decodeApart(pieces).map(quoted));
-  part("together").replaceChildren(...decodeTogether(pieces).map(quoted));
+  const chunks = [bytes.slice(0, at), bytes.slice(at)];
+  part("apart").replaceChildren(...decodeSeparately(chunks).map(quoted));
+  part("together").replaceChildren(...decodeAsStream(chunks).map(quoted));
 }
 
-// 0xxxxxxx stands alone, 11xxxxxx begins a character, 10xxxxxx goes on with it (RFC 3629 §3).
+// 0xxxxxxx is a whole character, 11xxxxxx starts one, 10xxxxxx continues it (RFC 3629 §3).
 function byteBox(byte, cut) {
   const kind = byte >> 6 === 0b10 ? "goes-on" : "begins";
-  const box = make("li", kind, make("code", "", hex(byte)), make("small", "", byte.toString(2).padStart(8, "0")));
+  const bits = byte.toString(2).padStart(8, "0");
+  const box = el("li", kind, el("code", "", hex(byte)), el("small", "", bits));
   if (cut) box.classList.add("cut");
   return box;
 }
 
-function decodeApart(pieces) {
-  return pieces.map((piece) => new TextDecoder().decode(piece));
+function decodeSeparately(chunks) {
+  return chunks.map((chunk) => new TextDecoder().decode(chunk));
 }
 
-function decodeTogether(pieces) {
+function decodeAsStream(chunks) {
   const decoder = new TextDecoder();
-  return pieces.map((piece) => decoder.decode(piece, { stream: true }));
+  return chunks.map((chunk) => decoder.decode(chunk, { stream: true }));
 }
 
 function quoted(text) {
-  return make("q", "", make("bdi", "", text));
+  return el("q", "", el("bdi", "", text));
 }

@@ -1,51 +1,52 @@
-// The handshake of this very connection, step by step (RFC 6455 §4.2.2): what the browser sent, what the
-// server made of it, and whether it is what came back.
+// The handshake of this page's connection, step by step (RFC 6455 §4.2.2): the key that the browser sent,
+// the value that the server must compute from it, and whether the response has that value.
 
-import { t } from "../words.js";
-import { make } from "../make.js";
-import { hex } from "./parts.js";
+import { el } from "../dom.js";
+import { t } from "../i18n.js";
+import { hex } from "./helpers.js";
 import { sha1 } from "./sha1.js";
 
-// RFC 6455 §1.3: a text that no server has lying about by chance.
+// RFC 6455 §1.3: a string that a server without WebSocket is unlikely to use.
 const GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-// The example of §1.3, for as long as there is no handshake to see.
+// The example of §1.3, shown before there is a real handshake.
 export const EXAMPLE = { key: "dGhlIHNhbXBsZSBub25jZQ==", accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" };
 
-/** Fill `list` with the steps from `key` to what the server must answer; `accept` is what it did. */
+/** Fill `list` with the steps from `key` to the expected value; `accept` is the value in the response. */
 export function showSteps(list, key, accept) {
   const digest = sha1(new TextEncoder().encode(key + GUID));
-  const made = btoa(String.fromCharCode(...digest));
+  const expected = btoa(String.fromCharCode(...digest));
   list.replaceChildren(
     step("key", "§4.1", code(key), bytes(fromBase64(key))),
-    step("guid", "§1.3", make("code", "", key, make("mark", "", GUID))),
+    step("guid", "§1.3", el("code", "", key, el("mark", "", GUID))),
     step("sha1", "§4.2.2", bytes(digest)),
-    step("base64", "§4.2.2", code(made)),
-    step("answer", "§4.2.2", code(accept ?? "–"), verdict(made === accept)),
+    step("base64", "§4.2.2", code(expected)),
+    step("answer", "§4.2.2", code(accept ?? "–"), verdict(expected === accept)),
   );
 }
 
 function step(name, section, ...content) {
-  const line = make("li", "", make("p", "", t(`lesson.ws.step-${name}`), " ", make("small", "", `RFC 6455 ${section}`)));
+  const source = el("small", "", `RFC 6455 ${section}`);
+  const title = el("p", "", t(`lesson.ws.step-${name}`), " ", source);
+  const line = el("li", "", title, el("p", "", ...content));
   line.dataset.step = name;
-  line.append(make("p", "", ...content));
   return line;
 }
 
 function verdict(same) {
-  const line = make("b", "", t(same ? "lesson.ws.same" : "lesson.ws.different"));
+  const line = el("b", "", t(same ? "lesson.ws.same" : "lesson.ws.different"));
   line.dataset.same = same;
   return line;
 }
 
 function bytes(some) {
-  return make("code", "octets", ...[...some].map((byte) => make("span", "", hex(byte))));
+  return el("code", "octets", ...[...some].map((byte) => el("span", "", hex(byte))));
 }
 
 function code(text) {
-  return make("code", "", text);
+  return el("code", "", text);
 }
 
-// Whoever edits the key may leave it without sense.
+// A key that the user has edited may be invalid.
 function fromBase64(text) {
   try {
     return Uint8Array.from(atob(text), (letter) => letter.charCodeAt());

@@ -1,16 +1,16 @@
-// The lesson of the forever frame, in two parts: when it must be made, so that the tab does not spin
-// for ever, and what it keeps, unless every script block removes itself.
+// The lesson of the forever frame, in two parts: when the page must add it, so that the tab's spinner stops,
+// and how its memory grows, unless every script block removes itself.
 
-import { address } from "../ask.js";
-import { number, t } from "../words.js";
-import { make } from "../make.js";
-import { excuse, fillLesson, pause, row, stranger, whilePressed } from "./parts.js";
-import { uuid } from "../send.js";
+import { roomUrl } from "../api.js";
+import { el } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { uuid } from "../publish.js";
+import { failure, fillLesson, onClick, row, sleep, testUser } from "./helpers.js";
 
-const HOWS = ["markup", "load", "after"];
-const LOOK = 300; // ms between two looks at the frames
-const LINE = 40; // squares
-const APART = 60; // ms between two messages: below the server's 20 a second
+const METHODS = ["markup", "load", "after"];
+const CHECK_INTERVAL = 300; // ms
+const SQUARES = 40; // in a row
+const SEND_INTERVAL = 60; // ms between two messages: below the server's limit of 20 a second
 
 const PAGE = `
   <h2 data-i18n="lesson.iframe.title"></h2>
@@ -38,27 +38,27 @@ const PAGE = `
 
 export function showLesson(element, { room }) {
   const part = fillLesson(element, PAGE);
-  part("hows").append(...HOWS.map((how) => howRow(how, room)));
-  // A room of its own, so that nobody has to read what is said for the sake of memory.
-  const own = `memory-${uuid()}`;
+  part("hows").append(...METHODS.map((method) => methodRow(method, room)));
+  // In a separate room, so that the chat stays short.
+  const testRoom = `memory-${uuid()}`;
   let frames = [];
   let timer;
 
-  function look() {
+  function show() {
     if (document.hidden) return;
-    frames.forEach((frame) => frame.look());
+    frames.forEach((frame) => frame.measure());
     part("frames").replaceChildren(...frames.map(frameRow));
     part("graph").replaceChildren(...frames.map(bar));
   }
 
   function open() {
-    frames = [openFrame(part("holder"), own, undefined), openFrame(part("holder"), own, "1")];
-    timer = setInterval(look, LOOK);
+    frames = [openFrame(part("holder"), testRoom, undefined), openFrame(part("holder"), testRoom, "1")];
+    timer = setInterval(show, CHECK_INTERVAL);
   }
 
   function close() {
     clearInterval(timer);
-    look();
+    show();
     part("holder").replaceChildren();
     frames = [];
   }
@@ -69,34 +69,33 @@ export function showLesson(element, { room }) {
     part("open").textContent = t(frames.length ? "lesson.iframe.close" : "lesson.iframe.open");
     part("say").disabled = !frames.length;
   });
-  whilePressed(part("say"), () => sayMany(own, Number(part("count").value), part("progress")));
-  look();
+  onClick(part("say"), () => sendMany(testRoom, Number(part("count").value), part("progress")));
+  show();
 }
 
 // --- the spinner -----------------------------------------------------------------------------------
 
-// In a tab of its own, since it is the tab that spins.
-function howRow(how, room) {
-  const link = make("a", "button", t(`lesson.iframe.how-${how}`));
-  link.href = `/demos/spinner.html?${new URLSearchParams({ how, room })}`;
-  link.target = "_blank";
-  link.rel = "noopener";
-  return row(link, ...["state", "load", "tab"].map((what) => t(`lesson.iframe.${how}-${what}`)));
+// The link opens a new tab, because the spinner is the tab's.
+function methodRow(method, room) {
+  const href = `/demos/spinner.html?${new URLSearchParams({ how: method, room })}`;
+  const text = t(`lesson.iframe.how-${method}`);
+  const link = el("a", { className: "button", href, target: "_blank", rel: "noopener" }, text);
+  return row(link, ...["state", "load", "tab"].map((column) => t(`lesson.iframe.${method}-${column}`)));
 }
 
 // --- memory ----------------------------------------------------------------------------------------
 
-/** A frame in a frame: the inner one streams, and finds in the outer one, and not in us, its listener. */
+/** A frame in a frame: the inner one streams, and calls the listener in the outer one, not in the page. */
 function openFrame(holder, room, keep) {
-  const outer = document.createElement("iframe");
+  const outer = el("iframe");
   holder.append(outer);
-  const frame = { keep, messages: 0, nodes: 0, characters: 0, look };
+  const frame = { keep, messages: 0, nodes: 0, characters: 0, measure };
   outer.contentWindow.realtime = { receive: ({ kind }) => (frame.messages += kind === "say" ? 1 : 0) };
   const inner = outer.contentDocument.createElement("iframe");
-  inner.src = address(room, "iframe_streaming", { after: "now", keep });
+  inner.src = roomUrl(room, "iframe_streaming", { after: "now", keep });
   outer.contentDocument.body.append(inner);
 
-  function look() {
+  function measure() {
     const page = inner.contentDocument?.documentElement;
     if (!page) return;
     frame.nodes = countNodes(page);
@@ -123,32 +122,31 @@ function frameRow({ keep, messages, nodes, characters }) {
   );
 }
 
-// A little square for every node there is: full lines of forty, and what is left.
+// A small square for every node: full rows of forty, and the rest.
 function bar({ keep, nodes }) {
   const name = t(keep ? "lesson.iframe.kept" : "lesson.iframe.removed");
-  const lines = [squares(LINE, Math.floor(nodes / LINE)), squares(nodes % LINE, 1)];
-  return make("div", "", make("span", "", name), ...lines);
+  const lines = [squares(SQUARES, Math.floor(nodes / SQUARES)), squares(nodes % SQUARES, 1)];
+  return el("div", "", el("span", "", name), ...lines);
 }
 
 function squares(width, height) {
-  const made = make("div", "squares");
-  made.style.width = `${width / 2}rem`;
-  made.style.height = `${height / 2}rem`;
-  return made;
+  const area = el("div", "squares");
+  area.style.width = `${width / 2}rem`;
+  area.style.height = `${height / 2}rem`;
+  return area;
 }
 
-async function sayMany(room, count, progress) {
-  const { say } = stranger(room);
+async function sendMany(room, count, progress) {
+  const { send } = testUser(room);
   for (let n = 1; n <= count; n++) {
     try {
-      await say(t("lesson.iframe.word", { n }), "iframe_streaming").said;
-    } catch (trouble) {
-      // Only a server that asks for patience has said when to come again.
-      if (!trouble.retryAfter) return void (progress.textContent = excuse(trouble));
-      await pause(1000 * trouble.retryAfter);
-      n -= 1; // said again, under another id: the one before was refused
+      await send(t("lesson.iframe.word", { n }), "iframe_streaming").done;
+    } catch (error) {
+      if (!error.retryAfter) return void (progress.textContent = failure(error));
+      await sleep(1000 * error.retryAfter);
+      n -= 1; // send it again under a new id: the server refused the old one
     }
     progress.textContent = t("lesson.said", { n, count });
-    await pause(APART);
+    await sleep(SEND_INTERVAL);
   }
 }

@@ -1,20 +1,20 @@
-// The lesson of the long poll: the gap.  Between an answer and the next question nothing waits at the
-// server, and what is said then must wait for that question: three transits instead of one.
+// The lesson of the long poll: the blind time.  Between a response and the next request no request waits at
+// the server, and a message from that time has to wait for the request: three transits instead of one.
 
-import { address, askJSON } from "../ask.js";
-import { make } from "../make.js";
-import { onPoll } from "../polls.js";
-import { number, t } from "../words.js";
+import { requestJSON, roomUrl } from "../api.js";
+import { el, svgEl } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { onPoll } from "../poll_events.js";
 import {
-  drawer, excuse, fillLesson, keep, pause, quantile, row, stranger, svg, whilePressed,
-} from "./parts.js";
+  failure, fillLesson, oncePerFrame, onClick, pushBounded, quantile, row, sleep, testUser,
+} from "./helpers.js";
 
-const KEPT = 100; // gaps that the figures are made of
-const SHOWN = 8; // … and bars that are drawn
-const PROBES = 5; // of the round trip
-const PATIENCE = 15_000;
-// Below so many ms the network is too short to tell transits apart from the work of the page.
-const FEELABLE = 20;
+const MAX_GAPS = 100; // blind times, for the figures
+const MAX_BARS = 8;
+const PROBES = 5; // round trips
+const TIMEOUT = 15_000;
+// ms: below this round trip the page's own work hides the transits.
+const MIN_ROUND_TRIP = 20;
 
 const PAGE = `
   <h2 data-i18n="lesson.long.title"></h2>
@@ -40,65 +40,65 @@ const PAGE = `
 
 export function showLesson(element, { tap, room }) {
   const part = fillLesson(element, PAGE);
-  const gaps = watchGaps(tap, drawer(draw));
+  const gaps = watchGaps(tap, oncePerFrame(draw));
 
   function draw() {
     part("bars").setAttribute("aria-label", t("lesson.long.chart"));
-    part("bars").replaceChildren(...bars(gaps.list.slice(-SHOWN)));
+    part("bars").replaceChildren(...bars(gaps.list.slice(-MAX_BARS)));
     part("figures").replaceChildren(...figures(gaps));
   }
 
-  whilePressed(part("say"), async () => {
+  onClick(part("say"), async () => {
     try {
-      gaps.roundTrip = await measure(room, gaps.base);
-      showPair(part, await sayTwo(room), gaps.roundTrip);
-    } catch (trouble) {
-      part("verdict").textContent = excuse(trouble);
+      gaps.roundTrip = await measureRoundTrip(room, gaps.base);
+      showPair(part, await sendTwo(room), gaps.roundTrip);
+    } catch (error) {
+      part("verdict").textContent = failure(error);
     }
     draw();
   });
   onPoll(async ({ base }) => {
     if (gaps.roundTrip !== undefined && base === gaps.base) return;
     Object.assign(gaps, { base, roundTrip: 0, list: [] });
-    gaps.roundTrip = await measure(room, base).catch(() => 0);
+    gaps.roundTrip = await measureRoundTrip(room, base).catch(() => 0);
     draw();
   });
   draw();
 }
 
-// --- the gap -------------------------------------------------------------------------------------
+// --- the blind time ------------------------------------------------------------------------------
 
-/** The same gap, {page, server}, by two clocks: the page's own, and the server's, which the tap tells. */
-function watchGaps(tap, changed) {
+/** Each blind time, {page, server} in ms, by two clocks: the page's, and the server's in the tap's records. */
+function watchGaps(tap, onChange) {
   const gaps = { list: [], base: undefined, roundTrip: undefined };
-  let answered, left;
+  let receivedAt, leftAt;
   onPoll((poll) => {
-    if (poll.answered === undefined && answered !== undefined) {
-      keep(gaps.list, { page: poll.asked - answered }, KEPT);
-      changed();
+    if (poll.receivedAt === undefined && receivedAt !== undefined) {
+      pushBounded(gaps.list, { page: poll.sentAt - receivedAt }, MAX_GAPS);
+      onChange();
     }
-    // A question that was given up leaves no answer for the next one to follow.
-    answered = poll.answered;
+    // After a cancelled request there is no response, so the next request ends no blind time.
+    receivedAt = poll.receivedAt;
   });
   tap.on(({ transport, direction, at }) => {
     if (transport !== "long_polling") return;
-    if (direction === "up" && left !== undefined) {
+    if (direction === "up" && leftAt !== undefined) {
       const gap = gaps.list.find(({ server }) => server === undefined);
-      if (gap) gap.server = at - left;
-      changed();
+      if (gap) gap.server = at - leftAt;
+      onChange();
     }
-    left = direction === "down" ? at : undefined;
+    leftAt = direction === "down" ? at : undefined;
   });
   return gaps;
 }
 
-/** What the network takes there and back, in the middle of a few short polls. */
-async function measure(room, base) {
+/** The round-trip time in ms: the median of a few short polls. */
+async function measureRoundTrip(room, base) {
   const trips = [];
   for (let i = 0; i < PROBES; i++) {
-    const asked = performance.now();
-    await askJSON(address(room, "short_polling", { after: "now" }, base));
-    trips.push(performance.now() - asked);
+    const sentAt = performance.now();
+    await requestJSON(roomUrl(room, "short_polling", { after: "now" }, base));
+    trips.push(performance.now() - sentAt);
   }
   return quantile(trips, 0.5);
 }
@@ -106,8 +106,8 @@ async function measure(room, base) {
 function figures({ list, roundTrip = 0 }) {
   const page = list.map((gap) => gap.page);
   const server = list.map((gap) => gap.server).filter((gap) => gap !== undefined);
-  const usual = quantile(page, 0.5);
-  const predicted = usual === undefined ? undefined : usual + roundTrip;
+  const median = quantile(page, 0.5);
+  const predicted = median === undefined ? undefined : median + roundTrip;
   return [
     gapRow(t("lesson.long.by-page"), page, t("lesson.long.by-page-why")),
     gapRow(t("lesson.long.by-server"), server, predicted === undefined ? "–" : t("lesson.long.by-server-why", {
@@ -133,7 +133,7 @@ const WIDTH = 400;
 const TOP = 4;
 const STEP = 18;
 
-// One line per gap, the newest below: how long the page took, and how long the server was blind.
+// One line per blind time, the newest at the bottom: the page's part of it, and all of it at the server.
 function bars(gaps) {
   const longest = Math.max(1, ...gaps.map(({ page, server }) => Math.max(page, server ?? 0)));
   const scale = (value) => (WIDTH * value) / longest;
@@ -143,46 +143,46 @@ function bars(gaps) {
 function bar({ page, server }, y, scale) {
   const length = Math.max(scale(page), scale(server ?? 0));
   return [
-    svg("rect", { class: "blind", x: LEFT, y, width: scale(server ?? 0), height: 12 }),
-    svg("rect", { class: "page", x: LEFT, y: y + 3, width: Math.max(1, scale(page)), height: 6 }),
-    svg("text", { x: LEFT + length + 5, y: y + 10 }, ms(server ?? page)),
+    svgEl("rect", { class: "blind", x: LEFT, y, width: scale(server ?? 0), height: 12 }),
+    svgEl("rect", { class: "page", x: LEFT, y: y + 3, width: Math.max(1, scale(page)), height: 6 }),
+    svgEl("text", { x: LEFT + length + 5, y: y + 10 }, ms(server ?? page)),
   ];
 }
 
 // --- two messages, one ms apart --------------------------------------------------------------------
 
-async function sayTwo(room) {
-  const { say } = stranger(room);
+async function sendTwo(room) {
+  const { send } = testUser(room);
   const watch = watchArrivals();
-  const began = performance.now();
+  const startedAt = performance.now();
   const sent = [];
   for (const word of [t("lesson.long.first"), t("lesson.long.second")]) {
     const at = performance.now();
-    const { id, said } = say(word);
-    said.catch(watch.fail);
-    sent.push({ id, word, at, after: at - began });
-    while (performance.now() - at < 1) await pause(0);
+    const { id, done } = send(word);
+    done.catch(watch.fail);
+    sent.push({ id, word, at, after: at - startedAt });
+    while (performance.now() - at < 1) await sleep(0);
   }
   const arrived = await watch.all(sent.map(({ id }) => id));
   return sent.map((one) => ({ ...one, ...arrived.get(one.id), delay: arrived.get(one.id).at - one.at }));
 }
 
-/** In which answer each message comes, and when. */
+/** Which response brings each message, and when. */
 function watchArrivals() {
   const arrived = new Map();
   let wanted, done, fail;
   const all = new Promise((resolve, reject) => ([done, fail] = [resolve, reject]));
-  let answer = 0;
-  const stop = onPoll(({ answered, events }) => {
+  let response = 0;
+  const stop = onPoll(({ receivedAt, events }) => {
     if (!events) return;
-    answer += 1;
-    events.forEach(({ id }) => arrived.set(id, { at: answered, answer }));
+    response += 1;
+    events.forEach(({ id }) => arrived.set(id, { at: receivedAt, response }));
     check();
   });
   function check() {
     if (wanted?.every((id) => arrived.has(id))) done(arrived);
   }
-  const timer = setTimeout(() => fail(new Error(t("lesson.no-answer"))), PATIENCE);
+  const timer = setTimeout(() => fail(new Error(t("lesson.no-answer"))), TIMEOUT);
   return {
     fail,
     async all(ids) {
@@ -199,20 +199,20 @@ function watchArrivals() {
 }
 
 function showPair(part, pair, roundTrip) {
-  const first = Math.min(...pair.map(({ answer }) => answer));
-  const felt = roundTrip > FEELABLE;
+  const first = Math.min(...pair.map(({ response }) => response));
+  const measurable = roundTrip > MIN_ROUND_TRIP;
   part("pair").hidden = false;
   part("travelled").replaceChildren(...pair.map((one) => row(
     one.word,
     `+${ms(one.after)}`,
-    number(one.answer - first + 1),
+    number(one.response - first + 1),
     ms(one.delay),
-    felt ? number(one.delay / (roundTrip / 2), { maximumFractionDigits: 1 }) : "–",
+    measurable ? number(one.delay / (roundTrip / 2), { maximumFractionDigits: 1 }) : "–",
   )));
-  const together = pair[0].answer === pair[1].answer;
-  const said = t(together ? "lesson.long.together" : "lesson.long.apart");
-  const theory = t(felt ? "lesson.long.theory" : "lesson.long.too-near", {
+  const together = pair[0].response === pair[1].response;
+  const result = t(together ? "lesson.long.together" : "lesson.long.apart");
+  const theory = t(measurable ? "lesson.long.theory" : "lesson.long.too-near", {
     one: ms(roundTrip / 2), three: ms(1.5 * roundTrip), trip: ms(roundTrip),
   });
-  part("verdict").replaceChildren(make("b", "", said), " ", theory);
+  part("verdict").replaceChildren(el("b", "", result), " ", theory);
 }

@@ -1,19 +1,20 @@
-// The lesson of the short poll: one interval buys delay and pays in requests.  Whatever is said waits
-// for the next question, half an interval on average and a whole one at worst; and every question that
-// comes too early costs as much as one that finds something.
+// The lesson of the short poll: the interval trades delay for requests.  A message waits for the next
+// request, half an interval on average and a whole one at most; and a request without news costs as much
+// as one with news.
 
-import { onPoll } from "../polls.js";
-import { number, t } from "../words.js";
-import { drawChart } from "./interval_chart.js";
+import { byId } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { onPoll } from "../poll_events.js";
 import {
-  drawer, excuse, fillLesson, keep, mean, pause, row, stranger, whilePressed,
-} from "./parts.js";
+  failure, fillLesson, mean, oncePerFrame, onClick, pushBounded, row, sleep, testUser,
+} from "./helpers.js";
+import { drawChart } from "./interval_chart.js";
 
-const ROWS = 6; // intervals that are remembered
-const DELAYS = 200; // … and delays of each
-const WORDS = 20; // that the button has said
-// Sooner than this part of the interval after the last question, it is not the interval that asked.
-const EARLY = 0.8;
+const MAX_RUNS = 6; // intervals in the table
+const MAX_DELAYS = 200; // of each interval
+const MESSAGES = 20; // sent by the button
+// Fraction of the interval: a request that follows the last one sooner was not started by the timer.
+const MIN_REGULAR = 0.8;
 
 const PAGE = `
   <h2 data-i18n="lesson.short.title"></h2>
@@ -30,55 +31,54 @@ const PAGE = `
   </table></div>
   <p class="small" data-i18n="lesson.short.note"></p>`;
 
-export function showLesson(element, { tap, room, client, knob }) {
+export function showLesson(element, { tap, room, client, setting }) {
   const part = fillLesson(element, PAGE);
-  const interval = () => Number(knob("interval"));
-  const other = stranger(room);
-  const runs = watchRuns(tap, interval, [client, other.client], drawer(draw));
-  part("say").textContent = t("lesson.short.say", { count: WORDS });
+  const interval = () => Number(setting("interval"));
+  const user = testUser(room);
+  const runs = watchRuns(tap, interval, [client, user.client], oncePerFrame(draw));
+  part("say").textContent = t("lesson.short.say", { count: MESSAGES });
 
   function draw() {
     drawChart(part("chart"), runs, interval());
     part("rows").replaceChildren(...runs.map(runRow).reverse());
   }
 
-  const tell = (n) => (part("progress").textContent = t("lesson.said", { n, count: WORDS }));
-  whilePressed(part("say"), async () => {
+  const showProgress = (n) => (part("progress").textContent = t("lesson.said", { n, count: MESSAGES }));
+  onClick(part("say"), async () => {
     try {
-      await sayAtRandom(other.say, interval(), tell);
-    } catch (trouble) {
-      part("progress").textContent = excuse(trouble);
+      await sendAtRandom(user.send, interval(), showProgress);
+    } catch (error) {
+      part("progress").textContent = failure(error);
     }
   });
-  showKnob();
+  showInterval();
   draw();
 }
 
-// The knob stands above, in the text of the page; while it is moved, it tells where it is.
-function showKnob() {
-  const knob = document.getElementById("interval");
-  const shown = document.getElementById("interval-shown");
-  const show = () => (shown.textContent = seconds(Number(knob.value)));
-  knob.addEventListener("input", show);
+// The slider is above, in the text of the page; this shows its value while the user moves it.
+function showInterval() {
+  const slider = byId("interval");
+  const show = () => (byId("interval-shown").textContent = seconds(Number(slider.value)));
+  slider.addEventListener("input", show);
   show();
 }
 
-// --- what has been seen --------------------------------------------------------------------------
+// --- the measurements ----------------------------------------------------------------------------
 
-/** A run for each interval tried: {interval, requests, empty, messages, delays, bytes}. */
-function watchRuns(tap, interval, ours, changed) {
+/** A run for each interval that was used: {interval, requests, empty, messages, delays, bytes}. */
+function watchRuns(tap, interval, ours, onChange) {
   const runs = [];
-  let before;
-  onPoll(({ asked, events }) => {
+  let previous;
+  onPoll(({ sentAt, events }) => {
     if (!events) return;
     const run = runOf(runs, interval());
-    const regular = asked - before >= EARLY * 1000 * run.interval;
-    before = asked;
+    const regular = sentAt - previous >= MIN_REGULAR * 1000 * run.interval;
+    previous = sentAt;
     run.requests += 1;
     if (!events.length) run.empty += 1;
-    // The first answer brings what was said long ago, and one asked early what has hardly waited.
+    // The first response brings old messages, and an early request messages that have hardly waited.
     if (regular) events.forEach((event) => count(run, event, ours));
-    changed();
+    onChange();
   });
   tap.on(({ transport, bytes }) => {
     if (transport === "short_polling" && bytes) runOf(runs, interval()).bytes += bytes.length;
@@ -90,16 +90,16 @@ function runOf(runs, interval) {
   let run = runs.find((one) => one.interval === interval);
   if (!run) {
     run = { interval, requests: 0, empty: 0, messages: 0, delays: [], bytes: 0 };
-    keep(runs, run, ROWS);
+    pushBounded(runs, run, MAX_RUNS);
   }
   return run;
 }
 
-// Only what was said on this machine has a time of this machine's clock.
+// Only messages that were sent on this machine have a time of this machine's clock.
 function count(run, event, ours) {
   if (event.kind !== "say") return;
   run.messages += 1;
-  if (ours.includes(event.client)) keep(run.delays, (Date.now() - event.sent) / 1000, DELAYS);
+  if (ours.includes(event.client)) pushBounded(run.delays, (Date.now() - event.sent) / 1000, MAX_DELAYS);
 }
 
 function runRow({ interval, requests, empty, messages, delays, bytes }) {
@@ -124,16 +124,16 @@ function seconds(value) {
   return `${number(value, { maximumFractionDigits: 2 })} s`;
 }
 
-// --- somebody who speaks when it suits him -------------------------------------------------------
+// --- messages at random moments ------------------------------------------------------------------
 
-// At moments that know nothing of the interval, or its beat would be measured and not the wait.
-async function sayAtRandom(say, interval, tell) {
+// The moments are independent of the interval; otherwise all messages would wait for the same time.
+async function sendAtRandom(send, interval, onProgress) {
   const span = 1000 * Math.min(30, Math.max(3, 8 * interval));
-  const moments = Array.from({ length: WORDS }, () => Math.random() * span).sort((a, b) => a - b);
-  const began = performance.now();
+  const moments = Array.from({ length: MESSAGES }, () => Math.random() * span).sort((a, b) => a - b);
+  const startedAt = performance.now();
   for (const [i, moment] of moments.entries()) {
-    await pause(Math.max(0, began + moment - performance.now()));
-    await say(t("lesson.short.word", { n: i + 1 })).said;
-    tell(i + 1);
+    await sleep(Math.max(0, startedAt + moment - performance.now()));
+    await send(t("lesson.short.word", { n: i + 1 })).done;
+    onProgress(i + 1);
   }
 }

@@ -1,8 +1,8 @@
-// The lesson of Socket.IO: from polls to a WebSocket, packet by packet.
+// The lesson of Socket.IO: from long polls to a WebSocket, packet by packet.
 
 import { showSteps } from "./steps.js";
 
-// The longest first: a packet of Socket.IO is a message of Engine.IO.
+// Longer prefixes first: a Socket.IO packet is the payload of an Engine.IO message.
 const PACKETS = [
   ["0{", "open"], ["40", "connect"], ["41", "leave"], ["42", "event"], ["43", "ack"],
   ["2probe", "probe"], ["3probe", "probed"], ["2", "ping"], ["3", "pong"], ["5", "upgrade"],
@@ -12,9 +12,8 @@ const PACKETS = [
 export function showLesson(element, page) {
   showSteps(element, page, {
     transport: "socketio",
-    words: "socketio",
     isFirst: ({ target = "" }) => target.startsWith("/socket.io/") && !target.includes("sid="),
-    isNews: (text) => text.includes('42["event"'),
+    hasEvent: (text) => text.includes('42["event"'),
     meaning,
   });
 }

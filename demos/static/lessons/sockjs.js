@@ -1,4 +1,4 @@
-// The lesson of SockJS: how it finds its way, until the first message.
+// The lesson of SockJS: how the library chooses its transport, until the first message.
 
 import { showSteps } from "./steps.js";
 
@@ -7,9 +7,8 @@ const FRAMES = { o: "open", a: "events", h: "beat", c: "close" };
 export function showLesson(element, page) {
   showSteps(element, page, {
     transport: "sockjs",
-    words: "sockjs",
     isFirst: ({ target = "" }) => target.startsWith("/sockjs/info"),
-    isNews: (text) => /(^|\n)(data: )?a\[.*\\"kind\\":\\"/.test(text),
+    hasEvent: (text) => /(^|\n)(data: )?a\[.*\\"kind\\":\\"/.test(text),
     meaning,
   });
 }

@@ -1,15 +1,15 @@
-// The lesson of server-sent events: what the browser does unasked.  It reconnects and says in
-// `Last-Event-ID` where it was; and it reads the heartbeats, and tells nobody.
+// The lesson of server-sent events: what the browser does by itself.  It reconnects and sends its position
+// as `Last-Event-ID`; and it reads the heartbeats, and hides them from the page.
 
-import { number, t } from "../words.js";
+import { el } from "../dom.js";
+import { number, t } from "../i18n.js";
 import { breakStream } from "./break_stream.js";
-import { drawBeats, watchBeats } from "./beats.js";
-import { make } from "../make.js";
-import { excuse, fillLesson, keep, needNetworks, row, whilePressed } from "./parts.js";
+import { drawHeartbeats, watchHeartbeats } from "./heartbeats.js";
+import { failure, fillLesson, onClick, pushBounded, requireNetworks, row } from "./helpers.js";
 import { watchHeads } from "./watch.js";
 
-const ROWS = 6;
-const TICK = 1000;
+const MAX_REQUESTS = 6;
+const DRAW_INTERVAL = 1000;
 
 const PAGE = `
   <h2 data-i18n="lesson.sse.title"></h2>
@@ -33,57 +33,59 @@ export function showLesson(element, { tap, room }) {
   const part = fillLesson(element, PAGE);
   const requests = [];
 
-  // An experiment of ours has the same secret, so that its requests stand in the same list.
+  // The experiment uses the same tap, so its requests appear in the same list.
   watchHeads(tap, "sse", (request) => {
-    keep(requests, request, ROWS);
+    pushBounded(requests, request, MAX_REQUESTS);
     part("requests").replaceChildren(...requests.map(requestRow));
   });
 
-  const beats = watchBeats(tap);
-  setInterval(() => document.hidden || showBeats(part, beats), TICK);
-  showBeats(part, beats);
+  const heartbeats = watchHeartbeats(tap);
+  setInterval(() => document.hidden || showHeartbeats(part, heartbeats), DRAW_INTERVAL);
+  showHeartbeats(part, heartbeats);
 
-  needNetworks(part("break"), part("trouble"));
-  whilePressed(part("break"), async () => {
-    const began = performance.now();
+  requireNetworks(part("break"), part("trouble"));
+  onClick(part("break"), async () => {
+    const startedAt = performance.now();
     part("steps").replaceChildren();
     part("trouble").textContent = "";
-    const tell = (key, values) => part("steps").append(step(performance.now() - began, key, values));
+    const onStep = (key, values) => {
+      part("steps").append(stepLine(performance.now() - startedAt, key, values));
+    };
     try {
-      await breakStream(room, tap, tell);
-    } catch (trouble) {
-      part("trouble").textContent = excuse(trouble);
+      await breakStream(room, tap, onStep);
+    } catch (error) {
+      part("trouble").textContent = failure(error);
     }
   });
 }
 
-function step(ms, key, values) {
+function stepLine(ms, key, values) {
   const at = `${number(ms / 1000, { minimumFractionDigits: 2, maximumFractionDigits: 2 })} s`;
-  const line = make("li", key.endsWith("again") ? "news" : "", make("span", "at", at));
+  const className = key.endsWith("again") ? "news" : "";
+  const line = el("li", className, el("span", "at", at), t(key, values));
   line.dataset.step = key.split(".").at(-1);
-  line.append(t(key, values));
   return line;
 }
 
-function requestRow({ began, target, fields }) {
+function requestRow({ startedAt, target, fields }) {
   const last = fields.get("last-event-id");
   const after = new URL(target, location).searchParams.get("after");
   const line = row(
-    new Date(began).toLocaleTimeString(),
-    make("code", "", after ?? "–"),
-    last ? make("mark", "", make("code", "", last)) : "–",
+    new Date(startedAt).toLocaleTimeString(),
+    el("code", "", after ?? "–"),
+    last ? el("mark", "", el("code", "", last)) : "–",
     last ? t("lesson.sse.resumes") : t("lesson.sse.begins"),
   );
   if (last) line.classList.add("news");
   return line;
 }
 
-function showBeats(part, beats) {
-  drawBeats(part("beats"), beats);
-  const last = beats.list.findLast(({ kind }) => kind === "comment");
+function showHeartbeats(part, heartbeats) {
+  drawHeartbeats(part("beats"), heartbeats);
+  const last = heartbeats.list.findLast(({ kind }) => kind === "comment");
   part("count").textContent = t("lesson.sse.count", {
-    comments: number(beats.comments),
-    events: number(beats.events),
+    comments: number(heartbeats.comments),
+    events: number(heartbeats.events),
     ago: last
       ? t("lesson.sse.ago", { seconds: number(Math.round((Date.now() - last.at) / 1000)) })
       : t("lesson.sse.none"),

@@ -1,12 +1,12 @@
-// What a library does until the first message: each request, answer and frame, as it crossed.
+// What a library does until the first message: each request, response and frame, in order.
 
-import { drawer, fillLesson, keep, row } from "./parts.js";
-import { make } from "../make.js";
+import { el } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { fillLesson, oncePerFrame, pushBounded, row } from "./helpers.js";
 import { watchMessages } from "./watch.js";
-import { number, t } from "../words.js";
 
-const ROWS = 30;
-const SHOWN = 72; // characters of what is said
+const MAX_STEPS = 30;
+const MAX_TEXT = 72; // characters
 
 const PAGE = `
   <p class="controls"><button type="button" data-part="again" data-i18n="lesson.steps.again">Connect anew</button></p>
@@ -19,26 +19,27 @@ const PAGE = `
   </table></div>`;
 
 /**
- * Show the steps of `transport` since it last began.  `meaning(step)` gives a key of words, or nothing;
- * `isFirst(step)` says that a connection begins, `isNews(text)` that the first event has come.
+ * Show the steps of `transport` since its latest connection.  `meaning(step)` returns the key of a text or
+ * undefined; `isFirst(step)` whether a connection starts, `hasEvent(text)` whether this is the first event.
  */
-export function showSteps(element, { tap, beginAgain }, { transport, words, meaning, isFirst, isNews }) {
+export function showSteps(element, { tap, reconnect }, { transport, meaning, isFirst, hasEvent }) {
   const part = fillLesson(element, PAGE);
-  element.prepend(make("h2", "", t(`lesson.${words}.title`)), make("p", "", t(`lesson.${words}.idea`)));
+  const [title, idea] = ["title", "idea"].map((name) => t(`lesson.${transport}.${name}`));
+  element.prepend(el("h2", "", title), el("p", "", idea));
   let steps = [];
   let arrived;
 
-  const draw = drawer(() => {
+  const draw = oncePerFrame(() => {
     part("steps").replaceChildren(...steps.map((step) => stepRow(step, steps[0], meaning(step))));
     part("sum").textContent = arrived ? summary(steps, arrived) : "";
   });
   watchMessages(tap, transport, (step) => {
     if (isFirst(step)) [steps, arrived] = [[], undefined];
-    keep(steps, step, ROWS);
-    if (!arrived && step.direction === "down" && isNews(step.text)) arrived = step;
+    pushBounded(steps, step, MAX_STEPS);
+    if (!arrived && step.direction === "down" && hasEvent(step.text)) arrived = step;
     draw();
   });
-  part("again").addEventListener("click", beginAgain);
+  part("again").addEventListener("click", reconnect);
 }
 
 function summary(steps, arrived) {
@@ -55,7 +56,7 @@ function stepRow(step, first, meaning) {
   const line = row(
     `${number(Math.max(0, step.at - first.at), { maximumFractionDigits: 0 })} ms`,
     step.direction === "up" ? "↑" : "↓",
-    make("code", "", said(step)),
+    el("code", "", stepText(step)),
     number(step.bytes),
     meaning ? t(meaning) : "",
   );
@@ -63,13 +64,13 @@ function stepRow(step, first, meaning) {
   return line;
 }
 
-function said({ method, target, status, text }) {
-  if (method) return [`${method} ${target.split("?")[0]}`, cut(text)].filter(Boolean).join(" · ");
-  return [status, cut(text)].filter(Boolean).join(" · ");
+function stepText({ method, target, status, text }) {
+  if (method) return [`${method} ${target.split("?")[0]}`, shorten(text)].filter(Boolean).join(" · ");
+  return [status, shorten(text)].filter(Boolean).join(" · ");
 }
 
-// What separates packets is no character that one sees.
-function cut(text) {
-  const seen = text.replaceAll("\x1e", "␞").replace(/h{20,}/, "hhh…");
-  return seen.length > SHOWN ? `${seen.slice(0, SHOWN)}…` : seen;
+// U+001E, which separates packets, is invisible.
+function shorten(text) {
+  const visible = text.replaceAll("\x1e", "␞").replace(/h{20,}/, "hhh…");
+  return visible.length > MAX_TEXT ? `${visible.slice(0, MAX_TEXT)}…` : visible;
 }

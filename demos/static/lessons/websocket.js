@@ -1,16 +1,16 @@
-// The lesson of the WebSocket, on the bytes of this page's own connection: the handshake, every bit of a
-// frame's head, and the mask undone.
+// The lesson of the WebSocket, with the bytes of this page's own connection: the handshake, every bit of a
+// frame's head, and the unmasking of its payload.
 
-import { number, t } from "../words.js";
-import { bitTable, notShown, opcodeName, readFrame, spokenText, unmasking } from "./frame_bits.js";
+import { el } from "../dom.js";
+import { number, t } from "../i18n.js";
+import { bitTable, hiddenBytes, opcodeName, payloadText, readFrame, unmasking } from "./frame_bits.js";
 import { EXAMPLE, showSteps } from "./handshake.js";
-import { make } from "../make.js";
-import { drawer, fillLesson, keep } from "./parts.js";
+import { fillLesson, oncePerFrame, pushBounded } from "./helpers.js";
 import { watchSocket } from "./watch.js";
 
-const FRAMES = 12;
-const SAMPLE = 60; // characters of a frame's text in the list
-const ABOUT = new Set([0, 1, 2, 8, 9, 10]);
+const MAX_FRAMES = 12;
+const MAX_TEXT = 60; // characters of a frame in the list
+const KNOWN_OPCODES = new Set([0, 1, 2, 8, 9, 10]);
 
 const PAGE = `
   <h2 data-i18n="lesson.ws.title"></h2>
@@ -33,7 +33,7 @@ const PAGE = `
     <pre data-part="text"></pre>
   </div>`;
 
-export function showLesson(element, { tap, beginAgain }) {
+export function showLesson(element, { tap, reconnect }) {
   const part = fillLesson(element, PAGE);
   const frames = [];
   let handshake = EXAMPLE;
@@ -46,7 +46,7 @@ export function showLesson(element, { tap, beginAgain }) {
     part("whose").textContent = t(`lesson.ws.${whose}`);
   }
 
-  const draw = drawer(() => {
+  const draw = oncePerFrame(() => {
     part("frames").replaceChildren(...frames.map((frame) => frameButton(frame, frame === chosen)));
   });
 
@@ -58,19 +58,19 @@ export function showLesson(element, { tap, beginAgain }) {
 
   function frameButton(frame, pressed) {
     const name = `${frame.direction === "up" ? "↑" : "↓"} ${opcodeName(frame.opcode)} ${number(frame.length)}`;
-    const button = make("button", "frame", make("b", "", name), " ", make("bdi", "", spokenText(frame).slice(0, SAMPLE)));
-    button.type = "button";
+    const text = el("bdi", "", payloadText(frame).slice(0, MAX_TEXT));
+    const properties = { type: "button", className: "frame", onclick: () => choose(frame) };
+    const button = el("button", properties, el("b", "", name), " ", text);
     button.dataset.direction = frame.direction;
     button.dataset.opcode = frame.opcode;
     button.setAttribute("aria-pressed", pressed);
-    button.addEventListener("click", () => choose(frame));
     return button;
   }
 
   watchSocket(tap, {
-    onHandshake({ fields, answerTo }) {
+    onHandshake({ fields, request }) {
       handshake = {
-        key: answerTo.fields.get("sec-websocket-key"),
+        key: request.fields.get("sec-websocket-key"),
         accept: fields.get("sec-websocket-accept"),
       };
       part("key").value = handshake.key;
@@ -78,15 +78,15 @@ export function showLesson(element, { tap, beginAgain }) {
     },
     onFrame(message, bytes) {
       const frame = readFrame(message, bytes);
-      keep(frames, frame, FRAMES);
-      // Until somebody chooses, there is something to see all the same.
+      pushBounded(frames, frame, MAX_FRAMES);
+      // Select the first frame, so that the lesson is not empty.
       if (!chosen) choose(frame);
       draw();
     },
   });
   part("key").value = EXAMPLE.key;
   part("key").addEventListener("input", showHandshake);
-  part("again").addEventListener("click", beginAgain);
+  part("again").addEventListener("click", reconnect);
   showHandshake();
 }
 
@@ -94,12 +94,12 @@ function showFrame(part, frame) {
   const { opcode, masked, direction, length, bytes } = frame;
   part("one").hidden = false;
   part("about").replaceChildren(
-    make("b", "", t(`lesson.ws.went-${direction}`)), " ",
-    ABOUT.has(opcode) ? t(`lesson.ws.opcode-${opcode}`) : t("lesson.ws.reserved"), " ",
+    el("b", "", t(`lesson.ws.went-${direction}`)), " ",
+    KNOWN_OPCODES.has(opcode) ? t(`lesson.ws.opcode-${opcode}`) : t("lesson.ws.reserved"), " ",
     t("lesson.ws.size", { head: number(bytes.length - length), length: number(length) }),
   );
   part("bits").replaceChildren(bitTable(frame));
-  part("mask").textContent = t(masked ? "lesson.ws.masked" : "lesson.ws.unmasked", { more: number(notShown(frame)) });
+  part("mask").textContent = t(masked ? "lesson.ws.masked" : "lesson.ws.unmasked", { more: number(hiddenBytes(frame)) });
   part("xor").replaceChildren(...(masked ? unmasking(frame) : []));
-  part("text").textContent = spokenText(frame);
+  part("text").textContent = payloadText(frame);
 }

@@ -1,46 +1,46 @@
-// Fetch streaming: what EventSource does in the browser, done by hand: read, cut into lines, parse.
-// In return everything can be seen: the status, the error, and the empty lines that are heartbeats.
+// Fetch streaming: what EventSource does in the browser, done by hand: read, split into lines, parse.
+// In return the page sees everything: the status, the error, and the empty lines that are heartbeats.
 
-import { address, ask, Trouble } from "../ask.js";
+import { ApiError, request, roomUrl } from "../api.js";
+import { t } from "../i18n.js";
+import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
-import { post } from "../send.js";
 import { watchdog } from "../watchdog.js";
-import { t } from "../words.js";
 
 export function connect(room, { client, name, base, trace, ...options }) {
-  function live(life) {
+  function connectOnce(attempt) {
     const stopped = new AbortController();
-    const dog = watchdog(() => life.ended());
+    const dead = watchdog(() => attempt.ended());
 
     async function read() {
-      const query = { after: life.cursor, client, name, trace };
+      const query = { after: attempt.cursor, client, name, trace };
       const { signal } = stopped;
-      const response = await ask(address(room, "fetch_streaming", query, base), { signal });
-      life.opened();
+      const response = await request(roomUrl(room, "fetch_streaming", query, base), { signal });
+      attempt.opened();
       for await (const line of lines(response.body)) {
-        dog.heard();
-        if (line) life.receive(JSON.parse(line));
+        dead.reset();
+        if (line) attempt.receive(JSON.parse(line));
       }
     }
 
-    // A stream that breaks off is an error like any other: go on by cursor.
-    read().then(() => life.ended(), (error) => life.ended(trouble(error)));
+    // A stream that breaks off is an error like any other: reconnect with the cursor.
+    read().then(() => attempt.ended(), (error) => attempt.ended(readError(error)));
     return () => {
-      dog.stop();
+      dead.stop();
       stopped.abort();
     };
   }
 
-  const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
+  const reader = keepConnected(connectOnce, options);
+  return { send: (message) => publish(room, message, { base, trace }), close: reader.close };
 }
 
-// What the browser says of a stream that broke off is in its own language.
-function trouble(error) {
-  return error instanceof TypeError ? new Trouble("network", t("trouble.broken_answer")) : error;
+// The browser's message about a broken stream is in the browser's language, not in the page's.
+function readError(error) {
+  return error instanceof TypeError ? new ApiError("network", t("trouble.broken_answer")) : error;
 }
 
-// A chunk of the network ends anywhere: within a line, and within a character.
+// A chunk of the network may end within a line, and within a character.
 async function* lines(body) {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

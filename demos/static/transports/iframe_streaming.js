@@ -1,45 +1,45 @@
-// Iframe streaming: an invisible page that never ends loading, and calls us from each script in it.
+// Iframe streaming: an invisible page that never finishes loading, and calls us from each script in it.
 
-import { address } from "../ask.js";
-import { foreverFrame, relayedFrame } from "../forever.js";
+import { roomUrl } from "../api.js";
+import { foreverFrame, relayedFrame } from "../forever_frame.js";
+import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
-import { post } from "../send.js";
-import { wakeful, watchdog, whyNot } from "../watchdog.js";
+import { diagnose, watchdog, withResumeCheck } from "../watchdog.js";
 
-// What a page has read stays in its memory: after about a megabyte a new one goes on by cursor.
+// The frame keeps all it has read in memory: after about a megabyte a new frame continues from the cursor.
 const RECYCLE_AT = 1_000_000;
-const SCRIPT = 150; // characters of a block around its event
+const SCRIPT_LENGTH = 150; // characters of a script block without its event
 
-export function connect(room, { client, name, base, trace, knob, ...options }) {
-  function live(life) {
+export function connect(room, { client, name, base, trace, setting, ...options }) {
+  function connectOnce(attempt) {
     let size = 0;
-    let begun = false;
-    const dog = wakeful(watchdog(() => life.ended()), room, life, base);
-    const query = { after: life.cursor, client, name, pad: knob("pad"), trace };
-    const url = address(room, "iframe_streaming", query, base);
+    let opened = false;
+    const dead = withResumeCheck(watchdog(() => attempt.ended()), room, attempt, base);
+    const query = { after: attempt.cursor, client, name, pad: setting("pad"), trace };
+    const url = roomUrl(room, "iframe_streaming", query, base);
     const open = url.origin === location.origin ? foreverFrame : relayedFrame;
 
     const close = open(url, {
       opened() {
-        begun = true;
-        life.opened();
+        opened = true;
+        attempt.opened();
       },
-      heard: dog.heard,
+      alive: dead.reset,
       receive(event) {
-        life.receive(event);
-        size += JSON.stringify(event).length + SCRIPT;
-        // Not from within the script that called: it is about to remove itself.
-        if (size > RECYCLE_AT) setTimeout(life.renew);
+        attempt.receive(event);
+        size += JSON.stringify(event).length + SCRIPT_LENGTH;
+        // Not while the calling script runs: it still has to remove itself.
+        if (size > RECYCLE_AT) setTimeout(attempt.renew);
       },
-      ended: async () => life.ended(begun ? undefined : await whyNot(room, life, name, base)),
+      ended: async () => attempt.ended(opened ? undefined : await diagnose(room, attempt, name, base)),
     });
 
     return () => {
-      dog.stop();
+      dead.stop();
       close();
     };
   }
 
-  const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
+  const reader = keepConnected(connectOnce, options);
+  return { send: (message) => publish(room, message, { base, trace }), close: reader.close };
 }

@@ -1,42 +1,40 @@
-// Long polling: ask, and let the server keep the question until it has an answer (RFC 6202 §2).
-// The next question follows at once, so there is always one waiting, but for the gap in between.
+// Long polling: the server holds each request until it has something to respond (RFC 6202 §2).
+// The next request follows at once, so one is always waiting, except for the blind time in between.
 
-import { address, askJSON } from "../ask.js";
-import { tellPoll } from "../polls.js";
+import { requestJSON, roomUrl } from "../api.js";
+import { emitPoll } from "../poll_events.js";
+import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
-import { post } from "../send.js";
 
-const WAIT = 25; // seconds the server may keep us: below the 30 of impatient proxies
-const PATIENCE = 10_000; // what an answer may take beyond that
+const WAIT = 25; // seconds the server may hold a request: below the 30 of impatient proxies
+const TIMEOUT = 10_000; // for the response, after that wait
 
 export function connect(room, { client, name, base, trace, ...options }) {
-  function live(life) {
+  function connectOnce(attempt) {
     const stopped = new AbortController();
 
-    async function turn(wait) {
-      const query = { after: life.cursor, client, name, wait, trace };
-      const signal = AbortSignal.any([
-        stopped.signal,
-        AbortSignal.timeout(wait * 1000 + PATIENCE),
-      ]);
-      const asked = performance.now();
-      tellPoll({ asked, base });
+    async function poll(wait) {
+      const query = { after: attempt.cursor, client, name, wait, trace };
+      const timeout = AbortSignal.timeout(wait * 1000 + TIMEOUT);
+      const signal = AbortSignal.any([stopped.signal, timeout]);
+      const sentAt = performance.now();
+      emitPoll({ sentAt, base });
       try {
-        const answer = await askJSON(address(room, "long_polling", query, base), { signal });
-        tellPoll({ asked, answered: performance.now(), events: answer.events, base });
-        life.opened();
-        answer.events.forEach(life.receive);
-        if (!stopped.signal.aborted) turn(WAIT);
-      } catch (trouble) {
-        life.ended(trouble);
+        const { events } = await requestJSON(roomUrl(room, "long_polling", query, base), { signal });
+        emitPoll({ sentAt, receivedAt: performance.now(), events, base });
+        attempt.opened();
+        events.forEach(attempt.receive);
+        if (!stopped.signal.aborted) poll(WAIT);
+      } catch (error) {
+        attempt.ended(error);
       }
     }
 
-    // The first question does not wait: its answer tells that we are connected.
-    turn(0);
+    // The first request does not wait: its response shows that we are connected.
+    poll(0);
     return () => stopped.abort();
   }
 
-  const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
+  const reader = keepConnected(connectOnce, options);
+  return { send: (message) => publish(room, message, { base, trace }), close: reader.close };
 }

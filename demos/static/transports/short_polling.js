@@ -1,43 +1,43 @@
-// Short polling: ask, and ask again after a while, whether or not there was anything to hear.
-// Every answer is complete, so there is nothing to watch, and a failed question is asked again.
+// Short polling: request, and request again after an interval, whether or not there was anything new.
+// Every response is complete, so there is no stream to watch, and a failed request is repeated.
 
-import { address, askJSON } from "../ask.js";
-import { tellPoll } from "../polls.js";
+import { requestJSON, roomUrl } from "../api.js";
+import { emitPoll } from "../poll_events.js";
+import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
-import { post } from "../send.js";
 
-const PATIENCE = 10_000;
+const TIMEOUT = 10_000;
 
-export function connect(room, { client, name, base, trace, knob, ...options }) {
-  function live(life) {
+export function connect(room, { client, name, base, trace, setting, ...options }) {
+  function connectOnce(attempt) {
     const stopped = new AbortController();
     let timer;
 
-    async function turn() {
-      const query = { after: life.cursor, client, name, trace };
-      const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(PATIENCE)]);
-      const asked = performance.now();
-      tellPoll({ asked, base });
+    async function poll() {
+      const query = { after: attempt.cursor, client, name, trace };
+      const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(TIMEOUT)]);
+      const sentAt = performance.now();
+      emitPoll({ sentAt, base });
       try {
-        const answer = await askJSON(address(room, "short_polling", query, base), { signal });
-        tellPoll({ asked, answered: performance.now(), events: answer.events, base });
-        life.opened();
-        answer.events.forEach(life.receive);
+        const { events, more } = await requestJSON(roomUrl(room, "short_polling", query, base), { signal });
+        emitPoll({ sentAt, receivedAt: performance.now(), events, base });
+        attempt.opened();
+        events.forEach(attempt.receive);
         if (stopped.signal.aborted) return;
-        // A mean of half the interval is lost here; `more` says that the answer was cut.
-        timer = setTimeout(turn, answer.more ? 0 : knob("interval") * 1000);
-      } catch (trouble) {
-        life.ended(trouble);
+        // This wait costs half the interval on average.  `more` says that the response was cut at its limit.
+        timer = setTimeout(poll, more ? 0 : setting("interval") * 1000);
+      } catch (error) {
+        attempt.ended(error);
       }
     }
 
-    turn();
+    poll();
     return () => {
       stopped.abort();
       clearTimeout(timer);
     };
   }
 
-  const reader = keepConnected(live, options);
-  return { send: (message) => post(room, message, { base, trace }), close: reader.close };
+  const reader = keepConnected(connectOnce, options);
+  return { send: (message) => publish(room, message, { base, trace }), close: reader.close };
 }

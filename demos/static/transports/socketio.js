@@ -1,30 +1,30 @@
-// Socket.IO: the library begins with polls, which go everywhere, and upgrades to a WebSocket where it can.
-// It would also reconnect; but where we were in the room only we know.
+// Socket.IO: the library starts with long polling, which works everywhere, and upgrades to a WebSocket
+// where it can.  It could also reconnect, but it does not keep our cursor, so we do that.
 
-import { Answers, unconnected } from "../answers.js";
-import { refused } from "../ask.js";
-import { library, noLibrary, noWay } from "../library.js";
+import { PendingAcks, notConnected } from "../acks.js";
+import { serverError } from "../api.js";
+import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { keepConnected } from "../reconnect.js";
-import { blindWatchdog, whyNot } from "../watchdog.js";
+import { diagnose, probingWatchdog } from "../watchdog.js";
 
-export const WAYS = ["polling", "websocket"];
+export const LIBRARY_TRANSPORTS = ["polling", "websocket"];
 
-export function connect(room, { client, name, base, trace, knob, onWays = () => {}, ...options }) {
-  const answers = new Answers();
+export function connect(room, { client, name, base, trace, setting, onTransports = () => {}, ...options }) {
+  const acks = new PendingAcks();
   let open; // the socket, while it is connected
 
-  function live(life) {
-    const dog = blindWatchdog(room, life, base);
-    let socket, trouble;
+  function connectOnce(attempt) {
+    const dead = probingWatchdog(room, attempt, base);
+    let socket, error;
     let stopped = false;
 
-    async function begin() {
-      const transports = WAYS.filter((way) => knob(`allow-${way}`) !== false);
-      if (!transports.length) return life.ended(noWay());
-      const io = await library("socket.io-client/socket.io.min.js", "io");
+    async function start() {
+      const transports = LIBRARY_TRANSPORTS.filter((one) => setting(`allow-${one}`) !== false);
+      if (!transports.length) return attempt.ended(noTransportAllowed());
+      const io = await loadScript("socket.io-client/socket.io.min.js", "io");
       if (stopped) return;
-      if (!io) return life.ended(noLibrary());
-      const query = given({ roomid: room, client, name, after: life.cursor, trace });
+      if (!io) return attempt.ended(libraryMissing());
+      const query = defined({ roomid: room, client, name, after: attempt.cursor, trace });
       const { origin } = new URL(base ?? location);
       socket = io(origin, { query, transports, reconnection: false, forceNew: true });
       listen();
@@ -32,61 +32,61 @@ export function connect(room, { client, name, base, trace, knob, onWays = () => 
 
     function listen() {
       const { engine } = socket.io;
-      const ways = [];
-      const taken = () => {
-        ways.push(engine.transport.name);
-        onWays(ways);
+      const used = [];
+      const report = () => {
+        used.push(engine.transport.name);
+        onTransports(used);
       };
-      engine.on("open", taken);
-      engine.on("upgrade", taken); // which may come before the rest is said
+      engine.on("open", report);
+      engine.on("upgrade", report); // may come before "connect"
       socket.on("connect", () => {
         open = socket;
-        dog.heard();
-        life.opened();
+        dead.reset();
+        attempt.opened();
       });
-      socket.io.on("ping", dog.heard);
+      socket.io.on("ping", dead.reset);
       socket.on("event", (event) => {
-        dog.heard();
-        life.receive(event);
+        dead.reset();
+        attempt.receive(event);
       });
-      socket.on("trouble", ({ code, message }) => { trouble = refused(code, message); });
+      socket.on("trouble", ({ code, message }) => { error = serverError(code, message); });
       socket.on("disconnect", () => {
-        lost();
-        life.ended(trouble);
+        closed();
+        attempt.ended(error);
       });
       socket.on("connect_error", async () => {
-        lost();
-        life.ended(await whyNot(room, life, name, base));
+        closed();
+        attempt.ended(await diagnose(room, attempt, name, base));
       });
     }
 
-    begin();
+    start();
     return () => {
       stopped = true;
-      dog.stop();
+      dead.stop();
       socket?.off();
       socket?.disconnect();
-      lost();
+      closed();
     };
   }
 
-  // Its callback brings what a frame brings on our WebSocket.
+  // The callback receives what a frame carries on our WebSocket, without the id.
   async function send(message) {
-    if (!open) throw unconnected();
-    return answers.wait(message.id, () => {
-      open.emit("say", message, (said) => answers.hear({ ...said, id: message.id }));
+    if (!open) throw notConnected();
+    return acks.wait(message.id, () => {
+      open.emit("say", message, (frame) => acks.receive({ ...frame, id: message.id }));
     });
   }
 
-  function lost() {
+  function closed() {
     open = undefined;
-    answers.lost();
+    acks.rejectAll();
   }
 
-  const reader = keepConnected(live, options);
+  const reader = keepConnected(connectOnce, options);
   return { send, close: reader.close };
 }
 
-function given(query) {
+function defined(query) {
   return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
 }

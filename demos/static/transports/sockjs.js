@@ -1,88 +1,89 @@
-// SockJS: the library looks for a way that works here, and gives us something like a WebSocket.
-// Its session forgets us when it ends; so the first message says where we are, and as whom.
+// SockJS: the library looks for a transport that works here, and gives us an object like a WebSocket.
+// Its session is lost when it ends, so our first message says which client we are and our cursor.
 
-import { Answers, unconnected } from "../answers.js";
-import { library, noLibrary, noWay } from "../library.js";
+import { PendingAcks, notConnected } from "../acks.js";
+import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
+import { uuid } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
-import { uuid } from "../send.js";
-import { blindWatchdog, whyNot } from "../watchdog.js";
+import { diagnose, probingWatchdog } from "../watchdog.js";
 
-// In the order in which the library tries them, in browsers of today.
-export const WAYS = [
+// In the order in which the library tries them, in today's browsers.
+export const LIBRARY_TRANSPORTS = [
   "websocket", "xhr-streaming", "eventsource", "iframe-eventsource", "xhr-polling", "iframe-xhr-polling",
 ];
-// Its own default is 8 characters, of 32: whoever guesses one may be somebody else (see docs/sessions.md).
+// The library's default is 8 characters of 32: a client that guesses one takes over the session (see
+// docs/sessions.md).
 const ID_LENGTH = 16;
 
-export function connect(room, { client, name, base, trace, knob, onWays = () => {}, ...options }) {
-  const answers = new Answers();
-  let open; // the session, when the room has let us in
+export function connect(room, { client, name, base, trace, setting, onTransports = () => {}, ...options }) {
+  const acks = new PendingAcks();
+  let open; // the session, once the room has accepted our join
 
-  function live(life) {
-    const dog = blindWatchdog(room, life, base);
+  function connectOnce(attempt) {
+    const dead = probingWatchdog(room, attempt, base);
     let session;
     let stopped = false;
 
-    async function begin() {
-      const transports = WAYS.filter((way) => knob(`allow-${way}`) !== false);
-      if (!transports.length) return life.ended(noWay());
-      const SockJS = await library("sockjs-client/sockjs.min.js", "SockJS");
+    async function start() {
+      const transports = LIBRARY_TRANSPORTS.filter((one) => setting(`allow-${one}`) !== false);
+      if (!transports.length) return attempt.ended(noTransportAllowed());
+      const SockJS = await loadScript("sockjs-client/sockjs.min.js", "SockJS");
       if (stopped) return;
-      if (!SockJS) return life.ended(noLibrary());
-      session = new SockJS(address(client, trace, base), null, { transports, sessionId: ID_LENGTH });
-      session.onopen = enter;
-      session.onheartbeat = dog.heard;
+      if (!SockJS) return attempt.ended(libraryMissing());
+      session = new SockJS(sessionUrl(client, trace, base), null, { transports, sessionId: ID_LENGTH });
+      session.onopen = join;
+      session.onheartbeat = dead.reset;
       session.onmessage = ({ data }) => {
-        dog.heard();
-        const said = JSON.parse(data);
-        if (!answers.hear(said)) life.receive(said);
+        dead.reset();
+        const frame = JSON.parse(data);
+        if (!acks.receive(frame)) attempt.receive(frame);
       };
       session.onclose = async () => {
-        const begun = open === session;
-        lost();
-        life.ended(begun ? undefined : await whyNot(room, life, name, base));
+        const wasOpen = open === session;
+        closed();
+        attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, name, base));
       };
     }
 
-    async function enter() {
-      onWays([session.transport]);
-      dog.heard();
-      const join = { kind: "join", id: uuid(), room, client, name, after: life.cursor };
+    async function join() {
+      onTransports([session.transport]);
+      dead.reset();
+      const message = { kind: "join", id: uuid(), room, client, name, after: attempt.cursor };
       try {
-        await answers.wait(join.id, () => session.send(JSON.stringify(join)));
-      } catch (trouble) {
-        return life.ended(trouble);
+        await acks.wait(message.id, () => session.send(JSON.stringify(message)));
+      } catch (error) {
+        return attempt.ended(error);
       }
       open = session;
-      life.opened();
+      attempt.opened();
     }
 
-    begin();
+    start();
     return () => {
       stopped = true;
-      dog.stop();
+      dead.stop();
       if (session) session.onclose = null;
       session?.close();
-      lost();
+      closed();
     };
   }
 
   async function send(message) {
-    if (!open) throw unconnected();
-    return answers.wait(message.id, () => open.send(JSON.stringify(message)));
+    if (!open) throw notConnected();
+    return acks.wait(message.id, () => open.send(JSON.stringify(message)));
   }
 
-  function lost() {
+  function closed() {
     open = undefined;
-    answers.lost();
+    acks.rejectAll();
   }
 
-  const reader = keepConnected(live, options);
+  const reader = keepConnected(connectOnce, options);
   return { send, close: reader.close };
 }
 
-// Of its own address the library keeps the query for all that it asks.
-function address(client, trace, base = location) {
+// The library repeats the query of this URL in all its requests.
+function sessionUrl(client, trace, base = location) {
   const url = new URL("/sockjs", base);
   url.search = new URLSearchParams({ client, ...(trace && { trace }) });
   return url.href;

@@ -1,59 +1,59 @@
-// WebSocket: one connection for both ways (RFC 6455).  A message goes up as a frame and is answered
-// by a frame that repeats its id, since on a socket nothing else says which answer belongs to what.
+// WebSocket: one connection for both directions (RFC 6455).  A message goes up as a frame, and the server
+// acknowledges it with a frame that repeats its id: on a socket nothing else pairs the two.
 
-import { address, refused } from "../ask.js";
-import { Answers, unconnected } from "../answers.js";
+import { PendingAcks, notConnected } from "../acks.js";
+import { roomUrl, serverError } from "../api.js";
 import { keepConnected } from "../reconnect.js";
-import { blindWatchdog, whyNot } from "../watchdog.js";
+import { diagnose, probingWatchdog } from "../watchdog.js";
 
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
 
 export function connect(room, { client, name, base, trace, ...options }) {
-  const answers = new Answers();
-  let open; // the socket, while it is one
+  const acks = new PendingAcks();
+  let open; // the socket, while it is open
 
-  function live(life) {
-    const url = address(room, "websocket", { after: life.cursor, client, name, trace }, base);
+  function connectOnce(attempt) {
+    const url = roomUrl(room, "websocket", { after: attempt.cursor, client, name, trace }, base);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
-    // The browser answers the server's pings itself, and tells nobody.
-    const dog = blindWatchdog(room, life, base);
+    // The browser answers the server's pings itself, without an event.
+    const dead = probingWatchdog(room, attempt, base);
 
     socket.onopen = () => {
       open = socket;
-      dog.heard();
-      life.opened();
+      dead.reset();
+      attempt.opened();
     };
     socket.onmessage = ({ data }) => {
-      dog.heard();
-      const said = JSON.parse(data);
-      if (!answers.hear(said)) life.receive(said);
+      dead.reset();
+      const frame = JSON.parse(data);
+      if (!acks.receive(frame)) attempt.receive(frame);
     };
     socket.onclose = async ({ code }) => {
-      const begun = open === socket;
-      lost(code);
+      const wasOpen = open === socket;
+      closed(code);
       // A refused handshake and a dead network look the same from here (1006).
-      life.ended(begun ? undefined : await whyNot(room, life, name, base));
+      attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, name, base));
     };
 
     return () => {
-      dog.stop();
+      dead.stop();
       socket.onclose = null;
       socket.close();
-      lost();
+      closed();
     };
   }
 
   async function send(message) {
-    if (!open) throw unconnected();
-    return answers.wait(message.id, () => open.send(JSON.stringify(message)));
+    if (!open) throw notConnected();
+    return acks.wait(message.id, () => open.send(JSON.stringify(message)));
   }
 
-  function lost(code) {
+  function closed(code) {
     open = undefined;
-    answers.lost(code === TOO_BIG ? refused("too_long") : undefined);
+    acks.rejectAll(code === TOO_BIG ? serverError("too_long") : undefined);
   }
 
-  const reader = keepConnected(live, options);
+  const reader = keepConnected(connectOnce, options);
   return { send, close: reader.close };
 }

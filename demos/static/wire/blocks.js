@@ -1,33 +1,33 @@
-// What is shown of the wire, cut as a reader would: a head with its fields, then each chunk and each
-// frame for itself, as they crossed.  Counts all, keeps the latest.
+// The captured traffic in blocks, as the wire view shows it: one for each head with its fields, each chunk
+// and each frame.  Counts all bytes, keeps the latest blocks.
 
-import { Conversation } from "./conversation.js";
-import { wordsIn } from "./payload.js";
+import { textBytes } from "./payload.js";
+import { TrafficParser } from "./traffic_parser.js";
 
-const KEPT = 200; // blocks
-const HELD = 65_536; // bytes of one block
+const MAX_BLOCKS = 200;
+const MAX_BYTES = 65_536; // kept of one block
 
 /**
- * Feed it the pieces of a tap.  `take()` gives the blocks that are new since the last time:
- * `{number, at, direction, connection, message, parts: [{kind, bytes}], bytes}`; of one that is very
- * long `parts` hold the beginning, and `bytes` counts all.
+ * Feed it the records of a tap.  `take()` returns the blocks that are new since the last call:
+ * `{number, at, direction, connection, message, parts: [{kind, bytes}], bytes}`.  `parts` holds only the
+ * start of a very long block; `bytes` counts all of it.
  */
 export class Blocks {
-  #conversation = new Conversation({
+  #parser = new TrafficParser({
     onPart: (part) => this.#add(part),
-    onMessage: (message) => this.#finish(message),
+    onMessage: (message) => this.#messageChanged(message),
   });
   #fresh = [];
-  #open = new Map(); // the block that may go on: by connection and direction
+  #open = new Map(); // connection and direction: the block that may still grow
   #numbers = 0;
-  totals = { up: 0, down: 0, words: 0 };
-  skipped = 0; // bytes that came too fast to be shown
+  totals = { up: 0, down: 0, text: 0 };
+  skipped = 0; // bytes that arrived too fast to be shown
   paused = false;
 
-  feed(piece) {
-    if (piece.dropped) this.skipped += piece.dropped;
-    if (piece.bytes) this.totals[piece.direction] += piece.bytes.length;
-    this.#conversation.feed(piece);
+  feed(record) {
+    if (record.dropped) this.skipped += record.dropped;
+    if (record.bytes) this.totals[record.direction] += record.bytes.length;
+    this.#parser.feed(record);
   }
 
   take() {
@@ -39,7 +39,7 @@ export class Blocks {
 
   clear() {
     this.#fresh = [];
-    this.totals = { up: 0, down: 0, words: 0 };
+    this.totals = { up: 0, down: 0, text: 0 };
     this.skipped = 0;
   }
 
@@ -47,20 +47,20 @@ export class Blocks {
     const key = keyOf(part);
     let block = this.#open.get(key);
     if (!block || block.message !== part.message || ["chunk-size", "last-chunk"].includes(part.kind)) {
-      if (block) this.#ended(block);
+      if (block) this.#complete(block);
       block = this.#begin(part);
       this.#open.set(key, block);
     }
     block.bytes += part.bytes.length;
-    const room = HELD - (block.bytes - part.bytes.length);
-    if (room > 0) block.parts.push({ ...part, bytes: part.bytes.slice(0, room) });
+    const free = MAX_BYTES - (block.bytes - part.bytes.length);
+    if (free > 0) block.parts.push({ ...part, bytes: part.bytes.slice(0, free) });
     block.changed = true;
-    if (part.kind === "chunk-end") this.#ended(block);
+    if (part.kind === "chunk-end") this.#complete(block);
   }
 
-  #finish(message) {
+  #messageChanged(message) {
     const block = this.#open.get(keyOf(message));
-    if (message.ended !== undefined && block?.message === message) this.#ended(block);
+    if (message.endedAt !== undefined && block?.message === message) this.#complete(block);
   }
 
   #begin({ at, direction, connection, message }) {
@@ -68,13 +68,13 @@ export class Blocks {
       number: ++this.#numbers, at, direction, connection, message, parts: [], bytes: 0,
     };
     this.#fresh.push(block);
-    if (this.#fresh.length > KEPT) this.skipped += this.#fresh.shift().bytes;
+    if (this.#fresh.length > MAX_BLOCKS) this.skipped += this.#fresh.shift().bytes;
     return block;
   }
 
-  // Counted once, when all of it is here: a text may have come in two pieces.
-  #ended(block) {
-    if (!block.counted) this.totals.words += wordsIn(block);
+  // Count texts once per complete block: a text may have arrived in two pieces.
+  #complete(block) {
+    if (!block.counted) this.totals.text += textBytes(block);
     block.counted = true;
   }
 }

@@ -1,16 +1,16 @@
-// Bytes as they are seen: as text in which nothing is invisible, or in hexadecimal.
+// Bytes made visible: as text without invisible characters, or in hexadecimal.
 
 import { unmask } from "./frames.js";
 import { isPayload } from "./payload.js";
 
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069]/g;
 
-/** A part as text: line ends are seen, what a mask hides is shown. */
+/** A part as text: line ends are visible, and a masked payload is unmasked. */
 export function asText(part, block) {
   if (["frame-head", "frame-length", "frame-mask"].includes(part.kind)) return asHex(part.bytes);
   const { mask } = block.message;
-  const hidden = isPayload(part) && mask;
-  const bytes = hidden ? unmask(part.bytes, mask, offsetOf(part, block)) : part.bytes;
+  const masked = isPayload(part) && mask;
+  const bytes = masked ? unmask(part.bytes, mask, offsetOf(part, block)) : part.bytes;
   return visible(new TextDecoder().decode(bytes));
 }
 
@@ -19,10 +19,10 @@ export function asHex(bytes) {
   return `${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ")} `;
 }
 
-// How much of the payload came before this part: the mask goes on where it was.
+// The bytes of payload before this part: the mask continues at this offset.
 function offsetOf(part, block) {
-  const place = block.parts.findIndex(({ bytes }) => bytes.buffer === part.bytes.buffer);
-  const before = block.parts.slice(0, place).filter(isPayload);
+  const index = block.parts.findIndex(({ bytes }) => bytes.buffer === part.bytes.buffer);
+  const before = block.parts.slice(0, index).filter(isPayload);
   return before.reduce((sum, { bytes }) => sum + bytes.length, 0);
 }
 

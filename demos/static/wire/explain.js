@@ -1,11 +1,11 @@
-// What a part of the wire is, why it is there, and where that is written down.
+// For each part of a message: its name, why it is there, and the section of the standard.
 
-import { t } from "../words.js";
-import { isPayload, kindOfPayload } from "./payload.js";
+import { t } from "../i18n.js";
+import { isPayload, payloadKind } from "./payload.js";
 
 const SECTIONS = {
   request: "RFC 9112 §3",
-  answer: "RFC 9112 §4",
+  response: "RFC 9112 §4",
   field: "RFC 9110 §5",
   "head-end": "RFC 9112 §2.1",
   "chunk-size": "RFC 9112 §7.1",
@@ -26,11 +26,11 @@ const PAYLOADS = {
   frame: "RFC 6455 §5.6",
   control: "RFC 6455 §5.5",
 };
-const OF_LIBRARIES = {
+const LIBRARIES = {
   sockjs: "SockJS protocol 0.3.3",
   socketio: "Engine.IO protocol 4, Socket.IO protocol 5",
 };
-// Fields with a sentence of their own.
+// Fields with an explanation of their own.
 const FIELDS = {
   "accept": "RFC 9110 §12.5.1",
   "accept-encoding": "RFC 9110 §12.5.3",
@@ -64,31 +64,31 @@ const FIELDS = {
   "x-content-type-options": "Fetch §3.5",
 };
 
-/** Give `{title, words, section}` for a part of a block. */
+/** Return `{title, text, section}` for a part of a block. */
 export function explain(part, block) {
   if (part.kind === "field") return explainField(part);
   if (isPayload(part)) {
-    const kind = kindOfPayload(block);
-    return told("wire.payload", kind, PAYLOADS[kind] ?? OF_LIBRARIES[kind.split(".")[0]]);
+    const kind = payloadKind(block);
+    return explanation(`wire.payload.${kind}`, PAYLOADS[kind] ?? LIBRARIES[kind.split(".")[0]]);
   }
   const kind = part.kind === "start-line" ? block.message.kind : part.kind;
-  return told("wire.part", kind, SECTIONS[kind] ?? "");
+  return explanation(`wire.part.${kind}`, SECTIONS[kind] ?? "");
 }
 
-/** What a part is called. */
+/** The name of a part. */
 export function nameOf(part, block) {
   return explain(part, block).title;
 }
 
-function told(prefix, kind, section) {
-  return { title: t(`${prefix}.${kind}`), words: t(`${prefix}.${kind}.why`), section };
+function explanation(key, section) {
+  return { title: t(key), text: t(`${key}.why`), section };
 }
 
 function explainField(part) {
   const name = String.fromCharCode(...part.bytes).split(":")[0];
   const family = name.toLowerCase().replace(/^sec-(fetch|ch)-.*/, "sec-$1");
   const known = family in FIELDS || family.startsWith("sec-fetch") || family.startsWith("sec-ch");
-  const words = t(known ? `wire.field.${family}` : "wire.field.other");
+  const text = t(known ? `wire.field.${family}` : "wire.field.other");
   const section = FIELDS[family] ?? (family === "sec-fetch" ? "Fetch Metadata §2" : SECTIONS.field);
-  return { title: name, words, section };
+  return { title: name, text, section };
 }

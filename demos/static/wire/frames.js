@@ -1,20 +1,23 @@
-// WebSocket frames, cut into their parts (RFC 6455 §5.2), for bytes that come in pieces of any size.
+// A parser for WebSocket frames (RFC 6455 §5.2) that accepts bytes in pieces of any size.
 //
 //   head        2 bytes: FIN, RSV, OPCODE; MASK and a length of 7 bits
-//   length      2 or 8 more bytes, when the 7 bits say 126 or 127
+//   length      2 or 8 more bytes, when the 7 bits are 126 or 127
 //   mask        4 bytes, when a browser sends
 //   payload
 
-import { join } from "./http.js";
+import { concat } from "./http.js";
 
-/** Reads the frames of one direction; `listener` is told begin(frame), part(kind, bytes) and end(). */
-export class FrameReader {
+/**
+ * Parses the frames of one direction.  Calls `listener.onMessageBegin(frame)`, `onPart(kind, bytes)` and
+ * `onMessageComplete()`.
+ */
+export class FrameParser {
   #listener;
   #held = [];
   #heldBytes = 0;
   #wanted = 2;
-  #read = this.#head;
-  #left = 0;
+  #parse = this.#head;
+  #remaining = 0; // bytes of payload
   #frame;
 
   constructor(listener) {
@@ -23,14 +26,14 @@ export class FrameReader {
 
   feed(bytes) {
     let rest = bytes;
-    while (rest.length) rest = this.#left ? this.#payload(rest) : this.#fixed(rest);
+    while (rest.length) rest = this.#remaining ? this.#payload(rest) : this.#fixed(rest);
   }
 
   #payload(bytes) {
-    const count = Math.min(bytes.length, this.#left);
-    this.#left -= count;
-    this.#listener.part("frame-payload", bytes.subarray(0, count));
-    if (!this.#left) this.#end();
+    const count = Math.min(bytes.length, this.#remaining);
+    this.#remaining -= count;
+    this.#listener.onPart("frame-payload", bytes.subarray(0, count));
+    if (!this.#remaining) this.#complete();
     return bytes.subarray(count);
   }
 
@@ -39,10 +42,10 @@ export class FrameReader {
     this.#held.push(bytes.subarray(0, count));
     this.#heldBytes += count;
     if (this.#heldBytes === this.#wanted) {
-      const whole = join(this.#held);
+      const whole = concat(this.#held);
       this.#held = [];
       this.#heldBytes = 0;
-      this.#read(whole);
+      this.#parse(whole);
     }
     return bytes.subarray(count);
   }
@@ -56,47 +59,47 @@ export class FrameReader {
       masked: Boolean(second & 0x80),
       length: second & 0x7f,
     };
-    this.#listener.begin(this.#frame);
-    this.#listener.part("frame-head", bytes);
-    const longer = { 126: 2, 127: 8 }[this.#frame.length];
-    if (longer) this.#want(longer, this.#length);
-    else this.#wantMask();
+    this.#listener.onMessageBegin(this.#frame);
+    this.#listener.onPart("frame-head", bytes);
+    const extended = { 126: 2, 127: 8 }[this.#frame.length];
+    if (extended) this.#expect(extended, this.#length);
+    else this.#expectMask();
   }
 
   #length(bytes) {
     this.#frame.length = bytes.reduce((sum, byte) => sum * 256 + byte, 0);
-    this.#listener.part("frame-length", bytes);
-    this.#wantMask();
+    this.#listener.onPart("frame-length", bytes);
+    this.#expectMask();
   }
 
-  #wantMask() {
-    if (this.#frame.masked) this.#want(4, this.#mask);
-    else this.#wantPayload();
+  #expectMask() {
+    if (this.#frame.masked) this.#expect(4, this.#mask);
+    else this.#expectPayload();
   }
 
   #mask(bytes) {
     this.#frame.mask = bytes.slice();
-    this.#listener.part("frame-mask", bytes);
-    this.#wantPayload();
+    this.#listener.onPart("frame-mask", bytes);
+    this.#expectPayload();
   }
 
-  #wantPayload() {
-    this.#left = this.#frame.length;
-    if (!this.#left) this.#end();
+  #expectPayload() {
+    this.#remaining = this.#frame.length;
+    if (!this.#remaining) this.#complete();
   }
 
-  #end() {
-    this.#listener.end();
-    this.#want(2, this.#head);
+  #complete() {
+    this.#listener.onMessageComplete();
+    this.#expect(2, this.#head);
   }
 
-  #want(count, read) {
+  #expect(count, parse) {
     this.#wanted = count;
-    this.#read = read;
+    this.#parse = parse;
   }
 }
 
-/** What a mask hides, or hides what it shows: both are XOR with its four bytes in turn (§5.3). */
+/** Mask or unmask bytes.  Both are the XOR with the four bytes of the mask, repeated (§5.3). */
 export function unmask(bytes, mask, offset = 0) {
   return bytes.map((byte, n) => byte ^ mask[(n + offset) % 4]);
 }

@@ -1,30 +1,30 @@
-// Where everything of the sequence diagram stands: from the story to shapes with coordinates, before
-// anything is drawn.  Time goes down; from left to right: the time, the browser's line, the arrows,
-// the server's line, and beside it a bar for each connection that is in use.
+// The layout of the sequence diagram: from the trace to coordinates, before anything is drawn.
+// Time goes down; from left to right: the time, the browser's line, the arrows, the server's line, and
+// beside it a bar for each connection that is in use.
 
 import { TimeScale } from "./timescale.js";
 
 const ROW = 1.75; // em
 const GUTTER = 4.2;
 const LANE = 1.45;
-export const SHORT = 5; // ms, one way
-const PLAIN = 0.3; // at least so high is a bar
+export const MIN_ONE_WAY = 5; // ms: a shorter way is drawn as a level arrow
+const MIN_BAR_HEIGHT = 0.3;
 
 /**
- * Lay out a story: `width` and `em` in pixels, `now` by the server's clock, `before(thing)` where a
- * thing stood in the picture before.  There it stays: when old things are forgotten, `top` moves.
- * The result is `{arrows, bars, gaps, silences, columns, top, height}`.
+ * Lay out a trace: `width` and `em` in pixels, `now` by the server's clock, `previousY(entry)` is the y of an
+ * entry in the previous picture.  It keeps that y: when old entries are removed, `top` moves.
+ * The result is `{arrows, bars, outages, idlePeriods, columns, top, height}`.
  */
-export function layOut(story, { width, em, now, before }) {
-  const most = boundsOf(story.things);
-  const things = story.things.map((thing) => ({ thing, ...momentsOf(thing, most.get(thing)) }));
-  const moments = things.flatMap(({ server, last, browser }) => [server, last, browser].filter(Boolean));
+export function layOut(trace, { width, em, now, previousY }) {
+  const limits = oneWayLimits(trace.entries);
+  const entries = trace.entries.map((entry) => ({ entry, ...momentsOf(entry, limits.get(entry)) }));
+  const moments = entries.flatMap(({ server, last, browser }) => [server, last, browser].filter(Boolean));
   if (now !== undefined) moments.push({ at: Math.max(now, ...moments.map(({ at }) => at)) });
   const scale = new TimeScale(moments);
   const row = ROW * em;
-  const columns = columnsOf(story, width, em);
+  const columns = columnsOf(trace, width, em);
   const height = scale.rows * row;
-  const top = topOf(things, row, before);
+  const top = topOf(entries, row, previousY);
   const y = (at) => top + scale.y(at) * row;
   const span = ({ from, to }) => ({ top: y(from), bottom: to === undefined ? top + height : y(to) });
 
@@ -32,50 +32,54 @@ export function layOut(story, { width, em, now, before }) {
     columns,
     top,
     height,
-    silences: scale.silences.map((silence) => ({ ...silence, y: top + silence.y * row })),
-    arrows: things.map(({ thing, server, last, browser }) => ({
-      thing,
+    idlePeriods: scale.idlePeriods.map((period) => ({ ...period, y: top + period.y * row })),
+    arrows: entries.map(({ entry, server, last, browser }) => ({
+      entry,
       y: top + server.y * row,
       yLast: last && top + last.y * row,
       yBrowser: top + (browser ?? server).y * row,
-      x: columns.lane(thing.lane ?? 0),
+      x: columns.lane(entry.lane ?? 0),
     })),
-    bars: story.bars.map((bar) => ({ bar, x: columns.lane(bar.lane), ...tall(span(bar), PLAIN * em) })),
-    gaps: story.gaps.map((gap) => ({ gap, ...span(gap) })),
+    bars: trace.bars.map((bar) => ({
+      bar,
+      x: columns.lane(bar.lane),
+      ...withMinHeight(span(bar), MIN_BAR_HEIGHT * em),
+    })),
+    outages: trace.outages.map((outage) => ({ outage, ...span(outage) })),
   };
 }
 
-// A label stands at the server's end, the one that is known; the browser's end takes no row.  What
-// ends a gap leaves a row for the gap's own label.  Where a burst is stretched even a short way would
-// be steep, and lines would cross, so a short one is drawn as none.
-function momentsOf({ at, until, direction, exchange, endsGap }, most = Infinity) {
-  const known = Math.min(exchange?.transit ?? 0, most);
-  const transit = known >= SHORT ? known : 0;
+// A label is at the server's end, whose time is exact; the browser's end takes no row.  An entry that
+// ends an outage leaves a row for the outage's label.  In a stretched burst even a short way would be steep
+// and arrows would cross, so a short way is drawn level.
+function momentsOf({ at, until, direction, exchange, endsOutage }, limit = Infinity) {
+  const estimate = Math.min(exchange?.oneWay ?? 0, limit);
+  const oneWay = estimate >= MIN_ONE_WAY ? estimate : 0;
   return {
-    server: { at, label: endsGap ? 2 : 1 },
+    server: { at, label: endsOutage ? 2 : 1 },
     last: until === undefined ? undefined : { at: until },
-    browser: transit ? { at: direction === "up" ? at - transit : at + transit } : undefined,
+    browser: oneWay ? { at: direction === "up" ? at - oneWay : at + oneWay } : undefined,
   };
 }
 
-// An answer has landed before the next question of its connection leaves: the two ways together are no
-// longer than the time between them at the server, whatever was measured of another exchange.
-function boundsOf(things) {
-  const most = new Map();
-  const answers = new Map(); // connection: the last that went down
-  for (const thing of things) {
-    if (thing.direction === "down") answers.set(thing.connection, thing);
-    const answer = thing.sort === "request" && answers.get(thing.connection);
-    if (!answer) continue;
-    const half = (thing.at - (answer.until ?? answer.at)) / 2;
-    most.set(answer, half).set(thing, half);
+// A response has arrived before the next request of its connection leaves.  So both ways together are at
+// most the time between the two at the server, whatever the estimate from other exchanges is.
+function oneWayLimits(entries) {
+  const limits = new Map();
+  const responses = new Map(); // connection: the last entry downwards
+  for (const entry of entries) {
+    if (entry.direction === "down") responses.set(entry.connection, entry);
+    const response = entry.type === "request" && responses.get(entry.connection);
+    if (!response) continue;
+    const half = (entry.at - (response.until ?? response.at)) / 2;
+    limits.set(response, half).set(entry, half);
   }
-  return most;
+  return limits;
 }
 
-function topOf(things, row, before) {
-  const known = things.find(({ thing }) => before(thing) !== undefined);
-  return known ? before(known.thing) - known.server.y * row : 0;
+function topOf(entries, row, previousY) {
+  const known = entries.find(({ entry }) => previousY(entry) !== undefined);
+  return known ? previousY(known.entry) - known.server.y * row : 0;
 }
 
 function columnsOf({ lanes }, width, em) {
@@ -88,6 +92,6 @@ function columnsOf({ lanes }, width, em) {
   };
 }
 
-function tall({ top, bottom }, least) {
-  return { top, bottom: Math.max(bottom, top + least) };
+function withMinHeight({ top, bottom }, height) {
+  return { top, bottom: Math.max(bottom, top + height) };
 }

@@ -1,40 +1,40 @@
-// What a payload says, whichever transport wrapped it: the texts of the chat within its bytes.
+// The payload of a block, whichever transport framed it, and the texts of the chat in it.
 
 import { unmask } from "./frames.js";
-import { join } from "./http.js";
+import { concat } from "./http.js";
 
-const PAYLOADS = ["body", "chunk-data", "frame-payload"];
+const PAYLOAD_PARTS = ["body", "chunk-data", "frame-payload"];
 const TEXT = /"text":\s*"((?:[^"\\]|\\.)*)"/g;
-// The same in the frames of SockJS, where JSON stands in a string of JSON.
-const QUOTED = /\\"text\\":\\"((?:[^"\\]|\\[^"]|\\\\\\")*)\\"/g;
+// The same in SockJS frames, where JSON is a string inside JSON.
+const QUOTED_TEXT = /\\"text\\":\\"((?:[^"\\]|\\[^"]|\\\\\\")*)\\"/g;
 
-/** The bytes of a block that are no head, chunk border or mask; without their mask. */
+/** The bytes of a block without heads, chunk sizes and masks; unmasked. */
 export function payloadOf(block) {
-  const bytes = join([new Uint8Array(), ...block.parts.filter(isPayload).map((part) => part.bytes)]);
+  const bytes = concat([new Uint8Array(), ...block.parts.filter(isPayload).map((part) => part.bytes)]);
   const { mask } = block.message;
   return mask ? unmask(bytes, mask) : bytes;
 }
 
 export function isPayload({ kind }) {
-  return PAYLOADS.includes(kind);
+  return PAYLOAD_PARTS.includes(kind);
 }
 
-/** How many bytes of a block are words that somebody said. */
-export function wordsIn(block) {
-  const text = new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
+/** How many bytes of a block are the texts of chat messages. */
+export function textBytes(block) {
+  const payload = new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
   let bytes = 0;
-  const found = [...text.matchAll(TEXT), ...text.matchAll(QUOTED)];
-  for (const [, words] of found) bytes += new TextEncoder().encode(words).length;
+  const found = [...payload.matchAll(TEXT), ...payload.matchAll(QUOTED_TEXT)];
+  for (const [, text] of found) bytes += new TextEncoder().encode(text).length;
   return bytes;
 }
 
-/** What kind of payload this is: a key of words, and where it is written down. */
-export function kindOfPayload(block) {
+/** The kind of a payload: the end of the keys of its name and explanation. */
+export function payloadKind(block) {
   const { transport, opcode } = block.message;
   if (opcode >= 8) return "control";
   const text = new TextDecoder().decode(payloadOf(block));
-  if (transport === "sockjs" && sessions[transport].test(text)) return sockjsFrame(text);
-  if (transport === "socketio" && sessions[transport].test(text)) return enginePacket(text);
+  if (transport === "sockjs" && LIBRARY_FRAMES.sockjs.test(text)) return sockjsFrame(text);
+  if (transport === "socketio" && LIBRARY_FRAMES.socketio.test(text)) return enginePacket(text);
   if (block.message.kind === "frame") return "frame";
   if (block.direction === "up") return "post";
   if (["sse", "fetch_streaming", "iframe_streaming"].includes(transport)) {
@@ -43,8 +43,8 @@ export function kindOfPayload(block) {
   return "json";
 }
 
-// What stands in front of it says what it is: a letter of SockJS, digits of Engine.IO and Socket.IO.
-const sessions = {
+// The prefix gives the type: a letter in SockJS, digits in Engine.IO and Socket.IO.
+const LIBRARY_FRAMES = {
   sockjs: /^(data: )?[oahc](\[|\s|$)|^\["|^h{100}/,
   socketio: /^[0-6](\D|$)|^4[0-6]/,
 };

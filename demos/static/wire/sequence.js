@@ -1,17 +1,18 @@
-// The sequence diagram of a transport's page: what the tap sees, drawn as it happens.  Time goes
-// down, the browser is on the left, the server on the right.  Here is the frame around it: when it
-// is drawn, how it scrolls, and how one arrow is chosen.
+// The sequence diagram of a transport's page: the captured traffic, drawn as it happens.  Time goes down,
+// the browser is on the left, the server on the right.  This file decides when to draw and scroll, and
+// which arrow is selected.
 
-import { translate, t } from "../words.js";
-import { SHORT } from "./layout.js";
-import { Picture } from "./picture.js";
-import { describe, duration, totals } from "./retelling.js";
-import { Story } from "./story.js";
-import { Transit } from "./transit.js";
-import { Witness } from "./witness.js";
+import { el } from "../dom.js";
+import { t, translate } from "../i18n.js";
+import { describe, duration, totals } from "./labels.js";
+import { MIN_ONE_WAY } from "./layout.js";
+import { RttEstimate } from "./rtt_estimate.js";
+import { SvgRenderer } from "./svg_renderer.js";
+import { Trace } from "./trace.js";
+import { TraceBuilder } from "./trace_builder.js";
 
-const SOON = 100; // ms: ten pictures a second are enough
-const LATER = 1_000; // while nothing happens, or nobody can see it
+const DRAW_INTERVAL = 100; // ms: ten pictures a second are enough
+const IDLE_INTERVAL = 1_000; // without new records, or while the diagram is out of view
 const LISTED = 20;
 
 const MARKUP = `
@@ -36,7 +37,7 @@ const MARKUP = `
       </pattern>
     </svg>
   </div>
-  <p class="told" aria-live="polite"></p>
+  <p class="description" aria-live="polite"></p>
   <p class="small legend">
     <span class="transit"></span>
     <span id="sequence-keys" data-i18n="sequence.keys">Click on an arrow, or go from one to the next
@@ -47,7 +48,7 @@ const MARKUP = `
     <ol class="latest"></ol>
   </details>`;
 
-/** Draw in `element` what `tap` tells, from now on. */
+/** Draw the records of `tap` in `element`, from now on. */
 export function showSequence(element, tap) {
   element.classList.add("sequence");
   element.innerHTML = MARKUP;
@@ -58,25 +59,25 @@ export function showSequence(element, tap) {
 class Sequence {
   #element;
   #box;
-  #picture;
-  #transit = new Transit();
-  #story = new Story();
-  #witness = new Witness(this.#story, this.#transit);
+  #renderer;
+  #rtt = new RttEstimate();
+  #trace = new Trace();
+  #builder = new TraceBuilder(this.#trace, this.#rtt);
   #layout;
   #chosen;
   #changed = true;
-  #drawn = 0; // when, by performance.now()
+  #drawnAt = 0; // by performance.now()
   #paused = false;
-  #inSight = true;
-  #following = true; // the end, until somebody scrolls up
-  #ahead = Infinity; // what the page's clock is ahead of the server's, and what a piece took to come
+  #inView = true;
+  #following = true; // keep the end in view, until the user scrolls up
+  #clockOffset = Infinity; // ms: this page's clock minus the server's, plus the delay of the tap
 
   constructor(element, tap) {
     this.#element = element;
     this.#box = this.#find(".box");
-    this.#picture = new Picture(this.#find("svg"));
+    this.#renderer = new SvgRenderer(this.#find("svg"));
     if (tap.secret === undefined) this.#find(".nothing").textContent = t("sequence.no_tap");
-    tap.on((piece) => this.#feed(piece));
+    tap.on((record) => this.#feed(record));
     this.#listen();
     this.#watch();
     this.#draw();
@@ -86,45 +87,46 @@ class Sequence {
     return this.#element.querySelector(selector);
   }
 
-  #feed(piece) {
-    if (piece.at !== undefined) this.#ahead = Math.min(this.#ahead, Date.now() - piece.at);
-    this.#witness.feed(piece);
+  #feed(record) {
+    const { at } = record;
+    if (at !== undefined) this.#clockOffset = Math.min(this.#clockOffset, Date.now() - at);
+    this.#builder.feed(record);
     this.#changed = true;
   }
 
-  // --- when it is drawn --------------------------------------------------------------------------
+  // --- drawing -----------------------------------------------------------------------------------
 
   #watch() {
     new PerformanceObserver((list) => {
-      list.getEntries().forEach((timing) => this.#transit.timed(timing));
+      list.getEntries().forEach((timing) => this.#rtt.addTiming(timing));
       this.#changed = true;
     }).observe({ type: "resource", buffered: true });
     new ResizeObserver(() => { this.#changed = true; }).observe(this.#box);
     new IntersectionObserver(([{ isIntersecting }]) => {
-      this.#inSight = isIntersecting;
+      this.#inView = isIntersecting;
     }).observe(this.#box);
     document.addEventListener("visibilitychange", () => this.#tick());
-    setInterval(() => this.#tick(), SOON);
+    setInterval(() => this.#tick(), DRAW_INTERVAL);
   }
 
   #tick() {
     if (document.hidden || this.#paused) return;
-    const pause = this.#changed && this.#inSight ? SOON : LATER;
-    // A timer may come a little early; the next would then be late by a whole turn.
-    if (performance.now() - this.#drawn >= pause - SOON / 4) this.#draw();
+    const interval = this.#changed && this.#inView ? DRAW_INTERVAL : IDLE_INTERVAL;
+    // A timer may fire a little early, and the next one would then be late by a whole interval.
+    if (performance.now() - this.#drawnAt >= interval - DRAW_INTERVAL / 4) this.#draw();
   }
 
   #draw() {
-    this.#drawn = performance.now();
+    this.#drawnAt = performance.now();
     const width = this.#box.clientWidth;
-    if (!width) return; // folded away
+    if (!width) return; // the section is closed
     this.#changed = false;
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
-    const now = this.#story.zero === undefined ? undefined : Date.now() - this.#ahead;
-    const before = this.#layout?.top ?? 0;
-    this.#layout = this.#picture.draw(this.#story, { width, em, now, chosen: this.#chosen });
+    const now = this.#trace.startedAt === undefined ? undefined : Date.now() - this.#clockOffset;
+    const previousTop = this.#layout?.top ?? 0;
+    this.#layout = this.#renderer.draw(this.#trace, { width, em, now, chosen: this.#chosen });
     if (this.#following) this.#box.scrollTop = this.#box.scrollHeight;
-    else this.#box.scrollTop -= this.#layout.top - before; // what is looked at stays
+    else this.#box.scrollTop -= this.#layout.top - previousTop; // keep the position
     this.#drawWords();
   }
 
@@ -134,38 +136,35 @@ class Sequence {
   }
 
   #drawWords() {
-    this.#find(".nothing").hidden = this.#story.things.length > 0;
-    this.#find(".totals").textContent = totals(this.#story.totals, document.body.dataset.transport);
-    this.#find(".transit").textContent = this.#wayWords();
+    this.#find(".nothing").hidden = this.#trace.entries.length > 0;
+    this.#find(".totals").textContent = totals(this.#trace.totals, document.body.dataset.transport);
+    this.#find(".transit").textContent = this.#rttText();
     if (this.#find("details").open) this.#list();
   }
 
-  #wayWords() {
-    const { oneWay } = this.#transit;
+  #rttText() {
+    const { oneWay } = this.#rtt;
     if (oneWay === undefined) return t("sequence.level");
-    return t(oneWay < SHORT ? "sequence.short" : "sequence.slope", { time: duration(2 * oneWay) });
+    return t(oneWay < MIN_ONE_WAY ? "sequence.short" : "sequence.slope", { time: duration(2 * oneWay) });
   }
 
   #list() {
-    const lines = this.#story.things.slice(-LISTED).map((thing) => {
-      const line = document.createElement("li");
-      line.textContent = describe(thing, this.#story.zero);
-      return line;
-    });
+    const latest = this.#trace.entries.slice(-LISTED);
+    const lines = latest.map((entry) => el("li", "", describe(entry, this.#trace.startedAt)));
     this.#find(".latest").replaceChildren(...lines);
   }
 
-  // --- what one can do with it -------------------------------------------------------------------
+  // --- input -------------------------------------------------------------------------------------
 
   #listen() {
     this.#find(".pause").addEventListener("click", () => this.#pause(!this.#paused));
     this.#find(".clear").addEventListener("click", () => {
-      this.#story.clear();
+      this.#trace.clear();
       this.#choose(undefined);
       this.#draw();
     });
     this.#find("details").addEventListener("toggle", () => this.#drawWords());
-    this.#box.addEventListener("click", ({ target }) => this.#choose(this.#picture.thingAt(target)));
+    this.#box.addEventListener("click", ({ target }) => this.#choose(this.#renderer.entryAt(target)));
     this.#box.addEventListener("keydown", (press) => this.#key(press));
     this.#box.addEventListener("scroll", () => { this.#following = this.#atEnd(); });
   }
@@ -180,20 +179,21 @@ class Sequence {
 
   #key(press) {
     const step = { ArrowUp: -1, ArrowDown: 1 }[press.key];
-    const things = this.#layout.arrows.map(({ thing }) => thing);
-    if (!step || !things.length) return;
+    const entries = this.#layout.arrows.map(({ entry }) => entry);
+    if (!step || !entries.length) return;
     press.preventDefault();
-    const here = things.indexOf(this.#chosen);
-    const next = here < 0 ? things.length - 1 : Math.min(Math.max(here + step, 0), things.length - 1);
-    this.#choose(things[next]);
-    this.#picture.element(things[next]).scrollIntoView({ block: "nearest" });
+    const current = entries.indexOf(this.#chosen);
+    const last = entries.length - 1;
+    const next = current < 0 ? last : Math.min(Math.max(current + step, 0), last);
+    this.#choose(entries[next]);
+    this.#renderer.element(entries[next]).scrollIntoView({ block: "nearest" });
   }
 
-  #choose(thing) {
-    this.#picture.element(this.#chosen)?.classList.remove("chosen");
-    this.#chosen = thing;
-    this.#picture.element(thing)?.classList.add("chosen");
-    this.#find(".told").textContent = thing ? describe(thing, this.#story.zero) : "";
+  #choose(entry) {
+    this.#renderer.element(this.#chosen)?.classList.remove("chosen");
+    this.#chosen = entry;
+    this.#renderer.element(entry)?.classList.add("chosen");
+    this.#find(".description").textContent = entry ? describe(entry, this.#trace.startedAt) : "";
     this.#changed = true;
   }
 }

@@ -1,28 +1,26 @@
-// The tap: what the server saw cross the socket, for every request that carries our secret.
-// It comes over a connection of its own, which leads straight to the server, whatever bad network
-// the others go through.
+// The tap: a copy of the bytes that crossed the server's socket, for every request that carries our secret.
+// It has a connection of its own, directly to the server, whatever network conditions the others have.
 
-const PATIENCE = 2_000;
-// Between two attempts to come back, when the server was away.
-const PAUSE = 1_000;
-const LONGEST = 10_000;
+const OPEN_TIMEOUT = 2_000;
+// The wait before a reconnect, at first and at most.
+const MIN_CEILING = 1_000;
+const MAX_CEILING = 10_000;
 
 /**
- * Open a tap.  The result, once the server listens, is `{secret, on, close}`; `on(listener)` is told
- * each piece, in order:
+ * Open a tap.  Resolves, when the server is ready, with `{secret, on, close}`; a listener of `on(listener)`
+ * receives each record, in order:
  *
- *   { connection, transport, direction: "up" | "down", at, bytes }   a Uint8Array that crossed
+ *   { connection, transport, direction: "up" | "down", at, bytes }   a Uint8Array
  *   { connection, at, closed: true }                                 the connection has ended
- *   { dropped }                                                      so many bytes came too fast to show
- *   { open }                                                         whether the server listens, when
- *                                                                    that has changed
+ *   { dropped }                                                      a number of bytes, too many to copy
+ *   { open }                                                         whether the tap is open, at each change
  *
  * `connection` is a number, `at` the server's clock in ms since 1970, with fractions.  The secret stays
- * the same when the server was away and came back.
+ * the same after a reconnect.
  */
 export async function openTap() {
   const tap = new Tap();
-  await Promise.race([tap.opened, new Promise((resolve) => { setTimeout(resolve, PATIENCE); })]);
+  await Promise.race([tap.opened, new Promise((resolve) => { setTimeout(resolve, OPEN_TIMEOUT); })]);
   return tap;
 }
 
@@ -39,7 +37,7 @@ class Tap {
     this.#connect();
   }
 
-  /** Tell `listener` from now on, and at once whether the server listens. */
+  /** Call `listener` for each record from now on, and at once with whether the tap is open. */
   on(listener) {
     this.#listeners.add(listener);
     listener({ open: Boolean(this.#open) });
@@ -55,36 +53,36 @@ class Tap {
     const url = new URL(`/wire/${this.secret}`, location);
     url.protocol = url.protocol.replace("http", "ws");
     this.#socket = new WebSocket(url);
-    this.#socket.onopen = () => this.#changed(true);
-    this.#socket.onmessage = ({ data }) => this.#tell(decoded(JSON.parse(data)));
-    this.#socket.onclose = () => this.#comeBack();
+    this.#socket.onopen = () => this.#setOpen(true);
+    this.#socket.onmessage = ({ data }) => this.#emit(decoded(JSON.parse(data)));
+    this.#socket.onclose = () => this.#reconnect();
   }
 
-  #changed(open) {
+  #setOpen(open) {
     if (open) this.#failures = 0;
-    if (open !== this.#open) this.#tell({ open });
+    if (open !== this.#open) this.#emit({ open });
     this.#open = open;
   }
 
-  #comeBack() {
-    this.#changed(false);
-    const ceiling = Math.min(LONGEST, PAUSE * 2 ** this.#failures++);
+  #reconnect() {
+    this.#setOpen(false);
+    const ceiling = Math.min(MAX_CEILING, MIN_CEILING * 2 ** this.#failures++);
     this.#timer = setTimeout(() => this.#connect(), Math.random() * ceiling);
   }
 
-  #tell(piece) {
-    this.#listeners.forEach((listener) => listener(piece));
+  #emit(record) {
+    this.#listeners.forEach((listener) => listener(record));
   }
 }
 
-function decoded(piece) {
-  if (piece.data !== undefined) {
-    piece.bytes = Uint8Array.from(atob(piece.data), (character) => character.charCodeAt());
+function decoded(record) {
+  if (record.data !== undefined) {
+    record.bytes = Uint8Array.from(atob(record.data), (character) => character.charCodeAt());
   }
-  return piece;
+  return record;
 }
 
-// Whoever knows it sees our bytes: 128 bits that nobody guesses.
+// Anyone with the secret can read our traffic: 128 bits cannot be guessed.
 function newSecret() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,50 +1,50 @@
-// The time scale of the sequence diagram: from a moment to a height, so that a burst and a quiet
-// minute can both be read.  Three rules:
+// The time scale of the sequence diagram maps a moment to a height, so that both a burst and an idle
+// minute are readable.  Three rules:
 //
-//   what carries a label is at least a row below the label before it      (a burst is stretched)
-//   time in between grows with its logarithm                   (10 ms and 1 s both can be seen)
-//   after a while the height grows no more, and the picture says how long it was ("silence")
+//   a label is at least one row below the previous label                  (a burst is stretched)
+//   the height between two moments grows with the logarithm of the time   (10 ms and 1 s are both visible)
+//   after a limit it grows no more, and the picture shows the idle time
 //
-// Lengths are in rows.  The moments are few (those of the arrows that are kept), so all is computed
-// anew for each picture.
+// Lengths are in rows.  There are few moments (those of the visible arrows), so each picture computes all
+// heights.
 
-const SILENCE = 2_500; // ms
-const HALF = 20; // ms: so much time has half a row, and up to about here height follows time
+const MAX_TIME = 2_500; // ms: a longer time is an idle period
+const HALF_ROW = 20; // ms that take half a row; up to about here the scale is linear
 
 export class TimeScale {
   #moments;
-  silences = []; // {from, to, y}: `y` in the middle
-  rows; // the height of all
+  idlePeriods = []; // {from, to, y}: `y` is the middle
+  rows; // the total height
 
   /**
-   * Give each moment its height: `moments` are `{at, label}`, in any order, where `label` is how many
-   * rows it has to be below the label before it; each gets its `y`.
+   * Set the `y` of each moment: `moments` are `{at, label}` in any order, where `label` is the number of
+   * rows that it must be below the previous label.
    */
   constructor(moments) {
-    this.#moments = moments.toSorted((one, other) => one.at - other.at);
-    let before;
-    let labelled = 0; // the height of the last label
+    this.#moments = moments.toSorted((a, b) => a.at - b.at);
+    let previous;
+    let labelY = 0; // the height of the last label
     for (const moment of this.#moments) {
-      moment.y = before ? before.y + stretch(moment.at - before.at) : 1;
+      moment.y = previous ? previous.y + rowsFor(moment.at - previous.at) : 1;
       if (moment.label) {
-        moment.y = Math.max(moment.y, labelled + moment.label);
-        labelled = moment.y;
+        moment.y = Math.max(moment.y, labelY + moment.label);
+        labelY = moment.y;
       }
-      if (before && moment.at - before.at > SILENCE) this.#addSilence(before, moment);
-      before = moment;
+      if (previous && moment.at - previous.at > MAX_TIME) this.#addIdlePeriod(previous, moment);
+      previous = moment;
     }
-    this.rows = (before?.y ?? 0) + 0.75;
+    this.rows = (previous?.y ?? 0) + 0.75;
   }
 
-  #addSilence(before, after) {
-    this.silences.push({ from: before.at, to: after.at, y: (before.y + after.y) / 2 });
+  #addIdlePeriod(before, after) {
+    this.idlePeriods.push({ from: before.at, to: after.at, y: (before.y + after.y) / 2 });
   }
 
-  /** The height of any moment: of those that were given exactly, in between in proportion. */
+  /** The height of any moment, interpolated between the given ones. */
   y(at) {
     const moments = this.#moments;
     let [low, high] = [0, moments.length - 1];
-    if (high < 0 || at < moments[0].at) return 0; // above all that is kept
+    if (high < 0 || at < moments[0].at) return 0; // older than all entries
     if (at >= moments[high].at) return moments[high].y;
     while (high - low > 1) {
       const middle = (low + high) >> 1;
@@ -56,6 +56,6 @@ export class TimeScale {
   }
 }
 
-function stretch(milliseconds) {
-  return 0.5 * Math.log2(1 + Math.min(milliseconds, SILENCE) / HALF);
+function rowsFor(ms) {
+  return 0.5 * Math.log2(1 + Math.min(ms, MAX_TIME) / HALF_ROW);
 }

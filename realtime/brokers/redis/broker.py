@@ -1,7 +1,7 @@
-"""The broker for many processes: Redis or Valkey numbers, stores and announces the events.
+"""The broker for many processes: Redis or Valkey stores the log and publishes the events.
 
 Each atomic step is one Lua script.  Pub/sub is only the fast path: it loses messages by design, so
-the hub checks the number of every event it receives and reads the missing ones from the log.
+the hub checks the offset of every event it receives and reads the missing ones from the log.
 
 Whatever the number of clients, a process has a few connections for rare commands and three to each
 server that stores rooms (see `topology`): pub/sub, publishing, and pages of history.
@@ -66,7 +66,7 @@ def _script(*parts: str, head: bytes = b"") -> Script:
 
 
 class _Scripts:
-    """The scripts of a room; `prefix` makes them announce with `SPUBLISH`, in the room's slot."""
+    """The scripts of a room; `prefix` makes them publish with `SPUBLISH`, in the room's slot."""
 
     def __init__(self, prefix: bytes) -> None:
         head = b"local PUBLISH = '%bPUBLISH'" % prefix
@@ -78,7 +78,7 @@ class _Scripts:
         self.reset = _script("log", "people", "reset", head=head)
 
 
-# About server processes, not about a room: it announces nothing.
+# About server processes, not about a room: it publishes nothing.
 _REPORTS = _script("reports")
 
 
@@ -126,7 +126,7 @@ class RedisBroker:
         nodes = list(self._nodes.values())
         replies = await asyncio.gather(*map(self._is_up, nodes))
         up = [node for node, reply in zip(nodes, replies, strict=True) if reply]
-        if not up:  # while some servers of a Cluster are down, the rooms of the others go on
+        if not up:  # while some servers of a Cluster are down, the other rooms work
             raise NoBroker
         if not all(node.pubsub.healthy for node in up):
             raise NoBroker("The hub replies, but its pub/sub messages do not arrive; try again.")
@@ -145,8 +145,8 @@ class RedisBroker:
         keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         script = self._scripts.publish
-        epoch, number, created = await self._call(script, draft.room, keys, arguments)
-        return Receipt(Cursor(epoch.decode(), int(number)), draft.id, bool(created))
+        epoch, offset, created = await self._call(script, draft.room, keys, arguments)
+        return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
         keys = _keys(room, b"log", b"meta")
@@ -154,8 +154,8 @@ class RedisBroker:
         script = self._scripts.history
         epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
         events = [
-            Event.numbered(kind.decode(), Cursor(epoch.decode(), int(number)), json_tail)
-            for number, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            Event.numbered(kind.decode(), Cursor(epoch.decode(), int(offset)), json_tail)
+            for offset, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
         more = bool(events) and events[-1].cursor.offset < int(top)
         return History(epoch.decode(), int(top), int(first), events, more)

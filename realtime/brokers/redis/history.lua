@@ -1,4 +1,4 @@
--- KEYS log meta   ARGV … epoch number limit   →  {epoch, top, first, {number, kind, json_tail, …}}
+-- KEYS log meta   ARGV … epoch offset limit   →  {epoch, top, first, {offset, kind, json_tail, …}}
 local epoch, top = position()
 local after = ARGV[7] == epoch and tonumber(ARGV[8]) or 0
 local oldest = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]

@@ -1,5 +1,5 @@
--- The numbered log of one room: the first part of every room script.  The line before this file
--- sets PUBLISH, the command that announces an event.
+-- The log of one room: the first part of every room script.  The line before this file sets
+-- PUBLISH, the command that publishes an event.
 -- Redis runs one script at a time: what a script reads cannot change before it writes.
 local LOG, META = KEYS[1], KEYS[2]
 local NEW_EPOCH, CHANNEL = ARGV[1], ARGV[2]
@@ -13,8 +13,8 @@ local function now_ms()
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
--- The number of the newest event, for a log whose meta key is lost.
-local function last_number()
+-- The offset of the newest event, for a log whose meta key is lost.
+local function last_offset()
   local last = redis.call('XREVRANGE', LOG, '+', '-', 'COUNT', 1)[1]
   return last and tonumber(last[1]:match('^%d+')) or 0
 end
@@ -27,16 +27,16 @@ local function server_id()
   return known_run_id
 end
 
--- The epoch and the number of the newest event.  Another run_id means another server process: one
+-- The epoch and the offset of the newest event.  Another run_id means another server process: one
 -- that restarted from an older snapshot, or a replica that lagged when it was promoted.  It would
--- assign numbers a second time, and readers would skip real messages as duplicates.  So it starts a
+-- assign offsets a second time, and readers would skip real messages as duplicates.  So it starts a
 -- new epoch, which makes readers fetch the history again.
 local function position()
   if known_epoch then
     return known_epoch, known_top
   end
   local meta = redis.call('HMGET', META, 'epoch', 'top', 'run_id')
-  local epoch, top = meta[1], tonumber(meta[2] or last_number())
+  local epoch, top = meta[1], tonumber(meta[2] or last_offset())
   if not epoch or meta[3] ~= server_id() then
     epoch = NEW_EPOCH
     redis.call('HSET', META, 'epoch', epoch, 'top', digits(top), 'run_id', server_id())
@@ -47,18 +47,18 @@ local function position()
   return epoch, top
 end
 
--- Number an event, store it, announce it.
+-- Assign an offset to an event, store it, publish it.
 local function append(kind, json_tail)
   local epoch, top = position()
   if top == 0 then
     redis.call('PEXPIRE', META, META_MS)
   end
   known_top = top + 1
-  local number = digits(known_top)
+  local offset = digits(known_top)
   json_tail = json_tail .. ',"published":' .. digits(now_ms()) .. '}'
-  redis.call('HSET', META, 'top', number)
-  redis.call('XADD', LOG, 'MAXLEN', EVENTS, number .. '-0', 'kind', kind, 'rest', json_tail)
+  redis.call('HSET', META, 'top', offset)
+  redis.call('XADD', LOG, 'MAXLEN', EVENTS, offset .. '-0', 'kind', kind, 'rest', json_tail)
   redis.call('PEXPIRE', LOG, LOG_MS)
-  redis.call(PUBLISH, CHANNEL, epoch .. '-' .. number .. ' ' .. kind .. ' ' .. json_tail)
-  return epoch, number
+  redis.call(PUBLISH, CHANNEL, epoch .. '-' .. offset .. ' ' .. kind .. ' ' .. json_tail)
+  return epoch, offset
 end

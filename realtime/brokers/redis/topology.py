@@ -242,7 +242,7 @@ class ShardedCluster:
         hosts = _hosts(address, _PORT)
         self.client = RedisCluster(
             startup_nodes=[ClusterNode(*host) for host in hosts],
-            require_full_coverage=False,  # while some slots have no server, the others go on
+            require_full_coverage=False,  # while some slots have no server, the others work
             retry=Retry(ExponentialBackoff(cap=0.1, base=0.01), 3),
             **options,
         )

@@ -131,7 +131,7 @@ async def test_a_killed_server_stops_its_redis() -> None:
 def test_a_server_that_stops_removes_its_redis_and_its_folder(
     temporary: Path, number: signal.Signals
 ) -> None:
-    with Server("--hub", "spawn") as server:
+    with Server("--hub", "spawn", "--drain-seconds", "0.1") as server:
         assert list(temporary.iterdir())
         server.process.send_signal(number)
         server.process.wait(SECONDS)

@@ -1,7 +1,7 @@
 """The pub/sub connection on real servers: one that hangs, and a Cluster where slots move."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -111,12 +111,6 @@ class Recorder:
     async def next(self) -> tuple[str, bytes]:
         async with asyncio.timeout(SECONDS):
             return await self._calls.get()
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ClusterDeployment]:
-    with ClusterDeployment() as cluster:
-        yield cluster
 
 
 @asynccontextmanager

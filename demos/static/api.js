@@ -1,0 +1,67 @@
+// One HTTP request to the server: its URL, its response, and every way in which it can fail.
+// An `ApiError` says whether a retry can help, and how long the server wants us to wait before it.
+
+import { explain, t } from "./i18n.js";
+
+// The same request may succeed in a moment.
+const TRANSIENT = new Set(["network", "too_fast", "busy", "no_broker", "going_away", "too_slow"]);
+
+/** `message` is for people, in their language; `serverMessage` is the server's own, where it sent one. */
+export class ApiError extends Error {
+  constructor(code, message, { serverMessage, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
+    super(message);
+    this.code = code;
+    this.serverMessage = serverMessage;
+    this.retryAfter = retryAfter; // seconds
+    this.final = final;
+  }
+}
+
+/** Make an error from the code and message that the server sent. */
+export function serverError(code, serverMessage, options) {
+  return new ApiError(code, explain(code, serverMessage), { serverMessage, ...options });
+}
+
+// Relative to `location`, so that the page works under any host name that a phone uses; or to `base`,
+// another port of the same server.
+export function roomUrl(room, path, query = {}, base = location) {
+  const url = new URL(`/rooms/${encodeURIComponent(room)}/${path}`, base);
+  for (const [key, value] of Object.entries(query)) {
+    if (value !== undefined) url.searchParams.set(key, value);
+  }
+  return url;
+}
+
+/** Fetch, or throw an `ApiError`. */
+export async function request(url, options = {}) {
+  let response;
+  try {
+    // Without no-store Chromium locks a URL in its cache, and sends the same request of two tabs one
+    // after the other.  The response's own no-store comes too late to help.
+    response = await fetch(url, { cache: "no-store", ...options });
+  } catch {
+    throw new ApiError("network", t("trouble.unreachable"));
+  }
+  if (!response.ok) throw await responseError(response);
+  return response;
+}
+
+/** Fetch and parse JSON.  A response that breaks off is a network error. */
+export async function requestJSON(url, options) {
+  const response = await request(url, options);
+  try {
+    return await response.json();
+  } catch {
+    throw new ApiError("network", t("trouble.broken_answer"));
+  }
+}
+
+async function responseError(response) {
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0;
+  const { status } = response;
+  const final = status < 500 && ![408, 429].includes(status);
+  // A proxy in between sends an error page of its own, not our JSON.
+  const { error } = await response.json().catch(() => ({}));
+  if (error) return serverError(error.code, error.message, { retryAfter, final });
+  return new ApiError(`http_${status}`, t("trouble.http", { status }), { retryAfter, final });
+}

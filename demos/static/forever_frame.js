@@ -1,0 +1,107 @@
+// The forever frame: an invisible page that never finishes loading, and calls us from each script in it.
+// No event says that such a page has started, grown or died, so we inspect it four times a second.
+
+import { el } from "./dom.js";
+
+const CHECK_INTERVAL = 250;
+// How long the relay page may take to send its first message.
+const RELAY_TIMEOUT = 2_000;
+
+/**
+ * Open the endless page at `url`, and report to `listener`: `opened()`, `alive()` at any new byte,
+ * `receive(event)`, `ended()`.  The result closes the frame.
+ */
+export function foreverFrame(url, listener) {
+  const frame = hiddenFrame(url);
+  let length = -1;
+
+  // A heartbeat is white space: the document becomes one character longer.
+  function check() {
+    const page = documentOf(frame);
+    if (!page) return;
+    // The browser's Stop button ends the stream without an event.  The document is then complete.
+    if (page.readyState === "complete") return listener.ended();
+    listener.opened();
+    const current = page.documentElement.textContent.length;
+    if (current !== length) listener.alive();
+    length = current;
+  }
+
+  // The scripts in the frame call this function.
+  window.realtime = {
+    receive(event) {
+      listener.opened();
+      listener.alive();
+      listener.receive(event);
+    },
+  };
+
+  const timer = setInterval(check, CHECK_INTERVAL);
+  // "load" is the end: the server has finished, or the page was never there.
+  frame.onload = () => listener.ended();
+  const opening = afterLoad(() => document.body.append(frame));
+
+  return () => {
+    opening.cancel();
+    clearInterval(timer);
+    frame.onload = null;
+    frame.remove();
+  };
+}
+
+/**
+ * The same for a stream at another port.  A page of another origin cannot call us, so a relay page at
+ * that port holds the stream and forwards each call by `postMessage`.
+ */
+export function relayedFrame(url, listener) {
+  const relay = new URL("/demos/frame.html", url);
+  relay.search = new URLSearchParams({ stream: url.pathname + url.search, page: location.origin });
+  const frame = hiddenFrame(relay);
+
+  let timer;
+
+  function onMessage({ source, origin, data: [method, event] }) {
+    if (source !== frame.contentWindow || origin !== url.origin) return;
+    clearTimeout(timer);
+    frame.onload = null;
+    listener[method](event);
+  }
+  addEventListener("message", onMessage);
+  // The browser's own error page also fires "load", and sends no message.
+  frame.onload = () => { timer = setTimeout(listener.ended, RELAY_TIMEOUT); };
+  const opening = afterLoad(() => document.body.append(frame));
+
+  return () => {
+    opening.cancel();
+    clearTimeout(timer);
+    removeEventListener("message", onMessage);
+    frame.remove();
+  };
+}
+
+function hiddenFrame(url) {
+  return el("iframe", { hidden: true, src: url });
+}
+
+// Before its first bytes a frame shows about:blank.  An error response is not text/html, or is not
+// readable from here.
+function documentOf(frame) {
+  const page = frame.contentDocument;
+  const ready = page?.documentElement && page.URL !== "about:blank";
+  return ready && page.contentType === "text/html" ? page : null;
+}
+
+// A frame added before or during the `load` event keeps the tab's spinner turning forever; one added a turn
+// of the event loop later does not.
+function afterLoad(open) {
+  let timer;
+  const later = () => { timer = setTimeout(open); };
+  if (document.readyState === "complete") later();
+  else addEventListener("load", later, { once: true });
+  return {
+    cancel() {
+      clearTimeout(timer);
+      removeEventListener("load", later);
+    },
+  };
+}

@@ -1,0 +1,97 @@
+// The languages of the pages.  The HTML holds the English text, so that a page without scripts is
+// readable; the catalogues in /demos/i18n hold all languages under the same keys.  theme.js has chosen the
+// language and written it into <html lang>.
+//
+//   <p data-i18n="sse.idea">English, <code>marked up</code></p>     <input data-i18n-placeholder="chat.say">
+//   t("chat.delay.own", { delay })                                  "sent→shown {delay}"
+
+import { formatter } from "./format.js";
+
+export const LANGUAGES = { en: "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文" };
+const STORAGE_KEY = "realtime.language";
+const ATTRIBUTES = ["placeholder", "aria-label", "title"];
+const TIMEOUT = 5_000;
+
+export let language;
+let catalogue, format;
+
+/** Use this language and its catalogue, `{key: text}`, from now on. */
+export function setLanguage(code, texts) {
+  language = code;
+  catalogue = texts;
+  format = formatter(code);
+}
+
+/** The text of a key, with `{name}` replaced by `values.name`: plain text, never markup. */
+export function t(key, values = {}) {
+  return parts(key, values).join("");
+}
+
+/** The same as a list, for `append`: a value may be an element. */
+export function parts(key, values) {
+  const pieces = (catalogue[key] ?? key).split(/\{(\w+)\}/);
+  return pieces.map((piece, i) => (i % 2 ? values[piece] ?? `{${piece}}` : piece));
+}
+
+/** A sentence for the server's error code, or the server's own message where we have none. */
+export function explain(code, serverMessage) {
+  const words = catalogue[`trouble.${code}`] ?? serverMessage;
+  return words ? t("trouble.with_code", { words, code }) : code;
+}
+
+/** A number as this language writes it. */
+export function number(value, options) {
+  return format.number(value, options);
+}
+
+/** The time of day of a moment, in ms since 1970. */
+export function time(ms) {
+  return format.time(ms);
+}
+
+// --- the page ------------------------------------------------------------------------------------
+
+/** Put the texts of our language into `root`.  We wrote them, so they may contain markup. */
+export function translate(root = document) {
+  for (const element of root.querySelectorAll("[data-i18n]")) {
+    const text = catalogue[element.dataset.i18n];
+    if (text !== undefined) element.innerHTML = text;
+  }
+  for (const name of ATTRIBUTES) {
+    for (const element of root.querySelectorAll(`[data-i18n-${name}]`)) {
+      const text = catalogue[element.getAttribute(`data-i18n-${name}`)];
+      if (text !== undefined) element.setAttribute(name, text);
+    }
+  }
+}
+
+/** Choose a language, and reload the page in it. */
+export function choose(code) {
+  localStorage.setItem(STORAGE_KEY, code);
+  const url = new URL(location);
+  url.searchParams.delete("lang");
+  if (url.href === location.href) location.reload();
+  else location.replace(url);
+}
+
+async function load(code) {
+  try {
+    const signal = AbortSignal.timeout(TIMEOUT);
+    const response = await fetch(`/demos/i18n/${code}.json`, { signal });
+    return response.ok ? [code, await response.json()] : undefined;
+  } catch {
+    return undefined; // a missing server or half a file must not stop the page
+  }
+}
+
+async function translatePage(root) {
+  // If the catalogue does not arrive: the English one; without that, the text in the HTML.
+  setLanguage(...((await load(root.lang)) ?? (await load("en")) ?? ["en", {}]));
+  root.lang = language;
+  translate();
+  delete root.dataset.words;
+}
+
+// Tests of pure modules run under Node, where there is no document.
+if (globalThis.document) await translatePage(document.documentElement);
+else setLanguage("en", {});

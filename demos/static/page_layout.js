@@ -1,0 +1,185 @@
+// The layout that the pages share: header and navigation, the chat, the sections below it, the footer.
+// This markup is constant and our own; other modules add what people write, as text and never as markup.
+
+import { requestJSON } from "./api.js";
+import { byId, el } from "./dom.js";
+import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
+
+export const TRANSPORTS = [
+  "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
+  "sockjs", "socketio",
+];
+const SECTIONS = ["network", "sequence", "wire", "lesson", "exercises"];
+// The query parameters that a link to another page keeps.
+const KEPT_PARAMETERS = ["room", "name", "lang"];
+
+const HEADER = `
+  <a class="skip"></a>
+  <a class="home" href="/">realtime</a>
+  <nav id="ways" aria-label="Transports" data-i18n-aria-label="header.ways"></nav>
+  <a class="class" href="/demos/lecturer.html" data-i18n="header.class">For the class</a>
+  <div class="looks">
+    <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
+    <select id="theme" aria-label="Light or dark" data-i18n-aria-label="header.theme">
+      <option value="auto" data-i18n="header.theme_auto">Colours: auto</option>
+      <option value="light" data-i18n="header.theme_light">Colours: light</option>
+      <option value="dark" data-i18n="header.theme_dark">Colours: dark</option>
+    </select>
+    <button id="big" type="button" title="Larger type, for a projector" data-i18n="header.big"
+      data-i18n-title="header.big_why">Big</button>
+  </div>`;
+
+const CHAT = `
+  <h2 id="chat-title" data-i18n="chat.title">Chat</h2>
+  <form id="who" autocomplete="off">
+    <label><span data-i18n="chat.name">Name</span> <input id="name" maxlength="32" required></label>
+    <label><span data-i18n="chat.room">Room</span> <input id="room" maxlength="64" required></label>
+    <button id="join" type="submit" data-i18n="chat.join">Join</button>
+  </form>
+  <p id="state" role="status"><span id="state-text"></span> <span id="countdown" aria-hidden="true"></span></p>
+  <div id="log" role="log" aria-label="Messages" data-i18n-aria-label="chat.messages" tabindex="0">
+    <ol id="messages"></ol>
+  </div>
+  <p id="error" role="alert"></p>
+  <form id="say" autocomplete="off">
+    <input id="text" aria-label="Message" placeholder="Say something" data-i18n-aria-label="chat.message"
+      data-i18n-placeholder="chat.say" maxlength="20000" required>
+    <button id="send" type="submit" data-i18n="chat.send">Send</button>
+  </form>
+  <section id="people" aria-labelledby="people-title">
+    <h3 id="people-title"><span data-i18n="chat.people">In this room:</span> <span id="member-count">0</span></h3>
+    <ul id="members"></ul>
+  </section>
+  <p class="small" data-i18n="chat.delays">The milliseconds beside a message: <b>sent→shown</b> for
+    your own, both on this machine’s clock; <b>published→shown</b> for the others’, from the hub’s clock
+    to this machine’s. Clocks of different machines differ, so the second is exact only where the server
+    runs on this machine.</p>`;
+
+// --- every page ----------------------------------------------------------------------------------
+
+/** Fill the page's <header>: navigation, language, theme and size. */
+export function fillHeader() {
+  const header = document.querySelector("header");
+  header.innerHTML = HEADER;
+  translate(header);
+  fillSkipLink(header.querySelector(".skip"));
+  header.querySelector("#ways").append(...TRANSPORTS.map(transportLink));
+  for (const link of header.querySelectorAll("a:not(.skip)")) link.href = link.pathname + keptQuery();
+  markCurrentPage(header);
+  fillPreferences();
+}
+
+function fillSkipLink(link) {
+  const main = document.querySelector("main");
+  main.id ||= "content";
+  const chat = byId("chat");
+  link.href = `#${chat ? "chat" : main.id}`;
+  link.textContent = t(chat ? "header.skip_chat" : "header.skip_main");
+}
+
+function transportLink(transport) {
+  return el("a", { href: `/demos/${transport}.html` }, transportLabel(transport));
+}
+
+// `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
+function markCurrentPage(header) {
+  const links = [...header.querySelectorAll("a:not(.skip)")];
+  const current = links.find((link) => link.pathname === location.pathname);
+  current?.setAttribute("aria-current", "page");
+  const row = header.querySelector("#ways");
+  if (row.contains(current)) row.scrollLeft = current.offsetLeft - row.offsetLeft;
+}
+
+function keptQuery() {
+  const all = [...new URLSearchParams(location.search)];
+  const kept = all.filter(([key]) => KEPT_PARAMETERS.includes(key));
+  return kept.length ? `?${new URLSearchParams(kept)}` : "";
+}
+
+/** The name of a transport, with its colour. */
+export function transportLabel(transport) {
+  const label = el("span", "transport-label", transport);
+  label.dataset.via = transport;
+  return label;
+}
+
+function fillPreferences() {
+  const root = document.documentElement;
+  const [languages, theme, big] = ["language", "theme", "big"].map(byId);
+  languages.append(...Object.entries(LANGUAGES).map(([code, name]) => languageOption(code, name)));
+  languages.addEventListener("change", () => choose(languages.value));
+
+  theme.value = root.dataset.theme;
+  theme.addEventListener("change", () => {
+    root.dataset.theme = theme.value;
+    localStorage.setItem("realtime.theme", theme.value);
+  });
+
+  big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
+  big.addEventListener("click", () => {
+    const larger = root.toggleAttribute("data-big");
+    big.setAttribute("aria-pressed", larger);
+    localStorage.setItem("realtime.big", larger ? "yes" : "no");
+  });
+}
+
+// Each language is named in that language: a user who looks for it may not read any other.
+function languageOption(code, name) {
+  const option = new Option(name, code, false, code === language);
+  option.lang = code;
+  return option;
+}
+
+/** Show which message broker is in use, and why: all measurements depend on it. */
+export async function fillFooter() {
+  const footer = byId("hub");
+  try {
+    const { hub, version } = await requestJSON(new URL("/healthz", location));
+    footer.textContent = t("foot.hub", { hub, version });
+  } catch {
+    footer.textContent = t("foot.silent");
+  }
+}
+
+// --- a transport's page --------------------------------------------------------------------------
+
+/** Fill the empty sections of a transport's page. */
+export function fillPage() {
+  const chat = byId("chat");
+  chat.innerHTML = CHAT;
+  translate(chat);
+  fillHeader();
+  document.querySelector("main").append(...SECTIONS.map(section));
+  fillMenu(document.querySelector(".parts"));
+  fillFooter();
+  scrollToSection();
+}
+
+/** The element in a section that another module fills. */
+export function sectionBody(id) {
+  return document.querySelector(`#${id} .inside`);
+}
+
+function section(id) {
+  const title = el("summary", "", el("h2", "", t(`part.${id}`)));
+  return el("section", { id, className: "part" }, el("details", { open: true }, title, el("div", "inside")));
+}
+
+function fillMenu(nav) {
+  const ids = ["idea", "chat", ...SECTIONS];
+  nav.append(...ids.map((id) => el("a", { href: `#${id}` }, t(`part.${id}`))));
+  // A closed section opens when its link is followed.
+  nav.addEventListener("click", ({ target }) => target.hash && openSection(target.hash));
+}
+
+function openSection(hash) {
+  const section = byId(hash.slice(1));
+  const details = section?.querySelector(":scope > details");
+  if (details) details.open = true;
+  return section;
+}
+
+// The URL may name a section that did not exist yet when the browser looked for it.
+function scrollToSection() {
+  openSection(location.hash)?.scrollIntoView();
+}

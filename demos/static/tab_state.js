@@ -1,0 +1,47 @@
+// What a tab keeps over a reload: its client id and its unsent messages.  They are in sessionStorage only
+// while no page holds them, because a duplicated tab copies sessionStorage and must not become the same
+// client.
+
+import { t } from "./i18n.js";
+import { uuid } from "./publish.js";
+
+// Other programs also run on this host and port.
+const PREFIX = "realtime.";
+
+/** Read a value and remove it, so that no other page has it. */
+export function take(key) {
+  const text = sessionStorage.getItem(PREFIX + key);
+  sessionStorage.removeItem(PREFIX + key);
+  return text === null ? undefined : JSON.parse(text);
+}
+
+export function save(key, value) {
+  sessionStorage.setItem(PREFIX + key, JSON.stringify(value));
+}
+
+export function takeClient() {
+  return take("client") ?? uuid();
+}
+
+// --- names ------------------------------------------------------------------------------------
+
+/** The name in the URL, or the last one used, or a new one; stored for the next tab. */
+export function chooseName(wanted) {
+  if (wanted) return wanted;
+  const name = localStorage.getItem(PREFIX + "name") || randomName();
+  rememberName(name);
+  return name;
+}
+
+export function rememberName(name) {
+  localStorage.setItem(PREFIX + "name", name);
+}
+
+function randomName() {
+  const [how, who] = ["chat.names.how", "chat.names.who"].map((key) => oneOf(t(key).split(", ")));
+  return t("chat.names.both", { how, who });
+}
+
+function oneOf(words) {
+  return words[Math.floor(Math.random() * words.length)];
+}

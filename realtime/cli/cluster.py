@@ -1,0 +1,275 @@
+"""``realtime cluster``: several servers on one machine over one hub, and a master over them.
+
+Python runs on one core, so a machine gets one process per core.  Every worker is an ordinary server
+at a port of its own, for a proxy to spread clients over.  Workers do not know each other; they
+share the hub.
+
+    realtime cluster ─┬─ worker :6001 ─┐
+       │ :6100        ├─ worker :6002 ─┼─ hub
+       │ status       └─ worker :6003 ─┘   │
+       └──────── their reports ────────────┘
+"""
+
+import argparse
+import asyncio
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from realtime.brokers.choose import HubChoice, HubError, choose
+from realtime.cli.config import (
+    HUB_VARIABLE,
+    KEY_VARIABLE,
+    CommandError,
+    add_limits,
+    add_proxy_options,
+    add_runtime_options,
+    add_tls,
+    count,
+    count_or_zero,
+    port_number,
+    server_config,
+)
+from realtime.cluster import nginx_config, status
+from realtime.cluster.config import ClusterConfig
+from realtime.cluster.master import Master, NullListener, watch_signals
+from realtime.cluster.nginx_process import NginxProcess
+from realtime.cluster.worker import WorkerProcess
+from realtime.errors import NoBroker
+from realtime.protocol.addresses import url_host
+from realtime.protocol.origin import OriginPolicy
+from realtime.server import sockets
+from realtime.tasks import Supervisor
+
+HELP = "run several servers on this machine over one hub, and restart those that die"
+_EPILOG = (
+    "SIGHUP replaces the workers one by one, SIGTERM drains them one by one and ends, SIGINT ends "
+    "at once."
+)
+
+# The page a lecturer starts with.
+_LECTURER_PAGE = "demos/lecturer.html#key="
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = _EPILOG
+    _add_workers(parser)
+    _add_in_front(parser)
+    add_proxy_options(parser)
+    parser.add_argument_group("pages").add_argument(
+        "--key",
+        help="what the lecturer's page needs to reset a room, at all workers "
+        f"(${KEY_VARIABLE}, or else a new one at each start)",
+    )
+    add_runtime_options(parser)
+    add_limits(parser)
+    # Options of a single server: they are accepted here to be refused with a better message.
+    hidden = argparse.SUPPRESS
+    parser.add_argument("--port", type=port_number, help=hidden)
+    parser.add_argument("--lanes", dest="port_count", type=count, default=1, help=hidden)
+    parser.add_argument(
+        "--networks", dest="network_count", type=count_or_zero, default=0, help=hidden
+    )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("workers and hub")
+    group.add_argument(
+        "--workers",
+        type=count,
+        default=len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        metavar="N",
+        help="number of processes: as many as there are cores (%(default)s)",
+    )
+    group.add_argument(
+        "--host", default="127.0.0.1", help="address the workers listen on (%(default)s)"
+    )
+    group.add_argument(
+        "--base-port",
+        type=port_number,
+        default=6001,
+        help="port of the first worker; the others have the next ones; 0: free ones (%(default)s)",
+    )
+    add_tls(group)
+    group.add_argument(
+        "--hub",
+        metavar="HUB",
+        help="spawn, or the address of your Redis: redis://… rediss://… unix://… "
+        f"(${HUB_VARIABLE}, or else spawn)",
+    )
+
+
+def _add_in_front(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("status page, and nginx in front")
+    group.add_argument(
+        # Not 6000, to which browsers refuse to connect: it is X11's (a bad port, Fetch §2.9).
+        "--status-port",
+        type=port_number,
+        default=6100,
+        help="port of the status page (%(default)s)",
+    )
+    group.add_argument(
+        "--status-host", default="127.0.0.1", help="address of the status page (%(default)s)"
+    )
+    group.add_argument(
+        "--nginx",
+        type=_nginx_address,
+        metavar="PORT",
+        help="also run an nginx in front of the workers, at a port or ADDRESS:PORT; 0: a free one",
+    )
+    group.add_argument(
+        "--routing",
+        choices=nginx_config.ROUTINGS,
+        default="session",
+        help="how nginx finds the worker of a request: see `realtime nginx --help` (%(default)s)",
+    )
+
+
+def _nginx_address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", port_number(port)
+
+
+def cluster_config(options: argparse.Namespace) -> ClusterConfig:
+    """Build the configuration from the parsed options; raises ValueError on a contradiction."""
+    if options.port is not None:
+        raise ValueError("--port is for a single server: use --base-port")
+    options.port = 0  # each worker gets a port of its own
+    return ClusterConfig(
+        server=server_config(options, default_hub="spawn"),
+        workers=options.workers,
+        base_port=options.base_port,
+        status_host=options.status_host,
+        status_port=options.status_port,
+        nginx=options.nginx,
+        routing=options.routing,
+    )
+
+
+# --- running -------------------------------------------------------------------------------------
+
+
+async def run(config: ClusterConfig) -> None:
+    """Run the workers until a signal ends them; raises `HubError` or `OSError` at the start."""
+    signals = watch_signals()
+    sockets.load_tls(config.server)  # a mistake here would stop every worker
+    hub = _shared_hub(config.server.hub)
+    supervisor = Supervisor()
+    with _open_status_port(config) as listener:
+        choice = await choose(hub, config.server.limits)
+        if choice.server is not None:
+            supervisor.supervise("watch the private server", choice.server.watch)
+            hub = choice.server.url
+        shared = replace(config, server=replace(config.server, hub=hub))
+        try:
+            await _start(choice)
+            await _run(shared, choice, listener, signals, supervisor)
+        finally:
+            await supervisor.close()
+            await choice.broker.close()
+            if choice.server is not None:
+                choice.server.close()
+
+
+def _shared_hub(hub: str) -> str:
+    if hub == "memory":
+        raise HubError("--hub memory: each worker would have a chat of its own; use --hub spawn")
+    return "spawn" if hub == "auto" else hub
+
+
+@contextmanager
+def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
+    try:
+        listener = bind_sockets(config.status_port, config.status_host)
+    except OSError as error:
+        raise OSError(f"--status-port {config.status_port}: {error}") from error
+    try:
+        yield listener
+    finally:
+        sockets.close_listeners([listener])
+
+
+async def _start(choice: HubChoice) -> None:
+    try:
+        await choice.broker.start(NullListener())
+    except NoBroker as error:
+        raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
+
+
+async def _run(
+    config: ClusterConfig,
+    choice: HubChoice,
+    listener: sockets.BoundSockets,
+    signals: "asyncio.Queue[signal.Signals]",
+    supervisor: Supervisor,
+) -> None:
+    ports = _worker_ports(config)
+    nginx = _make_nginx(config, ports)
+    name = secrets.token_hex(6)
+    workers = list(map(WorkerProcess, config.worker_configs(ports, master=name)))
+    overview = status.ClusterStatus(workers, config.server.host, choice.broker, choice.label, name)
+    origin_policy = OriginPolicy([*sockets.own_names(config.server), config.status_host])
+    server = HTTPServer(status.make_application(overview, origin_policy))
+    server.add_sockets(listener)
+    for worker in workers:
+        supervisor.supervise(f"worker {worker.port}", worker.supervise)
+        worker.start()
+    addresses = f"status {_status_url(config, listener)}"
+    _print_addresses(config, listener, ports, choice)
+    if nginx is not None:
+        nginx.start()
+        addresses = f"{nginx.url}, {addresses}"
+        lecturer_url = f"{nginx.url}{_LECTURER_PAGE}{config.server.key}"
+        print(f"realtime: nginx at {nginx.url}; for lecturers {lecturer_url}")
+    sys.stdout.flush()
+    try:
+        await Master(workers, addresses).handle_signals(signals)
+    finally:
+        if nginx is not None:
+            await nginx.close()
+    server.stop()
+
+
+def _worker_ports(config: ClusterConfig) -> list[int]:
+    if config.base_port:
+        return [config.base_port + n for n in range(config.workers)]
+    listeners = [bind_sockets(0, config.server.host) for _ in range(config.workers)]
+    ports = list(map(sockets.port_of, listeners))
+    sockets.close_listeners(listeners)
+    return ports
+
+
+def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | None:
+    if config.nginx is None:
+        return None
+    host = url_host(sockets.local_host(config.server))
+    try:
+        return NginxProcess(*config.nginx, [f"{host}:{port}" for port in ports], config.routing)
+    except ValueError as error:
+        raise CommandError(f"--nginx: {error}") from error
+
+
+def _print_addresses(
+    config: ClusterConfig,
+    listener: sockets.BoundSockets,
+    ports: Sequence[int],
+    choice: HubChoice,
+) -> None:
+    # Programs read the ports from these lines.
+    print(f"realtime: status at {_status_url(config, listener)} (hub: {choice.label})")
+    urls = [sockets.listen_url(config.server, port) for port in ports]
+    print(f"realtime: workers at {' '.join(urls)}")
+
+
+def _status_url(config: ClusterConfig, listener: sockets.BoundSockets) -> str:
+    return f"http://{url_host(config.status_host)}:{sockets.port_of(listener)}/"

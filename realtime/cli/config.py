@@ -1,0 +1,228 @@
+"""The options of a server, and how they and the environment become one frozen `ServerConfig`.
+
+This happens once, at the start; no code outside of `cli/` sees argparse.  `realtime cluster` takes
+the same options, except for those of a single server.
+"""
+
+import argparse
+import contextlib
+import os
+from collections.abc import Callable
+
+from realtime.limits import Limits
+from realtime.server.config import ServerConfig, make_key
+from realtime.server.forwarded import IPNetwork, parse_network
+from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
+
+# Secrets can come from the environment: every user of a machine can read a command line.
+HUB_VARIABLE, KEY_VARIABLE, MASTER_VARIABLE = "REALTIME_HUB", "REALTIME_KEY", "REALTIME_MASTER"
+
+# A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
+_MAY_BE_ZERO = {
+    *("messages_per_second", "message_burst"),
+    *("grace_seconds", "wait_seconds", "drain_seconds"),
+}
+# The hub counts in milliseconds; a history of more than about thirty years is a mistake.
+_MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
+
+# The groups of the help, and the limits in each.
+_LIMIT_GROUPS = {
+    "limits: messages and history": (
+        *("text_bytes", "body_bytes", "name_length", "messages_per_second", "message_burst"),
+        *("history_events", "history_seconds", "rooms", "idle_room_seconds"),
+    ),
+    "limits: polls and streams": (
+        *("answer_events", "answer_bytes", "wait_seconds", "heartbeat_seconds"),
+        *("write_deadline_seconds", "push_bytes", "send_buffer_bytes"),
+    ),
+    "limits: connections": (
+        *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
+    ),
+    "limits: presence and shutdown": ("lease_seconds", "grace_seconds", "drain_seconds"),
+}
+
+Group = argparse._ArgumentGroup
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked; the message says why."""
+
+
+def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> ServerConfig:
+    """Build the configuration from the parsed options and the environment."""
+    return ServerConfig(
+        host=options.host,
+        port=options.port,
+        port_count=options.port_count,
+        tls_certificate=options.tls_certificate,
+        tls_key=options.tls_key,
+        hub=options.hub or os.environ.get(HUB_VARIABLE) or default_hub,
+        allow_host=tuple(options.allow_host),
+        trust_proxy=tuple(options.trust_proxy),
+        key=options.key or os.environ.get(KEY_VARIABLE) or make_key(),
+        network_count=options.network_count,
+        sockjs_also=tuple(options.sockjs_also),
+        loop=options.loop,
+        master=os.environ.get(MASTER_VARIABLE, ""),
+        limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
+    )
+
+
+# --- options -------------------------------------------------------------------------------------
+
+
+def add_server_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a single server, in groups."""
+    address = parser.add_argument_group("address and TLS")
+    add_address(address, port=8000)
+    address.add_argument(
+        "--lanes",
+        dest="port_count",
+        type=count,
+        default=1,
+        metavar="N",
+        help="listen on N ports, the next ones where they are free: a browser opens at most six "
+        "connections to each (%(default)s)",
+    )
+    add_tls(address)
+    parser.add_argument_group("hub").add_argument(
+        "--hub",
+        metavar="HUB",
+        help="auto, memory, spawn, or the address of your Redis: redis://… rediss://… unix://…, "
+        "and with several servers redis+sentinel://host,host/NAME redis+cluster://host,host "
+        f"(${HUB_VARIABLE}, or else auto)",
+    )
+    add_proxy_options(parser)
+    pages = parser.add_argument_group("pages and network conditions")
+    pages.add_argument(
+        "--key",
+        help="what the lecturer's page needs to reset a room "
+        f"(${KEY_VARIABLE}, or else a new one at each start)",
+    )
+    pages.add_argument(
+        "--networks",
+        dest="network_count",
+        type=count_or_zero,
+        default=0,
+        metavar="N",
+        help="offer N simulated bad networks to the pages, each at its own port; the event loop "
+        "is then asyncio (%(default)s)",
+    )
+    add_runtime_options(parser)
+    add_limits(parser)
+
+
+def add_address(group: Group, *, port: int) -> None:
+    group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    group.add_argument(
+        "--port", type=port_number, default=port, help="port; 0: a free one (%(default)s)"
+    )
+
+
+def add_tls(group: Group) -> None:
+    group.add_argument(
+        "--tls-certificate",
+        metavar="FILE",
+        help="serve https with this certificate and its chain, in PEM",
+    )
+    group.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
+
+
+def add_proxy_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("behind a proxy")
+    group.add_argument(
+        "--trust-proxy",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="ADDRESS",
+        help="believe the X-Forwarded-For of this proxy, or of a network of proxies such as "
+        "10.0.0.0/8; from others the field is ignored; may be repeated",
+    )
+    group.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="one more host name by which browsers may address this server; may be repeated",
+    )
+
+
+def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("event loop and SockJS")
+    group.add_argument(
+        "--loop",
+        choices=("auto", "asyncio"),
+        default="auto",
+        help="the event loop; auto is uvloop where it is installed (%(default)s)",
+    )
+    group.add_argument(
+        "--sockjs-also",
+        action="append",
+        default=[],
+        choices=sorted(LEGACY_TRANSPORTS),
+        help="one more transport of SockJS, for browsers that have none of the others; off by "
+        "default, since a script tag sends no Origin; may be repeated",
+    )
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add one option for each limit; its help is the reason of the limit."""
+    limits = {limit.name: limit for limit in Limits.named()}
+    for title, names in _LIMIT_GROUPS.items():
+        group = parser.add_argument_group(title)
+        for limit in map(limits.pop, names):
+            reason = limit.metadata["reason"].replace("%", "%%")
+            group.add_argument(
+                "--" + limit.name.replace("_", "-"),
+                type=_type_of(limit.name, limit.type),
+                default=limit.default,
+                metavar="N",
+                help=f"{reason} (%(default)s)",
+            )
+    assert not limits, f"these limits are in no group: {', '.join(limits)}"
+
+
+# --- the values of options -----------------------------------------------------------------------
+
+
+def port_number(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return int(text)
+
+
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number above 0")
+    return int(text)
+
+
+def count_or_zero(text: str) -> int:
+    return 0 if text == "0" else count(text)
+
+
+def _type_of(name: str, kind: object) -> Callable[[str], float]:
+    if kind is int:
+        return count
+    return _amount if name in _MAY_BE_ZERO else _positive_amount
+
+
+def _amount(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) <= _MAX_AMOUNT:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"must be a number from 0 to {_MAX_AMOUNT:g}")
+
+
+def _positive_amount(text: str) -> float:
+    if (amount := _amount(text)) >= _MIN_AMOUNT:
+        return amount
+    raise argparse.ArgumentTypeError(f"must be a number, at least {_MIN_AMOUNT:g}")
+
+
+def _network(text: str) -> IPNetwork:
+    try:
+        return parse_network(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write 10.0.0.2 or 10.0.0.0/8") from None

@@ -1,0 +1,115 @@
+"""The command ``realtime``: parse the command line, run one command, return the exit status.
+
+``realtime`` serves; ``realtime talk`` sends demo traffic; ``realtime proxy`` emulates a network
+in front of a server; ``realtime cluster`` runs several servers, and ``realtime nginx``
+prints the configuration of an nginx in front of them.
+"""
+
+import argparse
+import asyncio
+import resource
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realtime import logs
+from realtime.brokers.choose import HubError
+from realtime.cli import cluster, demo_traffic, nginx, proxy, serve, worker
+from realtime.cli.config import CommandError, add_server_options, server_config
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One run of the program: `await run(config)` on the event loop of this name."""
+
+    run: Callable[[Any], Coroutine[Any, Any, None]]
+    config: Any
+    loop: str
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line in this process; the result is the exit status."""
+    logs.configure()
+    _raise_open_files()
+    return run(sys.argv[1:] if arguments is None else arguments)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse `arguments` and run the command; wrong options end the process with status 2."""
+    try:
+        command = parse(arguments)
+        with asyncio.Runner(loop_factory=_loop_factory(command.loop)) as runner:
+            runner.run(command.run(command.config))
+    except (CommandError, HubError, OSError) as error:
+        print(f"realtime: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Turn the command line into a `Command`; wrong options end the process with status 2."""
+    parser = _make_parser()
+    options = parser.parse_args(arguments)
+    match options.command:
+        case None:
+            server = server_config(options)
+            return Command(serve.run, server, server.event_loop)
+        case "worker":
+            server = worker.read_config(sys.stdin)
+            return Command(serve.run, server, server.event_loop)
+        case "cluster":
+            if arguments[0] != "cluster":
+                parser.error("write the options of a cluster after the word `cluster`")
+            try:
+                return Command(cluster.run, cluster.cluster_config(options), options.loop)
+            except ValueError as error:
+                parser.error(str(error))
+        case "proxy":  # its delays need more than the whole milliseconds of uvloop's timers
+            return Command(proxy.run, options, "asyncio")
+        case "nginx":
+            return Command(nginx.run, options, options.loop)
+        case _:
+            return Command(demo_traffic.run, options, options.loop)
+
+
+def _make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="realtime",
+        allow_abbrev=False,  # else an option of a command could be taken for one of ours
+        description="One chat room over eight transports, to compare how servers push to browsers.",
+        epilog="A rate of 0 is switched off.  Each command has its own help: `realtime talk "
+        "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
+        "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="")
+    add_server_options(parser)
+    for name, module in (("talk", demo_traffic), ("proxy", proxy), ("nginx", nginx)):
+        module.add_options(commands.add_parser(name, help=module.HELP, description=module.HELP))
+    cluster.add_options(
+        commands.add_parser(
+            "cluster", help=cluster.HELP, description=cluster.HELP, allow_abbrev=False
+        )
+    )
+    commands.add_parser("worker", description=worker.HELP)  # without `help` it is not listed
+    return parser
+
+
+def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return uvloop's loop where it is installed, unless `name` asks for asyncio's own."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+def _raise_open_files() -> None:
+    # The soft limit is often 1024, to protect programs that use select(); we use epoll.
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

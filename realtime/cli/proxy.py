@@ -1,0 +1,80 @@
+"""``realtime proxy``: an emulated network in front of a server, until a signal ends it."""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from urllib.parse import urlsplit
+
+from realtime.cli.config import add_address
+from realtime.netem.conditions import NetworkConditions
+from realtime.netem.proxy import Proxy
+from realtime.protocol.addresses import url_host
+
+HELP = (
+    "emulate a network in front of a server: latency, jitter, bandwidth, buffering, disconnections"
+)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_address(parser.add_argument_group("address"), port=9000)
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--target",
+        type=_target,
+        default="http://127.0.0.1:8000",
+        metavar="URL",
+        help="the server behind the proxy (%(default)s)",
+    )
+    network.add_argument(
+        "--network",
+        type=_network,
+        default="none",
+        metavar="NETWORK",
+        help="like rtt=100ms,jitter=20ms; also rate=50kB buffer=4096 flush=500ms idle=60s "
+        "stall=200ms/10s cut=30s (%(default)s)",
+    )
+    network.add_argument(
+        "--seed", type=int, metavar="N", help="make the jitter the same at each run"
+    )
+
+
+async def run(options: argparse.Namespace) -> None:
+    """Forward until SIGINT or SIGTERM; raises OSError if the port cannot be opened."""
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    host, port = options.target
+    target_url = f"http://{url_host(host)}:{port}/"
+    proxy = Proxy(
+        host,
+        port,
+        options.network,
+        listen=url_host(options.host),
+        listen_port=options.port,
+        seed=options.seed,
+    )
+    async with proxy:
+        print(f"realtime: proxy on {proxy.url} to {target_url} (network: {proxy.network})")
+        sys.stdout.flush()  # programs read the port from this line
+        await stopped.wait()
+
+
+def _network(text: str) -> NetworkConditions:
+    try:
+        return NetworkConditions.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _target(text: str) -> tuple[str, int]:
+    with contextlib.suppress(ValueError):
+        url = urlsplit(text)
+        port = 80 if url.port is None else url.port
+        is_origin = f"http://{url.netloc}" == text.rstrip("/") and "@" not in text
+        if is_origin and url.hostname and port:
+            return url.hostname, port
+    raise argparse.ArgumentTypeError(
+        f"{text} is not the address of a server; write one like http://127.0.0.1:8000"
+    )

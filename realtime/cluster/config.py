@@ -1,0 +1,61 @@
+"""The configuration of a cluster: the settings of its master, and the `ServerConfig` it shares.
+
+ClusterConfig ─▶ master ─┬─ server, port 6001 ─▶ worker
+                         └─ server, port 6002 ─▶ worker
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from realtime.protocol.addresses import parse_address
+from realtime.server import sockets
+from realtime.server.config import ServerConfig
+from realtime.server.forwarded import parse_network
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """What a master needs to know before it starts; raises ValueError if it contradicts itself.
+
+    `server` is what all workers have in common.  The first worker listens on `base_port`, the
+    others on the ports after it; 0 takes free ports.  `nginx` is the address and port of an nginx
+    in front of them, and `routing` says how it finds a worker.
+    """
+
+    server: ServerConfig
+    workers: int
+    base_port: int = 6001
+    status_host: str = "127.0.0.1"
+    status_port: int = 6100
+    nginx: tuple[str, int] | None = None
+    routing: str = "session"
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    def validate(self) -> None:
+        if (self.server.port_count, self.server.network_count) != (1, 0):
+            raise ValueError(
+                "--lanes and --networks are for a single server: a worker has one port"
+            )
+        if self.nginx is not None and self.server.tls_certificate is not None:
+            raise ValueError(
+                "--nginx speaks plain HTTP to the workers: give the certificate to nginx, not to "
+                "them"
+            )
+        if self.nginx is not None and parse_address(sockets.local_host(self.server)) is None:
+            raise ValueError("--nginx reaches the workers by address: give --host an IP address")
+        if self.base_port + self.workers - 1 > 65535:
+            raise ValueError("--base-port: no port follows 65535")
+
+    def worker_configs(self, ports: Sequence[int], master: str) -> list[ServerConfig]:
+        """Return the configuration of each worker: the shared one, at a port of its own.
+
+        An nginx of ours runs on this machine and reaches a worker by the worker's own address, so
+        that is also the address it connects from, and the one to trust.
+        """
+        trusted = self.server.trust_proxy
+        if self.nginx is not None:
+            trusted = (*trusted, parse_network(sockets.local_host(self.server)))
+        shared = replace(self.server, master=master, trust_proxy=trusted)
+        return [replace(shared, port=port) for port in ports]

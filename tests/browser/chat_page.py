@@ -1,0 +1,54 @@
+"""The page of a transport, as a student uses it."""
+
+from playwright.async_api import BrowserContext, Locator, Page, expect
+
+TRANSPORTS = [
+    "short_polling",
+    "long_polling",
+    "iframe_streaming",
+    "sse",
+    "fetch_streaming",
+    "websocket",
+    "sockjs",
+    "socketio",
+]
+# A text with everything that could break out of markup or turn a line around.
+HARD = "</script><script>alert(1)</script> \"'&amp; \u2028 😀 \u202eשלום"
+# More than any wait before a reconnect.
+MAX_BACKOFF = 10_500
+
+
+async def open_chat(
+    context: BrowserContext, url: str, transport: str, room: str, name: str = "Ada"
+) -> Page:
+    """Open the page, with a clock that a test can put forward, and wait until it is connected."""
+    page = await context.new_page()
+    await page.clock.install()
+    # Waits for "load": a frame in the markup would delay that forever, and the test would show it.
+    await page.goto(f"{url.rstrip('/')}/demos/{transport}.html?room={room}&name={name}")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+    return page
+
+
+async def send(page: Page, text: str) -> None:
+    await page.fill("#text", text)
+    await page.press("#text", "Enter")
+
+
+def message(page: Page, text: str) -> Locator:
+    """The messages that the page shows with this text."""
+    return page.locator("#messages li[data-kind=say]").filter(has_text=text)
+
+
+async def expect_message(page: Page, text: str, seconds: float = 25) -> None:
+    """Wait until the page shows this text once, and skip its waits before reconnects."""
+    for _ in range(int(seconds)):
+        try:
+            return await expect(message(page, text)).to_have_count(1, timeout=1_000)
+        except AssertionError:
+            await page.clock.fast_forward(MAX_BACKOFF)
+    await expect(message(page, text)).to_have_count(1)
+
+
+async def expect_no_gap(page: Page) -> None:
+    assert await page.locator("#messages li[data-kind=gap]").count() == 0

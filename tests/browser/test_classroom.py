@@ -1,0 +1,183 @@
+"""In a classroom: many clients at one address, phones that sleep, hidden tabs, Stop, a restart."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from benchmarks.clients import CLIENTS, post, request
+from realtime.netem.proxy import Proxy
+from tests.browser.chat_page import (
+    TRANSPORTS,
+    expect_message,
+    expect_no_gap,
+    message,
+    open_chat,
+    send,
+)
+from tests.browser.test_lab import expect_clean, figure, open_lab
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.transports.readers import reader, take, texts
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+# A tab whose visibility the test controls.
+HIDEABLE = """
+Object.defineProperty(document, "hidden", { get: () => Boolean(window.hiddenNow) });
+Object.defineProperty(document, "visibilityState", {
+  get: () => (window.hiddenNow ? "hidden" : "visible"),
+});
+window.hide = (yes) => {
+  window.hiddenNow = yes;
+  document.dispatchEvent(new Event("visibilitychange"));
+}
+"""
+
+
+async def test_forty_clients_at_one_address_receive_all_messages(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    async with AsyncExitStack() as stack:
+        crowd: list[Any] = []
+        for n in range(36):
+            transport = list(CLIENTS)[n % len(CLIENTS)]
+            person = reader(server, transport, room, client=f"c{n}", name=f"Student {n}")
+            crowd.append(await stack.enter_async_context(person))
+        kinds = ("long_polling", "iframe_streaming", "sse", "websocket")
+        pages = [await open_chat(context, server.url, kind, room, f"Page {kind}") for kind in kinds]
+        for page in pages:
+            await expect(page.locator("#member-count")).to_have_text("40")
+        await asyncio.gather(*(post(server.url, room, text=f"from {n}") for n in range(20)))
+        for n, page in enumerate(pages, 1):
+            await send(page, "and I")
+            await expect(message(page, "and I")).to_have_count(n)
+        received = await asyncio.gather(*(take_all(person) for person in crowd))
+    assert all(texts == received[0] for texts in received)
+    assert console_errors == []
+    for page in pages:
+        await page.close()
+
+
+async def take_all(person: Any) -> list[str]:
+    """The texts that one reader has received, without joins."""
+    said: list[str] = []
+    while len(said) < 24:
+        said += [text for text in texts(await take(person, 1)) if text not in ("join", "quit")]
+    return said
+
+
+@pytest.mark.parametrize("transport", ["short_polling", "iframe_streaming", "sse", "websocket"])
+async def test_a_phone_that_slept_catches_up(
+    server: Server, context: BrowserContext, room: str, transport: str
+) -> None:
+    async with Proxy("127.0.0.1", server.port) as relay:
+        page = await open_chat(context, relay.url, transport, room)
+        await post(server.url, room, text="before")
+        await expect(message(page, "before")).to_have_count(1)
+        cdp = await context.new_cdp_session(page)
+        await cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
+        relay.cut()  # a phone that sleeps for long loses its connections
+        await post(server.url, room, text="asleep")
+        await cdp.send("Page.setWebLifecycleState", {"state": "active"})
+        if transport == "iframe_streaming":
+            await page.clock.fast_forward(1_000)
+            await page.clock.fast_forward(40_000)
+        await expect_message(page, "asleep")
+        await post(server.url, room, text="after")
+        await expect_message(page, "after")
+        assert await page.locator("#messages li[data-kind=say]").count() == 3
+        await expect_no_gap(page)
+        await page.close()
+
+
+async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    """Without `no-store` the second would wait for the first, at the lock of the cache entry."""
+    cursor = (await post(server.url, room, text="before")).json()["cursor"]
+    tabs = [await context.new_page() for _ in range(2)]
+    for tab in tabs:
+        await tab.goto(f"{server.url}/demos/static/icon.svg")
+    poll = f"""async () => {{
+      const {{ requestJSON, roomUrl }} = await import("/demos/static/api.js");
+      const query = {{ after: "{cursor}", wait: 20 }};
+      const answer = await requestJSON(roomUrl("{room}", "long_polling", query));
+      return answer.events.map(({{ text }}) => text);
+    }}"""
+    polls = [asyncio.ensure_future(tab.evaluate(poll)) for tab in tabs]
+    await until_two_wait(server)
+    await post(server.url, room, text="for both")
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(*polls) == [["for both"]] * 2
+    for tab in tabs:
+        await tab.close()
+
+
+async def until_two_wait(server: Server) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            metrics = (await request(server.url, "GET", "/metrics")).body.decode()
+            if float(metrics.split('realtime_readers{as="waiting"} ')[1].split("\n")[0]) >= 2:
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_a_stop_click_does_not_end_the_chat(
+    server: Server, context: BrowserContext, room: str, transport: str
+) -> None:
+    page = await open_chat(context, server.url, transport, room)
+    await page.evaluate("window.stop()")
+    await post(server.url, room, text="after the Stop")
+    await expect_message(page, "after the Stop")
+    await send(page, "I am still here")
+    await expect_message(page, "I am still here")
+    await expect_no_gap(page)
+    await page.close()
+
+
+async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    await context.add_init_script(HIDEABLE)
+    page = await open_chat(context, server.url, "sse", room)
+    await page.evaluate("hide(true)")
+    size = await page.evaluate("document.querySelectorAll('*').length")
+    for minute in range(10):
+        await page.clock.fast_forward(60_000)
+        for n in range(20):
+            await post(server.url, room, text=f"minute {minute}, {n}", client=f"c{n % 5}")
+    await expect(message(page, "minute 9, 19")).to_have_count(1)
+    shown = await page.evaluate("document.querySelectorAll('*').length")
+    await page.evaluate("hide(false)")
+    await expect(page.locator("#wire .wire-list")).to_contain_text("minute 9, 19")
+    await expect_no_gap(page)
+    assert await page.locator("#messages li").count() <= 500
+    assert shown < size + 500 * 12  # the lines of the chat, and no drawings
+    assert console_errors == []
+    await page.close()
+
+
+async def test_after_a_restart_of_the_server_the_audit_is_clean(
+    servers: Servers, context: BrowserContext, room: str
+) -> None:
+    """The same port, and a broker that keeps the history: all transports resume."""
+    options = ("--messages-per-second", "0")
+    with servers.make("redis", *options) as old:
+        port = old.port
+        page = await open_lab(context, old, room)
+        for n in range(10):
+            await post(old.url, room, text=f"before {n}")
+        for transport in TRANSPORTS:
+            await expect(figure(page, transport, "received")).to_have_text("11")
+    with servers.make("redis", *options, "--port", str(port)) as new:
+        for n in range(10):
+            await post(new.url, room, text=f"after {n}")
+        for transport in TRANSPORTS:
+            said = page.locator(f'.pane[data-transport="{transport}"] .said li')
+            await expect(said.filter(has_text="after 9")).to_have_count(1, timeout=20_000)
+            await expect_clean(page, transport)
+        await page.close()
