@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from benchmarks.clients import CLIENTS, Client
 from benchmarks.clients.http import get_json, post
-from benchmarks.clients.socketio import SocketIOPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.clients.sockjs import SockJSPollingClient
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
@@ -28,7 +28,7 @@ from realtime.netem.conditions import NetworkConditions
 # The fallback of a library where no WebSocket gets through.
 FALLBACKS: dict[str, tuple[str, type[Client]]] = {
     "sockjs, polling": ("sockjs", SockJSPollingClient),
-    "socketio, polling": ("socketio", SocketIOPolling),
+    "socketio, polling": ("socketio", SocketIOPollingClient),
 }
 # A visit that has not received the message by then fails.
 _TIMEOUT_SECONDS = 5.0

@@ -37,7 +37,7 @@ _TIMEOUT_SECONDS = 3.0
 
 class Sticky(Benchmark):
     name = "sticky"
-    question = "Which ways hold behind nginx without sticky routing, and whom does it load?"
+    question = "Which transports work behind nginx without sticky routing, and is the load even?"
     examples = """\
   python -m benchmarks.sticky --quick
   python -m benchmarks.sticky --workers 8 --visits 200 -t long_polling,sockjs,socketio

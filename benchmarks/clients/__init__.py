@@ -13,7 +13,7 @@ from benchmarks.clients.iframe_streaming import IframeStreamingClient
 from benchmarks.clients.long_polling import LongPollingClient
 from benchmarks.clients.sansio import Event
 from benchmarks.clients.short_polling import ShortPollingClient
-from benchmarks.clients.socketio import SocketIO
+from benchmarks.clients.socketio import SocketIOUpgradingClient
 from benchmarks.clients.sockjs import SockJSClient
 from benchmarks.clients.sse import ServerSentEventsClient
 from benchmarks.clients.websocket import WebSocketClient
@@ -42,6 +42,6 @@ CLIENTS: dict[str, type[Client]] = {
         FetchStreamingClient,
         WebSocketClient,
         SockJSClient,
-        SocketIO,
+        SocketIOUpgradingClient,
     )
 }

@@ -140,7 +140,7 @@ class SocketIOProtocol(WebSocketProtocol):
         return f"42{self._published}{json.dumps(['say', argument])}".encode()
 
 
-class SocketIO(WebSocketClient):
+class SocketIOUpgradingClient(WebSocketClient):
     transport = "socketio"
     _protocol: SocketIOProtocol
 
@@ -204,7 +204,7 @@ class SocketIO(WebSocketClient):
             (await self._polls.request("POST", address, payload)).check(200)
 
 
-class SocketIOPolling(SocketIO):
+class SocketIOPollingClient(SocketIOUpgradingClient):
     """The fallback where no WebSocket gets through: events by polls; it cannot publish."""
 
     async def open(self) -> None:

@@ -16,7 +16,7 @@ AGAINST = "realtime websocket"
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetLimit:
+class CostLimit:
     """`peer` may need at most `most` times what `against` needs; without `against`, `most`."""
 
     load: str
@@ -30,11 +30,11 @@ class BudgetLimit:
         return f"{self.peer}{of}, {self.measure}, {self.load}"
 
 
-def _both(peer: str, against: str, paced: float, burst: float) -> tuple[BudgetLimit, ...]:
+def _both(peer: str, against: str, paced: float, burst: float) -> tuple[CostLimit, ...]:
     """Return the limits of the server's CPU per delivery."""
     return (
-        BudgetLimit(PACED, "cpu_us", peer, against, paced),
-        BudgetLimit(BURST, "cpu_us", peer, against, burst),
+        CostLimit(PACED, "cpu_us", peer, against, paced),
+        CostLimit(BURST, "cpu_us", peer, against, burst),
     )
 
 
@@ -46,28 +46,28 @@ BUDGET = (
     *_both("realtime fetch_streaming", AGAINST, 1.3, 1.3),
     *_both("realtime iframe_streaming", AGAINST, 1.3, 1.3),
     *_both("realtime long_polling", "socket.io polling", 1.2, 1.0),
-    BudgetLimit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.4),
-    BudgetLimit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
-    BudgetLimit(PACED, "memory_kib", AGAINST, None, 16),
-    BudgetLimit(SMALL, "p99", AGAINST, "socket.io websocket", 1.0),
-    BudgetLimit(SMALL, "p99", AGAINST, "nchan websocket", 1.0),
+    CostLimit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.4),
+    CostLimit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
+    CostLimit(PACED, "memory_kib", AGAINST, None, 16),
+    CostLimit(SMALL, "p99", AGAINST, "socket.io websocket", 1.0),
+    CostLimit(SMALL, "p99", AGAINST, "nchan websocket", 1.0),
 )
 
 
-def judge(limits: Iterable[BudgetLimit], cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
+def judge(limits: Iterable[CostLimit], cells: Sequence[Cell], seed: int) -> list[dict[str, Any]]:
     """Return each limit with the measured value, and whether it holds (None: not measured)."""
     known = {(cell.factors["load"], cell.factors["peer"]): cell for cell in cells}
     return [_judge(limit, known, seed) for limit in limits]
 
 
-def _judge(limit: BudgetLimit, known: Mapping[tuple[str, str], Cell], seed: int) -> dict[str, Any]:
+def _judge(limit: CostLimit, known: Mapping[tuple[str, str], Cell], seed: int) -> dict[str, Any]:
     values = _values(limit, known)
     found = stats.bootstrap(values, seed) if values else None
     holds = None if found is None else found.value <= limit.most
     return {**asdict(limit), "measured": interval_json(found), "holds": holds}
 
 
-def _values(limit: BudgetLimit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
+def _values(limit: CostLimit, known: Mapping[tuple[str, str], Cell]) -> list[float]:
     """Return one value for each run."""
     cell = known.get((limit.load, limit.peer))
     if cell is None:

@@ -69,7 +69,7 @@ class Nchan(System):
         """Return when it accepts messages: it listens before it has connected to its Redis."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            with suppress(URLError):
+            with suppress(URLError, TimeoutError):
                 urlopen(f"{self.url}/say?room=warm-up", b"{}", timeout=5).close()
                 return
             time.sleep(0.02)

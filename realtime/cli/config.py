@@ -1,7 +1,7 @@
 """The options of a server, and how they and the environment become one frozen `ServerConfig`.
 
-This happens once, at the start; behind this package nobody sees argparse.  `realtime cluster` takes
-the same options, but for those that make sense for a single server only.
+This happens once, at the start; no code outside of `cli/` sees argparse.  `realtime cluster` takes
+the same options, except for those of a single server.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The command ``realtime``: parse the command line, run one command, return the exit status.
 
-``realtime`` serves; ``realtime talk`` sends demo traffic; ``realtime proxy`` simulates a bad
-network in front of a server; ``realtime cluster`` runs several servers, and ``realtime nginx``
+``realtime`` serves; ``realtime talk`` sends demo traffic; ``realtime proxy`` emulates a network
+in front of a server; ``realtime cluster`` runs several servers, and ``realtime nginx``
 prints the configuration of an nginx in front of them.
 """
 
@@ -81,7 +81,7 @@ def _make_parser() -> argparse.ArgumentParser:
         allow_abbrev=False,  # else an option of a command could be taken for one of ours
         description="One chat room over eight transports, to compare how servers push to browsers.",
         epilog="A rate of 0 is switched off.  Each command has its own help: `realtime talk "
-        "--help` for demo traffic, `realtime proxy --help` for a simulated bad network, `realtime "
+        "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="")

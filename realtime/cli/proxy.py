@@ -1,4 +1,4 @@
-"""``realtime proxy``: a simulated bad network in front of a server, until a signal ends it."""
+"""``realtime proxy``: an emulated network in front of a server, until a signal ends it."""
 
 import argparse
 import asyncio
@@ -12,7 +12,9 @@ from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from realtime.protocol.addresses import url_host
 
-HELP = "simulate a bad network in front of a server: slow, jittery, narrow, buffering, or cut"
+HELP = (
+    "emulate a network in front of a server: latency, jitter, bandwidth, buffering, disconnections"
+)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9.*_-]+", re.ASCII)
 _PATH = re.compile(r"[^\"\\$\x00-\x1f]+")
 
 _MAIN = """\
-# For nginx 1.22 or newer, by `realtime nginx`.  To try it, as anybody:
+# For nginx 1.22 or newer, by `realtime nginx`.  To try it, as any user:
 #
 #     mkdir -p run && nginx -e stderr -p run -c FILE -t && nginx -e stderr -p run -c FILE
 #

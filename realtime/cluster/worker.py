@@ -163,7 +163,7 @@ class WorkerProcess:
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        # Some kilobytes, less than a pipe holds: this does not wait, even if nobody reads.
+        # Some kilobytes, less than a pipe holds: this never waits for the process to read.
         process.stdin.write(self._stdin)
         process.stdin.close()
         listening = asyncio.Event()
@@ -250,7 +250,7 @@ class WorkerProcess:
 
 
 def _exit_reason(status: int, last_line: str) -> str:
-    """Say in words how a process ended that nobody asked to end."""
+    """Describe how a process ended that we did not stop."""
     if status < 0:
         with suppress(ValueError):  # real-time signals have no names
             return f"killed by {signal.Signals(-status).name}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 from weakref import WeakValueDictionary
 
-# Whoever has the secret sees the bytes: 20 random characters are 120 bits, which nobody guesses.
+# Whoever has the secret sees the bytes.  20 random characters are 120 bits: too many to guess.
 SECRET = re.compile(r"[\w-]{20,64}", re.ASCII)
 # Records of so many seconds are sent together.
 _BATCH_SECONDS = 0.02

@@ -191,7 +191,7 @@ class RequestBase:
 
 
 def check_connection_limit(stream: Stream) -> None:
-    """Reject a request above the connection limit of its client, whom a trusted proxy has named."""
+    """Reject a request above the connection limit of its client, which a trusted proxy named."""
     if stream.over_limit:
         raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)
 

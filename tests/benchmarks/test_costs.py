@@ -28,7 +28,9 @@ from benchmarks.publish import Publish
 from benchmarks.sticky import Sticky
 from tests.benchmarks.faulty_server import FaultyServer, Tamper, duplicating, losing, swapping
 from tests.benchmarks.test_closed_loop import ENDPOINT
+from tests.conftest import Servers
 from tests.nginx_fixture import program
+from tests.server_process import Server
 
 Outcome = tuple[int, dict[str, Any]]
 # A hub without a process to start.
@@ -52,6 +54,13 @@ def run_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return run
 
 
+@pytest.fixture
+def quiet(servers: Servers) -> Server:
+    """A server without a rate limit."""
+    options = ("--messages-per-second", "0", "--connections-per-address", "20000")
+    return servers.get("memory", *options)
+
+
 def figures(found: dict[str, Any], **factors: Any) -> dict[str, float]:
     [cell] = (cell for cell in found["cells"] if factors.items() <= cell["factors"].items())
     return {name: one["value"] for name, one in cell["summary"].items() if one}
@@ -61,9 +70,9 @@ def figures(found: dict[str, Any], **factors: Any) -> dict[str, float]:
 
 
 def test_publish_counts_the_acknowledged_messages_and_loses_none(
-    run_small: Callable[..., Outcome],
+    run_small: Callable[..., Outcome], quiet: Server
 ) -> None:
-    status, found = run_small(Publish, *MEMORY, "--seconds", "0.2", "--senders", "3")
+    status, found = run_small(Publish, "--url", quiet.url, "--seconds", "0.2", "--senders", "3")
     correctness = found["correctness"]
     assert (status, correctness["lost"], correctness["doubled"], correctness["misplaced"]) == (
         0,
@@ -82,10 +91,10 @@ def test_publish_counts_the_acknowledged_messages_and_loses_none(
 
 
 def test_burst_delivers_every_message_to_every_follower(
-    run_small: Callable[..., Outcome], capsys: pytest.CaptureFixture[str]
+    run_small: Callable[..., Outcome], quiet: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ("--followers", "10", "--rate", "100", "--seconds", "0.2", "-t", "sse,websocket")
-    status, found = run_small(Burst, *MEMORY, *given)
+    status, found = run_small(Burst, "--url", quiet.url, *given)
     correctness = found["correctness"]
     assert (status, correctness["lost"], correctness["deliveries"]) == (0, 0, 2 * 10 * 20)
     for transport in ("sse", "websocket"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.competitors.budget import BUDGET, BudgetLimit, judge
+from benchmarks.competitors.budget import BUDGET, CostLimit, judge
 from benchmarks.competitors.order import in_one_order
 from benchmarks.competitors.socketio import SocketIOPollingSystem, split_payload
 from benchmarks.competitors.system import SERVER_CORES, pinned_to
@@ -120,14 +120,14 @@ CELLS = [
 @pytest.mark.parametrize(
     ("limit", "measured", "holds"),
     [
-        (BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.5), 0.5, True),
-        (BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.49), 0.5, False),
-        (BudgetLimit("paced", "cpu_us", "ours", None, 3.9), 4.0, False),
-        (BudgetLimit("burst", "cpu_us", "ours", None, 9), 9.0, True),
+        (CostLimit("paced", "cpu_us", "ours", "theirs", 0.5), 0.5, True),
+        (CostLimit("paced", "cpu_us", "ours", "theirs", 0.49), 0.5, False),
+        (CostLimit("paced", "cpu_us", "ours", None, 3.9), 4.0, False),
+        (CostLimit("burst", "cpu_us", "ours", None, 9), 9.0, True),
     ],
 )
 def test_a_limit_compares_the_median_of_the_ratios_of_the_runs(
-    limit: BudgetLimit, measured: float, holds: bool
+    limit: CostLimit, measured: float, holds: bool
 ) -> None:
     [found] = judge([limit], CELLS, seed=1)
     assert (found["measured"]["value"], found["holds"]) == (measured, holds)
@@ -136,13 +136,13 @@ def test_a_limit_compares_the_median_of_the_ratios_of_the_runs(
 @pytest.mark.parametrize(
     "limit",
     [
-        BudgetLimit("burst", "cpu_us", "ours", "theirs", 1.0),  # it has no value
-        BudgetLimit("paced", "cpu_us", "ours", "an unknown system", 1.0),
-        BudgetLimit("idle", "cpu_us", "ours", "theirs", 1.0),
-        BudgetLimit("paced", "p99", "ours", "theirs", 1.0),
+        CostLimit("burst", "cpu_us", "ours", "theirs", 1.0),  # it has no value
+        CostLimit("paced", "cpu_us", "ours", "an unknown system", 1.0),
+        CostLimit("idle", "cpu_us", "ours", "theirs", 1.0),
+        CostLimit("paced", "p99", "ours", "theirs", 1.0),
     ],
 )
-def test_a_limit_without_a_measurement_has_no_verdict(limit: BudgetLimit) -> None:
+def test_a_limit_without_a_measurement_has_no_verdict(limit: CostLimit) -> None:
     [found] = judge([limit], CELLS, seed=1)
     assert (found["measured"], found["holds"]) == (None, None)
 
@@ -156,9 +156,9 @@ def test_every_limit_is_about_a_measured_value() -> None:
 
 def test_the_terminal_marks_limits_that_do_not_hold_or_were_not_measured() -> None:
     limits = [
-        BudgetLimit("paced", "cpu_us", "ours", "theirs", 0.5),
-        BudgetLimit("paced", "cpu_us", "ours", None, 1),
-        BudgetLimit("idle", "cpu_us", "ours", None, 1),
+        CostLimit("paced", "cpu_us", "ours", "theirs", 0.5),
+        CostLimit("paced", "cpu_us", "ours", None, 1),
+        CostLimit("idle", "cpu_us", "ours", None, 1),
     ]
     lines = format_result(result("peers", budget=judge(limits, CELLS, seed=1))).splitlines()
     assert "performance budget: 1 of 3 limits hold, 1 do not, 1 were not measured" in lines

@@ -79,7 +79,7 @@ def result(folder: Path, script: str) -> dict[str, Any]:
 
 
 def url(servers: Servers, script: str) -> str:
-    """The address of a server without a rate limit; a slow reader needs limits of its own."""
+    """The address of a server without a rate limit; `slow_reader` needs other limits."""
     options = ["--messages-per-second", "0", "--connections-per-address", "20000"]
     if script == "slow_reader":
         options += ["--write-deadline-seconds", "1", "--history-events", "100"]
@@ -219,7 +219,7 @@ def test_an_invalid_option_is_named(arguments: list[str], word: str, run: Run) -
 def test_a_benchmark_of_one_network_rejects_two(run: Run) -> None:
     done = run("idle_cost", "--network", "none", "--network", "rtt=1s")
     assert done.status == 2
-    assert "one network" in done.stderr
+    assert "one network per run" in done.stderr
 
 
 # --- other systems -------------------------------------------------------------------------------

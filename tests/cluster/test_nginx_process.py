@@ -19,7 +19,7 @@ from tests.faults.test_process_faults import joins_and_quits
 
 @pytest.fixture
 def cluster(servers: Servers) -> Iterator[Cluster]:
-    if not any(Path(place, "nginx").exists() for place in [*os.get_exec_path(), "/usr/sbin"]):
+    if not any(Path(folder, "nginx").exists() for folder in [*os.get_exec_path(), "/usr/sbin"]):
         missing("nginx")
     with Cluster(servers.redis.url, "--nginx", "0", workers=3) as cluster:
         yield cluster

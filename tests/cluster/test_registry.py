@@ -115,10 +115,10 @@ def test_anything_but_a_report_is_refused(change: dict[str, Any]) -> None:
 async def test_what_other_programs_left_in_the_hub_is_ignored(
     broker: RedisBroker, text: bytes
 ) -> None:
-    await broker.report("somebody", text, 60)
+    await broker.report("other program", text, 60)
     await broker.report("box", REPORT.encode(), 60)
     assert REPORT in await registry.list_nodes(broker)
-    for worker in ("somebody", "box"):
+    for worker in ("other program", "box"):
         await broker.report(worker, b"", 0)
 
 

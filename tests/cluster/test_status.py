@@ -20,7 +20,7 @@ from realtime.protocol.origin import OriginPolicy
 from realtime.server.config import ServerConfig
 from realtime.web import pages
 
-OURS = "a name of our own"
+OURS = "our master"
 
 
 class Hub(MemoryBroker):
@@ -107,7 +107,7 @@ async def test_a_dead_worker_of_ours_counts_no_more_even_before_its_lease_ends(
 
 async def test_a_machine_with_our_name_is_another_one(server: StatusServer) -> None:
     """Cloned machines have the same name, the same addresses, and perhaps the same pids."""
-    await server.hub.add_report("127.0.0.1:6001", 6001, "somebody else", lobby={"sse": 2})
+    await server.hub.add_report("127.0.0.1:6001", 6001, "another master", lobby={"sse": 2})
     await server.hub.add_report("127.0.0.1:6001", 6001, OURS, lobby={"sse": 1})
     seen = await server.status()
     assert [row["ours"] for row in seen["workers"]] == [True, True, False]
@@ -171,8 +171,8 @@ async def test_only_the_largest_rooms_are_in_the_metrics(server: StatusServer) -
 async def test_it_is_always_healthy_and_ready_when_all_workers_are(server: StatusServer) -> None:
     assert (await request(server.url, "GET", "/readyz")).status == 200
     server.workers[1].state = State.STARTING
-    answer = await request(server.url, "GET", "/readyz")
-    assert (answer.status, answer.json()["error"]["code"]) == (503, "busy")
+    response = await request(server.url, "GET", "/readyz")
+    assert (response.status, response.json()["error"]["code"]) == (503, "busy")
     assert (await get_json(server.url, "/healthz"))["status"] == "ok"
 
 
@@ -180,9 +180,9 @@ async def test_it_is_always_healthy_and_ready_when_all_workers_are(server: Statu
 async def test_it_answers_only_requests_for_its_own_host_name(
     server: StatusServer, path: str
 ) -> None:
-    answer = await request(server.url, "GET", path, headers={"Host": "evil.example"})
-    assert (answer.status, answer.json()["error"]["code"]) == (403, "foreign_host")
-    assert b"127.0.0.1" not in answer.body
+    response = await request(server.url, "GET", path, headers={"Host": "evil.example"})
+    assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
+    assert b"127.0.0.1" not in response.body
 
 
 @pytest.mark.parametrize(
@@ -190,18 +190,18 @@ async def test_it_answers_only_requests_for_its_own_host_name(
     ["/nothing", "/demos/static/../../setup.cfg", "/demos/sse.html", "/demos/static/nothing.js"],
 )
 async def test_other_addresses_are_not_found(server: StatusServer, path: str) -> None:
-    answer = await request(server.url, "GET", path)
-    assert (answer.status, answer.json()["error"]["code"]) == (404, "not_found")
+    response = await request(server.url, "GET", path)
+    assert (response.status, response.json()["error"]["code"]) == (404, "not_found")
 
 
 async def test_another_method_gets_the_allowed_ones(server: StatusServer) -> None:
-    answer = await request(server.url, "POST", "/status")
-    assert (answer.status, answer.head.fields["allow"]) == (405, "GET")
+    response = await request(server.url, "POST", "/status")
+    assert (response.status, response.head.fields["allow"]) == (405, "GET")
 
 
 async def test_the_page_has_a_strict_policy_and_all_its_files(server: StatusServer) -> None:
-    answer = await request(server.url, "GET", "/")
-    assert answer.head.fields["content-type"] == "text/html; charset=utf-8"
-    assert answer.head.fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
+    response = await request(server.url, "GET", "/")
+    assert response.head.fields["content-type"] == "text/html; charset=utf-8"
+    assert response.head.fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
     for part in ("static/cluster.js", "static/cluster.css", "i18n/zh-Hant.json"):
         assert (await request(server.url, "GET", f"/demos/{part}")).status == 200

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
-from benchmarks.clients.socketio import SocketIOPolling
+from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
 from tests.nginx_fixture import Fleet
@@ -95,7 +95,7 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
 ) -> None:
     with Fleet(redis.url, count=2, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
-        session = SocketIOPolling(fleet.url, room)
+        session = SocketIOPollingClient(fleet.url, room)
         await session.open()
         assert texts(await take(session, 1)) == ["one"]
         counts = await events_sent(fleet, "socketio")
@@ -107,7 +107,7 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
             await take(session, 1)
         session.abort()
         assert refused.value.code == "busy"  # nginx tries no other worker
-        successor = SocketIOPolling(fleet.url, room, after=session.cursor)
+        successor = SocketIOPollingClient(fleet.url, room, after=session.cursor)
         await successor.open()
         assert texts(await take(successor, 1)) == ["two"]
         successor.abort()
@@ -123,7 +123,7 @@ async def test_a_sockjs_client_whose_worker_died_learns_it(redis: Redis) -> None
                 worker.kill()
                 await worker.ended()
         again = await request(fleet.url, "POST", f"{session}/xhr", b"")
-        said = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
+        sent = await request(fleet.url, "POST", f"{session}x/xhr_send", b'["hello"]')
     # An `o` on an open session: the library reports "Server lost session", and closes it.
     assert (opened.body, again.body) == (b"o\n", b"o\n")
-    assert said.status == 404
+    assert sent.status == 404

@@ -1,7 +1,6 @@
-"""What all the properties draw from: texts that people and attackers send, and how often we look.
+"""Shared strategies: texts that people and attackers send, and the offset of examples.
 
-A run looks at other examples each time; one that fails prints a blob, which
-``@reproduce_failure`` takes.
+Each run tries other examples.  A failing one prints a blob for ``@reproduce_failure``.
 """
 
 import json
@@ -14,21 +13,21 @@ from hypothesis import strategies as st
 from realtime.core.events import Cursor, Draft, Event
 from realtime.limits import Limits
 
-# More of everything, for a night: EXAMPLES_TIMES=50 make test ARGS=tests/properties
+# For more examples, overnight: EXAMPLES_TIMES=50 make test ARGS=tests/properties
 TIMES = int(os.environ.get("EXAMPLES_TIMES", "1"))
 
 
 def examples(count: int, steps: int = 50) -> settings:
-    """Look at so many examples, of so many steps each.
+    """Return settings for `count` examples, of `steps` steps each.
 
-    Without a deadline per example: a busy machine is no defect.
+    There is no deadline per example, because the machine may be busy.
     """
     return settings(
         max_examples=count * TIMES, stateful_step_count=steps, deadline=None, print_blob=True
     )
 
 
-# Each of them has ended some line, attribute, frame or string of somebody's.
+# Each of them ends a line, an attribute, a frame or a string in some format.
 DANGEROUS = (
     *("\n", "\r", "\r\n", "\0", "\t", "\x1b", "\x7f", "\x85", "\u2028", "\u2029", "\ufeff"),
     *("<", ">", "&", '"', "'", "\\", "&amp;", "&#34;", "&quot", "<!--", "]]>", "</script>"),
@@ -37,19 +36,19 @@ DANGEROUS = (
 )
 
 CHARACTERS = st.characters(exclude_categories=["Cs"])
-# Short texts of anything, and texts that are pieced together of what is dangerous.
+# Short texts of any characters, and texts composed of dangerous parts.
 TEXTS = st.one_of(
     st.text(CHARACTERS, min_size=1, max_size=40),
     st.lists(st.one_of(st.sampled_from(DANGEROUS), st.text(max_size=3)), min_size=1, max_size=8)
     .map("".join)
     .filter(bool),
-    # The lengths at which a WebSocket frame's head grows.
+    # The lengths at which the header of a WebSocket frame grows.
     st.sampled_from([100, 125, 126, 127, 1000, 4096]).map(lambda count: "x" * count),
 )
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=32).filter(
     lambda name: bool(name.strip())
 )
-# What any parser of JSON must bear, lone halves of surrogate pairs included.
+# Values that every JSON parser must handle, half surrogate pairs included.
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -65,22 +64,22 @@ JSON_VALUES = st.recursive(
 
 
 @st.composite
-def said(draw: st.DrawFn) -> list[Event]:
-    """Some events as a broker announces them: numbered on, whatever was said in them."""
+def event_lists(draw: st.DrawFn) -> list[Event]:
+    """Some events as a broker publishes them: consecutive offsets, any texts."""
     first = draw(st.sampled_from([1, 9, 10, 999_999]))
-    return [_event(draw, number) for number in range(first, first + draw(st.integers(1, 6)))]
+    return [_event(draw, offset) for offset in range(first, first + draw(st.integers(1, 6)))]
 
 
-def _event(draw: st.DrawFn, number: int) -> Event:
+def _event(draw: st.DrawFn, offset: int) -> Event:
     fields = {"text": draw(TEXTS), "name": draw(NAMES), "client": "ada"}
     draft = Draft.parse(json.dumps(fields).encode(), "r", Limits(body_bytes=10**6), "sse")
-    return Event.numbered("say", Cursor("e", number), draft.json_tail + b',"published":7}')
+    return Event.numbered("say", Cursor("e", offset), draft.json_tail + b',"published":7}')
 
 
 def pieces(data: bytes, cuts: list[int]) -> Iterator[bytes]:
-    """`data` as a network may deliver it: cut at these places, wherever they fall."""
-    places = sorted({cut % (len(data) + 1) for cut in cuts})
-    for start, end in zip([0, *places], [*places, len(data)], strict=True):
+    """Yield `data` as a network may deliver it: split at `cuts`."""
+    positions = sorted({cut % (len(data) + 1) for cut in cuts})
+    for start, end in zip([0, *positions], [*positions, len(data)], strict=True):
         yield data[start:end]
 
 

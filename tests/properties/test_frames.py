@@ -1,7 +1,7 @@
-"""What each transport puts on the wire, read by decoders that were written from the standards.
+"""What each transport puts on the wire, decoded by decoders written from the standards.
 
-Any text, any name, several events in one push, and the bytes cut wherever a network may cut them:
-what is decoded is what was said.  Nothing here is shared with the server or with its clients.
+Any text, any name, several events in one push, and bytes split wherever a network may split them:
+what is decoded equals what was published.  The decoders share no code with server or clients.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from realtime.protocol.websocket_frames import frame_header
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 from realtime.transports.polling import PollResponse
 from tests.conftest import Servers
-from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, examples, pieces, said
+from tests.properties.strategies import CUTS, JSON_VALUES, TEXTS, event_lists, examples, pieces
 from tests.server_process import Server
 from tests.transports.raw import Raw
 
-Told = dict[str, Any]
-PUSHES = st.lists(said(), min_size=1, max_size=3)
+Fields = dict[str, Any]
+PUSHES = st.lists(event_lists(), min_size=1, max_size=3)
 
 
-def told(events: list[Event]) -> list[Told]:
+def decoded(events: list[Event]) -> list[Fields]:
     return [json.loads(event.json) for event in events]
 
 
@@ -41,24 +41,24 @@ def told(events: list[Event]) -> list[Told]:
 
 
 class Lines:
-    """Bytes that end in a known byte, whole ones only."""
+    """Splits bytes at a delimiter; returns complete parts only."""
 
-    def __init__(self, end: bytes) -> None:
-        self._end = end
+    def __init__(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
         self._rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
-        *lines, self._rest = (self._rest + data).split(self._end)
+        *lines, self._rest = (self._rest + data).split(self._delimiter)
         return lines
 
 
 class Ndjson:
-    """A JSON text per line; an empty line is nothing (github.com/ndjson/ndjson-spec)."""
+    """One JSON text per line; empty lines are ignored (github.com/ndjson/ndjson-spec)."""
 
     def __init__(self) -> None:
         self._lines = Lines(b"\n")
 
-    def feed(self, data: bytes) -> list[Told]:
+    def feed(self, data: bytes) -> list[Fields]:
         return [json.loads(line.decode()) for line in self._lines.feed(data) if line]
 
 
@@ -72,10 +72,10 @@ class EventStream:
         self.last_event_id = ""
         self._id = ""
 
-    def feed(self, data: bytes) -> list[Told]:
+    def feed(self, data: bytes) -> list[Fields]:
         self._buffer += self._text.decode(data)
         dispatched = []
-        # A CR at the very end may yet be half of CR LF.
+        # A CR at the very end may be the first half of CR LF.
         while match := re.search(r"\r\n|\n|\r(?!\Z)", self._buffer):
             line, self._buffer = self._buffer[: match.start()], self._buffer[match.end() :]
             if line:
@@ -92,29 +92,29 @@ class EventStream:
         elif name == "id" and "\0" not in value:
             self._id = value
         else:
-            assert name == "", f"{line!r}: we send no other field"
+            assert name == "", f"{line!r}: the server sends no other field"
 
-    def _dispatch(self) -> Told | None:
+    def _dispatch(self) -> Fields | None:
         self.last_event_id = self._id
         data, self._data = "\n".join(self._data), []
         if not data:
             return None
-        event: Told = json.loads(data)
+        event: Fields = json.loads(data)
         assert event["cursor"] == self.last_event_id  # where a browser would resume
         return event
 
 
 class ScriptPage(HTMLParser):
-    """A page of scripts that all have one text, and one attribute; it holds nothing else."""
+    """A page of scripts that all have the same text and one attribute, and of nothing else."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._events: list[Told] = []
+        self._events: list[Fields] = []
         self._open: str | None = None
         self._script = ""
 
-    def read(self, data: bytes) -> list[Told]:
+    def read(self, data: bytes) -> list[Fields]:
         self.feed(self._decoder.decode(data))
         events, self._events = self._events, []
         return events
@@ -153,7 +153,7 @@ class Frame(NamedTuple):
 
 
 class Frames:
-    """Frames from a server: whole, unmasked, without extensions (RFC 6455 §5.2)."""
+    """Frames from a server: complete, unmasked, without extensions (RFC 6455 §5.2)."""
 
     def __init__(self) -> None:
         self._bytes = b""
@@ -175,7 +175,7 @@ class Frames:
         if len(self._bytes) < 2 + more:
             return None
         length = int.from_bytes(self._bytes[2 : 2 + more], "big") if more else second
-        # The least number of bytes must be used, and the highest bit of eight is 0 (§5.2).
+        # The shortest length encoding MUST be used, and the highest bit of 8 bytes is 0 (§5.2).
         assert more == (0 if length < 126 else 2 if length < 1 << 16 else 8)
         assert length < 1 << 63
         if len(self._bytes) < 2 + more + length:
@@ -186,19 +186,19 @@ class Frames:
 
 
 class Messages:
-    """The JSON of text frames."""
+    """Decodes the JSON of text frames."""
 
     def __init__(self) -> None:
         self._frames = Frames()
 
-    def feed(self, data: bytes) -> list[Told]:
+    def feed(self, data: bytes) -> list[Fields]:
         frames = self._frames.feed(data)
         assert {frame.opcode for frame in frames} <= {1}
         return [json.loads(frame.payload.decode()) for frame in frames]
 
 
 class Chunks:
-    """The content of a chunked body (RFC 9112 §7.1), as it comes."""
+    """The content of a chunked body (RFC 9112 §7.1), as it arrives."""
 
     def __init__(self) -> None:
         self._bytes = b""
@@ -208,7 +208,7 @@ class Chunks:
         content = b""
         while match := re.match(rb"([0-9A-Fa-f]+)\r\n", self._bytes):
             size, start = int(match[1], 16), match.end()
-            assert size, "a chunk of nothing would end the body"
+            assert size, "an empty chunk would end the body"
             if len(self._bytes) < start + size + 2:
                 break
             assert self._bytes[start + size : start + size + 2] == b"\r\n"
@@ -217,18 +217,18 @@ class Chunks:
         return content
 
 
-# --- down ----------------------------------------------------------------------------------------
+# --- from the server -----------------------------------------------------------------------------
 
 STREAMS = {
     "iframe_streaming": (iframe_streaming.frame, iframe_streaming.HEARTBEAT, chunk),
     "sse": (sse.frame, sse.HEARTBEAT, chunk),
     "fetch_streaming": (fetch_streaming.frame, fetch_streaming.HEARTBEAT, chunk),
-    # A silent WebSocket is broken by a ping of Tornado's, which is not ours to frame.
+    # The heartbeat of a WebSocket is a ping, which carries no event.
     "websocket": (websocket.frame, b"", bytes),
 }
 
 
-def decode(transport: str, data: Iterator[bytes]) -> list[Told]:
+def decode(transport: str, data: Iterator[bytes]) -> list[Fields]:
     decoders = {
         "iframe_streaming": ScriptPage().read,
         "sse": EventStream().feed,
@@ -239,15 +239,15 @@ def decode(transport: str, data: Iterator[bytes]) -> list[Told]:
 
 
 @pytest.mark.parametrize("transport", STREAMS)
-@given(pushes=PUSHES, beats=st.booleans(), cuts=CUTS)
+@given(pushes=PUSHES, heartbeats=st.booleans(), cuts=CUTS)
 @examples(100)
-def test_what_is_pushed_is_what_is_read_wherever_it_is_cut(
-    transport: str, pushes: list[list[Event]], beats: bool, cuts: list[int]
+def test_what_is_decoded_is_what_was_pushed_however_it_is_split(
+    transport: str, pushes: list[list[Event]], heartbeats: bool, cuts: list[int]
 ) -> None:
     frame, heartbeat, _ = STREAMS[transport]
     framing = Framing(frame, bytes)
-    wire = b"".join(framing.encode(push) + heartbeat * beats for push in pushes)
-    expected = [event for push in pushes for event in told(push)]
+    wire = b"".join(framing.encode(push) + heartbeat * heartbeats for push in pushes)
+    expected = [event for push in pushes for event in decoded(push)]
     assert decode(transport, pieces(wire, cuts)) == expected
 
 
@@ -261,15 +261,17 @@ def test_each_push_is_a_chunk_of_whole_events(
     framing, chunks = Framing(frame, envelope), Chunks()
     wire = b"".join(framing.encode(push) + envelope(heartbeat) for push in pushes)
     body = (chunks.feed(piece) for piece in pieces(wire, cuts))
-    assert decode(transport, body) == [event for push in pushes for event in told(push)]
+    assert decode(transport, body) == [event for push in pushes for event in decoded(push)]
     for push in pushes:
-        assert decode(transport, iter([Chunks().feed(framing.encode(push))])) == told(push)
+        assert decode(transport, iter([Chunks().feed(framing.encode(push))])) == decoded(push)
 
 
-@given(events=said())
+@given(events=event_lists())
 @examples(100)
-def test_a_message_cannot_leave_its_attribute_for_the_eye_either(events: list[Event]) -> None:
-    """A tool that knows no HTML, a log viewer or `grep`, sees one tag where there is one."""
+def test_a_message_cannot_leave_its_attribute_for_a_tool_without_html_either(
+    events: list[Event],
+) -> None:
+    """A tool that does not parse HTML, like a log viewer or `grep`, also sees exactly one tag."""
     for event in events:
         page = iframe_streaming.frame(event)
         assert page.count(b"<") == page.count(b">") == 2
@@ -280,24 +282,24 @@ def test_a_message_cannot_leave_its_attribute_for_the_eye_either(events: list[Ev
         )
 
 
-@given(events=said(), more=st.booleans())
+@given(events=event_lists(), more=st.booleans())
 @examples(100)
-def test_an_answer_to_a_poll_is_one_json_object(events: list[Event], more: bool) -> None:
-    answer = PollResponse(Page(events, events[-1].cursor, more))
-    body = json.loads(answer.body.decode())
+def test_the_response_to_a_poll_is_one_json_object(events: list[Event], more: bool) -> None:
+    response = PollResponse(Page(events, events[-1].cursor, more))
+    body = json.loads(response.body.decode())
     assert body == {
         "cursor": str(events[-1].cursor),
-        "events": told(events),
+        "events": decoded(events),
         **({"more": True} if more else {}),
     }
     assert body.get("more") is (True if more else None)
-    assert answer.events == len(events)
+    assert response.events == len(events)
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 127, 128, 65_535, 65_536, 70_000])
 @given(cuts=CUTS)
 @examples(10)
-def test_a_frame_of_any_length_says_its_length(length: int, cuts: list[int]) -> None:
+def test_a_frame_of_any_length_has_its_length_in_the_header(length: int, cuts: list[int]) -> None:
     wire = frame_header(length) + bytes(length) + frame_header(1) + b"."
     frames, decoder = [], Frames()
     for piece in pieces(wire, cuts):
@@ -305,9 +307,9 @@ def test_a_frame_of_any_length_says_its_length(length: int, cuts: list[int]) -> 
     assert frames == [(1, bytes(length)), (1, b".")]
 
 
-# --- up ------------------------------------------------------------------------------------------
+# --- from the client -----------------------------------------------------------------------------
 
-# Reached only when something is wrong.
+# A timeout, reached only if the test fails.
 SECONDS = 10.0
 TEXT, BINARY, CONTINUATION, PING, PONG = 1, 2, 0, 9, 10
 UPGRADE = (
@@ -316,20 +318,20 @@ UPGRADE = (
 )
 
 
-class Line(Raw):
-    """An open WebSocket connection, by hand."""
+class WebSocketConnection(Raw):
+    """An open WebSocket connection, without a client library."""
 
     def __init__(self, server: Server) -> None:
         super().__init__(server)
         self._frames = Frames()
         self._unread: list[Frame] = []
 
-    async def shake_hands(self, room: str) -> None:
+    async def handshake(self, room: str) -> None:
         self.ask(f"/rooms/{room}/websocket?after=now", *UPGRADE)
         assert (await self.head())[0].startswith("HTTP/1.1 101 ")
 
     def write(self, opcode: int, payload: bytes, mask: bytes, final: bool = True) -> None:
-        """One frame, masked as a client must (RFC 6455 §5.3)."""
+        """Send one frame, masked as a client MUST (RFC 6455 §5.3)."""
         size = len(payload)
         if size < 126:
             head = bytes([0x80 | size])
@@ -350,73 +352,76 @@ class Line(Raw):
 
 
 @st.composite
-def objects_up(draw: st.DrawFn) -> bytes:
-    """A message with a good or a bad id, and a text that may be none."""
-    fields: Told = {"id": draw(st.one_of(st.uuids().map(str), JSON_VALUES))}
+def published_objects(draw: st.DrawFn) -> bytes:
+    """A message with a valid or an invalid id; its text may be invalid or absent."""
+    fields: Fields = {"id": draw(st.one_of(st.uuids().map(str), JSON_VALUES))}
     if draw(st.booleans()):
         fields["text"] = draw(st.one_of(TEXTS, JSON_VALUES))
     return json.dumps(fields).encode()
 
 
-UP = st.one_of(
-    st.tuples(st.just(TEXT), objects_up()),
+CLIENT_MESSAGES = st.one_of(
+    st.tuples(st.just(TEXT), published_objects()),
     st.tuples(st.just(TEXT), st.text(max_size=30).map(str.encode)),
     st.tuples(st.just(TEXT), JSON_VALUES.map(json.dumps).map(str.encode)),
     st.tuples(
         st.sampled_from([TEXT, BINARY]), st.sampled_from([b"", b"[" * 60_000, b'{"id":1e999}'])
     ),
     st.tuples(st.just(TEXT), st.integers(16_370, 16_400).map(lambda size: b" " * size)),
-    st.tuples(st.just(BINARY), st.one_of(st.binary(max_size=30), objects_up())),
+    st.tuples(st.just(BINARY), st.one_of(st.binary(max_size=30), published_objects())),
 )
 
 
 @given(
-    messages=st.lists(UP, min_size=1, max_size=6),
+    messages=st.lists(CLIENT_MESSAGES, min_size=1, max_size=6),
     mask=st.binary(min_size=4, max_size=4),
     cut=st.integers(0, 20),
 )
 @examples(40)
-async def test_whatever_goes_up_is_answered_once_and_the_line_stays_open(
+async def test_each_client_message_is_answered_once_and_the_connection_stays_open(
     servers: Servers, messages: list[tuple[int, bytes]], mask: bytes, cut: int
 ) -> None:
-    last = str(uuid.uuid4())  # one that no other example has said
-    async with Line(servers.get("memory", "--messages-per-second", "0")) as line:
-        await line.shake_hands(f"up-{last}")
+    last = str(uuid.uuid4())  # used by no other example
+    async with WebSocketConnection(
+        servers.get("memory", "--messages-per-second", "0")
+    ) as connection:
+        await connection.handshake(f"client-{last}")
         for opcode, payload in messages:
             # In two fragments, with a ping between them (RFC 6455 §5.4); either may be empty.
-            line.write(opcode, payload[:cut], mask, final=False)
-            line.write(PING, b"between", mask)
-            line.write(CONTINUATION, payload[cut:], mask)
-        line.write(TEXT, json.dumps({"id": last, "text": "the last"}).encode(), mask)
+            connection.write(opcode, payload[:cut], mask, final=False)
+            connection.write(PING, b"between", mask)
+            connection.write(CONTINUATION, payload[cut:], mask)
+        connection.write(TEXT, json.dumps({"id": last, "text": "the last"}).encode(), mask)
         frames: list[Frame] = []
-        while [told_of(frame).get("id") for frame in frames].count(last) < 2:  # its ack, and it
-            frames.append(await line.read())
-    # Who is pinged again before it could answer may answer the latest alone (RFC 6455 §5.5.3).
+        # The last message comes back twice: as its ack, and as the event.
+        while [fields_of(frame).get("id") for frame in frames].count(last) < 2:
+            frames.append(await connection.read())
+    # After several pings, an endpoint may answer only the latest one (RFC 6455 §5.5.3).
     assert Frame(PONG, b"between") in frames
     assert {frame.opcode for frame in frames} <= {TEXT, PONG}
-    _check_answers([told_of(frame) for frame in frames], messages)
+    _check_replies([fields_of(frame) for frame in frames], messages)
 
 
-def told_of(frame: Frame) -> Told:
+def fields_of(frame: Frame) -> Fields:
     return dict(json.loads(frame.payload.decode())) if frame.opcode == TEXT else {}
 
 
-def _check_answers(frames: list[Told], messages: list[tuple[int, bytes]]) -> None:
-    """One for each, in turn: an id that can be read is given back, so that each is told apart."""
-    answers = [told for told in frames if told.get("kind") in ("ack", "error")]
-    assert len(answers) == len(messages) + 1
-    assert answers[-1]["kind"] == "ack"
-    for answer, (opcode, payload) in zip(answers, messages, strict=False):
-        if answer["kind"] == "ack":
+def _check_replies(frames: list[Fields], messages: list[tuple[int, bytes]]) -> None:
+    """Check that each message has one reply, in order, with its id if that could be parsed."""
+    replies = [fields for fields in frames if fields.get("kind") in ("ack", "error")]
+    assert len(replies) == len(messages) + 1
+    assert replies[-1]["kind"] == "ack"
+    for reply, (opcode, payload) in zip(replies, messages, strict=False):
+        if reply["kind"] == "ack":
             assert opcode == TEXT
-            assert answer.keys() == {"kind", "id", "cursor"}
-            assert answer["id"] == (json.loads(payload).get("id") or answer["id"])
+            assert reply.keys() == {"kind", "id", "cursor"}
+            assert reply["id"] == (json.loads(payload).get("id") or reply["id"])
         else:
-            assert answer.keys() == {"kind", "id", "code", "message"}
-            assert answer["code"].startswith(("bad_", "too_long"))
-            assert answer["message"]
-            assert answer["id"] in (None, id_in(payload))
-            assert answer["id"] or not _is_uuid(id_in(payload))
+            assert reply.keys() == {"kind", "id", "code", "message"}
+            assert reply["code"].startswith(("bad_", "too_long"))
+            assert reply["message"]
+            assert reply["id"] in (None, id_in(payload))
+            assert reply["id"] or not _is_uuid(id_in(payload))
 
 
 def id_in(payload: bytes) -> Any:

@@ -1,9 +1,9 @@
-"""Two processes over one broker, on two bad lines, with a clock that stands until it is moved.
+"""A state machine: two processes, one log, two unreliable connections, and a simulated clock.
 
-Announcements are lost, doubled and late; readings are answered late, in pages, from before a
-restart, or not at all; rooms are forgotten and opened again; pages poll, wait, stream, stall,
-break and come back at the other process.  Then the lines heal, and everybody must have been shown
-everything once, in the one order, or told of the gap that excuses it.
+Publications are lost, repeated and late.  Reads of the history return late, in pages, from before
+a restart, or never.  Rooms are evicted and opened again.  Clients poll, wait, stream, stall,
+disconnect and reconnect to the other process.  Then the connections recover, and each client must
+have received every event once, in the one order, or a gap that explains what is missing.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
 from realtime.transports.polling import PollResponse
 from tests.properties.clock import Clock
-from tests.properties.model import Books, Log
+from tests.properties.model import Log, ReaderRecord
 from tests.properties.strategies import examples
 
 CAPACITY = 8
 ROOMS = ("a", "b")
-# Small, so that answers, pushes and the list of rooms come to their ends soon.
+# Small, so that pages, pushes and the number of rooms soon reach their limits.
 LIMITS = Limits(history_events=CAPACITY, answer_events=3, push_bytes=100, rooms=2)
 POLL_SECONDS = 25.0
-# The longest pause before a failed reading, and how coarsely the clock is moved.
+# The longest pause before a failed read is retried, plus the longest step of the clock.
 RETRY_SECONDS = 2.0 + 2.0
 
 
@@ -49,113 +49,113 @@ RETRY_SECONDS = 2.0 + 2.0
 
 
 @dataclass(eq=False)
-class Question:
-    """A reading under way: asked, perhaps read by the broker, and not answered yet."""
+class HistoryCall:
+    """A read of the history in progress: requested, perhaps executed, and not returned yet."""
 
     room: str
     after: Cursor
-    answer: "asyncio.Future[History]"
+    result: "asyncio.Future[History]"
     page: History | None = None
 
 
-class Line:
-    """The broker as one process sees it; while it is bad, nothing comes through by itself."""
+class UnreliableBroker:
+    """The broker of one process; while it is `unreliable`, the rules decide what arrives."""
 
     def __init__(self, logs: dict[str, Log], page_size: int) -> None:
         self._logs = logs
         self._page_size = page_size
-        self.bad = True
-        self.heard: set[str] = set()
-        self.announcements: list[tuple[str, Event]] = []
+        self.unreliable = True
+        self.subscribed: set[str] = set()
+        self.publications: list[tuple[str, Event]] = []
         self.confirmations: list[str] = []
-        self.questions: list[Question] = []
-        # Of each room: the newest that was told, and since when a reading is to be tried again.
-        self.told: dict[str, Cursor] = {}
+        self.history_calls: list[HistoryCall] = []
+        # For each room: the newest cursor that was delivered, and the time of an unretried failure.
+        self.delivered: dict[str, Cursor] = {}
         self.failed: dict[str, float] = {}
 
-    # --- what the hub asks -----------------------------------------------------------------------
+    # --- calls of the hub ------------------------------------------------------------------------
 
     async def start(self, listener: Listener) -> None:
         self.listener = listener
 
     async def close(self) -> None:
-        self.heard.clear()
+        self.subscribed.clear()
 
     def listen(self, room: str) -> None:
-        assert room not in self.heard
-        self.heard.add(room)
+        assert room not in self.subscribed
+        self.subscribed.add(room)
         self.confirmations.append(room)
-        if not self.bad:
+        if not self.unreliable:
             asyncio.get_running_loop().call_soon(self.confirm)
 
     def unlisten(self, room: str) -> None:
-        self.heard.remove(room)
-        self.told.pop(room, None)
+        self.subscribed.remove(room)
+        self.delivered.pop(room, None)
         self.failed.pop(room, None)
 
     async def history(self, room: str, after: Cursor) -> History:
         self.failed.pop(room, None)
-        if not self.bad:
+        if not self.unreliable:
             return self._logs[room].page(after, self._page_size)
-        question = Question(room, after, asyncio.get_running_loop().create_future())
-        self.questions.append(question)
+        call = HistoryCall(room, after, asyncio.get_running_loop().create_future())
+        self.history_calls.append(call)
         try:
-            return await question.answer
+            return await call.result
         finally:
-            self.questions.remove(question)
+            self.history_calls.remove(call)
 
-    # --- what becomes of it ----------------------------------------------------------------------
+    # --- what happens to them --------------------------------------------------------------------
 
-    def announce(self, room: str, event: Event) -> None:
-        if room not in self.heard:
+    def publish(self, room: str, event: Event) -> None:
+        if room not in self.subscribed:
             return
-        self.announcements.append((room, event))
-        if not self.bad:
+        self.publications.append((room, event))
+        if not self.unreliable:
             self.deliver(-1, again=False)
 
-    def deliver(self, place: int, again: bool) -> None:
-        room, event = self.announcements[place % len(self.announcements)]
+    def deliver(self, index: int, again: bool) -> None:
+        room, event = self.publications[index % len(self.publications)]
         if not again:
-            self.lose(place)
-        log, told = self._logs[room], self.told.get(room, event.cursor)
-        if room in self.heard:
-            self.told[room] = max(told, event.cursor, key=log.order)
+            self.lose(index)
+        log, newest = self._logs[room], self.delivered.get(room, event.cursor)
+        if room in self.subscribed:
+            self.delivered[room] = max(newest, event.cursor, key=log.order)
         self.listener.on_publication(room, event)
 
-    def lose(self, place: int) -> None:
-        del self.announcements[place % len(self.announcements)]
+    def lose(self, index: int) -> None:
+        del self.publications[index % len(self.publications)]
 
     def confirm(self) -> None:
-        """A subscription is confirmed; it may have ended meanwhile."""
+        """Confirm a subscription, which may have ended meanwhile."""
         if self.confirmations:
             self.listener.on_subscribed(self.confirmations.pop(0))
 
-    def look_up(self, question: Question) -> None:
-        """The broker reads its log; the answer has not arrived."""
-        question.page = self._logs[question.room].page(question.after, self._page_size)
+    def execute(self, call: HistoryCall) -> None:
+        """Read the log, but do not return the page yet."""
+        call.page = self._logs[call.room].page(call.after, self._page_size)
 
-    def answer(self, question: Question) -> None:
-        if question.page is None:
-            self.look_up(question)
-        if not question.answer.done():
-            question.answer.set_result(cast(History, question.page))
+    def complete(self, call: HistoryCall) -> None:
+        if call.page is None:
+            self.execute(call)
+        if not call.result.done():
+            call.result.set_result(cast(History, call.page))
 
-    def fail(self, question: Question) -> None:
-        if not question.answer.done():
-            self.failed[question.room] = asyncio.get_running_loop().time()
-            question.answer.set_exception(NoBroker())
+    def fail(self, call: HistoryCall) -> None:
+        if not call.result.done():
+            self.failed[call.room] = asyncio.get_running_loop().time()
+            call.result.set_exception(NoBroker())
 
     def heal(self) -> None:
-        """From now on all is told at once; what was on its way is lost, answers too."""
-        self.bad = False
-        self.announcements.clear()
-        for question in self.questions:
-            self.fail(question)
+        """From now on deliver everything at once; what was in flight is lost, pages too."""
+        self.unreliable = False
+        self.publications.clear()
+        for call in self.history_calls:
+            self.fail(call)
         while self.confirmations:
             self.confirm()
 
 
-# --- who reads -----------------------------------------------------------------------------------
+# --- the clients ---------------------------------------------------------------------------------
 
 
 def lines(event: Event) -> bytes:
@@ -170,56 +170,56 @@ FRAMINGS = (Framing(lines, bytes), Framing(bracketed, bytes))
 
 
 @dataclass(eq=False)
-class Person:
-    """Somebody in a room, who keeps a cursor and books wherever the next question is asked."""
+class Client:
+    """A client of a room: it keeps a cursor and a record, whichever process serves it next."""
 
     log: Log
     room: str
     after: After
-    books: Books | None = None
+    record: ReaderRecord | None = None
     task: "asyncio.Task[None] | None" = None
     error: Exception | None = None
 
     @property
-    def where(self) -> After:
-        return self.after if self.books is None else self.books.cursor
+    def position(self) -> After:
+        return self.after if self.record is None else self.record.cursor
 
     @property
     def is_busy(self) -> bool:
         return self.task is not None
 
-    def begin(self, asking: Coroutine[Any, Any, None]) -> None:
-        self.task = asyncio.create_task(self._ask(asking))
+    def start(self, request: Coroutine[Any, Any, None]) -> None:
+        self.task = asyncio.create_task(self._run(request))
 
-    async def _ask(self, asking: Coroutine[Any, Any, None]) -> None:
+    async def _run(self, request: Coroutine[Any, Any, None]) -> None:
         with suppress(Busy, NoBroker, GoingAway):
-            await asking
+            await request
 
-    def stand(self, reader: Reader) -> None:
-        """A question was taken: what is said from now on must be shown."""
-        if self.books is None:
+    def subscribe(self, reader: Reader) -> None:
+        """A request was accepted: everything published from now on must be received."""
+        if self.record is None:
             assert reader.cursor.epoch in self.log.ever
-            self.books = Books(self.log, reader.cursor, forward=True)
+            self.record = ReaderRecord(self.log, reader.cursor, forward=True)
 
     def finish(self) -> None:
-        """Give what a question ended with; a failed check is raised here."""
+        """Finish a request that has ended; a check that failed in it is raised here."""
         if self.task is not None and self.task.done():
             task, self.task = self.task, None
             task.result()
 
 
-class Poller(Person):
-    """Asks, waits a while if there is nothing, and asks again, here or elsewhere."""
+class PollingClient(Client):
+    """Polls, waits if there is nothing, and polls again, at either process."""
 
     reader: Reader | None = None
     waits_in: RoomReplica | None = None
     lost = False
 
     async def poll(self, hub: Hub) -> None:
-        """What the handler of a long poll does, and then what the page does with its answer."""
+        """Do what the handler of a long poll does, then what the page does with the response."""
         self.lost = False
-        self.reader = await hub.read(self.room, self.where)
-        self.stand(self.reader)
+        self.reader = await hub.read(self.room, self.position)
+        self.subscribe(self.reader)
         response = self.reader.poll(PollResponse)
         if not response.events:
             self.waits_in = hub._replicas[self.room]
@@ -235,33 +235,33 @@ class Poller(Person):
         loop = asyncio.get_running_loop()
         before, cursor = loop.time(), reader.cursor
         await reader.wait(POLL_SECONDS, "long_polling")
-        in_vain = reader._replica.room.cursor == cursor
+        timed_out = reader._replica.room.cursor == cursor
         ended = self.lost or hub.closing
-        assert not in_vain or ended or loop.time() - before >= POLL_SECONDS
+        assert not timed_out or ended or loop.time() - before >= POLL_SECONDS
 
     def _read(self, body: bytes) -> None:
-        told = json.loads(body)
-        assert self.books is not None
-        self.books.read(json.dumps(event).encode() for event in told["events"])
-        assert told["cursor"] == str(self.books.cursor)
+        response = json.loads(body)
+        assert self.record is not None
+        self.record.read(json.dumps(event).encode() for event in response["events"])
+        assert response["cursor"] == str(self.record.cursor)
 
-    def vanish(self) -> None:
-        """The connection breaks: the answer is lost, and the cursor is where it was."""
+    def disconnect(self) -> None:
+        """Lose the connection: the response is lost, and the cursor stays where it was."""
         self.lost = True
         if self.reader is not None:
             self.reader.cancel()
 
 
-class Subscriber(Person):
-    """Holds a stream, which may refuse, break or burst; comes back with its cursor."""
+class FollowingClient(Client):
+    """Has a stream, which may refuse pushes, disconnect or fail; reconnects with its cursor."""
 
     stream: "Stream | None" = None
 
-    async def follow(self, hub: Hub, stream: "Stream", hesitation: float) -> None:
-        """What the handler of a stream does."""
-        reader = await hub.read(self.room, self.where)
-        self.stand(reader)
-        await asyncio.sleep(hesitation)  # the head is being sent
+    async def follow(self, hub: Hub, stream: "Stream", delay: float) -> None:
+        """Do what the handler of a stream does."""
+        reader = await hub.read(self.room, self.position)
+        self.subscribe(reader)
+        await asyncio.sleep(delay)  # the response header is being sent
         stream.broadcaster = await hub.follow(self.room, reader.cursor, stream)
         stream.hub = hub
         self.stream = stream
@@ -269,12 +269,12 @@ class Subscriber(Person):
 
 @dataclass(eq=False)
 class Stream:
-    """One stream of a follower; it takes `budget` pushes and then refuses, until it is drained."""
+    """One stream; it accepts `budget` pushes, and then refuses until it is drained."""
 
-    person: Subscriber
+    client: FollowingClient
     framing: Framing
     budget: int = 1_000_000
-    # How it ends at its next push, if it does: one of `ENDS`.
+    # How it ends at its next push: one of `ENDS`, or not at all.
     end: str = ""
     hub: Hub | None = None
     broadcaster: Broadcaster | None = None
@@ -283,9 +283,9 @@ class Stream:
 
     def push(self, frames: bytes, events: int) -> bool:
         if self.over:
-            self.person.error = AssertionError("a stream is pushed to after its end")
+            self.client.error = AssertionError("a push to a stream that has ended")
         if self.end == "raises":
-            raise OSError("as nobody expected")
+            raise OSError("an unexpected error")
         self.full = self.budget <= 0 or self.end == "gone"
         if not self.full:
             self.budget -= 1
@@ -295,19 +295,20 @@ class Stream:
         return not self.full
 
     def _read(self, frames: bytes, events: int) -> None:
-        told = [line.strip(b"[]") for line in frames.splitlines()]
-        weights = [len(event) for event in told if b'"gap"' not in event]
+        pushed = [line.strip(b"[]") for line in frames.splitlines()]
+        sizes = [len(event) for event in pushed if b'"gap"' not in event]
         try:
-            assert len(told) == events
-            assert sum(weights[:-1]) < LIMITS.push_bytes  # or a slow reader would pin it all
-            assert self.person.books is not None
-            self.person.books.read(told)
-        except Exception as error:  # the audience would take it for a broken stream
-            self.person.error = error
+            assert len(pushed) == events
+            # A larger push would stay in memory for as long as its reader is slow.
+            assert sum(sizes[:-1]) < LIMITS.push_bytes
+            assert self.client.record is not None
+            self.client.record.read(pushed)
+        except Exception as error:  # the broadcaster would treat it as a failed push
+            self.client.error = error
 
     def close(self, error: RealtimeError) -> None:
         self.over = True
-        self.person.stream = None
+        self.client.stream = None
 
     def drain(self, budget: int) -> None:
         self.budget, self.full = budget, False
@@ -316,16 +317,16 @@ class Stream:
 
     def hang_up(self) -> None:
         self.over = True
-        self.person.stream = None
+        self.client.stream = None
         if self.broadcaster is not None:
             self.broadcaster.remove(self)
 
 
 # --- the machine ---------------------------------------------------------------------------------
 
-PLACES = st.integers(0, 5)
+INDEXES = st.integers(0, 5)
 PROCESSES = st.integers(0, 1)
-# Mostly one room, so that things meet there.
+# Mostly one room, so that more happens in it at the same time.
 IN_ROOM = st.sampled_from(["a", "a", "a", "b"])
 AFTER = st.sampled_from([None, 0, 1, 50])
 # What may happen to a stream at its next push.
@@ -343,28 +344,28 @@ class HubMachine(RuleBasedStateMachine):
         here=st.lists(st.tuples(PROCESSES, st.sampled_from(FRAMINGS)), max_size=4),
     )
     def begin(self, page_size: int, before: int, here: list[tuple[int, Framing]]) -> Any:
-        """Two processes begin, something was said, and some follow already."""
+        """Start two processes, with some history and some subscribers."""
         self.failed = False
         self.runner = asyncio.Runner(loop_factory=Clock)
         self.clock = cast(Clock, self.runner.get_loop())
-        # What measures itself must see the same time.
+        # Code that measures durations must use the same clock.
         self.patches = ExitStack()
         self.patches.enter_context(patch("time.monotonic", self.clock.time))
         self.logs = {room: Log(CAPACITY, room) for room in (*ROOMS, "elsewhere")}
-        self.lines = [Line(self.logs, page_size) for _ in range(2)]
-        self.hubs = [Hub(cast(Broker, line), LIMITS) for line in self.lines]
-        self.people: list[Person] = []
-        self.said = 0
+        self.brokers = [UnreliableBroker(self.logs, page_size) for _ in range(2)]
+        self.hubs = [Hub(cast(Broker, broker), LIMITS) for broker in self.brokers]
+        self.clients: list[Client] = []
+        self.published = 0
         self._do(*(hub.start for hub in self.hubs))
-        self._do(*(line.heal for line in self.lines))
+        self._do(*(broker.heal for broker in self.brokers))
         for _ in range(before):
-            self._do(lambda: self._say("a", None))
-        people = [self.a_follower_comes("a", 50) for _ in here]
-        for person, (process, framing) in zip(people, here, strict=True):
-            self.follow(person, process, framing, 1_000_000, 0)
-        for line in self.lines:
-            line.bad = True
-        return multiple(*people)
+            self._do(lambda: self._publish("a", None))
+        clients = [self.a_following_client_comes("a", 50) for _ in here]
+        for client, (process, framing) in zip(clients, here, strict=True):
+            self.follow(client, process, framing, 1_000_000, 0)
+        for broker in self.brokers:
+            broker.unreliable = True
+        return multiple(*clients)
 
     def teardown(self) -> None:
         if not hasattr(self, "runner"):
@@ -378,7 +379,7 @@ class HubMachine(RuleBasedStateMachine):
             self.patches.close()
 
     def _do(self, *actions: Callable[[], Any]) -> None:
-        """Do something in the loop, and let all happen that follows from it at once."""
+        """Run actions in the loop, and everything that follows from them at once."""
         try:
             self.runner.run(self._act(actions))
         except BaseException:
@@ -394,110 +395,114 @@ class HubMachine(RuleBasedStateMachine):
         self._check()
 
     def _check(self) -> None:
-        for person in self.people:
-            person.finish()
-            if person.error is not None:
-                raise person.error
-            if person.books is not None:
-                person.books.check()
-            self._check_that_nobody_waits_for_nothing(person)
-        for hub, line in zip(self.hubs, self.lines, strict=True):
+        for client in self.clients:
+            client.finish()
+            if client.error is not None:
+                raise client.error
+            if client.record is not None:
+                client.record.check()
+            self._check_that_nobody_waits_without_reason(client)
+        for hub, broker in zip(self.hubs, self.brokers, strict=True):
             assert hub._supervisor.failures == 0
-            self._check_that_what_is_missing_is_asked_for(hub, line)
+            self._check_that_missing_events_are_requested(hub, broker)
 
-    def _check_that_nobody_waits_for_nothing(self, person: Person) -> None:
-        """Who can be told something has been told, and stands where he will hear the next."""
-        if isinstance(person, Poller) and person.waits_in is not None:
-            assert person.reader is not None
-            assert any(person.waits_in is hub._replicas.get(person.room) for hub in self.hubs)
-            assert person.reader.cursor == person.waits_in.room.cursor
-        if isinstance(person, Subscriber) and person.stream is not None:
-            stream, books = person.stream, person.books
+    def _check_that_nobody_waits_without_reason(self, client: Client) -> None:
+        """Each client has received all that its process has, and will receive the next event."""
+        if isinstance(client, PollingClient) and client.waits_in is not None:
+            assert client.reader is not None
+            assert any(client.waits_in is hub._replicas.get(client.room) for hub in self.hubs)
+            assert client.reader.cursor == client.waits_in.room.cursor
+        if isinstance(client, FollowingClient) and client.stream is not None:
+            stream, record = client.stream, client.record
             assert stream.hub is not None
-            replica = stream.hub._replicas[person.room]
+            replica = stream.hub._replicas[client.room]
             assert stream.broadcaster is replica.broadcaster
-            assert stream.full or (books is not None and books.cursor == replica.room.cursor)
+            assert stream.full or (record is not None and record.cursor == replica.room.cursor)
 
-    def _check_that_what_is_missing_is_asked_for(self, hub: Hub, line: Line) -> None:
-        """A hole is read at once, not at the next comparison; and again soon, if that failed."""
-        for room, told in line.told.items():
-            order, asked = self.logs[room].order, {question.room for question in line.questions}
-            in_step = order(hub._replicas[room].room.cursor) >= order(told)
-            assert in_step or room in asked or room in line.failed
-        for since in line.failed.values():
+    def _check_that_missing_events_are_requested(self, hub: Hub, broker: UnreliableBroker) -> None:
+        """A hole starts a sync at once, not at the next comparison; a failure is retried soon."""
+        for room, newest in broker.delivered.items():
+            order, requested = self.logs[room].order, {call.room for call in broker.history_calls}
+            in_sync = order(hub._replicas[room].room.cursor) >= order(newest)
+            assert in_sync or room in requested or room in broker.failed
+        for since in broker.failed.values():
             assert self.clock.now - since < RETRY_SECONDS
 
     # --- the broker ------------------------------------------------------------------------------
 
-    @rule(room=IN_ROOM, count=st.integers(1, 4), heard_by=st.sampled_from([None, 0, 0, 1]))
-    def say(self, room: str, count: int, heard_by: int | None) -> None:
-        """Say something that one process hears at once, and the other perhaps later."""
-        self._do(*(lambda: self._say(room, heard_by) for _ in range(count)))
+    @rule(room=IN_ROOM, count=st.integers(1, 4), delivered_to=st.sampled_from([None, 0, 0, 1]))
+    def publish(self, room: str, count: int, delivered_to: int | None) -> None:
+        """Publish events that one process receives at once, and the other perhaps later."""
+        self._do(*(lambda: self._publish(room, delivered_to) for _ in range(count)))
 
-    def _say(self, room: str, heard_by: int | None) -> None:
-        self.said += 1
-        event = self.logs[room].say(f"{room} {self.said}")
-        for line in self.lines:
-            line.announce(room, event)
-        if heard_by is not None and self.lines[heard_by].bad and room in self.lines[heard_by].heard:
-            self.lines[heard_by].deliver(-1, again=False)
+    def _publish(self, room: str, delivered_to: int | None) -> None:
+        self.published += 1
+        event = self.logs[room].publish(f"{room} {self.published}")
+        for broker in self.brokers:
+            broker.publish(room, event)
+        if delivered_to is not None:
+            broker = self.brokers[delivered_to]
+            if broker.unreliable and room in broker.subscribed:
+                broker.deliver(-1, again=False)
 
     @rule(room=IN_ROOM, lost=st.sampled_from([0, 1, 3, CAPACITY]))
     def restart(self, room: str, lost: int) -> None:
-        """As another server, which lacks the newest if it came back from a snapshot."""
+        """Restart as another server; one restored from a snapshot lacks the newest events."""
         self.logs[room].rewind(lost)
 
     @rule(room=IN_ROOM)
     def expire(self, room: str) -> None:
         self.logs[room].expire()
 
-    # --- the lines -------------------------------------------------------------------------------
+    # --- the connections to the broker -----------------------------------------------------------
 
-    @precondition(lambda self: any(line.announcements for line in self.lines))
+    @precondition(lambda self: any(broker.publications for broker in self.brokers))
     @rule(
         process=PROCESSES,
-        place=PLACES,
-        fate=st.sampled_from(["told", "told", "told and told again", "lost", "all lost"]),
+        index=INDEXES,
+        fate=st.sampled_from(
+            ["delivered", "delivered", "delivered, and again later", "lost", "all lost"]
+        ),
     )
-    def an_announcement_is(self, process: int, place: int, fate: str) -> None:
-        line = self.lines[process]
+    def a_publication_is(self, process: int, index: int, fate: str) -> None:
+        broker = self.brokers[process]
         if fate == "all lost":
-            line.announcements.clear()
-        elif line.announcements and fate == "lost":
-            line.lose(place)
-        elif line.announcements:
-            self._do(lambda: line.deliver(place, again=fate != "told"))
+            broker.publications.clear()
+        elif broker.publications and fate == "lost":
+            broker.lose(index)
+        elif broker.publications:
+            self._do(lambda: broker.deliver(index, again=fate != "delivered"))
 
     @rule(process=PROCESSES, room=IN_ROOM)
     def a_subscription_is_confirmed(self, process: int, room: str) -> None:
-        """For the first time or again: the connection was made anew, and with it all of them."""
-        line = self.lines[process]
-        if line.confirmations:
-            room = line.confirmations[0]
-            self._do(line.confirm)
-        elif room in line.heard:
-            self._do(lambda: line.listener.on_subscribed(room))
-        if room in line.heard:  # what was said before may have been missed
-            assert room in {question.room for question in line.questions}
+        """For the first time, or again: a new connection renews all subscriptions."""
+        broker = self.brokers[process]
+        if broker.confirmations:
+            room = broker.confirmations[0]
+            self._do(broker.confirm)
+        elif room in broker.subscribed:
+            self._do(lambda: broker.listener.on_subscribed(room))
+        if room in broker.subscribed:  # earlier events may have been missed
+            assert room in {call.room for call in broker.history_calls}
 
-    @precondition(lambda self: any(line.questions for line in self.lines))
+    @precondition(lambda self: any(broker.history_calls for broker in self.brokers))
     @rule(
         process=PROCESSES,
-        place=PLACES,
-        fate=st.sampled_from(["looked up", "answered", "failed", "answered to the end"]),
+        index=INDEXES,
+        fate=st.sampled_from(["executed", "completed", "failed", "completed to the end"]),
     )
-    def a_question_is(self, process: int, place: int, fate: str) -> None:
-        line = self.lines[process]
-        for _ in range(4 * CAPACITY if fate == "answered to the end" else 1):
-            if not line.questions:
+    def a_history_call_is(self, process: int, index: int, fate: str) -> None:
+        broker = self.brokers[process]
+        for _ in range(4 * CAPACITY if fate == "completed to the end" else 1):
+            if not broker.history_calls:
                 return
-            question = line.questions[place % len(line.questions)]
-            if fate == "looked up":
-                line.look_up(question)
+            call = broker.history_calls[index % len(broker.history_calls)]
+            if fate == "executed":
+                broker.execute(call)
             elif fate == "failed":
-                self._do(lambda q=question: line.fail(q))
+                self._do(lambda c=call: broker.fail(c))
             else:
-                self._do(lambda q=question: line.answer(q))
+                self._do(lambda c=call: broker.complete(c))
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -505,66 +510,66 @@ class HubMachine(RuleBasedStateMachine):
     def pass_seconds(self, seconds: float) -> None:
         self._do(lambda: self.clock.pass_seconds(seconds))
 
-    # --- people ----------------------------------------------------------------------------------
+    # --- the clients -----------------------------------------------------------------------------
 
     @rule(target=pollers, room=IN_ROOM, after=AFTER, process=PROCESSES)
-    def a_poller_comes(self, room: str, after: int | None, process: int) -> Poller:
-        person = self._welcome(Poller(self.logs[room], room, self._after(room, after)))
-        self.poll(person, process)
-        return cast(Poller, person)
+    def a_polling_client_comes(self, room: str, after: int | None, process: int) -> PollingClient:
+        client = self._add_client(PollingClient(self.logs[room], room, self._after(room, after)))
+        self.poll(client, process)
+        return cast(PollingClient, client)
 
     @rule(target=subscribers, room=IN_ROOM, after=AFTER)
-    def a_follower_comes(self, room: str, after: int | None) -> Subscriber:
-        return self._welcome(Subscriber(self.logs[room], room, self._after(room, after)))
+    def a_following_client_comes(self, room: str, after: int | None) -> FollowingClient:
+        return self._add_client(FollowingClient(self.logs[room], room, self._after(room, after)))
 
     def _after(self, room: str, after: int | None) -> After:
-        """From now on, the last so many, or a cursor of a third process, which heard it first."""
+        """The last events, or the cursor of a third process, which received them first."""
         return self.logs[room].cursor if after is None else after
 
-    def _welcome(self, person: Any) -> Any:
-        self.people.append(person)
-        return person
+    def _add_client(self, client: Any) -> Any:
+        self.clients.append(client)
+        return client
 
-    @rule(person=pollers, process=PROCESSES)
-    def poll(self, person: Poller, process: int) -> None:
-        """Ask until there is nothing more to be told at once."""
+    @rule(client=pollers, process=PROCESSES)
+    def poll(self, client: PollingClient, process: int) -> None:
+        """Poll until nothing more is available at once."""
         for _ in range(3):
-            if not person.is_busy:
-                self._do(lambda: person.begin(person.poll(self.hubs[process])))
+            if not client.is_busy:
+                self._do(lambda: client.start(client.poll(self.hubs[process])))
 
-    @rule(person=pollers)
-    def vanish(self, person: Poller) -> None:
-        if person.is_busy:
-            self._do(person.vanish)
+    @rule(client=pollers)
+    def disconnect(self, client: PollingClient) -> None:
+        if client.is_busy:
+            self._do(client.disconnect)
 
     @rule(
-        person=subscribers,
+        client=subscribers,
         process=PROCESSES,
         framing=st.sampled_from(FRAMINGS),
         budget=st.sampled_from([0, 1, 3, 1_000_000]),
-        hesitation=st.sampled_from([0.0, 0.0, 2.0, 90.0]),
+        delay=st.sampled_from([0.0, 0.0, 2.0, 90.0]),
     )
     def follow(
-        self, person: Subscriber, process: int, framing: Framing, budget: int, hesitation: float
+        self, client: FollowingClient, process: int, framing: Framing, budget: int, delay: float
     ) -> None:
-        if not person.is_busy and person.stream is None:
-            stream = Stream(person, framing, budget)
-            self._do(lambda: person.begin(person.follow(self.hubs[process], stream, hesitation)))
+        if not client.is_busy and client.stream is None:
+            stream = Stream(client, framing, budget)
+            self._do(lambda: client.start(client.follow(self.hubs[process], stream, delay)))
 
     @rule(
-        person=subscribers,
+        client=subscribers,
         budget=st.sampled_from([1, 2, 1_000_000]),
         end=st.sampled_from(["", "", *ENDS]),
     )
-    def drain(self, person: Subscriber, budget: int, end: str) -> None:
-        stream = person.stream
+    def drain(self, client: FollowingClient, budget: int, end: str) -> None:
+        stream = client.stream
         if stream is not None:
             stream.end = end
             self._do(lambda: stream.drain(budget))
 
-    @rule(person=subscribers, fate=st.sampled_from(["full", "soon full", "over", *ENDS]))
-    def a_stream_is(self, person: Subscriber, fate: str) -> None:
-        stream = person.stream
+    @rule(client=subscribers, fate=st.sampled_from(["full", "soon full", "over", *ENDS]))
+    def a_stream_is(self, client: FollowingClient, fate: str) -> None:
+        stream = client.stream
         if stream is None:
             return
         if fate == "over":
@@ -575,59 +580,59 @@ class HubMachine(RuleBasedStateMachine):
             stream.budget = 0 if fate == "full" else 1
 
     @rule(process=PROCESSES)
-    def somebody_looks_at_another_room(self, process: int) -> None:
-        """And takes the place of one that nobody reads."""
-        visitor = self._welcome(Poller(self.logs["elsewhere"], "elsewhere", 0))
-        self._do(lambda: visitor.begin(visitor.poll(self.hubs[process])))
+    def a_client_reads_another_room(self, process: int) -> None:
+        """So that the process evicts a room that nobody reads."""
+        visitor = self._add_client(PollingClient(self.logs["elsewhere"], "elsewhere", 0))
+        self._do(lambda: visitor.start(visitor.poll(self.hubs[process])))
 
-    # --- the end ---------------------------------------------------------------------------------
+    # --- recovery --------------------------------------------------------------------------------
 
     @rule()
     def heal_and_compare(self) -> None:
-        """In the end all is well, without a word said and without a subscription made anew."""
-        self._do(*(line.heal for line in self.lines))
-        # Waits end, readings that failed are tried again, and each room is compared.
+        """Everything recovers, without a new message and without a renewed subscription."""
+        self._do(*(broker.heal for broker in self.brokers))
+        # Waits time out, failed syncs are retried, and each room is compared.
         self._do(lambda: self.clock.pass_seconds(POLL_SECONDS + 2))
         self._do(lambda: self.clock.pass_seconds(95))
-        assert not any(person.is_busy for person in self.people)
-        # Visitors may have come in vain; the rooms all others are in have their places.
-        self.people = [person for person in self.people if person.room in ROOMS]
-        for person in self.people:
-            self._catch_up(person)
+        assert not any(client.is_busy for client in self.clients)
+        # Clients of the other room may have found no capacity; the rooms of all others are open.
+        self.clients = [client for client in self.clients if client.room in ROOMS]
+        for client in self.clients:
+            self._catch_up(client)
         for hub in self.hubs:
             for replica in hub._replicas.values():
-                self._check_rest(replica, self.logs[replica.name])
-        for person in self.people:
-            self._check_that_nothing_is_missing(person)
-        for line in self.lines:
-            line.bad = True
+                self._check_idle(replica, self.logs[replica.name])
+        for client in self.clients:
+            self._check_that_nothing_is_missing(client)
+        for broker in self.brokers:
+            broker.unreliable = True
 
-    def _catch_up(self, person: Person) -> None:
+    def _catch_up(self, client: Client) -> None:
         for turn in range(40):
-            if person.books is not None and person.books.cursor == person.log.cursor:
+            if client.record is not None and client.record.cursor == client.log.cursor:
                 return
             hub = self.hubs[turn % 2]
-            if isinstance(person, Poller):
-                self._poll_again(person, hub)
-            elif isinstance(person, Subscriber):
-                self._reconnect(person, hub)
-        raise AssertionError(f"{person} never comes to the end of {person.log.cursor}")
+            if isinstance(client, PollingClient):
+                self._poll_again(client, hub)
+            elif isinstance(client, FollowingClient):
+                self._reconnect(client, hub)
+        raise AssertionError(f"{client} never reaches {client.log.cursor}")
 
-    def _poll_again(self, person: Poller, hub: Hub) -> None:
-        self._do(lambda: person.begin(person.poll(hub)))
+    def _poll_again(self, client: PollingClient, hub: Hub) -> None:
+        self._do(lambda: client.start(client.poll(hub)))
         self._do(lambda: self.clock.pass_seconds(POLL_SECONDS + 2))
 
-    def _reconnect(self, person: Subscriber, hub: Hub) -> None:
-        stream = person.stream
+    def _reconnect(self, client: FollowingClient, hub: Hub) -> None:
+        stream = client.stream
         if stream is None:
-            stream = Stream(person, FRAMINGS[0])
-            self._do(lambda: person.begin(person.follow(hub, stream, 0)))
+            stream = Stream(client, FRAMINGS[0])
+            self._do(lambda: client.start(client.follow(hub, stream, 0)))
         stream.end = ""
         self._do(lambda: stream.drain(1_000_000))
         self._do(lambda: self.clock.pass_seconds(2))
 
-    def _check_rest(self, replica: RoomReplica, log: Log) -> None:
-        """It is in step, and nothing of it waits for anything but news."""
+    def _check_idle(self, replica: RoomReplica, log: Log) -> None:
+        """The replica is in sync, and waits for nothing but new events."""
         assert replica.room.cursor == log.cursor
         assert replica.room.first == min(log.kept, default=log.top + 1)
         assert not replica._syncing
@@ -635,29 +640,29 @@ class HubMachine(RuleBasedStateMachine):
         assert replica.out_of_sync_since is None
         assert not replica._waiting
         assert not replica.broadcaster._ready
-        streams = [person.stream for person in self.people if isinstance(person, Subscriber)]
+        streams = [client.stream for client in self.clients if isinstance(client, FollowingClient)]
         assert len(replica.broadcaster) == sum(
             stream is not None and stream.broadcaster is replica.broadcaster for stream in streams
         )
 
-    def _check_that_nothing_is_missing(self, person: Person) -> None:
-        """Who was told of no gap has been shown every number since; who was, all that is kept."""
-        books = person.books
-        assert books is not None
-        shown = {cursor.offset for cursor in books.shown if cursor.epoch == books.log.epoch}
-        kept = {number for number in books.log.kept if number > books.start.offset}
-        assert books.start.epoch == books.log.epoch
-        assert kept <= shown
+    def _check_that_nothing_is_missing(self, client: Client) -> None:
+        """A client has received every offset since its start; after a gap, all that is kept."""
+        record = client.record
+        assert record is not None
+        received = {cursor.offset for cursor in record.received if cursor.epoch == record.log.epoch}
+        kept = {offset for offset in record.log.kept if offset > record.start.offset}
+        assert record.start.epoch == record.log.epoch
+        assert kept <= received
 
     def close(self) -> None:
-        """Everybody is answered, every stream is closed, and nothing goes on."""
-        waiting = [person for person in self.people if isinstance(person, Poller)][:3]
-        for person in waiting:
-            self._do(lambda p=person: p.begin(p.poll(self.hubs[0])))
+        """Close: every request ends, every stream is closed, and no task is left."""
+        waiting = [client for client in self.clients if isinstance(client, PollingClient)][:3]
+        for client in waiting:
+            self._do(lambda c=client: c.start(c.poll(self.hubs[0])))
         for hub in self.hubs:
             self._do(lambda h=hub: h.close())
-        assert not any(person.is_busy for person in self.people)
-        assert not any(isinstance(p, Subscriber) and p.stream for p in self.people)
+        assert not any(client.is_busy for client in self.clients)
+        assert not any(isinstance(c, FollowingClient) and c.stream for c in self.clients)
         self._do(self._check_tasks)
 
     def _check_tasks(self) -> None:

@@ -1,7 +1,7 @@
-"""What comes from outside is a value or one named error, and never anything else.
+"""Every input from outside becomes a value or one named error, and nothing else.
 
-Beside each parser stands an oracle, written from the contract and by other means: no parser's own
-pattern is used to judge it.
+Each parser is compared with an oracle, which is written from the documentation and in another way:
+no parser's own pattern is used to check it.
 """
 
 import http.client
@@ -31,13 +31,13 @@ T = TypeVar("T")
 
 LIMITS = Limits()
 ASCII_WORD = set(string.ascii_letters + string.digits + "_.-")
-# Half a surrogate pair is among these: a URL cannot carry one, JSON can.
+# These include half surrogate pairs: a URL cannot contain one, JSON can.
 ANY_TEXT = st.text(st.characters(), max_size=70)
 SAFE_INTEGER = 2**53
 
 
 def outcome(parse: Callable[..., T], *arguments: Any) -> T | str:
-    """A value, or the code of the error; whatever else is raised fails the test."""
+    """Return the value, or the code of the error; any other exception fails the test."""
     try:
         return parse(*arguments)
     except RealtimeError as error:
@@ -76,7 +76,7 @@ NEARLY_CURSORS = st.one_of(
 
 @given(CURSORS)
 @examples(100)
-def test_a_cursor_comes_back_as_it_was_given_out(cursor: Cursor) -> None:
+def test_a_cursor_is_parsed_as_it_was_written(cursor: Cursor) -> None:
     assert outcome(Cursor.parse, str(cursor)) == cursor
 
 
@@ -88,19 +88,19 @@ def test_a_cursor_comes_back_as_it_was_given_out(cursor: Cursor) -> None:
 @example("a-1٣")
 @example("a_b-1")
 @examples(300)
-def test_what_is_taken_for_a_cursor_is_one_to_the_letter(text: str) -> None:
+def test_only_the_exact_spelling_of_a_cursor_is_accepted(text: str) -> None:
     cursor = outcome(Cursor.parse, text)
     if isinstance(cursor, str):
         assert cursor == "bad_cursor"
         assert not _is_cursor(text)
         return
     assert _is_cursor(text)
-    assert str(cursor) == text  # or two spellings of one place would be answered twice
-    assert quote_from_bytes(text.encode(), safe="") == text  # URL-safe, as it stands
+    assert str(cursor) == text  # otherwise one cursor would have two spellings
+    assert quote_from_bytes(text.encode(), safe="") == text  # URL-safe without escapes
 
 
 def _is_cursor(text: str) -> bool:
-    """``<epoch>-<number>`` in ASCII, as a broker may have given it out."""
+    """Return whether it is ``<epoch>-<offset>`` in ASCII, as a broker may have written it."""
     epoch, hyphen, number = text.rpartition("-")
     plain = text.isascii() and hyphen and epoch.isalnum() and number.isdigit()
     return bool(plain) and len(epoch) <= 32 and int(number) < 10**15 and str(int(number)) == number
@@ -120,7 +120,7 @@ def test_after_is_a_cursor_or_now_or_the_last_fifty(text: str | None) -> None:
 
 # --- names ---------------------------------------------------------------------------------------
 
-# Letters, marks and digits of any script, and what stands beside them in the tables of Unicode.
+# Letters, marks and digits of any script, and their neighbours in the tables of Unicode.
 OF_ANY_SCRIPT = st.text(st.characters(categories=["L", "M", "N"]), max_size=66)
 NEARLY_ROOMS = st.one_of(
     OF_ANY_SCRIPT,
@@ -147,7 +147,7 @@ def _is_room(text: str) -> bool:
 
 
 def _is_of_a_word(character: str) -> bool:
-    # `isalnum` comes from the properties Alphabetic and Numeric_Type, not from the categories.
+    # `isalnum` uses the properties Alphabetic and Numeric_Type, not the categories.
     return character in "_-." or character.isalnum() or unicodedata.category(character)[0] == "M"
 
 
@@ -168,14 +168,14 @@ def test_a_client_is_1_to_64_ascii_letters_and_digits(value: Any) -> None:
 @example("a\x85", 32)
 @example("אדה 😀", 32)
 @examples(300)
-def test_a_name_is_something_to_see_and_not_too_long(value: Any, most: int) -> None:
-    name = outcome(parse_name, value, Limits(name_length=most))
-    good = isinstance(value, str) and 1 <= len(value) <= most and _is_to_be_seen(value)
+def test_a_name_is_visible_and_not_too_long(value: Any, maximum: int) -> None:
+    name = outcome(parse_name, value, Limits(name_length=maximum))
+    good = isinstance(value, str) and 1 <= len(value) <= maximum and _is_visible(value)
     assert name == (value if good else "bad_name")
 
 
-def _is_to_be_seen(name: str) -> bool:
-    """Not only space, and none of C0, DEL and C1, which would write over a terminal's screen."""
+def _is_visible(name: str) -> bool:
+    """Return whether it is more than space, without C0, DEL and C1, which control terminals."""
     controls = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))}
     return is_utf_8(name) and not name.isspace() and not controls & set(name)
 
@@ -211,7 +211,7 @@ GOOD_OBJECTS = st.fixed_dictionaries({"text": TEXTS}, optional=OPTIONAL_FIELDS)
 
 @st.composite
 def nearly_drafts(draw: st.DrawFn) -> dict[str, Any]:
-    """A good object in which one field, seldom two, may be anything."""
+    """A valid object in which up to two fields may have any value."""
     fields = draw(GOOD_OBJECTS)
     for field in draw(st.lists(st.sampled_from(sorted(FIELDS)), max_size=2)):
         fields[field] = draw(FIELDS[field])
@@ -262,12 +262,12 @@ _CODES = {"bad_json", "too_long"} | {
 @example({"text": "x", "id": "3f0c9a528f0e4c2b9d3e0a4be1d2c677"}, False)
 @example({"text": "x", "id": "{3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677}"}, False)
 @examples(500)
-def test_an_object_is_taken_just_when_every_field_keeps_the_contract(
+def test_an_object_is_accepted_exactly_if_every_field_is_valid(
     fields: dict[str, Any], escaped: bool
 ) -> None:
     body = json.dumps(fields, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
     draft = parse_draft(body)
-    wrong = _what_is_wrong_with(fields, body)
+    wrong = _error_codes_of(fields, body)
     if wrong:
         assert draft in wrong
         return
@@ -278,9 +278,9 @@ def test_an_object_is_taken_just_when_every_field_keeps_the_contract(
     assert draft.id == fields["id"] if fields.get("id") else uuid.UUID(draft.id)
 
 
-def _what_is_wrong_with(fields: dict[str, Any], body: bytes) -> set[str]:
-    """The codes of all that is wrong; one of them must be told."""
-    # NaN and Infinity are no JSON, wherever they stand, and a body is UTF-8 (RFC 8259).
+def _error_codes_of(fields: dict[str, Any], body: bytes) -> set[str]:
+    """Return the codes of all errors; the parser must raise one of them."""
+    # NaN and Infinity are not JSON at any depth, and a body is UTF-8 (RFC 8259).
     if len(body) > LIMITS.body_bytes:
         return {"too_long"}
     if not _is_strict_json(body):
@@ -310,18 +310,18 @@ def _is_finite(value: Any) -> bool:
 
 def _is_uuid(value: Any) -> bool:
     try:
-        # `UUID` takes braces and other spellings too; a UUID on the wire has one (RFC 9562 §4).
+        # `UUID` also accepts braces and other spellings; on the wire there is one (RFC 9562 §4).
         return isinstance(value, str) and str(uuid.UUID(value)) == value.lower()
     except ValueError:
         return False
 
 
-def _is_word(value: Any, most: int) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= most and set(value) <= ASCII_WORD
+def _is_word(value: Any, maximum: int) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= maximum and set(value) <= ASCII_WORD
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 32 and _is_to_be_seen(value)
+    return isinstance(value, str) and 1 <= len(value) <= 32 and _is_visible(value)
 
 
 def _is_clock(value: Any) -> bool:
@@ -343,18 +343,18 @@ _GOOD: dict[str, Callable[[dict[str, Any]], bool]] = {
 
 @given(GOOD_OBJECTS)
 @examples(300)
-def test_what_was_said_comes_down_field_for_field(fields: dict[str, Any]) -> None:
+def test_what_was_published_is_delivered_field_by_field(fields: dict[str, Any]) -> None:
     body = json.dumps(fields).encode()
     draft = Draft.parse(body, "lobby", LIMITS, "post")
     event = Event.numbered("say", Cursor("e", 7), draft.json_tail + b',"published":9}')
-    told = json.loads(event.json.decode())
-    assert told == {
+    delivered = json.loads(event.json.decode())
+    assert delivered == {
         **{"kind": "say", "cursor": "e-7", "id": draft.id, "client": None, "name": None},
         **{"via": "post", "sent": None, "published": 9},
         **fields,
     }
-    # A JSON number keeps its kind: 1 does not come back as 1.0, which another parser would show.
-    assert type(told["sent"]) is type(fields.get("sent"))
+    # A JSON number keeps its type: 1 does not become 1.0, which another parser would show.
+    assert type(delivered["sent"]) is type(fields.get("sent"))
 
 
 @given(GOOD_OBJECTS, st.booleans())
@@ -363,15 +363,13 @@ def test_what_was_said_comes_down_field_for_field(fields: dict[str, Any]) -> Non
 @example({"text": "聊" * 1365}, False)
 @example({"text": "x", "sent": 9e15}, False)
 @examples(200)
-def test_a_message_is_hardly_longer_down_than_it_was_up(
-    fields: dict[str, Any], escaped: bool
-) -> None:
-    """Or a reader's share would be the sender's to choose, times all who read."""
+def test_an_event_is_hardly_longer_than_its_message(fields: dict[str, Any], escaped: bool) -> None:
+    """Otherwise a sender could amplify its traffic, multiplied by the number of readers."""
     body = json.dumps(fields, ensure_ascii=escaped, separators=(",", ":")).encode()
     draft = Draft.parse(body, "lobby", LIMITS, "post")
     cursor = Cursor("e" * 32, 10**15 - 1)
     event = Event.numbered("say", cursor, draft.json_tail + b',"published":%d}' % 10**13)
-    # An empty message down: its cursor, its id, its nulls, its clocks and the names of its fields.
+    # The size of an event without text: cursor, id, nulls, clocks and field names.
     assert len(event.json) <= len(body) + 256
     assert b"\n" not in event.json
     assert b"\r" not in event.json
@@ -379,12 +377,12 @@ def test_a_message_is_hardly_longer_down_than_it_was_up(
 
 @given(NAMES, st.text(sorted(ASCII_WORD), min_size=1, max_size=64))
 @examples(100)
-def test_a_member_comes_down_as_it_came(name: str, client: str) -> None:
+def test_a_member_is_delivered_as_it_joined(name: str, client: str) -> None:
     member = Member(parse_client(client), parse_name(name, LIMITS), "sse")
     rest = b'"id":"x",%b,"published":1}' % member.json_tail
-    told = json.loads(Event.numbered("join", Cursor("e", 1), rest).json)
-    assert (told["client"], told["name"], told["via"]) == (client, name, "sse")
-    assert "text" not in told
+    join = json.loads(Event.numbered("join", Cursor("e", 1), rest).json)
+    assert (join["client"], join["name"], join["via"]) == (client, name, "sse")
+    assert "text" not in join
 
 
 @given(
@@ -393,7 +391,7 @@ def test_a_member_comes_down_as_it_came(name: str, client: str) -> None:
     st.integers(0, 2000),
 )
 @examples(100)
-def test_an_answer_is_over_its_size_by_one_message_at_most(
+def test_a_page_exceeds_its_size_by_at_most_one_event(
     texts: list[str], limit: int, size: int
 ) -> None:
     drafts = [
@@ -405,15 +403,15 @@ def test_an_answer_is_over_its_size_by_one_message_at_most(
     ]
     room = Room(100)
     room.merge(History("e", len(events), 1, events))
-    passage = room.since(Cursor("e", 0), limit, size)
-    assert 1 <= len(passage.events) <= limit
-    assert sum(len(event.json) for event in passage.events[:-1]) <= size
+    page = room.since(Cursor("e", 0), limit, size)
+    assert 1 <= len(page.events) <= limit
+    assert sum(len(event.json) for event in page.events[:-1]) <= size
 
 
-# --- through the door ----------------------------------------------------------------------------
+# --- over HTTP -----------------------------------------------------------------------------------
 
-# What each is in a query, where it is not empty; `wait` and `pad` are for one transport alone.
-_GOOD_IN_A_QUERY: dict[str, Callable[[str], bool]] = {
+# Valid query arguments, if not empty; `wait` and `pad` belong to one transport each.
+_VALID_IN_A_QUERY: dict[str, Callable[[str], bool]] = {
     "after": lambda text: text == "now" or _is_cursor(text),
     "client": lambda text: _is_word(text, 64),
     "name": _is_name,
@@ -423,15 +421,15 @@ _GOOD_IN_A_QUERY: dict[str, Callable[[str], bool]] = {
 _READ_BY = {"wait": ["long_polling"], "pad": ["iframe_streaming"]}
 
 
-def _is_number(text: str, most: float) -> bool:
+def _is_number(text: str, maximum: float) -> bool:
     try:
-        return 0 <= float(text) <= most
+        return 0 <= float(text) <= maximum
     except ValueError:
         return False
 
 
 def get(server: Server, path: str) -> tuple[int, Any]:
-    """The status, and the JSON of a body that has an end."""
+    """Return the status, and the JSON of the body if it is finite."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
         connection.request("GET", path)
@@ -442,7 +440,7 @@ def get(server: Server, path: str) -> tuple[int, Any]:
         connection.close()
 
 
-def is_good(value: bytes, good: Callable[[str], bool]) -> bool:
+def is_valid(value: bytes, good: Callable[[str], bool]) -> bool:
     try:
         return good(value.decode())
     except UnicodeDecodeError:
@@ -457,7 +455,7 @@ VALUES = st.one_of(
 )
 
 
-@pytest.mark.parametrize("name", _GOOD_IN_A_QUERY)
+@pytest.mark.parametrize("name", _VALID_IN_A_QUERY)
 @given(
     value=VALUES,
     transport=st.sampled_from(
@@ -468,15 +466,15 @@ VALUES = st.one_of(
 @example(value=b"nan", transport="iframe_streaming")
 @example(value=b"\xff", transport="sse")
 @examples(20)
-def test_any_query_is_answered_or_told_what_is_wrong_in_it(
+def test_any_query_is_answered_or_rejected_with_the_right_code(
     servers: Servers, name: str, value: bytes, transport: str
 ) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
-    # A cursor of no life is answered at once, with a gap: no long poll has to wait.
+    # A cursor of an unknown epoch is answered at once, with a gap: no long poll has to wait.
     rest = "wait=0" if name == "after" else "after=e-1"
     status, answer = get(server, f"/rooms/r/{transport}?{rest}&{name}={quote_from_bytes(value)}")
-    looked_at = transport in _READ_BY.get(name, [transport])
-    if value == b"" or not looked_at or is_good(value, _GOOD_IN_A_QUERY[name]):
+    is_used = transport in _READ_BY.get(name, [transport])
+    if value == b"" or not is_used or is_valid(value, _VALID_IN_A_QUERY[name]):
         assert status == 200
     else:
         assert status == 400
@@ -489,12 +487,12 @@ def test_any_query_is_answered_or_told_what_is_wrong_in_it(
 @example(name=b"%")
 @example(name=b"a/b")
 @examples(50)
-def test_any_room_in_an_address_is_read_or_bad_room(servers: Servers, name: bytes) -> None:
+def test_any_room_name_in_a_path_is_read_or_bad_room(servers: Servers, name: bytes) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
     status, answer = get(
         server, f"/rooms/{quote_from_bytes(name, safe='')}/short_polling?after=now"
     )
-    if is_good(name, _is_room):
+    if is_valid(name, _is_room):
         assert status == 200
     elif name:
         assert (status, answer["error"]["code"]) == (400, "bad_room")

@@ -1,7 +1,8 @@
-"""Two processes that hold leases in one broker: whoever comes, goes, reloads, waves or dies.
+"""A state machine: two processes with leases in one broker, and clients that come and go.
 
-Each client joins and quits in turn, join first, whatever interleaves; and when everything has
-come to rest, a member is who has a visit open, and nobody else.
+Clients connect, reload, poll and leave; processes die; the broker is at times down.  Whatever
+interleaves, the joins and quits of each client alternate, join first.  When all is idle, the
+members are exactly the clients with an open stream or poll.
 """
 
 import asyncio
@@ -25,65 +26,65 @@ from tests.properties.strategies import examples
 LIMITS = Limits(lease_seconds=30, grace_seconds=5, history_events=10_000, history_seconds=10**6)
 CLIENTS = st.sampled_from(["ada", "bob"])
 PROCESSES = st.integers(0, 1)
-# Longer than a lease that was renewed just now, and what it takes to see that it ended.
+# Longer than a fresh lease, plus the time to notice that it expired.
 REST_SECONDS = 2 * LIMITS.lease_seconds
-# How coarsely the clock is moved, and a little.
+# The longest step of the clock, and a little more.
 SLACK_SECONDS = 2.5
 
 
-class Line(MemoryBroker):
-    """The broker's memory, which one process after the other may fail to reach."""
+class UnreliableBroker(MemoryBroker):
+    """A memory broker that may be unreachable, and whose calls take some loop iterations."""
 
     down = False
 
     async def enter(self, room: str, member: Member, node_id: str) -> None:
-        await self._cross()
+        await self._delay()
         await super().enter(room, member, node_id)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
-        await self._cross(turns=4)  # slower than an arrival, which may overtake it
+        await self._delay(iterations=4)  # slower than `enter`, which may overtake it
         await super().leave(room, client, node_id, seconds)
 
     async def sweep(self, room: str) -> None:
-        await self._cross()
+        await self._delay()
         await super().sweep(room)
 
-    async def _cross(self, turns: int = 1) -> None:
-        """Be some turns of the loop on the way, so that others get in between."""
-        for _ in range(turns):
+    async def _delay(self, iterations: int = 1) -> None:
+        """Wait some loop iterations, so that other calls interleave."""
+        for _ in range(iterations):
             await asyncio.sleep(0)
         if self.down:
             raise NoBroker
 
 
 @dataclass(eq=False)
-class Visit:
-    """An open stream or a poll; a goodbye makes it doubtful whether it still counts."""
+class Reference:
+    """An open stream or a poll; after a leave it may count no longer."""
 
     process: int
-    # "here": it counts.  "waved": the process it is open in was told that it does not.
-    # "unsure": said to the other process, which cannot know of it; both are right.
-    state: str = "here"
+    # "counts"; "left": its process received the leave; "unsure": the other process received it,
+    # which has no knowledge of this reference, so either result is correct.
+    state: str = "counts"
 
 
 @dataclass(eq=False)
 class Client:
-    """What we know of one client without having looked into any process."""
+    """The expected state of one client, derived without looking into a process."""
 
-    visits: list[Visit] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
     alone_since: float = 0.0
-    # A poll may come again, and a dead process says nothing: then the whole lease has to run out.
-    lingers: bool = False
-    # The processes where it was, and until when they may not know of a goodbye said elsewhere.
+    # After a poll, or if a process died, the quit comes only when the whole lease has expired.
+    keeps_lease: bool = False
+    # The processes it used, and until when each may not know of a leave at the other one.
     known_to: set[int] = field(default_factory=set)
     doubts: dict[int, float] = field(default_factory=dict)
-    # Its visits that counted when we last looked, and how often it had quit by then.
-    staying: set[Visit] = field(default_factory=set)
+    # At the last check: the references that counted, and the number of quits.
+    staying: set[Reference] = field(default_factory=set)
     quits: int = 0
 
     @property
-    def here(self) -> set[Visit]:
-        return {visit for visit in self.visits if visit.state == "here"}
+    def counting(self) -> set[Reference]:
+        return {reference for reference in self.references if reference.state == "counts"}
 
 
 class PresenceMachine(RuleBasedStateMachine):
@@ -91,13 +92,13 @@ class PresenceMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.runner = asyncio.Runner(loop_factory=Clock)
         self.clock = cast(Clock, self.runner.get_loop())
-        self.broker = Line(LIMITS, lambda: self.clock.now)
-        self.lives = 0
+        self.broker = UnreliableBroker(LIMITS, lambda: self.clock.now)
+        self.process_count = 0
         self.failures = 0
         self.processes = [self._process(), self._process()]
         self.clients = {"ada": Client(), "bob": Client()}
-        # Since when the broker could be reached, and when we last looked.
-        self.up_since = self.looked = float("-inf")
+        # Since when the broker is reachable, and the time of the last check.
+        self.up_since = self.checked = float("-inf")
 
     def teardown(self) -> None:
         if hasattr(self, "runner"):
@@ -106,8 +107,8 @@ class PresenceMachine(RuleBasedStateMachine):
             self.runner.close()
 
     def _process(self) -> Presence:
-        self.lives += 1
-        presence = Presence(self.broker, LIMITS, f"process{self.lives}")
+        self.process_count += 1
+        presence = Presence(self.broker, LIMITS, f"process{self.process_count}")
 
         async def start() -> None:
             presence.start(lambda: ["r"])
@@ -116,62 +117,62 @@ class PresenceMachine(RuleBasedStateMachine):
         self.runner.run(start())
         return presence
 
-    # --- coming and going ------------------------------------------------------------------------
+    # --- rules -----------------------------------------------------------------------------------
 
-    @rule(client=CLIENTS, process=PROCESSES, settled=st.booleans())
-    def track(self, client: str, process: int, settled: bool) -> None:
-        visits = self.clients[client].visits
-        visits.append(Visit(process))
-        for visit in visits:
-            if visit.process == process:  # one that comes after the goodbye takes it back
-                visit.state = "unsure" if self._is_in_doubt(client, process) else "here"
-        self._do(lambda: self.processes[process].track("r", _member(client)), settled)
+    @rule(client=CLIENTS, process=PROCESSES, settle=st.booleans())
+    def track(self, client: str, process: int, settle: bool) -> None:
+        references = self.clients[client].references
+        references.append(Reference(process))
+        for reference in references:
+            if reference.process == process:  # a reference after the leave cancels it
+                reference.state = "unsure" if self._is_in_doubt(client, process) else "counts"
+        self._do(lambda: self.processes[process].track("r", _member(client)), settle)
         self.clients[client].known_to.add(process)
-        if visits[-1].state == "here" and self._is_up_for(LIMITS.lease_seconds / 12):
-            assert self._said()[client][-1] == "join"
+        if references[-1].state == "counts" and self._is_up_for(LIMITS.lease_seconds / 12):
+            assert self._published()[client][-1] == "join"
 
     def _is_in_doubt(self, client: str, process: int) -> bool:
-        """Whether the process may not have heard of a goodbye: see the tests at the end."""
+        """Return whether the process may not know of a leave: see the test at the end."""
         return self.clients[client].doubts.get(process, 0) > self.clock.now
 
     def _is_up_for(self, seconds: float) -> bool:
         return not self.broker.down and self.clock.now - self.up_since > seconds
 
-    @precondition(lambda self: any(client.visits for client in self.clients.values()))
+    @precondition(lambda self: any(client.references for client in self.clients.values()))
     @rule(
         client=CLIENTS,
-        place=st.integers(0, 3),
+        index=st.integers(0, 3),
         poll=st.sampled_from([False, False, True]),
-        settled=st.booleans(),
+        settle=st.booleans(),
     )
-    def untrack(self, client: str, place: int, poll: bool, settled: bool) -> None:
-        """A stream ends, or the answer to a poll goes out."""
+    def untrack(self, client: str, index: int, poll: bool, settle: bool) -> None:
+        """A stream ends, or the response to a poll is sent."""
         known = self.clients[client]
-        if not known.visits:
+        if not known.references:
             return
-        gone = known.visits.pop(place % len(known.visits))
-        for visit in known.visits:
-            # The goodbye was of the stream that has gone.  A poll ends with every answer, and tells
-            # nothing of whose it was.
-            if not poll and (visit.process, visit.state) == (gone.process, "waved"):
-                visit.state = "here"
+        gone = known.references.pop(index % len(known.references))
+        for reference in known.references:
+            # The leave was that of the stream that ended.  A poll ends with every response, so it
+            # shows nothing about which page left.
+            if not poll and (reference.process, reference.state) == (gone.process, "left"):
+                reference.state = "counts"
         known.alone_since = self.clock.now
-        known.lingers = known.lingers or poll or self.broker.down
+        known.keeps_lease = known.keeps_lease or poll or self.broker.down
         linger = LIMITS.lease_seconds if poll else LIMITS.grace_seconds
-        self._do(lambda: self._depart(gone.process, client, linger), settled)
+        self._do(lambda: self._untrack(gone.process, client, linger), settle)
 
-    async def _depart(self, process: int, client: str, linger: float) -> None:
+    async def _untrack(self, process: int, client: str, linger: float) -> None:
         self.processes[process].untrack("r", _member(client), linger)
 
     @rule(client=CLIENTS, process=PROCESSES)
-    def wave(self, client: str, process: int) -> None:
-        """A page says goodbye when it closes; its stream may be known to be closed only later."""
+    def leave(self, client: str, process: int) -> None:
+        """A page calls leave when it closes; the server may notice the end of its stream later."""
         known = self.clients[client]
         for other in known.known_to - {process}:
             known.doubts[other] = self.clock.now + REST_SECONDS
-        for visit in known.visits:
-            heard = visit.process == process and not self.broker.down
-            visit.state = "waved" if heard else "unsure"
+        for reference in known.references:
+            received = reference.process == process and not self.broker.down
+            reference.state = "left" if received else "unsure"
         self._do(lambda: self._leave(process, client), True)
 
     async def _leave(self, process: int, client: str) -> None:
@@ -182,17 +183,19 @@ class PresenceMachine(RuleBasedStateMachine):
 
     @rule(process=PROCESSES)
     def die(self, process: int) -> None:
-        """And be started again, with none of its visits."""
+        """Kill a process and restart it, without its references."""
         self.runner.run(self.processes[process].close())
         self.processes[process] = self._process()
         for client in self.clients.values():
-            client.lingers = True
+            client.keeps_lease = True
             client.known_to.discard(process)
             client.alone_since = self.clock.now
-            client.visits = [visit for visit in client.visits if visit.process != process]
+            client.references = [
+                reference for reference in client.references if reference.process != process
+            ]
 
     @rule(down=st.sampled_from([True, False, False]))
-    def reach_the_broker_or_not(self, down: bool) -> None:
+    def set_broker_down(self, down: bool) -> None:
         if self.broker.down or down:
             self.up_since = self.clock.now
         self.broker.down = down
@@ -204,22 +207,22 @@ class PresenceMachine(RuleBasedStateMachine):
         self.runner.run(self.clock.pass_seconds(seconds))
 
     @rule()
-    def come_to_rest(self) -> None:
-        self.reach_the_broker_or_not(False)
+    def become_idle(self) -> None:
+        self.set_broker_down(False)
         self.pass_seconds(REST_SECONDS)
         members = self._members()
-        joined = {client for client, kinds in self._said().items() if kinds[-1:] == ["join"]}
+        joined = {client for client, kinds in self._published().items() if kinds[-1:] == ["join"]}
         assert members == joined
         for name, client in self.clients.items():
-            if client.here:
+            if client.counting:
                 assert name in members
-            elif all(visit.state == "waved" for visit in client.visits):
+            elif all(reference.state == "left" for reference in client.references):
                 assert name not in members
 
-    def _do(self, action: Callable[[], Coroutine[Any, Any, None]], settled: bool) -> None:
+    def _do(self, action: Callable[[], Coroutine[Any, Any, None]], settle: bool) -> None:
         async def act() -> None:
             await action()
-            if settled:
+            if settle:
                 await self.clock.settle()
 
         self.runner.run(act())
@@ -227,40 +230,40 @@ class PresenceMachine(RuleBasedStateMachine):
     # --- always ----------------------------------------------------------------------------------
 
     @invariant()
-    def everybody_joins_and_quits_in_turn(self) -> None:
+    def joins_and_quits_of_each_client_alternate(self) -> None:
         if not hasattr(self, "runner"):
             return
-        for name, kinds in self._said().items():
+        for name, kinds in self._published().items():
             assert kinds == ["join", "quit"] * (len(kinds) // 2) + ["join"] * (len(kinds) % 2)
             self._check_when(self.clients[name], name, kinds)
-        self.looked = self.clock.now
+        self.checked = self.clock.now
         for presence in self.processes:
             assert presence._supervisor.failures == 0
 
     def _check_when(self, client: Client, name: str, kinds: list[str]) -> None:
-        """Nobody quits who is here, and nobody lingers who is gone."""
-        if not self.broker.down and self.looked - self.up_since > REST_SECONDS:
+        """No connected client quits, and no disconnected one stays a member."""
+        if not self.broker.down and self.checked - self.up_since > REST_SECONDS:
             quit_meanwhile = kinds.count("quit") > client.quits
-            assert not (quit_meanwhile and client.staying & client.here)
-            if not client.visits and not client.lingers:
+            assert not (quit_meanwhile and client.staying & client.counting)
+            if not client.references and not client.keeps_lease:
                 overdue = self.clock.now - client.alone_since > LIMITS.grace_seconds + SLACK_SECONDS
                 assert kinds[-1:] != ["join"] or not overdue
         if self._is_up_for(LIMITS.lease_seconds / 12 + SLACK_SECONDS):
-            assert not client.here or name in self._members()
+            assert not client.counting or name in self._members()
         if kinds[-1:] != ["join"]:
-            client.lingers = False
-        client.staying, client.quits = client.here, kinds.count("quit")
+            client.keeps_lease = False
+        client.staying, client.quits = client.counting, kinds.count("quit")
 
     def _members(self) -> set[str]:
         return {member.client for member in self.runner.run(self.broker.members("r"))}
 
-    def _said(self) -> dict[str, list[str]]:
+    def _published(self) -> dict[str, list[str]]:
         history = self.runner.run(self.broker.history("r", Cursor("", 0)))
-        said: dict[str, list[str]] = {"ada": [], "bob": []}
+        published: dict[str, list[str]] = {"ada": [], "bob": []}
         for event in history.events:
-            told = json.loads(event.json)
-            said[told["client"]].append(told["kind"])
-        return said
+            fields = json.loads(event.json)
+            published[fields["client"]].append(fields["kind"])
+        return published
 
 
 def _member(client: str) -> Member:
@@ -271,11 +274,11 @@ TestPresenceMachine = PresenceMachine.TestCase
 TestPresenceMachine.settings = examples(150, steps=30)
 
 
-async def test_a_goodbye_that_reaches_the_other_process_makes_a_reload_no_quit() -> None:
-    """No page can choose the process that hears its goodbye, nor who comes first there."""
+async def test_a_leave_that_reaches_the_other_process_makes_a_reload_no_quit() -> None:
+    """A page cannot choose the process that receives its leave, nor the order of arrival."""
     async with processes() as (one, other):
         await one.track("r", _member("ada"))
-        await other.leave("r", "ada")  # the goodbye of the old page
+        await other.leave("r", "ada")  # the leave of the old page
         await one.track("r", _member("ada"))  # the new page
         one.untrack("r", _member("ada"), LIMITS.grace_seconds)  # the stream of the old page
         assert await settled_members(one) == ["ada"]
@@ -292,5 +295,5 @@ async def processes() -> AsyncIterator[tuple[Presence, Presence]]:
 
 async def settled_members(presence: Presence) -> list[str]:
     for _ in range(20):
-        await asyncio.sleep(0)  # whatever may follow from what was done
+        await asyncio.sleep(0)  # run everything that follows
     return [member.client for member in await presence.members("r")]

@@ -82,7 +82,7 @@ class Frames(FuzzRandom):
                 lambda: frame(self.choice([PING, PONG, CLOSE]), bytes(126)),
                 lambda: frame(TEXT, self.message(), masked=False),
                 lambda: frame(CONTINUATION, b"of nothing"),
-                lambda: frame(TEXT, b"begun", fin=False) + frame(TEXT, b"again"),
+                lambda: frame(TEXT, b"first", fin=False) + frame(TEXT, b"second"),
                 lambda: frame(TEXT, b"{}", width=self.choice([16, 64])),
                 lambda: frame(TEXT, b"", length=self.choice([2**63, 2**64 - 1, 2**31, 2**20])),
                 lambda: frame(TEXT, b'{"text":"\xff\xfe"}'),
