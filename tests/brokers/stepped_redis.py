@@ -3,7 +3,10 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import missing
@@ -15,9 +18,11 @@ class SteppedRedis(PrivateRedis):
     """Its clock is the real one, plus the seconds of the last `step`."""
 
     def __init__(self, *options: str) -> None:
-        compiler = shutil.which("cc")
+        if sys.platform != "linux":
+            pytest.skip("LD_PRELOAD is of Linux")
+        compiler = shutil.which("gcc")
         if compiler is None:
-            missing("cc")
+            missing("gcc")
         super().__init__(*options)
         library = self._folder / "stepped_clock.so"
         self._offset = self._folder / "offset"
