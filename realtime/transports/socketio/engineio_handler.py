@@ -229,6 +229,8 @@ class EngineIOHandler(Upgrade):
     def on_close(self) -> None:
         self._disconnected = True
         if self.get_status() == 101:
+            if self.session.id and self.session.socket.upgraded:
+                self.session.detach()  # no data after a close frame (RFC 6455 §5.5.1)
             with suppress(asyncio.QueueFull):  # then `receive` does not wait
                 self._incoming.put_nowait(None)
         elif self._polling:
