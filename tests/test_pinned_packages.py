@@ -63,7 +63,6 @@ USED: dict[object, set[str]] = {
     },
     # Imported here, after `realtime` has imported the package with its warnings filtered.
     import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
-    import_module("sockjs.tornado.static"): {"IFRAME_TEXT"},
 }
 
 
