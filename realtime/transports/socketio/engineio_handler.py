@@ -142,6 +142,8 @@ class EngineIOHandler(Upgrade):
         if session.poll is not None or (session.id and session.socket.upgraded):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
         session.poll, self._polling = self, True
+        if self.stream.closed():  # before we asked to be informed: nobody will report it
+            self.on_close()
         try:
             status, payload = await self.engine.handle_request(self._environ("polling"))
         finally:

@@ -48,6 +48,13 @@ class PollingReceiver(CORSHandler, Receiver, PollingTransportBase):  # type: ign
         super().prepare()
         self.server.check_capacity(self.path_kwargs["session_id"], self.request.remote_ip)
 
+    def _attach_session(self, session_id: str, start_heartbeat: bool = False) -> bool:
+        attached: bool = super()._attach_session(session_id, start_heartbeat)
+        if attached and self.stream.closed():
+            # The client disconnected before we asked to be informed: nobody will report it.
+            self.on_connection_close()
+        return attached
+
     def send_frame(self, frame: bytes) -> None:
         if self._finished:
             return
