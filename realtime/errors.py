@@ -222,7 +222,7 @@ class GoingAway(RealtimeError):
 
 
 class ErrorResponse(NamedTuple):
-    """The HTTP response to an error; whoever sends it adds its own headers, such as CORS."""
+    """The HTTP response to an error; the caller adds its own headers, such as CORS."""
 
     status: int
     headers: Sequence[tuple[str, str]]

@@ -72,7 +72,8 @@ class RoomReplica:
         self._broker = broker
         self._limits = limits
         self._supervisor = supervisor
-        self._rendered: dict[tuple[Cursor, Callable[[Page], Any]], tuple[Page, Any]] = {}
+        # For each cursor: the page after it, what was rendered of it, and by which function.
+        self._rendered: dict[Cursor, tuple[Page, Any, Callable[[Page], Any]]] = {}
         # Each waiting reader: its deadline and its transport.
         self._waiting: dict[asyncio.Future[None], tuple[float, str]] = {}
         self._next_timeout = math.inf
@@ -97,19 +98,22 @@ class RoomReplica:
     def start_cursor(self, after: After) -> Cursor:
         return after if isinstance(after, Cursor) else self.room.cursor_before_last(after)
 
-    def render(self, cursor: Cursor, render: Callable[[Page], T]) -> tuple[Page, T]:
-        """Return what came after `cursor`, and what `render` makes of it.
+    def render(
+        self, cursor: Cursor, render: Callable[[Page], T]
+    ) -> tuple[Page, T, Callable[[Page], T]]:
+        """Return what came after `cursor`, what `render` makes of it, and `render`.
 
-        All readers at one cursor share one result: it is cached until the next event.
+        All readers at one cursor share one result, which is cached until the next event.  Another
+        `render` at the same cursor replaces it.
         """
-        rendered = self._rendered.get((cursor, render))
-        if rendered is None:
+        rendered = self._rendered.get(cursor)
+        if rendered is None or rendered[2] is not render:
             limits = self._limits
             page = self.room.since(cursor, limits.answer_events, limits.answer_bytes)
-            rendered = page, render(page)
+            rendered = page, render(page), render
             if len(self._rendered) >= _MAX_RENDERED:
                 self._rendered.clear()
-            self._rendered[cursor, render] = rendered
+            self._rendered[cursor] = rendered
         return rendered
 
     def add_waiter(self, seconds: float, transport: str) -> "asyncio.Future[None]":
@@ -257,11 +261,11 @@ class Reader:
 
         Readers at the same cursor that pass the same `render` share one result.
         """
-        page, rendered = self._replica.render(self.cursor, render)
+        page, result, _ = self._replica.render(self.cursor, render)
         if page.gap:
             metrics.GAPS.labels(page.gap).inc()
         self.cursor = page.cursor
-        return rendered
+        return result
 
     async def wait(self, seconds: float, transport: str) -> None:
         """Return when there is something to `poll`, after `seconds`, or on `cancel`.

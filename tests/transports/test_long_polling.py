@@ -11,7 +11,7 @@ from tests.server_process import Server
 from tests.transports.raw import POLL_HEAD, Raw
 from tests.transports.readers import epoch_of, say_in, until_waiting
 
-CUT = ("--response-events", "5", "--messages-per-second", "0")
+CUT = ("--answer-events", "5", "--messages-per-second", "0")
 
 
 def path_of(room: str, wait: str = "60") -> str:

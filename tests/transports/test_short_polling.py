@@ -7,7 +7,7 @@ from tests.server_process import Server
 from tests.transports.raw import POLL_HEAD, Raw
 from tests.transports.readers import epoch_of, say_in
 
-CUT = ("--response-events", "5", "--messages-per-second", "0")
+CUT = ("--answer-events", "5", "--messages-per-second", "0")
 
 
 async def test_the_header_fields_are_exactly_these(server: Server, room: str) -> None:
