@@ -220,8 +220,8 @@ _BY_SESSION = """\
 hash $session consistent;
 """
 _SOCKJS_SESSIONS = """\
-# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session, and any worker can
-# answer them.  As the client sent it: a location would see `%2E` as a dot.
+# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session, and any
+# worker can answer them.  As the client sent it: a location would see `%2E` as a dot.
 map $request_uri $session {
     default '';
     ~^/sockjs/[^/.?]+/(?<id>[^/.?]+)/ $id;
