@@ -24,6 +24,7 @@ _CLOSE_SECONDS = 5
 # Bytes of frames after which the other connections have their turn: a client can send many frames
 # in one packet.  A frame costs about as much as a kilobyte.
 _YIELD_BYTES, _FRAME_COST = 65_536, 1024
+_PIECE_BYTES = 65_536
 
 
 class StrictWebSocketProtocol(WebSocketProtocol13):
@@ -83,7 +84,7 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         if not start.is_control and (self.server_terminated or too_big):
             await self._discard_data(start, length)
             return length
-        payload = _websocket_mask(key, await read(length))
+        payload = _websocket_mask(key, await self._read_payload(length))
         if start.is_control:
             handled = self._handle_message(start.opcode, payload)
         else:
@@ -91,6 +92,14 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         if handled is not None:
             await handled
         return length
+
+    async def _read_payload(self, length: int) -> bytes:
+        if length <= _PIECE_BYTES:
+            return await self.stream.read_bytes(length)
+        payload = bytearray()  # a stream returns no more at once than it buffers
+        while missing := length - len(payload):
+            payload += await self.stream.read_bytes(min(missing, _PIECE_BYTES), partial=True)
+        return bytes(payload)
 
     def _add_data(self, start: frames.FrameStart, data: bytes) -> "asyncio.Future[None] | None":
         """Handle a message if `data` completes it; otherwise keep the fragment."""

@@ -172,9 +172,13 @@ async def test_also_behind_nginx(servers: Servers, room: str) -> None:
             assert await close_codes(reader) == [code]
 
 
-async def test_a_message_at_the_limit_is_read_and_answered(shared: Server, room: str) -> None:
-    limit = 4 * Limits().body_bytes
-    async with connect(shared.port, PATHS["websocket"].format(room=room)) as (reader, writer):
+@pytest.mark.parametrize("body_bytes", [Limits().body_bytes, 100_000])
+async def test_a_message_at_the_limit_is_read_and_answered(
+    servers: Servers, room: str, body_bytes: int
+) -> None:
+    server = servers.get("memory", "--body-bytes", str(body_bytes))
+    limit = 4 * body_bytes
+    async with connect(server.port, PATHS["websocket"].format(room=room)) as (reader, writer):
         writer.write(frame(TEXT, b"x" * limit) + frame(CLOSE, (1000).to_bytes(2)))
         async with asyncio.timeout(SECONDS):
             answers = list(frames_in(await reader.read()))
