@@ -50,7 +50,11 @@ class CommandError(Exception):
 
 
 def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> ServerConfig:
-    """Build the configuration from the parsed options and the environment."""
+    """Build the configuration from the parsed options and the environment.
+
+    An option wins over its environment variable, and that over the default.  Raises ValueError if
+    the options contradict each other.
+    """
     return ServerConfig(
         host=options.host,
         port=options.port,
@@ -117,6 +121,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_address(group: Group, *, port: int) -> None:
+    """Add ``--host`` and ``--port``; `port` is the default."""
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     group.add_argument(
         "--port", type=port_number, default=port, help="port; 0: a free one (%(default)s)"
@@ -124,6 +129,7 @@ def add_address(group: Group, *, port: int) -> None:
 
 
 def add_tls(group: Group) -> None:
+    """Add the files of HTTPS; they are read when the server starts."""
     group.add_argument(
         "--tls-certificate",
         metavar="FILE",
@@ -144,6 +150,7 @@ def add_prefix(group: Group) -> None:
 
 
 def add_proxy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a server must know about the proxy in front of it."""
     group = parser.add_argument_group("behind a proxy")
     group.add_argument(
         "--trust-proxy",
@@ -164,6 +171,7 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the event loop and for the legacy transports of SockJS."""
     group = parser.add_argument_group("event loop and SockJS")
     group.add_argument(
         "--loop",
@@ -182,7 +190,10 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add one option for each limit; its help is the reason of the limit."""
+    """Add one option for each limit; its help is the reason of the limit.
+
+    Every limit must be in one of `_LIMIT_GROUPS`, so none is missing from the help.
+    """
     limits = {limit.name: limit for limit in Limits.named()}
     for title, names in _LIMIT_GROUPS.items():
         group = parser.add_argument_group(title)
@@ -201,13 +212,18 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 # --- the values of options -----------------------------------------------------------------------
 
 
+# argparse prints the message of an ArgumentTypeError after the name of the option.
+
+
 def port_number(text: str) -> int:
+    """Parse a TCP port; 0 asks the kernel for a free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
 
 
 def count(text: str) -> int:
+    """Parse a whole number above 0.  `isdecimal` also refuses signs, spaces and underscores."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
@@ -218,12 +234,14 @@ def count_or_zero(text: str) -> int:
 
 
 def _type_of(name: str, kind: object) -> Callable[[str], float]:
+    """Return the parser for a limit: whole numbers, or seconds and rates."""
     if kind is int:
         return count
     return _amount if name in _MAY_BE_ZERO else _positive_amount
 
 
 def _amount(text: str) -> float:
+    # The comparison also refuses `nan` and `inf`, which `float` accepts.
     with contextlib.suppress(ValueError):
         if 0 <= float(text) <= _MAX_AMOUNT:
             return float(text)
