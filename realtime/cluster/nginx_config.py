@@ -22,6 +22,7 @@ from realtime.transports.affinity import worker_label
 ROUTINGS = ("any", "address", "session")
 # The longest poll and one heartbeat: a worker that is idle for longer does not come back.
 _LIMITS = Limits()
+MAX_OPEN_FILES = 65536
 READ_SECONDS = _LIMITS.wait_seconds + _LIMITS.heartbeat_seconds
 
 _WORKER = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:]+)\]):(\d{1,5})", re.ASCII)
@@ -45,7 +46,7 @@ worker_processes auto;
 
 # A client costs two file descriptors: one to the client, one to its worker.  If this is above the
 # user's limit, root or systemd (LimitNOFILE) must raise that; otherwise nginx logs a warning.
-worker_rlimit_nofile 65536;
+worker_rlimit_nofile {files};
 
 # On a reload the old processes run until their last client disconnects, and a stream can stay open
 # all day.  So they get half a minute; then their clients reconnect with their cursors.
@@ -56,8 +57,11 @@ pid nginx.pid;
 error_log error.log warn;
 
 events {{
-    # Connections to clients and to workers together: 16 000 clients for each process of nginx.
-    worker_connections 32768;
+    # Connections to clients and to workers together: {clients} clients for each process of nginx.
+    worker_connections {connections};
+    # A process with few free connections leaves new ones to the others, and in the kernel's queue;
+    # otherwise it accepts and drops them, with a line in the log for each.
+    accept_mutex on;
 }}
 
 http {{
@@ -271,18 +275,24 @@ def configuration(
     name: str = "_",
     buffering: bool = False,
     read_seconds: float = READ_SECONDS,
+    open_files: int = MAX_OPEN_FILES,
 ) -> str:
     """Return the text of a configuration file for ``nginx -p DIR -c FILE``.
 
     `workers` are ``host:port`` of each, as nginx reaches them; `listen` is a port or
     ``address:port``; `tls` are the files of a certificate with its chain and of its key; `name` is
     the host name of the site.  `buffering` and `read_seconds` show what a proxy does that was not
-    set up for streams.  Raises ValueError, which says what cannot be written.
+    set up for streams.  `open_files` is the most that each process may have.  Raises ValueError,
+    which says what cannot be written.
     """
     addresses = [parse_worker(worker) for worker in workers]
     _check(addresses, listen, routing, name)
+    files = min(open_files, MAX_OPEN_FILES)
     return _MAIN.format(
         port=addresses[0][1],
+        files=files,
+        connections=files // 2,
+        clients=files // 4,
         proxy=_nginx_as_seen_by(addresses[0][0]),
         allowed="" if name == "_" else f" --allow-host {name}",
         routing=indent(_routing(workers, routing), "    "),
