@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = run(sys.argv[1:] if arguments is None else arguments)
     except SystemExit as ended:  # argparse has printed its help, or what is wrong
         status = int(ended.code or 0)
-    return status if stdio.flush() else 1
+    return status if stdio.flush(quiet=status != 0) else 1
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -42,12 +42,13 @@ def secure() -> None:
     sys.stderr = _safe(sys.stderr, 2)
 
 
-def flush() -> bool:
-    """Write what is left of the output; report if that fails, and return whether it worked."""
+def flush(*, quiet: bool = False) -> bool:
+    """Write what is left of the output; report a failure, if not `quiet`, and return False."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        print(f"realtime: {error}", file=sys.stderr)
+        if not quiet:
+            print(f"realtime: {error}", file=sys.stderr)
         # The interpreter flushes once more at its exit, and would report a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return False

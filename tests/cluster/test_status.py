@@ -1,5 +1,6 @@
 """The status port: what is known, what is not, and nothing for other sites."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
@@ -18,6 +19,7 @@ from realtime.protocol.origin import OriginPolicy
 from realtime.server.config import ServerConfig
 from realtime.server.sockets import close_listeners, open_port, port_of
 from realtime.web import pages
+from tests.transports.raw import Raw
 
 OURS = "our master"
 
@@ -64,6 +66,27 @@ class StatusServer:
     async def aclose(self) -> None:
         await self._server.close()
         close_listeners([self._listener])
+
+
+async def test_a_silent_connection_is_closed() -> None:
+    limits = Limits(idle_seconds=0.1, request_seconds=0.1)
+    async with aclosing(StatusServer(limits)) as server, Raw(server) as silent, Raw(server) as half:
+        half.send(b"GET / HT")
+        assert await silent.rest() == b""
+        assert b" 408 " in await half.rest()
+
+
+async def test_one_address_cannot_hold_the_status_port() -> None:
+    async with aclosing(StatusServer(Limits(status_connections_per_address=2))) as server:
+        async with Raw(server) as first, Raw(server) as second:
+            for raw in (first, second):
+                raw.ask("/healthz")
+                await raw.until(b"}")  # it stays open
+            response = await request(server.url, "GET", "/healthz")
+            assert (response.status, response.json()["error"]["code"]) == (503, "busy")
+        async with asyncio.timeout(10):
+            while (await request(server.url, "GET", "/healthz")).status != 200:
+                await asyncio.sleep(0)
 
 
 @pytest.fixture
