@@ -89,6 +89,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
     )
+    # Added first: argparse lists the commands before the many options of a server.
     commands = parser.add_subparsers(title="commands", dest="command", metavar="")
     add_server_options(parser)
     for name, module in (("talk", demo_traffic), ("proxy", proxy), ("nginx", nginx)):

@@ -36,6 +36,7 @@ from realtime.web import pages
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
 _MAX_ROOMS = 50
 
+# What ``/status`` sends as JSON; `ClusterStatus.read` builds it.
 Status = dict[str, Any]
 # Values by those of their labels.
 Rows = Counter[tuple[str, ...]]
@@ -59,7 +60,10 @@ class ClusterStatus:
         return all(worker.state is State.READY for worker in self._workers)
 
     async def read(self) -> Status:
-        """Read the reports from the hub; our workers come first."""
+        """Read the reports from the hub; our workers come first.
+
+        Without the hub there are only our own workers, `hub.up` is false, and each count is null.
+        """
         try:
             nodes, up = await registry.list_nodes(self._broker), True
         except NoBroker:
@@ -75,6 +79,7 @@ class ClusterStatus:
         }
 
     def _own_row(self, worker: WorkerProcess, nodes: Sequence[NodeInfo], up: bool) -> Status:
+        # The pid, too: the report of a predecessor that was killed stays until its lease ends.
         own = [node for node in nodes if (node.master, node.pid) == (self._master, worker.pid)]
         node = own[0] if own else None
         # A worker without a report has just started or has ended, and holds nothing.  While the hub
@@ -94,6 +99,7 @@ class ClusterStatus:
 
 
 def _other_row(node: NodeInfo) -> Status:
+    """Describe a process of another master, or of none: we know only what it reports."""
     return {
         "worker": node.worker,
         "machine": node.machine,
@@ -107,7 +113,7 @@ def _other_row(node: NodeInfo) -> Status:
     }
 
 
-# --- addresses -----------------------------------------------------------------------------------
+# --- the table of URLs ----------------------------------------------------------------------------
 
 
 def make_server(
@@ -164,7 +170,11 @@ class _Handler(Handler):
 
 
 class _OwnHostHandler(_Handler):
-    """Answers only requests for our own host name: other sites must not see rooms and pids."""
+    """Serves only requests for our own host name: other sites must not see rooms and pids.
+
+    A page of another site could reach this port by DNS rebinding, that is by a host name of its own
+    that resolves to 127.0.0.1.
+    """
 
     def initialize(self, services: Services, overview: ClusterStatus) -> None:  # type: ignore[override]
         super().initialize(services)
@@ -180,24 +190,30 @@ class _OwnHostHandler(_Handler):
 
 
 class _PageHandler(_OwnHostHandler):
+    """The status page, which reads ``/status`` every second."""
+
     def get(self) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish((pages.folder() / "cluster.html").read_bytes())
 
 
 class _StatusHandler(_OwnHostHandler):
+    """The status as JSON."""
+
     async def get(self) -> None:
         self.reply(await self.overview.read())
 
 
 class _HealthHandler(_OwnHostHandler):
-    """The master responds; whether its workers do is a question for ``/readyz``."""
+    """The master responds; ``/readyz`` shows whether its workers do."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
 class _ReadinessHandler(_OwnHostHandler):
+    """Ready when all of our workers are; for a load balancer in front of several machines."""
+
     def get(self) -> None:
         if not self.overview.ready():
             raise Busy("A worker is not ready; /status shows which, and why.", retry_after=1)
@@ -205,6 +221,8 @@ class _ReadinessHandler(_OwnHostHandler):
 
 
 class _MetricsHandler(_OwnHostHandler):
+    """The status in the Prometheus format."""
+
     async def get(self) -> None:
         registry = CollectorRegistry()
         registry.register(StatusCollector(await self.overview.read()))
@@ -233,7 +251,7 @@ class _NotFoundHandler(_Handler):
 
 
 class StatusCollector:
-    """Turns one status into metrics."""
+    """Turns one status into metrics, as a Collector of `prometheus_client`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -256,6 +274,7 @@ class StatusCollector:
         )
         yield _filled(deaths, restarts)
         yield _filled(_gauge("connections", "Open connections", "worker", "transport"), connections)
+        # Each room is a time series, and anybody can open a room: so only the largest have one.
         text = f"Subscribers and waiting polls, in the {_MAX_ROOMS} largest rooms"
         yield _filled(_gauge("readers", text, "room", "transport"), self._readers())
 
@@ -272,6 +291,7 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:
+    """Add a time series for each row, whose key is the values of the labels."""
     for labels, number in rows.items():
         family.add_metric(labels, number)
     return family

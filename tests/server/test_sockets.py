@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-import time
+import threading
 from dataclasses import replace
 
 import pytest
@@ -99,9 +99,16 @@ def test_a_host_name_that_no_name_server_knows_is_reported_in_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sockets, "_LOOKUP_SECONDS", 0.01)
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(10))
+    ended = threading.Event()
+
+    def getaddrinfo(*arguments: object, **options: object) -> None:
+        ended.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     with pytest.raises(OSError, match=r"chat.example:1 .* no name server answered"):
         sockets.open_port(1, "chat.example")
+    ended.set()
 
 
 async def test_the_full_name_of_this_machine_is_found_later(

@@ -135,7 +135,7 @@ export class Pane {
     const state = this.element.querySelector(".state");
     state.dataset.state = this.state;
     const text = t(`lab.state.${this.state}`, { trouble: this.errorMessage });
-    state.querySelector(".state-text").textContent = text;
+    setText(state.querySelector(".state-text"), text);
     if (this.#changed) {
       this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
       this.#quantiles = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
