@@ -22,6 +22,8 @@ from realtime.transports.affinity import worker_label
 ROUTINGS = ("any", "address", "session")
 # The longest poll and one heartbeat: a worker that is idle for longer does not come back.
 _LIMITS = Limits()
+# Open files of each process of nginx.
+MAX_OPEN_FILES = 32768
 READ_SECONDS = _LIMITS.wait_seconds + _LIMITS.heartbeat_seconds
 
 _WORKER = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:]+)\]):(\d{1,5})", re.ASCII)
@@ -43,9 +45,10 @@ _MAIN = """\
 # One process for each core; each of them accepts connections.
 worker_processes auto;
 
-# A client costs two file descriptors: one to the client, one to its worker.  If this is above the
-# user's limit, root or systemd (LimitNOFILE) must raise that; otherwise nginx logs a warning.
-worker_rlimit_nofile 65536;
+# A client costs two file descriptors, one to the client and one to its worker: this is enough for
+# {clients} clients for each process of nginx.  If it is above the user's limit, root or systemd
+# (LimitNOFILE) must raise that; otherwise nginx logs a warning.
+worker_rlimit_nofile {files};
 
 # On a reload the old processes run until their last client disconnects, and a stream can stay open
 # all day.  So they get half a minute; then their clients reconnect with their cursors.
@@ -56,8 +59,11 @@ pid nginx.pid;
 error_log error.log warn;
 
 events {{
-    # Connections to clients and to workers together: 16 000 clients for each process of nginx.
-    worker_connections 32768;
+    # As many as the files above.  Listening sockets and logs need files too, so these are used up
+    # first, and then nginx stops accepting for a second, with one line in its log.  Without a free
+    # connection it would accept each client and drop it.
+    worker_connections {files};
+    accept_mutex_delay 1s;
 }}
 
 http {{
@@ -118,8 +124,9 @@ http {{
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
-        # No worker responded: send the error format of our API, so that clients retry.
-        error_page 502 504 = @unavailable;
+        # No worker responded, or (500) nginx has no file for a connection to one: send the error
+        # format of our API, so that clients retry.
+        error_page 500 502 504 = @unavailable;
         location @unavailable {{
             internal;
             default_type application/json;
@@ -280,18 +287,23 @@ def configuration(
     name: str = "_",
     buffering: bool = False,
     read_seconds: float = READ_SECONDS,
+    open_files: int = MAX_OPEN_FILES,
 ) -> str:
     """Return the text of a configuration file for ``nginx -p DIR -c FILE``.
 
     `workers` are ``host:port`` of each, as nginx reaches them; `listen` is a port or
     ``address:port``; `tls` are the files of a certificate with its chain and of its key; `name` is
     the host name of the site.  `buffering` and `read_seconds` show what a proxy does that was not
-    set up for streams.  Raises ValueError, which says what cannot be written.
+    set up for streams.  `open_files` is the most that each process may have.  Raises ValueError,
+    which says what cannot be written.
     """
     addresses = [parse_worker(worker) for worker in workers]
     _check(addresses, listen, routing, name)
+    files = min(open_files, MAX_OPEN_FILES)
     return _MAIN.format(
         port=addresses[0][1],
+        files=files,
+        clients=files // 2,
         proxy=_nginx_as_seen_by(addresses[0][0]),
         allowed="" if name == "_" else f" --allow-host {name}",
         routing=indent(_routing(workers, routing), "    "),

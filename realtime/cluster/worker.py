@@ -205,8 +205,10 @@ class WorkerProcess:
                 line = b'{"worker": %d, ' % self.port + line[1:]
             else:
                 line = b"%d: %b" % (self.port, line)
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
+            # A disk that is full must not stop this loop: the worker would wait for a full pipe.
+            with suppress(OSError):
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
 
     # --- its health ------------------------------------------------------------------------------
 
