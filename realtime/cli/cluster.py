@@ -1,7 +1,7 @@
 """``realtime cluster``: several servers on one machine over one hub, and a master that runs them.
 
 Python runs on one core, so a machine gets one process per core.  Every worker is an ordinary server
-at a port of its own, for a proxy to spread clients over.  Workers do not know each other; they
+at its own port, for a proxy to spread clients over.  Workers do not know each other; they
 share the hub.  Each worker receives its whole configuration from the master.
 
     realtime cluster ─┬─ worker :6001 ─┐
@@ -145,7 +145,7 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
     """Build the configuration from the parsed options; raises ValueError on a contradiction."""
     if options.port is not None:
         raise ValueError("--port is for a single server: use --base-port")
-    options.port = 0  # each worker gets a port of its own
+    options.port = 0  # each worker gets its own port
     return ClusterConfig(
         server=server_config(options, default_hub="spawn"),
         workers=options.workers,

@@ -6,7 +6,7 @@
 
 Our own transports need no routing: each request carries its cursor, so any worker can answer it.
 A session of SockJS or Socket.IO lives in one worker, and its requests must reach that one: by the
-client's address (as in the article), or by the session's id in the request.
+client's address (as in the tutorial), or by the session's id in the request.
 """
 
 import ipaddress
@@ -217,7 +217,7 @@ _DOWN = """\
 # died has been restarted.
 """
 _BY_ADDRESS = """\
-# By the client's address, as in the article; of IPv4 the first three numbers.  So a whole
+# By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
 # school behind one address is at one worker, and a change of networks loses the session.
 ip_hash;
 """
