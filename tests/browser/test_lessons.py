@@ -205,7 +205,7 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
     await part(page, "say").click()
-    await expect(part(page, "progress")).to_have_text("said 20 of 20", timeout=15_000)
+    await expect(part(page, "progress")).to_have_text("sent 20 of 20", timeout=15_000)
     row = part(page, "rows").locator("tr").first
     await expect(row.locator("td").nth(2)).to_have_text("20")
     await expect(row.locator("td").nth(1)).to_have_text(

@@ -140,7 +140,7 @@ async def test_every_kind_of_entry_is_drawn(
     await expect(page.locator(".sequence svg .idle text").first).to_have_text("… 60 s idle …")
     await expect(page.locator(".sequence svg .time").last).to_have_text("62.300")
     await expect(page.locator(".sequence .transit")).to_contain_text("not known yet")
-    await expect(page.locator(".sequence .totals")).to_contain_text("in vain: 1 of 2")
+    await expect(page.locator(".sequence .totals")).to_contain_text("empty responses: 1 of 2")
     assert console_errors == []
 
 

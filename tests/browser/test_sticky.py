@@ -50,5 +50,5 @@ async def test_the_lab_links_to_it(
     page = await context.new_page()
     await page.goto(f"{server.url}/?lang=en")
     await page.get_by_role("link", name="sticky or not").click()
-    await expect(page.locator("h1")).to_contain_text("who breaks behind nginx")
+    await expect(page.locator("h1")).to_contain_text("which transports fail behind nginx")
     assert console_errors == []
