@@ -145,8 +145,6 @@ class RoomRouter(HardenedSockJSRouter):
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
-        if self.services.hub.closing:
-            handler.set_header("Connection", "close")
 
     def allowed_origin(self, head: Mapping[str, str]) -> str | None:
         return self.services.origin_policy.cors_origin(head.get("Origin"), head.get("Host"))
