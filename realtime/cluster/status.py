@@ -19,7 +19,7 @@ from realtime.cluster import registry
 from realtime.cluster.registry import NodeInfo
 from realtime.cluster.worker import State, WorkerProcess
 from realtime.core.broker import Broker
-from realtime.errors import Busy, NoBroker, NotFound
+from realtime.errors import Busy, ForeignHost, NoBroker, NotFound
 from realtime.protocol.origin import OriginPolicy
 from realtime.transports.handler import JSONErrorHandler
 from realtime.web import pages
@@ -152,24 +152,35 @@ class _StatusHandler(_OwnHostHandler):
         self.reply(await self.overview.read())
 
 
-class _HealthHandler(_OwnHostHandler):
+class _ProbeHandler(_OwnHostHandler):
+    """Answers under any host name: an orchestrator asks by the name of a service or a pod."""
+
+    def prepare(self) -> None: ...
+
+
+class _HealthHandler(_ProbeHandler):
     """The master responds; whether its workers do is a question for ``/readyz``."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
-class _ReadinessHandler(_OwnHostHandler):
+class _ReadinessHandler(_ProbeHandler):
     def get(self) -> None:
         if not self.overview.ready():
             raise Busy("A worker is not ready; /status shows which, and why.", retry_after=1)
         self.reply({"status": "ready"})
 
 
-class _MetricsHandler(_OwnHostHandler):
+class _MetricsHandler(_ProbeHandler):
     async def get(self) -> None:
+        status = await self.overview.read()
+        try:
+            self.origin_policy.check_host(self.request.headers.get("Host"))
+        except ForeignHost:  # a page that was rebound to us must not see the names of rooms
+            status = {**status, "readers": {}}
         registry = CollectorRegistry()
-        registry.register(StatusCollector(await self.overview.read()))
+        registry.register(StatusCollector(status))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(registry))
 
