@@ -298,12 +298,15 @@ async def close_gracefully(stream: MeteredStream) -> None:
     A client that still sends would receive a reset, and TCP then discards the response before the
     client has read it (RFC 9112 §9.6).  So we discard what it sends until it closes, for a while.
     """
+    if stream.closed():
+        return
     try:
         stream.socket.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_LINGER_SECONDS):
-            while True:
+            while not stream.reading():  # else the request that took too long is read elsewhere
                 await stream.read_once()
                 await asyncio.sleep(0)
+            await asyncio.sleep(_LINGER_SECONDS)
     except OSError:  # also the timeout, and the end of the connection
         pass
     finally:

@@ -106,6 +106,9 @@ class ListSocket:
     def shutdown(self, how: int) -> None:
         raise StreamClosedError  # there is no client to wait for
 
+    def closed(self) -> bool:
+        return False
+
     def close(self) -> None: ...
 
 
