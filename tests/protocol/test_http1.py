@@ -1,6 +1,7 @@
 """A plain request is parsed as Tornado parses it; any other request is left to Tornado."""
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from realtime.errors import BadRequest, HeaderTooLong, TargetTooLong, TooLong
 from realtime.protocol.http1 import (
     ChunkedBody,
+    encode_target,
     find_head_end,
     parse_fast_path,
     parse_head,
@@ -116,6 +118,15 @@ def test_the_header_of_a_response_has_the_date_and_the_length() -> None:
 
 def test_a_response_of_unknown_length_has_no_content_length() -> None:
     assert b"Content-Length" not in response_header(200, length=None)
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="\x7f")))
+def test_an_encoded_target_is_ascii_and_means_the_same(target: str) -> None:
+    encoded = encode_target(target)
+    assert encoded.isascii()
+    assert encode_target(encoded) == encoded
+    assert unquote_to_bytes(encoded) == unquote_to_bytes(target.encode("latin1"))
+    assert parse_query(encoded) == parse_query(target)
 
 
 # --- the general path ----------------------------------------------------------------------------

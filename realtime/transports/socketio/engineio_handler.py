@@ -146,6 +146,8 @@ class EngineIOHandler(Upgrade):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
         session.poll, self._polling = self, True
         self.stream.set_half_close_callback(self._check_reader)
+        if self.stream.closed():  # before we asked to be informed: nobody will report it
+            self.on_close()
         try:
             status, payload = await self.engine.handle_request(self._environ("polling"))
         finally:
@@ -238,6 +240,8 @@ class EngineIOHandler(Upgrade):
     def on_close(self) -> None:
         self._disconnected = True
         if self.get_status() == 101:
+            if self.session.id and self.session.socket.upgraded:
+                self.session.detach()  # no data after a close frame (RFC 6455 §5.5.1)
             with suppress(asyncio.QueueFull):  # then `receive` does not wait
                 self._incoming.put_nowait(None)
         elif self._polling:
