@@ -233,8 +233,8 @@ _ROUND_ROBIN = """\
 """
 _DOWN = """\
 # A worker that could not be reached 20 times in 2 s gets no requests for 2 s: by then, one
-# that died has been restarted.  Nginx also counts connections that a worker closed for other
-# reasons.  With a small number, one client could take all workers from everybody.
+# that died has been restarted.  Nginx also counts a connection that a worker closed.  With
+# a small number, one client could take all workers from everybody.
 """
 _BY_ADDRESS = """\
 # By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
