@@ -19,6 +19,7 @@ class Limits:
 
     text_bytes: int = _limit(4096, "UTF-8 bytes of one text: a page of prose, one socket buffer")
     body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text, its escapes and ids")
+    header_bytes: int = _limit(65536, "bytes of a header section: browsers send at most this much")
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
     history_seconds: float = _limit(3600, "seconds that an idle room keeps its events: one lesson")

@@ -31,7 +31,14 @@ _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
     "limits: messages and history": (
-        *("text_bytes", "body_bytes", "name_length", "messages_per_second", "message_burst"),
+        *(
+            "text_bytes",
+            "body_bytes",
+            "header_bytes",
+            "name_length",
+            "messages_per_second",
+            "message_burst",
+        ),
         *("history_events", "history_seconds", "rooms", "idle_room_seconds"),
     ),
     "limits: polls and streams": (

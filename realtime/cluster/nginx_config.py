@@ -121,6 +121,7 @@ http {{
         # a POST that it has sent; our clients repeat it with the same id, so it is published once.
         # No http_503: with 503 a worker answers one client that it is busy or shutting down.  nginx
         # would count it as a failure of the worker, and one client could disable all of them.
+        # For the same reason no http_404, http_403 and http_429: a client causes them at will.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
@@ -134,6 +135,12 @@ http {{
             return 503 '{{"error":{{"code":"busy","message":"No worker responds; try again."}}}}';
         }}
 
+        # nginx refuses these itself; 494 is its name for a header section that is too long.
+        error_page 413 /too_long;
+        error_page 414 /target_too_long;
+        error_page 494 =431 /header_too_long;
+{too_long}
+
         # They would be those of an arbitrary worker: read each worker's at its own port.
         location = /metrics {{
             default_type application/json;
@@ -144,6 +151,18 @@ http {{
     }}{redirect}
 }}
 """
+
+_TOO_LONG = """\
+location = /{name} {{
+    internal;
+    default_type application/json;
+    return {status} '{{"error":{{"code":"{name}","message":"{message}"}}}}';
+}}"""
+_TOO_LONG_ERRORS = (
+    ("too_long", 413, "Too long."),
+    ("target_too_long", 414, "Too long."),
+    ("header_too_long", 431, "Too long."),
+)
 
 _STREAMING = """\
 # Forward what a worker writes immediately.  With buffering, nginx accepts from a worker
@@ -213,8 +232,9 @@ _ROUND_ROBIN = """\
 # and would get all of them.
 """
 _DOWN = """\
-# A worker that could not be reached three times gets no requests for 2 s: by then, one that
-# died has been restarted.
+# A worker that could not be reached 20 times in 2 s gets no requests for 2 s: by then, one
+# that died has been restarted.  Nginx also counts a connection that a worker closed.  With
+# a small number, one client could take all workers from everybody.
 """
 _BY_ADDRESS = """\
 # By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
@@ -313,6 +333,7 @@ def configuration(
         heartbeat=_LIMITS.heartbeat_seconds,
         wait=_LIMITS.wait_seconds,
         read=read_seconds,
+        too_long=indent(_too_long(), " " * 8),
         locations=indent(_LOCATIONS[routing], " " * 8),
         redirect=_REDIRECT.format(name=name) if tls is not None and str(listen) == "443" else "",
     )
@@ -378,6 +399,13 @@ def _tls(files: tuple[str | Path, str | Path] | None) -> str:
     return _TLS.format(certificate=certificate, key=key)
 
 
+def _too_long() -> str:
+    return "\n".join(
+        _TOO_LONG.format(name=name, status=status, message=message)
+        for name, status, message in _TOO_LONG_ERRORS
+    )
+
+
 def _path(file: str | Path) -> str:
     """Return an absolute path that nginx reads correctly between quotes."""
     path = os.path.abspath(file)
@@ -407,7 +435,7 @@ def _single(worker: str, name: str) -> str:
 
 
 def _upstream(name: str, workers: Sequence[str], method: str) -> str:
-    servers = "".join(f"server {worker} max_fails=3 fail_timeout=2s;\n" for worker in workers)
+    servers = "".join(f"server {worker} max_fails=20 fail_timeout=2s;\n" for worker in workers)
     return _UPSTREAM.format(
         name=name,
         servers=indent(f"{method}{_DOWN}{servers}", "    "),

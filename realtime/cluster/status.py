@@ -23,7 +23,7 @@ from realtime.core.broker import Broker
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
 from realtime.core.rate_limit import RateLimiter
-from realtime.errors import Busy, NoBroker, NotFound
+from realtime.errors import Busy, ForeignHost, NoBroker, NotFound
 from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
 from realtime.server.connection import Router
@@ -204,14 +204,20 @@ class _StatusHandler(_OwnHostHandler):
         self.reply(await self.overview.read())
 
 
-class _HealthHandler(_OwnHostHandler):
+class _ProbeHandler(_OwnHostHandler):
+    """Answers under any host name: an orchestrator asks by the name of a service or a pod."""
+
+    def check_request_origin(self) -> None: ...
+
+
+class _HealthHandler(_ProbeHandler):
     """The master responds; ``/readyz`` shows whether its workers do."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
-class _ReadinessHandler(_OwnHostHandler):
+class _ReadinessHandler(_ProbeHandler):
     """Ready when all of our workers are; for a load balancer in front of several machines."""
 
     def get(self) -> None:
@@ -220,12 +226,17 @@ class _ReadinessHandler(_OwnHostHandler):
         self.reply({"status": "ready"})
 
 
-class _MetricsHandler(_OwnHostHandler):
+class _MetricsHandler(_ProbeHandler):
     """The status in the Prometheus format."""
 
     async def get(self) -> None:
+        status = await self.overview.read()
+        try:
+            self.services.origin_policy.check_host(self.request.headers.get("Host"))
+        except ForeignHost:  # a page that was rebound to us must not see the names of rooms
+            status = {**status, "readers": {}}
         registry = CollectorRegistry()
-        registry.register(StatusCollector(await self.overview.read()))
+        registry.register(StatusCollector(status))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(registry))
 

@@ -13,14 +13,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from tornado.http1connection import HTTP1ConnectionParameters
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.netutil import ssl_wrap_socket
 
 from realtime import metrics
-from realtime.errors import Busy, RealtimeError, TooSlow, error_response
+from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
-from realtime.server.connection import Router, ServerConnection
+from realtime.server.connection import Router, ServerConnection, send_last_response
 from realtime.server.forwarded import TrustedProxies
 from realtime.server.sockets import max_open_files
 from realtime.server.stream import READ_BYTES, MeteredStream, MeteredTLSStream
@@ -30,8 +29,6 @@ from realtime.transports.base import TOO_MANY_CONNECTIONS
 
 # Seconds for a connection above the limit to send its request.  An earlier response could be lost.
 _REJECT_SECONDS = 2.0
-# Seconds for a client to read the error response before we close.
-_LINGER_SECONDS = 0.5
 # Seconds for responses and close frames to leave when the server stops.
 _SHUTDOWN_SECONDS = 1.0
 
@@ -65,13 +62,6 @@ class Server:
         self._accepting: list[tuple[AcceptLoop, socket.socket]] = []
         self._rejecting = 0
         self._set_max_connections(limits)
-        self._parameters = HTTP1ConnectionParameters(
-            chunk_size=READ_BYTES,
-            # Tornado limits a header section to 64 KiB; we limit the body.
-            max_body_size=limits.body_bytes,
-            # Tornado closes such a connection without a response, so our timeout is shorter.
-            body_timeout=2 * limits.request_seconds,
-        )
 
     # --- accept ----------------------------------------------------------------------------------
 
@@ -138,9 +128,7 @@ class Server:
 
     def _serve(self, stream: MeteredStream) -> None:
         protocol = "http" if self._tls is None else "https"
-        connection = ServerConnection(
-            stream, self._router, self._parameters, protocol, self._proxies
-        )
+        connection = ServerConnection(stream, self._router, protocol, self._proxies)
         task = asyncio.create_task(connection.serve())
         self._serving.add(task)
         task.add_done_callback(self._on_served)
@@ -187,12 +175,14 @@ class Server:
             # No error response: it would wait behind the data that the client does not accept.
             metrics.STALLED.labels(stream.transport).inc()
             stream.close()
+        elif stream.half_closed:
+            stream.close_if_reset()
         elif stream.idle_seconds(now) > self._limits.idle_seconds:
             stream.close()
         elif stream.request_read_seconds(now) > self._limits.request_seconds:
-            stream.begin_request(OTHER, None)  # its transport is not known yet, and never will be
+            stream.begin_request(OTHER, None)  # so that this happens once
             error = TooSlow("The request did not arrive in time; send it again.")
-            self._supervisor.spawn("refuse", lambda: _send_error(stream, error))
+            self._supervisor.spawn("refuse", lambda: send_last_response(stream, error))
 
     # --- stop ------------------------------------------------------------------------------------
 
@@ -221,24 +211,4 @@ async def _reject(stream: MeteredStream, error: RealtimeError) -> None:
     except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
         stream.close()
     else:
-        await _send_error(stream, error)
-
-
-async def _send_error(stream: MeteredStream, error: RealtimeError) -> None:
-    """Send an error response where no HTTP connection exists, and close."""
-    metrics.REFUSED.labels(error.code).inc()
-    response = error_response(error)
-    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
-    try:
-        async with asyncio.timeout(_REJECT_SECONDS):
-            await stream.write("\r\n".join(lines).encode() + response.body)
-            # A client that still sends would receive a reset, and TCP then discards the response
-            # before the client has read it (RFC 9112 §9.6).
-            stream.socket.shutdown(socket.SHUT_WR)
-            await asyncio.sleep(_LINGER_SECONDS)
-    except OSError:  # the client has disconnected, or accepts nothing
-        pass
-    finally:
-        stream.close()
+        await send_last_response(stream, error)

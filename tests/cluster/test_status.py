@@ -200,13 +200,24 @@ async def test_it_is_always_healthy_and_ready_when_all_workers_are(server: Statu
     assert (await get_json(server.url, "/healthz"))["status"] == "ok"
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/metrics", "/healthz"])
+@pytest.mark.parametrize("path", ["/", "/status"])
 async def test_it_answers_only_requests_for_its_own_host_name(
     server: StatusServer, path: str
 ) -> None:
     response = await request(server.url, "GET", path, headers={"Host": "evil.example"})
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
     assert b"127.0.0.1" not in response.body
+
+
+async def test_probes_are_answered_under_any_host_name_without_names_of_rooms(
+    server: StatusServer,
+) -> None:
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, secret={"sse": 2})
+    for path in ("/healthz", "/readyz", "/metrics"):
+        response = await request(server.url, "GET", path, headers={"Host": "status.pods.example"})
+        assert response.status == 200
+        assert b"secret" not in response.body
+    assert b"secret" in (await request(server.url, "GET", "/metrics")).body
 
 
 @pytest.mark.parametrize(
@@ -220,7 +231,7 @@ async def test_other_addresses_are_not_found(server: StatusServer, path: str) ->
 
 async def test_another_method_gets_the_allowed_ones(server: StatusServer) -> None:
     response = await request(server.url, "POST", "/status")
-    assert (response.status, response.head.fields["allow"]) == (405, "GET")
+    assert (response.status, response.head.fields["allow"]) == (405, "GET, HEAD")
 
 
 async def test_the_page_has_a_strict_policy_and_all_its_files(server: StatusServer) -> None:

@@ -80,6 +80,11 @@ def test_the_cache_of_allowed_values_is_bounded() -> None:
         ("https://box", "box", "same-origin"),
         ("http://BOX:8000", "box:8000", None),
         ("http://box:8000", "BOX:8000", None),
+        ("http://box", "box:80", None),
+        ("http://box:80", "box", None),
+        ("https://box", "box:443", None),
+        ("https://box:443", "box", None),
+        ("http://[::1]", "[::1]:80", None),
         (None, "box", None),
         (None, "box", "same-origin"),
         (None, "box", "none"),
@@ -95,6 +100,11 @@ def test_our_own_pages_are_allowed(origin: str | None, host: str, site: str | No
         ("http://evil.example", "box", None),
         ("http://box:3000", "box:8000", None),
         ("http://box.evil", "box", None),
+        ("https://box", "box:80", None),
+        ("http://box:443", "box", None),
+        ("http://box@evil", "evil", None),
+        ("http://box/evil", "box", None),
+        ("http://box:x", "box", None),
         ("null", "box", None),
         ("null", "null", None),
         ("", "", None),
@@ -140,6 +150,21 @@ def test_cors_allows_our_own_pages_at_another_port(
 ) -> None:
     origin_policy = OriginPolicy(["box"])
     origin_policy.ports = frozenset({1, 2})
+    assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("https://box", "box:444", True),
+        ("https://box:444", "box", True),
+        ("https://box", "box", False),
+    ],
+)
+def test_lanes_over_https_have_its_default_port(origin: str, host: str, allowed: bool) -> None:
+    origin_policy = OriginPolicy(["box"])
+    origin_policy.ports = frozenset({443, 444})
+    origin_policy.check_origin(origin, host, None)
     assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)
 
 
