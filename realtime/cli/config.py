@@ -18,7 +18,7 @@ from realtime.server.forwarded import IPNetwork, parse_network
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
 
 # Secrets can come from the environment: every user of a machine can read a command line.
-HUB_VARIABLE, KEY_VARIABLE, MASTER_VARIABLE = "REALTIME_HUB", "REALTIME_KEY", "REALTIME_MASTER"
+HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
@@ -79,7 +79,6 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
-        master=os.environ.get(MASTER_VARIABLE, ""),
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
 
@@ -123,7 +122,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         type=count_or_zero,
         default=0,
         metavar="N",
-        help="offer N simulated bad networks to the pages, each at its own port; the event loop "
+        help="offer N network emulators to the pages, each at its own port; the event loop "
         "is then asyncio (%(default)s)",
     )
     add_runtime_options(parser)

@@ -90,7 +90,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
     )
     # Added first: argparse lists the commands before the many options of a server.
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     add_server_options(parser)
     for name, module in (("talk", demo_traffic), ("proxy", proxy), ("nginx", nginx)):
         module.add_options(commands.add_parser(name, help=module.HELP, description=module.HELP))

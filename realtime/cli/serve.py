@@ -146,10 +146,10 @@ def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
     # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")
     if len(lab.lanes) > 1 or lab.networks.ports:
-        print(f"realtime: lanes {_list(lab.lanes)}; bad networks {_list(lab.networks.ports)}")
+        print(f"realtime: ports {_list(lab.lanes)}; network emulators {_list(lab.networks.ports)}")
     if not sockets.can_name_ports(config) and (config.port_count > 1 or config.network_count):
         print(
-            f"realtime: no lanes and no bad networks at {config.host}: the pages have a Content-"
+            f"realtime: no extra ports and no network emulators at {config.host}: the pages have a Content-"
             "Security-Policy, which cannot name an IPv6 address; use --host localhost or ::"
         )
     if config.host == "::":

@@ -58,7 +58,7 @@ async def test_every_port_and_network_leads_to_the_same_server() -> None:
         about = await get_json(server.url, "/lab")
         assert about["lanes"][0] == server.port
         assert (len(set(about["lanes"])), about["networks"]) == (3, 2)
-        lanes, _, networks = line.removeprefix("realtime: lanes ").partition("; bad networks ")
+        lanes, _, networks = line.removeprefix("realtime: ports ").partition("; network emulators ")
         ports = [int(port) for port in f"{lanes}, {networks}".split(", ")]
         assert (ports[:3], len(set(ports))) == (about["lanes"], 5)
         network = (await request(server.url, "POST", "/networks?network=none")).json()
@@ -144,7 +144,7 @@ def test_at_an_ipv6_address_there_are_no_lanes_and_the_reason_is_printed() -> No
     with Server(*options) as server:
         assert server.process.stdout is not None
         line = server.process.stdout.readline()
-    assert line.startswith("realtime: no lanes and no bad networks at ::1: ")
+    assert line.startswith("realtime: no extra ports and no network emulators at ::1: ")
 
 
 # --- what cannot start ---------------------------------------------------------------------------
