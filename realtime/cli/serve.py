@@ -149,8 +149,8 @@ def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
         print(f"realtime: ports {_list(lab.lanes)}; network emulators {_list(lab.networks.ports)}")
     if not sockets.can_name_ports(config) and (config.port_count > 1 or config.network_count):
         print(
-            f"realtime: no extra ports and no network emulators at {config.host}: the pages have a Content-"
-            "Security-Policy, which cannot name an IPv6 address; use --host localhost or ::"
+            f"realtime: no extra ports and no network emulators at {config.host}: the pages have a "
+            "Content-Security-Policy, which cannot name an IPv6 address; use --host localhost or ::"
         )
     if config.host == "::":
         print("realtime: it listens on IPv6 and IPv4, at all addresses of this machine")
