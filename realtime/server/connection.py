@@ -153,9 +153,7 @@ class ServerConnection:
         """Read the address of the client from the request, if a trusted proxy sent it."""
         if self._stream.shared:
             self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
-            self._stream.set_remote_ip(
-                self.remote_ip, self._router.services.limits.connections_per_address
-            )
+            self._stream.set_remote_ip(self.remote_ip, self._router.services.limits)
 
     async def _serve_with_tornado(self, data: bytes) -> bool:
         self._stream.unread(data)
