@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import MutableMapping
 from typing import Any
 
 from tornado.http1connection import HTTP1ConnectionParameters
@@ -41,6 +42,8 @@ class Server(TCPServer):
     """Accepts connections as metered streams, and limits their number and their time.
 
     `tls` makes it https.  `proxies` are the peers that can name the client of a request.
+    `emulated` has the clients of our own network emulators, by the address from which an emulator
+    connects for them; such a connection counts for its client, who cannot name another one.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Server(TCPServer):
         limits: Limits,
         tls: ssl.SSLContext | None = None,
         proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is immutable
+        emulated: MutableMapping[tuple[str, int], str] | None = None,
     ) -> None:
         super().__init__()
         self._router = router
@@ -58,6 +62,7 @@ class Server(TCPServer):
         self._limits = limits
         self._tls = tls
         self._proxies = proxies
+        self._emulated = {} if emulated is None else emulated
         self._supervisor = Supervisor()
         self._serving: set[asyncio.Task[None]] = set()
         self._parameters = HTTP1ConnectionParameters(
@@ -75,14 +80,15 @@ class Server(TCPServer):
         self._supervisor.supervise("watch", self._check_forever)
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
+        client = self._emulated.pop(tuple(address[:2]), None)
         # The plain stream has not read anything yet, so its socket can move to a metered stream.
         try:
             self._set_options(stream.socket)
-            metered = self._metered(stream.socket, str(address[0]))
+            metered = self._metered(stream.socket, client or str(address[0]))
         except (OSError, ValueError):  # the client disconnected before we accepted it
             stream.close()
             return
-        metered.shared = self._proxies.trusts(metered.address)
+        metered.shared = client is None and self._proxies.trusts(metered.address)
         if self._is_full_for(metered):
             error = Busy(TOO_MANY_CONNECTIONS, retry_after=10)
             self._supervisor.spawn("refuse", lambda: _reject(metered, error))
@@ -129,9 +135,10 @@ class Server(TCPServer):
 
         A proxy names the address of its client with each request, so that limit is checked later.
         """
-        limits, traffic = self._limits, self._traffic
-        over_limit = traffic.addresses[stream.address] >= limits.connections_per_address
-        return len(traffic.streams) >= limits.connections or (over_limit and not stream.shared)
+        traffic = self._traffic
+        if stream.shared:
+            return len(traffic.streams) >= self._limits.connections
+        return not traffic.admits(stream.address, self._limits)
 
     # --- timeouts --------------------------------------------------------------------------------
 

@@ -47,6 +47,12 @@ def port_of(sockets: BoundSockets) -> int:
     return port
 
 
+def local_address(sockets: BoundSockets) -> tuple[str, int]:
+    """Return the IP address and the port by which this process reaches its own server."""
+    host, port, *_ = sockets[0].getsockname()
+    return _WILDCARDS.get(host, host), port
+
+
 def _open_if_free(port: int, host: str) -> BoundSockets:
     return bind_sockets(port if is_free(port, host) else 0, host, backlog=_BACKLOG)
 
