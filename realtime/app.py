@@ -50,7 +50,7 @@ def make_router(
 ) -> Router:
     """Build the table of URLs."""
     only_services, room = {"services": services}, "/rooms/([^/]+)"
-    taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
+    taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
