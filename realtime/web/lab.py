@@ -38,6 +38,8 @@ class Lab:
 
 
 class _LabBase(OperationHandler):
+    """A handler that also has the `lab`."""
+
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
         super().initialize(services)
         self.lab = lab
@@ -71,10 +73,13 @@ class _NetworkBase(_LabBase):
             raise errors.BadNetwork(f"{error}.") from error
 
     def show(self, lease: LeasedProxy) -> None:
+        """Send what a page needs to use the emulator: its port, and its id for later requests."""
         self.reply({"id": lease.id, "port": lease.port, "network": str(lease.network)})
 
 
 class NetworksHandler(_NetworkBase):
+    """POST: lease a network emulator; 503 if all are in use."""
+
     def post(self) -> None:
         lease = self.lab.networks.acquire(self.parse_conditions(), self.stream.address)
         self.set_status(201)
@@ -82,6 +87,11 @@ class NetworksHandler(_NetworkBase):
 
 
 class NetworkHandler(_NetworkBase):
+    """One lease: read it, change its conditions, or release it; 404 if it has ended.
+
+    The id is random: only the page that has the lease knows it.
+    """
+
     def get(self, id: str) -> None:
         self.show(self.lab.networks.find(id))
 
@@ -117,6 +127,7 @@ class RoomHandler(_LabBase):
     async def delete(self, room: str) -> None:
         room = parse_room(room)
         key = self.argument("key", errors.BadKey) or ""
+        # In constant time: the time of a response must not show how much of a key was right.
         if not hmac.compare_digest(key.encode(), self.lab.key.encode()):
             raise errors.BadKey(
                 "The key is in the lecturer's URL, which the server prints at start."

@@ -5,6 +5,7 @@ import base64
 import json
 import signal
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import SimpleNamespace
@@ -1023,3 +1024,19 @@ async def test_idle_sessions_do_not_delay_the_shutdown(servers: Servers, room: s
             async with asyncio.timeout(5):
                 await server.ended()
     assert [json.loads(line)["message"] for line in server.complaints.splitlines()] == ["stopping"]
+
+
+async def test_a_poll_that_arrives_with_the_reset_of_its_client_ends_the_session(
+    server: Server, room: str
+) -> None:
+    # As a poll that loses its connection while it waits: the reference server does the same.
+    for _ in range(10):
+        path = f"/socket.io/?EIO=4&transport=polling&roomid={room}"
+        sid = json.loads((await request(server.url, "GET", path)).body[1:])["sid"]
+        with socket.create_connection(("127.0.0.1", server.port)) as gone:
+            gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            fields = f"Host: 127.0.0.1:{server.port}\r\n\r\n"
+            gone.sendall(f"GET {path}&sid={sid} HTTP/1.1\r\n{fields}".encode())
+        async with asyncio.timeout(SECONDS):
+            while (await request(server.url, "POST", f"{path}&sid={sid}", b"3")).status == 200:
+                await asyncio.sleep(0.01)
