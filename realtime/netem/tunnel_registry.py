@@ -7,6 +7,7 @@ The server sees each of them come from its own machine, so the emulators tell it
 They share its memory and its open files with everybody, so all of them have common limits.
 """
 
+import resource
 from collections import Counter
 
 from realtime.limits import Limits
@@ -15,6 +16,10 @@ from realtime.limits import Limits
 SocketAddress = tuple[str, int]
 # A direction can always hold so much, however many connections are open: one segment of any link.
 _MIN_HELD_BYTES = 4_096
+# Each connection has two files here and one in the server.  Together they use at most this part of
+# the files that the process may open.
+_PART_OF_OPEN_FILES = 4
+_FILES_PER_CONNECTION = 3
 
 
 class TunnelRegistry:
@@ -29,6 +34,11 @@ class TunnelRegistry:
     def __init__(self, limits: Limits) -> None:
         self.clients: dict[SocketAddress, str] = {}
         self._limits = limits
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._max_connections = limits.network_connections
+        if files != resource.RLIM_INFINITY:
+            by_files = files // (_PART_OF_OPEN_FILES * _FILES_PER_CONNECTION)
+            self._max_connections = min(self._max_connections, by_files)
         self._addresses: Counter[str] = Counter()
         self._open = 0
 
@@ -39,7 +49,7 @@ class TunnelRegistry:
             self._addresses[address],
             limits.network_connections_per_address,
             self._open,
-            limits.network_connections,
+            self._max_connections,
         )
 
     def opened(self, address: str) -> None:
@@ -51,6 +61,11 @@ class TunnelRegistry:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+
+    @property
+    def max_files(self) -> int:
+        """How many files the emulators may have open, besides those of the server itself."""
+        return (_FILES_PER_CONNECTION - 1) * self._max_connections
 
     @property
     def max_held_bytes(self) -> int:

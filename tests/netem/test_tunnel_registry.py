@@ -1,6 +1,7 @@
 """Connections through the emulators of a server: who is behind each, and how much they may use."""
 
 import asyncio
+import resource
 import socket
 from contextlib import AsyncExitStack
 
@@ -110,3 +111,20 @@ async def test_a_client_that_ignores_the_end_of_its_connection_is_closed(
     ):
         assert await client.exactly(3) == b"bye"
         await until(lambda: not proxy.connected)
+
+
+def test_connections_are_also_limited_by_the_number_of_open_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (120, 120))
+    registry = TunnelRegistry(Limits(network_connections_per_address=1))
+    opened = [address for address in map(str, range(100)) if open_one(registry, address)]
+    assert len(opened) == 10  # three files each: a quarter of all
+    assert registry.max_files == 20
+
+
+def open_one(registry: TunnelRegistry, address: str) -> bool:
+    admitted = registry.admits(address, 0)
+    if admitted:
+        registry.opened(address)
+    return admitted
