@@ -85,6 +85,8 @@ def make_router(
             (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),
             ("/demos/qr.svg", QRCodeHandler, with_lab),
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
+            (r"\*", operations.ServerOptionsHandler, only_services),
+            ("/favicon.ico()", pages.IconHandler, files),
             # The pages, and their scripts, styles and texts.
             ("/()", pages.PageHandler, files),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),

@@ -19,6 +19,7 @@ class Limits:
 
     text_bytes: int = _limit(4096, "UTF-8 bytes of one text: a page of prose, one socket buffer")
     body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text, its escapes and ids")
+    header_bytes: int = _limit(65536, "bytes of a header section: browsers send at most this much")
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
     history_seconds: float = _limit(3600, "seconds that an idle room keeps its events: one lesson")
@@ -35,6 +36,9 @@ class Limits:
     message_burst: float = _limit(40, "per client, at once: an outbox that is resent on reconnect")
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
+    status_connections: int = _limit(64, "open at the status port of a cluster: its operators")
+    status_connections_per_address: int = _limit(32, "of these, from one address: a proxy's too")
+    reserved_files: int = _limit(64, "open files left for Redis, pages and workers")
     address_share: float = _limit(
         3, "an address may hold this many times what is free: alone 3/4 of all, never everything"
     )

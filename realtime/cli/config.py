@@ -7,10 +7,12 @@ the same options, except for those of a single server.
 import argparse
 import contextlib
 import os
+import signal
 from collections.abc import Callable
 
 from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
+from realtime.protocol.origin import parse_host_name
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
@@ -29,7 +31,14 @@ _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
     "limits: messages and history": (
-        *("text_bytes", "body_bytes", "name_length", "messages_per_second", "message_burst"),
+        *(
+            "text_bytes",
+            "body_bytes",
+            "header_bytes",
+            "name_length",
+            "messages_per_second",
+            "message_burst",
+        ),
         *("history_events", "history_seconds", "rooms", "idle_room_seconds"),
     ),
     "limits: polls and streams": (
@@ -38,6 +47,7 @@ _LIMIT_GROUPS = {
     ),
     "limits: connections": (
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
+        *("status_connections", "status_connections_per_address", "reserved_files"),
         *("address_share", "taps", "taps_per_address", "tap_bytes"),
     ),
     "limits: simulated networks": (
@@ -170,8 +180,10 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         "--allow-host",
         action="append",
         default=[],
+        type=_host_name,
         metavar="NAME",
-        help="one more host name by which browsers may address this server; may be repeated",
+        help="one more host name by which browsers may address this server, or *.example.org for "
+        "all names below one; may be repeated",
     )
 
 
@@ -212,6 +224,15 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
                 help=f"{reason} (%(default)s)",
             )
     assert not limits, f"these limits are in no group: {', '.join(limits)}"
+
+
+def stop_signals() -> list[signal.Signals]:
+    """List the signals that ask a program to stop.
+
+    A terminal that closes sends SIGHUP; below ``nohup`` that is ignored, and stays so.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 # --- the values of options -----------------------------------------------------------------------
@@ -257,6 +278,13 @@ def _positive_amount(text: str) -> float:
     if (amount := _amount(text)) >= _MIN_AMOUNT:
         return amount
     raise argparse.ArgumentTypeError(f"must be a number, at least {_MIN_AMOUNT:g}")
+
+
+def _host_name(text: str) -> str:
+    try:
+        return parse_host_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _prefix(text: str) -> str:

@@ -67,18 +67,15 @@ class TunnelOwner(Protocol):
 class Tunnel:
     """A client's connection, ours to the server, the directions between them, and two timers."""
 
-    def __init__(self, owner: TunnelOwner) -> None:
+    def __init__(self, owner: TunnelOwner, client_address: str) -> None:
         self.owner = owner
+        self.client_address = client_address
         self.client_side = _Endpoint(self)
         self.server_side = _Endpoint(self)
         self.closing = False  # reset or closed by us: an endpoint that connects now is too late
         self._timer: asyncio.TimerHandle | None = None
 
     def client_connected(self) -> None:
-        assert self.client_side.transport is not None
-        # Empty if the client has disconnected already.
-        peer = self.client_side.transport.get_extra_info("peername")
-        self.client_address = str(peer[0]) if peer else ""
         self._opened = self._active = now = _now()
         opened = now + self.owner.network.rtt  # SYN, and SYN-ACK
         client, server = self.client_side, self.server_side

@@ -23,9 +23,10 @@ class LongPolling(Exchange):
         reader = await self.services.hub.read(subscription.room, subscription.after)
         async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
             answer = reader.poll(PollResponse)
-            if not answer.events and not self.stream.closed():
+            if not answer.events and not self.stream.closed() and not self.is_head:
                 self.services.hub.check_open()  # nobody starts to wait while the server drains
                 self.on_close(reader.cancel)
+                self.check_reader_after_half_close()
                 await reader.wait(seconds, self.transport)
                 answer = reader.poll(PollResponse)
             self.answer(answer)

@@ -59,6 +59,9 @@ class StreamExchange(Exchange):
         # Read before the response starts, so that an error can still have its HTTP status.
         self.services.hub.check_open()
         reader = await self.services.hub.read(subscription.room, subscription.after)
+        if self.is_head:
+            self.begin(content_type, *fields, opening=b"")
+            return
         self._ended: asyncio.Future[RealtimeError | None] = (
             asyncio.get_running_loop().create_future()
         )
@@ -70,6 +73,10 @@ class StreamExchange(Exchange):
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
             await membership.follow(reader.cursor, subscriber)
+            # A client that has gone answers a heartbeat with a reset.
+            self.stream.set_half_close_callback(
+                lambda: self.stream.push(self._envelope(heartbeat), 0)
+            )
             error = await self._ended
         finally:
             membership.leave()

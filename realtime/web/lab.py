@@ -50,11 +50,15 @@ class LabHandler(_LabBase):
 
     def get(self) -> None:
         limits = self.services.limits
+        # A page may only use ports that its policy can name, and that has no IPv6 addresses
+        # (host-source, CSP 3 §2.3.1).
+        policy = self.services.origin_policy
+        nameable = len(policy.ports) < 2 or policy.own_origins(self.request.headers.get("Host"))
         names = ("messages_per_second", "message_burst", "heartbeat_seconds", "history_events")
         self.reply(
             {
-                "lanes": self.lab.lanes,
-                "networks": len(self.lab.networks.ports),
+                "lanes": self.lab.lanes if nameable else [self.stream.local_address[1]],
+                "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
                 **{name: getattr(limits, name) for name in names},
             }

@@ -79,5 +79,15 @@ class PageHandler(Handler, StaticFileHandler):
         # With no-referrer a form sends `Origin: null` (W3C Referrer Policy §8.5).
         self.set_header("Referrer-Policy", "same-origin" if self._forms else "no-referrer")
 
+    def head(self, *args: str, **kwargs: str) -> Any:
+        return StaticFileHandler.head(self, *args, **kwargs)
+
     def compute_etag(self) -> Any:
         return StaticFileHandler.compute_etag(self)
+
+
+class IconHandler(PageHandler):
+    """``/favicon.ico``: browsers request it for every page that names no icon."""
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        await super().get("static/icon.svg", include_body)

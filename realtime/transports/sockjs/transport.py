@@ -137,14 +137,13 @@ class RoomRouter(HardenedSockJSRouter):
 
     def acquire(self, handler: SockJSHandler) -> None:
         handler.stream.begin_request(TRANSPORT, _client_id_for_stats(handler))
+        handler.stream.set_half_close_callback(handler.check_reader)
         check_connection_limit(handler.stream)
         head = handler.request.headers
         if handler.skips_origin_check:
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
-        if self.services.hub.closing:
-            handler.set_header("Connection", "close")
 
     def admits(self, held: int, total: int) -> bool:
         limits = self.services.limits
