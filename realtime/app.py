@@ -60,7 +60,7 @@ def make_router(
     SockJS.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
-    taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
+    taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(

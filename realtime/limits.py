@@ -39,11 +39,34 @@ class Limits:
     status_connections: int = _limit(64, "open at the status port of a cluster: its operators")
     status_connections_per_address: int = _limit(32, "of these, from one address: a proxy's too")
     reserved_files: int = _limit(64, "open files left for Redis, pages and workers")
+    address_share: float = _limit(
+        3, "an address may hold this many times what is free: alone 3/4 of all, never everything"
+    )
+    taps: int = _limit(400, "open at /wire/SECRET: each page opens one")
+    taps_per_address: int = _limit(100, "of them, from one address: two pages per student")
+    tap_bytes: int = _limit(262144, "that a tap keeps for its slow subscribers, shared by them")
+    networks_per_address: int = _limit(6, "network emulators leased to one address, of eight")
+    network_lease_seconds: float = _limit(
+        900, "after this, an emulator goes to an address that has fewer: one exercise"
+    )
+    network_connections: int = _limit(600, "through all emulators: three open files each")
+    network_connections_per_address: int = _limit(300, "of them, from one address: a class")
+    network_connections_per_emulator: int = _limit(300, "of them, through one emulator: a class")
+    network_bytes: int = _limit(33554432, "on the way through all emulators: a few per connection")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
+
+    def admits(self, held: int, per_address: int, used: int, total: int) -> bool:
+        """Return whether an address that holds `held` of the `used` things may have one more.
+
+        Besides its own limit, an address may hold `address_share` times what is still free: the
+        dynamic threshold by which network switches share their buffers (Choudhury and Hahne, 1998).
+        One address alone gets 3/4 of `total`, two get 3/7 each, and the next one still finds some.
+        """
+        return held < min(per_address, self.address_share * (total - used))
 
     @classmethod
     def named(cls) -> Iterator["Field[Any]"]:

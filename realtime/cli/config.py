@@ -48,6 +48,11 @@ _LIMIT_GROUPS = {
     "limits: connections": (
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
         *("status_connections", "status_connections_per_address", "reserved_files"),
+        *("address_share", "taps", "taps_per_address", "tap_bytes"),
+    ),
+    "limits: simulated networks": (
+        *("networks_per_address", "network_lease_seconds", "network_connections"),
+        *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
     "limits: presence and shutdown": ("lease_seconds", "grace_seconds", "drain_seconds"),
 }

@@ -27,6 +27,7 @@ from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem.proxy import Proxy
 from realtime.netem.proxy_pool import ProxyPool
+from realtime.netem.tunnel_registry import TunnelRegistry
 from realtime.protocol.addresses import url_host
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
@@ -100,14 +101,23 @@ async def _serve(
     rate_limiter = RateLimiter(limits.messages_per_second, limits.message_burst)
     ports = tuple(map(sockets.port_of, listeners))
     signals = _watch_stop_signals()
-    async with _open_networks(config, ports) as networks:
+    tunnels = TunnelRegistry(limits)
+    async with _open_networks(config, listeners, tunnels) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
         lab = Lab(ports, networks, sockets.lan_urls(config, ports[0]), config.key)
         traffic = TrafficStats()
         services = Services(hub, presence, origin_policy, rate_limiter, limits)
         router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
         proxies = TrustedProxies(config.trust_proxy)
-        server = Server(router, traffic=traffic, limits=limits, tls=tls, proxies=proxies)
+        server = Server(
+            router,
+            traffic=traffic,
+            limits=limits,
+            tls=tls,
+            proxies=proxies,
+            emulated=tunnels.clients,
+            other_files=tunnels.max_files if networks.ports else 0,
+        )
         address = f"{config.host}:{ports[0]}"
         reporter = NodeReporter(choice.broker, hub, traffic, address, config.master)
         _tune_garbage_collector()
@@ -124,20 +134,23 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def _open_networks(config: ServerConfig, ports: Sequence[int]) -> AsyncIterator[ProxyPool]:
-    """Open one proxy for each of `config.network_count`, in front of the first of our `ports`."""
+async def _open_networks(
+    config: ServerConfig, listeners: Sequence[sockets.BoundSockets], tunnels: TunnelRegistry
+) -> AsyncIterator[ProxyPool]:
+    """Open one proxy for each of `config.network_count`, in front of our first port."""
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
+        ports = tuple(map(sockets.port_of, listeners))
         count = config.network_count if sockets.can_name_ports(config) else 0
         for port in range(ports[-1] + 1, ports[-1] + 1 + count):
             proxy = Proxy(
-                sockets.local_host(config),
-                ports[0],
+                *sockets.local_address(listeners[0]),
                 listen=url_host(config.host),
                 listeners=sockets.open_port_or_free(port, config.host),
+                registry=tunnels,
             )
             proxies.append(await stack.enter_async_context(proxy))
-        yield ProxyPool(proxies)
+        yield ProxyPool(proxies, config.limits)
 
 
 def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:

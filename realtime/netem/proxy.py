@@ -25,8 +25,10 @@ from random import Random
 from types import TracebackType
 from typing import Any, Self
 
+from realtime import metrics
 from realtime.netem.conditions import NetworkConditions
-from realtime.netem.tunnel import READ_BYTES, Direction, Tunnel
+from realtime.netem.tunnel import HELD_BYTES, READ_BYTES, Direction, Tunnel
+from realtime.netem.tunnel_registry import TunnelRegistry
 from realtime.tasks import AcceptLoop, Supervisor
 
 # Connections that the kernel queues until they are accepted: a whole class connects at once.
@@ -39,7 +41,8 @@ class Proxy:
     `listeners` are sockets that listen already, at the port of the first one; the proxy closes
     them.  `listen` is their host as a URL has it, so an IPv6 address is in brackets.
     "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
-    a `seed` the jitter is reproducible, as far as the reads are.
+    a `seed` the jitter is reproducible, as far as the reads are.  A `registry` limits connections,
+    which are reset above its limits, and names their clients; `host` is then an IP address.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Proxy:
         listeners: Sequence[socket.socket] = (),
         transcript: bool = False,
         seed: int | None = None,
+        registry: TunnelRegistry | None = None,
     ) -> None:
         self.bytes_up = 0
         self.bytes_down = 0
@@ -68,6 +72,8 @@ class Proxy:
         self._arriving: set[socket.socket] = set()  # accepted, and not reported by asyncio yet
         self._seed = seed
         self._open: set[Tunnel] = set()
+        self._registry = registry
+        self._registered: dict[Tunnel, str] = {}  # the address of the client of each
         self._supervisor = Supervisor()
         self._closed = False
 
@@ -100,15 +106,17 @@ class Proxy:
 
     def _accepted(self, connection: socket.socket, address: Any) -> None:
         self._arriving.add(connection)
-        self._supervisor.spawn("accept", lambda: self._report(connection))
+        self._supervisor.spawn("accept", lambda: self._report(connection, str(address[0])))
 
-    async def _report(self, connection: socket.socket) -> None:
+    async def _report(self, connection: socket.socket, address: str) -> None:
         """Make a tunnel for a connection; asyncio then reports what happens on it."""
         loop = asyncio.get_running_loop()
         try:
             # asyncio does this only for a socket that was created with IPPROTO_TCP.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.connect_accepted_socket(lambda: Tunnel(self).client_side, connection)
+            await loop.connect_accepted_socket(
+                lambda: Tunnel(self, address).client_side, connection
+            )
         except OSError:  # the client disconnected before we accepted it
             connection.close()
         finally:
@@ -157,20 +165,69 @@ class Proxy:
         self.connections += 1
         self._open.add(tunnel)
         # A connection may be accepted at the very moment when the proxy closes.
-        if self._closed or not self.accepting:
+        if self._closed or not self.accepting or not self._register(tunnel):
             tunnel.refuse()
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(tunnel))
 
+    def _register(self, tunnel: Tunnel) -> bool:
+        """Count a tunnel for the address of its client; return False above a limit."""
+        if self._registry is None:
+            return True
+        address = tunnel.client_address
+        if not self._registry.admits(address, len(self._registered)):
+            # Below HTTP, and maybe below TLS, there is no error response.
+            metrics.REFUSED.labels("busy").inc()
+            return False
+        self._registry.opened(address)
+        self._registered[tunnel] = address
+        return True
+
     async def _connect(self, tunnel: Tunnel) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: tunnel.server_side, *self.target)
+            if self._registry is None:
+                await loop.create_connection(lambda: tunnel.server_side, *self.target)
+            else:
+                connection = await self._connect_registered(tunnel, self._registry)
+                await loop.create_connection(lambda: tunnel.server_side, sock=connection)
         except OSError:
             tunnel.refuse()
 
+    async def _connect_registered(self, tunnel: Tunnel, registry: TunnelRegistry) -> socket.socket:
+        """Connect from a local address that the registry has as this client's already."""
+        host, _ = self.target
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio switches Nagle's algorithm off only if the protocol is named.
+        connection = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        ours = None
+        try:
+            connection.setblocking(False)
+            connection.bind((host, 0))
+            local = connection.getsockname()[:2]
+            if local in registry.clients:
+                raise OSError("the server has not accepted the last connection from this port")
+            registry.clients[local] = self._registered[tunnel]
+            ours = local
+            await asyncio.get_running_loop().sock_connect(connection, self.target)
+        except BaseException:
+            if ours is not None:
+                registry.clients.pop(ours, None)
+            connection.close()
+            raise
+        return connection
+
     def closed(self, tunnel: Tunnel) -> None:
         self._open.discard(tunnel)
+        address = self._registered.pop(tunnel, None)
+        if self._registry is not None and address is not None:
+            self._registry.closed(address)
+
+    @property
+    def max_held_bytes(self) -> int:
+        if self._registry is None:
+            return HELD_BYTES
+        return min(HELD_BYTES, self._registry.max_held_bytes)
 
     def count(self, data: bytes, direction: Direction) -> None:
         if direction == "up":

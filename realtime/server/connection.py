@@ -26,6 +26,7 @@ from tornado.web import Application
 
 from realtime import metrics
 from realtime.errors import BadRequest, RealtimeError, TooLong, TooSlow, error_response
+from realtime.limits import Limits
 from realtime.protocol.http1 import (
     CONTINUE,
     ChunkedBody,
@@ -89,13 +90,18 @@ class ServerConnection:
     """A connection from a client; for Tornado, the context of its requests."""
 
     def __init__(
-        self, stream: MeteredStream, router: Router, protocol: str, proxies: TrustedProxies
+        self,
+        stream: MeteredStream,
+        router: Router,
+        protocol: str,
+        proxies: TrustedProxies,
+        limits: Limits,
     ) -> None:
         self.remote_ip = stream.address
         self.protocol = protocol
         self._stream = stream
         self._router = router
-        self._limits = router.services.limits
+        self._limits = limits
         self._peer = stream.address
         self._proxies = proxies
 
@@ -141,7 +147,7 @@ class ServerConnection:
         """Read the address of the client from the request, if a trusted proxy sent it."""
         if self._stream.shared:
             self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
-            self._stream.set_remote_ip(self.remote_ip, self._limits.connections_per_address)
+            self._stream.set_remote_ip(self.remote_ip, self._limits)
 
     # --- the fast path ---------------------------------------------------------------------------
 

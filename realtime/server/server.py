@@ -10,7 +10,9 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from tornado.iostream import StreamClosedError, UnsatisfiableReadError
@@ -41,6 +43,9 @@ class Server:
     A connection needs a file descriptor, so their number is also limited by that of open files.
 
     `tls` makes it https.  `proxies` are the peers that can name the client of a request.
+    `emulated` has the clients of our own network emulators, by the address from which an emulator
+    connects for them; such a connection counts for its client, who cannot name another one.
+    `other_files` are the files that other parts of this process may open.
     """
 
     def __init__(
@@ -51,30 +56,31 @@ class Server:
         limits: Limits,
         tls: ssl.SSLContext | None = None,
         proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is immutable
+        emulated: MutableMapping[tuple[str, int], str] | None = None,
+        other_files: int = 0,
     ) -> None:
         self._router = router
         self._traffic = traffic
-        self._limits = limits
         self._tls = tls
         self._proxies = proxies
+        self._emulated = {} if emulated is None else emulated
         self._supervisor = Supervisor()
         self._serving: set[asyncio.Task[None]] = set()
         self._accepting: list[tuple[AcceptLoop, socket.socket]] = []
-        self._rejecting = 0
-        self._set_max_connections(limits)
+        self._rejecting: Counter[str] = Counter()  # by address
+        self._set_max_connections(limits, max_open_files() - other_files)
 
     # --- accept ----------------------------------------------------------------------------------
 
-    def _set_max_connections(self, limits: Limits) -> None:
-        files = max_open_files()
+    def _set_max_connections(self, limits: Limits, files: int) -> None:
         reserved = min(limits.reserved_files, files // 2)
-        self._max_connections = min(limits.connections, files - reserved)
+        self._limits = replace(limits, connections=min(limits.connections, files - reserved))
         # Connections above the limit are open until they have their error response.
         self._max_sockets = files - reserved * 3 // 4
-        if self._max_connections < limits.connections:
+        if self._limits.connections < limits.connections:
             log.warning(
                 "the limit of open files also limits connections",
-                extra={"open_files": files, "connections": self._max_connections},
+                extra={"open_files": files, "connections": self._limits.connections},
             )
 
     def add_sockets(self, listeners: Iterable[socket.socket]) -> None:
@@ -91,32 +97,44 @@ class Server:
             listener.close()
 
     def _has_no_files(self) -> bool:
-        return len(self._traffic.streams) + self._rejecting >= self._max_sockets
+        return len(self._traffic.streams) + self._rejecting.total() >= self._max_sockets
 
     def start_timeouts(self) -> None:
         """Enforce the timeouts of all connections from now on."""
         self._supervisor.supervise("watch", self._check_forever)
 
     def _on_accepted(self, connection: socket.socket, address: Any) -> None:
+        client = self._emulated.pop(tuple(address[:2]), None)
         try:
             self._set_options(connection)
-            metered = self._metered(connection, str(address[0]))
+            metered = self._metered(connection, client or str(address[0]))
         except (OSError, ValueError):  # the client disconnected before we accepted it
             connection.close()
             return
-        metered.shared = self._proxies.trusts(metered.address)
-        if self._is_full_for(metered):
-            self._rejecting += 1
-            self._supervisor.spawn("refuse", lambda: self._reject(metered))
-        else:
+        metered.shared = client is None and self._proxies.trusts(metered.address)
+        if not self._is_full_for(metered):
             self._traffic.opened(metered)
             self._serve(metered)
+        elif self._can_reject(metered):
+            self._rejecting[metered.address] += 1
+            self._supervisor.spawn("refuse", lambda: self._reject(metered))
+        else:
+            metrics.REFUSED.labels(Busy.code).inc()
+            metered.close()
+
+    def _can_reject(self, stream: MeteredStream) -> bool:
+        """Return whether `stream` may wait for its error response: this needs a file, too."""
+        held, used = self._rejecting[stream.address], self._rejecting.total()
+        total = self._max_sockets - self._limits.connections
+        return stream.shared or self._limits.admits(held, total, used, total)
 
     async def _reject(self, stream: MeteredStream) -> None:
         try:
             await _reject(stream, Busy(TOO_MANY_CONNECTIONS, retry_after=10))
         finally:
-            self._rejecting -= 1
+            self._rejecting[stream.address] -= 1
+            if not self._rejecting[stream.address]:
+                del self._rejecting[stream.address]
 
     def _metered(self, connection: socket.socket, address: str) -> MeteredStream:
         if self._tls is None:
@@ -128,7 +146,7 @@ class Server:
 
     def _serve(self, stream: MeteredStream) -> None:
         protocol = "http" if self._tls is None else "https"
-        connection = ServerConnection(stream, self._router, protocol, self._proxies)
+        connection = ServerConnection(stream, self._router, protocol, self._proxies, self._limits)
         task = asyncio.create_task(connection.serve())
         self._serving.add(task)
         task.add_done_callback(self._on_served)
@@ -155,9 +173,10 @@ class Server:
 
         A proxy names the address of its client with each request, so that limit is checked later.
         """
-        limits, traffic = self._limits, self._traffic
-        over_limit = traffic.addresses[stream.address] >= limits.connections_per_address
-        return len(traffic.streams) >= self._max_connections or (over_limit and not stream.shared)
+        traffic = self._traffic
+        if stream.shared:
+            return len(traffic.streams) >= self._limits.connections
+        return not traffic.admits(stream.address, self._limits)
 
     # --- timeouts --------------------------------------------------------------------------------
 

@@ -136,6 +136,12 @@ def port_of(sockets: BoundSockets) -> int:
     return port
 
 
+def local_address(sockets: BoundSockets) -> tuple[str, int]:
+    """Return the IP address and the port by which this process reaches its own server."""
+    host, port, *_ = sockets[0].getsockname()
+    return _WILDCARDS.get(host, host), port
+
+
 def raise_open_files() -> None:
     """Raise the limit of open files as far as this user may.
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from realtime.limits import Limits
 from realtime.server.tap import Direction, Tap
 from realtime.server.traffic import OTHER, TrafficStats
 
@@ -250,14 +251,14 @@ class MeteredStream(IOStream):
 
     # --- requests --------------------------------------------------------------------------------
 
-    def set_remote_ip(self, address: str, max_connections: int) -> None:
+    def set_remote_ip(self, address: str, limits: Limits) -> None:
         """Serve the client at `address` from now on, as a trusted proxy said.
 
-        `over_limit` becomes true if that client has more than `max_connections`.
+        `over_limit` becomes true if that client has too many connections.
         """
         self.address = address
         self._traffic.set_address(self, address)
-        self.over_limit = self._traffic.addresses[address] > max_connections
+        self.over_limit = not self._traffic.admits(address, limits, counted=True)
 
     @property
     def local_address(self) -> tuple[str, int]:

@@ -75,8 +75,9 @@ class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
 
         Sessions are counted, because one that polls has no open connection between its polls.
         """
-        full = len(self._clients) >= self._limits.connections
-        if full or self._addresses[address] >= self._limits.connections_per_address:
+        limits, held = self._limits, self._addresses[address]
+        used, total = len(self._clients), limits.connections
+        if not limits.admits(held, limits.connections_per_address, used, total):
             raise errors.Busy("Too many sessions are open; close some.", retry_after=10)
 
     async def close(self) -> None:

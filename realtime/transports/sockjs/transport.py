@@ -132,8 +132,6 @@ class RoomRouter(HardenedSockJSRouter):
             # Above the limit of a draft, so that a draft that is too long gets `too_long`.
             "message_bytes": 2 * limits.body_bytes,
             "queue_bytes": limits.send_buffer_bytes,
-            "sessions": limits.connections,
-            "sessions_per_address": limits.connections_per_address,
         }
         super().__init__(RoomConnection, PREFIX, options)
 
@@ -146,6 +144,10 @@ class RoomRouter(HardenedSockJSRouter):
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
+
+    def admits(self, held: int, total: int) -> bool:
+        limits = self.services.limits
+        return limits.admits(held, limits.connections_per_address, total, limits.connections)
 
     def allowed_origin(self, head: Mapping[str, str]) -> str | None:
         return self.services.origin_policy.cors_origin(head.get("Origin"), head.get("Host"))
