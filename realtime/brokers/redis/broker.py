@@ -23,6 +23,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     TryAgainError,
@@ -101,6 +102,8 @@ class RedisBroker:
             b"%d" % (limits.history_seconds * 1000),
             b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
             b"%d" % (EMPTY_ROOM_SECONDS * 1000),
+            b"%d" % limits.presence_events,
+            b"%d" % limits.room_bytes,
         ]
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
 
@@ -142,23 +145,26 @@ class RedisBroker:
     # --- events ----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
+        keys = _keys(
+            draft.room, b"log", b"meta", b"presence", b"seen:%b" % draft.id.lower().encode()
+        )
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         script = self._scripts.publish
         epoch, offset, created = await self._call(script, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
-        keys = _keys(room, b"log", b"meta")
+        keys = _keys(room, b"log", b"meta", b"presence")
         arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
-        epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
+        epoch, top, first, flat, more = await self._call(
+            script, room, keys, arguments, history=True
+        )
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(offset)), json_tail)
             for offset, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.offset < int(top)
-        return History(epoch.decode(), int(top), int(first), events, more)
+        return History(epoch.decode(), int(top), int(first), events, bool(more))
 
     async def reset(self, room: str) -> None:
         await self._call_presence(self._scripts.reset, room, [_new_id()])
@@ -179,7 +185,7 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = _keys(room, b"log", b"meta", b"members", b"people")
+        keys = _keys(room, b"log", b"meta", b"presence", b"members", b"people")
         return await self._call(script, room, keys, arguments)
 
     async def members(self, room: str) -> Sequence[Member]:
@@ -204,12 +210,13 @@ class RedisBroker:
             pipeline.hget(_key(room, b"meta"), "top")
             pipeline.hgetall(_key(room, b"people"))
             pipeline.exists(_key(room, b"log"))
+            pipeline.exists(_key(room, b"presence"))
         replies = await pipeline.execute()
-        rows = zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
+        rows = zip(names, *(replies[n::4] for n in range(4)), strict=True)
         return [
             RoomSummary(room, len(_members(people)), int(top or 0))
-            for room, top, people, has_log in rows
-            if has_log or people
+            for room, top, people, has_messages, has_presence in rows
+            if has_messages or has_presence or people
         ]
 
     # --- processes -------------------------------------------------------------------------------
@@ -282,7 +289,9 @@ class RedisBroker:
         except FAILURES as error:
             self._refresh_wanted.set()
             self._log_failure(error)
-            raise NoBroker from error
+            failure = NoBroker()
+            failure.full = isinstance(error, OutOfMemoryError)
+            raise failure from error
 
     def _log_failure(self, error: Exception) -> None:
         # A full or frozen hub fails every command: one line in the log is enough.

@@ -1,5 +1,9 @@
--- KEYS log meta members people   ARGV … client node_id json_tail id lease_ms
-local client, node_id, json_tail, id, lease_ms = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+-- KEYS log meta presence members people   ARGV … client node_id json_tail id lease_ms
+local client, node_id, json_tail, id, lease_ms = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+-- A renewal stores nothing new, so a full Redis must accept it: see the first lines of `log.lua`.
+if redis.call('ZSCORE', LEASES, client .. ' ' .. node_id) then
+  redis.call('PEXPIRE', LEASES, META_MS)
+end
 extend_leases_after_restart(lease_ms)
 if redis.call('ZADD', LEASES, now_ms() + lease_ms, client .. ' ' .. node_id) == 1 then
   redis.call('HINCRBY', PEOPLE, client .. '#', 1)

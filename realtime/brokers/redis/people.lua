@@ -2,8 +2,8 @@
 -- Several server processes may serve one client at once (two tabs, or a page that reloads at
 -- another process).  So a lease belongs to a client *and* a node (one server process), and a member
 -- quits when its last lease ends.
-local LEASES = KEYS[3]  -- ZSET  "client node_id": expiry, in ms
-local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
+local LEASES = KEYS[4]  -- ZSET  "client node_id": expiry, in ms
+local PEOPLE = KEYS[5]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
 
 -- After an outage, or a restart from an older snapshot, all leases have expired, because no process
 -- could renew them.  That does not mean that the members left: each receives one full lease more.

@@ -1,8 +1,8 @@
--- KEYS log meta members people   ARGV … id lease_ms   →  number of expired leases
+-- KEYS log meta presence members people   ARGV … id lease_ms   →  number of expired leases
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
 end
-extend_leases_after_restart(ARGV[8])
+extend_leases_after_restart(ARGV[10])
 -- At most 100 per call: many members that leave at once must not block the server.
 local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(), 'LIMIT', 0, 100)
 for i, lease in ipairs(expired) do
@@ -12,7 +12,7 @@ for i, lease in ipairs(expired) do
     local json_tail = redis.call('HGET', PEOPLE, client)
     redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!')
     -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
-    local id = ARGV[7]:sub(1, 32) .. string.format('%04x', i)
+    local id = ARGV[9]:sub(1, 32) .. string.format('%04x', i)
     append('quit', '"id":"' .. id .. '",' .. json_tail)
   end
 end
