@@ -7,15 +7,14 @@ the rest is the event loop, Tornado's stream, and CPU caches that are cold after
 
 import argparse
 import asyncio
-import multiprocessing
 import random
-import select
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchmarks.clients.http import Endpoint, encode, messages_path
 from benchmarks.load.generator import gc_paused
@@ -314,11 +313,9 @@ def _connected_sockets(count: int) -> Iterator[list[socket.socket]]:
     """Open `count` connections; another process reads their other ends and drops the bytes."""
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=128))
-        process = multiprocessing.get_context("spawn").Process(
-            target=_drain, args=(listener.getsockname(), count), daemon=True
-        )
-        process.start()
-        stack.callback(process.join)
+        command = [sys.executable, "-m", "benchmarks.method.drain"]
+        command += [str(listener.getsockname()[1]), str(count)]
+        process = stack.enter_context(subprocess.Popen(command))
         stack.callback(process.terminate)
         sockets = [listener.accept()[0] for _ in range(count)]
         for one in sockets:
@@ -326,17 +323,6 @@ def _connected_sockets(count: int) -> Iterator[list[socket.socket]]:
             one.setblocking(False)
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield sockets
-
-
-def _drain(address: Any, count: int) -> None:
-    ends = {end.fileno(): end for end in (socket.create_connection(address) for _ in range(count))}
-    epoll = select.epoll()
-    for number in ends:
-        epoll.register(number, select.EPOLLIN)
-    while True:
-        for number, _ in epoll.poll():
-            if not ends[number].recv(READ_BYTES):
-                return
 
 
 if __name__ == "__main__":

@@ -282,7 +282,7 @@ class BaselineProtocol(WebSocketProtocol):
 
 
 def baseline_request(server: Endpoint) -> RequestSpec:
-    """Say the very frame that everybody is to be sent, with all that one of ours has in it."""
+    """Send the complete frame that the followers receive, with the same fields as ours."""
     fields = {
         **{"client": "benchmark", "name": "Ada", "text": filler_text(_BYTES), "via": "post"},
         **{"sent": None, "published": 1_795_439_365_420},
@@ -294,10 +294,10 @@ def baseline_request(server: Endpoint) -> RequestSpec:
         )
         return frame_header(len(event)) + event
 
-    def receipt(response: Response, id: str, number: int) -> str:
+    def ack(response: Response, id: str, number: int) -> str:
         return f"f-{response.check(200).body.decode()}"
 
-    return RequestSpec(server, request, receipt)
+    return RequestSpec(server, request, ack)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs from the real pages: ``make pictures``."""
+"""Take the screenshots of README and docs from the real pages: ``make pictures``."""
 
 import asyncio
 import base64
@@ -12,7 +12,7 @@ from tests.server_process import ROOT, Server
 
 PICTURES = ROOT / "docs" / "pictures"
 ADA, MING = ("long_polling", "Ada"), ("websocket", "阿明")
-TALK = (
+CONVERSATION = (
     (0, "Is anybody here? I am asking by long polling."),
     (1, "我在。WebSocket，一直开着。"),
     (0, "So the server kept my question until you spoke."),
@@ -28,27 +28,27 @@ async def main() -> None:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
             await two_tabs(browser, server.url)
-            await the_lab(browser, server.url)
-            await the_wire(browser, server.url)
-            await the_diagram(browser, server.url)
-            await the_class(browser, server.url)
+            await lab(browser, server.url)
+            await wire(browser, server.url)
+            await diagram(browser, server.url)
+            await lecturer(browser, server.url)
             await browser.close()
 
 
 async def two_tabs(browser: Browser, url: str) -> None:
     small = {"width": 620, "height": 560}
-    who = [(transport, "picture", name) for transport, name in (ADA, MING)]
-    pages = [await enter(browser, url, *one, small) for one in who]
-    for speaker, text in TALK:
-        await say(pages[speaker], text)
+    users = [(transport, "picture", name) for transport, name in (ADA, MING)]
+    pages = [await open_chat(browser, url, *one, small) for one in users]
+    for sender, text in CONVERSATION:
+        await send(pages[sender], text)
         for page in pages:
             await expect(page.locator("#messages").get_by_text(text)).to_be_visible()
     shots = [await page.locator("#chat").screenshot() for page in pages]
-    await beside(browser, shots, PICTURES / "two-tabs.png")
+    await side_by_side(browser, shots, PICTURES / "two-tabs.png")
 
 
-async def the_lab(browser: Browser, url: str) -> None:
-    """All of them, while messages are said on a schedule over a line of 100 ms."""
+async def lab(browser: Browser, url: str) -> None:
+    """All transports under a load of scheduled messages, with a round trip of 100 ms."""
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
     await page.goto(f"{url}/?room=race&name=Ada")
     await page.select_option(".network-choice", "own")
@@ -64,34 +64,34 @@ async def the_lab(browser: Browser, url: str) -> None:
     await page.locator("#racing").screenshot(path=PICTURES / "race.png")
 
 
-async def the_wire(browser: Browser, url: str) -> None:
-    """A message by server-sent events, and what its chunk size is."""
-    page = await enter(browser, url, "sse", "wire", "Ada", WIDE)
-    await say(page, "hello, bytes")
+async def wire(browser: Browser, url: str) -> None:
+    """A message of server-sent events, and the explanation of its chunk size."""
+    page = await open_chat(browser, url, "sse", "wire", "Ada", WIDE)
+    await send(page, "hello, bytes")
     part = page.locator('#wire .wire-part[data-kind="chunk-size"]').last
     await part.click()
     await expect(page.locator("#wire .wire-section")).to_be_visible()
     await page.locator("#wire").screenshot(path=PICTURES / "wire.png")
 
 
-async def the_diagram(browser: Browser, url: str) -> None:
-    """Long polling: questions that wait, and the gap between an answer and the next."""
-    page = await enter(browser, url, "long_polling", "diagram", "Ada", WIDE)
+async def diagram(browser: Browser, url: str) -> None:
+    """Long polling: requests that wait, and the blind time after each response."""
+    page = await open_chat(browser, url, "long_polling", "diagram", "Ada", WIDE)
     for text in ("one", "two", "three"):
-        await say(page, text)
+        await send(page, text)
         await expect(page.locator("#messages").get_by_text(text)).to_be_visible()
     await expect(page.locator("#sequence")).to_contain_text("POST")
     await page.locator("#sequence").screenshot(path=PICTURES / "sequence.png")
 
 
-async def the_class(browser: Browser, url: str) -> None:
+async def lecturer(browser: Browser, url: str) -> None:
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
     await page.goto(f"{url}/demos/lecturer.html?room=race#key=picture")
     await expect(page.locator("main")).to_be_visible()
     await page.screenshot(path=PICTURES / "lecturer.png")
 
 
-async def enter(
+async def open_chat(
     browser: Browser, url: str, transport: str, room: str, name: str, viewport: Any
 ) -> Page:
     page = await browser.new_page(viewport=viewport, reduced_motion="reduce")
@@ -100,13 +100,13 @@ async def enter(
     return page
 
 
-async def say(page: Page, text: str) -> None:
+async def send(page: Page, text: str) -> None:
     await page.fill("#text", text)
     await page.press("#text", "Enter")
     await expect(page.locator("#messages [data-state]")).to_have_count(0)
 
 
-async def beside(browser: Browser, shots: list[bytes], path: Path) -> None:
+async def side_by_side(browser: Browser, shots: list[bytes], path: Path) -> None:
     page = await browser.new_page(viewport=WIDE)
     images = "".join(
         f'<img src="data:image/png;base64,{base64.b64encode(shot).decode()}">' for shot in shots

@@ -1,8 +1,8 @@
-"""Copy what the pages borrow from others to demos/vendor: ``.venv/bin/python tools/vendor.py``.
+"""Copy the pages' third-party libraries to demos/vendor: ``.venv/bin/python tools/vendor.py``.
 
-`package.json` says what, and `package-lock.json` which bytes.  Where this machine has no npm, it is
-taken from a wheel for as long as it is needed.  Without either, and without a network, the pages
-work without what is missing, and say so.
+`package.json` names them, and `package-lock.json` has their hashes.  If this machine has no npm, a
+temporary one comes from a wheel.  If that fails, or without a network, the pages work without the
+libraries, and say so.
 """
 
 import os
@@ -14,15 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 VENDOR = ROOT / "demos" / "vendor"
-# Of each package the files that a browser reads, and the licence under which they come.
+# The files of each package that a browser loads, and its licence.
 FILES = {
     "uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE"),
     "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
     "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
 }
-# One who waits for a page does not wait for three attempts.
-OPTIONS = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
-SECONDS = 300
+# A user who waits for the first page should not wait for three attempts.
+NPM_OPTIONS = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
+TIMEOUT = 300
 
 
 def main() -> int:
@@ -30,14 +30,14 @@ def main() -> int:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ROOT / name, folder)
         try:
-            run(*npm(folder), *OPTIONS, cwd=folder)
+            run(*npm(folder), *NPM_OPTIONS, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
-            why = getattr(error, "stderr", None) or str(error)
+            reason = getattr(error, "stderr", None) or str(error)
             print(
-                f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be fetched.",
+                f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be downloaded.",
                 file=sys.stderr,
             )
-            print(why.strip()[:200], file=sys.stderr)
+            print(reason.strip()[:200], file=sys.stderr)
             return 1
         for package, files in FILES.items():
             copy(Path(folder, "node_modules", package), VENDOR / package, files)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def npm(folder: str) -> tuple[str, ...]:
-    """The command that is npm, be it from this machine or from a wheel."""
+    """The command of npm: from this machine, or from a wheel."""
     if found := shutil.which("npm"):
         return (found,)
     options = ("--quiet", "--no-input", "--disable-pip-version-check", "--target", folder)
@@ -56,7 +56,7 @@ def npm(folder: str) -> tuple[str, ...]:
 
 
 def run(*command: str, cwd: str) -> None:
-    options = {"check": True, "capture_output": True, "text": True, "timeout": SECONDS}
+    options = {"check": True, "capture_output": True, "text": True, "timeout": TIMEOUT}
     environment = {**os.environ, "npm_config_cache": str(Path(cwd, "cache"))}
     subprocess.run(command, cwd=cwd, env=environment, **options)
 

@@ -33,7 +33,7 @@ class Relay:
         self._thread.join(_START_SECONDS)
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call something on the thread, ``relay.proxy.cut`` for example, as soon as possible."""
+        """Call something on the thread, such as ``relay.proxy.reset_connections``."""
         self._loop.call_soon_threadsafe(function)
 
     async def _run(self) -> None:

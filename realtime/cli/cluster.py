@@ -1,8 +1,8 @@
-"""``realtime cluster``: several servers on one machine over one hub, and a master over them.
+"""``realtime cluster``: several servers on one machine over one hub, and a master that runs them.
 
 Python runs on one core, so a machine gets one process per core.  Every worker is an ordinary server
-at a port of its own, for a proxy to spread clients over.  Workers do not know each other; they
-share the hub.
+at its own port, for a proxy to spread clients over.  Workers do not know each other; they
+share the hub.  Each worker receives its whole configuration from the master.
 
     realtime cluster ─┬─ worker :6001 ─┐
        │ :6100        ├─ worker :6002 ─┼─ hub
@@ -20,15 +20,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import (
     HUB_VARIABLE,
     KEY_VARIABLE,
     CommandError,
     add_limits,
+    add_prefix,
     add_proxy_options,
     add_runtime_options,
     add_tls,
@@ -54,7 +52,7 @@ _EPILOG = (
     "at once."
 )
 
-# The page a lecturer starts with.
+# The page that lecturers open first; the browser does not send what follows the `#`.
 _LECTURER_PAGE = "demos/lecturer.html#key="
 
 
@@ -62,6 +60,7 @@ _LECTURER_PAGE = "demos/lecturer.html#key="
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a cluster; those that concern a worker are the same as for one server."""
     parser.epilog = _EPILOG
     _add_workers(parser)
     _add_in_front(parser)
@@ -107,6 +106,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         help="spawn, or the address of your Redis: redis://… rediss://… unix://… "
         f"(${HUB_VARIABLE}, or else spawn)",
     )
+    add_prefix(group)
 
 
 def _add_in_front(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +136,7 @@ def _add_in_front(parser: argparse.ArgumentParser) -> None:
 
 
 def _nginx_address(text: str) -> tuple[str, int]:
+    """Parse ``PORT``, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``; without an address, 127.0.0.1."""
     host, _, port = text.rpartition(":")
     return host.strip("[]") or "127.0.0.1", port_number(port)
 
@@ -144,7 +145,7 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
     """Build the configuration from the parsed options; raises ValueError on a contradiction."""
     if options.port is not None:
         raise ValueError("--port is for a single server: use --base-port")
-    options.port = 0  # each worker gets a port of its own
+    options.port = 0  # each worker gets its own port
     return ClusterConfig(
         server=server_config(options, default_hub="spawn"),
         workers=options.workers,
@@ -166,7 +167,7 @@ async def run(config: ClusterConfig) -> None:
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()
     with _open_status_port(config) as listener:
-        choice = await choose(hub, config.server.limits)
+        choice = await choose(hub, config.server.limits, config.server.prefix)
         if choice.server is not None:
             supervisor.supervise("watch the private server", choice.server.watch)
             hub = choice.server.url
@@ -182,6 +183,7 @@ async def run(config: ClusterConfig) -> None:
 
 
 def _shared_hub(hub: str) -> str:
+    """Return a hub that several processes can share; raises `HubError`."""
     if hub == "memory":
         raise HubError("--hub memory: each worker would have a chat of its own; use --hub spawn")
     return "spawn" if hub == "auto" else hub
@@ -189,10 +191,8 @@ def _shared_hub(hub: str) -> str:
 
 @contextmanager
 def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
-    try:
-        listener = bind_sockets(config.status_port, config.status_host)
-    except OSError as error:
-        raise OSError(f"--status-port {config.status_port}: {error}") from error
+    """Bind the status port first: if it is taken, no worker has started yet."""
+    listener = sockets.open_port(config.status_port, config.status_host, "--status-port")
     try:
         yield listener
     finally:
@@ -200,10 +200,12 @@ def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
 
 
 async def _start(choice: HubChoice) -> None:
+    """Connect to the hub, which the master reads for the status page."""
     try:
         await choice.broker.start(NullListener())
     except NoBroker as error:
-        raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
+        reason = str(error.__cause__) or "it does not answer"
+        raise HubError(f"the hub {choice.label} cannot be reached: {reason}") from error
 
 
 async def _run(
@@ -215,12 +217,15 @@ async def _run(
 ) -> None:
     ports = _worker_ports(config)
     nginx = _make_nginx(config, ports)
+    # Reports of workers carry it: a master on another machine may use the same ports and pids.
     name = secrets.token_hex(6)
     workers = list(map(WorkerProcess, config.worker_configs(ports, master=name)))
     overview = status.ClusterStatus(workers, config.server.host, choice.broker, choice.label, name)
     origin_policy = OriginPolicy([*sockets.own_names(config.server), config.status_host])
-    server = HTTPServer(status.make_application(overview, origin_policy))
+    sockets.find_full_name(origin_policy.allow_name)
+    server = status.make_server(overview, choice.broker, origin_policy, config.server.limits)
     server.add_sockets(listener)
+    server.start_timeouts()
     for worker in workers:
         supervisor.supervise(f"worker {worker.port}", worker.supervise)
         worker.start()
@@ -235,21 +240,26 @@ async def _run(
     try:
         await Master(workers, addresses).handle_signals(signals)
     finally:
+        # Last: while workers drain, nginx sends their clients to the ones that still run.
         if nginx is not None:
             await nginx.close()
-    server.stop()
+    await server.close()
 
 
 def _worker_ports(config: ClusterConfig) -> list[int]:
+    """Return the port of each worker; with ``--base-port 0``, ports that are free now."""
     if config.base_port:
         return [config.base_port + n for n in range(config.workers)]
-    listeners = [bind_sockets(0, config.server.host) for _ in range(config.workers)]
+    host = config.server.host
+    # All are open at once, or the kernel could return the same port twice.
+    listeners = [sockets.open_port(0, host, "--base-port") for _ in range(config.workers)]
     ports = list(map(sockets.port_of, listeners))
     sockets.close_listeners(listeners)
     return ports
 
 
 def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | None:
+    """Prepare the nginx of ``--nginx``, if any; raises `CommandError` or OSError."""
     if config.nginx is None:
         return None
     host = url_host(sockets.local_host(config.server))

@@ -1,16 +1,21 @@
-"""``realtime proxy``: an emulated network in front of a server, until a signal ends it."""
+"""``realtime proxy``: an emulated network in front of a server, until a signal ends it.
+
+    browser ─▶ realtime proxy :9000 ─▶ server :8000
+
+The server does not notice it: the proxy delays, slows down, buffers or resets the connections.
+"""
 
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 from urllib.parse import urlsplit
 
-from realtime.cli.config import add_address
+from realtime.cli.config import add_address, stop_signals
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from realtime.protocol.addresses import url_host
+from realtime.server.sockets import open_port
 
 HELP = (
     "emulate a network in front of a server: latency, jitter, bandwidth, buffering, disconnections"
@@ -18,6 +23,7 @@ HELP = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_address(parser.add_argument_group("address"), port=9000)
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -41,9 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Forward until SIGINT or SIGTERM; raises OSError if the port cannot be opened."""
+    """Forward until SIGINT, SIGTERM or SIGHUP; raises OSError if the port cannot be opened."""
+    # Without these handlers, SIGTERM would end the process without closing the connections.
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     host, port = options.target
     target_url = f"http://{url_host(host)}:{port}/"
@@ -52,7 +59,7 @@ async def run(options: argparse.Namespace) -> None:
         port,
         options.network,
         listen=url_host(options.host),
-        listen_port=options.port,
+        listeners=open_port(options.port, options.host),
         seed=options.seed,
     )
     async with proxy:
@@ -62,6 +69,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def _network(text: str) -> NetworkConditions:
+    """Parse ``rtt=100ms,jitter=20ms``; argparse shows the message of a wrong value."""
     try:
         return NetworkConditions.parse(text)
     except ValueError as error:
@@ -69,6 +77,10 @@ def _network(text: str) -> NetworkConditions:
 
 
 def _target(text: str) -> tuple[str, int]:
+    """Parse an origin, without path or user, into host and port.
+
+    Only plain HTTP: the proxy reads the messages (for `buffer`), which TLS would hide.
+    """
     with contextlib.suppress(ValueError):
         url = urlsplit(text)
         port = 80 if url.port is None else url.port

@@ -34,6 +34,7 @@ class ClusterConfig:
         self.validate()
 
     def validate(self) -> None:
+        """Raise ValueError, which names the option, if the values contradict each other."""
         if (self.server.port_count, self.server.network_count) != (1, 0):
             raise ValueError(
                 "--lanes and --networks are for a single server: a worker has one port"
@@ -49,7 +50,7 @@ class ClusterConfig:
             raise ValueError("--base-port: no port follows 65535")
 
     def worker_configs(self, ports: Sequence[int], master: str) -> list[ServerConfig]:
-        """Return the configuration of each worker: the shared one, at a port of its own.
+        """Return the configuration of each worker: the shared one, at its own port.
 
         An nginx of ours runs on this machine and reaches a worker by the worker's own address, so
         that is also the address it connects from, and the one to trust.

@@ -6,7 +6,7 @@
 
 Our own transports need no routing: each request carries its cursor, so any worker can answer it.
 A session of SockJS or Socket.IO lives in one worker, and its requests must reach that one: by the
-client's address (as in the article), or by the session's id in the request.
+client's address (as in the tutorial), or by the session's id in the request.
 """
 
 import ipaddress
@@ -22,6 +22,8 @@ from realtime.transports.affinity import worker_label
 ROUTINGS = ("any", "address", "session")
 # The longest poll and one heartbeat: a worker that is idle for longer does not come back.
 _LIMITS = Limits()
+# Open files of each process of nginx.
+MAX_OPEN_FILES = 32768
 READ_SECONDS = _LIMITS.wait_seconds + _LIMITS.heartbeat_seconds
 
 _WORKER = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:]+)\]):(\d{1,5})", re.ASCII)
@@ -43,9 +45,10 @@ _MAIN = """\
 # One process for each core; each of them accepts connections.
 worker_processes auto;
 
-# A client costs two file descriptors: one to the client, one to its worker.  If this is above the
-# user's limit, root or systemd (LimitNOFILE) must raise that; otherwise nginx logs a warning.
-worker_rlimit_nofile 65536;
+# A client costs two file descriptors, one to the client and one to its worker: this is enough for
+# {clients} clients for each process of nginx.  If it is above the user's limit, root or systemd
+# (LimitNOFILE) must raise that; otherwise nginx logs a warning.
+worker_rlimit_nofile {files};
 
 # On a reload the old processes run until their last client disconnects, and a stream can stay open
 # all day.  So they get half a minute; then their clients reconnect with their cursors.
@@ -56,8 +59,11 @@ pid nginx.pid;
 error_log error.log warn;
 
 events {{
-    # Connections to clients and to workers together: 16 000 clients for each process of nginx.
-    worker_connections 32768;
+    # As many as the files above.  Listening sockets and logs need files too, so these are used up
+    # first, and then nginx stops accepting for a second, with one line in its log.  Without a free
+    # connection it would accept each client and drop it.
+    worker_connections {files};
+    accept_mutex_delay 1s;
 }}
 
 http {{
@@ -118,8 +124,9 @@ http {{
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
-        # No worker responded: send the error format of our API, so that clients retry.
-        error_page 502 504 = @unavailable;
+        # No worker responded, or (500) nginx has no file for a connection to one: send the error
+        # format of our API, so that clients retry.
+        error_page 500 502 504 = @unavailable;
         location @unavailable {{
             internal;
             default_type application/json;
@@ -129,7 +136,8 @@ http {{
 
         # They would be those of an arbitrary worker: read each worker's at its own port.
         location = /metrics {{
-            return 404;
+            default_type application/json;
+            return 404 '{{"error":{{"code":"not_found","message":"Ask each worker itself."}}}}';
         }}
 
 {locations}
@@ -209,7 +217,7 @@ _DOWN = """\
 # died has been restarted.
 """
 _BY_ADDRESS = """\
-# By the client's address, as in the article; of IPv4 the first three numbers.  So a whole
+# By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
 # school behind one address is at one worker, and a change of networks loses the session.
 ip_hash;
 """
@@ -217,6 +225,14 @@ _BY_SESSION = """\
 # By the session's id, which the SockJS client chooses and puts into each URL.
 # `consistent`: when workers are added or removed, only their sessions move.
 hash $session consistent;
+"""
+_SOCKJS_SESSIONS = """\
+# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session, and any
+# worker can answer them.  As the client sent it: a location would see `%2E` as a dot.
+map $request_uri $session {
+    default '';
+    ~^/sockjs/[^/.?]+/(?<id>[^/.?]+)/ $id;
+}
 """
 _SESSIONS = """\
 # The Socket.IO server chooses the session's id, and the first request has none yet: a hash of
@@ -229,16 +245,16 @@ map $arg_sid $socketio {{
 }}
 """
 _SESSION_LOCATIONS = """\
-# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session.  If the
-# worker is down, the next one does not know the session and reports that: the client starts
-# a new session, and continues from its cursor.
-location ~ ^/sockjs/[^/.]+/(?<session>[^/.]+)/ {
+# If the worker of a session is down, the next one does not know the session and reports
+# that: the client starts a new session, and continues from its cursor.
+location ~ ^/sockjs/ {
     proxy_pass http://sockjs;
 }
 
 # If the worker of the session is down, no other worker is tried: the client starts a new
-# session at another one.
-location /socket.io/ {
+# session at another one.  A pattern: nginx would redirect `/socket.io` to a plain
+# `location /socket.io/`, and a redirected client sends its POST as a GET.
+location ~ ^/socket\\.io/?$ {
     proxy_pass http://$socketio;
 }
 
@@ -271,18 +287,23 @@ def configuration(
     name: str = "_",
     buffering: bool = False,
     read_seconds: float = READ_SECONDS,
+    open_files: int = MAX_OPEN_FILES,
 ) -> str:
     """Return the text of a configuration file for ``nginx -p DIR -c FILE``.
 
     `workers` are ``host:port`` of each, as nginx reaches them; `listen` is a port or
     ``address:port``; `tls` are the files of a certificate with its chain and of its key; `name` is
     the host name of the site.  `buffering` and `read_seconds` show what a proxy does that was not
-    set up for streams.  Raises ValueError, which says what cannot be written.
+    set up for streams.  `open_files` is the most that each process may have.  Raises ValueError,
+    which says what cannot be written.
     """
     addresses = [parse_worker(worker) for worker in workers]
     _check(addresses, listen, routing, name)
+    files = min(open_files, MAX_OPEN_FILES)
     return _MAIN.format(
         port=addresses[0][1],
+        files=files,
+        clients=files // 2,
         proxy=_nginx_as_seen_by(addresses[0][0]),
         allowed="" if name == "_" else f" --allow-host {name}",
         routing=indent(_routing(workers, routing), "    "),
@@ -369,7 +390,7 @@ def _routing(workers: Sequence[str], routing: str) -> str:
     method = _BY_ADDRESS if routing == "address" else _ROUND_ROBIN
     upstreams = [_upstream("workers", workers, method)]
     if routing == "session":
-        upstreams.append(_upstream("sockjs", workers, _BY_SESSION))
+        upstreams += [_SOCKJS_SESSIONS, _upstream("sockjs", workers, _BY_SESSION)]
         names = [f"worker_{number}" for number, _ in enumerate(workers, 1)]
         labels = "\n".join(map(_label_line, workers, names))
         upstreams.append(_SESSIONS.format(labels=indent(labels, "    ")))

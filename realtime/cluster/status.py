@@ -8,6 +8,7 @@ first half is shown.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,15 +19,24 @@ from realtime import __version__
 from realtime.cluster import registry
 from realtime.cluster.registry import NodeInfo
 from realtime.cluster.worker import State, WorkerProcess
+from realtime.core.admission import Admission
 from realtime.core.broker import Broker
+from realtime.core.hub import Hub
+from realtime.core.presence import Presence
 from realtime.errors import Busy, NoBroker, NotFound
+from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
-from realtime.transports.handler import JSONErrorHandler
+from realtime.server.connection import Router
+from realtime.server.server import Server
+from realtime.server.traffic import TrafficStats
+from realtime.transports.base import Services
+from realtime.transports.handler import Handler
 from realtime.web import pages
 
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
 _MAX_ROOMS = 50
 
+# What ``/status`` sends as JSON; `ClusterStatus.read` builds it.
 Status = dict[str, Any]
 # Values by those of their labels.
 Rows = Counter[tuple[str, ...]]
@@ -50,7 +60,10 @@ class ClusterStatus:
         return all(worker.state is State.READY for worker in self._workers)
 
     async def read(self) -> Status:
-        """Read the reports from the hub; our workers come first."""
+        """Read the reports from the hub; our workers come first.
+
+        Without the hub there are only our own workers, `hub.up` is false, and each count is null.
+        """
         try:
             nodes, up = await registry.list_nodes(self._broker), True
         except NoBroker:
@@ -66,6 +79,7 @@ class ClusterStatus:
         }
 
     def _own_row(self, worker: WorkerProcess, nodes: Sequence[NodeInfo], up: bool) -> Status:
+        # The pid, too: the report of a predecessor that was killed stays until its lease ends.
         own = [node for node in nodes if (node.master, node.pid) == (self._master, worker.pid)]
         node = own[0] if own else None
         # A worker without a report has just started or has ended, and holds nothing.  While the hub
@@ -85,6 +99,7 @@ class ClusterStatus:
 
 
 def _other_row(node: NodeInfo) -> Status:
+    """Describe a process of another master, or of none: we know only what it reports."""
     return {
         "worker": node.worker,
         "machine": node.machine,
@@ -98,12 +113,37 @@ def _other_row(node: NodeInfo) -> Status:
     }
 
 
-# --- addresses -----------------------------------------------------------------------------------
+# --- the table of URLs ----------------------------------------------------------------------------
 
 
-def make_application(overview: ClusterStatus, origin_policy: OriginPolicy) -> Application:
-    """Build the table of URLs; `origin_policy` has the host names of the status port."""
-    own = {"overview": overview, "origin_policy": origin_policy}
+def make_server(
+    overview: ClusterStatus, broker: Broker, origin_policy: OriginPolicy, limits: Limits
+) -> Server:
+    """Build the server of the status port, with the timeouts of all servers and its own limits.
+
+    `origin_policy` has its host names.  The master has no rooms: its hub is never started.
+    """
+    limits = replace(
+        limits,
+        connections=limits.status_connections,
+        connections_per_address=limits.status_connections_per_address,
+    )
+    services = Services(
+        Hub(broker, limits),
+        Presence(broker, limits, node_id=""),
+        origin_policy,
+        Admission(limits),
+        limits,
+    )
+    router = Router(services, {}, _make_application(services, overview))
+    return Server(router, traffic=TrafficStats(), limits=limits)
+
+
+def _make_application(services: Services, overview: ClusterStatus) -> Application:
+    """Build the table of URLs."""
+    public = {"services": services}
+    own = {**public, "overview": overview}
+    files = {**public, "path": str(pages.folder())}
     return Application(
         [
             ("/", _PageHandler, own),
@@ -111,15 +151,18 @@ def make_application(overview: ClusterStatus, origin_policy: OriginPolicy) -> Ap
             ("/metrics", _MetricsHandler, own),
             ("/healthz", _HealthHandler, own),
             ("/readyz", _ReadinessHandler, own),
-            (r"/demos/((?:static|i18n)/[\w./-]+)", _FileHandler, {"path": str(pages.folder())}),
+            (r"/demos/((?:static|i18n)/[\w./-]+)", _FileHandler, files),
         ],
         default_handler_class=_NotFoundHandler,
+        default_handler_args=public,
         log_function=lambda handler: None,
     )
 
 
-class _Handler(JSONErrorHandler):
+class _Handler(Handler):
     """An error is the same JSON as everywhere; the page may load nothing from elsewhere."""
+
+    transport = "status"
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -127,14 +170,19 @@ class _Handler(JSONErrorHandler):
 
 
 class _OwnHostHandler(_Handler):
-    """Answers only requests for our own host name: other sites must not see rooms and pids."""
+    """Serves only requests for our own host name: other sites must not see rooms and pids.
 
-    def initialize(self, overview: ClusterStatus, origin_policy: OriginPolicy) -> None:
+    A page of another site could reach this port by DNS rebinding, that is by a host name of its own
+    that resolves to 127.0.0.1.
+    """
+
+    def initialize(self, services: Services, overview: ClusterStatus) -> None:  # type: ignore[override]
+        super().initialize(services)
         self.overview = overview
-        self.origin_policy = origin_policy
 
-    def prepare(self) -> None:
-        self.origin_policy.check_host(self.request.headers.get("Host"))
+    def check_request_origin(self) -> None:
+        # Other sites may link to the page, so only the host name is checked.
+        self.services.origin_policy.check_host(self.request.headers.get("Host"))
 
     def reply(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
@@ -142,24 +190,30 @@ class _OwnHostHandler(_Handler):
 
 
 class _PageHandler(_OwnHostHandler):
+    """The status page, which reads ``/status`` every second."""
+
     def get(self) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish((pages.folder() / "cluster.html").read_bytes())
 
 
 class _StatusHandler(_OwnHostHandler):
+    """The status as JSON."""
+
     async def get(self) -> None:
         self.reply(await self.overview.read())
 
 
 class _HealthHandler(_OwnHostHandler):
-    """The master responds; whether its workers do is a question for ``/readyz``."""
+    """The master responds; ``/readyz`` shows whether its workers do."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
 class _ReadinessHandler(_OwnHostHandler):
+    """Ready when all of our workers are; for a load balancer in front of several machines."""
+
     def get(self) -> None:
         if not self.overview.ready():
             raise Busy("A worker is not ready; /status shows which, and why.", retry_after=1)
@@ -167,6 +221,8 @@ class _ReadinessHandler(_OwnHostHandler):
 
 
 class _MetricsHandler(_OwnHostHandler):
+    """The status in the Prometheus format."""
+
     async def get(self) -> None:
         registry = CollectorRegistry()
         registry.register(StatusCollector(await self.overview.read()))
@@ -177,17 +233,25 @@ class _MetricsHandler(_OwnHostHandler):
 class _FileHandler(_Handler, StaticFileHandler):
     """The scripts and styles of the page: public files, so any host name will do."""
 
+    def initialize(self, services: Services, path: str) -> None:  # type: ignore[override]
+        Handler.initialize(self, services)
+        StaticFileHandler.initialize(self, path)
+
+    def check_request_origin(self) -> None:
+        """Check nothing."""
+
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # revalidate each time; the response is a 304
 
 
 class _NotFoundHandler(_Handler):
     def prepare(self) -> None:
+        super().prepare()
         raise NotFound("There is nothing at this address; / is the page, /status the same in JSON.")
 
 
 class StatusCollector:
-    """Turns one status into metrics."""
+    """Turns one status into metrics, as a Collector of `prometheus_client`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -210,6 +274,7 @@ class StatusCollector:
         )
         yield _filled(deaths, restarts)
         yield _filled(_gauge("connections", "Open connections", "worker", "transport"), connections)
+        # Each room is a time series, and anybody can open a room: so only the largest have one.
         text = f"Subscribers and waiting polls, in the {_MAX_ROOMS} largest rooms"
         yield _filled(_gauge("readers", text, "room", "transport"), self._readers())
 
@@ -226,6 +291,7 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:
+    """Add a time series for each row, whose key is the values of the labels."""
     for labels, number in rows.items():
         family.add_metric(labels, number)
     return family

@@ -19,13 +19,15 @@ What it cannot do, and what to know about what it does:
 """
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.tunnel import READ_BYTES, Direction, Tunnel
-from realtime.tasks import Supervisor
+from realtime.tasks import AcceptLoop, Supervisor
 
 # Connections that the kernel queues until they are accepted: a whole class connects at once.
 _BACKLOG = 1_024
@@ -34,7 +36,8 @@ _BACKLOG = 1_024
 class Proxy:
     """Listens on a free port and forwards to `host`:`port`; an async context manager.
 
-    `listen` is a host as a URL has it, so an IPv6 address is in brackets.
+    `listeners` are sockets that listen already, at the port of the first one; the proxy closes
+    them.  `listen` is their host as a URL has it, so an IPv6 address is in brackets.
     "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
     a `seed` the jitter is reproducible, as far as the reads are.
     """
@@ -46,7 +49,7 @@ class Proxy:
         network: NetworkConditions = NetworkConditions(),  # noqa: B008 - it is frozen
         *,
         listen: str = "127.0.0.1",
-        listen_port: int = 0,
+        listeners: Sequence[socket.socket] = (),
         transcript: bool = False,
         seed: int | None = None,
     ) -> None:
@@ -59,20 +62,21 @@ class Proxy:
         self.accepting = True  # while False, new connections are reset
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self._network = network
-        self._listen = listen, listen_port
+        self._listen = listen
+        self._listeners = list(listeners)
+        self._accepting: list[AcceptLoop] = []
+        self._arriving: set[socket.socket] = set()  # accepted, and not reported by asyncio yet
         self._seed = seed
         self._open: set[Tunnel] = set()
         self._supervisor = Supervisor()
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        host, port = self._listen
-        self._server = await loop.create_server(
-            lambda: Tunnel(self).client_side, host.strip("[]"), port, backlog=_BACKLOG
-        )
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://{host}:{self.port}/"
+        if not self._listeners:
+            self._listeners = [socket.create_server((self._listen, 0), backlog=_BACKLOG)]
+        self._accepting = [AcceptLoop(one, self._accepted) for one in self._listeners]
+        self.port: int = self._listeners[0].getsockname()[1]
+        self.url = f"http://{self._listen}:{self.port}/"
         return self
 
     async def __aexit__(
@@ -81,8 +85,12 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stop_listening()
+        for accepting, listener in zip(self._accepting, self._listeners, strict=True):
+            accepting.close()
+            listener.close()
         self._closed = True
+        while self._arriving:  # asyncio reports them in its next iterations
+            await asyncio.sleep(0)
         self.reset_connections()
         await self._supervisor.close()
         for tunnel in list(self._open):
@@ -90,14 +98,21 @@ class Proxy:
         while self._open:  # asyncio reports closed connections in its next iteration
             await asyncio.sleep(0)
 
-    async def _stop_listening(self) -> None:
-        # asyncio forgets, and leaves open, a connection that it has accepted but not yet reported
-        # when its server closes (Python 3.11).  We stop accepting; it reports those first.
-        for listener in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listener.fileno())
-        for _ in range(2):
-            await asyncio.sleep(0)
-        self._server.close()
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
+        self._arriving.add(connection)
+        self._supervisor.spawn("accept", lambda: self._report(connection))
+
+    async def _report(self, connection: socket.socket) -> None:
+        """Make a tunnel for a connection; asyncio then reports what happens on it."""
+        loop = asyncio.get_running_loop()
+        try:
+            # asyncio does this only for a socket that was created with IPPROTO_TCP.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(lambda: Tunnel(self).client_side, connection)
+        except OSError:  # the client disconnected before we accepted it
+            connection.close()
+        finally:
+            self._arriving.discard(connection)
 
     # --- conditions and faults -------------------------------------------------------------------
 

@@ -2,7 +2,9 @@
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from realtime.errors import ForeignHost, ForeignOrigin
@@ -10,18 +12,68 @@ from realtime.errors import ForeignHost, ForeignOrigin
 # Names are few and short.  One that is too long to cache is checked each time.
 _MAX_ALLOWED, _MAX_CACHED_LENGTH = 1000, 300
 _PLAIN_NAME = re.compile(r"[a-z0-9._-]+")
+# One label of a host name.  DNS allows any octet, and some networks use `_` (RFC 2181 §11).
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# The dots of UTS 46 §2.3: browsers accept all of them.
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+
+
+def parse_host_name(text: str) -> str:
+    """Return the host name in `text` as browsers send it, in ``Host``.
+
+    `text` may also be ``host:port`` or a URL.  ``*.example.org`` stands for all names below
+    example.org.  An international name becomes ASCII.  Raises ValueError, which says what is wrong.
+    """
+    authority = text.strip().rpartition("://")[2].partition("/")[0]
+    wildcard, name = authority.startswith("*."), authority.removeprefix("*.")
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(name))  # without brackets
+    try:
+        parts = urlsplit(f"//{name}")
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a host name: {error}") from None
+    if "*" in host:
+        raise ValueError(f"{text!r}: a * stands only before a name, as in *.example.org")
+    if not host or "@" in name or re.search(r"[\s,;?#]", name):
+        raise ValueError(f"{text!r} is not a host name; write one name, like chat.example.org")
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    labels = [_ascii_label(label) for label in _DOTS.split(host.rstrip("."))]
+    if not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(f"{text!r} is not a host name: a label is empty, too long or not letters")
+    return ("*." if wildcard else "") + ".".join(labels)
+
+
+def _ascii_label(label: str) -> str:
+    """Encode a label as Punycode (RFC 3492), after the mapping of UTS 46 as browsers do it."""
+    label = unicodedata.normalize("NFKC", label.lower()).lower()
+    # Not the codec `idna`: it follows the standard of 2003, in which `ß` is `ss`.
+    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
 
 
 class OriginPolicy:
     """The rules of one server: which host names are its own, and whose pages may use it.
 
-    `own_names` are its host names, besides IP addresses and localhost.
+    `own_names` are its host names, besides IP addresses and localhost; ``*.example.org`` stands for
+    all names below that one.
     """
 
     def __init__(self, own_names: Iterable[str]) -> None:
-        self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
+        self._names = {"localhost"}
+        self._suffixes: tuple[str, ...] = ()
+        for name in own_names:
+            self.allow_name(name)
         self.ports: frozenset[int] = frozenset()  # our pages may send requests between these
         self._allowed_cache: set[tuple[str | None, ...]] = set()
+
+    def allow_name(self, name: str) -> None:
+        """Accept one more host name from now on."""
+        name = name.lower().rstrip(".")
+        if name.startswith("*."):
+            self._suffixes += (name[1:],)
+        else:
+            self._names.add(name)
 
     def check(self, host: str | None, origin: str | None, fetch_site: str | None) -> None:
         """Reject host names that are not ours, and pages of other sites.
@@ -50,7 +102,7 @@ class OriginPolicy:
         if host is None:
             return
         name = (_host_name(host) or "").rstrip(".")
-        if not (name in self._names or _is_local(name)):
+        if not (name in self._names or name.endswith(self._suffixes) or _is_local(name)):
             raise ForeignHost(
                 "This host name is not allowed; start the server with --allow-host NAME."
             )

@@ -10,21 +10,22 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from tornado.http1connection import HTTP1ConnectionParameters
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.netutil import ssl_wrap_socket
-from tornado.tcpserver import TCPServer
 
 from realtime import metrics
 from realtime.errors import Busy, RealtimeError, TooSlow, error_response
 from realtime.limits import Limits
 from realtime.server.connection import Router, ServerConnection
 from realtime.server.forwarded import TrustedProxies
+from realtime.server.sockets import max_open_files
 from realtime.server.stream import READ_BYTES, MeteredStream, MeteredTLSStream
 from realtime.server.traffic import OTHER, TrafficStats
-from realtime.tasks import Supervisor, cancel_and_wait
+from realtime.tasks import AcceptLoop, Supervisor, cancel_and_wait
 from realtime.transports.base import TOO_MANY_CONNECTIONS
 
 # Seconds for a connection above the limit to send its request.  An earlier response could be lost.
@@ -37,8 +38,10 @@ _SHUTDOWN_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
-class Server(TCPServer):
+class Server:
     """Accepts connections as metered streams, and limits their number and their time.
+
+    A connection needs a file descriptor, so their number is also limited by that of open files.
 
     `tls` makes it https.  `proxies` are the peers that can name the client of a request.
     """
@@ -52,7 +55,6 @@ class Server(TCPServer):
         tls: ssl.SSLContext | None = None,
         proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is immutable
     ) -> None:
-        super().__init__()
         self._router = router
         self._traffic = traffic
         self._limits = limits
@@ -60,6 +62,9 @@ class Server(TCPServer):
         self._proxies = proxies
         self._supervisor = Supervisor()
         self._serving: set[asyncio.Task[None]] = set()
+        self._accepting: list[tuple[AcceptLoop, socket.socket]] = []
+        self._rejecting = 0
+        self._set_max_connections(limits)
         self._parameters = HTTP1ConnectionParameters(
             chunk_size=READ_BYTES,
             # Tornado limits a header section to 64 KiB; we limit the body.
@@ -70,25 +75,58 @@ class Server(TCPServer):
 
     # --- accept ----------------------------------------------------------------------------------
 
+    def _set_max_connections(self, limits: Limits) -> None:
+        files = max_open_files()
+        reserved = min(limits.reserved_files, files // 2)
+        self._max_connections = min(limits.connections, files - reserved)
+        # Connections above the limit are open until they have their error response.
+        self._max_sockets = files - reserved * 3 // 4
+        if self._max_connections < limits.connections:
+            log.warning(
+                "the limit of open files also limits connections",
+                extra={"open_files": files, "connections": self._max_connections},
+            )
+
+    def add_sockets(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept the connections of these listening sockets."""
+        for listener in listeners:
+            accepting = AcceptLoop(listener, self._on_accepted, self._has_no_files)
+            self._accepting.append((accepting, listener))
+
+    def stop(self) -> None:
+        """Close the listening sockets; connections that are open stay."""
+        while self._accepting:
+            accepting, listener = self._accepting.pop()
+            accepting.close()
+            listener.close()
+
+    def _has_no_files(self) -> bool:
+        return len(self._traffic.streams) + self._rejecting >= self._max_sockets
+
     def start_timeouts(self) -> None:
         """Enforce the timeouts of all connections from now on."""
         self._supervisor.supervise("watch", self._check_forever)
 
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        # The plain stream has not read anything yet, so its socket can move to a metered stream.
+    def _on_accepted(self, connection: socket.socket, address: Any) -> None:
         try:
-            self._set_options(stream.socket)
-            metered = self._metered(stream.socket, str(address[0]))
+            self._set_options(connection)
+            metered = self._metered(connection, str(address[0]))
         except (OSError, ValueError):  # the client disconnected before we accepted it
-            stream.close()
+            connection.close()
             return
         metered.shared = self._proxies.trusts(metered.address)
         if self._is_full_for(metered):
-            error = Busy(TOO_MANY_CONNECTIONS, retry_after=10)
-            self._supervisor.spawn("refuse", lambda: _reject(metered, error))
+            self._rejecting += 1
+            self._supervisor.spawn("refuse", lambda: self._reject(metered))
         else:
             self._traffic.opened(metered)
             self._serve(metered)
+
+    async def _reject(self, stream: MeteredStream) -> None:
+        try:
+            await _reject(stream, Busy(TOO_MANY_CONNECTIONS, retry_after=10))
+        finally:
+            self._rejecting -= 1
 
     def _metered(self, connection: socket.socket, address: str) -> MeteredStream:
         if self._tls is None:
@@ -131,7 +169,7 @@ class Server(TCPServer):
         """
         limits, traffic = self._limits, self._traffic
         over_limit = traffic.addresses[stream.address] >= limits.connections_per_address
-        return len(traffic.streams) >= limits.connections or (over_limit and not stream.shared)
+        return len(traffic.streams) >= self._max_connections or (over_limit and not stream.shared)
 
     # --- timeouts --------------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ class Lab:
 
 
 class _LabBase(OperationHandler):
+    """A handler that also has the `lab`."""
+
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
         super().initialize(services)
         self.lab = lab
@@ -49,11 +51,15 @@ class LabHandler(_LabBase):
 
     def get(self) -> None:
         limits = self.services.limits
+        # A page may only use ports that its policy can name, and that has no IPv6 addresses
+        # (host-source, CSP 3 §2.3.1).
+        policy = self.services.origin_policy
+        nameable = len(policy.ports) < 2 or policy.own_origins(self.request.headers.get("Host"))
         names = ("messages_per_second", "message_burst", "heartbeat_seconds", "history_events")
         self.reply(
             {
-                "lanes": self.lab.lanes,
-                "networks": len(self.lab.networks.ports),
+                "lanes": self.lab.lanes if nameable else [self.stream.local_address[1]],
+                "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
                 **{name: getattr(limits, name) for name in names},
             }
@@ -72,10 +78,13 @@ class _NetworkBase(_LabBase):
             raise errors.BadNetwork(f"{error}.") from error
 
     def show(self, lease: LeasedProxy) -> None:
+        """Send what a page needs to use the emulator: its port, and its id for later requests."""
         self.reply({"id": lease.id, "port": lease.port, "network": str(lease.network)})
 
 
 class NetworksHandler(_NetworkBase):
+    """POST: lease a network emulator; 503 if all are in use."""
+
     def post(self) -> None:
         lease = self.lab.networks.acquire(self.parse_conditions())
         self.set_status(201)
@@ -83,6 +92,11 @@ class NetworksHandler(_NetworkBase):
 
 
 class NetworkHandler(_NetworkBase):
+    """One lease: read it, change its conditions, or release it; 404 if it has ended.
+
+    The id is random: only the page that has the lease knows it.
+    """
+
     def get(self, id: str) -> None:
         self.show(self.lab.networks.find(id))
 
@@ -118,6 +132,7 @@ class RoomHandler(_LabBase):
     async def delete(self, room: str) -> None:
         room = parse_room(room)
         key = self.argument("key", errors.BadKey) or ""
+        # In constant time: the time of a response must not show how much of a key was right.
         if not hmac.compare_digest(key.encode(), self.lab.key.encode()):
             raise errors.BadKey(
                 "The key is in the lecturer's URL, which the server prints at start."

@@ -1,4 +1,4 @@
-"""Result files as the benchmarks write them, made up: plausible figures, and every odd case."""
+"""Invented result files in the format of the benchmarks: plausible values and all special cases."""
 
 import json
 import math
@@ -39,7 +39,7 @@ def save(folder: Path, *results: Json) -> list[Path]:
 def cell(
     factors: Json, middle: Mapping[str, float | None], theory: Json | None = None, runs: int = 5
 ) -> Json:
-    """A cell whose runs lie around `middle`; always the same ones for the same factors."""
+    """A cell with runs around `middle`; the same factors always give the same runs."""
     rng = random.Random(str(sorted(factors.items())))
     noisy = [
         {n: None if m is None else m * rng.uniform(0.93, 1.08) for n, m in middle.items()}
@@ -105,7 +105,7 @@ def _latency() -> Json:
 
 
 def _delays(transport: str, network: str) -> Json:
-    """Short polling waits half an interval of 500 ms; a long poll is sometimes between two."""
+    """Short polling waits half an interval of 500 ms; long polling sometimes misses a request."""
     base = ONE_WAY[network] + 1 + 0.2 * TRANSPORTS.index(transport)
     spread = {"short_polling": 500.0, "long_polling": 2 * ONE_WAY[network] + 1}.get(transport, 0.8)
     points = [(n / 60, base + spread * (n / 60) ** (1 if spread > 100 else 3)) for n in range(61)]
@@ -293,9 +293,9 @@ def _publish() -> Json:
 def _bound(
     name: str, value: float | None, bound: float, unit: str, at_least: bool = False, of: str = ""
 ) -> Json:
-    told = {"name": name, "value": value, "bound": bound, "unit": unit}
+    fields = {"name": name, "value": value, "bound": bound, "unit": unit}
     holds = value is not None and (value >= bound if at_least else value <= bound)
-    return {**told, "at_least": at_least, "of": of, "holds": holds}
+    return {**fields, "at_least": at_least, "of": of, "holds": holds}
 
 
 def _burst() -> Json:
@@ -336,12 +336,12 @@ def _fanout_cost() -> Json:
 
 
 def _c10k() -> Json:
-    everybody = "all together"
+    all_followers = "all together"
     cells = []
-    for place, t in enumerate((*TRANSPORTS[1:], everybody)):
+    for place, t in enumerate((*TRANSPORTS[1:], all_followers)):
         middle = {"p50": 60.0, "p99": 90.0 + place, "last_ms": 230.0, "memory_kib": 15.0 + place}
         whole = {"memory_mib": 190.0, "health_p99": 900.0, "poll_p99": 910.0}
-        found = whole if t == everybody else dict.fromkeys(whole)
+        found = whole if t == all_followers else dict.fromkeys(whole)
         cells.append(cell({"transport": t}, {**middle, **found}))
     units = _units(p50="ms", p99="ms", last_ms="ms", memory_kib="KiB")
     return {

@@ -1,4 +1,4 @@
-"""A beside B: what was lost first, what cannot be compared said loudly, and no verdict too many."""
+"""compare: lost messages first, a warning for what is not comparable, and careful verdicts."""
 
 import copy
 from collections.abc import Callable
@@ -20,6 +20,8 @@ from benchmarks.method.results import Estimate, parse
 from benchmarks.report.i18n import LANGUAGES, load_translations
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
 
+pytestmark = pytest.mark.unhurried
+
 
 def changed(before: Json, change: Callable[[Json], object]) -> Json:
     after = copy.deepcopy(before)
@@ -28,7 +30,7 @@ def changed(before: Json, change: Callable[[Json], object]) -> Json:
 
 
 def scaled(before: Json, measure: str, factor: float) -> Json:
-    """The same result, but that one measure is `factor` times as much in every run."""
+    """Return the same result with one measure multiplied by `factor` in every run."""
     after = copy.deepcopy(before)
     for one in after["cells"]:
         for run in one["runs"]:
@@ -51,7 +53,7 @@ def printed(a: Json, b: Json) -> str:
     return "\n".join(text_lines(found, alone, load_translations()["en"]))
 
 
-# --- figures -------------------------------------------------------------------------------------
+# --- ratios and verdicts -------------------------------------------------------------------------
 
 
 def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
@@ -64,7 +66,7 @@ def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
 
 
 @pytest.mark.parametrize(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
-def test_there_is_no_ratio_to_nothing(a: list[float], b: list[float]) -> None:
+def test_a_ratio_needs_positive_values(a: list[float], b: list[float]) -> None:
     assert ratio_of_runs(a, b) is None
 
 
@@ -73,7 +75,7 @@ def test_one_run_gives_a_ratio_without_an_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "more", "said"),
+    ("a", "b", "more", "printed_text"),
     [
         (Estimate(1, 0.9, 1.1), Estimate(1.2, 1.1, 1.3), False, "same"),
         (Estimate(1, 0.9, 1.1), Estimate(1.3, 1.2, 1.4), False, "worse"),
@@ -86,21 +88,21 @@ def test_one_run_gives_a_ratio_without_an_interval() -> None:
         (Estimate(9, 8, 10, at_least=True), Estimate(50, 40, 60), True, "same"),
     ],
 )
-def test_only_intervals_apart_are_a_difference(
-    a: Estimate | None, b: Estimate | None, more: bool, said: str
+def test_only_separate_intervals_are_a_difference(
+    a: Estimate | None, b: Estimate | None, more: bool, printed_text: str
 ) -> None:
-    assert verdict(a, b, more) == said
+    assert verdict(a, b, more) == printed_text
 
 
-def test_less_is_better_but_for_what_found_a_question_waiting() -> None:
-    before = result("poll_gap")
+def test_less_is_better_except_for_some_measures() -> None:
+    before = result("poll_gap", cells=result("poll_gap")["cells"][:7])
     assert verdicts(compared(before, scaled(before, "mean", 0.5)), "mean") == {"better"}
     assert verdicts(compared(before, scaled(before, "mean", 2)), "mean") == {"worse"}
     assert verdicts(compared(before, scaled(before, "at_once", 0.5)), "at_once") == {"worse"}
     assert verdicts(compared(before, copy.deepcopy(before)), "mean") == {"same"}
 
 
-def test_more_capacity_is_better_and_at_least_so_many_has_no_ratio() -> None:
+def test_more_capacity_is_better_and_an_open_end_has_no_ratio() -> None:
     before = result("capacity")
     more = {name: {k: v * 2 for k, v in one.items()} for name, one in before["capacity"].items()}
     for one in more.values():
@@ -109,38 +111,38 @@ def test_more_capacity_is_better_and_at_least_so_many_has_no_ratio() -> None:
     lines = {line.factors["transport"]: line for line in found.lines if line.measure == "capacity"}
     assert lines["sse"].verdict == "better"
     assert lines["sse"].ratio == Estimate(2)
-    # At least 4,000 may be 8,000 as well.
+    # "At least 4,000" can mean 8,000.
     assert lines["websocket"].ratio is None
     assert lines["websocket"].verdict == "same"
 
 
-def test_what_ran_once_is_not_judged() -> None:
+def test_a_single_run_has_no_verdict() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": 1.0}, runs=1)
     before = result("idle_cost", cells=[one])
     found = compared(before, scaled(before, "cpu_ms", 9))
     assert verdicts(found, "cpu_ms") == {"unknown"}
 
 
-def test_cells_are_matched_by_their_factors_in_whatever_order() -> None:
+def test_cells_are_matched_by_their_factors_in_any_order() -> None:
     before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].reverse()))
     assert {line.ratio.value for line in found.lines if line.ratio} == {1.0}
     assert found.missing == []
 
 
-def test_a_cell_that_only_one_has_is_named() -> None:
+def test_a_cell_on_one_side_only_is_named() -> None:
     before = result("idle_cost")
     found = compared(before, changed(before, lambda after: after["cells"].pop()))
     assert found.missing == ["socketio"]
     assert "left out: socketio" in printed(before, changed(before, lambda b: b["cells"].pop()))
 
 
-def test_a_benchmark_that_only_one_has_is_named() -> None:
+def test_a_benchmark_on_one_side_only_is_named() -> None:
     a, b = parse(result("poll_gap"), "a"), parse(result("peers"), "b")
     assert compare([a], [b]) == ([], ["poll_gap", "peers"])
 
 
-def test_of_several_the_newest_is_taken() -> None:
+def test_the_newest_of_several_results_is_compared() -> None:
     old, new = result("poll_gap"), result("poll_gap", started="2027-01-01T00:00:00+00:00")
     found, _ = compare([parse(new, "new"), parse(old, "old")], [parse(old, "b")])
     assert found[0].a.path == "new"
@@ -159,35 +161,35 @@ def test_a_ratio_of_the_budget_that_grew_is_worse() -> None:
     assert "ratio of CPU per delivery" in printed(before, changed(before, costlier))
 
 
-# --- what must be said first ---------------------------------------------------------------------
+# --- what comes first ----------------------------------------------------------------------------
 
 
 def test_lost_messages_come_before_everything() -> None:
     before = result("overhead")
-    said = printed(before, changed(before, lambda b: b["correctness"].update(lost=3)))
-    assert said.startswith("!!! Overhead: The delivery guarantee is broken\n")
-    assert "lost: A 0, B 3" in said
-    assert said.index("lost: A 0, B 3") < said.index("bytes up")
+    shown = printed(before, changed(before, lambda b: b["correctness"].update(lost=3)))
+    assert shown.startswith("!!! Overhead: The delivery guarantee is broken\n")
+    assert "lost: A 0, B 3" in shown
+    assert shown.index("lost: A 0, B 3") < shown.index("bytes up")
 
 
-def test_as_many_lost_by_both_is_no_better() -> None:
+def test_equal_losses_on_both_sides_are_shown() -> None:
     both = result("overhead", correctness={"lost": 3})
     assert "lost: A 3, B 3" in printed(both, both)
 
 
-def test_times_of_another_machine_are_not_judged_but_bytes_are() -> None:
+def test_times_of_different_machines_have_no_verdict_but_bytes_have() -> None:
     before = result("idle_cost")
     after = changed(before, lambda b: b["machine"].update(cpu="Other 1"))
     found = compared(before, after)
     assert verdicts(found, "cpu_ms") == verdicts(found, "memory_kib") == {"unknown"}
     assert verdicts(found, "bytes_down") == {"same"}
-    said = printed(before, after)
-    assert said.startswith("!!! The cost of an idle client: These results are not comparable")
-    assert "cpu: A Example 9000 @ 3.0 GHz, B Other 1" in said
-    assert "The machines differ" in said
+    shown = printed(before, after)
+    assert shown.startswith("!!! The cost of an idle client: These results are not comparable")
+    assert "cpu: A Example 9000 @ 3.0 GHz, B Other 1" in shown
+    assert "The machines differ" in shown
 
 
-def test_with_other_settings_nothing_is_judged() -> None:
+def test_different_settings_have_no_verdict() -> None:
     before = result("idle_cost")
     after = changed(before, lambda b: b["settings"].update(rate=20.0))
     assert {line.verdict for line in compared(before, after).lines} == {"unknown"}
@@ -195,7 +197,7 @@ def test_with_other_settings_nothing_is_judged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "printed_text"),
     [
         (lambda b: b.update(seed=8), "seed: A 7, B 8"),
         (lambda b: b["versions"].update(tornado="7"), "tornado: A 6.6.1, B 7"),
@@ -204,20 +206,20 @@ def test_with_other_settings_nothing_is_judged() -> None:
         (lambda b: b.update(complete=False), "complete: A True, B False"),
     ],
 )
-def test_what_else_differs_is_said_and_does_not_forbid(
-    change: Callable[[Json], object], said: str
+def test_other_differences_are_shown_and_keep_the_verdict(
+    change: Callable[[Json], object], printed_text: str
 ) -> None:
     before = result("idle_cost")
     after = changed(before, change)
-    assert said in printed(before, after)
+    assert printed_text in printed(before, after)
     assert "!!!" not in printed(before, after)
     assert verdicts(compared(before, after), "cpu_ms") == {"same"}
 
 
-def test_equal_results_have_nothing_to_warn_of() -> None:
-    said = printed(result("latency"), result("latency"))
-    assert "!!!" not in said
-    assert "differ" not in said
+def test_equal_results_have_no_warnings() -> None:
+    shown = printed(result("latency"), result("latency"))
+    assert "!!!" not in shown
+    assert "differ" not in shown
 
 
 # --- the command line and the page ---------------------------------------------------------------
@@ -255,7 +257,7 @@ def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
         assert "<svg" in page
 
 
-def test_nothing_in_common_is_no_error(tmp_path: Path) -> None:
+def test_results_without_a_common_benchmark_are_no_error(tmp_path: Path) -> None:
     assert run(tmp_path, result("poll_gap"), result("peers")) == 0
     assert run(tmp_path / "empty", result("poll_gap", cells=[]), result("poll_gap", cells=[])) == 0
 
@@ -272,7 +274,7 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert not set("\x00\x1b\u202e") & set(page + capsys.readouterr().out)
 
 
-def test_a_line_is_what_a_table_shows() -> None:
+def test_a_compared_measure_has_all_columns_of_the_table() -> None:
     [line] = compared(
         result(
             "idle_cost",

@@ -1,10 +1,14 @@
-"""Every step is found in the server's own code, and takes some time."""
+"""Every step exists in the server's code and takes some time."""
 
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks.cost_breakdown import STEPS, CostBreakdown
 from benchmarks.method import runner
+
+pytestmark = pytest.mark.unhurried
 
 
 def test_each_step_of_each_path_is_measured(tmp_path: Path) -> None:

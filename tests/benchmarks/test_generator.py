@@ -309,7 +309,7 @@ def test_a_connection_that_breaks_is_counted_and_the_reader_reconnects(
     with Relay(quiet.url) as relay, LoadGenerator() as load:
         [reader] = load.add_readers([make_protocol("sse", Endpoint(relay.url), room)])
         times = constant_arrivals(0.0, 100.0, 30, random.Random(1))
-        marks = [(0.1, lambda: relay.call(relay.proxy.cut))]
+        marks = [(0.1, lambda: relay.call(relay.proxy.reset_connections))]
         transcript = run_workload(load, post_message(quiet.url, room, 20), times, marks=marks)
     assert reader.broken == 1
     assert transcript.audit.clean

@@ -1,4 +1,4 @@
-"""What a result says of the machine and of what ran on it."""
+"""What a result contains about the machine and its software."""
 
 import os
 import platform
@@ -9,25 +9,27 @@ import pytest
 
 from benchmarks.method.machine import machine, versions
 
-
-def test_the_machine_is_told() -> None:
-    told = machine()
-    assert told["cpu"]
-    assert told["cores"] == len(os.sched_getaffinity(0))
-    assert told["memory_bytes"] > 2**28
-    assert told["python"] == platform.python_version()
+pytestmark = pytest.mark.unhurried
 
 
-def test_libraries_and_programs_are_told_with_their_versions() -> None:
-    told = versions()
-    assert told["tornado"] == version("tornado")
+def test_the_machine_is_described() -> None:
+    found = machine()
+    assert found["cpu"]
+    assert found["cores"] == len(os.sched_getaffinity(0))
+    assert found["memory_bytes"] > 2**28
+    assert found["python"] == platform.python_version()
+
+
+def test_libraries_and_programs_have_their_versions() -> None:
+    found = versions()
+    assert found["tornado"] == version("tornado")
     for name in ("node", "nginx"):
         if shutil.which(name):
-            program, number = told[name].split()
+            program, number = found[name].split()
             assert program == name
             assert number.count(".") == 2
 
 
-def test_what_is_not_here_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     assert not {"node", "nginx"} & versions().keys()

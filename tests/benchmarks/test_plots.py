@@ -1,4 +1,4 @@
-"""Plots: a point lies where its numbers say, and whatever a name is, it stays text."""
+"""Plots: points are at the position of their values, and names are always escaped."""
 
 import re
 from collections.abc import Iterable
@@ -27,6 +27,8 @@ from benchmarks.report.plots import (
 from benchmarks.report.svg import HUES, MARGIN, SHAPES, WIDTH, shorten, standalone, text_width
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed
 
+pytestmark = pytest.mark.unhurried
+
 ROOT = Path(__file__).parents[2]
 SVG = "{http://www.w3.org/2000/svg}"
 CHART = LineChart("title", "about", "x", "y", ())
@@ -48,7 +50,7 @@ def circles(drawing: str) -> list[tuple[float, float]]:
 
 
 def at(drawing: str, label: str) -> ElementTree.Element:
-    """The text that says `label`."""
+    """Return the text element with the content `label`."""
     [found] = [one for one in elements(drawing, "text") if "".join(one.itertext()) == label]
     return found
 
@@ -56,7 +58,7 @@ def at(drawing: str, label: str) -> ElementTree.Element:
 # --- axes ----------------------------------------------------------------------------------------
 
 
-def test_a_linear_axis_puts_the_middle_in_the_middle() -> None:
+def test_a_linear_axis_maps_the_middle_to_the_middle() -> None:
     axis = make_axis([0, 10], 100, 300)
     assert [axis.at(value) for value in (0, 5, 10)] == [100, 200, 300]
 
@@ -66,12 +68,12 @@ def test_a_logarithmic_axis_gives_each_decade_the_same_length() -> None:
     assert [round(axis.at(value), 6) for value in (1, 10, 100)] == [0, 100, 200]
 
 
-def test_an_axis_that_runs_upwards_is_turned() -> None:
+def test_an_axis_can_run_upwards() -> None:
     axis = make_axis([0, 1], 400, 100)
     assert [axis.at(value) for value in (0, 0.5, 1)] == [400, 250, 100]
 
 
-def test_what_has_no_place_is_drawn_at_the_nearer_end() -> None:
+def test_values_outside_the_axis_are_drawn_at_the_nearer_end() -> None:
     axis = make_axis([1, 100], 0, 200, log=True)
     assert [axis.at(value) for value in (-5, 0, 1e9)] == [0, 0, 200]
 
@@ -98,7 +100,7 @@ def test_ticks_are_ones_twos_and_fives(
 
 @pytest.mark.parametrize("values", [[1e-9, 1e12], [3, 3.01], [1e-29, 1e29], [5, 5], [-4, 9]])
 @pytest.mark.parametrize("log", [True, False])
-def test_every_axis_holds_its_values_and_has_room_for_its_ticks(
+def test_every_axis_includes_its_values_and_has_space_for_its_ticks(
     values: list[float], log: bool
 ) -> None:
     axis = make_axis(values, 0, 620, log)
@@ -129,11 +131,11 @@ def test_a_wide_spread_makes_an_axis_logarithmic(values: list[float], log: bool)
         (1e13, "1.00e+13"),
     ],
 )
-def test_a_number_has_three_digits_that_matter(value: float, text: str) -> None:
+def test_a_number_has_three_significant_digits(value: float, text: str) -> None:
     assert format_number(value) == text
 
 
-def test_ticks_with_many_noughts_are_short() -> None:
+def test_ticks_with_many_zeros_are_short() -> None:
     assert [format_tick(value) for value in (5000, 20_000, 1e6, 3e9)] == [
         "5,000",
         "20k",
@@ -150,18 +152,18 @@ def dots(*points: tuple[float, float], **more: object) -> LineChart:
     return replace(CHART, series=[series], **more)  # type: ignore[arg-type]
 
 
-def test_a_dot_lies_above_its_x_and_beside_its_y() -> None:
+def test_a_dot_is_above_its_x_and_beside_its_y() -> None:
     drawing = draw_line_chart(dots((100, 0), (150, 20), (200, 40)))
     (_, middle, _) = circles(drawing)
     assert middle[0] == pytest.approx(
         (circles(drawing)[0][0] + circles(drawing)[2][0]) / 2, abs=0.1
     )
     assert middle[0] == pytest.approx(float(at(drawing, "150").attrib["x"]), abs=0.1)
-    # A number stands a little below the middle of its line.
+    # The text of a number is 6 units below the middle of its line.
     assert middle[1] == pytest.approx(float(at(drawing, "20").attrib["y"]) - 6, abs=0.1)
 
 
-def test_on_logarithmic_axes_ten_times_as_much_is_as_far_each_time() -> None:
+def test_logarithmic_axes_give_each_factor_of_ten_the_same_distance() -> None:
     drawing = draw_line_chart(dots((1, 1), (10, 10), (100, 100), log_x=True, log_y=True))
     (x1, y1), (x2, y2), (x3, y3) = circles(drawing)
     assert x2 - x1 == pytest.approx(x3 - x2, abs=0.2)
@@ -186,7 +188,7 @@ def test_theory_is_dashed_and_in_the_legend() -> None:
     assert "stroke-dasharray" in standalone(drawing, "en")
 
 
-def test_without_theory_the_legend_does_not_speak_of_it() -> None:
+def test_without_theory_the_legend_does_not_mention_it() -> None:
     assert "T" not in texts(draw_line_chart(dots((0, 0), (1, 1), theory="T")))
 
 
@@ -249,7 +251,7 @@ def test_a_bar_of_half_the_value_has_half_the_length() -> None:
     assert whole > (WIDTH - 2 * MARGIN - FIGURE) / 2
 
 
-def test_what_could_not_be_measured_is_a_dash_and_no_bar() -> None:
+def test_a_value_that_was_not_measured_is_a_dash_without_a_bar() -> None:
     drawing = draw_bar_chart(one_panel(Mark(Estimate(10)), Mark(None)))
     assert len(elements(drawing, "rect", "mark")) == 1
     assert "–" in texts(drawing)
@@ -263,7 +265,7 @@ def test_theory_is_a_stroke_across_its_row() -> None:
     assert float(stroke.split()[0][1:]) == pytest.approx(start + width / 2, abs=0.1)
 
 
-def test_at_least_so_many_is_an_arrow_and_has_no_upper_end() -> None:
+def test_at_least_is_an_arrow_without_an_upper_end() -> None:
     bounded = draw_bar_chart(one_panel(Mark(Estimate(10, 9, 11))))
     drawing = draw_bar_chart(one_panel(Mark(Estimate(10, 9, 11, at_least=True))))
     assert "≥ 10" in texts(drawing)
@@ -272,7 +274,7 @@ def test_at_least_so_many_is_an_arrow_and_has_no_upper_end() -> None:
     assert not elements(drawing, "path", "ink")
 
 
-def test_ratios_lie_around_one() -> None:
+def test_ratios_are_centred_on_one() -> None:
     marks = [Mark(Estimate(ratio)) for ratio in (0.51, 1, 1 / 0.51)]
     drawing = draw_bar_chart(one_panel(*marks, bars=False, ratio=True))
     half, one, twice = [x for x, _ in circles(drawing)]
@@ -316,13 +318,13 @@ def test_every_plot_is_a_file_of_its_own_with_a_title_and_a_description(kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_plot_holds_all_that_it_draws(kind: str) -> None:
+def test_a_plot_draws_nothing_outside_its_area(kind: str) -> None:
     for one in drawings(kind):
         root = ElementTree.fromstring(one)
         _, _, width, height = map(float, root.attrib["viewBox"].split())
         for shape in root.iter():
             for name, most in [("x", width), ("cx", width), ("y", height), ("cy", height)]:
-                # What is in the legend is moved to its place by its group.
+                # A group moves the entries of the legend to their position.
                 assert -8 <= float(shape.get(name, 0)) <= most
         for text in root.iter(SVG + "text"):
             if text.get("text-anchor") is None and text.get("class") != "head":
@@ -352,7 +354,7 @@ def test_a_hostile_name_stays_text(kind: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 5000, "字" * 5000])
-def test_a_name_without_end_is_cut(text: str) -> None:
+def test_a_very_long_name_is_cut(text: str) -> None:
     cut = shorten(text, 200)
     assert cut.endswith("…")
     assert text_width(cut) <= 200

@@ -1,10 +1,11 @@
-"""The report: what was lost comes first, theory stands beside, and the page needs nothing else."""
+"""The report: lost messages first, theory beside the values, and a self-contained page."""
 
 import json
 import re
 import string
 import subprocess
 import sys
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from benchmarks.report.html_tables import difference_from_theory
 from benchmarks.report.i18n import CATALOGUE, LANGUAGES
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
 
+pytestmark = pytest.mark.unhurried
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,8 +29,14 @@ def html(*results: dict[str, Any]) -> str:
     return report([parse(one, "result.json") for one in results])["report.html"]
 
 
+@cache
+def html_of(kind: str) -> str:
+    """The page of one result; it has all languages, so the tests of each language share it."""
+    return html(result(kind))
+
+
 class Reader(HTMLParser):
-    """The text of one language, and everything that a page could fetch."""
+    """The text of one language, and every address that the page could fetch."""
 
     def __init__(self, page: str, language: str = "en") -> None:
         super().__init__()
@@ -56,14 +65,14 @@ class Reader(HTMLParser):
             self.text += data
 
 
-# --- words ---------------------------------------------------------------------------------------
+# --- translations --------------------------------------------------------------------------------
 
 
 def placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
-def test_the_three_languages_say_the_same_things() -> None:
+def test_the_three_languages_have_the_same_keys_and_placeholders() -> None:
     texts = json.loads(CATALOGUE.read_text("utf-8"))
     assert list(texts) == list(LANGUAGES)
     english = texts["en"]
@@ -76,7 +85,7 @@ def test_the_three_languages_say_the_same_things() -> None:
 
 @pytest.mark.parametrize(("language", "script"), [("zh-Hans", "gb2312"), ("zh-Hant", "big5")])
 def test_simplified_and_traditional_are_two_scripts(language: str, script: str) -> None:
-    """The old codes of the two sides of the strait have the signs of one script only."""
+    """GB 2312 has only simplified characters, Big5 only traditional ones."""
     texts = json.loads(CATALOGUE.read_text("utf-8"))[language]
     signs = {sign for text in texts.values() for sign in text if "\u4e00" <= sign <= "\u9fff"}
     assert not [sign for sign in signs if not sign.encode(script, "ignore")]
@@ -89,26 +98,26 @@ def test_simplified_and_traditional_are_two_scripts(language: str, script: str) 
         ("zh-Hant", ["伺服器", "連線", "訊息", "輪詢", "位元組", "延遲", "記憶體", "網路"]),
     ],
 )
-def test_each_side_has_its_own_terms(language: str, terms: list[str]) -> None:
-    said = "".join(json.loads(CATALOGUE.read_text("utf-8"))[language].values())
-    assert [term for term in terms if term not in said] == []
+def test_each_script_has_its_own_terms(language: str, terms: list[str]) -> None:
+    expected = "".join(json.loads(CATALOGUE.read_text("utf-8"))[language].values())
+    assert [term for term in terms if term not in expected] == []
 
 
-# --- what a page says ----------------------------------------------------------------------------
+# --- the content of a page -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_each_kind_has_its_question_in_each_language(kind: str, language: str) -> None:
     texts = json.loads(CATALOGUE.read_text("utf-8"))[language]
-    text = Reader(html(result(kind)), language).text
+    text = Reader(html_of(kind), language).text
     assert texts[f"title.{kind}"] in text
     assert texts[f"question.{kind}"] in text
     assert "2026-11-23 08:20 UTC" in text
     assert "Example 9000" in text
 
 
-def test_losses_are_loud() -> None:
+def test_lost_messages_are_a_warning() -> None:
     counts = {"acknowledged": 1200, "lost": 3, "doubled": 1, "misplaced": 0}
     page = Reader(html(result("latency", correctness=counts)))
     assert page.states == ["bad"]
@@ -116,41 +125,41 @@ def test_losses_are_loud() -> None:
     assert "report lost, duplicated or reordered messages" in page.text
 
 
-def test_a_kept_promise_says_what_was_counted() -> None:
-    page = Reader(html(result("recovery")))
+def test_correctness_shows_what_was_counted() -> None:
+    page = Reader(html_of("recovery"))
     assert page.states == ["good"]
     assert "The delivery guarantee holds: 0 lost, 0 duplicated." in page.text
     assert "is broken" not in page.text
 
 
 @pytest.mark.parametrize(
-    ("counts", "said"),
+    ("counts", "expected"),
     [
         ({}, "does not say whether messages were lost"),
         ({"lost": None, "doubled": None}, "does not say whether messages were lost"),
         ({"acknowledged": 0, "lost": 0}, "No messages were sent"),
     ],
 )
-def test_what_was_not_counted_is_not_called_kept(counts: dict[str, Any], said: str) -> None:
+def test_without_counts_correctness_is_unknown(counts: dict[str, Any], expected: str) -> None:
     page = Reader(html(result("latency", correctness=counts)))
     assert page.states == ["unknown"]
-    assert said in page.text
+    assert expected in page.text
 
 
-def test_correctness_comes_before_every_figure() -> None:
-    text = Reader(html(result("latency"))).text
+def test_correctness_comes_before_every_plot() -> None:
+    text = Reader(html_of("latency")).text
     section = text[text.index("How long does a message take") :]
     assert section.index("The delivery guarantee holds") < section.index("Latency distribution")
 
 
-def test_it_says_how_late_the_generator_was() -> None:
-    text = Reader(html(result("latency"))).text
+def test_it_shows_the_delay_of_the_load_generator() -> None:
+    text = Reader(html_of("latency")).text
     assert "load generator delay, p99 (ms) 0.3" in text
     nothing = {"late_p99_ms": None, "late_max_ms": None, "cpu_share": None}
     assert "load generator" not in Reader(html(result("latency", generator=nothing))).text
 
 
-def test_theory_and_the_disagreement_stand_beside_the_measured_value() -> None:
+def test_theory_and_the_difference_are_beside_the_measured_value() -> None:
     one = cell({"transport": "sse", "network": "none", "rate": "10/s"}, {"p50": None})
     one["summary"] = {"p50": {"value": 1.2, "low": 1.1, "high": 1.4}}
     one["theory"] = {"p50": 0.8}
@@ -159,27 +168,29 @@ def test_theory_and_the_disagreement_stand_beside_the_measured_value() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "theory", "said"),
+    ("value", "theory", "expected"),
     [(1.5, 1.0, "+50 %"), (0.5, 1.0, "−50 %"), (1.0, 1.0, "0 %"), (1.0, 0.0, "–"), (1, None, "–")],
 )
-def test_disagreement_is_of_the_theory(value: float, theory: float | None, said: str) -> None:
-    assert difference_from_theory(Estimate(value), theory) == said
+def test_the_difference_is_relative_to_theory(
+    value: float, theory: float | None, expected: str
+) -> None:
+    assert difference_from_theory(Estimate(value), theory) == expected
 
 
-def test_an_incomplete_run_says_so() -> None:
+def test_an_incomplete_run_is_marked() -> None:
     assert "stopped before it finished" in Reader(html(result("poll_gap", complete=False))).text
-    assert "stopped" not in Reader(html(result("poll_gap"))).text
+    assert "stopped" not in Reader(html_of("poll_gap")).text
 
 
-def test_one_run_has_no_interval_and_says_so() -> None:
+def test_one_run_has_no_interval_and_a_sentence_about_it() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": 2.0}, runs=1)
     one["summary"] = {"cpu_ms": {"value": 2.0, "low": None, "high": None}}
     text = Reader(html(result("idle_cost", cells=[one]))).text
     assert "No interval: an interval needs two runs or more." in text
-    assert "No interval" not in Reader(html(result("idle_cost"))).text
+    assert "No interval" not in Reader(html_of("idle_cost")).text
 
 
-def test_what_could_not_be_measured_is_a_dash() -> None:
+def test_a_value_that_was_not_measured_is_a_dash() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": None, "memory_kib": None})
     assert "sse – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
 
@@ -199,7 +210,7 @@ def test_an_unknown_benchmark_has_a_table_and_no_plot() -> None:
     assert "p50 (half are faster)" in Reader(page).text
 
 
-def test_a_measure_that_we_do_not_know_has_the_label_of_its_file() -> None:
+def test_an_unknown_measure_has_the_label_of_its_file() -> None:
     measures = {"drops": {"unit": "per hour", "label": "drops of rain"}}
     one = cell({"town": "Aachen"}, {"drops": 12.0})
     page = html(
@@ -210,14 +221,14 @@ def test_a_measure_that_we_do_not_know_has_the_label_of_its_file() -> None:
     assert "Aachen" in text
 
 
-def test_transports_stand_in_their_order() -> None:
+def test_transports_are_in_their_order() -> None:
     cells = list(reversed(KINDS["idle_cost"]()["cells"]))
     found = parsed("idle_cost", cells=cells)
     assert found.levels("transport") == list(TRANSPORTS)
     assert [one.factors["transport"] for one in found.ordered] == list(TRANSPORTS)
 
 
-def test_benchmarks_stand_in_their_order(tmp_path: Path) -> None:
+def test_benchmarks_are_in_their_order(tmp_path: Path) -> None:
     save(tmp_path, *(result(kind) for kind in reversed(BENCHMARKS)))
     assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     ids = Reader((tmp_path / "out/report.html").read_text("utf-8")).ids
@@ -225,8 +236,8 @@ def test_benchmarks_stand_in_their_order(tmp_path: Path) -> None:
     assert sections == [slug(kind) for kind in BENCHMARKS]
 
 
-def test_the_budget_says_what_holds_what_does_not_and_what_nobody_measured() -> None:
-    text = Reader(html(result("peers"))).text
+def test_the_budget_shows_what_holds_what_fails_and_what_was_not_measured() -> None:
+    text = Reader(html_of("peers")).text
     pair = "server CPU per delivery {} 0.{} (0."
     assert pair.format("socket.io websocket", 42) in text
     budget = text[text.index("Performance budget") :]
@@ -235,14 +246,14 @@ def test_the_budget_says_what_holds_what_does_not_and_what_nobody_measured() -> 
     assert re.search(r"0\.9 +not measured", budget)
 
 
-def test_at_least_so_many_is_said() -> None:
-    assert "websocket ≥ 4,000" in Reader(html(result("capacity"))).text
+def test_an_open_end_is_shown_as_at_least() -> None:
+    assert "websocket ≥ 4,000" in Reader(html_of("capacity")).text
 
 
-# --- a page of its own ---------------------------------------------------------------------------
+# --- a self-contained page -----------------------------------------------------------------------
 
 
-def test_the_page_refers_to_nothing_outside_of_itself() -> None:
+def test_the_page_fetches_nothing() -> None:
     page = html(*(result(kind) for kind in KINDS))
     found = Reader(page)
     assert {address for address in found.addresses if not address.startswith("#")} == {"data:,"}
@@ -252,7 +263,7 @@ def test_the_page_refers_to_nothing_outside_of_itself() -> None:
     assert "default-src &#x27;none&#x27;" in page
 
 
-def test_every_link_leads_somewhere_and_every_id_is_there_once() -> None:
+def test_every_link_has_a_target_and_every_id_is_unique() -> None:
     found = Reader(html(*(result(kind) for kind in KINDS), result("poll_gap")))
     assert len(found.ids) == len(set(found.ids))
     assert {a[1:] for a in found.addresses if a.startswith("#")} <= set(found.ids)
@@ -333,7 +344,7 @@ def test_a_broken_file_is_named_in_one_line_and_nothing_is_written(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="nothing\\.json: No such file"):
         read(tmp_path / "nothing.json")
 
@@ -345,7 +356,7 @@ def test_a_folder_without_results_is_named(
     assert capsys.readouterr().err == f"{tmp_path}: no *.json in this folder\n"
 
 
-def test_a_place_that_cannot_be_written_is_named(
+def test_an_output_folder_that_is_a_file_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save(tmp_path / "in", result("poll_gap"))
@@ -356,7 +367,7 @@ def test_a_place_that_cannot_be_written_is_named(
 
 @pytest.mark.parametrize("module", ["report", "compare"])
 def test_help_has_examples_and_needs_the_standard_library_alone(module: str) -> None:
-    # -S: what pip has installed is out of reach.
+    # -S: without the packages that pip installed.
     command = [sys.executable, "-S", "-m", f"benchmarks.{module}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
@@ -366,11 +377,13 @@ def test_help_has_examples_and_needs_the_standard_library_alone(module: str) -> 
 # --- in a browser --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def page_file(tmp_path: Path) -> Path:
-    save(tmp_path / "in", *(result(kind) for kind in KINDS), {**hostile(), "complete": False})
-    assert main([str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
-    return tmp_path / "out" / "report.html"
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of every kind of result, and of a hostile one."""
+    folder = tmp_path_factory.mktemp("report")
+    save(folder / "in", *(result(kind) for kind in KINDS), {**hostile(), "complete": False})
+    assert main([str(folder / "in"), "--out", str(folder / "out")]) == 0
+    return folder / "out" / "report.html"
 
 
 @pytest.mark.browser
@@ -406,7 +419,7 @@ async def test_the_language_is_switched_on_the_page(
         ("zh-Hant-HK", "zh-Hant"),
     ],
 )
-async def test_the_page_begins_in_the_language_of_the_browser(
+async def test_the_page_starts_in_the_language_of_the_browser(
     browser: Browser, page_file: Path, locale: str, language: str
 ) -> None:
     page = await browser.new_page(locale=locale)
@@ -430,7 +443,7 @@ async def test_the_switch_needs_no_script(browser: Browser, page_file: Path) -> 
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_a_print_is_light_whole_and_in_the_chosen_language(
+async def test_a_printed_page_is_light_complete_and_in_the_selected_language(
     browser: Browser, page_file: Path
 ) -> None:
     page = await browser.new_page(color_scheme="dark", locale="zh-TW")

@@ -1,4 +1,4 @@
-"""What all scripts share: order, summaries, verdicts."""
+"""The runner: order of the cells, summaries, exit status."""
 
 import argparse
 import random
@@ -15,9 +15,11 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise,
 from benchmarks.method.testbed import ServerUnderTest
 from benchmarks.report.text import format_result
 
+pytestmark = pytest.mark.unhurried
+
 
 class Known(Benchmark):
-    """A benchmark of which everything is known, and no server."""
+    """A benchmark with known results and without a server."""
 
     name = "known"
     question = "?"
@@ -40,7 +42,7 @@ class Known(Benchmark):
     def cells(self) -> list[Factors]:
         return self.grid(transport=["sse", "websocket"], size=[1, 2, 3])
 
-    def measure(self, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self, factors: Factors, rng: random.Random) -> Sample:
         self.order_of_cells.append(f"{factors['transport']}{factors['size']}")
         return Sample({"p50": float(factors["size"])}, audit=self.audit)
 
@@ -61,14 +63,14 @@ class Run:
         return runner.run(Known, [*arguments, "--out", str(self._folder)])
 
 
-def test_every_run_has_every_cell_once_in_an_order_of_its_own(run: Run) -> None:
+def test_every_run_measures_every_cell_once_in_a_new_order(run: Run) -> None:
     assert run("--runs", "4", "--seed", "1") == 0
     runs = [Known.order_of_cells[n : n + 6] for n in range(0, 24, 6)]
     assert all(len({*one}) == 6 for one in runs)
     assert len({*map(tuple, runs)}) > 1
 
 
-def test_the_order_is_that_of_the_seed(run: Run) -> None:
+def test_the_seed_determines_the_order(run: Run) -> None:
     orders = []
     for seed in ("1", "1", "2"):
         run("--seed", seed)
@@ -76,31 +78,31 @@ def test_the_order_is_that_of_the_seed(run: Run) -> None:
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_what_theory_says_and_how_far_off_it_is_are_printed(
+def test_theory_and_the_difference_are_printed(
     run: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("--quick")
-    said = capsys.readouterr().out
-    assert "1 [1–1] | 2 -50 %" in said
-    assert "3 [3–3] | 2 +50 %" in said
-    assert "fewer than 5 runs" in said
+    printed = capsys.readouterr().out
+    assert "1 [1–1] | 2 -50 %" in printed
+    assert "3 [3–3] | 2 +50 %" in printed
+    assert "fewer than 5 runs" in printed
 
 
-def test_the_worst_message_of_all_runs_is_not_forgotten() -> None:
+def test_the_maximum_is_that_of_all_runs() -> None:
     samples = [Sample({}, [1.0, 2.0, 3.0]) for _ in range(4)] + [Sample({}, [1.0, 50.0, 3.0])]
     worst, middle = summarise(samples, "max", 0), summarise(samples, "p50", 0)
     assert worst is not None and middle is not None  # noqa: PT018
     assert (worst.value, middle.value) == (50, 2)
 
 
-def test_a_figure_that_could_not_be_measured_is_none() -> None:
+def test_a_measure_without_values_has_no_summary() -> None:
     assert summarise([Sample({"p99": None}), Sample({})], "p99", 0) is None
 
 
 @pytest.mark.parametrize(
     "fault", ["lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted"]
 )
-def test_one_fault_is_enough(fault: str) -> None:
+def test_one_fault_makes_a_result_untrusted(fault: str) -> None:
     assert trusted({})
     assert not trusted({fault: 1})
 
@@ -109,7 +111,7 @@ def test_one_fault_is_enough(fault: str) -> None:
     ("fault", "word"),
     [("lost", "lost"), ("duplicated", "duplicated"), ("reordered", "out of order")],
 )
-def test_faults_come_first_and_are_the_exit_status(
+def test_faults_are_in_the_first_line_and_in_the_exit_status(
     fault: str,
     word: str,
     run: Run,
@@ -128,7 +130,7 @@ def test_faults_come_first_and_are_the_exit_status(
 def test_an_error_after_some_cells_keeps_them(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def measure(self: Known, factors: Factors, chance: random.Random) -> Sample:
+    def measure(self: Known, factors: Factors, rng: random.Random) -> Sample:
         if len(self.order_of_cells) == 3:
             raise OSError("the cable is out")
         self.order_of_cells.append("")

@@ -219,7 +219,7 @@ def test_an_invalid_option_is_named(arguments: list[str], word: str, run: Run) -
 def test_a_benchmark_of_one_network_rejects_two(run: Run) -> None:
     done = run("idle_cost", "--network", "none", "--network", "rtt=1s")
     assert done.status == 2
-    assert "one network" in done.stderr
+    assert "one network per run" in done.stderr
 
 
 # --- other systems -------------------------------------------------------------------------------

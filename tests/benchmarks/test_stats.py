@@ -1,4 +1,4 @@
-"""Numbers out of numbers, against answers that are known."""
+"""Statistics, compared with known results."""
 
 import random
 from statistics import NormalDist
@@ -6,6 +6,8 @@ from statistics import NormalDist
 import pytest
 
 from benchmarks.method.stats import bootstrap, bootstrap_percentile, ecdf, percentile, ratio
+
+pytestmark = pytest.mark.unhurried
 
 
 @pytest.mark.parametrize(
@@ -19,7 +21,7 @@ def test_a_percentile_of_one_value_is_that_value() -> None:
     assert {percentile([7], percent) for percent in (0, 50, 99, 100)} == {7}
 
 
-def test_one_bad_message_in_a_hundred_is_the_hundredth_percentile_and_not_the_99th() -> None:
+def test_one_slow_message_in_a_hundred_is_the_maximum_and_not_p99() -> None:
     values = sorted([1.0] * 99 + [50.0])
     assert (percentile(values, 99), percentile(values, 100)) == (1, 50)
 
@@ -47,17 +49,17 @@ def test_one_run_has_no_interval() -> None:
     assert bootstrap_percentile([[1.0, 2.0]], 50).low is None
 
 
-def test_equal_runs_have_an_interval_of_nothing() -> None:
+def test_equal_runs_have_an_empty_interval() -> None:
     same = bootstrap([4.0] * 5)
     assert (same.low, same.high) == (4, 4)
 
 
-def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:
-    chance = random.Random(1)
+def test_an_interval_contains_the_true_value_about_as_often_as_it_claims() -> None:
+    rng = random.Random(1)
     truth = NormalDist(10, 2)
     held = 0
     for trial in range(200):
-        found = bootstrap([chance.gauss(truth.mean, truth.stdev) for _ in range(15)], trial)
+        found = bootstrap([rng.gauss(truth.mean, truth.stdev) for _ in range(15)], trial)
         assert found.low is not None
         assert found.high is not None
         held += found.low <= truth.mean <= found.high
@@ -71,13 +73,13 @@ def test_a_percentile_is_that_of_all_runs_together() -> None:
     assert bootstrap_percentile(runs, 50).value == 1
 
 
-def test_whole_runs_are_drawn_and_not_messages() -> None:
+def test_whole_runs_are_resampled_and_not_messages() -> None:
     """Two runs that disagree: a bootstrap over their 2 000 messages would be sure of the middle."""
     found = bootstrap_percentile([[1.0] * 1000, [9.0] * 1000], 50)
     assert (found.low, found.high) == (1, 9)
 
 
-def test_chance_is_that_of_the_seed() -> None:
+def test_the_seed_determines_the_interval() -> None:
     values = [random.Random(2).gauss(0, 1) for _ in range(7)] + [3.0, 5.0]
     assert bootstrap(values, 1) == bootstrap(values, 1)
 

@@ -1,4 +1,4 @@
-"""The models, against simulations that know nothing of their formulas, and against the RFCs."""
+"""The models, compared with simulations that do not use their formulas, and with the RFCs."""
 
 import random
 from statistics import fmean
@@ -8,11 +8,13 @@ import pytest
 from benchmarks.method import theory
 from benchmarks.method.theory import LatencyModel
 
+pytestmark = pytest.mark.unhurried
+
 
 def simulate_long_poll(times: list[float], rtt: float, blind: float) -> list[float]:
-    """Play it event by event: a question waits, is answered, and the next one comes `blind` later.
+    """Simulate each event: a request waits, gets a response, and the next comes `blind` later.
 
-    Gives how long each message took from the server to the reader.
+    Returns the time of each message from the server to the reader.
     """
     took = []
     waiting_from = 0.0
@@ -27,9 +29,9 @@ def simulate_long_poll(times: list[float], rtt: float, blind: float) -> list[flo
 
 
 def poisson(rate: float, count: int) -> list[float]:
-    chance, when, times = random.Random(1), 0.0, []
+    rng, when, times = random.Random(1), 0.0, []
     for _ in range(count):
-        when += chance.expovariate(rate)
+        when += rng.expovariate(rate)
         times.append(when)
     return times
 
@@ -46,7 +48,7 @@ def test_long_polling_at_random_is_as_simulated(rate: float, fresh: bool) -> Non
 
 
 @pytest.mark.parametrize(("rate", "transits"), [(1, (1, 1)), (9.9, (1, 1)), (10.1, (1, 3))])
-def test_long_polling_needs_one_transit_until_the_rate_bites_and_then_up_to_three(
+def test_long_polling_needs_one_transit_and_above_a_rate_up_to_three(
     rate: float, transits: tuple[int, int]
 ) -> None:
     model = theory.long_polling(0.1, rate)
@@ -54,7 +56,7 @@ def test_long_polling_needs_one_transit_until_the_rate_bites_and_then_up_to_thre
     assert model.high == pytest.approx(transits[1] * 0.05)
 
 
-def test_the_articles_two_round_trips_are_those_of_a_connection_for_each_question() -> None:
+def test_two_round_trips_are_those_of_a_new_connection_per_request() -> None:
     assert theory.blind_time(0.1, fresh=True) == 0.2
     assert theory.long_polling(0.1, 6, fresh=True).at_once == 0
     assert theory.long_polling(0.1, 6).at_once == 1
@@ -62,9 +64,9 @@ def test_the_articles_two_round_trips_are_those_of_a_connection_for_each_questio
 
 @pytest.mark.parametrize(("interval", "rtt"), [(1.0, 0.1), (0.05, 0.1)])
 def test_short_polling_is_as_simulated(interval: float, rtt: float) -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     period = max(interval, rtt)
-    took = [period * chance.random() + rtt / 2 for _ in range(20_000)]
+    took = [period * rng.random() + rtt / 2 for _ in range(20_000)]
     model = theory.short_polling(rtt, interval)
     assert fmean(took) == pytest.approx(model.mean, rel=0.02)
     assert sorted(took)[18_000] == pytest.approx(model.quantile(0.9), rel=0.02)
@@ -84,24 +86,24 @@ def test_a_mixture_has_its_quantiles_and_its_mean() -> None:
 @pytest.mark.parametrize(
     ("size", "chunk"), [(1, b"1\r\nx\r\n"), (15, b"f\r\n" + b"x" * 15 + b"\r\n"), (16, None)]
 )
-def test_a_chunk_is_as_long_as_one(size: int, chunk: bytes | None) -> None:
+def test_a_chunk_has_the_length_of_its_framing(size: int, chunk: bytes | None) -> None:
     assert theory.chunk_bytes(size) == (len(chunk) if chunk else 2 + 2 + 16 + 2)
 
 
 @pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)])
-def test_a_frame_has_its_head(size: int, head: int) -> None:
+def test_a_frame_has_its_header(size: int, head: int) -> None:
     assert theory.frame_bytes(size) == size + head
 
 
 @pytest.mark.parametrize("transport", ["long_polling", "sse", "websocket"])
-def test_who_is_cut_needs_two_round_trips(transport: str) -> None:
+def test_recovery_needs_two_round_trips(transport: str) -> None:
     assert theory.recovery(transport, 0.1, 1.0).mean == pytest.approx(0.2)
 
 
-def test_a_short_poller_that_is_cut_is_as_simulated() -> None:
-    """It has asked at 0 and is answered at rtt; the cut comes anywhere in the interval."""
-    rtt, interval, chance = 0.1, 1.0, random.Random(1)
-    cuts = [interval * chance.random() for _ in range(20_000)]
+def test_recovery_of_short_polling_is_as_simulated() -> None:
+    """It requests at 0 and gets a response at rtt; the break comes anywhere in the interval."""
+    rtt, interval, rng = 0.1, 1.0, random.Random(1)
+    cuts = [interval * rng.random() for _ in range(20_000)]
     took = [2 * rtt + (0 if cut < rtt else interval - cut) for cut in cuts]
     model = theory.recovery("short_polling", rtt, interval)
     assert fmean(took) == pytest.approx(model.mean, rel=0.02)

@@ -55,7 +55,7 @@ async def test_forty_clients_at_one_address_receive_all_messages(
             await send(page, "and I")
             await expect(message(page, "and I")).to_have_count(n)
         received = await asyncio.gather(*(take_all(person) for person in crowd))
-    assert all(texts == received[0] for texts in received)
+    assert all(one == received[0] for one in received)
     assert console_errors == []
     for page in pages:
         await page.close()
@@ -148,8 +148,11 @@ async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
     size = await page.evaluate("document.querySelectorAll('*').length")
     for minute in range(10):
         await page.clock.fast_forward(60_000)
-        for n in range(20):
-            await post(server.url, room, text=f"minute {minute}, {n}", client=f"c{n % 5}")
+        words = [f"minute {minute}, {n}" for n in range(20)]
+        sending = (
+            post(server.url, room, text=text, client=f"c{n % 5}") for n, text in enumerate(words)
+        )
+        await asyncio.gather(*sending)
     await expect(message(page, "minute 9, 19")).to_have_count(1)
     shown = await page.evaluate("document.querySelectorAll('*').length")
     await page.evaluate("hide(false)")

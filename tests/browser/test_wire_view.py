@@ -1,5 +1,6 @@
 """The wire view: every byte of the page's own connections, named, counted and explained."""
 
+import asyncio
 import re
 
 import pytest
@@ -135,8 +136,10 @@ async def test_many_messages_leave_a_bounded_list_and_a_responsive_page(
     server: Server, context: BrowserContext, room: str
 ) -> None:
     page = await open_chat(context, server.url, "fetch_streaming", room)
-    for n in range(400):
-        await post(server.url, room, text=f"number {n}", client=f"c{n % 20}")
+    for first in range(0, 400, 20):
+        numbers = range(first, first + 20)
+        sending = (post(server.url, room, text=f"number {n}", client=f"c{n % 20}") for n in numbers)
+        await asyncio.gather(*sending)
     await expect(page.locator("#wire .wire-list")).to_contain_text("number 399")
     assert await page.locator("#wire .wire-list > li").count() <= 200
     await page.click("#wire .clear")

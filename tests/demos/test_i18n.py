@@ -1,4 +1,4 @@
-"""The words of the pages: three catalogues that say the same, and pages that say what they hold."""
+"""The texts of the pages: three catalogues with the same keys, and the pages that use them."""
 
 import json
 import re
@@ -12,8 +12,8 @@ from realtime import errors
 DEMOS = Path(__file__).parents[2] / "demos"
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
 PAGES = sorted(DEMOS.glob("*.html"))
-# Between a page and a stream: nobody sees it, and it has nothing to say.
-SPEAKING = [page for page in PAGES if page.name != "frame.html"]
+# frame.html is an invisible relay without text.
+VISIBLE = [page for page in PAGES if page.name != "frame.html"]
 TRANSPORT_PAGES = [DEMOS / f"{script.stem}.html" for script in DEMOS.glob("static/transports/*.js")]
 SCRIPTS = sorted((DEMOS / "static").rglob("*.js"))
 ATTRIBUTES = ("placeholder", "aria-label", "title")
@@ -23,12 +23,12 @@ NAME = (
     r"|realtime|WebSocket|EventSource|SockJS|Socket\.IO)"
 )
 NAMES = re.compile(rf"\b{NAME}\b")
-# Chinese leaves no space around them.
+# Chinese has no space around them.
 NAMES_AMONG_CHINESE = re.compile(NAME)
 PLACEHOLDER = re.compile(r"\{\w+\}")
 CODE = re.compile(r"<code>(.*?)</code>", re.DOTALL)
 
-# The same character as the mainland and as Taiwan write it.
+# The same character in simplified and in traditional writing.
 PAIRS = re.findall(
     r"\w\w",
     """
@@ -48,8 +48,8 @@ PAIRS = re.findall(
     频頻 额額 验驗 齐齊 龙龍
     """,
 )
-# The same thing has another name on the other side of the strait; but 連接埠 is a port in Taiwan.
-OF_THE_MAINLAND = [
+# Terms of the mainland, which has other names for the same things; but 連接埠 is a port in Taiwan.
+MAINLAND_TERMS = [
     "服務器",
     "連接(?!埠)",
     "消息",
@@ -63,7 +63,7 @@ OF_THE_MAINLAND = [
     "屏幕",
     "鼠標",
 ]
-OF_TAIWAN = [
+TAIWAN_TERMS = [
     "伺服器",
     "连线",
     "讯息",
@@ -98,7 +98,7 @@ def test_a_catalogue_is_one_key_a_line_in_order(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_key_stands_once_in_a_catalogue(language: str) -> None:
+def test_a_key_is_unique_in_a_catalogue(language: str) -> None:
     pairs = json.loads(
         (DEMOS / "i18n" / f"{language}.json").read_text("utf-8"), object_pairs_hook=list
     )
@@ -111,13 +111,13 @@ def test_the_catalogues_have_the_same_keys(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_words_are_empty(language: str) -> None:
+def test_no_text_is_empty(language: str) -> None:
     assert [key for key, words in CATALOGUES[language].items() if not words.strip()] == []
 
 
 @pytest.mark.parametrize("language", LANGUAGES[1:])
-@pytest.mark.parametrize("pattern", [PLACEHOLDER, CODE], ids=["places", "code"])
-def test_translations_keep_places_and_code(language: str, pattern: re.Pattern[str]) -> None:
+@pytest.mark.parametrize("pattern", [PLACEHOLDER, CODE], ids=["placeholders", "code"])
+def test_translations_keep_placeholders_and_code(language: str, pattern: re.Pattern[str]) -> None:
     def kept(words: str) -> list[str]:
         return sorted(set(pattern.findall(words)))
 
@@ -136,19 +136,19 @@ def test_names_are_not_translated(language: str) -> None:
 
 def test_simplified_and_traditional_are_not_mixed() -> None:
     simplified, traditional = map(set, zip(*PAIRS, strict=True))
-    assert strangers(CATALOGUES["zh-Hant"], simplified) == {}
-    assert strangers(CATALOGUES["zh-Hans"], traditional) == {}
+    assert mixed_in(CATALOGUES["zh-Hant"], simplified) == {}
+    assert mixed_in(CATALOGUES["zh-Hans"], traditional) == {}
 
 
-def strangers(catalogue: dict[str, str], foreign: set[str]) -> dict[str, set[str]]:
+def mixed_in(catalogue: dict[str, str], foreign: set[str]) -> dict[str, set[str]]:
     found = {key: foreign & set(words) for key, words in catalogue.items()}
     return {key: those for key, those in found.items() if those}
 
 
 @pytest.mark.parametrize(
-    ("language", "foreign"), [("zh-Hans", OF_TAIWAN), ("zh-Hant", OF_THE_MAINLAND)]
+    ("language", "foreign"), [("zh-Hans", TAIWAN_TERMS), ("zh-Hant", MAINLAND_TERMS)]
 )
-def test_things_are_called_as_their_readers_call_them(language: str, foreign: list[str]) -> None:
+def test_terms_are_those_of_the_readers_region(language: str, foreign: list[str]) -> None:
     found = {
         key: [word for word in foreign if re.search(word, words)]
         for key, words in CATALOGUES[language].items()
@@ -156,7 +156,7 @@ def test_things_are_called_as_their_readers_call_them(language: str, foreign: li
     assert {key: words for key, words in found.items() if words} == {}
 
 
-def test_every_error_of_the_server_has_its_words() -> None:
+def test_every_error_of_the_server_has_a_text() -> None:
     codes = {error.code for error in vars(errors).values() if is_error(error)}
     assert {code for code in codes if f"trouble.{code}" not in ENGLISH} == set()
 
@@ -173,7 +173,7 @@ def sources() -> dict[str, str]:
 
 
 def code(source: str) -> str:
-    """Leave out the comments that begin a line: they give examples."""
+    """Remove comment lines: they contain examples."""
     return re.sub(r"^\s*//.*$", "", source, flags=re.MULTILINE)
 
 
@@ -209,18 +209,18 @@ def test_every_key_is_used() -> None:
 
 
 class Reader(HTMLParser):
-    """Collects what an element with `data-i18n…` says, as (key, words)."""
+    """Collects the texts of elements with `data-i18n…`, as (key, text)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[tuple[str, str]] = []
+        self.texts: list[tuple[str, str]] = []
         self._open: list[tuple[str, str, list[str]]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attrs}
         for name in ATTRIBUTES:
             if key := values.get(f"data-i18n-{name}"):
-                self.said.append((key, values.get(name, "")))
+                self.texts.append((key, values.get(name, "")))
         self._put(self.get_starttag_text() or "")
         if key := values.get("data-i18n"):
             self._open.append((tag, key, []))
@@ -228,11 +228,11 @@ class Reader(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if self._open and self._open[-1][0] == tag:
             _, key, words = self._open.pop()
-            self.said.append((key, "".join(words)))
+            self.texts.append((key, "".join(words)))
         self._put(f"</{tag}>")
 
     def handle_data(self, data: str) -> None:
-        # As the catalogue writes it: markup is escaped where it is to be seen.
+        # As in the catalogue, where visible markup is escaped.
         self._put(data.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
     def _put(self, text: str) -> None:
@@ -241,7 +241,7 @@ class Reader(HTMLParser):
 
 
 def markup() -> dict[str, str]:
-    """All the HTML there is: in pages, and between backquotes in scripts."""
+    """All HTML: of the pages, and of template literals in scripts."""
     found = {page.name: page.read_text("utf-8") for page in PAGES}
     for script in SCRIPTS:
         templates = re.findall(r"`[^`]*`", code(script.read_text("utf-8")))
@@ -249,32 +249,32 @@ def markup() -> dict[str, str]:
     return found
 
 
-def test_the_english_of_the_pages_is_that_of_the_catalogue() -> None:
+def test_the_english_of_the_pages_is_the_catalogue_s() -> None:
     differing = {}
     for name, text in markup().items():
         reader = Reader()
         reader.feed(text)
-        for key, words in reader.said:
+        for key, words in reader.texts:
             if "${" not in key + words and " ".join(words.split()) != ENGLISH.get(key):
                 differing[name, key] = words
     assert differing == {}
 
 
-@pytest.mark.parametrize("page", SPEAKING, ids=lambda page: page.stem)
-def test_a_page_knows_before_its_first_paint_how_it_looks(page: Path) -> None:
+@pytest.mark.parametrize("page", VISIBLE, ids=lambda page: page.stem)
+def test_a_page_loads_its_theme_before_the_first_paint(page: Path) -> None:
     head = page.read_text("utf-8").partition("</head>")[0]
     assert '<script src="/demos/static/theme.js"></script>' in head
 
 
 @pytest.mark.parametrize("page", TRANSPORT_PAGES, ids=lambda page: page.stem)
-def test_the_page_of_a_transport_has_its_drawing_its_history_and_a_title(page: Path) -> None:
+def test_the_page_of_a_transport_has_a_drawing_a_history_and_a_title(page: Path) -> None:
     text = page.read_text("utf-8")
     prefix = f"page.{page.stem}"
     for part in ("title", "name", "year", "idea", "drawing", "history"):
         assert f'"{prefix}.{part}"' in text
 
 
-def test_both_scripts_that_name_the_languages_name_the_same() -> None:
+def test_both_scripts_with_a_list_of_languages_have_the_same() -> None:
     first = (DEMOS / "static" / "theme.js").read_text("utf-8")
     named = re.search(r"LANGUAGES = (\[.*?\])", first)
     assert named
@@ -303,12 +303,12 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_every_colour_that_carries_text_can_be_read(theme: str) -> None:
+def test_every_text_colour_has_enough_contrast(theme: str) -> None:
     index = 2 if theme == "light" else 3
     colours = [(found[1], found[index]) for found in COLOUR.finditer(STYLE)]
-    grounds = [colour for name, colour in colours if name in ("paper", "panel")]
+    backgrounds = [colour for name, colour in colours if name in ("paper", "panel")]
     texts = {colour for name, colour in colours if name not in ("paper", "panel", "line")}
-    assert len(grounds) == 2
+    assert len(backgrounds) == 2
     assert len(texts) >= 10
-    # AA asks for 4.5.
-    assert [(t, g) for t in texts for g in grounds if contrast(t, g) < 4.5] == []
+    # WCAG level AA requires 4.5.
+    assert [(t, g) for t in texts for g in backgrounds if contrast(t, g) < 4.5] == []

@@ -1,5 +1,6 @@
 // One transport of the lab: its connection, its latest messages, and its figures.
-// Messages are counted as they arrive and drawn ten times a second: the page must not be the bottleneck.
+// Messages are counted as they arrive and drawn ten times a second, and only what has changed is drawn: the
+// page must not be the bottleneck.
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
@@ -7,9 +8,10 @@ import { person } from "../log.js";
 import { transportLabel } from "../page_layout.js";
 import { Audit } from "./audit.js";
 import { Delays } from "./delays.js";
-import { drawScatterPlot } from "./scatter_plot.js";
+import { drawScatterPlot, SECONDS } from "./scatter_plot.js";
 
 const MAX_LINES = 3;
+const IDLE_TICKS = 10; // an empty plot is drawn at every tenth tick, for changes of size and theme
 
 const PANE = `
   <h2><label><input type="checkbox" class="on" checked> <span class="label"></span></label>
@@ -35,6 +37,9 @@ export class Pane {
   #latest = [];
   #fields = {};
   #traffic = {};
+  #ticks = 0;
+  #changed = true; // since the last drawing
+  #quantiles;
   state = "off";
   errorMessage = "";
 
@@ -113,6 +118,7 @@ export class Pane {
     else this.audit.show(event);
     const delay = this.#lab.delayOf(event);
     if (delay !== undefined) this.delays.add(this.#lab.now(), delay);
+    this.#changed = true;
     this.#latest.push({ event, delay });
     if (this.#latest.length > MAX_LINES) this.#latest.shift();
     this.#lab.onEvent(event, this, delay);
@@ -129,15 +135,27 @@ export class Pane {
     const state = this.element.querySelector(".state");
     state.dataset.state = this.state;
     const text = t(`lab.state.${this.state}`, { trouble: this.errorMessage });
-    state.querySelector(".state-text").textContent = text;
-    this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
+    setText(state.querySelector(".state-text"), text);
+    if (this.#changed) {
+      this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
+      this.#quantiles = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
+    }
     this.#drawFigures();
     this.#drawAudit();
-    drawScatterPlot(this.element.querySelector(".dots"), this.delays.points, this.#lab.now());
+    this.#drawPlot();
+    this.#changed = false;
+  }
+
+  #drawPlot() {
+    const { points } = this.delays;
+    const now = this.#lab.now();
+    const moving = points.length > 0 && now - points.at(-1).at <= SECONDS;
+    if (!moving && this.#ticks++ % IDLE_TICKS) return;
+    drawScatterPlot(this.element.querySelector(".dots"), points, now);
   }
 
   #drawFigures() {
-    const [p50, p95, p99] = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
+    const [p50, p95, p99] = this.#quantiles;
     const { bytes_in: up = 0, bytes_out: down = 0, requests = 0, events = 0, open = 0 } = this.#traffic;
     const each = events ? bytes((up + down) / events) : "–";
     const values = { p50, p95, p99, down: bytes(down), up: bytes(up), requests: number(requests), each, open };

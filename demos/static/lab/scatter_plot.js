@@ -1,6 +1,6 @@
 // One dot per message: time runs to the right, delay upwards on a logarithmic scale.
 
-const SECONDS = 30; // width of the plot
+export const SECONDS = 30; // width of the plot
 const MIN_DELAY = 0.1; // ms, the lower edge
 const MAX_DELAY = 10_000;
 const GRID_LINES = [1, 10, 100, 1000];

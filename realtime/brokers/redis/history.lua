@@ -1,8 +1,8 @@
 -- KEYS log meta presence   ARGV … epoch offset limit
 --   →  {epoch, top, first, {offset, kind, json_tail, …}, 1 if there is more}
 local epoch, top = position()
-local limit = tonumber(ARGV[11])
-local after = math.max(ARGV[9] == epoch and tonumber(ARGV[10]) or 0, known_first - 1)
+local limit = tonumber(ARGV[13])
+local after = math.max(ARGV[11] == epoch and tonumber(ARGV[12]) or 0, known_first - 1)
 local streams = {}
 for _, stream in ipairs({LOG, PRESENCE}) do
   table.insert(streams, redis.call('XRANGE', stream, digits(after + 1) .. '-0', '+', 'COUNT', limit + 1))

@@ -1,5 +1,5 @@
 -- KEYS log meta presence members people   ARGV … client node_id-or-empty ms
-local client, node_id, expiry = ARGV[9], ARGV[10], digits(now_ms() + ARGV[11])
+local client, node_id, expiry = ARGV[11], ARGV[12], digits(NOW + ARGV[13])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return
 end

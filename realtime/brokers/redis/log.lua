@@ -7,15 +7,19 @@
 -- joins of a room never push out its messages.
 local LOG, META, PRESENCE = KEYS[1], KEYS[2], KEYS[3]
 local NEW_EPOCH, CHANNEL = ARGV[1], ARGV[2]
-local EVENTS, LOG_MS, META_MS, EMPTY_MS = tonumber(ARGV[3]), ARGV[4], ARGV[5], ARGV[6]
-local PRESENCE_EVENTS, ROOM_BYTES = ARGV[7], tonumber(ARGV[8])
+local EVENTS, PRESENCE_EVENTS, ROOM_BYTES = tonumber(ARGV[3]), ARGV[8], tonumber(ARGV[9])
+local LOG_MS, LOG_TTL_MS, META_MS, EMPTY_MS = ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+-- The time of the shared clock (`clock.lua`), in ms.  Leases and history end by it, since the wall
+-- clock may step.  Redis expires keys by its wall clock, so their TTLs are long enough for a step.
+local NOW = tonumber(ARGV[10])
 -- What the JSON of an event has besides what we store: its kind and its cursor.
 local JSON_HEAD_BYTES = 64
 
 -- Lua formats large numbers as 1e+15; ids and JSON need the digits.
 local function digits(number) return string.format('%.0f', number) end
 
-local function now_ms()
+-- The wall clock, for readers.
+local function published_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -48,28 +52,37 @@ local function position()
   if known_epoch then
     return known_epoch, known_top
   end
-  local meta = redis.call('HMGET', META, 'epoch', 'top', 'run_id', 'first', 'bytes')
+  local meta = redis.call('HMGET', META, 'epoch', 'top', 'run_id', 'at', 'first', 'bytes')
   local epoch, top = meta[1], tonumber(meta[2] or last_offset())
   if not epoch or meta[3] ~= server_id() then
     epoch = NEW_EPOCH
     redis.call('HSET', META, 'epoch', epoch, 'top', digits(top), 'run_id', server_id())
-    redis.call('PEXPIRE', META, META_MS)
+    redis.call('PEXPIRE', META, top > 0 and META_MS or EMPTY_MS)
+  end
+  if meta[4] and NOW - meta[4] >= tonumber(LOG_MS) then
+    redis.call('DEL', LOG, PRESENCE)
+    redis.call('HDEL', META, 'at')
   end
   known_epoch, known_top = epoch, top
-  known_first, known_bytes = tonumber(meta[4]), tonumber(meta[5] or 0)
+  known_first, known_bytes = tonumber(meta[5]), tonumber(meta[6] or 0)
   known_count = redis.call('XLEN', LOG)
   if known_count == 0 and (known_bytes > 0 or not known_first) then  -- it has expired, or is lost
     known_first, known_bytes = top + 1, 0
-  elseif not known_first then
-    known_first = offset_of(redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1])
+  elseif not known_first then  -- META is lost, and LOG is not
+    local entries = redis.call('XRANGE', LOG, '-', '+')
+    known_first = offset_of(entries[1])
+    for _, entry in ipairs(entries) do
+      known_bytes = known_bytes + #entry[2][4] + JSON_HEAD_BYTES
+    end
+    redis.call('HSET', META, 'first', digits(known_first), 'bytes', digits(known_bytes))
   end
   return epoch, top
 end
 
--- Keep the epoch of a room that is read.
+-- A room without events expires soon: invented room names must not fill the memory.
 local function keep_meta()
-  -- A room without events expires soon: invented room names must not fill the memory.
-  redis.call('PEXPIRE', META, known_top > 0 and META_MS or EMPTY_MS)
+  local _, top = position()
+  redis.call('PEXPIRE', META, top > 0 and META_MS or EMPTY_MS)
 end
 
 -- Drop the oldest messages, down to the bounds of a room; the newest one always stays.
@@ -88,7 +101,9 @@ local function append(kind, json_tail)
   local epoch, top = position()
   known_top = top + 1
   local offset = digits(known_top)
-  json_tail = json_tail .. ',"published":' .. digits(now_ms()) .. '}'
+  json_tail = json_tail .. ',"published":' .. digits(published_ms()) .. '}'
+  -- First, the command that Redis may refuse, because it is full or the stream has a wrong type:
+  -- then nothing is written.
   if kind == 'say' then
     redis.call('XADD', LOG, offset .. '-0', 'kind', kind, 'rest', json_tail)
     known_count, known_bytes = known_count + 1, known_bytes + #json_tail + JSON_HEAD_BYTES
@@ -96,10 +111,11 @@ local function append(kind, json_tail)
   else
     redis.call('XADD', PRESENCE, 'MAXLEN', PRESENCE_EVENTS, offset .. '-0', 'kind', kind, 'rest', json_tail)
   end
-  redis.call('HSET', META, 'top', offset, 'first', digits(known_first), 'bytes', digits(known_bytes))
+  redis.call('PEXPIRE', LOG, LOG_TTL_MS)
+  redis.call('PEXPIRE', PRESENCE, LOG_TTL_MS)
+  redis.call('HSET', META, 'top', offset, 'at', digits(NOW),
+    'first', digits(known_first), 'bytes', digits(known_bytes))
   redis.call('PEXPIRE', META, META_MS)
-  redis.call('PEXPIRE', LOG, LOG_MS)
-  redis.call('PEXPIRE', PRESENCE, LOG_MS)
   redis.call(PUBLISH, CHANNEL, epoch .. '-' .. offset .. ' ' .. kind .. ' ' .. json_tail)
   return epoch, offset
 end

@@ -3,7 +3,7 @@
 The query of ``/socket.io/?roomid=ROOM&…`` selects one of two dialects (see `clients`).  With
 `client`, `name` or `after` in it, the client gets what every transport delivers: ``event`` carries
 an event, ``say`` takes a draft, and the callback of ``say`` gets the acknowledgement.  Without
-them, it is the client of the original article: it emits ``join`` and ``say``, and receives
+them, it is the client of the tutorial: it emits ``join`` and ``say``, and receives
 ``message``.
 """
 
