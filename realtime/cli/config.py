@@ -22,7 +22,9 @@ HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
-    *("messages_per_second", "message_burst"),
+    *("messages_per_second", "message_burst", "messages_per_second_per_connection"),
+    *("messages_per_second_per_address", "messages_per_second_per_room"),
+    *("joins_per_second_per_address", "presence_events"),
     *("grace_seconds", "wait_seconds", "drain_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
@@ -31,15 +33,14 @@ _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
     "limits: messages and history": (
-        *(
-            "text_bytes",
-            "body_bytes",
-            "header_bytes",
-            "name_length",
-            "messages_per_second",
-            "message_burst",
-        ),
-        *("history_events", "history_seconds", "rooms", "idle_room_seconds"),
+        *("text_bytes", "body_bytes", "header_bytes", "name_length"),
+        *("messages_per_second", "message_burst"),
+        *("messages_per_second_per_connection", "messages_per_second_per_address"),
+        *("messages_per_second_per_room", "kept_ids"),
+        *("history_events", "history_seconds", "presence_events"),
+        *("room_bytes", "history_bytes", "history_bytes_per_address"),
+        *("kept_rooms", "kept_rooms_per_address"),
+        *("rooms", "rooms_per_address", "idle_room_seconds"),
     ),
     "limits: polls and streams": (
         *("answer_events", "answer_bytes", "wait_seconds", "heartbeat_seconds"),
@@ -54,7 +55,9 @@ _LIMIT_GROUPS = {
         *("networks_per_address", "network_lease_seconds", "network_connections"),
         *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
-    "limits: presence and shutdown": ("lease_seconds", "grace_seconds", "drain_seconds"),
+    "limits: presence and shutdown": (
+        *("lease_seconds", "grace_seconds", "joins_per_second_per_address", "drain_seconds"),
+    ),
 }
 
 Group = argparse._ArgumentGroup

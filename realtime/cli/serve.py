@@ -20,9 +20,9 @@ from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import stop_signals
 from realtime.cluster.registry import NodeReporter
+from realtime.core.admission import Admission
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
-from realtime.core.rate_limit import RateLimiter
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem.proxy import Proxy
@@ -98,7 +98,6 @@ async def _serve(
     # The policy needs the ports of the network emulators, and those need ours: it gets them last.
     origin_policy = OriginPolicy(sockets.own_names(config))
     sockets.find_full_name(origin_policy.allow_name)
-    rate_limiter = RateLimiter(limits.messages_per_second, limits.message_burst)
     ports = tuple(map(sockets.port_of, listeners))
     signals = _watch_stop_signals()
     tunnels = TunnelRegistry(limits)
@@ -106,7 +105,7 @@ async def _serve(
         origin_policy.ports = frozenset(ports).union(networks.ports)
         lab = Lab(ports, networks, sockets.lan_urls(config, ports[0]), config.key)
         traffic = TrafficStats()
-        services = Services(hub, presence, origin_policy, rate_limiter, limits)
+        services = Services(hub, presence, origin_policy, Admission(limits), limits)
         router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(

@@ -19,10 +19,10 @@ from realtime import __version__
 from realtime.cluster import registry
 from realtime.cluster.registry import NodeInfo
 from realtime.cluster.worker import State, WorkerProcess
+from realtime.core.admission import Admission
 from realtime.core.broker import Broker
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
-from realtime.core.rate_limit import RateLimiter
 from realtime.errors import Busy, ForeignHost, NoBroker, NotFound
 from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
@@ -132,7 +132,7 @@ def make_server(
         Hub(broker, limits),
         Presence(broker, limits, node_id=""),
         origin_policy,
-        RateLimiter(limits.messages_per_second, limits.message_burst),
+        Admission(limits),
         limits,
     )
     router = Router(services, {}, _make_application(services, overview))

@@ -37,6 +37,9 @@ _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # All of the Unicode category Cc.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Where the JSON of an event has its kind, and the kinds that tell who came and went.
+_KIND = slice(len(b'{"kind":"'), len(b'{"kind":"join'))
+_PRESENCE_KINDS = frozenset((b"join", b"quit"))
 # The largest integer that a JavaScript number (an IEEE 754 double) holds exactly.
 _SAFE_INTEGER = 2**53
 
@@ -85,6 +88,11 @@ class Event:
         that the same log can be read under another epoch.
         """
         return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
+
+    @property
+    def is_presence(self) -> bool:
+        """Whether this is a join or a quit, and not a message."""
+        return self.json[_KIND] in _PRESENCE_KINDS
 
     @property
     def published(self) -> int | None:

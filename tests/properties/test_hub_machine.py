@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.broker import Broker, Listener
 from realtime.core.events import Cursor, Event
-from realtime.core.hub import After, Hub, Reader, RoomReplica
+from realtime.core.hub import COMPARE_SECONDS, After, Hub, Reader, RoomReplica
 from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
@@ -41,8 +41,9 @@ ROOMS = ("a", "b")
 # Small, so that pages, pushes and the number of rooms soon reach their limits.
 LIMITS = Limits(history_events=CAPACITY, answer_events=3, push_bytes=100, rooms=2)
 POLL_SECONDS = 25.0
-# The longest pause before a failed read is retried, plus the longest step of the clock.
-RETRY_SECONDS = 2.0 + 2.0
+# The longest pause before a failed read is retried, in a room without readers, plus the longest
+# step of the clock.
+RETRY_SECONDS = COMPARE_SECONDS + 2.0
 
 
 # --- the broker ----------------------------------------------------------------------------------
@@ -142,7 +143,8 @@ class UnreliableBroker:
 
     def fail(self, call: HistoryCall) -> None:
         if not call.result.done():
-            self.failed[call.room] = asyncio.get_running_loop().time()
+            if call.room in self.subscribed:  # nobody retries for a room that was forgotten
+                self.failed[call.room] = asyncio.get_running_loop().time()
             call.result.set_exception(NoBroker())
 
     def heal(self) -> None:

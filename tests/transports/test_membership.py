@@ -26,21 +26,23 @@ class FakeRoom:
         self.hold.set()
         self.error: BaseException | None = None
         limits = SimpleNamespace(grace_seconds=5)
-        self.services: Any = SimpleNamespace(hub=self, presence=self, limits=limits)
+        self.services: Any = SimpleNamespace(
+            hub=self, presence=self, track=self.track, limits=limits
+        )
 
     async def _wait(self) -> None:
         await self.hold.wait()
         if self.error is not None:
             raise self.error
 
-    async def track(self, room: str, member: Member) -> None:
+    async def track(self, room: str, member: Member, address: str) -> None:
         self.calls.append(f"track {member.client} in {room}")
         await self._wait()
 
     def untrack(self, room: str, member: Member, seconds: float) -> None:
         self.calls.append(f"untrack {member.client} in {room} after {seconds:g} s")
 
-    async def follow(self, room: str, cursor: Cursor, subscriber: Any) -> "FakeRoom":
+    async def follow(self, room: str, cursor: Cursor, subscriber: Any, address: str) -> "FakeRoom":
         await self._wait()
         self.calls.append(f"follow {room} from {cursor}")
         return self
@@ -68,7 +70,7 @@ def room() -> FakeRoom:
 
 @pytest.fixture
 def membership(room: FakeRoom) -> Membership:
-    return Membership(room.services, "lobby")
+    return Membership(room.services, "lobby", "::1")
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     ResponseError,
@@ -121,6 +122,8 @@ class RedisBroker:
         self._bounds = [
             b"%d" % limits.history_events,
             *(b"%d" % (seconds * 1000) for seconds in durations),
+            b"%d" % limits.presence_events,
+            b"%d" % limits.room_bytes,
         ]
         self._clock_ttl_ms = b"%d" % (2 * meta_ttl * 1000)
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
@@ -177,23 +180,25 @@ class RedisBroker:
     # --- events ----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = self._keys.room(draft.room, b"log", b"meta", b"seen:" + draft.id.lower().encode())
+        seen = b"seen:" + draft.id.lower().encode()
+        keys = self._keys.room(draft.room, b"log", b"meta", b"presence", seen)
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         script = self._scripts.publish
         epoch, offset, created = await self._call(script, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
-        keys = self._keys.room(room, b"log", b"meta")
+        keys = self._keys.room(room, b"log", b"meta", b"presence")
         arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
-        epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
+        epoch, top, first, flat, more = await self._call(
+            script, room, keys, arguments, history=True
+        )
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(offset)), json_tail)
             for offset, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.offset < int(top)
-        return History(epoch.decode(), int(top), int(first), events, more)
+        return History(epoch.decode(), int(top), int(first), events, bool(more))
 
     async def reset(self, room: str) -> None:
         await self._call_presence(self._scripts.reset, room, [_new_id()])
@@ -214,7 +219,7 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = self._keys.room(room, b"log", b"meta", b"members", b"people")
+        keys = self._keys.room(room, b"log", b"meta", b"presence", b"members", b"people")
         return await self._call(script, room, keys, arguments)
 
     async def members(self, room: str) -> Sequence[Member]:
@@ -234,17 +239,17 @@ class RedisBroker:
                 names.append(self._keys.room_of_meta(key))
         pipeline = self._topology.client.pipeline(transaction=False)
         for room in names:
-            log_key, meta, people = self._keys.room(room, b"log", b"meta", b"people")
+            meta, people, *streams = self._keys.room(room, b"meta", b"people", b"log", b"presence")
             pipeline.hmget(meta, "top", "at")
             pipeline.hgetall(people)
-            pipeline.exists(log_key)
+            pipeline.exists(*streams)
         replies = await pipeline.execute(raise_on_error=False)
         oldest = self._now_ms() - self._limits.history_seconds * 1000
         rooms = []
-        for room, meta, people, has_log in zip(
+        for room, meta, people, stream_count in zip(
             names, replies[::3], replies[1::3], replies[2::3], strict=True
         ):
-            for reply in (meta, people, has_log):
+            for reply in (meta, people, stream_count):
                 if isinstance(reply, ResponseError):  # a key of a wrong type hides only its room
                     await self._report_refusal(
                         reply, self._keys.room(room, b"meta", b"people"), room
@@ -254,7 +259,7 @@ class RedisBroker:
                     raise reply
             else:
                 top, at = meta
-                has_events = has_log and (at is None or int(at) > oldest)
+                has_events = stream_count and (at is None or int(at) > oldest)
                 if has_events or people:
                     rooms.append(RoomSummary(room, len(_members(people)), int(top or 0)))
         return rooms
@@ -372,9 +377,12 @@ class RedisBroker:
         except FAILURES as error:
             self._refresh_wanted.set()
             if isinstance(error, ResponseError):
-                raise NoBroker(await self._report_refusal(error, keys, room)) from error
-            self._log_failure(error)
-            raise NoBroker from error
+                failure = NoBroker(await self._report_refusal(error, keys, room))
+            else:
+                self._log_failure(error)
+                failure = NoBroker()
+            failure.full = isinstance(error, OutOfMemoryError)
+            raise failure from error
 
     def _log_failure(self, error: Exception) -> None:
         # A frozen hub fails every command: one line in the log is enough.

@@ -1,6 +1,10 @@
--- KEYS log meta members people   ARGV … client node_id json_tail id lease_ms
-local client, node_id, json_tail, id, lease_ms = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+-- KEYS log meta presence members people   ARGV … client node_id json_tail id lease_ms
+local client, node_id, json_tail, id, lease_ms = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 repair_members(lease_ms)
+-- A renewal stores nothing new, so a full Redis must accept it: see the first lines of `log.lua`.
+if redis.call('ZSCORE', LEASES, client .. ' ' .. node_id) then
+  redis.call('PEXPIRE', LEASES, META_MS)
+end
 extend_leases_after_restart(lease_ms)
 local is_member = redis.call('HEXISTS', PEOPLE, client) == 1
 local is_new = redis.call('ZADD', LEASES, digits(NOW + lease_ms), client .. ' ' .. node_id) == 1

@@ -2,8 +2,8 @@
 -- Several server processes may serve one client at once (two tabs, or a page that reloads at
 -- another process).  So a lease belongs to a client *and* a node (one server process), and a member
 -- quits when its last lease ends.
-local LEASES = KEYS[3]  -- ZSET  "client node_id": expiry, in ms of the shared clock
-local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
+local LEASES = KEYS[4]  -- ZSET  "client node_id": expiry, in ms of the shared clock
+local PEOPLE = KEYS[5]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
 
 -- If one of the two keys was evicted or deleted, make the other one consistent.  Without PEOPLE the
 -- leases have no member: those who are here renew soon, and join again.  Without LEASES each member
