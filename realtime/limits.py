@@ -27,7 +27,9 @@ class Limits:
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
     presence_events: int = _limit(200, "joins and quits kept per room, apart from its messages")
     history_seconds: float = _limit(3600, "seconds that an idle room keeps its events: one lesson")
-    room_bytes: int = _limit(4194304, "bytes of messages kept per room: a thousand long ones")
+    room_bytes: int = _limit(
+        33554432, "bytes of messages kept per room: a thousand of the longest, each byte escaped"
+    )
     history_bytes: int = _limit(268435456, "bytes kept of all rooms: the memory of a small machine")
     history_bytes_per_address: int = _limit(67108864, "of them, in the rooms of one address")
     kept_rooms: int = _limit(20000, "rooms that keep messages: 8 KB each before the first one")
