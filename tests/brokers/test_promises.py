@@ -163,12 +163,13 @@ async def test_an_idle_room_loses_its_events_but_not_its_numbers(
 ) -> None:
     broker = await factory.broker(history_seconds=0.05)
     first = await broker.publish(draft(room))
+    await broker.enter(room, ADA, "node")
     async with asyncio.timeout(SECONDS):
         while (await broker.history(room, NEVER)).events:
             await asyncio.sleep(0.01)
     history = await broker.history(room, NEVER)
-    assert (history.epoch, history.top, history.first) == (first.cursor.epoch, 1, 2)
-    assert (await broker.publish(draft(room))).cursor.offset == 2
+    assert (history.epoch, history.top, history.first) == (first.cursor.epoch, 2, 3)
+    assert (await broker.publish(draft(room))).cursor.offset == 3
 
 
 async def test_a_long_history_is_complete_over_its_pages(factory: BrokerFactory, room: str) -> None:

@@ -244,8 +244,10 @@ async def say_much(server: Server, room: str, clients: list[Client]) -> None:
 
 
 async def test_streams_that_stop_reading_for_a_while_miss_nothing_and_delay_nobody(
-    server: Server, room: str
+    servers: Servers, hub: str, room: str
 ) -> None:
+    room_bytes = f"{2 * MANY * 6 * len(LONG)}"
+    server = servers.get(hub, "--messages-per-second", "0", "--room-bytes", room_bytes)
     async with AsyncExitStack() as stack:
         neighbour = await stack.enter_async_context(reader(server, "websocket", room))
         slow = [reader(server, name, room, client=f"{name}-{room}") for name in STREAMS]

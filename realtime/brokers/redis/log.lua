@@ -62,6 +62,8 @@ local function position()
   if meta[4] and NOW - meta[4] >= tonumber(LOG_MS) then
     redis.call('DEL', LOG, PRESENCE)
     redis.call('HDEL', META, 'at')
+    redis.call('HSET', META, 'first', digits(top + 1), 'bytes', 0)
+    meta[5], meta[6] = top + 1, 0
   end
   known_epoch, known_top = epoch, top
   known_first, known_bytes = tonumber(meta[5]), tonumber(meta[6] or 0)
