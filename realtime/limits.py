@@ -36,8 +36,10 @@ class Limits:
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
+    list_rows: int = _limit(500, "rows of one page of rooms or members: some 5 ms of the server")
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
+    wrong_keys_per_minute: float = _limit(6, "from one address, and as many at once: typing errors")
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
 

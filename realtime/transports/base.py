@@ -179,15 +179,11 @@ class RequestBase:
             limits=self.services.limits,
         )
 
-    def tracked(
-        self, subscription: Subscription, linger: float
-    ) -> AbstractAsyncContextManager[None]:
-        """Be a member of the room during the context, and `linger` seconds longer."""
+    def tracked(self, subscription: Subscription) -> AbstractAsyncContextManager[None]:
+        """Be a member of the room during a poll, and until the lease ends."""
         if subscription.member is None:
             return nullcontext()
-        return _TrackedMember(
-            self.services.presence, subscription.room, subscription.member, linger
-        )
+        return _PollingMember(self.services.presence, subscription.room, subscription.member)
 
 
 def check_connection_limit(stream: Stream) -> None:
@@ -196,22 +192,21 @@ def check_connection_limit(stream: Stream) -> None:
         raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)
 
 
-class _TrackedMember(AbstractAsyncContextManager[None]):
-    def __init__(self, presence: Presence, room: str, member: Member, linger: float) -> None:
+class _PollingMember(AbstractAsyncContextManager[None]):
+    def __init__(self, presence: Presence, room: str, member: Member) -> None:
         self._presence = presence
         self._room = room
         self._member = member
-        self._linger = linger
 
     async def __aenter__(self) -> None:
         try:
-            await self._presence.track(self._room, self._member)
+            await self._presence.track(self._room, self._member, stream=False)
         except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._presence.untrack(self._room, self._member, self._linger)
+        self._presence.untrack(self._room, self._member, stream=False)
 
 
 def decode_path_segment(data: bytes) -> str:

@@ -21,7 +21,7 @@ class LongPolling(Exchange):
             "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )
         reader = await self.services.hub.read(subscription.room, subscription.after)
-        async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
+        async with self.tracked(subscription):
             answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed():
                 self.services.hub.check_open()  # nobody starts to wait while the server drains

@@ -15,5 +15,5 @@ class ShortPolling(Exchange):
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
         reader = await self.services.hub.read(subscription.room, subscription.after)
-        async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
+        async with self.tracked(subscription):
             self.answer(reader.poll(PollResponse))

@@ -48,6 +48,8 @@ COMMAND_SECONDS = 0.8
 EMPTY_ROOM_SECONDS = 120
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
+# Rooms of a list whose summaries are read at once: a millisecond or two, as above.
+SUMMARIES = 50
 # While commands fail, we log one line per this time.
 LOG_INTERVAL_SECONDS = 10.0
 # The pause after a refresh of the topology, and the time it may take: several frozen servers may
@@ -78,7 +80,8 @@ class _Scripts:
         self.reset = _script("log", "people", "reset", head=head)
 
 
-# About server processes, not about a room: it publishes nothing.
+# These publish nothing.
+_MEMBERS = _script("members")
 _REPORTS = _script("reports")
 
 
@@ -165,9 +168,10 @@ class RedisBroker:
 
     # --- members ---------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         lease = [member.client.encode(), node_id.encode(), member.json_tail]
-        await self._call_presence(self._scripts.enter, room, [*lease, _new_id(), self._lease_ms])
+        arguments = [*lease, _new_id(), self._lease_ms, b"%d" % stream]
+        await self._call_presence(self._scripts.enter, room, arguments)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         lease = [client.encode(), (node_id or "").encode()]
@@ -179,37 +183,61 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = _keys(room, b"log", b"meta", b"members", b"people")
+        keys = _keys(room, b"log", b"meta", b"members", b"people", b"listed")
         return await self._call(script, room, keys, arguments)
 
-    async def members(self, room: str) -> Sequence[Member]:
-        people = _key(room, b"people")
-        return _members(
-            await self._on_node(
-                room, lambda _: self._limited(self._topology.client.hgetall(people))
-            )
+    async def members(
+        self, room: str, after: str = "", limit: int | None = None
+    ) -> Sequence[Member]:
+        # A page of an index, not HGETALL: some thousand members would block this process.
+        keys = _keys(room, b"people", b"listed")
+        start = b"(%b" % after.encode() if after else b"-"
+        arguments = [start, b"%d" % (limit or self._limits.list_rows)]
+        rows = await self._on_node(
+            room, lambda node: node.history_pipeline.call(_MEMBERS, keys, arguments)
         )
+        return [_member(json_tail) for json_tail in rows if json_tail]
 
-    async def rooms(self) -> Sequence[RoomSummary]:
-        reading = self._breaker.call(lambda: self._limited(self._read_rooms()))
+    async def count_members(self, room: str) -> int:
+        key = _key(room, b"listed")
+        return await self._on_node(room, lambda _: self._limited(self._topology.client.zcard(key)))
+
+    async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
+        wanted = limit or self._limits.list_rows
+        reading = self._breaker.call(lambda: self._limited(self._read_rooms(after, wanted)))
         return await self._translate_errors(reading)
 
-    async def _read_rooms(self) -> Sequence[RoomSummary]:
-        names = [
-            key.decode().removeprefix("rt:{").removesuffix("}:meta")
-            async for key in self._topology.client.scan_iter(match="rt:{*}:meta", count=1000)
-        ]
+    async def _read_rooms(self, after: str, wanted: int) -> Sequence[RoomSummary]:
+        """Read summaries in the order of the names, a few at a time: other tasks run in between."""
+        summaries: list[RoomSummary] = []
+        names = await self._room_names(after)
+        while names and len(summaries) < wanted:
+            summaries += await self._summaries(names[:SUMMARIES])
+            del names[:SUMMARIES]
+        return summaries[:wanted]
+
+    async def _room_names(self, after: str) -> list[str]:
+        names = set()
+        pattern = self._topology.client.scan_iter(match="rt:{*}:meta", count=1000)
+        async for key in pattern:
+            room = key.decode().removeprefix("rt:{").removesuffix("}:meta")
+            if room > after:
+                names.add(room)
+        return sorted(names)
+
+    async def _summaries(self, rooms: Sequence[str]) -> Sequence[RoomSummary]:
         pipeline = self._topology.client.pipeline(transaction=False)
-        for room in names:
+        for room in rooms:
             pipeline.hget(_key(room, b"meta"), "top")
-            pipeline.hgetall(_key(room, b"people"))
+            pipeline.zcard(_key(room, b"listed"))
             pipeline.exists(_key(room, b"log"))
+            pipeline.exists(_key(room, b"people"))
         replies = await pipeline.execute()
-        rows = zip(names, replies[::3], replies[1::3], replies[2::3], strict=True)
+        rows = zip(rooms, *(replies[column::4] for column in range(4)), strict=True)
         return [
-            RoomSummary(room, len(_members(people)), int(top or 0))
-            for room, top, people, has_log in rows
-            if has_log or people
+            RoomSummary(room, members, int(top or 0))
+            for room, top, members, has_log, has_people in rows
+            if has_log or has_people
         ]
 
     # --- processes -------------------------------------------------------------------------------
@@ -416,10 +444,6 @@ def _parse_message(payload: bytes) -> Event:
     return Event.numbered(kind.decode(), Cursor.parse(cursor.decode()), json_tail)
 
 
-def _members(people: dict[Any, Any]) -> list[Member]:
-    return [
-        Member(fields["client"], fields["name"], fields["via"])
-        for client, json_tail in people.items()
-        if not client.endswith((b"#", b"!")) and client + b"!" not in people
-        for fields in [json.loads(b"{%b}" % json_tail)]
-    ]
+def _member(json_tail: bytes) -> Member:
+    fields = json.loads(b"{%b}" % json_tail)
+    return Member(fields["client"], fields["name"], fields["via"])

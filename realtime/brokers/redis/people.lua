@@ -3,7 +3,40 @@
 -- another process).  So a lease belongs to a client *and* a node (one server process), and a member
 -- quits when its last lease ends.
 local LEASES = KEYS[3]  -- ZSET  "client node_id": expiry, in ms
-local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving
+local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving,
+                        --       client@: the nodes where it has an open stream, the oldest first
+local LISTED = KEYS[5]  -- ZSET  client: 0, so that pages of members are in the order of their ids
+
+-- Add a node to those where a client has an open stream, or remove it; return them.
+local function set_stream(client, node_id, is_open)
+  local old, nodes = redis.call('HGET', PEOPLE, client .. '@') or '', {}
+  for node in old:gmatch('%S+') do
+    if node ~= node_id or is_open then
+      table.insert(nodes, node)
+    end
+    is_open = is_open and node ~= node_id
+  end
+  if is_open then
+    table.insert(nodes, node_id)
+  end
+  local new = table.concat(nodes, ' ')
+  if new == '' then
+    redis.call('HDEL', PEOPLE, client .. '@')
+  elseif new ~= old then
+    redis.call('HSET', PEOPLE, client .. '@', new)
+  end
+  return nodes
+end
+
+-- A client that leaves is off the list, unless a stream of it is open.
+local function list(client)
+  local leaving = redis.call('HEXISTS', PEOPLE, client .. '!') == 1
+  if leaving and redis.call('HEXISTS', PEOPLE, client .. '@') == 0 then
+    redis.call('ZREM', LISTED, client)
+  else
+    redis.call('ZADD', LISTED, 0, client)
+  end
+end
 
 -- After an outage, or a restart from an older snapshot, all leases have expired, because no process
 -- could renew them.  That does not mean that the members left: each receives one full lease more.

@@ -1,4 +1,4 @@
--- KEYS log meta members people   ARGV … id lease_ms   →  number of expired leases
+-- KEYS log meta members people listed   ARGV … id lease_ms   →  number of expired leases
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
 end
@@ -7,10 +7,13 @@ extend_leases_after_restart(ARGV[8])
 local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(), 'LIMIT', 0, 100)
 for i, lease in ipairs(expired) do
   redis.call('ZREM', LEASES, lease)
-  local client = lease:match('^[^ ]+')
+  local client, node_id = lease:match('^([^ ]+) (.*)$')
+  set_stream(client, node_id, false)
+  list(client)
   if redis.call('HINCRBY', PEOPLE, client .. '#', -1) <= 0 then
     local json_tail = redis.call('HGET', PEOPLE, client)
     redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!')
+    redis.call('ZREM', LISTED, client)
     -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
     local id = ARGV[7]:sub(1, 32) .. string.format('%04x', i)
     append('quit', '"id":"' .. id .. '",' .. json_tail)
