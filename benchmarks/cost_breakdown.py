@@ -22,10 +22,10 @@ from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.brokers.memory import MemoryBroker
+from realtime.core.admission import Admission
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Draft, Event
 from realtime.core.hub import Hub
-from realtime.core.rate_limit import RateLimiter
 from realtime.core.room import History, Room
 from realtime.limits import Limits
 from realtime.protocol.http1 import parse_fast_path
@@ -172,7 +172,7 @@ class _Fixture:
         broker = MemoryBroker(LIMITS)
         self._hub = Hub(broker, LIMITS)
         await self._hub.start()
-        services = Services(self._hub, None, OriginPolicy([]), RateLimiter(0, 1), LIMITS)  # type: ignore[arg-type]
+        services = Services(self._hub, None, OriginPolicy([]), Admission(LIMITS), LIMITS)  # type: ignore[arg-type]
         self._services = services
         self._server_end, self._client_end = socket.socketpair()
         self._stream = MeteredStream(self._server_end, "here", TrafficStats())

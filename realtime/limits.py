@@ -15,13 +15,23 @@ def _limit(default: float, reason: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one server process; a rate of 0 means no limit."""
+    """The limits of one server process; a rate of 0 means no limit.
+
+    Without `messages_per_second` messages have no rate limit at all, of no kind.
+    """
 
     text_bytes: int = _limit(4096, "UTF-8 bytes of one text: a page of prose, one socket buffer")
     body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text, its escapes and ids")
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
+    presence_events: int = _limit(200, "joins and quits kept per room, apart from its messages")
     history_seconds: float = _limit(3600, "seconds that an idle room keeps its events: one lesson")
+    room_bytes: int = _limit(4194304, "bytes of messages kept per room: a thousand long ones")
+    history_bytes: int = _limit(268435456, "bytes kept of all rooms: the memory of a small machine")
+    history_bytes_per_address: int = _limit(67108864, "of them, in the rooms of one address")
+    kept_rooms: int = _limit(20000, "rooms that keep messages: 8 KB each before the first one")
+    kept_rooms_per_address: int = _limit(5000, "of them, that one address wrote to first")
+    kept_ids: int = _limit(500000, "ids of messages remembered for 5 minutes, for retries")
     answer_events: int = _limit(300, "events in one poll response: about 100 KB of usual messages")
     answer_bytes: int = _limit(131072, "bytes of one poll response: what it may hold in memory")
     wait_seconds: float = _limit(60, "longest wait of a long poll: proxies time out after 60")
@@ -33,9 +43,20 @@ class Limits:
     idle_seconds: float = _limit(75, "an idle keep-alive connection is closed: 75 s as in nginx")
     messages_per_second: float = _limit(20, "per client, on average: nobody types faster")
     message_burst: float = _limit(40, "per client, at once: an outbox that is resent on reconnect")
+    messages_per_second_per_connection: float = _limit(
+        40, "on average: two clients, since tabs of one browser share a connection"
+    )
+    messages_per_second_per_address: float = _limit(
+        200, "on average: a class of forty behind one NAT"
+    )
+    messages_per_second_per_room: float = _limit(600, "on average: no address alone uses up a room")
+    joins_per_second_per_address: float = _limit(
+        50, "new members, on average; all its connections at once"
+    )
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
+    rooms_per_address: int = _limit(250, "of them, opened by one address: a quarter")
     list_rows: int = _limit(500, "rows of one page of rooms or members: some 5 ms of the server")
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")

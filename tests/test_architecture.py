@@ -58,6 +58,7 @@ FORBIDDEN = {
     "core.events": {"asyncio", "time"},
     "core.room": {"asyncio", "time"},
     "core.rate_limit": {"asyncio", "time"},
+    "core.admission": {"asyncio", "time"},
     "protocol.origin": {"asyncio", "time"},
 }
 TRANSPORTS = (

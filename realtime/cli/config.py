@@ -19,7 +19,9 @@ HUB_VARIABLE, KEY_VARIABLE, MASTER_VARIABLE = "REALTIME_HUB", "REALTIME_KEY", "R
 
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
-    *("messages_per_second", "message_burst", "wrong_keys_per_minute"),
+    *("messages_per_second", "message_burst", "messages_per_second_per_connection"),
+    *("messages_per_second_per_address", "messages_per_second_per_room"),
+    *("joins_per_second_per_address", "presence_events", "wrong_keys_per_minute"),
     *("grace_seconds", "wait_seconds", "drain_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
@@ -29,7 +31,12 @@ _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 _LIMIT_GROUPS = {
     "limits: messages and history": (
         *("text_bytes", "body_bytes", "name_length", "messages_per_second", "message_burst"),
-        *("history_events", "history_seconds", "rooms", "list_rows", "idle_room_seconds"),
+        *("messages_per_second_per_connection", "messages_per_second_per_address"),
+        *("messages_per_second_per_room", "kept_ids"),
+        *("history_events", "history_seconds", "presence_events"),
+        *("room_bytes", "history_bytes", "history_bytes_per_address"),
+        *("kept_rooms", "kept_rooms_per_address"),
+        *("rooms", "rooms_per_address", "list_rows", "idle_room_seconds"),
     ),
     "limits: polls and streams": (
         *("answer_events", "answer_bytes", "wait_seconds", "heartbeat_seconds"),
@@ -39,7 +46,8 @@ _LIMIT_GROUPS = {
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
     ),
     "limits: presence, the key and shutdown": (
-        *("lease_seconds", "grace_seconds", "drain_seconds", "wrong_keys_per_minute"),
+        *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
+        *("drain_seconds", "wrong_keys_per_minute"),
     ),
 }
 

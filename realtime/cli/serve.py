@@ -13,9 +13,9 @@ from collections.abc import AsyncIterator, Sequence
 from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cluster.registry import NodeReporter
+from realtime.core.admission import Admission
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
-from realtime.core.rate_limit import RateLimiter
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem.proxy import Proxy
@@ -87,14 +87,13 @@ async def _serve(
         raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
     presence.start(lambda: hub.rooms)
     origin_policy = OriginPolicy(sockets.own_names(config))
-    rate_limiter = RateLimiter(limits.messages_per_second, limits.message_burst)
     ports = tuple(map(sockets.port_of, listeners))
     signals = _stop_signals()
     async with _open_networks(config, ports) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
         lab = Lab(ports, networks, sockets.lan_urls(config, ports[0]), config.key)
         traffic = TrafficStats()
-        services = Services(hub, presence, origin_policy, rate_limiter, limits)
+        services = Services(hub, presence, origin_policy, Admission(limits), limits)
         router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(router, traffic=traffic, limits=limits, tls=tls, proxies=proxies)

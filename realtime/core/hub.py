@@ -64,8 +64,13 @@ for _cause in SyncCause:
 class RoomReplica:
     """One room, which this process keeps in sync with the broker."""
 
-    def __init__(self, name: str, broker: Broker, limits: Limits, supervisor: Supervisor) -> None:
+    def __init__(
+        self, name: str, address: str, broker: Broker, limits: Limits, supervisor: Supervisor
+    ) -> None:
         self.name = name
+        self.address = address  # of the client that opened the room here
+        self.opening = 0  # readers that wait for a sync before their first page
+        self.closed = False
         self.room = Room(limits.history_events)
         self.broadcaster = Broadcaster(self.room, limits)
         self.out_of_sync_since: float | None = None
@@ -159,9 +164,14 @@ class RoomReplica:
     def touch(self) -> None:
         self._touched = _now()
 
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody reads this room now, or waits until it can be read."""
+        return bool(self.opening or self._waiting or len(self.broadcaster))
+
     def idle_seconds(self) -> float:
         """Return for how long nobody has read this room."""
-        if self._waiting or len(self.broadcaster):
+        if self.in_use:
             self.touch()
         return _now() - self._touched
 
@@ -191,7 +201,8 @@ class RoomReplica:
         """Read the broker's history from our own cursor; never two reads at a time.
 
         The returned future is done when a read that started after this call has ended.  It holds
-        `NoBroker` if that read failed; then a retry is scheduled, even if nobody awaits it.
+        `NoBroker` if that read failed.  Then a retry is scheduled, unless nobody reads the room:
+        one without readers waits for the next comparison.
         """
         if self._sync_wanted is None:
             metrics.SYNCS.labels(cause).inc()
@@ -215,13 +226,18 @@ class RoomReplica:
         except NoBroker as error:
             self._sync_failures += 1
             pause = backoff(self._sync_failures, longest=2.0)
-            asyncio.get_running_loop().call_later(pause, self.sync_soon, SyncCause.RETRIED)
+            asyncio.get_running_loop().call_later(pause, self._retry)
             _settle(done, error)
         finally:
             self._syncing = False
             # After any error, the broker's or our own, nobody may wait for this sync forever.
             _settle(done, NoBroker())
             self.fail_pending_sync()
+
+    def _retry(self) -> None:
+        # A poll may return to a room that was read a moment ago.
+        if not self.closed and self.idle_seconds() < COMPARE_SECONDS:
+            self.sync_soon(SyncCause.RETRIED)
 
     def fail_pending_sync(self) -> None:
         """Raise `NoBroker` for everyone who waits for a read that has not started."""
@@ -237,6 +253,11 @@ class RoomReplica:
         if self.room.cursor != before:
             self._notify()
         return history.more
+
+
+def _too_many_rooms(address: str = "") -> Busy:
+    where = "Your address" if address else "This server"
+    return Busy(f"{where} is at its limit of open rooms; leave some, or retry.", retry_after=10)
 
 
 def _settle(future: "asyncio.Future[None]", error: NoBroker | None) -> None:
@@ -293,6 +314,7 @@ class Hub:
         self._broker = broker
         self._limits = limits
         self._replicas: dict[str, RoomReplica] = {}
+        self._opened: Counter[str] = Counter()  # address: how many of these rooms it opened
         self._supervisor = Supervisor()
         self._drain_window: float | None = None  # seconds; None until the server starts to stop
         self._closed = False
@@ -331,6 +353,8 @@ class Hub:
         limit = _now() - OUT_OF_SYNC_SECONDS
         if any((r.out_of_sync_since or limit) < limit for r in self._replicas.values()):
             raise Busy("A room is out of sync with the hub; try again soon.", retry_after=5)
+        if len(self._replicas) >= self._limits.rooms and self._idlest("") is None:
+            raise _too_many_rooms()
 
     async def check_broker(self) -> None:
         """Return if the broker answers and its pub/sub works.
@@ -374,14 +398,19 @@ class Hub:
         with metrics.PUBLISH.time():
             return await self._broker.publish(draft)
 
-    async def read(self, room: str, after: After) -> Reader:
-        """Return a reader that starts after a cursor, or before the last N events."""
-        replica = await self._synced_replica(room, after)
+    async def read(self, room: str, after: After, address: str = "") -> Reader:
+        """Return a reader that starts after a cursor, or before the last N events.
+
+        `address` is the client's; it counts as the owner of the room if it opens it here.
+        """
+        replica = await self._synced_replica(room, after, address)
         return Reader(replica, replica.start_cursor(after))
 
-    async def follow(self, room: str, after: After, subscriber: Subscriber) -> Broadcaster:
+    async def follow(
+        self, room: str, after: After, subscriber: Subscriber, address: str = ""
+    ) -> Broadcaster:
         """Push what came after `after`, then each new event, until `subscriber` is removed."""
-        replica = await self._synced_replica(room, after)
+        replica = await self._synced_replica(room, after, address)
         replica.broadcaster.add(subscriber, replica.start_cursor(after))
         return replica.broadcaster
 
@@ -407,34 +436,55 @@ class Hub:
     def rooms(self) -> list[str]:
         return list(self._replicas)
 
-    async def _synced_replica(self, room: str, after: After) -> RoomReplica:
-        while True:
-            if self._closed:
-                raise self._going_away()
-            replica = self._replicas.get(room) or self._open(room)
-            replica.touch()
-            if not replica.is_synced(after):
+    async def _synced_replica(self, room: str, after: After, address: str) -> RoomReplica:
+        if self._closed:
+            raise self._going_away()
+        replica = self._replicas.get(room) or self._open(room, address)
+        replica.touch()
+        if not replica.is_synced(after):
+            # A room that is being opened is in use.  If other readers could evict it meanwhile,
+            # readers of too many rooms would evict each other's rooms forever.
+            replica.opening += 1
+            try:
                 await replica.ensure_synced()
-            if self._replicas.get(room) is replica:  # it may have been evicted meanwhile
-                return replica
+            finally:
+                replica.opening -= 1
+        if self._closed:
+            raise self._going_away()
+        return replica
 
-    def _open(self, room: str) -> RoomReplica:
-        if len(self._replicas) >= self._limits.rooms:
-            self._evict_idle_room()
-        replica = RoomReplica(room, self._broker, self._limits, self._supervisor)
+    def _open(self, room: str, address: str) -> RoomReplica:
+        """Keep one room more; raises `Busy` if all others are in use, first those of `address`."""
+        of_address = self._opened[address] if address else 0
+        if of_address >= self._limits.rooms_per_address:
+            self._evict_idlest(address)
+        elif len(self._replicas) >= self._limits.rooms:
+            self._evict_idlest("")
+        replica = RoomReplica(room, address, self._broker, self._limits, self._supervisor)
         self._replicas[room] = replica
+        self._opened[address] += 1
         self._broker.listen(room)
         return replica
 
-    def _evict_idle_room(self) -> None:
-        idlest = max(self._replicas.values(), key=RoomReplica.idle_seconds)
-        if idlest.idle_seconds() < _MIN_IDLE_SECONDS:
-            raise Busy("This server is at its limit of open rooms; try again.", retry_after=10)
+    def _evict_idlest(self, address: str) -> None:
+        idlest = self._idlest(address)
+        if idlest is None:
+            raise _too_many_rooms(address)
         self._forget(idlest)
+
+    def _idlest(self, address: str) -> RoomReplica | None:
+        """Return the room that is idle for longest; with an address, of those it has opened."""
+        rooms = (r for r in self._replicas.values() if not address or r.address == address)
+        idlest = max(rooms, key=RoomReplica.idle_seconds, default=None)
+        return idlest if idlest and idlest.idle_seconds() >= _MIN_IDLE_SECONDS else None
 
     def _forget(self, replica: RoomReplica) -> None:
         if self._replicas.get(replica.name) is replica:  # not one that was opened since
             del self._replicas[replica.name]
+            self._opened[replica.address] -= 1
+            if not self._opened[replica.address]:
+                del self._opened[replica.address]
+            replica.closed = True
             self._broker.unlisten(replica.name)
 
     async def _compare_loop(self) -> None:

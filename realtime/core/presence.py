@@ -84,6 +84,10 @@ class Presence:
         """Return how many clients of this process are in a room, or were a short while ago."""
         return len(self._tracked)
 
+    def is_tracked(self, room: str, client: str) -> bool:
+        """Return whether a client of this process is in a room, or was a short while ago."""
+        return (room, client) in self._tracked
+
     # --- joining and leaving ---------------------------------------------------------------------
 
     async def track(self, room: str, member: Member, *, stream: bool) -> None:

@@ -1,4 +1,4 @@
-"""How often a client may publish: a token bucket per client.
+"""Rate limits: a token bucket per client, per connection, per address and per room.
 
 Pure: time is passed in, as seconds of any monotonic clock.
 """
@@ -6,40 +6,99 @@ Pure: time is passed in, as seconds of any monotonic clock.
 import math
 
 from realtime.errors import TooFast
+from realtime.limits import Limits
+
+# An address, a connection and a room may send as much at once as they may in so many seconds.  A
+# class behind one NAT that comes back from a network failure sends all its outboxes together.
+BURST_SECONDS = 4.0
 
 
 class RateLimiter:
-    """A token bucket per client: `burst` at once, `rate` per second in the long run."""
+    """A token bucket per key: `burst` at once, `rate` per second in the long run.
+
+    `who` and `what` are the words of the error: "One client" may send at most so many "messages".
+    """
 
     # Far above the connections of one process.  A full bucket needs no entry.
     _PRUNE_AT = 20_000
 
-    def __init__(self, rate: float, burst: float) -> None:
+    def __init__(
+        self, rate: float, burst: float, who: str = "One client", what: str = "messages"
+    ) -> None:
         self._rate = rate
         self._burst = max(burst, 1)
-        self._buckets: dict[str, tuple[float, float]] = {}  # client: (tokens, when counted)
+        self._message = f"{who} may send at most {rate:g} {what} per second; wait and retry."
+        self._buckets: dict[str, tuple[float, float]] = {}  # key: (tokens, when counted)
 
-    def acquire(self, client: str, now: float) -> None:
+    def acquire(self, key: str, now: float) -> None:
         """Take one token; raises `TooFast` if the bucket is empty."""
+        self.check(key, now)
+        self.take(key, now)
+
+    def check(self, key: str, now: float) -> None:
+        """Raise `TooFast` if the bucket is empty; take nothing."""
         if self._rate <= 0:
             return
-        tokens = self._tokens(client, now)
+        tokens = self._tokens(key, now)
         if tokens < 1:
             # A Retry-After is whole seconds (RFC 9110 §10.2.3), and 0 would mean "at once".
             wait = math.ceil((1 - tokens) / self._rate)
-            raise TooFast(
-                f"Send at most {self._rate:g} messages per second; wait and retry.",
-                retry_after=wait,
-            )
+            raise TooFast(self._message, retry_after=wait)
+
+    def take(self, key: str, now: float) -> None:
+        """Take one token, after a `check`."""
+        if self._rate <= 0:
+            return
         if len(self._buckets) >= self._PRUNE_AT:
             self._remove_full(now)
-        self._buckets[client] = (tokens - 1, now)
+        self._buckets[key] = (self._tokens(key, now) - 1, now)
 
-    def _tokens(self, client: str, now: float) -> float:
-        tokens, counted = self._buckets.get(client, (self._burst, now))
+    def _tokens(self, key: str, now: float) -> float:
+        tokens, counted = self._buckets.get(key, (self._burst, now))
         return min(self._burst, tokens + (now - counted) * self._rate)
 
     def _remove_full(self, now: float) -> None:
-        full = [client for client in self._buckets if self._tokens(client, now) >= self._burst]
-        for client in full:
-            del self._buckets[client]
+        full = [key for key in self._buckets if self._tokens(key, now) >= self._burst]
+        for key in full:
+            del self._buckets[key]
+
+
+class MessageRates:
+    """All rate limits of messages; a message counts for its client, connection, address and room.
+
+    A client chooses its id, and can choose a new one for each message.  It cannot choose its
+    connection and its address.  The limits of an address are those of a class behind one NAT; the
+    limit of a room is higher, so that one address alone never uses it up.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        def limiter(rate: float, who: str) -> RateLimiter:
+            return RateLimiter(rate, BURST_SECONDS * rate, who)
+
+        self._off = limits.messages_per_second <= 0
+        self._client = RateLimiter(limits.messages_per_second, limits.message_burst)
+        self._connection = limiter(limits.messages_per_second_per_connection, "One connection")
+        self._address = limiter(limits.messages_per_second_per_address, "One address")
+        self._room = limiter(limits.messages_per_second_per_room, "All clients of one room")
+
+    def acquire(
+        self, client: str | None, connection: str | None, address: str, room: str, now: float
+    ) -> None:
+        """Take one token of each bucket, or none; raises `TooFast` if one of them is empty.
+
+        Without a client id, the address is the client.  `connection` is None for one that many
+        clients share, such as a proxy's.
+        """
+        if self._off:
+            return
+        buckets = [
+            (self._address, address),
+            (self._client, client or address),
+            (self._room, room),
+        ]
+        if connection is not None:
+            buckets.append((self._connection, connection))
+        for limiter, key in buckets:
+            limiter.check(key, now)
+        for limiter, key in buckets:
+            limiter.take(key, now)

@@ -42,7 +42,7 @@ class MeteredStream(IOStream):
         *("bytes_in", "bytes_out", "events", "_traffic", "_answered_bytes"),
         *("_fast_send", "_awaiting_drain", "_unread", "_reading_once", "_reads_paused"),
         *("_write_progress", "_read_started", "_idle_since"),
-        *("_connection_id", "_tap", "_trace_buffer"),
+        *("connection_id", "_tap", "_trace_buffer"),
     )
 
     def __init__(self, connection: socket.socket, address: str, traffic: TrafficStats) -> None:
@@ -63,7 +63,7 @@ class MeteredStream(IOStream):
         self._reading_once = self._reads_paused = False
         self._traffic = traffic
         self._answered_bytes = 0  # `bytes_in` when the last request was answered
-        self._connection_id = traffic.next_connection_id()
+        self.connection_id = traffic.next_connection_id()
         self._tap: Tap | None = None  # receives a copy of what crosses the socket
         self._trace_buffer = b""  # the start of a traced request, until its transport is known
         # What the last timeout check saw, and since when.
@@ -143,7 +143,7 @@ class MeteredStream(IOStream):
 
     def close_fd(self) -> None:
         if self._tap is not None:
-            self._tap.closed(self._connection_id)
+            self._tap.closed(self.connection_id)
         self._fast_send = None
         self._traffic.closed(self)
         super().close_fd()
@@ -241,7 +241,7 @@ class MeteredStream(IOStream):
         if self._trace_buffer:  # the transport is not known before `begin_request`
             self._trace_buffer += data
         else:
-            self._tap.copy(self._connection_id, self.transport, direction, data)
+            self._tap.copy(self.connection_id, self.transport, direction, data)
 
     def end_request(self) -> None:
         """Mark the request as answered: what is read from now on belongs to the next one.

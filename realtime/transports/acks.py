@@ -13,12 +13,15 @@ from realtime.transports.base import Services
 
 
 async def handle_message(
-    services: Services, message: str | bytes, room: str, via: str, address: str
+    services: Services, message: str | bytes, room: str, via: str, address: str, connection: str
 ) -> bytes:
-    """Publish a message to `room`; return ``{"kind":"ack",…}`` or ``{"kind":"error",…}``."""
+    """Publish a message to `room`; return ``{"kind":"ack",…}`` or ``{"kind":"error",…}``.
+
+    `connection` identifies the connection or session that the message came on.
+    """
     try:
         draft = Draft.parse(read(message), room, services.limits, via)
-        receipt = await services.publish(draft, address)
+        receipt = await services.publish(draft, address, connection)
     except RealtimeError as error:
         return error_reply(error, message)
     return acknowledge(receipt.id, receipt.cursor)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, Self
 
 from realtime import errors
+from realtime.core.admission import Admission
 from realtime.core.events import (
     Cursor,
     Draft,
@@ -25,7 +26,6 @@ from realtime.core.events import (
 )
 from realtime.core.hub import After, Hub
 from realtime.core.presence import Presence
-from realtime.core.rate_limit import RateLimiter
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
 from realtime.protocol.http1 import OriginFields
@@ -51,6 +51,8 @@ class Stream(Protocol):
     """A connection as transports use it: an IOStream that counts bytes and accepts pushes."""
 
     address: str
+    connection_id: int
+    shared: bool
     over_limit: bool
     bytes_in: int
     events: int
@@ -72,13 +74,23 @@ class Services:
     hub: Hub
     presence: Presence
     origin_policy: OriginPolicy
-    rate_limiter: RateLimiter
+    admission: Admission
     limits: Limits
 
-    async def publish(self, draft: Draft, address: str) -> Receipt:
-        """Publish within the rate limit: per client, or per address without a client id."""
-        self.rate_limiter.acquire(draft.client or address, asyncio.get_running_loop().time())
+    async def publish(self, draft: Draft, address: str, connection: str | None) -> Receipt:
+        """Publish if the limits of the client, its connection, its address and the room allow it.
+
+        `connection` identifies a connection or session; None if many clients share it.
+        """
+        now = asyncio.get_running_loop().time()
+        self.admission.admit_message(draft, connection, address, now)
         return await self.hub.publish(draft)
+
+    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
+        """Make `member` a member of the room, if the limits of its address allow one more."""
+        if not self.presence.is_tracked(room, member.client):
+            self.admission.admit_member(room, address, asyncio.get_running_loop().time())
+        await self.presence.track(room, member, stream=stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +195,9 @@ class RequestBase:
         """Be a member of the room during a poll, and until the lease ends."""
         if subscription.member is None:
             return nullcontext()
-        return _PollingMember(self.services.presence, subscription.room, subscription.member)
+        return _PollingMember(
+            self.services, subscription.room, subscription.member, self.stream.address
+        )
 
 
 def check_connection_limit(stream: Stream) -> None:
@@ -193,20 +207,21 @@ def check_connection_limit(stream: Stream) -> None:
 
 
 class _PollingMember(AbstractAsyncContextManager[None]):
-    def __init__(self, presence: Presence, room: str, member: Member) -> None:
-        self._presence = presence
+    def __init__(self, services: Services, room: str, member: Member, address: str) -> None:
+        self._services = services
         self._room = room
         self._member = member
+        self._address = address
 
     async def __aenter__(self) -> None:
         try:
-            await self._presence.track(self._room, self._member, stream=False)
+            await self._services.track(self._room, self._member, self._address, stream=False)
         except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._presence.untrack(self._room, self._member, stream=False)
+        self._services.presence.untrack(self._room, self._member, stream=False)
 
 
 def decode_path_segment(data: bytes) -> str:

@@ -20,7 +20,9 @@ class LongPolling(Exchange):
         seconds = self.number(
             "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )
-        reader = await self.services.hub.read(subscription.room, subscription.after)
+        reader = await self.services.hub.read(
+            subscription.room, subscription.after, self.stream.address
+        )
         async with self.tracked(subscription):
             answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed():

@@ -74,10 +74,11 @@ class DrainingSubscriber:
 class Membership:
     """One client in one room: tracked as a member, subscribed to its events; ended exactly once."""
 
-    __slots__ = ("_member", "_room", "_services", "_subscriber", "left")
+    __slots__ = ("_address", "_member", "_room", "_services", "_subscriber", "left")
 
-    def __init__(self, services: Services, room: str) -> None:
+    def __init__(self, services: Services, room: str, address: str) -> None:
         self.left = False
+        self._address = address
         self._services = services
         self._room = room
         self._member: Member | None = None
@@ -89,7 +90,7 @@ class Membership:
             return
         self._member = member
         try:
-            await self._services.presence.track(self._room, member, stream=True)
+            await self._services.track(self._room, member, self._address, stream=True)
         except BaseException:  # also a cancellation: the member must not stay forever
             self.leave()
             raise
@@ -100,7 +101,9 @@ class Membership:
         Raises what `Hub.follow` raises; the client has then left the room.
         """
         try:
-            broadcaster = await self._services.hub.follow(self._room, cursor, subscriber)
+            broadcaster = await self._services.hub.follow(
+                self._room, cursor, subscriber, self._address
+            )
         except BaseException:
             self.leave()
             raise

@@ -20,6 +20,8 @@ class Messages(Exchange):
     async def post(self, room: str) -> None:
         draft = Draft.parse(self.request.body, parse_room(room), self.services.limits, via="post")
         self.count(draft.client)
-        receipt = await self.services.publish(draft, self.stream.address)
+        stream = self.stream
+        connection = None if stream.shared else str(stream.connection_id)
+        receipt = await self.services.publish(draft, stream.address, connection)
         status = 201 if receipt.created else 200
         self.reply(status, json.dumps({"cursor": str(receipt.cursor), "id": receipt.id}).encode())

@@ -14,6 +14,8 @@ class ShortPolling(Exchange):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
-        reader = await self.services.hub.read(subscription.room, subscription.after)
+        reader = await self.services.hub.read(
+            subscription.room, subscription.after, self.stream.address
+        )
         async with self.tracked(subscription):
             self.answer(reader.poll(PollResponse))

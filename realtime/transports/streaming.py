@@ -58,13 +58,14 @@ class StreamExchange(Exchange):
         """
         # Read before the response starts, so that an error can still have its HTTP status.
         self.services.hub.check_open()
-        reader = await self.services.hub.read(subscription.room, subscription.after)
+        address = self.stream.address
+        reader = await self.services.hub.read(subscription.room, subscription.after, address)
         self._ended: asyncio.Future[RealtimeError | None] = (
             asyncio.get_running_loop().create_future()
         )
         framing = Framing(frame, self._envelope, heartbeat, self.transport)
         subscriber = StreamSubscriber(self.stream, framing, self._end)
-        membership = Membership(self.services, subscription.room)
+        membership = Membership(self.services, subscription.room, address)
         try:
             await membership.track(subscription.member)
             self.begin(content_type, *fields, opening=opening(reader.cursor))

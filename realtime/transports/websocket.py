@@ -65,11 +65,12 @@ class WebSocket(Upgrade):
     async def get(self, room: str) -> None:
         self.check_upgrade()
         self._subscription = self.parse_subscription(room)
-        self._membership = Membership(self.services, self._subscription.room)
+        address = self.stream.address
+        self._membership = Membership(self.services, self._subscription.room, address)
         self.services.hub.check_open()
         # Read before the upgrade, so that an error can still have its HTTP status.
         self._reader = await self.services.hub.read(
-            self._subscription.room, self._subscription.after
+            self._subscription.room, self._subscription.after, address
         )
         await self.upgrade()
 
@@ -83,8 +84,8 @@ class WebSocket(Upgrade):
         framing = Framing(frame, bytes, PING, self.transport)
         subscriber = PingSubscriber(self.stream, framing, self._end)
         assert self._membership is not None
-        await self._membership.track(subscription.member)
         try:
+            await self._membership.track(subscription.member)
             await self._membership.follow(self._reader.cursor, subscriber)
         except RealtimeError as error:
             self._end(error)
@@ -105,8 +106,9 @@ class WebSocket(Upgrade):
         if self._ended:  # the client sends it again elsewhere, and the same id publishes it once
             return
         room = self._subscription.room
+        sender = self.stream.address, str(self.stream.connection_id)
         reply = text_frame(
-            await handle_message(self.services, message, room, self.transport, self.stream.address)
+            await handle_message(self.services, message, room, self.transport, *sender)
         )
         if not self._ended and not self.stream.push(reply, 0):
             # Tornado reads the next frame when this returns.  So TCP, and not our memory, limits a

@@ -522,15 +522,80 @@ async def test_a_room_with_a_subscriber_is_not_evicted(
             await world.hub.read("new", 0)
 
 
-async def test_a_room_that_is_evicted_during_its_first_sync_is_opened_again(world: World) -> None:
-    world.broker.responding.clear()
-    reading = asyncio.create_task(world.hub.read("r", 0))
-    await world.broker.history_called(1)
+async def test_a_room_that_is_being_opened_is_not_evicted(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    async with running(rooms=1) as world:
+        world.broker.responding.clear()
+        reading = asyncio.create_task(world.hub.read("r", 0))
+        await world.broker.history_called(1)
+        pass_seconds(NEVER)  # the broker is slow
+        with pytest.raises(Busy):
+            await world.hub.read("other", 0)
+        world.broker.responding.set()
+        reader = await reading
+        await world.publish("new")
+        assert await receive(reader, 1) == ["new"]
+
+
+async def test_readers_of_too_many_rooms_do_not_evict_each_other_forever(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    """Each room is opened once, or refused at once."""
+    async with running(rooms=3) as world:
+        world.broker.responding.clear()
+        reads = []
+        for number in range(9):
+            reads.append(asyncio.create_task(world.hub.read(f"r{number}", 0)))
+            await asyncio.sleep(0)
+            pass_seconds(1)  # the broker is slow
+        world.broker.responding.set()
+        async with asyncio.timeout(TIMEOUT):
+            ended = await asyncio.gather(*reads, return_exceptions=True)
+        assert [isinstance(one, Busy) for one in ended] == [False] * 3 + [True] * 6
+        assert len(world.broker.history_calls) == 3
+
+
+async def test_an_address_is_busy_before_the_server_is(
+    pass_seconds: Callable[[float], None],
+) -> None:
+    async with running(rooms=5, rooms_per_address=2) as world:
+        for room in ("one", "two"):
+            await world.hub.follow(room, 0, ListSubscriber(), "10.0.0.1")
+        with pytest.raises(Busy, match="Your address"):
+            await world.hub.read("three", 0, "10.0.0.1")
+        await world.hub.read("one", 0, "10.0.0.1")
+        await world.hub.read("three", 0, "10.0.0.2")
+        await world.hub.read("four", 0, "10.0.0.2")
+        pass_seconds(5)
+        await world.hub.read("five", 0, "10.0.0.2")  # of its own rooms, the idlest makes space
+        assert world.hub.rooms == ["one", "two", "four", "five"]
+
+
+async def test_a_forgotten_room_is_not_retried(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sync that failed is repeated only while somebody may read the room."""
+    monkeypatch.setattr(hub_module, "backoff", lambda failures, longest: 0)
+    world.broker.down = True
+    with pytest.raises(NoBroker):
+        await world.hub.read("r", 0)
     world.hub._forget(world.hub._replicas["r"])
-    world.broker.responding.set()
-    reader = await reading
-    await world.publish("new")
-    assert await receive(reader, 1) == ["new"]
+    calls = len(world.broker.history_calls)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert len(world.broker.history_calls) <= calls + 1  # one may be running
+
+
+async def test_a_server_without_space_for_a_room_is_not_ready() -> None:
+    async with running(rooms=1) as world:
+        subscriber = ListSubscriber()
+        broadcaster = await world.hub.follow("r", 0, subscriber)
+        with pytest.raises(Busy):
+            await world.hub.check_ready()
+        broadcaster.remove(subscriber)
+    async with running(rooms=1) as world:
+        await world.hub.check_ready()
 
 
 async def test_a_room_with_a_waiting_reader_is_not_evicted(

@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.broker import Broker, Listener
 from realtime.core.events import Cursor, Event
-from realtime.core.hub import After, Hub, Reader, RoomReplica
+from realtime.core.hub import COMPARE_SECONDS, After, Hub, Reader, RoomReplica
 from realtime.core.room import History
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
@@ -41,8 +41,9 @@ ROOMS = ("a", "b")
 # Small, so that pages, pushes and the number of rooms soon reach their limits.
 LIMITS = Limits(history_events=CAPACITY, answer_events=3, push_bytes=100, rooms=2)
 POLL_SECONDS = 25.0
-# The longest pause before a failed read is retried, plus the longest step of the clock.
-RETRY_SECONDS = 2.0 + 2.0
+# The longest pause before a failed read is retried, in a room without readers, plus the longest
+# step of the clock.
+RETRY_SECONDS = COMPARE_SECONDS + 2.0
 
 
 # --- the broker ----------------------------------------------------------------------------------

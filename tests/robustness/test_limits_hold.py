@@ -191,6 +191,84 @@ async def test_a_client_without_an_id_shares_the_rate_of_its_address(room: str) 
     assert statuses == [201] * 5 + [429] * 3
 
 
+NEVER_AGAIN = "0.0001"  # a rate per second
+
+
+@pytest.mark.parametrize("kind", ["connection", "address", "room"])
+async def test_a_flood_with_ever_new_client_ids_is_too_fast(kind: str, room: str) -> None:
+    """A client chooses its id, so its connection, its address and its room have limits too."""
+    option = f"--messages-per-second-per-{kind}"
+    body = b'{"text":"x","client":"%032d"}'
+    with MonitoredServer("--hub", "memory", option, NEVER_AGAIN) as server:
+        async with Peer(server) as peer:
+            await peer.shake_hands(room)
+            peer.writer.write(b"".join(frame(TEXT, body % n) for n in range(20)))
+            peer.writer.write(frame(0x8, (1000).to_bytes(2)))
+            texts = [
+                json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT
+            ]
+        path = f"/rooms/{room}/messages"
+        post = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body % 1)}\r\n"
+        data, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for number in range(20):
+            writer.write(post.encode() + b"\r\n" + body % number)
+        writer.write(post.encode() + b"Connection: close\r\n\r\n" + body % 20)
+        statuses = check_all(await read_all(data))
+        writer.close()
+    kinds = Counter(text.get("code", text["kind"]) for text in texts)
+    assert (kinds["ack"], kinds["too_fast"]) == (1, 19)
+    assert statuses == [201] * (kind == "connection") + [429] * (20 + (kind != "connection"))
+
+
+async def test_an_address_that_invents_rooms_is_busy_and_others_are_not() -> None:
+    trusted = ("--trust-proxy", "127.0.0.1", "--kept-rooms-per-address", "3")
+    with MonitoredServer("--hub", "memory", "--messages-per-second", "0", *trusted) as server:
+
+        async def post_to(room: str, address: str) -> int:
+            head = {"X-Forwarded-For": address}
+            path = f"/rooms/{room}/messages"
+            answer = await request(server.url, "POST", path, b'{"text":"x"}', head)
+            assert answer.status == 201 or answer.json()["error"]["code"] == "busy"
+            return answer.status
+
+        hostile = [await post_to(f"invented-{n}", "10.0.0.1") for n in range(6)]
+        assert hostile == [201] * 3 + [503] * 3
+        assert await post_to("invented-0", "10.0.0.1") == 201
+        assert await post_to("lobby", "10.0.0.2") == 201
+        assert await post_to("lobby", "10.0.0.1") == 201
+
+
+async def test_an_address_that_invents_members_is_too_fast() -> None:
+    options = ("--joins-per-second-per-address", NEVER_AGAIN, "--connections-per-address", "5")
+    with MonitoredServer("--hub", "memory", *options) as server:
+        polls = "/rooms/lobby/short_polling?name=x&client="
+        statuses = [(await request(server.url, "GET", f"{polls}{n}")).status for n in range(9)]
+        again = await request(server.url, "GET", f"{polls}0")
+    assert statuses == [200] * 5 + [429] * 4
+    assert again.status == 200
+
+
+async def test_one_address_does_not_open_all_rooms() -> None:
+    options = ("--rooms", "8", "--rooms-per-address", "3", "--trust-proxy", "127.0.0.1")
+    with MonitoredServer("--hub", "memory", *options) as server:
+        polls = [
+            asyncio.create_task(
+                request(server.url, "GET", f"/rooms/r{n}/long_polling?after=now&wait=60")
+            )
+            for n in range(20)
+        ]
+        async with asyncio.timeout(SECONDS):
+            while sum(poll.done() for poll in polls) < 17:
+                await asyncio.sleep(0.01)
+        assert {poll.result().status for poll in polls if poll.done()} == {503}
+        other = {"X-Forwarded-For": "10.0.0.2"}
+        lobby = await request(server.url, "GET", "/rooms/lobby/short_polling", None, other)
+        assert lobby.status == 200
+        assert (await request(server.url, "GET", "/readyz")).status == 200
+        for poll in polls:
+            poll.cancel()
+
+
 # --- sizes ---------------------------------------------------------------------------------------
 
 SIZED = ("--body-bytes", "1000", "--text-bytes", "900", "--messages-per-second", "0")

@@ -37,17 +37,17 @@ class FakeServices:
     def check_open(self) -> None:
         pass
 
-    async def read(self, room: str, after: Any) -> Any:
+    async def read(self, room: str, after: Any, address: str) -> Any:
         await self._call("read")
         return SimpleNamespace(cursor=Cursor("epoch", 7))
 
-    async def track(self, room: str, member: Any) -> None:
+    async def track(self, room: str, member: Any, address: str) -> None:
         await self._call("track")
 
     def untrack(self, room: str, member: Any, seconds: float) -> None:
         self.calls.append("untrack")
 
-    async def follow(self, room: str, after: Any, subscriber: Any) -> "FakeServices":
+    async def follow(self, room: str, after: Any, subscriber: Any, address: str) -> "FakeServices":
         await self._call("follow")
         self.calls.append("add")
         return self

@@ -1,6 +1,7 @@
 """A tracked member is untracked, however the request ends."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,9 @@ class Presence:
         self.calls: list[str] = []
         self._error = error
 
+    def is_tracked(self, room: str, client: str) -> bool:
+        return True
+
     async def track(self, room: str, member: Member) -> None:
         self.calls.append("track")
         if self._error is not None:
@@ -27,6 +31,7 @@ class Presence:
 
 def tracked(presence: Presence, member: Member | None) -> Any:
     request = RequestBase()
+    request.stream = SimpleNamespace(address="::1")  # type: ignore[assignment]
     request.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
     return request.tracked(Subscription("lobby", 0, member), 5)
 

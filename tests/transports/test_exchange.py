@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tornado.httputil import HTTPHeaders
 
-from realtime.core.rate_limit import RateLimiter
+from realtime.core.admission import Admission
 from realtime.errors import Busy
 from realtime.limits import Limits
 from realtime.protocol.http1 import Request
@@ -48,7 +48,7 @@ class Failing(Exchange):
 
 async def run(room: str, *, hub: Any = OpenHub) -> tuple[Stream, Exchange]:
     limits, stream = Limits(), Stream()
-    services = Services(hub, None, OriginPolicy(["localhost"]), RateLimiter(0, 1), limits)  # type: ignore[arg-type]
+    services = Services(hub, None, OriginPolicy(["localhost"]), Admission(limits), limits)  # type: ignore[arg-type]
     request = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
     exchange = Failing(services, stream, request, room, lambda call: None)
     await exchange.run()

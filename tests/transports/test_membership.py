@@ -25,14 +25,14 @@ class FakeRoom:
         self.hold = asyncio.Event()
         self.hold.set()
         self.error: BaseException | None = None
-        self.services: Any = SimpleNamespace(hub=self, presence=self)
+        self.services: Any = SimpleNamespace(hub=self, presence=self, track=self.track)
 
     async def _wait(self) -> None:
         await self.hold.wait()
         if self.error is not None:
             raise self.error
 
-    async def track(self, room: str, member: Member, *, stream: bool) -> None:
+    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
         assert stream
         self.calls.append(f"track {member.client} in {room}")
         await self._wait()
@@ -41,7 +41,7 @@ class FakeRoom:
         assert stream
         self.calls.append(f"untrack {member.client} in {room}")
 
-    async def follow(self, room: str, cursor: Cursor, subscriber: Any) -> "FakeRoom":
+    async def follow(self, room: str, cursor: Cursor, subscriber: Any, address: str) -> "FakeRoom":
         await self._wait()
         self.calls.append(f"follow {room} from {cursor}")
         return self
@@ -69,7 +69,7 @@ def room() -> FakeRoom:
 
 @pytest.fixture
 def membership(room: FakeRoom) -> Membership:
-    return Membership(room.services, "lobby")
+    return Membership(room.services, "lobby", "::1")
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class SocketIOClient(EngineIOSession):
     ) -> None:
         super().__init__(services, address)
         self.room, self.member = subscription.room, subscription.member
-        self.membership = Membership(services, subscription.room)
+        self.membership = Membership(services, subscription.room, address)
         self._cursor = cursor
 
     async def connect(self) -> None:
@@ -125,13 +125,17 @@ class LegacyClient(SocketIOClient):
             raise errors.BadName("Emit `join` with a `username` first.")
         draft = {"text": fields.get("text"), "client": self._client, "name": self.member.name}
         return await handle_message(
-            self.services, json.dumps(draft), self.room, TRANSPORT, self.address
+            self.services, json.dumps(draft), self.room, TRANSPORT, self.address, self.id
         )
 
     async def _join(self, name: str) -> bytes:
         if self.member is None:
             self.member = Member(self._client, name, TRANSPORT)
-            await self.membership.track(self.member)
+            try:
+                await self.membership.track(self.member)
+            except RealtimeError as error:  # the membership has ended, and so has the session
+                self.close(error)
+                raise
         elif self.member.name != name:
             raise errors.BadName(f"You joined as {self.member.name}; reconnect to change the name.")
         return _encode({"kind": "ack"})
@@ -145,5 +149,5 @@ class CursorClient(SocketIOClient):
 
     async def handle_event(self, event: str, argument: Any) -> bytes:
         return await handle_message(
-            self.services, json.dumps(argument), self.room, TRANSPORT, self.address
+            self.services, json.dumps(argument), self.room, TRANSPORT, self.address, self.id
         )

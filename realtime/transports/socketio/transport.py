@@ -168,6 +168,6 @@ class SocketIOHandler(EngineIOHandler):
         self.services.hub.check_open()
         self.server.check_capacity(self.stream.address)
         # Read before the session exists, so that an error still has its own HTTP status.
-        reader = await self.services.hub.read(room, subscription.after)
+        reader = await self.services.hub.read(room, subscription.after, self.stream.address)
         kind = CursorClient if has_cursor else LegacyClient
         return kind(self.services, self.stream.address, subscription, reader.cursor)

@@ -70,9 +70,8 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             reply = await self._handle_join(message)
         else:
             room = self._subscription.room
-            reply = await acks.handle_message(
-                self.services, message, room, TRANSPORT, self._address
-            )
+            sender = self._address, self.session.session_id
+            reply = await acks.handle_message(self.services, message, room, TRANSPORT, *sender)
         if reply is not None and not self.is_closed:
             self.send(reply)
 
@@ -95,8 +94,8 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
 
     async def _join(self, subscription: Subscription) -> Cursor:
         self.services.hub.check_open()
-        self._membership = membership = Membership(self.services, subscription.room)
-        reader = await self.services.hub.read(subscription.room, subscription.after)
+        self._membership = membership = Membership(self.services, subscription.room, self._address)
+        reader = await self.services.hub.read(subscription.room, subscription.after, self._address)
         await membership.track(subscription.member)
         await membership.follow(reader.cursor, SockJSSubscriber(self.session, self._end))
         return reader.cursor
