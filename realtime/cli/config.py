@@ -27,6 +27,9 @@ _MAY_BE_ZERO = {
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
 _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 
+# With `wrong_keys_per_minute`, a program needs months to guess even six digits.
+_MIN_KEY_LENGTH = 6
+
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
     "limits: messages and history": (
@@ -69,13 +72,23 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         hub=options.hub or os.environ.get(HUB_VARIABLE) or default_hub,
         allow_host=tuple(options.allow_host),
         trust_proxy=tuple(options.trust_proxy),
-        key=options.key or os.environ.get(KEY_VARIABLE) or make_key(),
+        key=_key(options.key or os.environ.get(KEY_VARIABLE)),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
         master=os.environ.get(MASTER_VARIABLE, ""),
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
+
+
+def _key(text: str | None) -> str:
+    """Return the lecturer's key, by default a new one; raises `CommandError` if it is short."""
+    if text and len(text) < _MIN_KEY_LENGTH:
+        raise CommandError(
+            f"--key and ${KEY_VARIABLE}: a key has at least {_MIN_KEY_LENGTH} characters, "
+            "or it is soon guessed"
+        )
+    return text or make_key()
 
 
 # --- options -------------------------------------------------------------------------------------

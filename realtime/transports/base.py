@@ -133,6 +133,11 @@ class RequestBase:
     origin_fields: OriginFields
     arguments: Mapping[str, Sequence[bytes]]  # of the query
 
+    @property
+    def header_fields(self) -> Mapping[str, str]:
+        """The header fields of the request; their names are in any case."""
+        raise NotImplementedError
+
     # --- checks ----------------------------------------------------------------------------------
 
     def check_request_origin(self) -> None:
@@ -181,8 +186,11 @@ class RequestBase:
         return value
 
     def parse_subscription(self, room: str, resume: str | None = None) -> Subscription:
-        """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`."""
-        return Subscription.parse(
+        """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`.
+
+        Raises `ForeignOrigin` if a page of another site wants to make a member.
+        """
+        subscription = Subscription.parse(
             room,
             resume or self.argument("after", errors.BadCursor),
             self.argument("client", errors.BadClient),
@@ -190,6 +198,9 @@ class RequestBase:
             via=self.transport,
             limits=self.services.limits,
         )
+        if subscription.member is not None:
+            self.services.origin_policy.check_joiner(self.origin_fields[0], self.header_fields)
+        return subscription
 
     def tracked(self, subscription: Subscription) -> AbstractAsyncContextManager[None]:
         """Be a member of the room during a poll, and until the lease ends."""

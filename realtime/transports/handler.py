@@ -6,7 +6,7 @@ and the traffic statistics.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
 from tornado.iostream import StreamClosedError
@@ -73,6 +73,10 @@ class Handler(RequestBase, JSONErrorHandler):
         self.origin_fields = origin_fields(self.request.headers)
         self.arguments = self.request.query_arguments
         self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
+
+    @property
+    def header_fields(self) -> Mapping[str, str]:
+        return self.request.headers
 
     def prepare(self) -> None:
         self.count(self.client_id_for_stats())

@@ -10,6 +10,7 @@ from realtime import __version__
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Redis
 from tests.server_process import Server
+from tests.transports.raw import Raw
 
 
 async def test_a_room_is_listed_with_its_members_and_its_top(server: Any, room: str) -> None:
@@ -54,6 +55,21 @@ async def test_an_open_stream_is_listed_under_its_name_whatever_others_send(
             await get_json(server.url, f"/rooms/{room}/{other}{query}")
         (member,) = (await get_json(server.url, f"/rooms/{room}/members"))["members"]
         assert (member["name"], member["via"]) == ("Ada", transport)
+
+
+@pytest.mark.parametrize("transport", ["short_polling", "sse", "iframe_streaming", "socket.io"])
+async def test_an_image_of_another_site_joins_nobody(
+    server: Any, room: str, transport: str
+) -> None:
+    query = "client=ada&name=Ada"
+    path = f"/rooms/{room}/{transport}?{query}"
+    if transport == "socket.io":
+        path = f"/socket.io/?roomid={room}&EIO=4&transport=polling&{query}"
+    async with Raw(server) as raw:
+        raw.ask(path, "User-Agent: Mozilla/5.0", "Accept: image/avif,*/*", "Connection: close")
+        assert b" 403 " in (answer := await raw.rest())
+        assert b"foreign_origin" in answer
+    assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
 
 
 async def test_rooms_and_members_are_listed_in_pages(server: Any, room: str) -> None:
