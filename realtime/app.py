@@ -1,4 +1,9 @@
-"""The table of URLs: which handler answers which address."""
+"""The table of URLs: which class serves which URL.
+
+/rooms/ROOM/messages, short_polling … ─▶ an Exchange, without the cost of Tornado's handlers
+/rooms/ROOM/websocket, /sockjs, /socket.io ─▶ the transports that need Tornado
+/rooms, /healthz, /metrics, /lab, /demos … ─▶ web/: operations, the lab, the pages
+"""
 
 from collections.abc import Sequence
 
@@ -48,16 +53,23 @@ def make_router(
     lab: Lab,
     sockjs_also: Sequence[str] = (),
 ) -> Router:
-    """Build the table of URLs."""
+    """Build the table of URLs; this is the only place that knows every transport.
+
+    `hub_label` is what ``/healthz`` and the pages show as the hub.  `lab` is what the demo pages
+    may use: ports, network emulators, the lecturer's key.  `sockjs_also` adds legacy transports of
+    SockJS.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
+    """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
     taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
         [
+            # Transports that are not exchanges: an upgrade, and two libraries with sessions.
             (f"{room}/{WebSocket.transport}", WebSocket, only_services),
             *sockjs.urls,
             (r"/socket\.io/?", SocketIOHandler, {"services": services, "server": socketio}),
+            # Rooms and members, then what an operator uses.
             (f"{room}/members", operations.MembersHandler, only_services),
             (f"{room}/members/([^/]+)", operations.MemberHandler, only_services),
             (room, RoomHandler, with_lab),
@@ -66,12 +78,14 @@ def make_router(
             ("/readyz", operations.ReadinessHandler, only_services),
             ("/wire", operations.WireHandler, {"services": services, "traffic": traffic}),
             ("/wire/([^/]+)", TapHandler, {"services": services, "taps": taps}),
+            # What the demo pages use besides the chat.
             ("/lab", LabHandler, with_lab),
             ("/networks", NetworksHandler, with_lab),
             (r"/networks/([\w-]+)", NetworkHandler, with_lab),
             (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),
             ("/demos/qr.svg", QRCodeHandler, with_lab),
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
+            # The pages, and their scripts, styles and texts.
             ("/()", pages.PageHandler, files),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
         ],

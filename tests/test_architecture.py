@@ -228,15 +228,15 @@ def test_every_module_has_its_test_file() -> None:
 # What may lie beside the files of the transports, in the same folder.
 BESIDE = {
     "realtime/transports/{}.py": {
-        *("__init__", "acks", "affinity", "base", "exchange", "handler", "membership", "polling"),
-        *("publish", "streaming", "upgrade"),
+        *("__init__", "acks", "affinity", "base", "exchange", "handler", "lingering", "membership"),
+        *("polling", "publish", "streaming", "upgrade"),
     },
     "demos/{}.html": {"index", "cluster", "frame", "lecturer", "spinner", "sticky"},
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols", "sansio"},
     "tests/transports/test_{}.py": {
-        *("acks", "affinity", "base", "exchange", "handler", "membership", "polling", "promises"),
-        *("publish", "streaming"),
+        *("acks", "affinity", "base", "exchange", "handler", "lingering", "membership"),
+        *("polling", "promises", "publish", "streaming"),
     },
 }
 LANGUAGES = ("en", "zh-Hans", "zh-Hant")

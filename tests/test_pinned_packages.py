@@ -29,8 +29,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado")
 MODULES = ("engineio", "socketio", "sockjs")
 
-POLLING = {"_detach", "_finished"}
-STREAMING = {"_attach_session", *POLLING}
+POLLING = {"_attach_session", "_detach", "_finished"}
+
 
 # By class: the private names that our class and the package's both define or use on `self`.
 SHARED: dict[type, set[str]] = {
@@ -47,10 +47,10 @@ SHARED: dict[type, set[str]] = {
     http_transports.PollingReceiver: POLLING,
     http_transports.XhrPolling: POLLING,
     http_transports.JSONP: POLLING,
-    http_transports.StreamingReceiver: STREAMING,
-    http_transports.XhrStreaming: STREAMING,
-    http_transports.EventSource: STREAMING,
-    http_transports.HtmlFile: STREAMING,
+    http_transports.StreamingReceiver: POLLING,
+    http_transports.XhrStreaming: POLLING,
+    http_transports.EventSource: POLLING,
+    http_transports.HtmlFile: POLLING,
     websocket_transports.WebSocketReceiver: {"_execute"},
     websocket_transports.SockJSWebSocket: {"_execute"},
     websocket_transports.RawWebSocket: {"_execute"},
@@ -63,7 +63,6 @@ USED: dict[object, set[str]] = {
     },
     # Imported here, after `realtime` has imported the package with its warnings filtered.
     import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
-    import_module("sockjs.tornado.static"): {"IFRAME_TEXT"},
 }
 
 

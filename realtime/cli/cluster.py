@@ -1,8 +1,8 @@
-"""``realtime cluster``: several servers on one machine over one hub, and a master over them.
+"""``realtime cluster``: several servers on one machine over one hub, and a master that runs them.
 
 Python runs on one core, so a machine gets one process per core.  Every worker is an ordinary server
 at a port of its own, for a proxy to spread clients over.  Workers do not know each other; they
-share the hub.
+share the hub.  Each worker receives its whole configuration from the master.
 
     realtime cluster ─┬─ worker :6001 ─┐
        │ :6100        ├─ worker :6002 ─┼─ hub
@@ -29,6 +29,7 @@ from realtime.cli.config import (
     KEY_VARIABLE,
     CommandError,
     add_limits,
+    add_prefix,
     add_proxy_options,
     add_runtime_options,
     add_tls,
@@ -54,7 +55,7 @@ _EPILOG = (
     "at once."
 )
 
-# The page a lecturer starts with.
+# The page that lecturers open first; the browser does not send what follows the `#`.
 _LECTURER_PAGE = "demos/lecturer.html#key="
 
 
@@ -62,6 +63,7 @@ _LECTURER_PAGE = "demos/lecturer.html#key="
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a cluster; those that concern a worker are the same as for one server."""
     parser.epilog = _EPILOG
     _add_workers(parser)
     _add_in_front(parser)
@@ -107,6 +109,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         help="spawn, or the address of your Redis: redis://… rediss://… unix://… "
         f"(${HUB_VARIABLE}, or else spawn)",
     )
+    add_prefix(group)
 
 
 def _add_in_front(parser: argparse.ArgumentParser) -> None:
@@ -136,6 +139,7 @@ def _add_in_front(parser: argparse.ArgumentParser) -> None:
 
 
 def _nginx_address(text: str) -> tuple[str, int]:
+    """Parse ``PORT``, ``ADDRESS:PORT`` or ``[ADDRESS]:PORT``; without an address, 127.0.0.1."""
     host, _, port = text.rpartition(":")
     return host.strip("[]") or "127.0.0.1", port_number(port)
 
@@ -166,7 +170,7 @@ async def run(config: ClusterConfig) -> None:
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()
     with _open_status_port(config) as listener:
-        choice = await choose(hub, config.server.limits)
+        choice = await choose(hub, config.server.limits, config.server.prefix)
         if choice.server is not None:
             supervisor.supervise("watch the private server", choice.server.watch)
             hub = choice.server.url
@@ -182,6 +186,7 @@ async def run(config: ClusterConfig) -> None:
 
 
 def _shared_hub(hub: str) -> str:
+    """Return a hub that several processes can share; raises `HubError`."""
     if hub == "memory":
         raise HubError("--hub memory: each worker would have a chat of its own; use --hub spawn")
     return "spawn" if hub == "auto" else hub
@@ -189,6 +194,7 @@ def _shared_hub(hub: str) -> str:
 
 @contextmanager
 def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
+    """Bind the status port first: if it is taken, no worker has started yet."""
     try:
         listener = bind_sockets(config.status_port, config.status_host)
     except OSError as error:
@@ -200,6 +206,7 @@ def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
 
 
 async def _start(choice: HubChoice) -> None:
+    """Connect to the hub, which the master reads for the status page."""
     try:
         await choice.broker.start(NullListener())
     except NoBroker as error:
@@ -215,6 +222,7 @@ async def _run(
 ) -> None:
     ports = _worker_ports(config)
     nginx = _make_nginx(config, ports)
+    # Reports of workers carry it: a master on another machine may use the same ports and pids.
     name = secrets.token_hex(6)
     workers = list(map(WorkerProcess, config.worker_configs(ports, master=name)))
     overview = status.ClusterStatus(workers, config.server.host, choice.broker, choice.label, name)
@@ -235,14 +243,17 @@ async def _run(
     try:
         await Master(workers, addresses).handle_signals(signals)
     finally:
+        # Last: while workers drain, nginx sends their clients to the ones that still run.
         if nginx is not None:
             await nginx.close()
     server.stop()
 
 
 def _worker_ports(config: ClusterConfig) -> list[int]:
+    """Return the port of each worker; with ``--base-port 0``, ports that are free now."""
     if config.base_port:
         return [config.base_port + n for n in range(config.workers)]
+    # All are open at once, or the kernel could return the same port twice.
     listeners = [bind_sockets(0, config.server.host) for _ in range(config.workers)]
     ports = list(map(sockets.port_of, listeners))
     sockets.close_listeners(listeners)
@@ -250,6 +261,7 @@ def _worker_ports(config: ClusterConfig) -> list[int]:
 
 
 def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | None:
+    """Prepare the nginx of ``--nginx``, if any; raises `CommandError` or OSError."""
     if config.nginx is None:
         return None
     host = url_host(sockets.local_host(config.server))

@@ -9,6 +9,7 @@ import contextlib
 import os
 from collections.abc import Callable
 
+from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
@@ -62,7 +63,11 @@ class CommandError(Exception):
 
 
 def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> ServerConfig:
-    """Build the configuration from the parsed options and the environment."""
+    """Build the configuration from the parsed options and the environment.
+
+    An option wins over its environment variable, and that over the default.  Raises ValueError if
+    the options contradict each other.
+    """
     return ServerConfig(
         host=options.host,
         port=options.port,
@@ -70,6 +75,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
         hub=options.hub or os.environ.get(HUB_VARIABLE) or default_hub,
+        prefix=options.prefix,
         allow_host=tuple(options.allow_host),
         trust_proxy=tuple(options.trust_proxy),
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
@@ -108,13 +114,15 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         "connections to each (%(default)s)",
     )
     add_tls(address)
-    parser.add_argument_group("hub").add_argument(
+    hub = parser.add_argument_group("hub")
+    hub.add_argument(
         "--hub",
         metavar="HUB",
         help="auto, memory, spawn, or the address of your Redis: redis://… rediss://… unix://…, "
         "and with several servers redis+sentinel://host,host/NAME redis+cluster://host,host "
         f"(${HUB_VARIABLE}, or else auto)",
     )
+    add_prefix(hub)
     add_proxy_options(parser)
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
@@ -136,6 +144,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_address(group: Group, *, port: int) -> None:
+    """Add ``--host`` and ``--port``; `port` is the default."""
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     group.add_argument(
         "--port", type=port_number, default=port, help="port; 0: a free one (%(default)s)"
@@ -143,6 +152,7 @@ def add_address(group: Group, *, port: int) -> None:
 
 
 def add_tls(group: Group) -> None:
+    """Add the files of HTTPS; they are read when the server starts."""
     group.add_argument(
         "--tls-certificate",
         metavar="FILE",
@@ -151,7 +161,19 @@ def add_tls(group: Group) -> None:
     group.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
 
 
+def add_prefix(group: Group) -> None:
+    group.add_argument(
+        "--prefix",
+        type=_prefix,
+        default=DEFAULT_PREFIX,
+        metavar="NAME",
+        help="the first part of all keys and channels in Redis: give each deployment that shares "
+        "a Redis its own (%(default)s)",
+    )
+
+
 def add_proxy_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a server must know about the proxy in front of it."""
     group = parser.add_argument_group("behind a proxy")
     group.add_argument(
         "--trust-proxy",
@@ -172,6 +194,7 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options for the event loop and for the legacy transports of SockJS."""
     group = parser.add_argument_group("event loop and SockJS")
     group.add_argument(
         "--loop",
@@ -190,7 +213,10 @@ def add_runtime_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
-    """Add one option for each limit; its help is the reason of the limit."""
+    """Add one option for each limit; its help is the reason of the limit.
+
+    Every limit must be in one of `_LIMIT_GROUPS`, so none is missing from the help.
+    """
     limits = {limit.name: limit for limit in Limits.named()}
     for title, names in _LIMIT_GROUPS.items():
         group = parser.add_argument_group(title)
@@ -209,13 +235,18 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
 # --- the values of options -----------------------------------------------------------------------
 
 
+# argparse prints the message of an ArgumentTypeError after the name of the option.
+
+
 def port_number(text: str) -> int:
+    """Parse a TCP port; 0 asks the kernel for a free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)
 
 
 def count(text: str) -> int:
+    """Parse a whole number above 0.  `isdecimal` also refuses signs, spaces and underscores."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number above 0")
     return int(text)
@@ -226,12 +257,14 @@ def count_or_zero(text: str) -> int:
 
 
 def _type_of(name: str, kind: object) -> Callable[[str], float]:
+    """Return the parser for a limit: whole numbers, or seconds and rates."""
     if kind is int:
         return count
     return _amount if name in _MAY_BE_ZERO else _positive_amount
 
 
 def _amount(text: str) -> float:
+    # The comparison also refuses `nan` and `inf`, which `float` accepts.
     with contextlib.suppress(ValueError):
         if 0 <= float(text) <= _MAX_AMOUNT:
             return float(text)
@@ -242,6 +275,13 @@ def _positive_amount(text: str) -> float:
     if (amount := _amount(text)) >= _MIN_AMOUNT:
         return amount
     raise argparse.ArgumentTypeError(f"must be a number, at least {_MIN_AMOUNT:g}")
+
+
+def _prefix(text: str) -> str:
+    try:
+        return check_prefix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _network(text: str) -> IPNetwork:

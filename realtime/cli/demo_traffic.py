@@ -44,6 +44,7 @@ SCRIPT = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="the server (%(default)s)")
     parser.add_argument("--room", default="lobby", help="the room (%(default)s)")
     parser.add_argument(
@@ -78,8 +79,10 @@ def _lines(count: int | None) -> Iterator[tuple[str, str]]:
 
 
 async def _publish(client: AsyncHTTPClient, url: str, name: str, text: str) -> None:
+    """Publish one message, and repeat the request while the server is busy or limits our rate."""
     message = {
         "id": str(uuid.uuid4()),
+        # The same client id in each run: a speaker who returns is the same member.
         "client": f"talk-{uuid.uuid5(uuid.NAMESPACE_URL, name).hex[:8]}",
         "name": name,
         "text": text,

@@ -84,6 +84,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
     )
+    # Added first: argparse lists the commands before the many options of a server.
     commands = parser.add_subparsers(title="commands", dest="command", metavar="")
     add_server_options(parser)
     for name, module in (("talk", demo_traffic), ("proxy", proxy), ("nginx", nginx)):
@@ -110,6 +111,7 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _raise_open_files() -> None:
+    """Raise the limit of open files to what the system allows: a connection costs one."""
     # The soft limit is often 1024, to protect programs that use select(); we use epoll.
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

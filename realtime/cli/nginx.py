@@ -1,4 +1,7 @@
-"""``realtime nginx``: print a configuration of nginx, with the reason beside each line."""
+"""``realtime nginx``: print a configuration of nginx, with the reason beside each line.
+
+The text is built in `cluster.nginx_config`; `realtime cluster --nginx` runs nginx with the same.
+"""
 
 import argparse
 import os
@@ -11,6 +14,7 @@ HELP = "print a configuration of nginx for several workers, with the reason besi
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command: the workers, and the site in front of them."""
     workers = parser.add_argument_group("workers")
     workers.add_argument(
         "--workers",
@@ -53,7 +57,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Print the configuration; raises `CommandError`, which says why there can be none."""
+    """Print the configuration; raises `CommandError` if these options cannot work together."""
     try:
         text = configuration(
             workers=list(_workers(options)),
@@ -68,12 +72,17 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def _workers(options: argparse.Namespace) -> Iterator[str]:
+    """Yield the address of each worker: first those of this machine, then each ``--worker``.
+
+    Without both options, this machine has one worker per core, as with `realtime cluster`.
+    """
     here = options.workers or (0 if options.worker else os.cpu_count() or 1)
     yield from (f"127.0.0.1:{options.base_port + number}" for number in range(here))
     yield from options.worker
 
 
 def _worker(text: str) -> str:
+    """Check ``HOST:PORT``, and keep it as text: nginx needs the brackets of IPv6."""
     try:
         parse_worker(text)
     except ValueError as error:

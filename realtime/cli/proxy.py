@@ -1,4 +1,9 @@
-"""``realtime proxy``: an emulated network in front of a server, until a signal ends it."""
+"""``realtime proxy``: an emulated network in front of a server, until a signal ends it.
+
+    browser ─▶ realtime proxy :9000 ─▶ server :8000
+
+The server does not notice it: the proxy delays, slows down, buffers or resets the connections.
+"""
 
 import argparse
 import asyncio
@@ -18,6 +23,7 @@ HELP = (
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this command."""
     add_address(parser.add_argument_group("address"), port=9000)
     network = parser.add_argument_group("network")
     network.add_argument(
@@ -42,6 +48,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 async def run(options: argparse.Namespace) -> None:
     """Forward until SIGINT or SIGTERM; raises OSError if the port cannot be opened."""
+    # Without these handlers, SIGTERM would end the process without closing the connections.
     stopped = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -62,6 +69,7 @@ async def run(options: argparse.Namespace) -> None:
 
 
 def _network(text: str) -> NetworkConditions:
+    """Parse ``rtt=100ms,jitter=20ms``; argparse shows the message of a wrong value."""
     try:
         return NetworkConditions.parse(text)
     except ValueError as error:
@@ -69,6 +77,10 @@ def _network(text: str) -> NetworkConditions:
 
 
 def _target(text: str) -> tuple[str, int]:
+    """Parse an origin, without path or user, into host and port.
+
+    Only plain HTTP: the proxy reads the messages (for `buffer`), which TLS would hide.
+    """
     with contextlib.suppress(ValueError):
         url = urlsplit(text)
         port = 80 if url.port is None else url.port

@@ -1,4 +1,10 @@
-"""``realtime``: build a server from its configuration, listen, and drain it when a signal comes."""
+"""``realtime``: build a server from its configuration, listen, and drain it when a signal comes.
+
+    listen ─▶ choose the hub ─▶ connect to it ─▶ serve ─▶ signal ─▶ drain ─▶ close
+
+The ports are opened first: if one is taken, nothing else has started.  What is opened last is
+closed first.
+"""
 
 import asyncio
 import contextlib
@@ -47,7 +53,7 @@ async def run(config: ServerConfig) -> None:
     tls = sockets.load_tls(config)
     listeners = sockets.open_listeners(config)
     try:
-        choice = await choose(config.hub, config.limits)
+        choice = await choose(config.hub, config.limits, config.prefix)
         await _with_hub(config, choice, listeners, tls)
     finally:
         sockets.close_listeners(listeners)
@@ -86,6 +92,7 @@ async def _serve(
         await choice.broker.close()
         raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
     presence.start(lambda: hub.rooms)
+    # The policy needs the ports of the network emulators, and those need ours: it gets them last.
     origin_policy = OriginPolicy(sockets.own_names(config))
     ports = tuple(map(sockets.port_of, listeners))
     signals = _stop_signals()
@@ -131,6 +138,7 @@ async def _open_networks(config: ServerConfig, ports: Sequence[int]) -> AsyncIte
 
 
 def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
+    """Print where the server is; tests, the cluster and the benchmarks wait for the first line."""
     address = sockets.listen_url(config, lab.lanes[0])
     # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")

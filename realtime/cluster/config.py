@@ -34,6 +34,7 @@ class ClusterConfig:
         self.validate()
 
     def validate(self) -> None:
+        """Raise ValueError, which names the option, if the values contradict each other."""
         if (self.server.port_count, self.server.network_count) != (1, 0):
             raise ValueError(
                 "--lanes and --networks are for a single server: a worker has one port"

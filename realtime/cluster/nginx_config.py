@@ -129,7 +129,8 @@ http {{
 
         # They would be those of an arbitrary worker: read each worker's at its own port.
         location = /metrics {{
-            return 404;
+            default_type application/json;
+            return 404 '{{"error":{{"code":"not_found","message":"Ask each worker itself."}}}}';
         }}
 
 {locations}
@@ -218,6 +219,14 @@ _BY_SESSION = """\
 # `consistent`: when workers are added or removed, only their sessions move.
 hash $session consistent;
 """
+_SOCKJS_SESSIONS = """\
+# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session, and any
+# worker can answer them.  As the client sent it: a location would see `%2E` as a dot.
+map $request_uri $session {
+    default '';
+    ~^/sockjs/[^/.?]+/(?<id>[^/.?]+)/ $id;
+}
+"""
 _SESSIONS = """\
 # The Socket.IO server chooses the session's id, and the first request has none yet: a hash of
 # the id would not find the worker that made it.  A cookie would, but not all clients keep
@@ -229,16 +238,16 @@ map $arg_sid $socketio {{
 }}
 """
 _SESSION_LOCATIONS = """\
-# /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session.  If the
-# worker is down, the next one does not know the session and reports that: the client starts
-# a new session, and continues from its cursor.
-location ~ ^/sockjs/[^/.]+/(?<session>[^/.]+)/ {
+# If the worker of a session is down, the next one does not know the session and reports
+# that: the client starts a new session, and continues from its cursor.
+location ~ ^/sockjs/ {
     proxy_pass http://sockjs;
 }
 
 # If the worker of the session is down, no other worker is tried: the client starts a new
-# session at another one.
-location /socket.io/ {
+# session at another one.  A pattern: nginx would redirect `/socket.io` to a plain
+# `location /socket.io/`, and a redirected client sends its POST as a GET.
+location ~ ^/socket\\.io/?$ {
     proxy_pass http://$socketio;
 }
 
@@ -369,7 +378,7 @@ def _routing(workers: Sequence[str], routing: str) -> str:
     method = _BY_ADDRESS if routing == "address" else _ROUND_ROBIN
     upstreams = [_upstream("workers", workers, method)]
     if routing == "session":
-        upstreams.append(_upstream("sockjs", workers, _BY_SESSION))
+        upstreams += [_SOCKJS_SESSIONS, _upstream("sockjs", workers, _BY_SESSION)]
         names = [f"worker_{number}" for number, _ in enumerate(workers, 1)]
         labels = "\n".join(map(_label_line, workers, names))
         upstreams.append(_SESSIONS.format(labels=indent(labels, "    ")))

@@ -27,6 +27,7 @@ from realtime.web import pages
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
 _MAX_ROOMS = 50
 
+# What ``/status`` sends as JSON; `ClusterStatus.read` builds it.
 Status = dict[str, Any]
 # Values by those of their labels.
 Rows = Counter[tuple[str, ...]]
@@ -50,7 +51,10 @@ class ClusterStatus:
         return all(worker.state is State.READY for worker in self._workers)
 
     async def read(self) -> Status:
-        """Read the reports from the hub; our workers come first."""
+        """Read the reports from the hub; our workers come first.
+
+        Without the hub there are only our own workers, `hub.up` is false, and each count is null.
+        """
         try:
             nodes, up = await registry.list_nodes(self._broker), True
         except NoBroker:
@@ -66,6 +70,7 @@ class ClusterStatus:
         }
 
     def _own_row(self, worker: WorkerProcess, nodes: Sequence[NodeInfo], up: bool) -> Status:
+        # The pid, too: the report of a predecessor that was killed stays until its lease ends.
         own = [node for node in nodes if (node.master, node.pid) == (self._master, worker.pid)]
         node = own[0] if own else None
         # A worker without a report has just started or has ended, and holds nothing.  While the hub
@@ -85,6 +90,7 @@ class ClusterStatus:
 
 
 def _other_row(node: NodeInfo) -> Status:
+    """Describe a process of another master, or of none: we know only what it reports."""
     return {
         "worker": node.worker,
         "machine": node.machine,
@@ -98,7 +104,7 @@ def _other_row(node: NodeInfo) -> Status:
     }
 
 
-# --- addresses -----------------------------------------------------------------------------------
+# --- the table of URLs ----------------------------------------------------------------------------
 
 
 def make_application(overview: ClusterStatus, origin_policy: OriginPolicy) -> Application:
@@ -127,7 +133,11 @@ class _Handler(JSONErrorHandler):
 
 
 class _OwnHostHandler(_Handler):
-    """Answers only requests for our own host name: other sites must not see rooms and pids."""
+    """Serves only requests for our own host name: other sites must not see rooms and pids.
+
+    A page of another site could reach this port by DNS rebinding, that is by a host name of its own
+    that resolves to 127.0.0.1.
+    """
 
     def initialize(self, overview: ClusterStatus, origin_policy: OriginPolicy) -> None:
         self.overview = overview
@@ -142,24 +152,30 @@ class _OwnHostHandler(_Handler):
 
 
 class _PageHandler(_OwnHostHandler):
+    """The status page, which reads ``/status`` every second."""
+
     def get(self) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish((pages.folder() / "cluster.html").read_bytes())
 
 
 class _StatusHandler(_OwnHostHandler):
+    """The status as JSON."""
+
     async def get(self) -> None:
         self.reply(await self.overview.read())
 
 
 class _HealthHandler(_OwnHostHandler):
-    """The master responds; whether its workers do is a question for ``/readyz``."""
+    """The master responds; ``/readyz`` shows whether its workers do."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
 class _ReadinessHandler(_OwnHostHandler):
+    """Ready when all of our workers are; for a load balancer in front of several machines."""
+
     def get(self) -> None:
         if not self.overview.ready():
             raise Busy("A worker is not ready; /status shows which, and why.", retry_after=1)
@@ -167,6 +183,8 @@ class _ReadinessHandler(_OwnHostHandler):
 
 
 class _MetricsHandler(_OwnHostHandler):
+    """The status in the Prometheus format."""
+
     async def get(self) -> None:
         registry = CollectorRegistry()
         registry.register(StatusCollector(await self.overview.read()))
@@ -187,7 +205,7 @@ class _NotFoundHandler(_Handler):
 
 
 class StatusCollector:
-    """Turns one status into metrics."""
+    """Turns one status into metrics, as a Collector of `prometheus_client`."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -210,6 +228,7 @@ class StatusCollector:
         )
         yield _filled(deaths, restarts)
         yield _filled(_gauge("connections", "Open connections", "worker", "transport"), connections)
+        # Each room is a time series, and anybody can open a room: so only the largest have one.
         text = f"Subscribers and waiting polls, in the {_MAX_ROOMS} largest rooms"
         yield _filled(_gauge("readers", text, "room", "transport"), self._readers())
 
@@ -226,6 +245,7 @@ def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
 
 
 def _filled(family: GaugeMetricFamily | CounterMetricFamily, rows: Rows) -> Metric:
+    """Add a time series for each row, whose key is the values of the labels."""
     for labels, number in rows.items():
         family.add_metric(labels, number)
     return family

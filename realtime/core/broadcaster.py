@@ -240,6 +240,11 @@ class Broadcaster:
                 self._start_heartbeats()
                 return
             page = self._room.since(cursor, size=self._push_bytes)
+            if not page.events:
+                # An event came while others caught up, and this one has read it already.  The next
+                # flush brings the live subscribers to its cursor.  It must not be pushed nothing:
+                # an empty chunk ends an HTTP body (RFC 9112 §7.1).
+                break
             frames = subscriber.framing.encode(page.events)
             if not self._push(subscriber, frames, page):
                 return  # it calls `resume` once its socket has drained

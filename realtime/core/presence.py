@@ -22,6 +22,9 @@ from realtime.tasks import Supervisor
 
 # Rooms of a list that are swept at once.
 _SWEEPS = 50
+# The renew loop passes this often during a lease, and once more after the lease has ended: so that
+# another sweep finds a lease that ended a little later by the broker's clock.
+_PASSES_PER_LEASE, _EXTRA_PASSES = 12, 2
 
 
 @dataclass
@@ -33,6 +36,7 @@ class _TrackedClient:
     polls: int = 0
     renewed_at: float = float("-inf")
     has_left: bool = False  # by `leave`; one of its streams may still be closing
+    idle_passes: int = 0  # of the renew loop, since the last reference
 
     @property
     def ref_count(self) -> int:
@@ -97,6 +101,7 @@ class Presence:
         The renewal retries.
         """
         tracked = self._tracked.setdefault((room, member.client), _TrackedClient(member))
+        tracked.idle_passes = 0
         if stream:
             tracked.streams.append(member)
         else:
@@ -194,16 +199,20 @@ class Presence:
             return  # the next sweep finds it
 
     async def _renew_loop(self) -> None:
-        third = self._limits.lease_seconds / 3
+        lease = self._limits.lease_seconds
         while True:
-            await asyncio.sleep(third / 4)
+            await asyncio.sleep(lease / _PASSES_PER_LEASE)
             for key, tracked in list(self._tracked.items()):
-                age = _now() - tracked.renewed_at
-                if tracked.ref_count <= 0 and age >= self._limits.lease_seconds:
+                if tracked.ref_count > 0:
+                    age = _now() - tracked.renewed_at
+                    if tracked.is_present and age >= lease / 4:
+                        await self._try_renew(key[0], tracked)
+                    continue
+                # We count passes, not seconds: while the machine slept, the lease did not run.
+                tracked.idle_passes += 1
+                if tracked.idle_passes >= _PASSES_PER_LEASE + _EXTRA_PASSES:
                     self._tracked.pop(key, None)
                     self._sweep_later(key[0], 0)  # perhaps no reader here makes `_sweep_loop` do it
-                elif tracked.is_present and age >= third * 3 / 4:
-                    await self._try_renew(key[0], tracked)
 
     async def _try_renew(self, room: str, tracked: _TrackedClient) -> None:
         try:

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from tornado.httputil import HTTPHeaders, HTTPInputError
 from tornado.web import RequestHandler
@@ -27,6 +27,8 @@ _MAX_CACHED_HEADERS = 256
 _PLAIN_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1")
 # A name or an address, and a port.  Everything else is left to Tornado.
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
+# The characters of a target that stay as they are.
+_ASCII_TARGET = "".join(map(chr, range(0x21, 0x7F)))
 # With one of these fields, only Tornado can parse the bytes after the header.
 _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
@@ -154,6 +156,15 @@ def parse_query(target: str) -> dict[str, list[bytes]]:
             # As in Tornado: a name is latin-1 text, a value is bytes.
             arguments.setdefault(_unquote(name).decode("latin1"), []).append(_unquote(value))
     return arguments
+
+
+def encode_target(target: str) -> str:
+    """Percent-encode what is not ASCII in a target, as the client should have done (RFC 3986 §2.1).
+
+    `target` are bytes, decoded as latin-1.  Handlers that decode it as text in one place, and as
+    bytes in another, would give one address two meanings.
+    """
+    return target if target.isascii() else quote(target.encode("latin1"), safe=_ASCII_TARGET)
 
 
 def _unquote(text: str) -> bytes:

@@ -27,9 +27,9 @@ class ServerConfig:
 
     `port` 0 is a free one; `port_count` more than 1 opens extra ports (``--lanes``), and
     `network_count` as many proxies with a bad network (``--networks``).  `key` opens the lecturer's
-    page.  `allow_host` are further host names of this server, `trust_proxy` the networks whose
-    `X-Forwarded-For` we believe.  `master` names the cluster this process belongs to; it is empty
-    outside of one.
+    page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
+    `trust_proxy` the networks whose `X-Forwarded-For` we believe.  `master` names the cluster this
+    process belongs to; it is empty outside of one.
     """
 
     host: str = "127.0.0.1"
@@ -38,6 +38,7 @@ class ServerConfig:
     tls_certificate: str | None = None
     tls_key: str | None = None
     hub: str = "auto"
+    prefix: str = "rt"
     allow_host: tuple[str, ...] = ()
     trust_proxy: tuple[IPNetwork, ...] = ()
     key: str = field(default_factory=make_key)

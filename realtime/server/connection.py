@@ -29,6 +29,7 @@ from realtime.protocol.http1 import (
     Request,
     RequestHeader,
     declared_length,
+    encode_target,
     origin_fields,
     parse_fast_path,
     parse_query,
@@ -192,6 +193,7 @@ class _RoutingDelegate(HTTPMessageDelegate):
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         assert isinstance(start_line, RequestStartLine)
+        start_line = start_line._replace(path=encode_target(start_line.path))
         self._set_client_address(headers)
         if found := self._router.find(start_line.path):
             self._delegate = _BufferedRequest(

@@ -29,6 +29,8 @@ from realtime.transports.polling import PollResponse
 log = logging.getLogger(__name__)
 
 _NO_STORE = b"Cache-Control: no-store"
+# A proxy that compresses would hold a stream back until it has enough of it.
+_NO_TRANSFORM = b"Cache-Control: no-store, no-transform"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
 _CORS_FIELDS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
@@ -140,7 +142,9 @@ class Exchange(RequestBase):
         if (origin := self.cors_origin) is not None:
             allowed = b"Access-Control-Allow-Origin: " + origin.encode("latin1")
             fields = (*fields, allowed, *_CORS_FIELDS)
-        return response_header(status, content_type, _NO_STORE, _NO_SNIFF, *fields, length=length)
+        # Without a length, the body is a stream.
+        caching = _NO_STORE if length is not None else _NO_TRANSFORM
+        return response_header(status, content_type, caching, _NO_SNIFF, *fields, length=length)
 
     def _answer_preflight(self) -> None:
         """Answer the request that a browser sends before it posts JSON to another port (CORS)."""

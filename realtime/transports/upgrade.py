@@ -1,18 +1,163 @@
-"""The opening handshake of RFC 6455, most of which Tornado does.
+"""The opening handshake of RFC 6455, most of which Tornado does, and the frames that follow.
 
 A request to upgrade is checked like any other request.  After the handshake it is no longer an HTTP
 request, and subclasses handle the messages.
 """
 
+import asyncio
 import re
+from contextlib import suppress
 
-from tornado.websocket import WebSocketHandler, WebSocketProtocol
+from tornado.iostream import StreamClosedError
+from tornado.util import _websocket_mask
+from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
 
 from realtime import errors
-from realtime.protocol.websocket_frames import StrictWebSocketProtocol
+from realtime.protocol import websocket_frames as frames
+from realtime.protocol.websocket_frames import Violation
 from realtime.transports.handler import Handler
+from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, discard
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
+# Seconds for a client to answer our close frame; it may have to send the rest of a message first.
+_CLOSE_SECONDS = 5
+# Bytes of frames after which the other connections have their turn: a client can send many frames
+# in one packet.  A frame costs about as much as a kilobyte.
+_YIELD_BYTES, _FRAME_COST = 65_536, 1024
+_PIECE_BYTES = 65_536
+
+
+class StrictWebSocketProtocol(WebSocketProtocol13):
+    """Tornado's protocol, with our own reader of frames and our own end of a connection.
+
+    Tornado disconnects at a violation without a close frame.  A client then sees 1006, as after a
+    broken cable.  Here each violation gets the close code of RFC 6455 §7.4.1, and the close frame
+    arrives: we never close while the client is still sending.
+    """
+
+    _discarded_bytes = 0
+    _message_opcode = frames.CONTINUATION  # of the message whose fragments are arriving
+
+    @classmethod
+    def replacing(cls, default: WebSocketProtocol | None) -> "StrictWebSocketProtocol | None":
+        """Return the protocol to use instead of `default`; None if it is not version 13."""
+        if not isinstance(default, WebSocketProtocol13):
+            return None
+        return cls(default.handler, default.mask_outgoing, default.params)
+
+    # --- in --------------------------------------------------------------------------------------
+
+    async def _receive_frame_loop(self) -> None:
+        """Handle frames until the closing handshake is complete, and close the connection."""
+        try:
+            await self._receive_frames()
+        except Violation as violation:
+            self.client_terminated = True  # what follows cannot be parsed
+            self.close(violation.code, violation.reason)
+        except StreamClosedError:
+            self._abort()
+        finally:
+            self._release_handler()
+        await close_lingering(self.stream)
+
+    def _release_handler(self) -> None:
+        """Report the end to the handler, which then sends nothing more."""
+        # Without its protocol the handler cannot close the stream, where we still read.
+        self.handler.ws_connection = None  # type: ignore[attr-defined]
+        self.handler.on_ws_connection_close(self.close_code, self.close_reason)
+
+    async def _receive_frames(self) -> None:
+        work = 0
+        while not self.client_terminated:
+            work += _FRAME_COST + await self._receive_one_frame()
+            if work >= _YIELD_BYTES:
+                work = 0
+                await asyncio.sleep(0)
+
+    async def _receive_one_frame(self) -> int:
+        """Read and handle one frame; return the bytes of its payload."""
+        read, fragments = self.stream.read_bytes, self._fragmented_message_buffer
+        start = frames.parse_frame_start(await read(2), fragments is not None)
+        length, key = frames.parse_frame_rest(start, await read(start.rest))
+        total = length + (len(fragments) if fragments is not None else 0)
+        too_big = total > self.params.max_message_size
+        if not start.is_control and (self.server_terminated or too_big):
+            await self._discard_data(start, length)
+            return length
+        payload = _websocket_mask(key, await self._read_payload(length))
+        if start.is_control:
+            handled = self._handle_message(start.opcode, payload)
+        else:
+            handled = self._add_data(start, payload)
+        if handled is not None:
+            await handled
+        return length
+
+    async def _read_payload(self, length: int) -> bytes:
+        if length <= _PIECE_BYTES:
+            return await self.stream.read_bytes(length)
+        payload = bytearray()  # a stream returns no more at once than it buffers
+        while missing := length - len(payload):
+            payload += await self.stream.read_bytes(min(missing, _PIECE_BYTES), partial=True)
+        return bytes(payload)
+
+    def _add_data(self, start: frames.FrameStart, data: bytes) -> "asyncio.Future[None] | None":
+        """Handle a message if `data` completes it; otherwise keep the fragment."""
+        if self._fragmented_message_buffer is None:
+            if start.final:
+                return self._handle_message(start.opcode, data)
+            self._message_opcode = start.opcode
+            self._fragmented_message_buffer = bytearray()
+        self._fragmented_message_buffer += data
+        if not start.final:
+            return None
+        message, self._fragmented_message_buffer = self._fragmented_message_buffer, None
+        return self._handle_message(self._message_opcode, bytes(message))
+
+    async def _discard_data(self, start: frames.FrameStart, length: int) -> None:
+        """Report a message that is too big, and read on to the client's close frame.
+
+        After our close frame, a client may complete what it is sending, and we ignore it (§5.5.1).
+        """
+        if not self.server_terminated:
+            self.close(frames.TOO_BIG, "the message is too big")
+            self._release_handler()
+        self._fragmented_message_buffer = None if start.final else bytearray()
+        self._discarded_bytes += length
+        if self._discarded_bytes > MAX_LINGER_BYTES:
+            raise Violation(frames.TOO_BIG, "the message is too big")
+        await discard(self.stream, length)
+
+    def _handle_message(self, opcode: int, data: bytes) -> "asyncio.Future[None] | None":
+        if opcode == frames.TEXT:
+            return self._run_callback(self.handler.on_message, frames.decode_text(data))
+        if opcode == frames.CLOSE:
+            self.close_code, self.close_reason = frames.parse_close(data)
+            self.client_terminated = True
+            self.close(self.close_code)  # §5.5.1: the answer repeats the code
+            return None
+        if opcode == frames.PING_OPCODE and self.server_terminated:
+            return None  # §5.5.1: no frame follows a close frame
+        return super()._handle_message(opcode, data)
+
+    # --- the end ---------------------------------------------------------------------------------
+
+    def close(self, code: int | None = None, reason: str | None = None) -> None:
+        """Send a close frame, once, and wait some seconds for the client's."""
+        if not self.server_terminated:
+            self.server_terminated = True
+            payload = b"" if code is None else code.to_bytes(2) + (reason or "").encode()
+            with suppress(StreamClosedError):
+                self._write_frame(True, frames.CLOSE, payload)
+        loop = self.stream.io_loop
+        if not self.client_terminated and self._waiting is None:
+            self._waiting = loop.call_later(_CLOSE_SECONDS, self._abort)
+        elif self.client_terminated and self._waiting is not None:
+            loop.remove_timeout(self._waiting)
+            self._waiting = None
+        if self._ping_coroutine:
+            self._ping_coroutine.cancel()
+            self._ping_coroutine = None
 
 
 class Upgrade(Handler, WebSocketHandler):

@@ -63,6 +63,7 @@ class KeyCheck:
     def check(self, key: str, address: str, now: float) -> None:
         """Return if `key` is ours; raises `BadKey`, or `TooFast` for an address that guesses."""
         self._wrong.check(address, now)
+        # In constant time: the time of a response must not show how much of a key was right.
         if hmac.compare_digest(key.encode(), self._key):
             return
         self._wrong.take(address, now)
@@ -73,6 +74,8 @@ class KeyCheck:
 
 
 class _LabBase(OperationHandler):
+    """A handler that also has the `lab`."""
+
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
         super().initialize(services)
         self.lab = lab
@@ -106,10 +109,13 @@ class _NetworkBase(_LabBase):
             raise errors.BadNetwork(f"{error}.") from error
 
     def show(self, lease: LeasedProxy) -> None:
+        """Send what a page needs to use the emulator: its port, and its id for later requests."""
         self.reply({"id": lease.id, "port": lease.port, "network": str(lease.network)})
 
 
 class NetworksHandler(_NetworkBase):
+    """POST: lease a network emulator; 503 if all are in use."""
+
     def post(self) -> None:
         lease = self.lab.networks.acquire(self.parse_conditions())
         self.set_status(201)
@@ -117,6 +123,11 @@ class NetworksHandler(_NetworkBase):
 
 
 class NetworkHandler(_NetworkBase):
+    """One lease: read it, change its conditions, or release it; 404 if it has ended.
+
+    The id is random: only the page that has the lease knows it.
+    """
+
     def get(self, id: str) -> None:
         self.show(self.lab.networks.find(id))
 

@@ -1,4 +1,8 @@
-"""Rooms and members, and what an operator asks: health, readiness, metrics, bytes per transport."""
+"""Rooms and members, and what an operator needs: health, readiness, metrics, bytes per transport.
+
+An orchestrator restarts a process that is not *live* (``/healthz``), and sends no requests to one
+that is not *ready* (``/readyz``).  Prometheus reads ``/metrics``.
+"""
 
 import asyncio
 import json
@@ -23,15 +27,17 @@ _LIMIT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 
 
 class OperationHandler(Handler):
-    """A small JSON response."""
+    """The base of handlers with small JSON responses; errors are JSON as well (see `Handler`)."""
 
     transport = "operations"
 
     def reply(self, value: Any) -> None:
+        """Send `value` as JSON, and end the response."""
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps(value, ensure_ascii=False))
 
     def no_content(self) -> None:
+        """Send a 204, which has no body and so no type (RFC 9110 §15.3.5)."""
         self.set_status(204)
         self.clear_header("Content-Type")
 
@@ -51,6 +57,11 @@ class _PageHandler(OperationHandler):
 
 
 class RoomsHandler(_PageHandler):
+    """The rooms of the hub: ``{"rooms": [{"room", "members", "top"}], "next"?}``.
+
+    `top` is the offset of the newest event.  503 if the hub cannot be reached.
+    """
+
     async def get(self) -> None:
         after, limit = self.parse_page()
         rooms = await self.services.presence.rooms(after, limit + 1)
@@ -62,6 +73,12 @@ class RoomsHandler(_PageHandler):
 
 
 class MembersHandler(_PageHandler):
+    """The members of a room: ``{"room", "members": [{"client", "name", "via"}], …}``.
+
+    `via` is the transport by which the member joined; `next` and `total` are there if more follow.
+     503 if the hub cannot be reached.
+    """
+
     async def get(self, room: str) -> None:
         room = parse_room(room)
         after, limit = self.parse_page()
@@ -75,6 +92,8 @@ class MembersHandler(_PageHandler):
 
 
 class MemberHandler(OperationHandler):
+    """DELETE: leave the room now, not when the lease ends; a page that closes sends it."""
+
     async def delete(self, room: str, client: str) -> None:
         await self.services.presence.leave(parse_room(room), parse_client(client))
         self.no_content()
@@ -92,6 +111,8 @@ class HealthHandler(OperationHandler):
 
 
 class ReadinessHandler(OperationHandler):
+    """Readiness: 503 with the reason: no hub, a room out of sync, or a server that drains."""
+
     async def get(self) -> None:
         self.services.presence.check_ready()
         await self.services.hub.check_ready()
@@ -99,6 +120,12 @@ class ReadinessHandler(OperationHandler):
 
 
 class WireHandler(OperationHandler):
+    """The counts of each transport, since the start; with ``?client=``, those of one client.
+
+    Bytes are counted at the socket, so they include header sections, chunk sizes and frame headers,
+    but not TLS, TCP and IP.
+    """
+
     def initialize(self, services: Services, traffic: TrafficStats) -> None:  # type: ignore[override]
         super().initialize(services)
         self.traffic = traffic
@@ -116,11 +143,13 @@ class MetricsHandler(OperationHandler):
         self.traffic = traffic
 
     async def get(self) -> None:
+        # Metrics must work while the hub does not: that is when an operator reads them.
         try:
             await self.services.hub.check_broker()
             up = True
         except NoBroker:
             up = False
+        # A registry of this request: `REGISTRY`, of the process, would keep the collector forever.
         current = CollectorRegistry()
         current.register(_CurrentValues(self.services, self.traffic, up))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
@@ -172,6 +201,7 @@ class _CurrentValues:
 
 
 def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str) -> Metric:
+    """Build a gauge with one time series for each of `values`, which are keys of `counts`."""
     gauge = GaugeMetricFamily(f"realtime_{name}", text, labels=[label])
     for value in values:
         gauge.add_metric([value], counts[value])
@@ -179,7 +209,7 @@ def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str)
 
 
 class NotFoundHandler(OperationHandler):
-    """Every other URL."""
+    """Every other URL is a 404 with our JSON, not with the HTML of Tornado."""
 
     def prepare(self) -> None:
         super().prepare()

@@ -34,6 +34,7 @@ class PrivateRedis:
         self._folder = Path(tempfile.mkdtemp(prefix="redis-"))
         self.path = str(self._folder / "redis.sock")
         self._process: subprocess.Popen[bytes] | None = None
+        self._environment: dict[str, str] | None = None  # None: that of the tests
         self._command = [
             *(str(program), "--port", "0", "--unixsocket", self.path),
             *("--dir", str(self._folder), "--logfile", str(self._folder / "redis.log")),
@@ -57,7 +58,7 @@ class PrivateRedis:
 
     def start(self) -> None:
         """Start with the data on disk; return when it is loaded and the server replies."""
-        self._process = subprocess.Popen(self._command)
+        self._process = subprocess.Popen(self._command, env=self._environment)
         deadline = time.monotonic() + SECONDS
         while self._process.poll() is None and time.monotonic() < deadline:
             if (reply := self._send("PING")) and "LOADING" not in reply:

@@ -1,12 +1,14 @@
 """What only the memory broker has: a clock that a test sets, and eviction of idle rooms."""
 
 import json
+import time
 import uuid
 
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
+from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import RecordingListener, draft
@@ -100,6 +102,38 @@ async def test_leaving_never_extends_a_lease() -> None:
     now += 30
     await broker.sweep("r")
     assert await kinds(broker, "r") == ["join", "quit"]
+
+
+@pytest.mark.parametrize("step", [7200, -7200])
+async def test_a_step_of_the_wall_clock_changes_only_the_time_of_events(
+    monkeypatch: pytest.MonkeyPatch, step: float
+) -> None:
+    broker, wall = MemoryBroker(Limits()), time.time()
+    monkeypatch.setattr(time, "time", lambda: wall)
+    receipt = await broker.publish(draft("r", id="a"))
+    await broker.enter("r", ADA, "node_id")
+    await broker.report("worker", b"", 5)
+    wall += step
+    await broker.sweep("r")
+    assert await broker.members("r") == [ADA]
+    assert await kinds(broker, "r") == ["say", "join"]
+    assert await broker.reports() == {"worker": b""}
+    assert (await broker.publish(draft("r", id="a"))).cursor == receipt.cursor
+    await broker.leave("r", "ada", None, 0)
+    await broker.sweep("r")
+    *_, last = (await broker.history("r", START)).events
+    assert json.loads(last.json)["kind"] == "quit"
+    assert json.loads(last.json)["published"] == int(wall * 1000)
+
+
+async def test_a_machine_that_slept_for_ten_minutes_removes_nobody() -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(history_seconds=60), SteadyClock(30, lambda: now).now)
+    await broker.enter("r", ADA, "node_id")
+    now += 600
+    await broker.sweep("r")
+    assert await broker.members("r") == [ADA]
+    assert await kinds(broker, "r") == ["join"]
 
 
 async def test_publish_returns_before_the_listener_receives_the_event() -> None:

@@ -390,6 +390,27 @@ async def test_no_subscriber_is_always_the_last(world: World) -> None:
     assert {*order[4::5]} == {*subscribers}
 
 
+async def test_a_subscriber_that_read_further_than_the_live_ones_is_never_pushed_nothing(
+    world: World,
+) -> None:
+    """An empty push would end a chunked body: a chunk of size 0 is the last one."""
+    world.publish()
+    one, other = ListSubscriber(), ListSubscriber()
+    for subscriber in (one, other):
+        world.broadcaster.add(subscriber, Cursor("e", 0))
+    steps = world.broadcaster.flush_steps()
+    next(steps)  # the first one has caught up
+    world.publish()  # ... and the other one reads this event before the flush of the live ones
+    for _ in steps:
+        pass
+    assert (one.taken, other.taken) == ([b"1."], [b"1.2."])
+    await world.flushed()
+    world.publish()
+    await world.flushed()
+    assert (one.received, other.received) == (b"1.2.3.", b"1.2.3.")
+    assert b"" not in one.taken + other.taken
+
+
 async def test_a_flush_that_fails_does_not_prevent_the_next(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

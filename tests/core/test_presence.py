@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from realtime.brokers.memory import MemoryBroker
+from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Member
 from realtime.core.presence import Presence
 from realtime.errors import Busy, NoBroker
@@ -363,6 +364,56 @@ async def test_a_process_sweeps_the_rooms_of_its_members_too(world: World) -> No
         await presence.track("r", bob, stream=True)
         await world.run_for(40)
         assert await world.published() == ["join", "join", "quit"]
+
+
+# --- the clock steps, and the machine sleeps -----------------------------------------------------
+
+
+@pytest.fixture
+async def sleeper(world: World) -> AsyncIterator[World]:
+    """A world whose broker counts time as it does by default."""
+    clock = SteadyClock(LIMITS.lease_seconds, lambda: world.now)
+    world.broker = FaultyBroker(LIMITS, clock.now)
+    running = asyncio.create_task(clock.run())
+    await settle()
+    yield world
+    running.cancel()
+
+
+async def test_after_a_sleep_of_ten_minutes_nobody_has_quit_who_is_here(sleeper: World) -> None:
+    async with sleeper.process("a", "r") as presence:
+        await presence.track("r", ADA)
+        await sleeper.run_for(10)
+        sleeper.now += 600
+        # The sweep may come before the renewal: a page asks for the list as soon as it wakes up.
+        assert await presence.members("r") == [ADA]
+        await sleeper.run_for(100)
+        assert await sleeper.published() == ["join"]
+
+
+async def test_after_a_sleep_of_ten_minutes_a_client_that_polls_is_still_a_member(
+    sleeper: World,
+) -> None:
+    async with sleeper.process("a", "r") as presence:
+        for sleep in (0, 600, 0):
+            await presence.track("r", ADA)
+            presence.untrack("r", ADA, LIMITS.lease_seconds)
+            await sleeper.run_for(10)
+            sleeper.now += sleep
+        assert await sleeper.published() == ["join"]
+
+
+async def test_after_a_sleep_a_client_that_is_gone_quits_even_if_nobody_reads_the_room(
+    sleeper: World,
+) -> None:
+    async with sleeper.process("a") as presence:
+        await presence.track("r", ADA)
+        presence.untrack("r", ADA, LIMITS.lease_seconds)
+        await sleeper.run_for(5)
+        sleeper.now += 600
+        await sleeper.run_for(LIMITS.lease_seconds * 1.5)
+        assert await sleeper.published() == ["join", "quit"]
+        assert len(presence) == 0
 
 
 # --- an unreachable broker -----------------------------------------------------------------------

@@ -4,6 +4,8 @@ The two libraries use polling here, as they do where a WebSocket is blocked: the
 many requests.
 """
 
+import asyncio
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -66,6 +68,69 @@ async def test_a_session_of_polls_needs_sticky_routing(
 async def test_our_own_transports_need_none(fleet: Fleet, room: str, transport: str) -> None:
     for turn in range(3):
         assert await visit(fleet, CLIENTS[transport], f"{room}-{turn}")
+
+
+# --- every address -------------------------------------------------------------------------------
+
+POLLING = "EIO=4&transport=polling&roomid=lobby"
+TARGETS = [
+    *("/", "/healthz", "/readyz", "/rooms", "/rooms/", "/rooms/lobby", "/rooms/lobby/members"),
+    *("/rooms/lobby/short_polling", "/rooms/lobby/long_polling?wait=0", "/rooms/ü/members"),
+    *("/rooms//members", "/rooms/../healthz", "/rooms/%2E%2E/healthz", "/rooms/a%2Fb/members"),
+    *("/sockjs", "/sockjs/", "/sockjs//", "/sockjs/info", "/sockjs/iframe.html", "/sockjs/x"),
+    *("/sockjs/000/a", "/sockjs/000/a/websocket", "/sockjs/0/a/b/xhr", "/sockjs/websocket"),
+    *("/socket.io", "/socket.io/", f"/socket.io?{POLLING}", f"/socket.io/?{POLLING}"),
+    *("/socket.io?", "/socket.io/x", "/socketxio/", "/socket.io?sid=none&EIO=4"),
+    *("/demos", "/demos/", "/demos/index.html", "/nothing", "/wire", "/lab", "/favicon.ico"),
+]
+
+
+async def answer(port: int, method: str, target: str) -> tuple[str, list[str], bytes]:
+    """Return the status, the type of the body and what it says about an error."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    fields = "Host: localhost\r\nConnection: close\r\nContent-Length: 0"
+    writer.write(f"{method} {target} HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+    async with asyncio.timeout(20):
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    status, *lines = head.decode("latin1").split("\r\n")
+    names = ("content-type:", "location:", "allow:")
+    kept = sorted(line.lower() for line in lines if line.lower().startswith(names))
+    return status, kept, body if b'"error"' in body else b""
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+async def test_every_address_does_behind_nginx_what_it_does_without(
+    fleet: Fleet, method: str
+) -> None:
+    worker = fleet.workers[0]
+    different = {
+        target: (through, direct)
+        for target in TARGETS
+        if (through := await answer(fleet.port, method, target))
+        != (direct := await answer(worker.port, method, target))
+    }
+    assert not different
+
+
+async def test_a_socketio_session_works_without_the_slash(fleet: Fleet, room: str) -> None:
+    if fleet.routing == "any":
+        return  # no session of polls works, with or without the slash
+    path = f"/socket.io?EIO=4&transport=polling&roomid={room}"
+    for _ in range(VISITS):
+        opened = await request(fleet.url, "GET", path)
+        sid = json.loads(opened.body[1:])["sid"]
+        assert (await request(fleet.url, "POST", f"{path}&sid={sid}", b"40")).body == b"ok"
+        assert (await request(fleet.url, "GET", f"{path}&sid={sid}")).body.startswith(b"40{")
+
+
+async def test_the_session_of_sockjs_may_have_escapes(fleet: Fleet, room: str) -> None:
+    if fleet.routing == "any":
+        return
+    for number in range(VISITS):
+        path = f"/sockjs/000/{room}%2Ex%2F{number}"
+        assert (await request(fleet.url, "POST", f"{path}/xhr")).body == b"o\n"
+        assert (await request(fleet.url, "POST", f"{path}/xhr_send", b'["x"]')).status == 204
 
 
 # --- the client's address -----------------------------------------------------------------------

@@ -1,13 +1,19 @@
 """A plain request is parsed as Tornado parses it; any other request is left to Tornado."""
 
 import re
+from urllib.parse import unquote_to_bytes
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from realtime.protocol.http1 import parse_fast_path, parse_query, response_header
+from realtime.protocol.http1 import (
+    encode_target,
+    parse_fast_path,
+    parse_query,
+    response_header,
+)
 
 HOST = b"Host: localhost:8000"
 
@@ -108,3 +114,12 @@ def test_the_header_of_a_response_has_the_date_and_the_length() -> None:
 
 def test_a_response_of_unknown_length_has_no_content_length() -> None:
     assert b"Content-Length" not in response_header(200, length=None)
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0xFF, exclude_characters="\x7f")))
+def test_an_encoded_target_is_ascii_and_means_the_same(target: str) -> None:
+    encoded = encode_target(target)
+    assert encoded.isascii()
+    assert encode_target(encoded) == encoded
+    assert unquote_to_bytes(encoded) == unquote_to_bytes(target.encode("latin1"))
+    assert parse_query(encoded) == parse_query(target)

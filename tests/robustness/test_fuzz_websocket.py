@@ -89,7 +89,10 @@ class Frames(FuzzRandom):
                 lambda: frame(TEXT, "\ud800".encode("utf-8", "surrogatepass")),
                 lambda: frame(TEXT, self.randbytes(40)),
                 lambda: frame(TEXT, b'{"text":"' + b"x" * 20_000 + b'"}'),
-                lambda: frame(TEXT, b"x" * 70_000),
+                lambda: frame(TEXT, b"x" * self.choice([70_000, 300_000])),
+                lambda: frame(TEXT, b"{", fin=False) + frame(CONTINUATION, b"}", masked=False),
+                lambda: frame(TEXT, b"{", fin=False, masked=False) + frame(CONTINUATION, b"}"),
+                lambda: frame(self.choice([PING, PONG, CLOSE]), masked=False),
             ]
         )()
 

@@ -15,6 +15,7 @@ OTHER = ServerConfig(
     port_count=6,
     tls_certificate="/etc/chain.pem",
     tls_key="/etc/key.pem",
+    prefix="lab",
     hub="redis+sentinel://:sécret@[fd00::1]/NAME",
     allow_host=("chat.example", "聊天室.example"),
     trust_proxy=(ip_network("10.0.0.0/8"), ip_network("fd00::1/128")),

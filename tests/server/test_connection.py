@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -176,3 +177,66 @@ async def test_a_stream_after_a_poll_on_the_same_connection(server: Server, room
         await raw.head()
         await say_in(server, room, "hello")
         assert b'"text":"hello"' in await raw.until(b"\n\n")
+
+
+# --- a target that is not ASCII ------------------------------------------------------------------
+
+HANDSHAKE = [
+    *("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+]
+READERS = ["short_polling", "long_polling", "sse", "fetch_streaming", "iframe_streaming"]
+
+
+@pytest.mark.parametrize("target", ["%s-ü", "%s-%%C3%%BC", "%s-聊天室"])
+async def test_a_room_in_raw_utf_8_is_the_same_room_for_every_request(
+    server: Server, room: str, target: str
+) -> None:
+    raw_room, text = target % room, "said in the room with a raw name"
+    encoded = quote(unquote(raw_room))
+    member = "client=c1&name=Zo%C3%AB"
+    async with Raw(server) as raw:
+        raw.send(publish(raw_room, text))
+        assert (await responses(raw, 1))[0][0] == 201
+    for reader in READERS:
+        for name in (raw_room, encoded):
+            async with Raw(server) as raw:
+                raw.ask(f"/rooms/{name}/{reader}?{member}&via={reader}")
+                assert await raw.until(text.encode())
+    for name in (raw_room, encoded):
+        async with Raw(server) as raw:
+            raw.ask(f"/rooms/{name}/websocket", *HANDSHAKE)
+            assert await raw.until(text.encode())
+        async with Raw(server) as raw:
+            raw.send(get(f"/rooms/{name}/members"))
+            ((status, body),) = await responses(raw, 1)
+        assert (status, [one["name"] for one in json.loads(body)["members"]]) == (200, ["Zoë"])
+    async with Raw(server) as raw:
+        raw.send(get(f"/rooms/{raw_room}/members/c1", method="DELETE"))
+        assert (await raw.head())[0].startswith("HTTP/1.1 20")
+
+
+async def test_a_name_in_raw_utf_8_is_the_same_name_for_every_request(
+    server: Server, room: str
+) -> None:
+    for number, path in enumerate(["short_polling", "websocket"]):
+        fields = HANDSHAKE if path == "websocket" else []
+        async with Raw(server) as raw:
+            raw.ask(f"/rooms/{room}/{path}?client=c{number}&name=Zoë", *fields)
+            await raw.head()
+            async with Raw(server) as other:
+                other.send(get(f"/rooms/{room}/members"))
+                ((_, body),) = await responses(other, 1)
+        assert {one["name"] for one in json.loads(body)["members"]} == {"Zoë"}
+
+
+@pytest.mark.parametrize("path", ["short_polling", "messages", "members", "websocket"])
+async def test_a_room_that_is_not_utf_8_is_a_named_error(server: Server, path: str) -> None:
+    for name in (b"\xfc", b"%fc"):
+        method = b"POST" if path == "messages" else b"GET"
+        fields = HANDSHAKE if path == "websocket" else ["Content-Length: 0"]
+        head = "\r\n".join(["Host: localhost", *fields, "", ""]).encode()
+        async with Raw(server) as raw:
+            raw.send(method + b" /rooms/" + name + f"/{path} HTTP/1.1\r\n".encode() + head)
+            ((status, body),) = await responses(raw, 1)
+        assert (status, json.loads(body)["error"]["code"]) == (400, "bad_room")

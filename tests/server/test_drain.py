@@ -113,10 +113,41 @@ async def test_an_event_source_receives_a_time_to_reconnect(servers: Servers, ro
             raw.ask(f"/rooms/{room}/sse?after={cursor}")
             await raw.head()
             server.stop(signal.SIGTERM)
-            field, _, milliseconds = (await raw.chunk()).partition(b": ")
+            field, _, milliseconds = (await raw.chunk()).split(b"\n")[0].partition(b": ")
             assert field == b"retry"
             assert 1000 <= int(milliseconds) <= 1200
             assert await raw.chunk() == b""
+
+
+EVENT_SOURCES = {
+    "a browser": ["Accept: text/event-stream"],
+    "one that resumes": ["Last-Event-ID: e-1"],
+    "a polyfill that resumes": [],
+}
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+@pytest.mark.parametrize("kind", EVENT_SOURCES)
+async def test_an_event_source_that_comes_back_is_not_closed_for_good(
+    draining: Server, room: str, kind: str, version: str
+) -> None:
+    query = "?lastEventId=e-1" if "polyfill" in kind else ""
+    async with Raw(draining) as raw:
+        raw.ask(f"/rooms/{room}/sse{query}", *EVENT_SOURCES[kind], version=version)
+        head = await raw.head()
+        retry, reason, *_ = (await raw.body(head)).split(b"\n")
+        assert await raw.rest() == b""
+    # Any other status ends an EventSource for good.
+    assert head[0] == "HTTP/1.1 200 OK"
+    assert {"Content-Type: text/event-stream", "Connection: close"} <= set(head)
+    assert 1000 <= int(retry.removeprefix(b"retry: ")) <= 601_000
+    assert reason == b": going_away"
+
+
+async def test_a_mistake_of_an_event_source_still_has_its_status(draining: Server) -> None:
+    async with Raw(draining) as raw:
+        raw.ask("/rooms/lobby/sse?client=%20", "Accept: text/event-stream", "Last-Event-ID: e-1")
+        assert (await raw.head())[0] == "HTTP/1.1 400 Bad Request"
 
 
 async def test_a_websocket_is_closed_with_service_restart(servers: Servers, room: str) -> None:

@@ -85,7 +85,7 @@ def stream_head(content_type: str, *more: str) -> list[str]:
     return [
         "HTTP/1.1 200 OK",
         f"Content-Type: {content_type}",
-        "Cache-Control: no-store",
+        "Cache-Control: no-store, no-transform",
         "X-Content-Type-Options: nosniff",
         *more,
         "X-Accel-Buffering: no",

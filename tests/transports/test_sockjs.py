@@ -3,6 +3,8 @@
 import asyncio
 import json
 import signal
+import socket
+import struct
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -425,3 +427,31 @@ async def test_bytes_requests_and_events_are_counted(servers: Servers, room: str
     assert len(messages(response.body)) == counts["events"] == 2
     assert (counts["requests"], counts["connections"], counts["open"]) == (3, 3, 0)
     assert counts["bytes_out"] > len(response.body)
+
+
+# --- a poll whose client is already gone ---------------------------------------------------------
+
+
+def send_and_reset(port: int, request: str) -> None:
+    """Send a request and reset the connection, so that both arrive together."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(request.encode())
+
+
+@pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "eventsource"])
+async def test_a_poll_that_arrives_with_the_reset_of_its_client_ends_the_session(
+    server: Server, transport: str
+) -> None:
+    endpoint = endpoint_of(server)
+    for _ in range(10):
+        path = new_session()
+        assert (await endpoint.post(f"{path}/xhr")).body == "o\n"
+        line = f"{method_of(transport)} {path}/{transport} HTTP/1.1"
+        fields = [line, f"Host: 127.0.0.1:{server.port}", "Content-Length: 0", "", ""]
+        send_and_reset(server.port, "\r\n".join(fields))
+        async with asyncio.timeout(10):
+            # A second poll, as long as the first is believed to wait.
+            while (again := (await endpoint.post(f"{path}/xhr")).body).startswith("c[2010"):
+                await asyncio.sleep(0.01)
+        assert again == 'c[1002,"Connection interrupted"]\n'

@@ -67,6 +67,19 @@ async def test_a_last_event_id_wins_over_the_after_of_an_old_url(server: Server,
         assert await raw.until(b"\n") == f"id: {third}\n".encode()
 
 
+async def test_a_polyfill_sends_the_last_event_id_in_the_url(server: Server, room: str) -> None:
+    first, second, third = await say_in(server, room, "1", "2", "3")
+    for fields, expected in (([], third), ([f"Last-Event-ID: {first}"], second)):
+        async with Raw(server) as raw:
+            raw.ask(f"/rooms/{room}/sse?after={first}&lastEventId={second}", *fields)
+            await raw.head()
+            assert (await raw.chunk()).startswith(f"id: {expected}\n".encode())
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse?after={second}&lastEventId=")  # nothing received yet
+        await raw.head()
+        assert (await raw.chunk()).startswith(f"id: {third}\n".encode())
+
+
 async def test_a_last_event_id_that_is_no_cursor_is_a_named_error(
     server: Server, room: str
 ) -> None:

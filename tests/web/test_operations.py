@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from redis import Redis as Client
 
 from benchmarks.clients import CLIENTS, get_json, post, request
 from realtime import __version__
@@ -134,6 +135,27 @@ async def test_without_its_hub_the_server_is_not_ready_and_reading_continues(
             assert int(refused.head.fields["retry-after"]) >= 1
             kept = await get_json(server.url, f"/rooms/{room}/short_polling")
             assert [event["text"] for event in kept["events"]] == ["before"]
+    finally:
+        redis.stop()
+
+
+async def test_a_hub_that_refuses_a_command_is_the_reason_at_readyz_and_once_in_the_log(
+    tmp_path: Any, room: str
+) -> None:
+    redis = Redis(tmp_path)
+    try:
+        with Client.from_url(redis.url) as admin:
+            rights = ("on", ">secret", "~*", "&*", "+@all", "-@dangerous")
+            admin.execute_command("ACL", "SETUSER", "realtime", *rights)
+        reason = "Redis refuses INFO: the user needs the right +info (ACL SETUSER)"
+        with Server("--hub", redis.url.replace("//", "//realtime:secret@")) as server:
+            for _ in range(3):
+                answer = await request(server.url, "GET", "/readyz")
+                assert answer.status == 503
+                assert answer.json()["error"]["message"] == f"The hub replies, but {reason}."
+                refused = await post(server.url, room, text="now")
+                assert (refused.status, refused.json()["error"]["code"]) == (503, "no_broker")
+        assert server.complaints.count(reason) == server.complaints.count("hub command failed") == 1
     finally:
         redis.stop()
 

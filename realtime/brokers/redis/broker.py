@@ -25,16 +25,20 @@ from redis.exceptions import (
     MovedError,
     ReadOnlyError,
     RedisClusterException,
+    ResponseError,
     TryAgainError,
 )
 
+from realtime.brokers.redis.keys import DEFAULT_PREFIX, Keys
 from realtime.brokers.redis.node import CircuitBreaker, RedisNode
 from realtime.brokers.redis.pipeline import Script
+from realtime.brokers.redis.refusal import denied_command, explain, explain_types
 from realtime.brokers.redis.topology import FAILURES, parse_topology
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
+from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
 from realtime.core.room import History
-from realtime.errors import NoBroker
+from realtime.errors import BadCursor, NoBroker
 from realtime.limits import Limits
 from realtime.tasks import Supervisor, backoff
 
@@ -50,8 +54,13 @@ EMPTY_ROOM_SECONDS = 120
 PAGE_EVENTS = 300
 # Rooms of a list whose summaries are read at once: a millisecond or two, as above.
 SUMMARIES = 50
-# While commands fail, we log one line per this time.
+# While commands fail without a reply, we log one line per this time.
 LOG_INTERVAL_SECONDS = 10.0
+# A refusal that continues is logged once; after a pause this long it is a new one.
+REFUSAL_PAUSE_SECONDS, MAX_REFUSALS = 60.0, 100
+# Redis expires keys by its wall clock, which may step by hours (a time zone, a machine that slept):
+# keys live longer than what is in them, which ends by the shared clock.
+CLOCK_STEP_SECONDS = 3 * 3600
 # The pause after a refresh of the topology, and the time it may take: several frozen servers may
 # have to time out one after the other.
 REFRESH_PAUSE_SECONDS, REFRESH_TIMEOUT_SECONDS = 0.25, 2.0
@@ -80,17 +89,23 @@ class _Scripts:
         self.reset = _script("log", "people", "reset", head=head)
 
 
-# These publish nothing.
+# These publish nothing to a room.
 _MEMBERS = _script("members")
-_REPORTS = _script("reports")
+_REPORTS, _CLOCK, _CHECK, _TYPES = map(_script, ("reports", "clock", "check", "types"))
+# What a client receives; the reason is for the operator, in the log and at /readyz.
+_REFUSED = "The hub refuses the command; its operator finds the reason in the log and at /readyz."
 
 
 class RedisBroker:
-    """The broker at an address that `parse_topology` accepts; raises `ValueError` for others."""
+    """The broker at an address that `parse_topology` accepts; raises `ValueError` for others.
 
-    def __init__(self, url: str, limits: Limits) -> None:
+    Deployments with different prefixes, or in different databases, do not see each other.
+    """
+
+    def __init__(self, url: str, limits: Limits, prefix: str = DEFAULT_PREFIX) -> None:
         self._limits = limits
         self._topology = parse_topology(url)
+        self._keys = Keys(prefix, self._topology.database)
         self._scripts = _Scripts(self._topology.prefix)
         self._nodes: dict[str, RedisNode] = {}
         self._subscriptions: dict[bytes, RedisNode | None] = {}  # channel: where we subscribe to it
@@ -98,22 +113,36 @@ class RedisBroker:
         self._refresh_wanted = asyncio.Event()
         self._supervisor = Supervisor()
         self._listener: Listener | None = None
-        self._logged_at = math.inf  # nothing is logged before `start` returns: it raises instead
+        self._logged_at = -math.inf
+        self._refusal = ""  # why Redis refused a command at the last check, if it did
+        self._refusals: dict[str, float] = {}  # errors of Redis, and when each occurred last
+        self._clock = SteadyClock(limits.lease_seconds)
+        self._clock_is_shared = False
+        log_ttl = limits.history_seconds + CLOCK_STEP_SECONDS
+        meta_ttl = max(limits.history_seconds * META_TTL_FACTOR, log_ttl)
+        durations = (limits.history_seconds, log_ttl, meta_ttl, EMPTY_ROOM_SECONDS)
         self._bounds = [
             b"%d" % limits.history_events,
-            b"%d" % (limits.history_seconds * 1000),
-            b"%d" % (limits.history_seconds * META_TTL_FACTOR * 1000),
-            b"%d" % (EMPTY_ROOM_SECONDS * 1000),
+            *(b"%d" % (seconds * 1000) for seconds in durations),
         ]
+        self._clock_ttl_ms = b"%d" % (2 * meta_ttl * 1000)
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
         starting = self._supervisor.wait_for(REFRESH_TIMEOUT_SECONDS, self._topology.start())
-        await self._translate_errors(starting)
-        self._logged_at = -math.inf
+        try:
+            await starting
+        except FAILURES as error:
+            raise NoBroker from error
         self._rebalance()
+        with suppress(
+            NoBroker
+        ):  # a Redis that refuses may be repaired: until then we are not ready
+            await self._sync_clock()
+        await self._find_refusal()
         self._supervisor.supervise("refresh", self._refresh_loop)
+        self._supervisor.supervise("clock", self._clock_loop)
 
     async def close(self) -> None:
         nodes = list(self._nodes.values())
@@ -131,28 +160,34 @@ class RedisBroker:
         up = [node for node, reply in zip(nodes, replies, strict=True) if reply]
         if not up:  # while some servers of a Cluster are down, the other rooms work
             raise NoBroker
-        if not all(node.pubsub.healthy for node in up):
-            raise NoBroker("The hub replies, but its pub/sub messages do not arrive; try again.")
+        if refusal := await self._find_refusal():
+            raise NoBroker(f"The hub replies, but {refusal}.")
+        for node in up:
+            if not node.pubsub.healthy:
+                reason = node.pubsub.refusal or "try again"
+                raise NoBroker(
+                    f"The hub replies, but its pub/sub messages do not arrive: {reason}."
+                )
 
     async def _is_up(self, node: RedisNode) -> bool:
         node.supervisor.check()
         try:
             await self._translate_errors(node.ping())
-        except NoBroker:
-            return False
+        except NoBroker as error:
+            return isinstance(error.__cause__, ResponseError)
         return True
 
     # --- events ----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = _keys(draft.room, b"log", b"meta", b"seen:%b" % draft.id.lower().encode())
+        keys = self._keys.room(draft.room, b"log", b"meta", b"seen:" + draft.id.lower().encode())
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         script = self._scripts.publish
         epoch, offset, created = await self._call(script, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
-        keys = _keys(room, b"log", b"meta")
+        keys = self._keys.room(room, b"log", b"meta")
         arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
         epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
@@ -183,28 +218,30 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = _keys(room, b"log", b"meta", b"members", b"people", b"listed")
+        keys = self._keys.room(room, b"log", b"meta", b"members", b"people", b"listed")
         return await self._call(script, room, keys, arguments)
 
     async def members(
         self, room: str, after: str = "", limit: int | None = None
     ) -> Sequence[Member]:
         # A page of an index, not HGETALL: some thousand members would block this process.
-        keys = _keys(room, b"people", b"listed")
+        keys = self._keys.room(room, b"people", b"listed")
         start = b"(%b" % after.encode() if after else b"-"
         arguments = [start, b"%d" % (limit or self._limits.list_rows)]
         rows = await self._on_node(
-            room, lambda node: node.history_pipeline.call(_MEMBERS, keys, arguments)
+            room, keys, lambda node: node.history_pipeline.call(_MEMBERS, keys, arguments)
         )
         return [_member(json_tail) for json_tail in rows if json_tail]
 
     async def count_members(self, room: str) -> int:
-        key = _key(room, b"listed")
-        return await self._on_node(room, lambda _: self._limited(self._topology.client.zcard(key)))
+        (listed,) = keys = self._keys.room(room, b"listed")
+        return await self._on_node(
+            room, keys, lambda _: self._limited(self._topology.client.zcard(listed))
+        )
 
     async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
         wanted = limit or self._limits.list_rows
-        reading = self._breaker.call(lambda: self._limited(self._read_rooms(after, wanted)))
+        reading = self._breaker.call(lambda: self._read_rooms(after, wanted))
         return await self._translate_errors(reading)
 
     async def _read_rooms(self, after: str, wanted: int) -> Sequence[RoomSummary]:
@@ -212,33 +249,56 @@ class RedisBroker:
         summaries: list[RoomSummary] = []
         names = await self._room_names(after)
         while names and len(summaries) < wanted:
-            summaries += await self._summaries(names[:SUMMARIES])
+            summaries += await self._limited(self._summaries(names[:SUMMARIES]))
             del names[:SUMMARIES]
         return summaries[:wanted]
 
     async def _room_names(self, after: str) -> list[str]:
         names = set()
-        pattern = self._topology.client.scan_iter(match="rt:{*}:meta", count=1000)
-        async for key in pattern:
-            room = key.decode().removeprefix("rt:{").removesuffix("}:meta")
-            if room > after:
-                names.add(room)
+        scan = self._topology.client.scan_iter(match=self._keys.all_meta, count=1000)
+        loop = asyncio.get_running_loop()
+        # A limit for each command, not for all of them: thousands of rooms take a while.
+        async with asyncio.timeout(COMMAND_SECONDS) as limit:
+            async for key in scan:
+                with suppress(UnicodeDecodeError):  # not ours
+                    if (room := self._keys.room_of_meta(key)) > after:
+                        names.add(room)
+                        if len(names) % SUMMARIES == 0:
+                            limit.reschedule(loop.time() + COMMAND_SECONDS)
         return sorted(names)
 
     async def _summaries(self, rooms: Sequence[str]) -> Sequence[RoomSummary]:
         pipeline = self._topology.client.pipeline(transaction=False)
         for room in rooms:
-            pipeline.hget(_key(room, b"meta"), "top")
-            pipeline.zcard(_key(room, b"listed"))
-            pipeline.exists(_key(room, b"log"))
-            pipeline.exists(_key(room, b"people"))
-        replies = await pipeline.execute()
+            log_key, meta, people, listed = self._keys.room(
+                room, b"log", b"meta", b"people", b"listed"
+            )
+            pipeline.hmget(meta, "top", "at")
+            pipeline.hlen(people)
+            pipeline.zcard(listed)
+            pipeline.exists(log_key)
+        replies = await pipeline.execute(raise_on_error=False)
         rows = zip(rooms, *(replies[column::4] for column in range(4)), strict=True)
-        return [
-            RoomSummary(room, members, int(top or 0))
-            for room, top, members, has_log, has_people in rows
-            if has_log or has_people
-        ]
+        oldest = self._now_ms() - self._limits.history_seconds * 1000
+        summaries = []
+        for room, *values in rows:
+            if await self._is_readable(room, values):
+                (top, at), people, listed, has_log = values
+                has_events = has_log and (at is None or int(at) > oldest)
+                if has_events or people:
+                    summaries.append(RoomSummary(room, listed, int(top or 0)))
+        return summaries
+
+    async def _is_readable(self, room: str, replies: Sequence[Any]) -> bool:
+        """Return whether no reply is an error; a key of a wrong type hides only its room."""
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                keys = self._keys.room(room, b"meta", b"people", b"listed")
+                await self._report_refusal(reply, keys, room)
+                return False
+            if isinstance(reply, Exception):
+                raise reply
+        return True
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -251,10 +311,40 @@ class RedisBroker:
 
     async def _call_reports(self, arguments: list[bytes]) -> Any:
         # On the connection for history, so that no message waits behind it.
-        keys = [b"{rt}:workers", b"{rt}:reports"]  # in one slot, as if "rt" were a room
-        return await self._on_node(
-            "rt", lambda node: node.history_pipeline.call(_REPORTS, keys, arguments)
+        return await self._call_shared(
+            _REPORTS,
+            [self._keys.workers, self._keys.reports],
+            [b"%d" % self._now_ms(), *arguments],
         )
+
+    async def _call_shared(
+        self, script: Script, keys: Sequence[bytes], arguments: list[bytes]
+    ) -> Any:
+        """Call a script on keys that all rooms share: in one slot, as if the prefix were a room."""
+        return await self._on_node(
+            self._keys.prefix,
+            keys,
+            lambda node: node.history_pipeline.call(script, keys, arguments),
+        )
+
+    # --- the shared clock ------------------------------------------------------------------------
+
+    def _now_ms(self) -> float:
+        # Before the first reply: close to the clock that starts by the wall clock of Redis.
+        return (self._clock.now() if self._clock_is_shared else time.time()) * 1000
+
+    async def _clock_loop(self) -> None:
+        while True:
+            await asyncio.sleep(self._clock.tick_seconds)
+            with suppress(NoBroker):  # then the clock stops soon, and no lease ends
+                await self._sync_clock()
+
+    async def _sync_clock(self) -> None:
+        """Agree with the other processes on the time: the latest of all counts."""
+        own = b"%d" % (self._now_ms() if self._clock_is_shared else 0)
+        shared = await self._call_shared(_CLOCK, [self._keys.clock], [own, self._clock_ttl_ms])
+        self._clock.advance_to(int(shared) / 1000)
+        self._clock_is_shared = True
 
     # --- commands --------------------------------------------------------------------------------
 
@@ -262,23 +352,31 @@ class RedisBroker:
         self,
         script: Script,
         room: str,
-        keys: list[bytes],
+        keys: Sequence[bytes],
         arguments: list[bytes],
         *,
         history: bool = False,
     ) -> Any:
         """Call a script of a room: `arguments` follow those that all such scripts have."""
-        arguments = [_channel(room), *self._bounds, *arguments]
+        arguments = [
+            self._keys.channel(room),
+            *self._bounds,
+            b"%d" % self._now_ms(),
+            *arguments,
+        ]
 
         def call(node: RedisNode) -> Awaitable[Any]:
             pipeline = node.history_pipeline if history else node.publish_pipeline
             return pipeline.call(script, keys, arguments)
 
-        return await self._on_node(room, call)
+        return await self._on_node(room, keys, call)
 
-    async def _on_node(self, room: str, command: Callable[[RedisNode], Awaitable[T]]) -> T:
+    async def _on_node(
+        self, room: str, keys: Sequence[bytes], command: Callable[[RedisNode], Awaitable[T]]
+    ) -> T:
         """Await a command to the server that stores a room, also while the room moves."""
-        return await self._translate_errors(self._retry_while_moving(_channel(room), command))
+        moving = self._retry_while_moving(self._keys.channel(room), command)
+        return await self._translate_errors(moving, keys, room)
 
     async def _retry_while_moving(
         self, channel: bytes, command: Callable[[RedisNode], Awaitable[T]]
@@ -303,20 +401,85 @@ class RedisBroker:
         """Limit the time of a rare command, which redis-py would not."""
         return self._supervisor.wait_for(COMMAND_SECONDS, command)
 
-    async def _translate_errors(self, command: Awaitable[T]) -> T:
-        """Await a command; raise `NoBroker` for every way in which it can fail."""
+    async def _translate_errors(
+        self, command: Awaitable[T], keys: Sequence[bytes] = (), room: str = ""
+    ) -> T:
+        """Await a command; raise `NoBroker` for every way in which it can fail.
+
+        `keys` are those it uses, and `room` is where they are: an error of Redis names no key.
+        """
         try:
             return await command
         except FAILURES as error:
             self._refresh_wanted.set()
+            if isinstance(error, ResponseError):
+                raise NoBroker(await self._report_refusal(error, keys, room)) from error
             self._log_failure(error)
             raise NoBroker from error
 
     def _log_failure(self, error: Exception) -> None:
-        # A full or frozen hub fails every command: one line in the log is enough.
+        # A frozen hub fails every command: one line in the log is enough.
         if _now() - self._logged_at > LOG_INTERVAL_SECONDS:
             self._logged_at = _now()
-            log.error("a hub command failed", extra={"error": repr(error)})
+            log.error("a hub command failed", extra={"error": _describe(error)})
+
+    # --- refused commands ------------------------------------------------------------------------
+
+    async def _report_refusal(self, error: Exception, keys: Sequence[bytes], room: str) -> str:
+        """Log once what Redis refuses, and why; return the message for the client."""
+        text = str(error)
+        if "wrong kind of value" in text and (wrong := await self._find_wrong_key(keys, room)):
+            if self._is_new(wrong):
+                log.error("a hub command failed", extra={"error": wrong})
+            return f"The hub has a wrong key: {wrong}."
+        # A full Redis refuses every command: look for the reason once.
+        if self._is_new(text) and not await self._find_refusal():
+            log.error("a hub command failed", extra={"error": _describe(error)})
+        return _REFUSED
+
+    def _is_new(self, text: str) -> bool:
+        """Record that `text` occurs now; return whether it did not occur for a while."""
+        last = self._refusals.pop(text, -math.inf)
+        self._refusals[text] = _now()
+        if len(self._refusals) > MAX_REFUSALS:
+            del self._refusals[next(iter(self._refusals))]
+        return _now() - last > REFUSAL_PAUSE_SECONDS
+
+    async def _find_refusal(self) -> str:
+        """Try all commands; log and return the first that Redis refuses, or return an empty string.
+
+        Also without a reply: other code finds out that the server is down.
+        """
+        publish = self._topology.prefix + b"PUBLISH"
+        arguments = [self._keys.check_channel, publish]
+        try:
+            reply = await self._diagnose(
+                self._keys.prefix, _CHECK, [self._keys.check, self._keys.clock], arguments
+            )
+        except (*FAILURES, NoBroker) as error:
+            if not isinstance(error, ResponseError) or isinstance(error, _TRANSIENT):
+                return ""
+            reply = [(denied_command(str(error)) or "EVALSHA").encode(), str(error).encode()]
+        refusal = ""
+        if reply:
+            command, text = (part.decode(errors="replace") for part in reply)
+            refusal = explain(command, text, self._keys.prefix)
+        if refusal and refusal != self._refusal:
+            log.error("a hub command failed", extra={"error": refusal})
+        self._refusal = refusal
+        return refusal
+
+    async def _find_wrong_key(self, keys: Sequence[bytes], room: str) -> str | None:
+        try:
+            return explain_types(keys, await self._diagnose(room, _TYPES, keys, []))
+        except (*FAILURES, NoBroker):
+            return None
+
+    async def _diagnose(
+        self, room: str, script: Script, keys: Sequence[bytes], arguments: list[bytes]
+    ) -> Any:
+        node = self._node_for(self._keys.channel(room))
+        return await node.breaker.call(lambda: node.history_pipeline.call(script, keys, arguments))
 
     # --- which server stores which room ----------------------------------------------------------
 
@@ -325,8 +488,13 @@ class RedisBroker:
 
     def _node(self, name: str) -> RedisNode:
         if name not in self._nodes:
-            connect = functools.partial(self._topology.connect, name)
-            self._nodes[name] = RedisNode(connect, self._topology.prefix, COMMAND_SECONDS, self)
+            self._nodes[name] = RedisNode(
+                functools.partial(self._topology.connect, name),
+                self._topology.prefix,
+                self._keys,
+                COMMAND_SECONDS,
+                self,
+            )
         return self._nodes[name]
 
     async def _refresh_loop(self) -> None:
@@ -365,12 +533,14 @@ class RedisBroker:
     # --- subscriptions ---------------------------------------------------------------------------
 
     def listen(self, room: str) -> None:
-        self._subscriptions[_channel(room)] = None
-        self._assign(_channel(room))
+        channel = self._keys.channel(room)
+        self._subscriptions[channel] = None
+        self._assign(channel)
 
     def unlisten(self, room: str) -> None:
-        if node := self._subscriptions.pop(_channel(room), None):
-            node.pubsub.unsubscribe(_channel(room))
+        channel = self._keys.channel(room)
+        if node := self._subscriptions.pop(channel, None):
+            node.pubsub.unsubscribe(channel)
 
     def _assign(self, channel: bytes) -> None:
         """Subscribe to a channel at its server, and only there."""
@@ -388,12 +558,17 @@ class RedisBroker:
     def on_message(self, channel: bytes, payload: bytes) -> None:
         """Deliver a message, see `PubSubListener`."""
         assert self._listener is not None
-        self._listener.on_publication(_room(channel), _parse_message(payload))
+        try:
+            event = _parse_message(payload)
+        except (ValueError, BadCursor):  # whoever may publish to the channel may publish anything
+            self._log_failure(ValueError(f"a message on {channel!r} is not ours"))
+        else:
+            self._listener.on_publication(self._keys.room_of_channel(channel), event)
 
     def on_subscribed(self, channel: bytes) -> None:
         """Report a confirmed subscription."""
         assert self._listener is not None
-        self._listener.on_subscribed(_room(channel))
+        self._listener.on_subscribed(self._keys.room_of_channel(channel))
 
     def on_moved(self, error: MovedError | None) -> None:
         """Find the channels that are not at the expected server."""
@@ -412,24 +587,9 @@ def _now() -> float:
     return time.monotonic()
 
 
-# --- keys ----------------------------------------------------------------------------------------
-
-
-def _channel(room: str) -> bytes:
-    # The braces are a hash tag: all keys of a room are on one node of a Cluster.
-    return b"rt:{%b}" % room.encode()
-
-
-def _key(room: str, what: bytes) -> bytes:
-    return b"%b:%b" % (_channel(room), what)
-
-
-def _keys(room: str, *what: bytes) -> list[bytes]:
-    return [_key(room, one) for one in what]
-
-
-def _room(channel: bytes) -> str:
-    return channel[len(b"rt:{") : -len(b"}")].decode()
+def _describe(error: Exception) -> str:
+    # The `repr` of an error of redis-py has no text.
+    return f"{type(error).__name__}: {error}"
 
 
 def _new_id() -> bytes:

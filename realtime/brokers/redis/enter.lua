@@ -1,13 +1,18 @@
 -- KEYS log meta members people listed   ARGV … client node_id json_tail id lease_ms 1-if-stream
-local client, node_id, json_tail, id, lease_ms = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local client, node_id, json_tail, id, lease_ms = ARGV[9], ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+repair_members(lease_ms)
 extend_leases_after_restart(lease_ms)
-if redis.call('ZADD', LEASES, now_ms() + lease_ms, client .. ' ' .. node_id) == 1 then
+local old = redis.call('HGET', PEOPLE, client)
+local is_new = redis.call('ZADD', LEASES, digits(NOW + lease_ms), client .. ' ' .. node_id) == 1
+if not old then
+  append('join', '"id":"' .. id .. '",' .. json_tail)
+end
+if is_new then
   redis.call('HINCRBY', PEOPLE, client .. '#', 1)
 end
-local first = set_stream(client, node_id, ARGV[12] == '1')[1]
+local first = set_stream(client, node_id, ARGV[14] == '1')[1]
 -- `via` follows the name: what is before it shows whether the name is the same.
 local function named(json) return json:match('^(.*),"via":') end
-local old = redis.call('HGET', PEOPLE, client)
 local was_leaving = redis.call('HDEL', PEOPLE, client .. '!') == 1
 local free = not old or was_leaving or named(old) == named(json_tail)
 if first == node_id or (not first and free) then
@@ -17,6 +22,3 @@ list(client)
 redis.call('PEXPIRE', LEASES, META_MS)
 redis.call('PEXPIRE', PEOPLE, META_MS)
 redis.call('PEXPIRE', LISTED, META_MS)
-if not old then
-  append('join', '"id":"' .. id .. '",' .. json_tail)
-end

@@ -1,10 +1,11 @@
 -- KEYS log meta   ARGV … epoch offset limit   →  {epoch, top, first, {offset, kind, json_tail, …}}
 local epoch, top = position()
-local after = ARGV[7] == epoch and tonumber(ARGV[8]) or 0
+keep_meta()
+local after = ARGV[9] == epoch and tonumber(ARGV[10]) or 0
 local oldest = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
 local first = oldest and oldest[1]:match('^%d+') or digits(top + 1)
 local flat = {}
-for _, entry in ipairs(redis.call('XRANGE', LOG, digits(after + 1) .. '-0', '+', 'COUNT', ARGV[9])) do
+for _, entry in ipairs(redis.call('XRANGE', LOG, digits(after + 1) .. '-0', '+', 'COUNT', ARGV[11])) do
   local fields = entry[2]
   table.insert(flat, entry[1]:match('^%d+'))
   table.insert(flat, fields[2])

@@ -1,5 +1,5 @@
 -- KEYS log meta members people listed   ARGV … client node_id-or-empty ms
-local client, node_id, expiry = ARGV[7], ARGV[8], digits(now_ms() + ARGV[9])
+local client, node_id, expiry = ARGV[9], ARGV[10], digits(NOW + ARGV[11])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return
 end

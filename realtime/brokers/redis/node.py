@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
+from realtime.brokers.redis.keys import Keys
 from realtime.brokers.redis.pipeline import Script, ScriptPipeline
 from realtime.brokers.redis.pubsub import PubSubConnection, PubSubListener
 from realtime.brokers.redis.topology import FAILURES
@@ -70,6 +71,7 @@ class RedisNode:
         self,
         connect: Callable[[], AbstractConnection],
         prefix: bytes,
+        keys: Keys,
         seconds: float,
         listener: PubSubListener,
     ) -> None:
@@ -79,7 +81,7 @@ class RedisNode:
         self.publish_pipeline = ScriptPipeline(connect, MAX_PUBLISH_BATCH, seconds, self.supervisor)
         self.history_pipeline = ScriptPipeline(connect, MAX_HISTORY_BATCH, seconds, self.supervisor)
         self.pubsub = PubSubConnection(
-            connect, prefix, self._publish_probe, seconds, self.supervisor
+            connect, prefix, keys, self._publish_probe, seconds, self.supervisor
         )
         self.supervisor.supervise("listen", lambda: self.pubsub.run(listener))
 

@@ -7,6 +7,6 @@ local epoch, top = position()
 if offset and tonumber(offset) <= top then
   return {epoch, offset, 0}
 end
-epoch, offset = append(ARGV[7], ARGV[8])
-redis.call('SET', SEEN, offset, 'PX', ARGV[9])
+epoch, offset = append(ARGV[9], ARGV[10])
+redis.call('SET', SEEN, offset, 'PX', ARGV[11])
 return {epoch, offset, 1}

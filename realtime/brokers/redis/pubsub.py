@@ -14,9 +14,11 @@ from typing import Protocol
 
 from redis.asyncio.connection import AbstractConnection
 from redis.crc import key_slot
-from redis.exceptions import MovedError, RedisError
+from redis.exceptions import MovedError, RedisError, ResponseError
 
+from realtime.brokers.redis.keys import Keys
 from realtime.brokers.redis.pipeline import pack
+from realtime.brokers.redis.refusal import denied_command, explain
 from realtime.errors import NoBroker
 from realtime.tasks import Supervisor, backoff, run_until_first_exits
 
@@ -50,13 +52,16 @@ class PubSubConnection:
         self,
         connect: Callable[[], AbstractConnection],
         prefix: bytes,
+        keys: Keys,
         publish_probe: Callable[[bytes], Awaitable[object]],
         seconds: float,
         supervisor: Supervisor,
     ) -> None:
         self.healthy = False
+        self.refusal = ""  # why Redis refuses to subscribe, if it does
         self._connect = connect
         self._prefix = prefix
+        self._key_prefix = keys.prefix
         self._publish_probe = publish_probe
         self._seconds = seconds
         self._supervisor = supervisor
@@ -64,7 +69,7 @@ class PubSubConnection:
         self._subscribed: set[bytes] = set()
         self._unsubscribing: set[bytes] = set()  # sent, not confirmed yet
         self._changed = asyncio.Event()
-        self._probe_channel = b"rt:probe:%b" % secrets.token_hex(8).encode()
+        self._probe_channel = keys.probe_channel + secrets.token_hex(8).encode()
         self._probe_received = asyncio.Event()
 
     def subscribe(self, channel: bytes) -> None:
@@ -85,13 +90,24 @@ class PubSubConnection:
             try:
                 await self._run_once(listener)
             except (RedisError, OSError, NoBroker) as error:
+                self._report(error)
                 if self.healthy:
                     failures = 0
-                    log.warning("the hub subscription is lost", extra={"error": repr(error)})
                 self.healthy = False
                 listener.on_moved(None)
             failures += 1
             await asyncio.sleep(backoff(failures, longest=2.0))
+
+    def _report(self, error: Exception) -> None:
+        """Log once why there is no subscription."""
+        refusal = ""
+        if isinstance(error, ResponseError):
+            command = denied_command(str(error)) or "SUBSCRIBE"
+            refusal = explain(command, str(error), self._key_prefix)
+        if self.healthy or refusal not in ("", self.refusal):
+            reason = refusal or f"{type(error).__name__}: {error}"
+            log.warning("the hub subscription is lost", extra={"error": reason})
+        self.refusal = refusal
 
     async def _run_once(self, listener: PubSubListener) -> None:
         connection = self._connect()
@@ -155,7 +171,7 @@ class PubSubConnection:
 
     def _on_probe(self) -> None:
         if not self.healthy:
-            self.healthy = True
+            self.healthy, self.refusal = True, ""
             log.info("the hub subscription is active")
         self._probe_received.set()
 

@@ -8,7 +8,7 @@ for i = 1, #fields, 2 do
   if not client:match('[#!@]$') then
     count = count + 1
     -- Each join needs its own id: the UUID of the call, with the last four digits counted up.
-    local id = ARGV[7]:sub(1, 32) .. string.format('%04x', count % 65536)
+    local id = ARGV[9]:sub(1, 32) .. string.format('%04x', count % 65536)
     append('join', '"id":"' .. id .. '",' .. fields[i + 1])
   end
 end

@@ -1,10 +1,11 @@
 -- KEYS log meta members people listed   ARGV … id lease_ms   →  number of expired leases
+repair_members(ARGV[10])
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
 end
-extend_leases_after_restart(ARGV[8])
+extend_leases_after_restart(ARGV[10])
 -- At most 100 per call: many members that leave at once must not block the server.
-local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', now_ms(), 'LIMIT', 0, 100)
+local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', digits(NOW), 'LIMIT', 0, 100)
 for i, lease in ipairs(expired) do
   redis.call('ZREM', LEASES, lease)
   local client, node_id = lease:match('^([^ ]+) (.*)$')
@@ -15,8 +16,10 @@ for i, lease in ipairs(expired) do
     redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!')
     redis.call('ZREM', LISTED, client)
     -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
-    local id = ARGV[7]:sub(1, 32) .. string.format('%04x', i)
-    append('quit', '"id":"' .. id .. '",' .. json_tail)
+    local id = ARGV[9]:sub(1, 32) .. string.format('%04x', i)
+    if json_tail then
+      append('quit', '"id":"' .. id .. '",' .. json_tail)
+    end
   end
 end
 return #expired

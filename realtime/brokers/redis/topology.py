@@ -45,6 +45,8 @@ class Topology(Protocol):
     client: Any
     # Precedes pub/sub commands and replies: `S` (sharded pub/sub) where channels have slots.
     prefix: bytes
+    # The number of the database: pub/sub ignores it, so the channels contain it.
+    database: int
 
     async def start(self) -> None:
         """Find the servers; raises one of `FAILURES`, as `refresh` does."""
@@ -135,6 +137,7 @@ class Standalone:
         pool: Any = ConnectionPool.from_url(url, **_pipeline_options())
         self._connect: Callable[[], AbstractConnection] = pool.make_connection
         self._connect()  # or an unknown option would raise only at the first command
+        self.database = int(pool.connection_kwargs.get("db") or 0)
         self.client = Redis.from_pool(BlockingConnectionPool.from_url(url, **_client_options()))
 
     async def start(self) -> None:
@@ -176,6 +179,7 @@ class SentinelManaged:
         self._options = _options(address)
         if database:
             self._options["db"] = int(database)
+        self.database = int(self._options.get("db") or 0)
         # Sentinel has its own users and passwords; only the TLS options are shared.
         sentinel_options = {
             what: self._options.pop(f"sentinel_{what}", None) for what in ("username", "password")
@@ -234,6 +238,7 @@ class ShardedCluster:
     """Redis Cluster: keys, and the channels of sharded pub/sub, belong to 16 384 hash slots."""
 
     prefix = b"S"
+    database = 0
 
     def __init__(self, address: SplitResult) -> None:
         if address.path.strip("/"):

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from engineio import AsyncServer
+from tornado.iostream import StreamClosedError
 
 from realtime import errors
 from realtime.errors import RealtimeError
@@ -92,6 +93,8 @@ class EngineIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
 class EngineIOWebSocket(AttachedConnection, Protocol):
     """The part of `EngineIOHandler` that `WebSocketAdapter` uses."""
 
+    @property
+    def ws_connection(self) -> object: ...  # None after a close frame
     async def receive(self) -> str | bytes | None: ...
     def close_websocket(self) -> None: ...
 
@@ -114,6 +117,8 @@ class WebSocketAdapter:
 
     async def send(self, text: str) -> None:
         """Send packets; return when the next can be sent.  Raises `StreamClosedError`."""
+        if self._handler.ws_connection is None:  # no data after a close frame (RFC 6455 §5.5.1)
+            raise StreamClosedError
         frames = b"".join(text_frame(part.encode()) for part in text.split(SEPARATOR))
         stream = self._handler.stream
         if not stream.push(frames, 0):

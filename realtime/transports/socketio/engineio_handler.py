@@ -142,6 +142,8 @@ class EngineIOHandler(Upgrade):
         if session.poll is not None or (session.id and session.socket.upgraded):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
         session.poll, self._polling = self, True
+        if self.stream.closed():  # before we asked to be informed: nobody will report it
+            self.on_close()
         try:
             status, payload = await self.engine.handle_request(self._environ("polling"))
         finally:
@@ -229,6 +231,8 @@ class EngineIOHandler(Upgrade):
     def on_close(self) -> None:
         self._disconnected = True
         if self.get_status() == 101:
+            if self.session.id and self.session.socket.upgraded:
+                self.session.detach()  # no data after a close frame (RFC 6455 §5.5.1)
             with suppress(asyncio.QueueFull):  # then `receive` does not wait
                 self._incoming.put_nowait(None)
         elif self._polling:

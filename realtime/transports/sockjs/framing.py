@@ -97,7 +97,12 @@ def script(frame: bytes) -> bytes:
 
 
 def call(callback: str, frame: bytes) -> bytes:
-    return f"{callback}({_literal(frame)});\r\n".encode()
+    """Call the function that a script tag named.
+
+    The comment comes first, so that the client does not choose the first bytes of the response: as
+    a name they could be a Flash file, which runs with the rights of our origin ("Rosetta Flash").
+    """
+    return f"/**/{callback}({_literal(frame)});\r\n".encode()
 
 
 def _literal(frame: bytes) -> str:

@@ -19,7 +19,7 @@ from html import escape
 from typing import Any, ClassVar
 
 from sockjs.tornado.basehandler import PreflightHandler
-from sockjs.tornado.static import IFRAME_TEXT, GreetingsHandler, IFrameHandler, InfoHandler
+from sockjs.tornado.static import GreetingsHandler, IFrameHandler, InfoHandler
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime.transports.sockjs.interfaces import RouterProtocol
@@ -27,6 +27,25 @@ from realtime.transports.sockjs.interfaces import RouterProtocol
 # A body that is too long is read and discarded up to this size, so that the sender can read the
 # error: if we closed at once, it would only see a connection reset.
 MAX_DISCARDED_BODY = 1_048_576
+# `no-transform`: a proxy that compresses a stream holds it back until it has enough of it.
+_NOT_CACHED = "no-store, no-cache, no-transform, must-revalidate, max-age=0"
+# The page of the protocol; the package's is that of an older version.
+_IFRAME_PAGE = """<!DOCTYPE html>
+<html>
+<head>
+  <meta http-equiv="X-UA-Compatible" content="IE=edge" />
+  <meta http-equiv="Content-Type" content="text/html; charset=UTF-8" />
+  <script src="%s"></script>
+  <script>
+    document.domain = document.domain;
+    SockJS.bootstrap_iframe();
+  </script>
+</head>
+<body>
+  <h2>Don't panic!</h2>
+  <p>This is a SockJS hidden iframe. It's used for cross domain magic.</p>
+</body>
+</html>"""
 _COOKIE_VALUE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 
 
@@ -87,7 +106,8 @@ class CORSHandler(SockJSHandler, PreflightHandler):  # type: ignore[misc]
         self.set_header("Vary", "Origin")
         if allowed := self.server.allowed_origin(self.request.headers):
             self.set_header("Access-Control-Allow-Origin", allowed)
-            self.set_header("Access-Control-Allow-Credentials", "true")
+            if allowed != "*":  # with it, credentials are not allowed (Fetch standard §3.2.5)
+                self.set_header("Access-Control-Allow-Credentials", "true")
             if requested := self.request.headers.get("Access-Control-Request-Headers"):
                 self.set_header("Access-Control-Allow-Headers", requested)
 
@@ -103,6 +123,9 @@ class CORSHandler(SockJSHandler, PreflightHandler):  # type: ignore[misc]
             cookie = self.cookies.get("JSESSIONID")
             value = cookie.value if cookie and _COOKIE_VALUE.fullmatch(cookie.value) else "dummy"
             self.set_header("Set-Cookie", f"JSESSIONID={value}; Path=/; HttpOnly; SameSite=Lax")
+
+    def disable_cache(self) -> None:
+        self.set_header("Cache-Control", _NOT_CACHED)
 
     def compute_etag(self) -> None:
         """Do not hash the response: none of these may be cached."""
@@ -140,7 +163,7 @@ class IFrame(SockJSHandler, IFrameHandler):  # type: ignore[misc]
     skips_origin_check = True
 
     def get(self) -> None:
-        page = (IFRAME_TEXT % escape(self.server.settings["sockjs_url"])).encode()
+        page = (_IFRAME_PAGE % escape(self.server.settings["sockjs_url"])).encode()
         script = page.partition(b"<script>")[2].partition(b"</script>")[0]
         digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
         library = self.server.settings["sockjs_url"].partition("?")[0]

@@ -48,6 +48,13 @@ class PollingReceiver(CORSHandler, Receiver, PollingTransportBase):  # type: ign
         super().prepare()
         self.server.check_capacity(self.path_kwargs["session_id"], self.request.remote_ip)
 
+    def _attach_session(self, session_id: str, start_heartbeat: bool = False) -> bool:
+        attached: bool = super()._attach_session(session_id, start_heartbeat)
+        if attached and self.stream.closed():
+            # The client disconnected before we asked to be informed: nobody will report it.
+            self.on_connection_close()
+        return attached
+
     def send_frame(self, frame: bytes) -> None:
         if self._finished:
             return
@@ -163,7 +170,7 @@ class XhrStreaming(StreamingReceiver, XhrStreamingTransport):  # type: ignore[mi
 class EventSource(StreamingReceiver, EventSourceTransport):  # type: ignore[misc]
     async def get(self, session_id: str) -> None:
         self._auto_finish = False
-        self.begin("text/event-stream; charset=UTF-8", framing.EVENTSOURCE_PRELUDE)
+        self.begin("text/event-stream", framing.EVENTSOURCE_PRELUDE)
         self.attach(session_id)
 
     def wrap(self, frame: bytes) -> bytes:
@@ -182,12 +189,15 @@ class HtmlFile(StreamingReceiver, HtmlFileTransport):  # type: ignore[misc]
 
 
 def _callback_name(handler: RequestHandler) -> str:
-    """Return the name of the function to call; raises `HTTPError` if it could be code."""
-    callback = handler.get_argument("c", "")
+    """Return the name of the function to call; raises `HTTPError` if it could be code.
+
+    500 is the protocol's status for both errors.
+    """
+    callback = handler.get_argument("c", "", strip=False)
     if not callback:
         raise HTTPError(500, '"callback" parameter required')
     if not _CALLBACK.fullmatch(callback):
-        raise HTTPError(400, 'invalid "callback" parameter')
+        raise HTTPError(500, 'invalid "callback" parameter')
     return callback
 
 

@@ -117,7 +117,7 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         """Return the value of `Access-Control-Allow-Origin`: whose pages may read the response."""
         origin = head.get("Origin")
         if self.settings["origins"] == "*":
-            return "*" if origin in (None, "null") else origin
+            return origin or "*"
         return origin if origin is not None and origin in self._origins else None
 
     def frame_ancestors(self, head: Mapping[str, str]) -> str:

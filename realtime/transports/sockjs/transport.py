@@ -166,6 +166,8 @@ class RoomRouter(HardenedSockJSRouter):
 def _to_realtime_error(status: int, error: BaseException | None) -> RealtimeError:
     """Convert the package's errors; most of those with status 500 are mistakes of the client."""
     message = error.log_message if isinstance(error, HTTPError) else None
+    if isinstance(error, HTTPError) and status == 500 and "callback" in str(message):
+        return errors.BadRequest("`c` must be the name of a function: A-Z, a-z, 0-9, `_` and `.`.")
     if isinstance(error, HTTPError) and status == 500:
         return errors.BadJSON(f"{message} Send a JSON array of strings.")
     if isinstance(error, HTTPError) and status == 413:

@@ -14,10 +14,11 @@ from sockjs.tornado.websocket import SockJSWebSocketHandler
 from tornado.web import HTTPError
 from tornado.websocket import WebSocketHandler, WebSocketProtocol
 
-from realtime.protocol.websocket_frames import PING, StrictWebSocketProtocol
+from realtime.protocol.websocket_frames import PING
 from realtime.transports.sockjs import framing
-from realtime.transports.sockjs.handlers import MAX_DISCARDED_BODY, SockJSHandler
+from realtime.transports.sockjs.handlers import SockJSHandler
 from realtime.transports.sockjs.interfaces import Receiver, RouterProtocol
+from realtime.transports.upgrade import StrictWebSocketProtocol
 
 _NOT_WEBSOCKET = 'Can "Upgrade" only to "WebSocket".'
 _WRONG_CONNECTION = '"Connection" must be "Upgrade".'
@@ -59,7 +60,7 @@ class WebSocketReceiver(SockJSHandler, Receiver, SockJSWebSocketHandler):  # typ
 
     @property
     def max_message_size(self) -> int:
-        return MAX_DISCARDED_BODY
+        return int(self.server.settings["body_bytes"])
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())

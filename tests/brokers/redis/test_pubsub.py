@@ -12,6 +12,7 @@ from redis.exceptions import MovedError
 
 from realtime.brokers.redis import pubsub as module
 from realtime.brokers.redis.broker import RedisBroker
+from realtime.brokers.redis.keys import Keys
 from realtime.brokers.redis.pubsub import PubSubConnection
 from realtime.limits import Limits
 from realtime.tasks import Supervisor
@@ -124,7 +125,7 @@ async def subscribed(
         return Connection(port=node.port, protocol=2)
 
     supervisor, recorder = Supervisor(), Recorder()
-    pubsub = PubSubConnection(connect, b"S", no_probe, SECONDS, supervisor)
+    pubsub = PubSubConnection(connect, b"S", Keys("rt", 0), no_probe, SECONDS, supervisor)
     for channel in channels:
         pubsub.subscribe(channel)
     supervisor.supervise("listen", lambda: pubsub.run(recorder))

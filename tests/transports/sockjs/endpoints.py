@@ -1,7 +1,7 @@
 """The endpoints that the SockJS protocol's own test suite requests, on our router.
 
 python -m tests.transports.sockjs.endpoints 8081
-SOCKJS_URL=http://localhost:8081 python sockjs-protocol-0.3.3.py
+SOCKJS_URL=http://localhost:8081 python sockjs-protocol.py
 """
 
 import asyncio
