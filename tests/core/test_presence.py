@@ -382,7 +382,7 @@ async def sleeper(world: World) -> AsyncIterator[World]:
 
 async def test_after_a_sleep_of_ten_minutes_nobody_has_quit_who_is_here(sleeper: World) -> None:
     async with sleeper.process("a", "r") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await sleeper.run_for(10)
         sleeper.now += 600
         # The sweep may come before the renewal: a page asks for the list as soon as it wakes up.
@@ -396,8 +396,8 @@ async def test_after_a_sleep_of_ten_minutes_a_client_that_polls_is_still_a_membe
 ) -> None:
     async with sleeper.process("a", "r") as presence:
         for sleep in (0, 600, 0):
-            await presence.track("r", ADA)
-            presence.untrack("r", ADA, LIMITS.lease_seconds)
+            await presence.track("r", ADA, stream=False)
+            presence.untrack("r", ADA, stream=False)
             await sleeper.run_for(10)
             sleeper.now += sleep
         assert await sleeper.published() == ["join"]
@@ -407,8 +407,8 @@ async def test_after_a_sleep_a_client_that_is_gone_quits_even_if_nobody_reads_th
     sleeper: World,
 ) -> None:
     async with sleeper.process("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA, stream=False)
+        presence.untrack("r", ADA, stream=False)
         await sleeper.run_for(5)
         sleeper.now += 600
         await sleeper.run_for(LIMITS.lease_seconds * 1.5)
