@@ -191,7 +191,7 @@ class _Fixture:
         head = parse_fast_path(self._data)
         assert head is not None
         request = head.request(self._data)
-        return ShortPolling(self._services, self._stream, request, ROOM, lambda call: None)
+        return ShortPolling(self._services, self._stream, request, ROOM)
 
     async def poll_kernel(self) -> float:
         self._client_end.send(self._data)

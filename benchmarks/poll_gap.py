@@ -1,6 +1,6 @@
 """Measure the blind time of long polling, between a response and the next request.
 
-The article says that the smallest interval between two updates of a long poll is two round trips.
+The tutorial says that the smallest interval between two updates of a long poll is two round trips.
 That holds if every request opens a new connection; on a kept connection it is one round trip.
 Here messages come at random times, as people write; we count those that find a request waiting.
 """

@@ -60,7 +60,7 @@ def make_router(
     SockJS.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
-    taps, with_lab = TapRegistry(), {"services": services, "lab": lab}
+    taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(
@@ -85,6 +85,8 @@ def make_router(
             (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),
             ("/demos/qr.svg", QRCodeHandler, with_lab),
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
+            (r"\*", operations.ServerOptionsHandler, only_services),
+            ("/favicon.ico()", pages.IconHandler, files),
             # The pages, and their scripts, styles and texts.
             ("/()", pages.PageHandler, files),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),

@@ -121,7 +121,7 @@ class BadRequest(RealtimeError):
     code = "bad_request"
 
 
-# --- 403 to 426: the request is well formed, but refused -------------------------------------
+# --- 403 to 431: the request is well formed, but refused -------------------------------------
 
 
 class ForeignOrigin(RealtimeError):
@@ -166,6 +166,16 @@ class UpgradeRequired(RealtimeError):
 class TooLong(RealtimeError):
     code = "too_long"
     status = 413
+
+
+class TargetTooLong(RealtimeError):
+    code = "target_too_long"
+    status = 414
+
+
+class HeaderTooLong(RealtimeError):
+    code = "header_too_long"
+    status = 431
 
 
 # --- 429 and 503: retry later ----------------------------------------------------------------

@@ -22,6 +22,7 @@ class Limits:
 
     text_bytes: int = _limit(4096, "UTF-8 bytes of one text: a page of prose, one socket buffer")
     body_bytes: int = _limit(16384, "bytes of one POST body or frame: a text, its escapes and ids")
+    header_bytes: int = _limit(65536, "bytes of a header section: browsers send at most this much")
     name_length: int = _limit(32, "characters of a name: one line on a phone")
     history_events: int = _limit(1000, "events kept per room: an hour that a slow reader missed")
     presence_events: int = _limit(200, "joins and quits kept per room, apart from its messages")
@@ -55,6 +56,23 @@ class Limits:
     )
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
+    status_connections: int = _limit(64, "open at the status port of a cluster: its operators")
+    status_connections_per_address: int = _limit(32, "of these, from one address: a proxy's too")
+    reserved_files: int = _limit(64, "open files left for Redis, pages and workers")
+    address_share: float = _limit(
+        3, "an address may hold this many times what is free: alone 3/4 of all, never everything"
+    )
+    taps: int = _limit(400, "open at /wire/SECRET: each page opens one")
+    taps_per_address: int = _limit(100, "of them, from one address: two pages per student")
+    tap_bytes: int = _limit(262144, "that a tap keeps for its slow subscribers, shared by them")
+    networks_per_address: int = _limit(6, "network emulators leased to one address, of eight")
+    network_lease_seconds: float = _limit(
+        900, "after this, an emulator goes to an address that has fewer: one exercise"
+    )
+    network_connections: int = _limit(600, "through all emulators: three open files each")
+    network_connections_per_address: int = _limit(300, "of them, from one address: a class")
+    network_connections_per_emulator: int = _limit(300, "of them, through one emulator: a class")
+    network_bytes: int = _limit(33554432, "on the way through all emulators: a few per connection")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
     rooms_per_address: int = _limit(250, "of them, opened by one address: a quarter")
     list_rows: int = _limit(500, "rows of one page of rooms or members: some 5 ms of the server")
@@ -63,6 +81,15 @@ class Limits:
     wrong_keys_per_minute: float = _limit(6, "from one address, and as many at once: typing errors")
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
+
+    def admits(self, held: int, per_address: int, used: int, total: int) -> bool:
+        """Return whether an address that holds `held` of the `used` things may have one more.
+
+        Besides its own limit, an address may hold `address_share` times what is still free: the
+        dynamic threshold by which network switches share their buffers (Choudhury and Hahne, 1998).
+        One address alone gets 3/4 of `total`, two get 3/7 each, and the next one still finds some.
+        """
+        return held < min(per_address, self.address_share * (total - used))
 
     @classmethod
     def named(cls) -> Iterator["Field[Any]"]:

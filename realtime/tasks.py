@@ -1,14 +1,16 @@
 """Supervised tasks: each is restarted when it fails, and each failure is logged and counted.
 
-Also what asyncio lacks here: cancellation that repeats until the task has ended, and timeouts that
-do not fire early after the event loop was blocked.
+Also what asyncio lacks here: cancellation that repeats until the task has ended, timeouts that do
+not fire early after the event loop was blocked, and an accept loop that pauses instead of spinning.
 """
 
 import asyncio
 import ctypes
+import errno
 import logging
 import random
 import signal
+import socket
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -24,6 +26,12 @@ T = TypeVar("T")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 # A timeout is counted in this many steps, see `Deadline`.
 _STEPS = 8
+# Connections that are accepted at once, before other connections get their turn.
+_ACCEPT_BATCH = 64
+# Seconds that accepting pauses: short for a client that waits, long for a loop that has no files.
+_ACCEPT_PAUSE = 0.2
+# No file descriptor in this process, none on this machine, no memory for a socket (accept(2)).
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # <linux/prctl.h>: the signal that a process receives when its parent dies.
 _PR_SET_PDEATHSIG = 1
 # A task that has run for this long since its restart counts as healthy.
@@ -99,6 +107,63 @@ class Deadline:
     def _end_step(self) -> None:
         self._left -= 1
         self._start_step() if self._left else self._expired()
+
+
+class AcceptLoop:
+    """Calls `accepted` with each new connection of a listening socket, until `close`.
+
+    A connection that cannot be accepted stays readable.  Tornado then tries and logs it in each
+    iteration of the event loop, asyncio a thousand times per second.  Here accepting pauses, and
+    the connections wait in the kernel.  It pauses as well while `is_full()` is true.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        accepted: Callable[[socket.socket, Any], None],
+        is_full: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._listener = listener
+        self._accepted = accepted
+        self._is_full = is_full
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        listener.setblocking(False)
+        self._resume()
+
+    def close(self) -> None:
+        """Accept no more; the listening socket stays open."""
+        if self._pause is not None:
+            self._pause.cancel()
+        else:
+            self._loop.remove_reader(self._listener.fileno())
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPT_BATCH):
+            if self._is_full():
+                self._stop_for_a_while("all connections are in use")
+                return
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _OUT_OF_RESOURCES:
+                    raise
+                self._stop_for_a_while(error.strerror or str(error))
+                return
+            connection.setblocking(False)
+            self._accepted(connection, address)
+
+    def _stop_for_a_while(self, reason: str) -> None:
+        # All accept loops of the process share one line a minute.
+        log.warning("accepting pauses", extra={"reason": reason, "per_minute": 1})
+        self._loop.remove_reader(self._listener.fileno())
+        self._pause = self._loop.call_later(_ACCEPT_PAUSE, self._resume)
 
 
 class Supervisor:

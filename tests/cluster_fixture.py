@@ -34,18 +34,24 @@ class Cluster:
     """``python -m realtime cluster …`` at free ports; leaving the context ends it at once."""
 
     def __init__(
-        self, hub: str, *options: str, workers: int = 3, stdin: int = subprocess.DEVNULL
+        self,
+        hub: str,
+        *options: str,
+        workers: int = 3,
+        stdin: int = subprocess.DEVNULL,
+        prepare: Callable[[], None] | None = None,  # runs in the new process
     ) -> None:
         self._command = [sys.executable, "-m", "realtime", "cluster", "--workers", str(workers)]
         self._command += ["--base-port", "0", "--status-port", "0", "--hub", hub]
         self._command += ["--messages-per-second", "0", "--drain-seconds", "0.3", *options]
-        self._stdin = stdin
+        self._stdin, self._prepare = stdin, prepare
         self._killed = False
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
             self._command,
             stdin=self._stdin,
+            preexec_fn=self._prepare,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

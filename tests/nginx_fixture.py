@@ -74,7 +74,8 @@ class Nginx:
             self.process.kill()
             self._stack.close()
         assert "[emerg]" not in log, log
-        assert "[crit]" not in log, log
+        assert self._options.get("open_files") or "[crit]" not in log, log
+        self.log = log
 
 
 class Fleet:
@@ -92,7 +93,7 @@ class Fleet:
             self.workers = [stack.enter_context(Server(*self._options)) for _ in range(self._count)]
             addresses = [f"127.0.0.1:{worker.port}" for worker in self.workers]
             nginx = stack.enter_context(Nginx(addresses, **self._nginx))
-            self.url, self.port = nginx.url, nginx.port
+            self.nginx, self.url, self.port = nginx, nginx.url, nginx.port
             self._stack = stack.pop_all()
         return self
 

@@ -51,6 +51,7 @@ class Server:
     def __exit__(self, *error: object) -> None:
         if not self._stopped and not self._killed:
             self.stop()
-        _, self.complaints = self.process.communicate(timeout=20)
+        _, complaints = self.process.communicate(timeout=20)
+        self.complaints = complaints or ""  # a test may close the pipe
         assert self.process.returncode == (-signal.SIGKILL if self._killed else 0), self.complaints
         assert "Traceback" not in self.complaints, self.complaints

@@ -19,12 +19,12 @@ async def test_an_unknown_address_is_not_found(server: Any, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
     [
-        ("PUT", "/rooms", "GET"),
+        ("PUT", "/rooms", "GET, HEAD"),
         ("GET", "/rooms/a/messages", "POST"),
-        ("POST", "/rooms/a/sse", "GET"),
+        ("POST", "/rooms/a/sse", "GET, HEAD"),
         ("GET", "/rooms/a/members/b", "DELETE"),
-        ("OPTIONS", "/rooms/a/members", "GET"),
-        ("BREW", "/healthz", "GET"),
+        ("OPTIONS", "/rooms/a/members", "GET, HEAD"),
+        ("BREW", "/healthz", "GET, HEAD"),
         ("POST", "/", "GET, HEAD"),
         ("DELETE", "/demos/static/style.css", "GET, HEAD"),
     ],
@@ -71,7 +71,7 @@ async def test_a_bad_room_is_named_by_every_transport(server: Any, room: str) ->
     "host", ["", "127.0.0.1.evil.example", "evil.example:80", "2130706433", "[", "localhost.evil"]
 )
 async def test_a_host_name_that_looks_like_ours_is_refused(server: Any, host: str) -> None:
-    response = await request(server.url, "GET", "/healthz", headers={"Host": host})
+    response = await request(server.url, "GET", "/rooms", headers={"Host": host})
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
 
 

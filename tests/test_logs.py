@@ -2,9 +2,13 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
+import pytest
+
 from benchmarks.clients import request
+from realtime import logs
 from tests.brokers.private_redis import PrivateRedis
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -44,3 +48,26 @@ async def test_neither_valid_nor_invalid_requests_are_logged(room: str) -> None:
                 raw.send(garbage)
                 await raw.rest()
     assert [line["message"] for line in log_of(server)] == ["stopping"]
+
+
+def test_what_repeats_is_limited_per_minute_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    limit = logs.RepeatFilter()
+
+    def passes(line: int, **extra: int) -> logging.LogRecord | None:
+        record = logging.LogRecord("a", logging.ERROR, "a.py", line, "failed", (), None)
+        record.__dict__ |= extra
+        return record if limit.filter(record) else None
+
+    assert sum(passes(1) is not None for _ in range(65_000)) == 60
+    assert passes(2) is not None  # another place in the code
+    assert passes(3, per_minute=1) is not None
+    assert passes(3, per_minute=1) is None
+    now = 61.0
+    record = passes(1)
+    assert record is not None
+    assert record.__dict__["suppressed"] == 65_000 - 60
+    record = passes(1)
+    assert record is not None
+    assert "suppressed" not in record.__dict__

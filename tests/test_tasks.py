@@ -1,15 +1,17 @@
 """Tasks that fail are restarted and counted; close ends all tasks of a supervisor."""
 
 import asyncio
+import errno
 import socket
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import Deadline, Supervisor, backoff, run_until_first_exits
+from realtime.tasks import AcceptLoop, Deadline, Supervisor, backoff, run_until_first_exits
 
 
 async def test_a_task_that_fails_is_restarted(
@@ -238,3 +240,59 @@ async def test_data_that_arrived_in_time_is_received_even_if_the_loop_was_blocke
         ours.setblocking(False)
         asyncio.get_running_loop().call_soon(time.sleep, 0.1)
         assert await Supervisor().wait_for(0.05, run()) == "here"
+
+
+# --- accepting ------------------------------------------------------------------------------------
+
+
+class FullListener(socket.socket):
+    """A listening socket of a process that has no file left."""
+
+    full = True
+    tries = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.tries += 1
+        if self.full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
+
+
+@pytest.mark.parametrize("cause", ["files", "connections"])
+async def test_accepting_pauses_instead_of_spinning_and_recovers(
+    cause: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    accepted: asyncio.Queue[socket.socket] = asyncio.Queue()
+    is_full = cause == "connections"
+    with FullListener() as listener, socket.socket() as client:
+        listener.full = cause == "files"
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        loop = AcceptLoop(listener, lambda one, _: accepted.put_nowait(one), lambda: is_full)
+        client.connect(listener.getsockname())
+        while not caplog.records:
+            await asyncio.sleep(0)
+        for _ in range(100):  # a loop that spins would try in each iteration
+            await asyncio.sleep(0)
+        assert listener.tries <= 1
+        assert accepted.empty()
+        is_full = listener.full = False
+        async with asyncio.timeout(10):
+            (await accepted.get()).close()
+        loop.close()
+    assert {record.getMessage() for record in caplog.records} == {"accepting pauses"}
+
+
+async def test_an_accept_loop_can_be_closed_while_it_pauses(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with FullListener() as listener, socket.socket() as client:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        loop = AcceptLoop(listener, lambda one, _: one.close())
+        client.connect(listener.getsockname())
+        while not caplog.records:
+            await asyncio.sleep(0)
+        loop.close()
+    assert loop._pause is not None
+    assert loop._pause.cancelled()

@@ -56,7 +56,7 @@ class SocketIOProtocol(WebSocketProtocol):
         """Return the address of this session by `polling` or `websocket`."""
         fields = self._query.fields(self.cursor)
         if not fields.keys() & {"after", "client"}:
-            fields["client"] = ""  # else the server takes us for a client of the article
+            fields["client"] = ""  # else the server takes us for a client of the tutorial
         query = {"EIO": "4", "transport": transport, "roomid": self._query.room, **fields}
         if self.sid is not None:
             query["sid"] = self.sid

@@ -20,6 +20,7 @@ class Ours(System):
     def start(self, stack: ExitStack, redis: str) -> None:
         command = [sys.executable, "-m", "realtime", "--port", "0", "--hub", redis]
         limits = ["--messages-per-second", "0", "--connections-per-address", "20000"]
+        limits += ["--address-share", "1000000"]
         self.run(stack, command + limits)
 
     def protocol(self, room: str) -> ClientProtocol:

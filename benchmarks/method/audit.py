@@ -1,7 +1,7 @@
 """Was a message lost, duplicated or reordered?  Compare what readers received, by message id.
 
 The guarantee: one total order per room; every acknowledged message reaches every reader and is
-shown once; outside the history window a reader receives `gap`, never silence.  Pure: a list of
+shown once; outside the history window a reader receives `gap`: no loss is hidden.  Pure: a list of
 events per reader goes in, and every violation comes out.
 """
 

@@ -152,7 +152,8 @@ class ServerUnderTest:
         self._given = url
         self._command = [
             *(sys.executable, "-m", "realtime", "--port", "0", "--hub", hub),
-            *("--messages-per-second", "0", "--connections-per-address", "20000", *options),
+            *("--messages-per-second", "0", "--connections-per-address", "20000"),
+            *("--address-share", "1000000", *options),  # all clients have one address
         ]
         self._stack = ExitStack()
         self._networks: dict[tuple[str, int], str] = {}
@@ -208,6 +209,7 @@ class ClusterUnderTest:
             *(sys.executable, "-m", "realtime", "cluster", "--hub", hub, "--routing", routing),
             *("--workers", str(workers), "--base-port", "0", "--status-port", "0", "--nginx", "0"),
             *("--messages-per-second", "0", "--connections-per-address", "20000"),
+            *("--address-share", "1000000"),
         ]
 
     def __enter__(self) -> Self:

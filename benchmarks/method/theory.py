@@ -59,7 +59,7 @@ def blind_time(rtt: float, *, fresh: bool = False) -> float:
     """The time between a long poll's response and the next request at the server.
 
     The response travels down and the request up: one round trip.  If every request opens a new
-    connection, SYN and SYN-ACK take one more: these are the article's *two round trips* between
+    connection, SYN and SYN-ACK take one more: these are the tutorial's *two round trips* between
     updates.
     """
     return 2 * rtt if fresh else rtt

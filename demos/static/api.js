@@ -60,7 +60,7 @@ async function responseError(response) {
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   const { status } = response;
   const final = status < 500 && ![408, 429].includes(status);
-  // A proxy in between sends an error page of its own, not our JSON.
+  // A proxy in between sends its own error page, not our JSON.
   const { error } = await response.json().catch(() => ({}));
   if (error) return serverError(error.code, error.message, { retryAfter, final });
   return new ApiError(`http_${status}`, t("trouble.http", { status }), { retryAfter, final });

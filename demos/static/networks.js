@@ -1,4 +1,4 @@
-// Network conditions: the server leases a proxy to this page, at a port of its own, and the page's
+// Network conditions: the server leases a proxy to this page, at its own port, and the page's
 // transports connect through it.  The page can change, pause and disconnect it meanwhile.
 
 import { ApiError, request, requestJSON } from "./api.js";

@@ -42,7 +42,7 @@ const CHAT = `
   </div>
   <p id="error" role="alert"></p>
   <form id="say" autocomplete="off">
-    <input id="text" aria-label="Message" placeholder="Say something" data-i18n-aria-label="chat.message"
+    <input id="text" aria-label="Message" placeholder="Write a message" data-i18n-aria-label="chat.message"
       data-i18n-placeholder="chat.say" maxlength="20000" required>
     <button id="send" type="submit" data-i18n="chat.send">Send</button>
   </form>
@@ -51,9 +51,9 @@ const CHAT = `
     <ul id="members"></ul>
   </section>
   <p class="small" data-i18n="chat.delays">The milliseconds beside a message: <b>sent→shown</b> for
-    your own, both on this machine’s clock; <b>published→shown</b> for the others’, from the hub’s clock
-    to this machine’s. Clocks of different machines differ, so the second is exact only where the server
-    runs on this machine.</p>`;
+your own, both on this machine’s clock; <b>published→shown</b> for the others’, from the message
+broker’s clock to this machine’s. Clocks of different machines differ, so the second is exact only
+where the server runs on this machine.</p>`;
 
 // --- every page ----------------------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
 // A stream without data may be idle or dead: TCP does not report a peer that has vanished.  The server
-// sends something at least every 15 seconds.  Where the page can see that (`watchdog`), a longer silence
+// sends something at least every 15 seconds.  Where the page can see that (`watchdog`), a longer pause
 // proves a dead connection; where the browser hides heartbeats (EventSource, WebSocket), the page has to
 // ask the server in another way (`probingWatchdog`).
 

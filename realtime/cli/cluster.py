@@ -1,7 +1,7 @@
 """``realtime cluster``: several servers on one machine over one hub, and a master that runs them.
 
 Python runs on one core, so a machine gets one process per core.  Every worker is an ordinary server
-at a port of its own, for a proxy to spread clients over.  Workers do not know each other; they
+at its own port, for a proxy to spread clients over.  Workers do not know each other; they
 share the hub.  Each worker receives its whole configuration from the master.
 
     realtime cluster ─┬─ worker :6001 ─┐
@@ -19,9 +19,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import (
@@ -148,7 +145,7 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
     """Build the configuration from the parsed options; raises ValueError on a contradiction."""
     if options.port is not None:
         raise ValueError("--port is for a single server: use --base-port")
-    options.port = 0  # each worker gets a port of its own
+    options.port = 0  # each worker gets its own port
     return ClusterConfig(
         server=server_config(options, default_hub="spawn"),
         workers=options.workers,
@@ -195,10 +192,7 @@ def _shared_hub(hub: str) -> str:
 @contextmanager
 def _open_status_port(config: ClusterConfig) -> Iterator[sockets.BoundSockets]:
     """Bind the status port first: if it is taken, no worker has started yet."""
-    try:
-        listener = bind_sockets(config.status_port, config.status_host)
-    except OSError as error:
-        raise OSError(f"--status-port {config.status_port}: {error}") from error
+    listener = sockets.open_port(config.status_port, config.status_host, "--status-port")
     try:
         yield listener
     finally:
@@ -210,7 +204,8 @@ async def _start(choice: HubChoice) -> None:
     try:
         await choice.broker.start(NullListener())
     except NoBroker as error:
-        raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
+        reason = str(error.__cause__) or "it does not answer"
+        raise HubError(f"the hub {choice.label} cannot be reached: {reason}") from error
 
 
 async def _run(
@@ -227,8 +222,10 @@ async def _run(
     workers = list(map(WorkerProcess, config.worker_configs(ports, master=name)))
     overview = status.ClusterStatus(workers, config.server.host, choice.broker, choice.label, name)
     origin_policy = OriginPolicy([*sockets.own_names(config.server), config.status_host])
-    server = HTTPServer(status.make_application(overview, origin_policy))
+    sockets.find_full_name(origin_policy.allow_name)
+    server = status.make_server(overview, choice.broker, origin_policy, config.server.limits)
     server.add_sockets(listener)
+    server.start_timeouts()
     for worker in workers:
         supervisor.supervise(f"worker {worker.port}", worker.supervise)
         worker.start()
@@ -246,15 +243,16 @@ async def _run(
         # Last: while workers drain, nginx sends their clients to the ones that still run.
         if nginx is not None:
             await nginx.close()
-    server.stop()
+    await server.close()
 
 
 def _worker_ports(config: ClusterConfig) -> list[int]:
     """Return the port of each worker; with ``--base-port 0``, ports that are free now."""
     if config.base_port:
         return [config.base_port + n for n in range(config.workers)]
+    host = config.server.host
     # All are open at once, or the kernel could return the same port twice.
-    listeners = [bind_sockets(0, config.server.host) for _ in range(config.workers)]
+    listeners = [sockets.open_port(0, host, "--base-port") for _ in range(config.workers)]
     ports = list(map(sockets.port_of, listeners))
     sockets.close_listeners(listeners)
     return ports

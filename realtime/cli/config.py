@@ -7,16 +7,18 @@ the same options, except for those of a single server.
 import argparse
 import contextlib
 import os
+import signal
 from collections.abc import Callable
 
 from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
+from realtime.protocol.origin import parse_host_name
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
 
 # Secrets can come from the environment: every user of a machine can read a command line.
-HUB_VARIABLE, KEY_VARIABLE, MASTER_VARIABLE = "REALTIME_HUB", "REALTIME_KEY", "REALTIME_MASTER"
+HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
@@ -34,7 +36,8 @@ _MIN_KEY_LENGTH = 6
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
     "limits: messages and history": (
-        *("text_bytes", "body_bytes", "name_length", "messages_per_second", "message_burst"),
+        *("text_bytes", "body_bytes", "header_bytes", "name_length"),
+        *("messages_per_second", "message_burst"),
         *("messages_per_second_per_connection", "messages_per_second_per_address"),
         *("messages_per_second_per_room", "kept_ids"),
         *("history_events", "history_seconds", "presence_events"),
@@ -48,6 +51,12 @@ _LIMIT_GROUPS = {
     ),
     "limits: connections": (
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
+        *("status_connections", "status_connections_per_address", "reserved_files"),
+        *("address_share", "taps", "taps_per_address", "tap_bytes"),
+    ),
+    "limits: simulated networks": (
+        *("networks_per_address", "network_lease_seconds", "network_connections"),
+        *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
     "limits: presence, the key and shutdown": (
         *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
@@ -82,7 +91,6 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
-        master=os.environ.get(MASTER_VARIABLE, ""),
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
 
@@ -136,7 +144,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         type=count_or_zero,
         default=0,
         metavar="N",
-        help="offer N simulated bad networks to the pages, each at its own port; the event loop "
+        help="offer N network emulators to the pages, each at its own port; the event loop "
         "is then asyncio (%(default)s)",
     )
     add_runtime_options(parser)
@@ -188,8 +196,10 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         "--allow-host",
         action="append",
         default=[],
+        type=_host_name,
         metavar="NAME",
-        help="one more host name by which browsers may address this server; may be repeated",
+        help="one more host name by which browsers may address this server, or *.example.org for "
+        "all names below one; may be repeated",
     )
 
 
@@ -230,6 +240,15 @@ def add_limits(parser: argparse.ArgumentParser) -> None:
                 help=f"{reason} (%(default)s)",
             )
     assert not limits, f"these limits are in no group: {', '.join(limits)}"
+
+
+def stop_signals() -> list[signal.Signals]:
+    """List the signals that ask a program to stop.
+
+    A terminal that closes sends SIGHUP; below ``nohup`` that is ignored, and stays so.
+    """
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 # --- the values of options -----------------------------------------------------------------------
@@ -275,6 +294,13 @@ def _positive_amount(text: str) -> float:
     if (amount := _amount(text)) >= _MIN_AMOUNT:
         return amount
     raise argparse.ArgumentTypeError(f"must be a number, at least {_MIN_AMOUNT:g}")
+
+
+def _host_name(text: str) -> str:
+    try:
+        return parse_host_name(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _prefix(text: str) -> str:

@@ -7,7 +7,6 @@ prints the configuration of an nginx in front of them.
 
 import argparse
 import asyncio
-import resource
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from typing import Any
 
 from realtime import logs
 from realtime.brokers.choose import HubError
-from realtime.cli import cluster, demo_traffic, nginx, proxy, serve, worker
+from realtime.cli import cluster, demo_traffic, nginx, proxy, serve, stdio, worker
 from realtime.cli.config import CommandError, add_server_options, server_config
+from realtime.server.sockets import raise_open_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,14 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line in this process; the result is the exit status."""
+    stdio.secure()
     logs.configure()
-    _raise_open_files()
-    return run(sys.argv[1:] if arguments is None else arguments)
+    raise_open_files()
+    try:
+        status = run(sys.argv[1:] if arguments is None else arguments)
+    except SystemExit as ended:  # argparse has printed its help, or what is wrong
+        status = int(ended.code or 0)
+    return status if stdio.flush(quiet=status != 0) else 1
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -85,7 +90,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front.",
     )
     # Added first: argparse lists the commands before the many options of a server.
-    commands = parser.add_subparsers(title="commands", dest="command", metavar="")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     add_server_options(parser)
     for name, module in (("talk", demo_traffic), ("proxy", proxy), ("nginx", nginx)):
         module.add_options(commands.add_parser(name, help=module.HELP, description=module.HELP))
@@ -108,10 +113,3 @@ def _loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def _raise_open_files() -> None:
-    """Raise the limit of open files to what the system allows: a connection costs one."""
-    # The soft limit is often 1024, to protect programs that use select(); we use epoll.
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

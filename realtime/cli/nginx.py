@@ -43,8 +43,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=ROUTINGS,
         default="any",
         help="how nginx finds the worker of a request.  any: the next one, which is enough for our "
-        "own transports; address: by ip_hash, as in the article; session: by the session of SockJS "
-        "and Socket.IO (%(default)s)",
+        "own transports; address: by ip_hash, as in the tutorial; session: by the session of "
+        "SockJS and Socket.IO (%(default)s)",
     )
     site = parser.add_argument_group("site")
     site.add_argument(

@@ -8,14 +8,14 @@ The server does not notice it: the proxy delays, slows down, buffers or resets t
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 from urllib.parse import urlsplit
 
-from realtime.cli.config import add_address
+from realtime.cli.config import add_address, stop_signals
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from realtime.protocol.addresses import url_host
+from realtime.server.sockets import open_port
 
 HELP = (
     "emulate a network in front of a server: latency, jitter, bandwidth, buffering, disconnections"
@@ -47,10 +47,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 async def run(options: argparse.Namespace) -> None:
-    """Forward until SIGINT or SIGTERM; raises OSError if the port cannot be opened."""
+    """Forward until SIGINT, SIGTERM or SIGHUP; raises OSError if the port cannot be opened."""
     # Without these handlers, SIGTERM would end the process without closing the connections.
     stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     host, port = options.target
     target_url = f"http://{url_host(host)}:{port}/"
@@ -59,7 +59,7 @@ async def run(options: argparse.Namespace) -> None:
         port,
         options.network,
         listen=url_host(options.host),
-        listen_port=options.port,
+        listeners=open_port(options.port, options.host),
         seed=options.seed,
     )
     async with proxy:

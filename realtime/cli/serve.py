@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
+from realtime.cli.config import stop_signals
 from realtime.cluster.registry import NodeReporter
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
@@ -26,6 +27,7 @@ from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.netem.proxy import Proxy
 from realtime.netem.proxy_pool import ProxyPool
+from realtime.netem.tunnel_registry import TunnelRegistry
 from realtime.protocol.addresses import url_host
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
@@ -45,10 +47,10 @@ log = logging.getLogger(__name__)
 
 
 async def run(config: ServerConfig) -> None:
-    """Serve until SIGINT or SIGTERM; raises `HubError` or `OSError` if it cannot start.
+    """Serve until a signal; raises `HubError` or `OSError` if it cannot start.
 
-    SIGTERM, the signal of service managers, disconnects readers one by one; SIGINT (Ctrl-C)
-    disconnects all at once.
+    SIGTERM, the signal of service managers, disconnects readers one by one, and so does SIGHUP, the
+    signal of a terminal that closes; SIGINT (Ctrl-C) disconnects all at once.
     """
     tls = sockets.load_tls(config)
     listeners = sockets.open_listeners(config)
@@ -90,13 +92,16 @@ async def _serve(
         await hub.start()
     except NoBroker as error:
         await choice.broker.close()
-        raise HubError(f"the hub {choice.label} cannot be reached: {error.__cause__}") from error
+        reason = str(error.__cause__) or "it does not answer"
+        raise HubError(f"the hub {choice.label} cannot be reached: {reason}") from error
     presence.start(lambda: hub.rooms)
     # The policy needs the ports of the network emulators, and those need ours: it gets them last.
     origin_policy = OriginPolicy(sockets.own_names(config))
+    sockets.find_full_name(origin_policy.allow_name)
     ports = tuple(map(sockets.port_of, listeners))
-    signals = _stop_signals()
-    async with _open_networks(config, ports) as networks:
+    signals = _watch_stop_signals()
+    tunnels = TunnelRegistry(limits)
+    async with _open_networks(config, listeners, tunnels) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
@@ -105,7 +110,15 @@ async def _serve(
         services = Services(hub, presence, origin_policy, Admission(limits), limits)
         router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
         proxies = TrustedProxies(config.trust_proxy)
-        server = Server(router, traffic=traffic, limits=limits, tls=tls, proxies=proxies)
+        server = Server(
+            router,
+            traffic=traffic,
+            limits=limits,
+            tls=tls,
+            proxies=proxies,
+            emulated=tunnels.clients,
+            other_files=tunnels.max_files if networks.ports else 0,
+        )
         address = f"{config.host}:{ports[0]}"
         reporter = NodeReporter(choice.broker, hub, traffic, address, config.master)
         _tune_garbage_collector()
@@ -122,19 +135,23 @@ async def _serve(
 
 
 @contextlib.asynccontextmanager
-async def _open_networks(config: ServerConfig, ports: Sequence[int]) -> AsyncIterator[ProxyPool]:
-    """Open one proxy for each of `config.network_count`, in front of the first of our `ports`."""
+async def _open_networks(
+    config: ServerConfig, listeners: Sequence[sockets.BoundSockets], tunnels: TunnelRegistry
+) -> AsyncIterator[ProxyPool]:
+    """Open one proxy for each of `config.network_count`, in front of our first port."""
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
-        for port in range(ports[-1] + 1, ports[-1] + 1 + config.network_count):
+        ports = tuple(map(sockets.port_of, listeners))
+        count = config.network_count if sockets.can_name_ports(config) else 0
+        for port in range(ports[-1] + 1, ports[-1] + 1 + count):
             proxy = Proxy(
-                sockets.local_host(config),
-                ports[0],
+                *sockets.local_address(listeners[0]),
                 listen=url_host(config.host),
-                listen_port=port if sockets.is_free(port, config.host) else 0,
+                listeners=sockets.open_port_or_free(port, config.host),
+                registry=tunnels,
             )
             proxies.append(await stack.enter_async_context(proxy))
-        yield ProxyPool(proxies)
+        yield ProxyPool(proxies, config.limits)
 
 
 def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
@@ -143,7 +160,14 @@ def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
     # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")
     if len(lab.lanes) > 1 or lab.networks.ports:
-        print(f"realtime: lanes {_list(lab.lanes)}; bad networks {_list(lab.networks.ports)}")
+        print(f"realtime: ports {_list(lab.lanes)}; network emulators {_list(lab.networks.ports)}")
+    if not sockets.can_name_ports(config) and (config.port_count > 1 or config.network_count):
+        print(
+            f"realtime: no extra ports and no network emulators at {config.host}: the pages have a "
+            "Content-Security-Policy, which cannot name an IPv6 address; use --host localhost or ::"
+        )
+    if config.host == "::":
+        print("realtime: it listens on IPv6 and IPv4, at all addresses of this machine")
     for url in lab.addresses:
         print(f"realtime: other machines find it at {url}")
     local = sockets.local_url(config, lab.lanes[0])
@@ -158,9 +182,9 @@ def _list(ports: Sequence[int]) -> str:
 async def _drain_on_signal(
     signals: "asyncio.Queue[signal.Signals]", hub: Hub, presence: Presence, limits: Limits
 ) -> None:
-    """Wait for a signal; on SIGTERM close the streams one by one within `drain_seconds`."""
+    """Wait for a signal; but on SIGINT close the streams one by one within `drain_seconds`."""
     number = await signals.get()
-    seconds = limits.drain_seconds if number == signal.SIGTERM else 0
+    seconds = 0 if number == signal.SIGINT else limits.drain_seconds
     log.info("stopping", extra={"signal": number.name, "seconds": seconds, **hub.count()})
     # A stream that is closed at the end of the window also needs its time to reconnect.
     presence.extend_grace(2 * seconds)
@@ -180,9 +204,9 @@ def _tune_garbage_collector() -> None:
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION, 20, 20)
 
 
-def _stop_signals() -> "asyncio.Queue[signal.Signals]":
+def _watch_stop_signals() -> "asyncio.Queue[signal.Signals]":
     """Return a queue of the signals that ask us to stop, as they arrive."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, signals.put_nowait, number)
     return signals

@@ -50,7 +50,7 @@ class ClusterConfig:
             raise ValueError("--base-port: no port follows 65535")
 
     def worker_configs(self, ports: Sequence[int], master: str) -> list[ServerConfig]:
-        """Return the configuration of each worker: the shared one, at a port of its own.
+        """Return the configuration of each worker: the shared one, at its own port.
 
         An nginx of ours runs on this machine and reaches a worker by the worker's own address, so
         that is also the address it connects from, and the one to trust.

@@ -8,6 +8,7 @@ Workers whose master is killed end as on SIGTERM.
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -70,16 +71,30 @@ async def _second_signal(signals: "asyncio.Queue[signal.Signals]") -> None:
 def watch_signals() -> "asyncio.Queue[signal.Signals]":
     """Return a queue of the signals that `Master` handles, as they arrive."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    had_terminal = os.isatty(0)
+    # Below nohup no terminal ends us.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    terminals = 0 if ignored else _count_terminals()
 
     def received(number: signal.Signals) -> None:
         # A terminal that closes sends SIGHUP too, and then it means: end.
-        hung_up = number == signal.SIGHUP and had_terminal and not os.isatty(0)
+        hung_up = number == signal.SIGHUP and _count_terminals() < terminals
         signals.put_nowait(signal.SIGTERM if hung_up else number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, received, number)
     return signals
+
+
+def _count_terminals() -> int:
+    """Count our standard streams that are a terminal, and the one that controls this process.
+
+    The standard streams can be files, and the terminal is there all the same.
+    """
+    count = sum(map(os.isatty, range(3)))
+    with contextlib.suppress(OSError):
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+        count += 1
+    return count
 
 
 class NullListener:

@@ -6,7 +6,7 @@
 
 Our own transports need no routing: each request carries its cursor, so any worker can answer it.
 A session of SockJS or Socket.IO lives in one worker, and its requests must reach that one: by the
-client's address (as in the article), or by the session's id in the request.
+client's address (as in the tutorial), or by the session's id in the request.
 """
 
 import ipaddress
@@ -22,6 +22,8 @@ from realtime.transports.affinity import worker_label
 ROUTINGS = ("any", "address", "session")
 # The longest poll and one heartbeat: a worker that is idle for longer does not come back.
 _LIMITS = Limits()
+# Open files of each process of nginx.
+MAX_OPEN_FILES = 32768
 READ_SECONDS = _LIMITS.wait_seconds + _LIMITS.heartbeat_seconds
 
 _WORKER = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:]+)\]):(\d{1,5})", re.ASCII)
@@ -43,9 +45,10 @@ _MAIN = """\
 # One process for each core; each of them accepts connections.
 worker_processes auto;
 
-# A client costs two file descriptors: one to the client, one to its worker.  If this is above the
-# user's limit, root or systemd (LimitNOFILE) must raise that; otherwise nginx logs a warning.
-worker_rlimit_nofile 65536;
+# A client costs two file descriptors, one to the client and one to its worker: this is enough for
+# {clients} clients for each process of nginx.  If it is above the user's limit, root or systemd
+# (LimitNOFILE) must raise that; otherwise nginx logs a warning.
+worker_rlimit_nofile {files};
 
 # On a reload the old processes run until their last client disconnects, and a stream can stay open
 # all day.  So they get half a minute; then their clients reconnect with their cursors.
@@ -56,8 +59,11 @@ pid nginx.pid;
 error_log error.log warn;
 
 events {{
-    # Connections to clients and to workers together: 16 000 clients for each process of nginx.
-    worker_connections 32768;
+    # As many as the files above.  Listening sockets and logs need files too, so these are used up
+    # first, and then nginx stops accepting for a second, with one line in its log.  Without a free
+    # connection it would accept each client and drop it.
+    worker_connections {files};
+    accept_mutex_delay 1s;
 }}
 
 http {{
@@ -115,17 +121,25 @@ http {{
         # a POST that it has sent; our clients repeat it with the same id, so it is published once.
         # No http_503: with 503 a worker answers one client that it is busy or shutting down.  nginx
         # would count it as a failure of the worker, and one client could disable all of them.
+        # For the same reason no http_404, http_403 and http_429: a client causes them at will.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
-        # No worker responded: send the error format of our API, so that clients retry.
-        error_page 502 504 = @unavailable;
+        # No worker responded, or (500) nginx has no file for a connection to one: send the error
+        # format of our API, so that clients retry.
+        error_page 500 502 504 = @unavailable;
         location @unavailable {{
             internal;
             default_type application/json;
             add_header Retry-After 1 always;
             return 503 '{{"error":{{"code":"busy","message":"No worker responds; try again."}}}}';
         }}
+
+        # nginx refuses these itself; 494 is its name for a header section that is too long.
+        error_page 413 /too_long;
+        error_page 414 /target_too_long;
+        error_page 494 =431 /header_too_long;
+{too_long}
 
         # They would be those of an arbitrary worker: read each worker's at its own port.
         location = /metrics {{
@@ -137,6 +151,18 @@ http {{
     }}{redirect}
 }}
 """
+
+_TOO_LONG = """\
+location = /{name} {{
+    internal;
+    default_type application/json;
+    return {status} '{{"error":{{"code":"{name}","message":"{message}"}}}}';
+}}"""
+_TOO_LONG_ERRORS = (
+    ("too_long", 413, "Too long."),
+    ("target_too_long", 414, "Too long."),
+    ("header_too_long", 431, "Too long."),
+)
 
 _STREAMING = """\
 # Forward what a worker writes immediately.  With buffering, nginx accepts from a worker
@@ -206,11 +232,12 @@ _ROUND_ROBIN = """\
 # and would get all of them.
 """
 _DOWN = """\
-# A worker that could not be reached three times gets no requests for 2 s: by then, one that
-# died has been restarted.
+# A worker that could not be reached 20 times in 2 s gets no requests for 2 s: by then, one
+# that died has been restarted.  Nginx also counts a connection that a worker closed.  With
+# a small number, one client could take all workers from everybody.
 """
 _BY_ADDRESS = """\
-# By the client's address, as in the article; of IPv4 the first three numbers.  So a whole
+# By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
 # school behind one address is at one worker, and a change of networks loses the session.
 ip_hash;
 """
@@ -280,18 +307,23 @@ def configuration(
     name: str = "_",
     buffering: bool = False,
     read_seconds: float = READ_SECONDS,
+    open_files: int = MAX_OPEN_FILES,
 ) -> str:
     """Return the text of a configuration file for ``nginx -p DIR -c FILE``.
 
     `workers` are ``host:port`` of each, as nginx reaches them; `listen` is a port or
     ``address:port``; `tls` are the files of a certificate with its chain and of its key; `name` is
     the host name of the site.  `buffering` and `read_seconds` show what a proxy does that was not
-    set up for streams.  Raises ValueError, which says what cannot be written.
+    set up for streams.  `open_files` is the most that each process may have.  Raises ValueError,
+    which says what cannot be written.
     """
     addresses = [parse_worker(worker) for worker in workers]
     _check(addresses, listen, routing, name)
+    files = min(open_files, MAX_OPEN_FILES)
     return _MAIN.format(
         port=addresses[0][1],
+        files=files,
+        clients=files // 2,
         proxy=_nginx_as_seen_by(addresses[0][0]),
         allowed="" if name == "_" else f" --allow-host {name}",
         routing=indent(_routing(workers, routing), "    "),
@@ -301,6 +333,7 @@ def configuration(
         heartbeat=_LIMITS.heartbeat_seconds,
         wait=_LIMITS.wait_seconds,
         read=read_seconds,
+        too_long=indent(_too_long(), " " * 8),
         locations=indent(_LOCATIONS[routing], " " * 8),
         redirect=_REDIRECT.format(name=name) if tls is not None and str(listen) == "443" else "",
     )
@@ -366,6 +399,13 @@ def _tls(files: tuple[str | Path, str | Path] | None) -> str:
     return _TLS.format(certificate=certificate, key=key)
 
 
+def _too_long() -> str:
+    return "\n".join(
+        _TOO_LONG.format(name=name, status=status, message=message)
+        for name, status, message in _TOO_LONG_ERRORS
+    )
+
+
 def _path(file: str | Path) -> str:
     """Return an absolute path that nginx reads correctly between quotes."""
     path = os.path.abspath(file)
@@ -395,7 +435,7 @@ def _single(worker: str, name: str) -> str:
 
 
 def _upstream(name: str, workers: Sequence[str], method: str) -> str:
-    servers = "".join(f"server {worker} max_fails=3 fail_timeout=2s;\n" for worker in workers)
+    servers = "".join(f"server {worker} max_fails=20 fail_timeout=2s;\n" for worker in workers)
     return _UPSTREAM.format(
         name=name,
         servers=indent(f"{method}{_DOWN}{servers}", "    "),

@@ -14,11 +14,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tornado.netutil import bind_sockets
-
 from realtime.cluster.nginx_config import configuration
 from realtime.protocol.addresses import url_host
-from realtime.server.sockets import close_listeners, port_of
+from realtime.server.sockets import close_listeners, max_open_files, open_port, port_of
 from realtime.tasks import Supervisor, die_with_parent
 
 # Debian installs it in /usr/sbin, which is in the PATH of root only.
@@ -43,7 +41,9 @@ class NginxProcess:
         self.port = _free_port(host, port)
         address = f"{url_host(host)}:{self.port}"
         self.url = f"http://{address}/"
-        text = configuration(workers=workers, listen=address, routing=routing)
+        text = configuration(
+            workers=workers, listen=address, routing=routing, open_files=max_open_files()
+        )
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))
         # If root starts nginx, its workers run as another user, who must reach these files.
         self._folder.chmod(0o711)
@@ -89,10 +89,7 @@ class NginxProcess:
 
 def _free_port(host: str, port: int) -> int:
     """Return the port, or a free one for 0; our error is clearer than that of nginx."""
-    try:
-        sockets = bind_sockets(port, host)
-    except OSError as error:
-        raise OSError(f"--nginx {port}: {error}") from error
+    sockets = open_port(port, host, "--nginx")
     free = port_of(sockets)
     close_listeners([sockets])
     return free

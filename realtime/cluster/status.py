@@ -8,6 +8,7 @@ first half is shown.
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,10 +19,18 @@ from realtime import __version__
 from realtime.cluster import registry
 from realtime.cluster.registry import NodeInfo
 from realtime.cluster.worker import State, WorkerProcess
+from realtime.core.admission import Admission
 from realtime.core.broker import Broker
-from realtime.errors import Busy, NoBroker, NotFound
+from realtime.core.hub import Hub
+from realtime.core.presence import Presence
+from realtime.errors import Busy, ForeignHost, NoBroker, NotFound
+from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
-from realtime.transports.handler import JSONErrorHandler
+from realtime.server.connection import Router
+from realtime.server.server import Server
+from realtime.server.traffic import TrafficStats
+from realtime.transports.base import Services
+from realtime.transports.handler import Handler
 from realtime.web import pages
 
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
@@ -107,9 +116,34 @@ def _other_row(node: NodeInfo) -> Status:
 # --- the table of URLs ----------------------------------------------------------------------------
 
 
-def make_application(overview: ClusterStatus, origin_policy: OriginPolicy) -> Application:
-    """Build the table of URLs; `origin_policy` has the host names of the status port."""
-    own = {"overview": overview, "origin_policy": origin_policy}
+def make_server(
+    overview: ClusterStatus, broker: Broker, origin_policy: OriginPolicy, limits: Limits
+) -> Server:
+    """Build the server of the status port, with the timeouts of all servers and its own limits.
+
+    `origin_policy` has its host names.  The master has no rooms: its hub is never started.
+    """
+    limits = replace(
+        limits,
+        connections=limits.status_connections,
+        connections_per_address=limits.status_connections_per_address,
+    )
+    services = Services(
+        Hub(broker, limits),
+        Presence(broker, limits, node_id=""),
+        origin_policy,
+        Admission(limits),
+        limits,
+    )
+    router = Router(services, {}, _make_application(services, overview))
+    return Server(router, traffic=TrafficStats(), limits=limits)
+
+
+def _make_application(services: Services, overview: ClusterStatus) -> Application:
+    """Build the table of URLs."""
+    public = {"services": services}
+    own = {**public, "overview": overview}
+    files = {**public, "path": str(pages.folder())}
     return Application(
         [
             ("/", _PageHandler, own),
@@ -117,15 +151,18 @@ def make_application(overview: ClusterStatus, origin_policy: OriginPolicy) -> Ap
             ("/metrics", _MetricsHandler, own),
             ("/healthz", _HealthHandler, own),
             ("/readyz", _ReadinessHandler, own),
-            (r"/demos/((?:static|i18n)/[\w./-]+)", _FileHandler, {"path": str(pages.folder())}),
+            (r"/demos/((?:static|i18n)/[\w./-]+)", _FileHandler, files),
         ],
         default_handler_class=_NotFoundHandler,
+        default_handler_args=public,
         log_function=lambda handler: None,
     )
 
 
-class _Handler(JSONErrorHandler):
+class _Handler(Handler):
     """An error is the same JSON as everywhere; the page may load nothing from elsewhere."""
+
+    transport = "status"
 
     def set_default_headers(self) -> None:
         super().set_default_headers()
@@ -139,12 +176,13 @@ class _OwnHostHandler(_Handler):
     that resolves to 127.0.0.1.
     """
 
-    def initialize(self, overview: ClusterStatus, origin_policy: OriginPolicy) -> None:
+    def initialize(self, services: Services, overview: ClusterStatus) -> None:  # type: ignore[override]
+        super().initialize(services)
         self.overview = overview
-        self.origin_policy = origin_policy
 
-    def prepare(self) -> None:
-        self.origin_policy.check_host(self.request.headers.get("Host"))
+    def check_request_origin(self) -> None:
+        # Other sites may link to the page, so only the host name is checked.
+        self.services.origin_policy.check_host(self.request.headers.get("Host"))
 
     def reply(self, value: Any) -> None:
         self.set_header("Content-Type", "application/json")
@@ -166,14 +204,20 @@ class _StatusHandler(_OwnHostHandler):
         self.reply(await self.overview.read())
 
 
-class _HealthHandler(_OwnHostHandler):
+class _ProbeHandler(_OwnHostHandler):
+    """Answers under any host name: an orchestrator asks by the name of a service or a pod."""
+
+    def check_request_origin(self) -> None: ...
+
+
+class _HealthHandler(_ProbeHandler):
     """The master responds; ``/readyz`` shows whether its workers do."""
 
     def get(self) -> None:
         self.reply({"status": "ok", "version": __version__})
 
 
-class _ReadinessHandler(_OwnHostHandler):
+class _ReadinessHandler(_ProbeHandler):
     """Ready when all of our workers are; for a load balancer in front of several machines."""
 
     def get(self) -> None:
@@ -182,12 +226,17 @@ class _ReadinessHandler(_OwnHostHandler):
         self.reply({"status": "ready"})
 
 
-class _MetricsHandler(_OwnHostHandler):
+class _MetricsHandler(_ProbeHandler):
     """The status in the Prometheus format."""
 
     async def get(self) -> None:
+        status = await self.overview.read()
+        try:
+            self.services.origin_policy.check_host(self.request.headers.get("Host"))
+        except ForeignHost:  # a page that was rebound to us must not see the names of rooms
+            status = {**status, "readers": {}}
         registry = CollectorRegistry()
-        registry.register(StatusCollector(await self.overview.read()))
+        registry.register(StatusCollector(status))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
         self.finish(generate_latest(registry))
 
@@ -195,12 +244,20 @@ class _MetricsHandler(_OwnHostHandler):
 class _FileHandler(_Handler, StaticFileHandler):
     """The scripts and styles of the page: public files, so any host name will do."""
 
+    def initialize(self, services: Services, path: str) -> None:  # type: ignore[override]
+        Handler.initialize(self, services)
+        StaticFileHandler.initialize(self, path)
+
+    def check_request_origin(self) -> None:
+        """Check nothing."""
+
     def set_extra_headers(self, path: str) -> None:
         self.set_header("Cache-Control", "no-cache")  # revalidate each time; the response is a 304
 
 
 class _NotFoundHandler(_Handler):
     def prepare(self) -> None:
+        super().prepare()
         raise NotFound("There is nothing at this address; / is the page, /status the same in JSON.")
 
 

@@ -1,7 +1,7 @@
 """A worker process that is kept alive: started, watched, restarted, replaced.
 
 A worker is an ordinary server.  It gets its configuration as JSON on standard input, prints a line
-when it listens, answers at ``/readyz`` and ``/healthz``, and obeys the usual signals.
+when it listens, responds at ``/readyz`` and ``/healthz``, and handles the usual signals.
 
     waiting ─▶ starting ─▶ ready ─▶ draining ─▶ ended
        ▲          └──────────┴── died, for a reason ──┐
@@ -29,7 +29,7 @@ _START_SECONDS = 30.0
 # Pause between two probes of a process that listens, until it is ready.
 _READY_SECONDS = 0.05
 # Pause between two probes of one that is ready, and seconds each probe may take.  A process that
-# misses this many in a row hangs: even on a very busy machine a working one answers sooner.
+# misses this many in a row hangs: even on a very busy machine a working one responds sooner.
 _PROBE_INTERVAL, _PROBE_TIMEOUT, _MAX_MISSED_PROBES = 5.0, 10.0, 3
 # Seconds for the end of a process, in addition to the time its readers have.
 _STOP_SECONDS = 10.0
@@ -73,7 +73,7 @@ class WorkerProcess:
         self._stop_reason = ""  # why we asked it to end
         self._kill_reason = ""  # why we killed it
         self._last_line = ""
-        # A client of its own: requests to a worker that hangs must not delay those to others.
+        # A separate client: requests to a worker that hangs must not delay those to others.
         self._client = AsyncHTTPClient(force_instance=True)
 
     # --- for the master --------------------------------------------------------------------------
@@ -205,8 +205,10 @@ class WorkerProcess:
                 line = b'{"worker": %d, ' % self.port + line[1:]
             else:
                 line = b"%d: %b" % (self.port, line)
-            sys.stderr.buffer.write(line)
-            sys.stderr.buffer.flush()
+            # A disk that is full must not stop this loop: the worker would wait for a full pipe.
+            with suppress(OSError):
+                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.flush()
 
     # --- its health ------------------------------------------------------------------------------
 

@@ -19,13 +19,17 @@ What it cannot do, and what to know about what it does:
 """
 
 import asyncio
+import socket
+from collections.abc import Sequence
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
+from realtime import metrics
 from realtime.netem.conditions import NetworkConditions
-from realtime.netem.tunnel import READ_BYTES, Direction, Tunnel
-from realtime.tasks import Supervisor
+from realtime.netem.tunnel import HELD_BYTES, READ_BYTES, Direction, Tunnel
+from realtime.netem.tunnel_registry import TunnelRegistry
+from realtime.tasks import AcceptLoop, Supervisor
 
 # Connections that the kernel queues until they are accepted: a whole class connects at once.
 _BACKLOG = 1_024
@@ -34,9 +38,11 @@ _BACKLOG = 1_024
 class Proxy:
     """Listens on a free port and forwards to `host`:`port`; an async context manager.
 
-    `listen` is a host as a URL has it, so an IPv6 address is in brackets.
+    `listeners` are sockets that listen already, at the port of the first one; the proxy closes
+    them.  `listen` is their host as a URL has it, so an IPv6 address is in brackets.
     "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
-    a `seed` the jitter is reproducible, as far as the reads are.
+    a `seed` the jitter is reproducible, as far as the reads are.  A `registry` limits connections,
+    which are reset above its limits, and names their clients; `host` is then an IP address.
     """
 
     def __init__(
@@ -46,9 +52,10 @@ class Proxy:
         network: NetworkConditions = NetworkConditions(),  # noqa: B008 - it is frozen
         *,
         listen: str = "127.0.0.1",
-        listen_port: int = 0,
+        listeners: Sequence[socket.socket] = (),
         transcript: bool = False,
         seed: int | None = None,
+        registry: TunnelRegistry | None = None,
     ) -> None:
         self.bytes_up = 0
         self.bytes_down = 0
@@ -59,20 +66,23 @@ class Proxy:
         self.accepting = True  # while False, new connections are reset
         self.read_buffer = memoryview(bytearray(READ_BYTES))
         self._network = network
-        self._listen = listen, listen_port
+        self._listen = listen
+        self._listeners = list(listeners)
+        self._accepting: list[AcceptLoop] = []
+        self._arriving: set[socket.socket] = set()  # accepted, and not reported by asyncio yet
         self._seed = seed
         self._open: set[Tunnel] = set()
+        self._registry = registry
+        self._registered: dict[Tunnel, str] = {}  # the address of the client of each
         self._supervisor = Supervisor()
         self._closed = False
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        host, port = self._listen
-        self._server = await loop.create_server(
-            lambda: Tunnel(self).client_side, host.strip("[]"), port, backlog=_BACKLOG
-        )
-        self.port: int = self._server.sockets[0].getsockname()[1]
-        self.url = f"http://{host}:{self.port}/"
+        if not self._listeners:
+            self._listeners = [socket.create_server((self._listen, 0), backlog=_BACKLOG)]
+        self._accepting = [AcceptLoop(one, self._accepted) for one in self._listeners]
+        self.port: int = self._listeners[0].getsockname()[1]
+        self.url = f"http://{self._listen}:{self.port}/"
         return self
 
     async def __aexit__(
@@ -81,8 +91,12 @@ class Proxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._stop_listening()
+        for accepting, listener in zip(self._accepting, self._listeners, strict=True):
+            accepting.close()
+            listener.close()
         self._closed = True
+        while self._arriving:  # asyncio reports them in its next iterations
+            await asyncio.sleep(0)
         self.reset_connections()
         await self._supervisor.close()
         for tunnel in list(self._open):
@@ -90,14 +104,23 @@ class Proxy:
         while self._open:  # asyncio reports closed connections in its next iteration
             await asyncio.sleep(0)
 
-    async def _stop_listening(self) -> None:
-        # asyncio forgets, and leaves open, a connection that it has accepted but not yet reported
-        # when its server closes (Python 3.11).  We stop accepting; it reports those first.
-        for listener in self._server.sockets:
-            asyncio.get_running_loop().remove_reader(listener.fileno())
-        for _ in range(2):
-            await asyncio.sleep(0)
-        self._server.close()
+    def _accepted(self, connection: socket.socket, address: Any) -> None:
+        self._arriving.add(connection)
+        self._supervisor.spawn("accept", lambda: self._report(connection, str(address[0])))
+
+    async def _report(self, connection: socket.socket, address: str) -> None:
+        """Make a tunnel for a connection; asyncio then reports what happens on it."""
+        loop = asyncio.get_running_loop()
+        try:
+            # asyncio does this only for a socket that was created with IPPROTO_TCP.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(
+                lambda: Tunnel(self, address).client_side, connection
+            )
+        except OSError:  # the client disconnected before we accepted it
+            connection.close()
+        finally:
+            self._arriving.discard(connection)
 
     # --- conditions and faults -------------------------------------------------------------------
 
@@ -142,20 +165,69 @@ class Proxy:
         self.connections += 1
         self._open.add(tunnel)
         # A connection may be accepted at the very moment when the proxy closes.
-        if self._closed or not self.accepting:
+        if self._closed or not self.accepting or not self._register(tunnel):
             tunnel.refuse()
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(tunnel))
 
+    def _register(self, tunnel: Tunnel) -> bool:
+        """Count a tunnel for the address of its client; return False above a limit."""
+        if self._registry is None:
+            return True
+        address = tunnel.client_address
+        if not self._registry.admits(address, len(self._registered)):
+            # Below HTTP, and maybe below TLS, there is no error response.
+            metrics.REFUSED.labels("busy").inc()
+            return False
+        self._registry.opened(address)
+        self._registered[tunnel] = address
+        return True
+
     async def _connect(self, tunnel: Tunnel) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.create_connection(lambda: tunnel.server_side, *self.target)
+            if self._registry is None:
+                await loop.create_connection(lambda: tunnel.server_side, *self.target)
+            else:
+                connection = await self._connect_registered(tunnel, self._registry)
+                await loop.create_connection(lambda: tunnel.server_side, sock=connection)
         except OSError:
             tunnel.refuse()
 
+    async def _connect_registered(self, tunnel: Tunnel, registry: TunnelRegistry) -> socket.socket:
+        """Connect from a local address that the registry has as this client's already."""
+        host, _ = self.target
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio switches Nagle's algorithm off only if the protocol is named.
+        connection = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        ours = None
+        try:
+            connection.setblocking(False)
+            connection.bind((host, 0))
+            local = connection.getsockname()[:2]
+            if local in registry.clients:
+                raise OSError("the server has not accepted the last connection from this port")
+            registry.clients[local] = self._registered[tunnel]
+            ours = local
+            await asyncio.get_running_loop().sock_connect(connection, self.target)
+        except BaseException:
+            if ours is not None:
+                registry.clients.pop(ours, None)
+            connection.close()
+            raise
+        return connection
+
     def closed(self, tunnel: Tunnel) -> None:
         self._open.discard(tunnel)
+        address = self._registered.pop(tunnel, None)
+        if self._registry is not None and address is not None:
+            self._registry.closed(address)
+
+    @property
+    def max_held_bytes(self) -> int:
+        if self._registry is None:
+            return HELD_BYTES
+        return min(HELD_BYTES, self._registry.max_held_bytes)
 
     def count(self, data: bytes, direction: Direction) -> None:
         if direction == "up":

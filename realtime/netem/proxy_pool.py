@@ -1,15 +1,18 @@
 """A pool of network emulators: each page that asks for one has it alone, at a port of its own.
 
 The ports are opened once, at the start, and leased one by one; a proxy that nobody uses for a while
-is leased to the next page.  All of them forward to this server.
+is leased to the next page.  All of them forward to this server.  One address cannot have all of
+them, and does not keep them forever while others wait.
 """
 
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from realtime.errors import Busy, NoNetwork
+from realtime.limits import Limits
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 
@@ -18,14 +21,19 @@ UNUSED_SECONDS = 60.0
 
 
 class LeasedProxy:
-    """A proxy while somebody has it; `id` is a secret that only its holder knows."""
+    """A proxy while somebody has it; `id` is a secret that only its holder knows.
+
+    `address` is the holder's.
+    """
 
     def __init__(
-        self, proxy: Proxy, network: NetworkConditions, clock: Callable[[], float]
+        self, proxy: Proxy, network: NetworkConditions, address: str, clock: Callable[[], float]
     ) -> None:
         self.id = secrets.token_urlsafe(16)
+        self.address = address
         self._proxy = proxy
         self._clock = clock
+        self._since = clock()
         self._recovery: asyncio.TimerHandle | None = None
         self.touch()
         self.change(network)
@@ -63,6 +71,11 @@ class LeasedProxy:
     def touch(self) -> None:
         self._used = self._clock()
 
+    @property
+    def age(self) -> float:
+        """Seconds since the start of the lease."""
+        return self._clock() - self._since
+
     def is_unused(self) -> bool:
         if self._proxy.connected:
             self.touch()
@@ -86,26 +99,54 @@ class ProxyPool:
     """Leases proxies, which are open already; `clock` returns seconds."""
 
     def __init__(
-        self, proxies: Sequence[Proxy], clock: Callable[[], float] = time.monotonic
+        self,
+        proxies: Sequence[Proxy],
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._limits = limits
         self._clock = clock
         self.ports = [proxy.port for proxy in proxies]
         self._free = list(reversed(proxies))
-        self._leased: dict[str, tuple[LeasedProxy, Proxy]] = {}
+        self._leased: dict[str, tuple[LeasedProxy, Proxy]] = {}  # in the order of their start
+        self._held: Counter[str] = Counter()  # leases by address
         for proxy in proxies:
             proxy.accepting = False
 
-    def acquire(self, network: NetworkConditions) -> LeasedProxy:
-        """Lease a proxy; raises `Busy` if all are in use."""
+    def acquire(self, network: NetworkConditions, address: str) -> LeasedProxy:
+        """Lease a proxy to a client at `address`; raises `Busy` if it cannot have one more."""
         for lease, _ in list(self._leased.values()):
             if lease.is_unused():
                 self.release(lease.id)
+        self._check_share(address)
+        if not self._free:
+            self._end_old_lease(address)
         if not self._free:
             raise Busy("All network emulators are in use; see --networks.", retry_after=10)
         proxy = self._free.pop()
-        lease = LeasedProxy(proxy, network, self._clock)
+        lease = LeasedProxy(proxy, network, address, self._clock)
         self._leased[lease.id] = lease, proxy
+        self._held[address] += 1
         return lease
+
+    def _check_share(self, address: str) -> None:
+        """Raise `Busy` if this address has its share; one that has none may wait for an old one."""
+        limits, held = self._limits, self._held[address]
+        used, total = len(self._leased), len(self.ports)
+        if held and not limits.admits(held, limits.networks_per_address, used, total):
+            raise Busy(
+                "Your address has its share of the network emulators; release one, or wait.",
+                retry_after=10,
+            )
+
+    def _end_old_lease(self, address: str) -> None:
+        """End the oldest lease if it is too old, and its holder has more than this address."""
+        for lease, _ in self._leased.values():
+            if lease.age <= self._limits.network_lease_seconds:
+                return
+            if self._held[lease.address] > self._held[address]:
+                self.release(lease.id)
+                return
 
     def find(self, id: str) -> LeasedProxy:
         """Return the lease with this id; raises `NoNetwork` if it has ended."""
@@ -118,5 +159,8 @@ class ProxyPool:
     def release(self, id: str) -> None:
         """End a lease; raises `NoNetwork` if it has ended already."""
         self.find(id).end()
-        _, proxy = self._leased.pop(id)
+        lease, proxy = self._leased.pop(id)
         self._free.append(proxy)
+        self._held[lease.address] -= 1
+        if not self._held[lease.address]:
+            del self._held[lease.address]

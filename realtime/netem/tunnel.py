@@ -22,9 +22,14 @@ from realtime.netem.link import End, Link, Segment
 Direction = Literal["up", "down"]
 
 # A direction reads while it holds less than HELD_BYTES, and one read brings at most READ_BYTES:
-# 256 KiB together.
+# 256 KiB together.  With many connections both are less, see `TunnelOwner.max_held_bytes`.
 READ_BYTES = 65_536
 HELD_BYTES = 196_608
+# The smallest read: a few segments of a network.
+_MIN_READ_BYTES = 4_096
+# Seconds without data after which a connection that the server has ended is closed.  A client that
+# does not answer a FIN would keep two open files forever.
+_HALF_CLOSED_SECONDS = 10.0
 
 
 class TunnelOwner(Protocol):
@@ -42,6 +47,10 @@ class TunnelOwner(Protocol):
     def read_buffer(self) -> memoryview:
         """A buffer of READ_BYTES; each read is copied at once, so all tunnels share it."""
 
+    @property
+    def max_held_bytes(self) -> int:
+        """How much one direction may hold now; at most HELD_BYTES."""
+
     def opened(self, tunnel: "Tunnel") -> None:
         """A client has connected: connect `tunnel.server_side` to the server."""
 
@@ -58,8 +67,9 @@ class TunnelOwner(Protocol):
 class Tunnel:
     """A client's connection, ours to the server, the directions between them, and two timers."""
 
-    def __init__(self, owner: TunnelOwner) -> None:
+    def __init__(self, owner: TunnelOwner, client_address: str) -> None:
         self.owner = owner
+        self.client_address = client_address
         self.client_side = _Endpoint(self)
         self.server_side = _Endpoint(self)
         self.closing = False  # reset or closed by us: an endpoint that connects now is too late
@@ -135,9 +145,24 @@ class Tunnel:
             if now >= deadlines[-1]:
                 self._close()
                 return
+        if self._waits_for_client_only and not self.owner.paused:
+            deadlines.append(self._active + network.rtt + _HALF_CLOSED_SECONDS)
+            if now >= deadlines[-1]:
+                self.reset()
+                return
         if deadlines:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_at(min(deadlines), self.check_deadlines)
+
+    @property
+    def _waits_for_client_only(self) -> bool:
+        """Whether the server has ended, and the client neither ends nor reads the rest."""
+        client = self.client_side
+        return self.server_side.fin_received and (client.fin_sent or client.blocked)
+
+    def check_client(self) -> None:
+        if self._waits_for_client_only:
+            self.check_deadlines()
 
     def _close(self) -> None:
         self.closing = True
@@ -165,7 +190,7 @@ class _Endpoint(asyncio.BufferedProtocol):
         self.lost = False
         self.blocked = False  # the peer does not accept what we write
         self._tunnel = tunnel
-        self._fin_received = self._fin_sent = False
+        self.fin_received = self.fin_sent = False
 
     def attach(self, *, incoming: "_Forwarder", outgoing: "_Forwarder") -> None:
         self.incoming = incoming
@@ -174,7 +199,7 @@ class _Endpoint(asyncio.BufferedProtocol):
     @property
     def finished(self) -> bool:
         """Whether both sides have sent their FIN."""
-        return self._fin_received and self._fin_sent
+        return self.fin_received and self.fin_sent
 
     @property
     def writable(self) -> bool:
@@ -199,20 +224,24 @@ class _Endpoint(asyncio.BufferedProtocol):
             self.outgoing.run()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._tunnel.owner.read_buffer
+        owner = self._tunnel.owner
+        size = max(_MIN_READ_BYTES, min(READ_BYTES, owner.max_held_bytes - self.incoming.held))
+        return owner.read_buffer[:size]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._tunnel.touch()
         self.incoming.data_received(bytes(self._tunnel.owner.read_buffer[:nbytes]))
 
     def eof_received(self) -> bool:
-        self._fin_received = True
+        self.fin_received = True
         self.incoming.end_received(End.FIN)
         self._close_if_finished()
+        self._tunnel.check_client()
         return True  # half-closed: the peer may still receive
 
     def pause_writing(self) -> None:
         self.blocked = True
+        self._tunnel.check_client()
 
     def resume_writing(self) -> None:
         self.blocked = False
@@ -239,10 +268,11 @@ class _Endpoint(asyncio.BufferedProtocol):
     def write_eof(self) -> None:
         """Send FIN; the peer may still send."""
         assert self.transport is not None
-        self._fin_sent = True
+        self.fin_sent = True
         with contextlib.suppress(OSError):  # it was reset, and asyncio has not noticed yet
             self.transport.write_eof()
         self._close_if_finished()
+        self._tunnel.check_client()
 
     def reset(self) -> None:
         """Close with RST, now."""
@@ -308,7 +338,7 @@ class _Forwarder:
         # A closed TCP window holds back data, but not a reset.
         if self._reset_pending and self._target.blocked and not self._owner.paused:
             self._target.reset()
-        self._source.set_reading(self.held < HELD_BYTES)
+        self._read_or_wait()
 
     @property
     def _open(self) -> bool:
@@ -323,7 +353,12 @@ class _Forwarder:
         if self._timer is None:
             self.run()
         else:
-            self._source.set_reading(self.held < HELD_BYTES)
+            self._read_or_wait()
+
+    def _read_or_wait(self) -> None:
+        # What only the response buffer holds leaves when more data arrives.
+        on_the_way = self._link.held + self._target.unwritten_bytes
+        self._source.set_reading(not on_the_way or self.held < self._owner.max_held_bytes)
 
     def _forward(self, segment: Segment) -> None:
         if isinstance(segment, bytes):
@@ -373,7 +408,9 @@ class _Downstream(_Forwarder):
     def buffer(self, data: bytes) -> None:
         """Add `data` to the response buffer, and send what need not stay there."""
         network = self._owner.network
-        self._send(self._buffer.receive(data, network.buffer))
+        # The buffer must be able to fill up, or it would never pass anything on.
+        size = network.buffer and min(network.buffer, self._owner.max_held_bytes * 2 // 3)
+        self._send(self._buffer.receive(data, size))
         self._stop_flush_timer()
         if self._buffer and network.flush is not None:
             loop = asyncio.get_running_loop()

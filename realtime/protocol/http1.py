@@ -1,12 +1,11 @@
-"""HTTP/1.1: a fast parser for plain requests, and the header of a response.
+"""HTTP/1.1: the header section of a request, its body, and the header of a response (RFC 9112).
 
 A client that polls sends the same request again and again, in one packet, with byte-identical
-header fields.  This module parses such a request, and caches its fields.  Any other request
-(incomplete, HTTP/1.0, an upgrade, chunked) is left to Tornado, which implements all of RFC 9112.
-Pure: no I/O.
+header fields.  The fast path parses such a request, and caches its fields.  Any other request
+(incomplete, HTTP/1.0, an upgrade, chunked) takes the general path.  Pure: no I/O.
 
-    bytes ─▶ parse_fast_path ─┬▶ RequestHeader ─▶ Request
-                              └▶ None: Tornado parses it
+    bytes ─▶ parse_fast_path ─┬▶ RequestHeader ─────────────────────────────▶ Request
+                              └▶ None ─▶ find_head_end ─▶ parse_head, body ─▶ Request
 """
 
 import re
@@ -18,23 +17,34 @@ from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
-from tornado.httputil import HTTPHeaders, HTTPInputError
+from tornado.httputil import HTTPHeaders, HTTPInputError, parse_request_start_line
 from tornado.web import RequestHandler
 
+from realtime.errors import BadRequest, HeaderTooLong, TargetTooLong, TooLong
+
+# An interim response: the client continues to wait for the real one (RFC 9110 §15.2).
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # The header of a browser's poll has some 700 bytes.  The caches are bounded in size and entries.
 _MAX_CACHED_BYTES = 4096
 _MAX_CACHED_HEADERS = 256
 _PLAIN_LINE = re.compile(rb"(GET|POST) (/[!-~]*) HTTP/1\.1")
-# A name or an address, and a port.  Everything else is left to Tornado.
+# A name or an address, and a port.  Everything else takes the general path.
 _PLAIN_HOST = re.compile(r"[A-Za-z0-9.:\[\]-]+")
 # The characters of a target that stay as they are.
 _ASCII_TARGET = "".join(map(chr, range(0x21, 0x7F)))
-# With one of these fields, only Tornado can parse the bytes after the header.
+# With one of these fields, the bytes after the header section are not a body of known length.
 _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
-# A browser sends four arguments and some fifteen fields; with more, Tornado parses the request.
+# A browser sends four arguments and some fifteen fields; with more, the general path parses it.
 _MAX_ARGUMENTS, _MAX_FIELDS = 100, 40
-
+# RFC 9112 §2.2 permits a bare LF as the end of a line.
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+# RFC 9112 §3.2.2: a request to a proxy has the absolute form, and a server must accept it.
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)([/?][^#]*)?", re.ASCII | re.IGNORECASE)
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\r\n]*)?")
+# The longest line with a chunk size and no extension: fifteen digits and CRLF.
+_MAX_SIZE_LINE = 17
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")
 
 # What the origin policy checks: `Host`, `Origin` and `Sec-Fetch-Site`.
 OriginFields = tuple[str | None, str | None, str | None]
@@ -48,8 +58,7 @@ def origin_fields(fields: HTTPHeaders) -> OriginFields:
 class Request:
     """A complete request: `target` as received, header `fields`, and the whole body.
 
-    `length` is the `Content-Length` of the header.  `keep_alive` is whether another request may
-    follow on the same connection.
+    `keep_alive` is whether another request may follow on the same connection.
     """
 
     method: str
@@ -57,7 +66,6 @@ class Request:
     version: str
     fields: HTTPHeaders
     origin_fields: OriginFields
-    length: int = 0
     body: bytes = b""
     keep_alive: bool = True
 
@@ -92,9 +100,11 @@ class RequestHeader(NamedTuple):
             "HTTP/1.1",
             cached.fields,
             cached.origin_fields,
-            cached.length,
             body,
         )
+
+
+# --- the fast path -------------------------------------------------------------------------------
 
 
 def parse_fast_path(data: bytes) -> RequestHeader | None:
@@ -112,7 +122,7 @@ def parse_fast_path(data: bytes) -> RequestHeader | None:
 def _is_plain(block: bytes) -> bool:
     """Return whether these can be the fields of a plain request: short, few, each ended by CRLF.
 
-    Tornado also ends a header at a bare LF LF, which RFC 9112 §2.2 permits.  If two parsers
+    The general path also ends a header at a bare LF LF (RFC 9112 §2.2).  If two parsers
     disagree about where a request ends, an attacker can smuggle a second one (RFC 9112 §11.2).
     """
     lines = block.count(b"\r\n")
@@ -127,7 +137,7 @@ def declared_length(fields: HTTPHeaders) -> int:
 
 @lru_cache(_MAX_CACHED_HEADERS)
 def _plain_fields(block: bytes) -> CachedFields | None:
-    """Parse the fields of a header; None if Tornado must handle one of them."""
+    """Parse the fields of a header; None if one of them needs the general path."""
     try:
         fields = HTTPHeaders.parse(block.decode("latin1"))
     except HTTPInputError:
@@ -141,10 +151,190 @@ def _plain_fields(block: bytes) -> CachedFields | None:
     return CachedFields(fields, origin_fields(fields), declared_length(fields)) if plain else None
 
 
+# --- the general path ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The header section of a request, in one form however the client wrote it.
+
+    `target` has the origin form (RFC 9112 §3.2.1), or is ``*``.  `length` is the size of the body,
+    None if the body is chunked.  `expects_continue` is whether the client waits for a 100.
+    """
+
+    method: str
+    target: str
+    version: str
+    fields: HTTPHeaders
+    length: int | None
+    keep_alive: bool
+    expects_continue: bool
+
+
+def find_head_end(data: bytes | bytearray, max_bytes: int, searched: int = 0) -> int | None:
+    """Return the size of the header section at the start of `data`; None if it is incomplete.
+
+    The first `searched` bytes contain no end.  Raises a named error if the section is too long.
+    """
+    match = _HEAD_END.search(data, max(0, searched - 3))
+    size = match.end() if match else len(data)
+    if size > max_bytes:
+        if 0 <= data.find(b"\n") < max_bytes:
+            raise HeaderTooLong(f"The header section may have at most {max_bytes} bytes.")
+        raise TargetTooLong(f"The URL and all header fields may have at most {max_bytes} bytes.")
+    return size if match else None
+
+
+def parse_head(data: bytes) -> RequestHead:
+    """Parse a whole header section; raises `BadRequest`."""
+    try:
+        text = data.decode("latin1")
+        line_end = text.index("\n")
+        start = parse_request_start_line(text[:line_end].removesuffix("\r"))
+        fields = HTTPHeaders.parse(text[line_end:])
+        target = encode_target(_origin_form(start.method, start.path, fields))
+        length = _body_length(start.version, fields)
+    except HTTPInputError as error:
+        raise BadRequest(f"The request is not valid HTTP/1.1 (RFC 9112): {error}") from error
+    expects = start.version == "HTTP/1.1" and fields.get("Expect", "").lower() == "100-continue"
+    expects = expects and length != 0  # without a body there is nothing to wait for
+    keep_alive = _keeps_alive(start.version, fields)
+    return RequestHead(start.method, target, start.version, fields, length, keep_alive, expects)
+
+
+def _origin_form(method: str, target: str, fields: HTTPHeaders) -> str:
+    """Return the path and query; an absolute form replaces `Host` (RFC 9112 §3.2.2)."""
+    if target.startswith("/") or (target == "*" and method == "OPTIONS"):
+        return target
+    if (match := _ABSOLUTE.fullmatch(target)) is None or not match[1]:
+        raise HTTPInputError("the target must be a path, an http URL, or * with OPTIONS")
+    if len(fields.get_list("Host")) == 1:  # without one, the request is invalid in any form
+        fields["Host"] = match[1]
+    path = match[2] or "/"
+    if match[2] is None and method == "OPTIONS":
+        return "*"  # RFC 9112 §3.2.4
+    return path if path.startswith("/") else f"/{path}"
+
+
+def _body_length(version: str, fields: HTTPHeaders) -> int | None:
+    """Return the size of the body; None if it is chunked.
+
+    Parsers that read one request in two ways let an attacker smuggle a second one past a proxy
+    (RFC 9112 §11.2), so whatever is ambiguous is refused.
+    """
+    lengths = {part.strip(" \t") for part in fields.get("Content-Length", "0").split(",")}
+    if len(lengths) != 1 or not _LENGTH.fullmatch(length := lengths.pop()):
+        raise HTTPInputError("Content-Length must be one number")
+    if "Transfer-Encoding" not in fields:
+        return int(length)
+    if "Content-Length" in fields:
+        raise HTTPInputError("Transfer-Encoding and Content-Length exclude each other")
+    if version == "HTTP/1.0":  # RFC 9112 §6.1: a request with faulty framing
+        raise HTTPInputError("HTTP/1.0 has no Transfer-Encoding")
+    if fields["Transfer-Encoding"].lower() != "chunked":
+        raise HTTPInputError("the only Transfer-Encoding is chunked")
+    return None
+
+
+def _keeps_alive(version: str, fields: HTTPHeaders) -> bool:
+    """Return whether another request may follow (RFC 9112 §9.3)."""
+    options = {option.strip(" \t").lower() for option in fields.get("Connection", "").split(",")}
+    if "close" in options:
+        return False
+    return version == "HTTP/1.1" or (version == "HTTP/1.0" and "keep-alive" in options)
+
+
+class ChunkedBody:
+    """Decodes a chunked body piece by piece (RFC 9112 §7.1).
+
+    Extensions of chunks and trailers are ignored, up to `max_ignored_bytes` in total; the decoded
+    body has at most `max_bytes`.  After the last chunk `rest` is what follows the body.
+    """
+
+    def __init__(self, max_bytes: int, max_ignored_bytes: int) -> None:
+        self.rest: bytes | None = None
+        self._bytes_left = max_bytes
+        self._ignored_left = max_ignored_bytes
+        self._buffer = bytearray()
+        self._chunk_left = 0
+        self._on_line = self._start_chunk
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what `data` contains of the body; raises `BadRequest` or `TooLong`."""
+        buffer, body, at = self._buffer, bytearray(), 0
+        buffer += data
+        while self.rest is None:
+            if self._chunk_left:
+                part = buffer[at : at + self._chunk_left]
+                body += part
+                at += len(part)
+                self._chunk_left -= len(part)
+            end = buffer.find(b"\n", at)
+            if self._chunk_left or end < 0:
+                break
+            line, at = bytes(buffer[at:end]), end + 1
+            if not line.endswith(b"\r"):  # RFC 9112 §7.1 permits no bare LF
+                raise _bad_chunk("a line must end with CRLF")
+            self._on_line(line[:-1])
+            if self._on_line == self._finished:
+                self.rest = bytes(buffer[at:])
+        del buffer[:at]
+        if self.rest is None and not self._chunk_left:
+            self._check_incomplete_line()
+        return bytes(body)
+
+    def _start_chunk(self, line: bytes) -> None:
+        match = _CHUNK_SIZE.fullmatch(line)
+        if match is None:
+            raise _bad_chunk("its size must be a hexadecimal number")
+        size = int(match[1], 16)
+        self._ignore(len(line) - len(match[1]))
+        self._bytes_left -= size
+        if self._bytes_left < 0:
+            raise TooLong("The chunked body is too long.")
+        self._chunk_left = size
+        self._on_line = self._end_chunk if size else self._read_trailer
+
+    def _end_chunk(self, line: bytes) -> None:
+        if line:
+            raise _bad_chunk("it is longer than its size")
+        self._on_line = self._start_chunk
+
+    def _read_trailer(self, line: bytes) -> None:
+        if not line:
+            self._on_line = self._finished
+        elif not _TRAILER.fullmatch(line):
+            raise _bad_chunk("a trailer must be a header field")
+        self._ignore(len(line) + 2)
+
+    def _finished(self, line: bytes) -> None: ...
+
+    def _ignore(self, count: int) -> None:
+        self._ignored_left -= count
+        if self._ignored_left < 0:
+            raise HeaderTooLong("The chunk extensions and trailers are too long.")
+
+    def _check_incomplete_line(self) -> None:
+        at_end = self._on_line == self._end_chunk
+        if at_end and not b"\r\n".startswith(self._buffer):
+            raise _bad_chunk("it is longer than its size")
+        if len(self._buffer) > self._ignored_left + _MAX_SIZE_LINE:
+            raise HeaderTooLong("The chunk extensions and trailers are too long.")
+
+
+def _bad_chunk(reason: str) -> BadRequest:
+    return BadRequest(f"A chunk of the body is not valid HTTP/1.1 (RFC 9112 §7.1): {reason}.")
+
+
+# --- queries and responses -----------------------------------------------------------------------
+
+
 def allowed_methods(kind: type[RequestHandler]) -> list[str]:
     """Return the methods that a handler implements, for `Allow` (RFC 9110 §10.2.1)."""
     none = RequestHandler._unimplemented_method
-    return [m for m in RequestHandler.SUPPORTED_METHODS if getattr(kind, m.lower()) != none]
+    methods = [m for m in RequestHandler.SUPPORTED_METHODS if getattr(kind, m.lower()) != none]
+    # Every handler has `head`, which calls `get`.
+    return [m for m in methods if m != "HEAD" or "GET" in methods]
 
 
 def parse_query(target: str) -> dict[str, list[bytes]]:

@@ -2,7 +2,9 @@
 
 import ipaddress
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from realtime.errors import ForeignHost, ForeignOrigin
@@ -10,18 +12,73 @@ from realtime.errors import ForeignHost, ForeignOrigin
 # Names are few and short.  One that is too long to cache is checked each time.
 _MAX_ALLOWED, _MAX_CACHED_LENGTH = 1000, 300
 _PLAIN_NAME = re.compile(r"[a-z0-9._-]+")
+# A name or an address, and a port (RFC 3986 §3.2), without user information.
+_AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:@/?#\[\]\\]+)(?::(\d{0,5}))?", re.ASCII)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+Authority = tuple[str, int]
+# One label of a host name.  DNS allows any octet, and some networks use `_` (RFC 2181 §11).
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
+# The dots of UTS 46 §2.3: browsers accept all of them.
+_DOTS = re.compile("[.\u3002\uff0e\uff61]")
+
+
+def parse_host_name(text: str) -> str:
+    """Return the host name in `text` as browsers send it, in ``Host``.
+
+    `text` may also be ``host:port`` or a URL.  ``*.example.org`` stands for all names below
+    example.org.  An international name becomes ASCII.  Raises ValueError, which says what is wrong.
+    """
+    authority = text.strip().rpartition("://")[2].partition("/")[0]
+    wildcard, name = authority.startswith("*."), authority.removeprefix("*.")
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(name))  # without brackets
+    try:
+        parts = urlsplit(f"//{name}")
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a host name: {error}") from None
+    if "*" in host:
+        raise ValueError(f"{text!r}: a * stands only before a name, as in *.example.org")
+    if not host or "@" in name or re.search(r"[\s,;?#]", name):
+        raise ValueError(f"{text!r} is not a host name; write one name, like chat.example.org")
+    with suppress(ValueError):
+        return str(ipaddress.ip_address(host))
+    labels = [_ascii_label(label) for label in _DOTS.split(host.rstrip("."))]
+    if not all(map(_LABEL.fullmatch, labels)):
+        raise ValueError(f"{text!r} is not a host name: a label is empty, too long or not letters")
+    return ("*." if wildcard else "") + ".".join(labels)
+
+
+def _ascii_label(label: str) -> str:
+    """Encode a label as Punycode (RFC 3492), after the mapping of UTS 46 as browsers do it."""
+    label = unicodedata.normalize("NFKC", label.lower()).lower()
+    # Not the codec `idna`: it follows the standard of 2003, in which `ß` is `ss`.
+    return label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
 
 
 class OriginPolicy:
     """The rules of one server: which host names are its own, and whose pages may use it.
 
-    `own_names` are its host names, besides IP addresses and localhost.
+    `own_names` are its host names, besides IP addresses and localhost; ``*.example.org`` stands for
+    all names below that one.
     """
 
     def __init__(self, own_names: Iterable[str]) -> None:
-        self._names = {name.lower().rstrip(".") for name in own_names} | {"localhost"}
+        self._names = {"localhost"}
+        self._suffixes: tuple[str, ...] = ()
+        for name in own_names:
+            self.allow_name(name)
         self.ports: frozenset[int] = frozenset()  # our pages may send requests between these
         self._allowed_cache: set[tuple[str | None, ...]] = set()
+
+    def allow_name(self, name: str) -> None:
+        """Accept one more host name from now on."""
+        name = name.lower().rstrip(".")
+        if name.startswith("*."):
+            self._suffixes += (name[1:],)
+        else:
+            self._names.add(name)
 
     def check(self, host: str | None, origin: str | None, fetch_site: str | None) -> None:
         """Reject host names that are not ours, and pages of other sites.
@@ -50,7 +107,7 @@ class OriginPolicy:
         if host is None:
             return
         name = (_host_name(host) or "").rstrip(".")
-        if not (name in self._names or _is_local(name)):
+        if not (name in self._names or name.endswith(self._suffixes) or _is_local(name)):
             raise ForeignHost(
                 "This host name is not allowed; start the server with --allow-host NAME."
             )
@@ -87,7 +144,7 @@ class OriginPolicy:
         if site in ("same-origin", "none"):  # none: the user typed the URL
             return
         if referer is not None:
-            foreign = not self._is_ours(referer, host)
+            foreign = not self._is_ours(_origin_of(referer), host)
         else:
             foreign = site is not None or _is_browser(fields)
         if foreign:
@@ -100,7 +157,7 @@ class OriginPolicy:
 
         A browser lets such a page read our response only if the response names its origin (CORS).
         """
-        if origin is None or len(self.ports) < 2 or _authority(origin) == (host or "").lower():
+        if origin is None or len(self.ports) < 2 or _is_same(origin, host):
             return None
         return origin if self._is_own_origin(origin, host) else None
 
@@ -113,15 +170,13 @@ class OriginPolicy:
         return [f"{name}:{port}" for port in sorted(self.ports)]
 
     def _is_ours(self, origin: str, host: str | None) -> bool:
-        same = _authority(origin) is not None and _authority(origin) == (host or "").lower()
-        return same or self._is_own_origin(origin, host)
+        return _is_same(origin, host) or self._is_own_origin(origin, host)
 
     def _is_own_origin(self, origin: str, host: str | None) -> bool:
-        (name, port), (other, other_port) = (
-            _split_authority(_authority(origin)),
-            _split_authority(host),
-        )
-        return name is not None and name == other and {port, other_port} <= self.ports
+        page, own = _authorities(origin, host)
+        if page is None or own is None or page[0] != own[0]:
+            return False
+        return {page[1], own[1]} <= self.ports
 
 
 def _host_name(host: str) -> str | None:
@@ -129,14 +184,6 @@ def _host_name(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
-
-
-def _split_authority(authority: str | None) -> tuple[str | None, int | None]:
-    try:
-        parts = urlsplit(f"//{authority or ''}")
-        return parts.hostname, parts.port or 80
-    except ValueError:
-        return None, None
 
 
 def _is_local(name: str) -> bool:
@@ -147,10 +194,32 @@ def _is_local(name: str) -> bool:
     return True
 
 
-def _authority(origin: str) -> str | None:
-    """Return host and port of an origin or URL; ``null`` (a sandboxed or local page) has none."""
-    scheme, separator, rest = origin.lower().partition("://")
-    return rest.partition("/")[0] if separator and scheme in ("http", "https") else None
+def _is_same(origin: str, host: str | None) -> bool:
+    """Return whether a page of `origin` sends to its own server."""
+    page, own = _authorities(origin, host)
+    return page is not None and page == own
+
+
+def _authorities(origin: str, host: str | None) -> tuple[Authority | None, Authority | None]:
+    """Return name and port of an origin and of the `Host` of its request; None if not valid.
+
+    Without a port, both mean the default port of the scheme: the page and its request share it, and
+    a proxy that ends TLS for us sends only the name.  ``null`` (a sandboxed or local page) is none.
+    """
+    scheme, separator, authority = origin.lower().partition("://")
+    port = _DEFAULT_PORTS.get(scheme) if separator else None
+    if port is None:
+        return None, None
+    return _split(authority, port), _split((host or "").lower(), port)
+
+
+def _split(authority: str, default_port: int) -> Authority | None:
+    match = _AUTHORITY.fullmatch(authority)
+    return (match[1], int(match[2] or default_port)) if match else None
+
+
+def _origin_of(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
 
 
 def _is_browser(fields: Mapping[str, str]) -> bool:

@@ -1,44 +1,54 @@
 """One connection: a request, its response, the next request.
 
-    read ─▶ one plain request for an exchange ─▶ exchange ─▶ response ─┐
-     ▲  └─▶ everything else: unread, and parsed by Tornado ────────────┤
-     └─────────────────────────────────────────────────────────────────┘
+    read ─▶ the whole request of an exchange ─▶ exchange ─────────────────────────┐
+     ▲  └─▶ a header section, and pieces of a body ─▶ a handler of Tornado ───────┤
+     └──────────────────────────────── response ──────────────────────────────────┘
 
 One coroutine handles one request after the other, so responses leave in the order of their requests
-(RFC 9112 §9.3.2).
+(RFC 9112 §9.3.2).  All requests are read here, by the rules of `protocol.http1`.
 """
 
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
-from tornado.http1connection import HTTP1Connection, HTTP1ConnectionParameters
 from tornado.httputil import (
     HTTPHeaders,
-    HTTPMessageDelegate,
+    HTTPInputError,
     HTTPServerRequest,
     RequestStartLine,
-    ResponseStartLine,
 )
-from tornado.iostream import StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
+from realtime import metrics
+from realtime.errors import BadRequest, RealtimeError, TooLong, TooSlow, error_response
+from realtime.limits import Limits
 from realtime.protocol.http1 import (
+    CONTINUE,
+    ChunkedBody,
     Request,
+    RequestHead,
     RequestHeader,
-    declared_length,
-    encode_target,
+    find_head_end,
     origin_fields,
     parse_fast_path,
+    parse_head,
     parse_query,
 )
 from realtime.server.forwarded import FIELD, TrustedProxies
+from realtime.server.response_writer import ResponseWriter
 from realtime.server.stream import MAX_WHOLE_READ_BYTES, MeteredStream
 from realtime.server.tap import TapRegistry
+from realtime.server.traffic import OTHER
 from realtime.transports.base import MAX_DISCARDED_BODY, Services
 from realtime.transports.exchange import Exchange
+
+# Seconds for a client to accept an error response, and to read it before we close.
+_REJECT_SECONDS, _LINGER_SECONDS = 2.0, 2.0
 
 log = logging.getLogger(__name__)
 
@@ -83,15 +93,15 @@ class ServerConnection:
         self,
         stream: MeteredStream,
         router: Router,
-        parameters: HTTP1ConnectionParameters,
         protocol: str,
         proxies: TrustedProxies,
+        limits: Limits,
     ) -> None:
         self.remote_ip = stream.address
         self.protocol = protocol
         self._stream = stream
         self._router = router
-        self._parameters = parameters
+        self._limits = limits
         self._peer = stream.address
         self._proxies = proxies
 
@@ -100,19 +110,27 @@ class ServerConnection:
         try:
             while await self._serve_request():
                 pass
-        except (StreamClosedError, UnsatisfiableReadError):
+        except StreamClosedError:
             self._stream.close()
+        except RealtimeError as error:  # where the request ends is not known
+            if not self._stream.in_request:
+                self._stream.begin_request(OTHER, None)  # its transport is not known either
+            await send_last_response(self._stream, error)
         except BaseException:
             self._stream.close()
             raise
 
     async def _serve_request(self) -> bool:
+        self._stream.stop_trace()
         data = await self._stream.read_once()
         if b"trace=" in data:
             self._trace(data)
         if found := self._match_fast_path(data):
-            return await self._run_exchange(data, *found)
-        return await self._serve_with_tornado(data)
+            return await self._run_fast_path(data, *found)
+        head = await self._read_head(data)
+        if target := self._router.find(head.target):
+            return await self._run_exchange(head, *target)
+        return await self._run_handler(head)
 
     def _trace(self, data: bytes) -> None:
         """Copy this request and its response to the subscribers of its secret.
@@ -125,24 +143,34 @@ class ServerConnection:
         if traceable and (tap := self._router.taps.find(secret)):
             self._stream.trace(tap, data)
 
+    def _set_client_address(self, fields: HTTPHeaders) -> None:
+        """Read the address of the client from the request, if a trusted proxy sent it."""
+        if self._stream.shared:
+            self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
+            self._stream.set_remote_ip(self.remote_ip, self._limits)
+
+    # --- the fast path ---------------------------------------------------------------------------
+
     def _match_fast_path(self, data: bytes) -> tuple[RequestHeader, type[Exchange], str] | None:
         """Find the exchange for `data`, if that is one plain request, or the start of one."""
         head = parse_fast_path(data)
-        max_body = min(self._router.services.limits.body_bytes, MAX_WHOLE_READ_BYTES)
+        max_body = min(self._limits.body_bytes, MAX_WHOLE_READ_BYTES)
         if head is None or head.total_size < len(data) or head.cached.length > max_body:
             return None
         found = self._router.find(head.target)
         return (head, *found) if found else None
 
-    async def _run_exchange(
+    async def _run_fast_path(
         self, data: bytes, head: RequestHeader, kind: type[Exchange], room: str
     ) -> bool:
-        stream = self._stream
         if missing := head.total_size - len(data):
-            data += await stream.read_bytes(missing)
-        request = head.request(data)
+            data += await self._stream.read_bytes(missing)
+        return await self._answer(head.request(data), kind, room)
+
+    async def _answer(self, request: Request, kind: type[Exchange], room: str) -> bool:
+        stream = self._stream
         self._set_client_address(request.fields)
-        exchange = kind(self._router.services, stream, request, room, stream.set_close_callback)
+        exchange = kind(self._router.services, stream, request, room)
         await exchange.run()
         if stream.writing():
             await stream.flush()
@@ -150,134 +178,142 @@ class ServerConnection:
             stream.close()
         return exchange.keep_alive
 
-    def _set_client_address(self, fields: HTTPHeaders) -> None:
-        """Read the address of the client from the request, if a trusted proxy sent it."""
-        if self._stream.shared:
-            self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
-            self._stream.set_remote_ip(
-                self.remote_ip, self._router.services.limits.connections_per_address
-            )
+    # --- every other request ---------------------------------------------------------------------
 
-    async def _serve_with_tornado(self, data: bytes) -> bool:
-        self._stream.unread(data)
-        connection = HTTP1Connection(self._stream, False, self._parameters, self)
-        delegate = _RoutingDelegate(
-            self._router, self._stream, connection, self._set_client_address
-        )
-        keep_alive = await connection.read_response(delegate)
-        if keep_alive and self._router.services.hub.closing:
-            # The response had `Connection: close`, so we must close (RFC 9112 §9.6).
-            await self._stream.flush()
-            self._stream.close()
-        return keep_alive
+    async def _read_head(self, start: bytes) -> RequestHead:
+        """Read the header section that starts with `start`; what follows it stays unread."""
+        data, searched = bytearray(start.lstrip(b"\r\n")), 0  # RFC 9112 §2.2: ignore empty lines
+        while (size := find_head_end(data, self._limits.header_bytes, searched)) is None:
+            searched = len(data)
+            data += await self._stream.read_once()
+            if not searched:
+                data = data.lstrip(b"\r\n")
+        self._stream.unread(bytes(data[size:]))
+        head = parse_head(bytes(data[:size]))
+        if head.length is not None and head.length > MAX_DISCARDED_BODY:
+            raise TooLong(f"A body is at most {self._limits.body_bytes} bytes.")
+        return head
 
+    async def _read_body(self, head: RequestHead) -> AsyncIterator[bytes]:
+        """Yield the pieces of the body; raises a named error, or `StreamClosedError`."""
+        stream, left = self._stream, head.length
+        if left is not None:
+            while left:
+                data = await stream.read_once()
+                stream.unread(data[left:])
+                yield data[:left]
+                left -= min(left, len(data))
+            return
+        decoder = ChunkedBody(MAX_DISCARDED_BODY, self._limits.header_bytes)
+        while decoder.rest is None:
+            if body := decoder.feed(await stream.read_once()):
+                yield body
+        stream.unread(decoder.rest)
 
-class _RoutingDelegate(HTTPMessageDelegate):
-    """Chooses who answers a request when Tornado has parsed its header section."""
-
-    _delegate: HTTPMessageDelegate
-
-    def __init__(
-        self,
-        router: Router,
-        stream: MeteredStream,
-        connection: HTTP1Connection,
-        set_client_address: Callable[[HTTPHeaders], None],
-    ) -> None:
-        self._router = router
-        self._set_client_address = set_client_address
-        self._stream = stream
-        self._connection = connection
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        assert isinstance(start_line, RequestStartLine)
-        start_line = start_line._replace(path=encode_target(start_line.path))
-        self._set_client_address(headers)
-        if found := self._router.find(start_line.path):
-            self._delegate = _BufferedRequest(
-                self._router.services, *found, self._stream, self._connection
-            )
-        else:
-            self._delegate = self._router.application.start_request(
-                self._connection.context, self._connection
-            )
-        return self._delegate.headers_received(start_line, headers)
-
-    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._delegate.data_received(chunk)
-
-    def finish(self) -> None:
-        self._delegate.finish()
-
-    def on_connection_close(self) -> None:
-        self._delegate.on_connection_close()
-
-
-class _BufferedRequest(HTTPMessageDelegate):
-    """A request for an exchange that Tornado parses; the exchange runs when its body is here."""
-
-    def __init__(
-        self,
-        services: Services,
-        kind: type[Exchange],
-        room: str,
-        stream: MeteredStream,
-        connection: HTTP1Connection,
-    ) -> None:
-        self._services = services
-        self._kind = kind
-        self._room = room
-        self._stream = stream
-        self._connection = connection
-        self._body = bytearray()
-
-    def headers_received(
-        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
-    ) -> Awaitable[None] | None:
-        assert isinstance(start_line, RequestStartLine)
-        # Constructed for its checks: RFC 9112 has rules about `Host` and the target.
-        HTTPServerRequest(connection=self._connection, start_line=start_line, headers=headers)
-        self._connection.set_max_body_size(MAX_DISCARDED_BODY)
-        self._start, self._fields = start_line, headers
-        self._length = declared_length(headers)
-        if self._length > MAX_DISCARDED_BODY:
-            return asyncio.ensure_future(self._run())  # it rejects the request before the body
-        return None
-
-    def data_received(self, chunk: bytes) -> None:
-        if len(self._body) <= self._services.limits.body_bytes:
-            self._body += chunk
-
-    def finish(self) -> None:
-        self._running = asyncio.ensure_future(self._run())
-
-    def on_connection_close(self) -> None:
-        """Do nothing: the exchange starts when the whole request is here."""
-
-    def _keeps_alive(self) -> bool:
-        """Return what Tornado decides about the connection: our `Connection` field must match."""
-        requested = self._fields.get("Connection", "").lower()
-        if self._length > MAX_DISCARDED_BODY:
-            return False
-        if self._start.version == "HTTP/1.1":
-            return requested != "close"
-        has_length = "Content-Length" in self._fields or "Transfer-Encoding" in self._fields
-        return requested == "keep-alive" and (has_length or self._start.method in ("GET", "HEAD"))
-
-    async def _run(self) -> None:
-        method, target, version = self._start
+    async def _run_exchange(self, head: RequestHead, kind: type[Exchange], room: str) -> bool:
+        start_line = RequestStartLine(head.method, head.target, head.version)
+        try:  # constructed for its checks: RFC 9112 has rules about `Host` and the query
+            HTTPServerRequest(start_line=start_line, headers=head.fields)
+        except HTTPInputError as error:
+            raise BadRequest(f"The request is not valid HTTP/1.1 (RFC 9112): {error}") from error
+        if head.expects_continue:
+            self._stream.write(CONTINUE)
+        body = bytearray()
+        async for data in self._read_body(head):
+            if len(body) <= self._limits.body_bytes:
+                body += data
+        fields = head.fields
         request = Request(
-            *(method, target, version, self._fields, origin_fields(self._fields)),
-            length=self._length,
-            body=bytes(self._body),
-            keep_alive=self._keeps_alive(),
+            *(head.method, head.target, head.version, fields, origin_fields(fields)),
+            body=bytes(body),
+            keep_alive=head.keep_alive,
         )
-        set_close_callback = self._connection.set_close_callback
-        exchange = self._kind(self._services, self._stream, request, self._room, set_close_callback)
-        await exchange.run()
+        return await self._answer(request, kind, room)
+
+    async def _run_handler(self, head: RequestHead) -> bool:
+        """Let a handler of Tornado answer, while the body arrives."""
+        self._set_client_address(head.fields)
+        keep_alive = head.keep_alive and not self._router.services.hub.closing
+        writer = ResponseWriter(self._stream, self, head, keep_alive)
+        try:
+            await self._pass_on(head, writer)
+        except RealtimeError:
+            if not writer.begun:
+                raise
+            writer.keep_alive = False  # the end of the request is not known
+        await writer.wait_ended()
+        if writer.detached:
+            return False
         await self._stream.flush()
-        self._connection.finish()
-        if not exchange.keep_alive:
-            self._stream.close()
+        if not writer.keep_alive:
+            await close_gracefully(self._stream)
+        return writer.keep_alive
+
+    async def _pass_on(self, head: RequestHead, writer: ResponseWriter) -> None:
+        """Pass the request to its handler; it can answer before it has the whole body."""
+        start_line = RequestStartLine(head.method, head.target, head.version)
+        delegate = self._router.application.start_request(self, writer)
+        try:
+            prepared = delegate.headers_received(start_line, head.fields)
+        except HTTPInputError as error:
+            raise BadRequest(f"The request is not valid HTTP/1.1 (RFC 9112): {error}") from error
+        complete = False
+        try:
+            await (prepared or _do_nothing_async())
+            if head.expects_continue and not writer.begun:
+                writer.send_continue()
+            # After an early response the client sends the body or not (RFC 9110 §10.1.1).
+            if not (head.expects_continue and writer.begun):
+                async with asyncio.timeout(2 * self._limits.request_seconds):
+                    async for data in self._read_body(head):
+                        if not writer.ended and (received := delegate.data_received(data)):
+                            await received
+            complete = True
+        except TimeoutError:
+            raise TooSlow("The request did not arrive in time; send it again.") from None
+        finally:
+            if not complete:
+                delegate.on_connection_close()
+        if not writer.ended:
+            delegate.finish()
+
+
+# --- the last response of a connection -----------------------------------------------------------
+
+
+async def send_last_response(stream: MeteredStream, error: RealtimeError) -> None:
+    """Send an error response where the next request cannot be found, and close."""
+    metrics.REFUSED.labels(error.code).inc()
+    response = error_response(error)
+    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
+    lines += [f"{name}: {value}" for name, value in response.headers]
+    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
+    try:
+        async with asyncio.timeout(_REJECT_SECONDS):
+            await stream.write("\r\n".join(lines).encode() + response.body)
+        await close_gracefully(stream)
+    except OSError:  # the client has disconnected, or accepts nothing
+        pass
+    finally:
+        stream.close()
+
+
+async def close_gracefully(stream: MeteredStream) -> None:
+    """Close, but first let the client read the response.
+
+    A client that still sends would receive a reset, and TCP then discards the response before the
+    client has read it (RFC 9112 §9.6).  So we discard what it sends until it closes, for a while.
+    """
+    if stream.closed():
+        return
+    try:
+        stream.socket.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(_LINGER_SECONDS):
+            while not stream.reading():  # else the request that took too long is read elsewhere
+                await stream.read_once()
+                await asyncio.sleep(0)
+            await asyncio.sleep(_LINGER_SECONDS)
+    except OSError:  # also the timeout, and the end of the connection
+        pass
+    finally:
+        stream.close()

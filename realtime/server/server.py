@@ -10,37 +10,42 @@ import logging
 import socket
 import ssl
 import time
+from collections import Counter
+from collections.abc import Iterable, MutableMapping
+from dataclasses import replace
 from typing import Any
 
-from tornado.http1connection import HTTP1ConnectionParameters
-from tornado.iostream import IOStream, StreamClosedError, UnsatisfiableReadError
+from tornado.iostream import StreamClosedError, UnsatisfiableReadError
 from tornado.netutil import ssl_wrap_socket
-from tornado.tcpserver import TCPServer
 
 from realtime import metrics
-from realtime.errors import Busy, RealtimeError, TooSlow, error_response
+from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
-from realtime.server.connection import Router, ServerConnection
+from realtime.server.connection import Router, ServerConnection, send_last_response
 from realtime.server.forwarded import TrustedProxies
+from realtime.server.sockets import max_open_files
 from realtime.server.stream import READ_BYTES, MeteredStream, MeteredTLSStream
 from realtime.server.traffic import OTHER, TrafficStats
-from realtime.tasks import Supervisor, cancel_and_wait
+from realtime.tasks import AcceptLoop, Supervisor, cancel_and_wait
 from realtime.transports.base import TOO_MANY_CONNECTIONS
 
 # Seconds for a connection above the limit to send its request.  An earlier response could be lost.
 _REJECT_SECONDS = 2.0
-# Seconds for a client to read the error response before we close.
-_LINGER_SECONDS = 0.5
 # Seconds for responses and close frames to leave when the server stops.
 _SHUTDOWN_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
 
-class Server(TCPServer):
+class Server:
     """Accepts connections as metered streams, and limits their number and their time.
 
+    A connection needs a file descriptor, so their number is also limited by that of open files.
+
     `tls` makes it https.  `proxies` are the peers that can name the client of a request.
+    `emulated` has the clients of our own network emulators, by the address from which an emulator
+    connects for them; such a connection counts for its client, who cannot name another one.
+    `other_files` are the files that other parts of this process may open.
     """
 
     def __init__(
@@ -51,44 +56,85 @@ class Server(TCPServer):
         limits: Limits,
         tls: ssl.SSLContext | None = None,
         proxies: TrustedProxies = TrustedProxies(),  # noqa: B008 - it is immutable
+        emulated: MutableMapping[tuple[str, int], str] | None = None,
+        other_files: int = 0,
     ) -> None:
-        super().__init__()
         self._router = router
         self._traffic = traffic
-        self._limits = limits
         self._tls = tls
         self._proxies = proxies
+        self._emulated = {} if emulated is None else emulated
         self._supervisor = Supervisor()
         self._serving: set[asyncio.Task[None]] = set()
-        self._parameters = HTTP1ConnectionParameters(
-            chunk_size=READ_BYTES,
-            # Tornado limits a header section to 64 KiB; we limit the body.
-            max_body_size=limits.body_bytes,
-            # Tornado closes such a connection without a response, so our timeout is shorter.
-            body_timeout=2 * limits.request_seconds,
-        )
+        self._accepting: list[tuple[AcceptLoop, socket.socket]] = []
+        self._rejecting: Counter[str] = Counter()  # by address
+        self._set_max_connections(limits, max_open_files() - other_files)
 
     # --- accept ----------------------------------------------------------------------------------
+
+    def _set_max_connections(self, limits: Limits, files: int) -> None:
+        reserved = min(limits.reserved_files, files // 2)
+        self._limits = replace(limits, connections=min(limits.connections, files - reserved))
+        # Connections above the limit are open until they have their error response.
+        self._max_sockets = files - reserved * 3 // 4
+        if self._limits.connections < limits.connections:
+            log.warning(
+                "the limit of open files also limits connections",
+                extra={"open_files": files, "connections": self._limits.connections},
+            )
+
+    def add_sockets(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept the connections of these listening sockets."""
+        for listener in listeners:
+            accepting = AcceptLoop(listener, self._on_accepted, self._has_no_files)
+            self._accepting.append((accepting, listener))
+
+    def stop(self) -> None:
+        """Close the listening sockets; connections that are open stay."""
+        while self._accepting:
+            accepting, listener = self._accepting.pop()
+            accepting.close()
+            listener.close()
+
+    def _has_no_files(self) -> bool:
+        return len(self._traffic.streams) + self._rejecting.total() >= self._max_sockets
 
     def start_timeouts(self) -> None:
         """Enforce the timeouts of all connections from now on."""
         self._supervisor.supervise("watch", self._check_forever)
 
-    def handle_stream(self, stream: IOStream, address: Any) -> None:
-        # The plain stream has not read anything yet, so its socket can move to a metered stream.
+    def _on_accepted(self, connection: socket.socket, address: Any) -> None:
+        client = self._emulated.pop(tuple(address[:2]), None)
         try:
-            self._set_options(stream.socket)
-            metered = self._metered(stream.socket, str(address[0]))
+            self._set_options(connection)
+            metered = self._metered(connection, client or str(address[0]))
         except (OSError, ValueError):  # the client disconnected before we accepted it
-            stream.close()
+            connection.close()
             return
-        metered.shared = self._proxies.trusts(metered.address)
-        if self._is_full_for(metered):
-            error = Busy(TOO_MANY_CONNECTIONS, retry_after=10)
-            self._supervisor.spawn("refuse", lambda: _reject(metered, error))
-        else:
+        metered.shared = client is None and self._proxies.trusts(metered.address)
+        if not self._is_full_for(metered):
             self._traffic.opened(metered)
             self._serve(metered)
+        elif self._can_reject(metered):
+            self._rejecting[metered.address] += 1
+            self._supervisor.spawn("refuse", lambda: self._reject(metered))
+        else:
+            metrics.REFUSED.labels(Busy.code).inc()
+            metered.close()
+
+    def _can_reject(self, stream: MeteredStream) -> bool:
+        """Return whether `stream` may wait for its error response: this needs a file, too."""
+        held, used = self._rejecting[stream.address], self._rejecting.total()
+        total = self._max_sockets - self._limits.connections
+        return stream.shared or self._limits.admits(held, total, used, total)
+
+    async def _reject(self, stream: MeteredStream) -> None:
+        try:
+            await _reject(stream, Busy(TOO_MANY_CONNECTIONS, retry_after=10))
+        finally:
+            self._rejecting[stream.address] -= 1
+            if not self._rejecting[stream.address]:
+                del self._rejecting[stream.address]
 
     def _metered(self, connection: socket.socket, address: str) -> MeteredStream:
         if self._tls is None:
@@ -100,9 +146,7 @@ class Server(TCPServer):
 
     def _serve(self, stream: MeteredStream) -> None:
         protocol = "http" if self._tls is None else "https"
-        connection = ServerConnection(
-            stream, self._router, self._parameters, protocol, self._proxies
-        )
+        connection = ServerConnection(stream, self._router, protocol, self._proxies, self._limits)
         task = asyncio.create_task(connection.serve())
         self._serving.add(task)
         task.add_done_callback(self._on_served)
@@ -129,9 +173,10 @@ class Server(TCPServer):
 
         A proxy names the address of its client with each request, so that limit is checked later.
         """
-        limits, traffic = self._limits, self._traffic
-        over_limit = traffic.addresses[stream.address] >= limits.connections_per_address
-        return len(traffic.streams) >= limits.connections or (over_limit and not stream.shared)
+        traffic = self._traffic
+        if stream.shared:
+            return len(traffic.streams) >= self._limits.connections
+        return not traffic.admits(stream.address, self._limits)
 
     # --- timeouts --------------------------------------------------------------------------------
 
@@ -149,12 +194,14 @@ class Server(TCPServer):
             # No error response: it would wait behind the data that the client does not accept.
             metrics.STALLED.labels(stream.transport).inc()
             stream.close()
+        elif stream.half_closed:
+            stream.close_if_reset()
         elif stream.idle_seconds(now) > self._limits.idle_seconds:
             stream.close()
         elif stream.request_read_seconds(now) > self._limits.request_seconds:
-            stream.begin_request(OTHER, None)  # its transport is not known yet, and never will be
+            stream.begin_request(OTHER, None)  # so that this happens once
             error = TooSlow("The request did not arrive in time; send it again.")
-            self._supervisor.spawn("refuse", lambda: _send_error(stream, error))
+            self._supervisor.spawn("refuse", lambda: send_last_response(stream, error))
 
     # --- stop ------------------------------------------------------------------------------------
 
@@ -183,24 +230,4 @@ async def _reject(stream: MeteredStream, error: RealtimeError) -> None:
     except (StreamClosedError, UnsatisfiableReadError, TimeoutError):
         stream.close()
     else:
-        await _send_error(stream, error)
-
-
-async def _send_error(stream: MeteredStream, error: RealtimeError) -> None:
-    """Send an error response where no HTTP connection exists, and close."""
-    metrics.REFUSED.labels(error.code).inc()
-    response = error_response(error)
-    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
-    try:
-        async with asyncio.timeout(_REJECT_SECONDS):
-            await stream.write("\r\n".join(lines).encode() + response.body)
-            # A client that still sends would receive a reset, and TCP then discards the response
-            # before the client has read it (RFC 9112 §9.6).
-            stream.socket.shutdown(socket.SHUT_WR)
-            await asyncio.sleep(_LINGER_SECONDS)
-    except OSError:  # the client has disconnected, or accepts nothing
-        pass
-    finally:
-        stream.close()
+        await send_last_response(stream, error)

@@ -4,19 +4,34 @@ A browser opens at most six connections to one host and port, whatever they carr
 (``--lanes``) let more tabs stream at once.
 """
 
+import asyncio
+import errno
+import os
+import queue
+import resource
 import socket
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from tornado.netutil import bind_sockets
-
-from realtime.protocol.addresses import url_host
+from realtime.protocol.addresses import parse_address, url_host
 from realtime.server.config import ServerConfig
 
 # Connections that may wait to be accepted: a class or a benchmark connects all at once.
 _BACKLOG = 4096
 # Addresses that mean "all addresses of this machine", and the one to use for them in a URL.
-_WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "127.0.0.1"}
+# Of these, the ones that mean IPv6 and IPv4.
+_BOTH_FAMILIES = ("", "::")
+# Seconds for a name server to answer; a C library alone waits for half a minute or more.
+_LOOKUP_SECONDS = 5.0
+# A free port of one family can be taken in the other: then we try another one.
+_MAX_TRIES = 10
+# There is no IPv6 in the kernel, or on this machine.
+_NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+# The number of open files where there is no limit (macOS).
+_UNLIMITED_FILES = 1_048_576
 # Addresses reserved for documentation (RFC 5737, RFC 3849).  Nothing is sent there: we only look up
 # the route.
 _ROUTE_PROBES = {socket.AF_INET: "192.0.2.1", socket.AF_INET6: "2001:db8::1"}
@@ -30,10 +45,84 @@ def open_listeners(config: ServerConfig) -> list[BoundSockets]:
 
     Raises OSError if the first cannot be opened.
     """
-    first = bind_sockets(config.port, config.host, backlog=_BACKLOG)
+    first = open_port(config.port, config.host)
     port = port_of(first)
-    extra = (_open_if_free(port + n, config.host) for n in range(1, config.port_count))
-    return [first, *extra]
+    count = config.port_count if can_name_ports(config) else 1
+    return [first, *(open_port_or_free(port + n, config.host) for n in range(1, count))]
+
+
+def open_port(port: int, host: str, option: str = "--port") -> BoundSockets:
+    """Listen at `port`, or at a free one for 0; ``::`` is every address of both families.
+
+    Raises OSError, whose message names the address and the option that has another.
+    """
+    try:
+        if host == "" or parse_address(host) is not None:
+            return _bind(port, host)
+        return _bind_name(port, host)
+    except OSError as error:
+        number = error.errno or 0
+        what = os.strerror(number) if number > 0 else error.strerror or str(error)
+        where = f"{url_host(host)}:{port}"
+        raise OSError(f"cannot listen on {where} ({option} {port}): {what}") from error
+
+
+def _bind(port: int, host: str) -> BoundSockets:
+    for _ in range(_MAX_TRIES):
+        try:
+            return _bind_all(port, host)
+        except OSError as error:
+            if port or error.errno != errno.EADDRINUSE:
+                raise
+    return _bind_all(port, host)
+
+
+def _bind_all(port: int, host: str) -> BoundSockets:
+    """Listen at the same port of every address of `host`, of those that this machine has."""
+    name = None if host in _BOTH_FAMILIES else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    addresses = sorted({(family, address) for family, _, _, _, address in found})
+    opened: list[socket.socket] = []
+    for number, (family, (where, _, *scope)) in enumerate(addresses, 1):
+        address = (where, port_of(opened) if opened else port, *scope)
+        try:
+            opened.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+        except OSError as error:
+            # A container often has the name of an IPv6 address, but no IPv6.
+            if error.errno in _NO_SUCH_ADDRESS and (opened or number < len(addresses)):
+                continue
+            close_listeners([opened])
+            raise
+    return opened
+
+
+def _bind_name(port: int, host: str) -> BoundSockets:
+    """Look a name up, in a thread that we do not wait for if no name server answers."""
+    results: queue.SimpleQueue[BoundSockets | OSError] = queue.SimpleQueue()
+
+    def bind() -> None:
+        try:
+            results.put(_bind(port, host))
+        except (OSError, UnicodeError) as error:
+            results.put(error if isinstance(error, OSError) else OSError(f"{error}"))
+
+    threading.Thread(target=bind, daemon=True).start()
+    try:
+        result = results.get(timeout=_LOOKUP_SECONDS)
+    except queue.Empty:
+        seconds = f"{_LOOKUP_SECONDS:g} s"
+        raise OSError(f"no name server answered within {seconds}; write an IP address") from None
+    if isinstance(result, OSError):
+        raise result
+    return result
+
+
+def open_port_or_free(port: int, host: str) -> BoundSockets:
+    """Listen at `port`, or at a free one where it is taken or follows the last port, 65535."""
+    with suppress(OSError):
+        if port < 65536:
+            return open_port(port, host)
+    return open_port(0, host)
 
 
 def close_listeners(listeners: Sequence[BoundSockets]) -> None:
@@ -47,18 +136,26 @@ def port_of(sockets: BoundSockets) -> int:
     return port
 
 
-def _open_if_free(port: int, host: str) -> BoundSockets:
-    return bind_sockets(port if is_free(port, host) else 0, host, backlog=_BACKLOG)
+def local_address(sockets: BoundSockets) -> tuple[str, int]:
+    """Return the IP address and the port by which this process reaches its own server."""
+    host, port, *_ = sockets[0].getsockname()
+    return _WILDCARDS.get(host, host), port
 
 
-def is_free(port: int, host: str) -> bool:
-    """Whether we could listen there; always false after the last port, 65535."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        socket.create_server((host, port % 65536), family=family).close()
-    except OSError:
-        return False
-    return port < 65536
+def raise_open_files() -> None:
+    """Raise the limit of open files as far as this user may.
+
+    The soft limit is often 1024, to protect programs that use select(); we use epoll.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS reports no limit, and accepts less
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def max_open_files() -> int:
+    """Return how many files and connections this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _UNLIMITED_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def load_tls(config: ServerConfig) -> ssl.SSLContext | None:
@@ -79,8 +176,36 @@ def load_tls(config: ServerConfig) -> ssl.SSLContext | None:
 
 
 def own_names(config: ServerConfig) -> list[str]:
-    """List the host names by which browsers may address this server."""
-    return [socket.gethostname(), socket.getfqdn(), config.host, *config.allow_host]
+    """List the host names by which browsers may address this server.
+
+    `find_full_name` finds one more, later.
+    """
+    return [socket.gethostname(), config.host, *config.allow_host]
+
+
+def find_full_name(found: Callable[[str], None]) -> None:
+    """Call `found` with the host name of this machine with its domain, when that is known.
+
+    Only a name server may know the domain, and where none answers this takes half a minute: so we
+    ask in a thread, and wait for nothing.
+    """
+    loop = asyncio.get_running_loop()
+
+    def look_up() -> None:
+        name = socket.getfqdn()
+        with suppress(RuntimeError):  # the server has stopped
+            loop.call_soon_threadsafe(found, name)
+
+    threading.Thread(target=look_up, daemon=True).start()
+
+
+def can_name_ports(config: ServerConfig) -> bool:
+    """Return whether the policy of our pages can allow our other ports.
+
+    A Content-Security-Policy has no syntax for IPv6 addresses (host-source, CSP 3 §2.3.1).
+    """
+    address = parse_address(config.host)
+    return address is None or address.version == 4 or config.host in _BOTH_FAMILIES
 
 
 def local_host(config: ServerConfig) -> str:
@@ -101,12 +226,16 @@ def local_url(config: ServerConfig, port: int) -> str:
 
 def lan_urls(config: ServerConfig, port: int) -> tuple[str, ...]:
     """Return the URLs by which other machines reach us; none if only this machine can."""
-    host: str | None = config.host
-    if host in _WILDCARDS:
-        host = _route_address(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    if host is None or host in ("localhost", "::1") or host.startswith("127."):
-        return ()
-    return (listen_url(config, port, host),)
+    hosts: list[str | None] = [config.host]
+    if config.host in _WILDCARDS:
+        hosts = [_route_address(socket.AF_INET)]
+        if config.host in _BOTH_FAMILIES:
+            hosts.append(_route_address(socket.AF_INET6))
+    return tuple(
+        listen_url(config, port, host)
+        for host in hosts
+        if host is not None and not (host in ("localhost", "::1") or host.startswith("127."))
+    )
 
 
 def _route_address(family: socket.AddressFamily) -> str | None:

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
+from realtime.limits import Limits
 from realtime.server.tap import Direction, Tap
 from realtime.server.traffic import OTHER, TrafficStats
 
@@ -41,6 +42,7 @@ class MeteredStream(IOStream):
         *("transport", "client", "in_request", "drained", "flushed"),
         *("bytes_in", "bytes_out", "events", "_traffic", "_answered_bytes"),
         *("_fast_send", "_awaiting_drain", "_unread", "_reading_once", "_reads_paused"),
+        *("half_closed", "_on_half_close"),
         *("_write_progress", "_read_started", "_idle_since"),
         *("connection_id", "_tap", "_trace_buffer"),
     )
@@ -61,6 +63,8 @@ class MeteredStream(IOStream):
         self._awaiting_drain = False
         self._unread = b""
         self._reading_once = self._reads_paused = False
+        self.half_closed = False  # the client has ended its side, and may read on
+        self._on_half_close: Callable[[], object] | None = None
         self._traffic = traffic
         self._answered_bytes = 0  # `bytes_in` when the last request was answered
         self.connection_id = traffic.next_connection_id()
@@ -79,12 +83,22 @@ class MeteredStream(IOStream):
             return self._read_unread(buf)
         if self._reads_paused:
             return None
-        count = super().read_from_fd(buf)
+        wanted = self.reading()
+        # OpenSSL would refuse to write after it has read a FIN without a `close_notify` before it.
+        count = super().read_from_fd(buf) if wanted or not self._is_at_fin() else 0
+        if count == 0 and not wanted:
+            self._note_half_close()
+            return None
         self.bytes_in += count or 0
         self._reads_paused = self._reading_once and bool(count)
         if self._tap is not None and count:
             self._copy_to_tap("up", bytes(buf[:count]))
         return count
+
+    def stop_trace(self) -> None:
+        """Copy nothing more: the next request can be another client's, which must ask as well."""
+        if self._tap is not None:
+            self._tap = self._fast_send = None
 
     async def read_once(self) -> bytes:
         """Read what has arrived, and nothing more: the caller can `unread` it first.
@@ -92,10 +106,9 @@ class MeteredStream(IOStream):
         Tornado alone would continue to read, to notice the end of the connection.
         """
         self._reading_once = True
-        if self._tap is not None:  # the next request can be another client's: it must ask as well
-            self._tap = self._fast_send = None
         # A client sends nothing before it has our response: an immediate read would find nothing.
-        self._reads_paused = True
+        # After a half-close there is no event to wait for.
+        self._reads_paused = not self.half_closed
         reading = asyncio.ensure_future(self.read_bytes(_MAX_UNREAD_BYTES, partial=True))
         try:
             self._reads_paused = reading.done()
@@ -104,15 +117,47 @@ class MeteredStream(IOStream):
             return await reading
         finally:
             self._reading_once = self._reads_paused = False
-            self._close_if_reset()
+            self.close_if_reset()
 
-    def _close_if_reset(self) -> None:
+    def close_if_reset(self) -> None:
         """Notice a reset that arrived together with the data, after that has been processed.
 
         libuv reports it once and then stops polling (uv_poll_t), and that was during our read.
         """
         if not self.closed() and self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.io_loop.add_callback(self.close)
+
+    def _is_at_fin(self) -> bool:
+        try:
+            return not socket.socket.recv(self.socket, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+
+    def _note_half_close(self) -> None:
+        """The client has ended its side, with no read waiting: it may still want its response.
+
+        A FIN has two causes, which look the same (RFC 9293 §3.6): `shutdown`, after which a client
+        reads on, and `close`, after which it answers our next bytes with a reset.
+        """
+        self.half_closed = True
+        # The socket stays readable, so the event loop would call us in an endless loop.
+        self.io_loop.asyncio_loop.remove_reader(self.socket.fileno())  # type: ignore[attr-defined]
+        self._report_half_close()
+
+    def set_half_close_callback(self, callback: Callable[[], object]) -> None:
+        """Call `callback` once if the client ends its side before the request has ended.
+
+        It sends something that the client ignores, to learn whether the client still reads.
+        """
+        self._on_half_close = callback
+        if self.half_closed:
+            self.io_loop.add_callback(self._report_half_close)
+
+    def _report_half_close(self) -> None:
+        callback, self._on_half_close = self._on_half_close, None
+        if callback is not None and not self.closed():
+            callback()
+            self.io_loop.add_callback(self.close_if_reset)  # at once on the same machine
 
     def unread(self, data: bytes) -> None:
         """Put back `data`, the result of the last read, for the next reader."""
@@ -206,14 +251,14 @@ class MeteredStream(IOStream):
 
     # --- requests --------------------------------------------------------------------------------
 
-    def set_remote_ip(self, address: str, max_connections: int) -> None:
+    def set_remote_ip(self, address: str, limits: Limits) -> None:
         """Serve the client at `address` from now on, as a trusted proxy said.
 
-        `over_limit` becomes true if that client has more than `max_connections`.
+        `over_limit` becomes true if that client has too many connections.
         """
         self.address = address
         self._traffic.set_address(self, address)
-        self.over_limit = self._traffic.addresses[address] > max_connections
+        self.over_limit = not self._traffic.admits(address, limits, counted=True)
 
     @property
     def local_address(self) -> tuple[str, int]:
@@ -249,6 +294,7 @@ class MeteredStream(IOStream):
         Pending writes still belong to this one: a server never answers two requests at once.
         """
         self.in_request = False
+        self._on_half_close = None
         if self.shared:
             self._traffic.set_address(self, None)
         self._answered_bytes = self.bytes_in

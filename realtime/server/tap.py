@@ -3,6 +3,9 @@
 A request carries ``trace=SECRET``.  From its first byte to the last byte of its response, all that
 crosses the socket is copied to the subscribers of that secret, with its time and its direction.
 Without a subscriber nothing is copied.
+
+    bytes ─▶ Tap: one list of records ─┬─▶ subscriber at the end
+                                       └─▶ slow subscriber, some records behind: {"dropped":bytes}
 """
 
 import asyncio
@@ -10,97 +13,196 @@ import base64
 import json
 import re
 import time
+from collections import Counter, deque
 from collections.abc import Callable
-from typing import Any, Literal
+from itertools import islice
+from typing import Any, Literal, NamedTuple
 from weakref import WeakValueDictionary
+
+from realtime.errors import Busy
+from realtime.limits import Limits
+from realtime.protocol.websocket_frames import text_frame
 
 # Whoever has the secret sees the bytes.  20 random characters are 120 bits: too many to guess.
 SECRET = re.compile(r"[\w-]{20,64}", re.ASCII)
 # Records of so many seconds are sent together.
 _BATCH_SECONDS = 0.02
-# Bytes kept for a subscriber that does not accept them; what exceeds this is dropped, and counted.
-_MAX_BUFFERED_BYTES = 1_048_576
+# One batch ends after so many bytes: a subscriber that stops reading keeps it in memory.
+_BATCH_BYTES = 65_536
+# The memory that a record needs besides its bytes.
+_RECORD_OVERHEAD = 128
 
 Direction = Literal["up", "down"]
-# Sends some records, or returns False if that is not possible yet.
-SendRecords = Callable[[list[str]], bool]
+# Sends some frames, or returns False if that is not possible yet.
+SendFrames = Callable[[bytes], bool]
 
 
 class TapSubscriber:
-    """Collects the records of one secret, and sends them in batches when `send` accepts them.
+    """A position in the records of a tap; `send` accepts frames that hold one record each.
 
     A record is JSON: ``{"connection","transport","at","direction","data"}`` with `at` in ms since
     1970 and `data` in base64, ``{"connection","at","closed":true}``, or ``{"dropped":bytes}``.
     """
 
-    def __init__(self, send: SendRecords) -> None:
-        self._send = send
-        self._records: list[str] = []
-        self._buffered_bytes = 0
-        self._dropped_bytes = 0
+    def __init__(self, send: SendFrames) -> None:
+        self.send = send
+        self.next_record = 0  # the number of the first record that it has not received
+        self.copied_bytes = 0  # of the connections, in all records before that one
+        self.blocked = False  # until it accepts more
+
+
+class _Record(NamedTuple):
+    frame: bytes
+    copied_bytes: int
+
+
+class Tap:
+    """The subscribers of one secret, and the records that some of them have not received.
+
+    All subscribers share the records and the batches that they receive, so a slow one costs no
+    more than one batch.  The oldest records are dropped above `max_bytes`.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._subscribers: set[TapSubscriber] = set()
+        self._records: deque[_Record] = deque()
+        self._first = 0  # the number of the first record
+        self._first_copied_bytes = 0  # in all records before the first
+        self._copied_bytes = 0  # in all records up to now
+        self.held_bytes = 0  # of memory
         self._send_at: asyncio.TimerHandle | None = None
 
-    def add(self, record: dict[str, Any], data: bytes = b"") -> None:
-        if self._buffered_bytes + len(data) > _MAX_BUFFERED_BYTES:
-            self._dropped_bytes += len(data)
-            return
-        self._buffered_bytes += len(data)
-        self._records.append(json.dumps(record))
+    def add(self, subscriber: TapSubscriber) -> None:
+        """Send all records from now on to this subscriber."""
+        subscriber.next_record = self._first + len(self._records)
+        subscriber.copied_bytes = self._copied_bytes
+        self._subscribers.add(subscriber)
+
+    def remove(self, subscriber: TapSubscriber) -> None:
+        self._subscribers.discard(subscriber)
+        self._forget_sent()
+
+    def unblock(self, subscriber: TapSubscriber) -> None:
+        """Continue to send to a subscriber that accepts frames again."""
+        subscriber.blocked = False
         self._send_soon()
 
-    def close(self) -> None:
-        if self._send_at is not None:
-            self._send_at.cancel()
+    def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
+        """Send a copy of bytes that crossed the socket of `connection`."""
+        if self._subscribers:
+            record = {
+                **{"connection": connection, "transport": transport, "at": _now_ms()},
+                **{"direction": direction, "data": base64.b64encode(data).decode()},
+            }
+            self._append(record, len(data))
+
+    def closed(self, connection: int) -> None:
+        """Report that a connection closed while its bytes were copied."""
+        if self._subscribers:
+            self._append({"connection": connection, "at": _now_ms(), "closed": True}, 0)
+
+    def _append(self, fields: dict[str, Any], copied_bytes: int) -> None:
+        record = _Record(_frame(fields), copied_bytes)
+        self._records.append(record)
+        self._copied_bytes += copied_bytes
+        self.held_bytes += _memory(record)
+        while self.held_bytes > self._max_bytes:
+            self._drop_first()
+        self._send_soon()
+
+    def _drop_first(self) -> None:
+        record = self._records.popleft()
+        self._first += 1
+        self._first_copied_bytes += record.copied_bytes
+        self.held_bytes -= _memory(record)
+
+    def _forget_sent(self) -> None:
+        end = self._first + len(self._records)
+        needed = min((one.next_record for one in self._subscribers), default=end)
+        while self._first < needed:
+            self._drop_first()
 
     def _send_soon(self) -> None:
         if self._send_at is None:
             loop = asyncio.get_running_loop()
-            self._send_at = loop.call_later(_BATCH_SECONDS, self._send_batch)
+            self._send_at = loop.call_later(_BATCH_SECONDS, self._send_all)
 
-    def _send_batch(self) -> None:
+    def _send_all(self) -> None:
         self._send_at = None
-        dropped = [json.dumps({"dropped": self._dropped_bytes})] if self._dropped_bytes else []
-        if self._send(self._records + dropped):
-            self._records, self._buffered_bytes, self._dropped_bytes = [], 0, 0
-        else:
-            self._send_soon()
+        batches: dict[int, tuple[bytes, int, int]] = {}  # by the number of their first record
+        for subscriber in list(self._subscribers):
+            while not subscriber.blocked and self._send_batch(subscriber, batches):
+                pass
+        self._forget_sent()
 
+    def _send_batch(
+        self, subscriber: TapSubscriber, batches: dict[int, tuple[bytes, int, int]]
+    ) -> bool:
+        """Send the next records to this subscriber; return False if there are none, or it waits."""
+        start = max(subscriber.next_record, self._first)
+        dropped = max(0, self._first_copied_bytes - subscriber.copied_bytes)
+        if start not in batches:
+            batches[start] = self._batch(start)
+        frames, count, copied_bytes = batches[start]
+        if dropped:
+            frames = _frame({"dropped": dropped}) + frames
+        if not frames:
+            return False
+        subscriber.blocked = not subscriber.send(frames)
+        if subscriber.blocked:
+            return False
+        subscriber.next_record = start + count
+        subscriber.copied_bytes += dropped + copied_bytes
+        return True
 
-class Tap:
-    """The subscribers of one secret."""
-
-    def __init__(self) -> None:
-        self.subscribers: set[TapSubscriber] = set()
-
-    def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
-        """Send a copy of bytes that crossed the socket of `connection`."""
-        if not self.subscribers:
-            return
-        record = {
-            **{"connection": connection, "transport": transport, "at": _now_ms()},
-            **{"direction": direction, "data": base64.b64encode(data).decode()},
-        }
-        for subscriber in self.subscribers:
-            subscriber.add(record, data)
-
-    def closed(self, connection: int) -> None:
-        """Report that a connection closed while its bytes were copied."""
-        for subscriber in self.subscribers:
-            subscriber.add({"connection": connection, "at": _now_ms(), "closed": True})
+    def _batch(self, start: int) -> tuple[bytes, int, int]:
+        """Return the frames from record `start` on, their number, and the bytes that they copy."""
+        frames, size, copied_bytes = [], 0, 0
+        for record in islice(self._records, start - self._first, None):
+            if size and size + len(record.frame) > _BATCH_BYTES:
+                break
+            frames.append(record.frame)
+            size += len(record.frame)
+            copied_bytes += record.copied_bytes
+        return b"".join(frames), len(frames), copied_bytes
 
 
 class TapRegistry:
     """The taps in use: each has a subscriber, or a traced connection that is still open."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
+        self._limits = limits
         self._taps: WeakValueDictionary[str, Tap] = WeakValueDictionary()
+        self._addresses: Counter[str] = Counter()  # subscribers by address
 
     def find(self, secret: str) -> Tap | None:
         return self._taps.get(secret)
 
-    def open(self, secret: str) -> Tap:
-        """Return the tap of a secret; it exists while the caller, or another, holds it."""
-        return self._taps.setdefault(secret, Tap())
+    def open(self, secret: str, address: str) -> Tap:
+        """Return the tap of a secret for one more subscriber, until `close`; raises `Busy`.
+
+        It exists while the caller, or another, holds it.
+        """
+        limits, held, used = self._limits, self._addresses[address], self._addresses.total()
+        if not limits.admits(held, limits.taps_per_address, used, limits.taps):
+            raise Busy("Too many pages watch the wire; close some, or wait.", retry_after=10)
+        self._addresses[address] += 1
+        return self._taps.setdefault(secret, Tap(limits.tap_bytes))
+
+    def close(self, address: str) -> None:
+        """Count a subscriber less for `address`."""
+        self._addresses[address] -= 1
+        if not self._addresses[address]:
+            del self._addresses[address]
+
+
+def _frame(fields: dict[str, Any]) -> bytes:
+    return text_frame(json.dumps(fields).encode())
+
+
+def _memory(record: _Record) -> int:
+    return len(record.frame) + _RECORD_OVERHEAD
 
 
 def _now_ms() -> float:

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from itertools import count as counting
 from typing import TYPE_CHECKING
 
+from realtime.limits import Limits
+
 if TYPE_CHECKING:
     from realtime.server.stream import MeteredStream
 
@@ -67,6 +69,11 @@ class TrafficStats:
         stream.counted_address = address
         if address is not None:
             self.addresses[address] += 1
+
+    def admits(self, address: str, limits: Limits, *, counted: bool = False) -> bool:
+        """Return whether `address` may have one more connection, or keep one that is counted."""
+        used, held = len(self.streams) - counted, self.addresses[address] - counted
+        return limits.admits(held, limits.connections_per_address, used, limits.connections)
 
     def begin_request(self, stream: "MeteredStream", transport: str, client: str | None) -> None:
         new_client = client != stream.client

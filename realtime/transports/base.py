@@ -65,6 +65,8 @@ class Stream(Protocol):
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def closed(self) -> bool: ...
+    def set_close_callback(self, callback: Callable[[], None] | None) -> None: ...
+    def set_half_close_callback(self, callback: Callable[[], object]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ class RequestBase:
     """
 
     transport: str
+    is_head: bool  # the response has no body: then nobody waits or joins
     services: Services
     stream: Stream
     origin_fields: OriginFields
@@ -143,11 +146,6 @@ class RequestBase:
     def check_request_origin(self) -> None:
         """Reject host names that are not ours, and pages of other sites."""
         self.services.origin_policy.check(*self.origin_fields)
-
-    def check_length(self, length: int) -> None:
-        """Reject a body that is too long even to be discarded."""
-        if length > MAX_DISCARDED_BODY:
-            raise errors.TooLong(f"A body is at most {self.services.limits.body_bytes} bytes.")
 
     @property
     def cors_origin(self) -> str | None:
@@ -194,7 +192,7 @@ class RequestBase:
             room,
             resume or self.argument("after", errors.BadCursor),
             self.argument("client", errors.BadClient),
-            self.argument("name", errors.BadName),
+            None if self.is_head else self.argument("name", errors.BadName),
             via=self.transport,
             limits=self.services.limits,
         )

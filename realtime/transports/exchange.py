@@ -14,7 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError, error_response
-from realtime.protocol.http1 import Request, parse_query, response_header
+from realtime.protocol.http1 import CONTINUE, Request, parse_query, response_header
 from realtime.transports.base import (
     CORS_HEADERS,
     PREFLIGHT_HEADERS,
@@ -36,8 +36,9 @@ JSON = b"Content-Type: application/json"
 _CORS_FIELDS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
 _PREFLIGHT_FIELDS = tuple(f"{name}: {value}".encode() for name, value in PREFLIGHT_HEADERS.items())
 
-# Registers the callback for the end of the connection, as Tornado's `set_close_callback` does.
-SetCloseCallback = Callable[[Callable[[], None]], None]
+# Seconds for a client that ends its side of the connection to receive the response that it waits
+# for; then it must show that it still reads.
+_HALF_CLOSE_SECONDS = 2.0
 
 
 class Exchange(RequestBase):
@@ -56,16 +57,15 @@ class Exchange(RequestBase):
         stream: Stream,
         request: Request,
         room: str,
-        set_close_callback: SetCloseCallback,
     ) -> None:
         self.services = services
         self.stream = stream
         self.request = request
+        self.is_head = request.method == "HEAD"
         self.origin_fields = request.origin_fields
         self.arguments = parse_query(request.target)
         self.keep_alive = request.keep_alive
         self._room = room
-        self._set_close_callback = set_close_callback
 
     @property
     def header_fields(self) -> Mapping[str, str]:
@@ -83,14 +83,15 @@ class Exchange(RequestBase):
         """Send a response, at least an error; raises nothing but a cancellation."""
         try:
             self.prepare()
-            self.check_length(self.request.length)
             if self.request.method == "OPTIONS" and self.cors_origin is not None:
                 self._answer_preflight()
                 return
-            if self.request.method not in self.methods:
+            # RFC 9110 §9.3.2: HEAD is GET without the body.
+            method = "GET" if self.is_head else self.request.method
+            if method not in self.methods:
                 raise errors.BadMethod("This address does not accept that method; see `Allow`.")
             room = decode_path_segment(unquote_to_bytes(self._room.encode("latin1")))
-            await (self.get(room) if self.request.method == "GET" else self.post(room))
+            await (self.get(room) if method == "GET" else self.post(room))
         except RealtimeError as error:
             self.send_error(error)
         except StreamClosedError:
@@ -127,7 +128,7 @@ class Exchange(RequestBase):
         """Send the JSON response for `error`."""
         self.count(None)
         metrics.REFUSED.labels(error.code).inc()
-        status, headers, body = error_response(error, self.methods)
+        status, headers, body = error_response(error, self._allowed_methods())
         fields = [f"{name}: {value}".encode("latin1") for name, value in headers]
         self._send(self.head(status, *fields, length=len(body)) + body, 0)
 
@@ -148,13 +149,20 @@ class Exchange(RequestBase):
 
     def _answer_preflight(self) -> None:
         """Answer the request that a browser sends before it posts JSON to another port (CORS)."""
-        methods = b"Access-Control-Allow-Methods: " + ", ".join(self.methods).encode()
+        methods = b"Access-Control-Allow-Methods: " + ", ".join(self._allowed_methods()).encode()
         self._send(self.head(204, methods, *_PREFLIGHT_FIELDS, length=None), 0)
+
+    def _allowed_methods(self) -> list[str]:
+        return [
+            m
+            for method in self.methods
+            for m in ([method, "HEAD"] if method == "GET" else [method])
+        ]
 
     def _send(self, data: bytes, events: int) -> None:
         self._head_sent = True
-        if self.request.method == "HEAD":  # RFC 9110 §9.3.2
-            data = data[: data.index(b"\r\n\r\n") + 4]
+        if self.is_head:
+            data, events = data[: data.index(b"\r\n\r\n") + 4], 0
         if not self.stream.push(data, events) and not self.stream.closed():
             self.stream.write(data)
 
@@ -165,4 +173,18 @@ class Exchange(RequestBase):
         if self.stream.closed():
             asyncio.get_running_loop().call_soon(callback)
         else:
-            self._set_close_callback(callback)
+            self.stream.set_close_callback(callback)
+
+    def check_reader_after_half_close(self) -> None:
+        """If the client ends its side, send an interim response later: nobody may be reading.
+
+        Otherwise a poll of a client that has gone would wait until its end.
+        """
+        loop = asyncio.get_running_loop()
+        self.stream.set_half_close_callback(
+            lambda: loop.call_later(_HALF_CLOSE_SECONDS, self._send_interim)
+        )
+
+    def _send_interim(self) -> None:
+        if not self._head_sent and self.request.version == "HTTP/1.1" and not self.stream.closed():
+            self.stream.write(CONTINUE)

@@ -14,9 +14,8 @@ from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError, error_response
-from realtime.protocol.http1 import allowed_methods, declared_length, origin_fields
+from realtime.protocol.http1 import allowed_methods, origin_fields
 from realtime.transports.base import (
-    MAX_DISCARDED_BODY,
     RequestBase,
     Services,
     Stream,
@@ -32,6 +31,10 @@ class JSONErrorHandler(RequestHandler):
         self.clear_header("Server")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Content-Type-Options", "nosniff")
+
+    def head(self, *args: str, **kwargs: str) -> Any:
+        """Answer as `get` does; Tornado leaves out the body (RFC 9110 §9.3.2)."""
+        return self.get(*args, **kwargs)
 
     def decode_argument(self, value: bytes, name: str | None = None) -> str:
         return decode_path_segment(value)
@@ -68,11 +71,11 @@ class Handler(RequestBase, JSONErrorHandler):
 
     def initialize(self, services: Services) -> None:
         self.services = services
+        self.is_head = self.request.method == "HEAD"
         # Kept here, because a WebSocket detaches the stream from its request.
         self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
         self.origin_fields = origin_fields(self.request.headers)
         self.arguments = self.request.query_arguments
-        self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
 
     @property
     def header_fields(self) -> Mapping[str, str]:
@@ -82,13 +85,6 @@ class Handler(RequestBase, JSONErrorHandler):
         self.count(self.client_id_for_stats())
         self.check_request_origin()
         check_connection_limit(self.stream)
-        self.check_length(declared_length(self.request.headers))
-        self.close_if_draining()
-
-    def close_if_draining(self) -> None:
-        """While the server drains, make this response the last one on its connection."""
-        if self.services.hub.closing:
-            self.set_header("Connection", "close")
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return None
@@ -110,7 +106,6 @@ class Handler(RequestBase, JSONErrorHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.count(None)
-        self.close_if_draining()
         super().write_error(status_code, **kwargs)
 
 

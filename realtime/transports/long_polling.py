@@ -25,9 +25,10 @@ class LongPolling(Exchange):
         )
         async with self.tracked(subscription):
             answer = reader.poll(PollResponse)
-            if not answer.events and not self.stream.closed():
+            if not answer.events and not self.stream.closed() and not self.is_head:
                 self.services.hub.check_open()  # nobody starts to wait while the server drains
                 self.on_close(reader.cancel)
+                self.check_reader_after_half_close()
                 await reader.wait(seconds, self.transport)
                 answer = reader.poll(PollResponse)
             self.answer(answer)

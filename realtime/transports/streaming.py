@@ -60,6 +60,9 @@ class StreamExchange(Exchange):
         self.services.hub.check_open()
         address = self.stream.address
         reader = await self.services.hub.read(subscription.room, subscription.after, address)
+        if self.is_head:
+            self.begin(content_type, *fields, opening=b"")
+            return
         self._ended: asyncio.Future[RealtimeError | None] = (
             asyncio.get_running_loop().create_future()
         )
@@ -71,6 +74,10 @@ class StreamExchange(Exchange):
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
             await membership.follow(reader.cursor, subscriber)
+            # A client that has gone answers a heartbeat with a reset.
+            self.stream.set_half_close_callback(
+                lambda: self.stream.push(self._envelope(heartbeat), 0)
+            )
             error = await self._ended
         finally:
             membership.leave()

@@ -167,10 +167,15 @@ class Upgrade(Handler, WebSocketHandler):
         """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
-        requested = (self.request.version, upgrade, head.get("Sec-WebSocket-Version"))
+        requested = (
+            self.request.method,
+            self.request.version,
+            upgrade,
+            head.get("Sec-WebSocket-Version"),
+        )
         key = head.get("Sec-WebSocket-Key", "")
         # HTTP/1.1, and a key that is 16 bytes in base64.
-        valid = requested == ("HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
+        valid = requested == ("GET", "HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
         if not valid or "upgrade" not in tokens:
             raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 

@@ -15,7 +15,6 @@ from realtime.core.events import parse_room
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
-from realtime.protocol.websocket_frames import text_frame
 from realtime.server.tap import SECRET, Tap, TapRegistry, TapSubscriber
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
@@ -86,11 +85,15 @@ class LabHandler(_LabBase):
 
     def get(self) -> None:
         limits = self.services.limits
+        # A page may only use ports that its policy can name, and that has no IPv6 addresses
+        # (host-source, CSP 3 §2.3.1).
+        policy = self.services.origin_policy
+        nameable = len(policy.ports) < 2 or policy.own_origins(self.request.headers.get("Host"))
         names = ("messages_per_second", "message_burst", "heartbeat_seconds", "history_events")
         self.reply(
             {
-                "lanes": self.lab.lanes,
-                "networks": len(self.lab.networks.ports),
+                "lanes": self.lab.lanes if nameable else [self.stream.local_address[1]],
+                "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
                 **{name: getattr(limits, name) for name in names},
             }
@@ -117,7 +120,7 @@ class NetworksHandler(_NetworkBase):
     """POST: lease a network emulator; 503 if all are in use."""
 
     def post(self) -> None:
-        lease = self.lab.networks.acquire(self.parse_conditions())
+        lease = self.lab.networks.acquire(self.parse_conditions(), self.stream.address)
         self.set_status(201)
         self.show(lease)
 
@@ -210,15 +213,19 @@ class TapHandler(Upgrade):
             raise errors.BadTrace("A secret is 20 to 64 random letters, digits, - or _.")
         self.check_upgrade()
         # Subscribed before the handshake is answered, so that every later request is captured.
-        self._watcher = TapSubscriber(self._tell)
-        self._tap = self._taps.open(secret)
-        self._tap.subscribers.add(self._watcher)
-        await self.upgrade()
+        self._address = self.stream.address
+        self._tap = self._taps.open(secret, self._address)
+        self._subscriber = TapSubscriber(lambda frames: self.stream.push(frames, 0))
+        self._tap.add(self._subscriber)
+        self.stream.drained = self._on_drained
+        try:
+            await self.upgrade()
+        finally:  # also when the handshake fails
+            self._leave()
 
-    def _tell(self, pieces: list[str]) -> bool:
-        if self._tap is None:
-            return False
-        return self.stream.push(b"".join(text_frame(piece.encode()) for piece in pieces), 0)
+    def _on_drained(self) -> None:
+        if self._tap is not None:
+            self._tap.unblock(self._subscriber)
 
     def on_message(self, message: str | bytes) -> None:
         """Messages of a subscriber are ignored."""
@@ -232,6 +239,6 @@ class TapHandler(Upgrade):
 
     def _leave(self) -> None:
         if self._tap is not None:
-            self._watcher.close()
-            self._tap.subscribers.discard(self._watcher)
+            self._tap.remove(self._subscriber)
             self._tap = None
+            self._taps.close(self._address)

@@ -99,7 +99,18 @@ class MemberHandler(OperationHandler):
         self.no_content()
 
 
-class HealthHandler(OperationHandler):
+class ProbeHandler(OperationHandler):
+    """Answers under any host name: an orchestrator asks by the name of a service or a pod.
+
+    The response has nothing of a room, so a page that was rebound to us may as well have it.
+    """
+
+    def check_request_origin(self) -> None:
+        host, origin, fetch_site = self.origin_fields
+        self.services.origin_policy.check_origin(origin, host, fetch_site)
+
+
+class HealthHandler(ProbeHandler):
     """Liveness: the process responds.  Every page shows at its foot which hub it uses, and why."""
 
     def initialize(self, services: Services, hub: str) -> None:  # type: ignore[override]
@@ -110,7 +121,7 @@ class HealthHandler(OperationHandler):
         self.reply({"status": "ok", "hub": self.hub, "version": __version__})
 
 
-class ReadinessHandler(OperationHandler):
+class ReadinessHandler(ProbeHandler):
     """Readiness: 503 with the reason: no hub, a room out of sync, or a server that drains."""
 
     async def get(self) -> None:
@@ -135,7 +146,7 @@ class WireHandler(OperationHandler):
         self.reply({"transports": self.traffic.report(client and parse_client(client))})
 
 
-class MetricsHandler(OperationHandler):
+class MetricsHandler(ProbeHandler):
     """Counters of `metrics`, current values, and the figures of the process itself."""
 
     def initialize(self, services: Services, traffic: TrafficStats) -> None:  # type: ignore[override]
@@ -206,6 +217,14 @@ def _gauge(name: str, text: str, label: str, counts: Counter[str], *values: str)
     for value in values:
         gauge.add_metric([value], counts[value])
     return gauge
+
+
+class ServerOptionsHandler(OperationHandler):
+    """``OPTIONS *``: what the server as a whole accepts (RFC 9110 §9.3.7)."""
+
+    def options(self) -> None:
+        self.no_content()
+        self.set_header("Allow", "GET, HEAD, POST, DELETE, OPTIONS")
 
 
 class NotFoundHandler(OperationHandler):

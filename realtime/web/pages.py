@@ -80,5 +80,15 @@ class PageHandler(Handler, StaticFileHandler):
         # is sent to no other site.  (With no-referrer a form would also send `Origin: null`.)
         self.set_header("Referrer-Policy", "same-origin")
 
+    def head(self, *args: str, **kwargs: str) -> Any:
+        return StaticFileHandler.head(self, *args, **kwargs)
+
     def compute_etag(self) -> Any:
         return StaticFileHandler.compute_etag(self)
+
+
+class IconHandler(PageHandler):
+    """``/favicon.ico``: browsers request it for every page that names no icon."""
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        await super().get("static/icon.svg", include_body)

@@ -25,7 +25,7 @@ async def test_the_page_shows_each_worker_and_its_clients(
     await expect(page.locator("#rooms tbody .by")).to_have_text("sse 1,234")
     await expect(page.locator("#transports tbody tr")).to_have_text("sse1,2341,234")
     server.hub.away = True
-    await expect(page.locator("#error")).to_contain_text("The hub does not answer")
+    await expect(page.locator("#error")).to_contain_text("The message broker does not respond")
     await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready6001––0")
     await page.goto(f"{server.url}/?lang=zh-Hans")
     await expect(page.locator("#error")).to_contain_text("中枢没有应答")

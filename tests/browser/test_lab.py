@@ -123,7 +123,7 @@ async def test_every_pane_reports_a_reset_room_and_restarts_its_audit(
     await expect(figure(page, "websocket", "received")).to_have_text("2")
     await page.evaluate(f"fetch('/rooms/{room}?key=teacher', {{ method: 'DELETE' }})")
     for transport in TRANSPORTS:
-        await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps told: 1")
+        await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps received: 1")
     await post(lab.url, room, text="new")
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 2)  # the members, and the messages since
@@ -153,7 +153,7 @@ async def test_without_extra_ports_the_seventh_request_waits(
     await expect(page.locator("#connections")).to_contain_text("keeps 4 of its 6")
     await page.click("#starve")
     await expect(page.locator("#starving")).to_contain_text("It waits: 2")
-    await expect(page.locator("#starving")).to_contain_text("Answered after")
+    await expect(page.locator("#starving")).to_contain_text("The response came after")
     words = await page.locator("#starving").text_content()
     assert words is not None
     waited = re.search(r"after ([\d.]+) s", words)

@@ -48,7 +48,7 @@ async def test_the_handshake_is_this_connection_s(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
     page = await open_chat(context, lab.url, "websocket", room)
-    await expect(part(page, "whose")).to_contain_text("that this page has")
+    await expect(part(page, "whose")).to_contain_text("of this page’s connection")
     key = await part(page, "key").input_value()
     accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
     steps = part(page, "steps")
@@ -178,7 +178,7 @@ async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
     for _ in range(10):
         await part(page, "say").click()
         await expect(part(page, "say")).to_be_enabled(timeout=15_000)
-        if "two answers" in await part(page, "verdict").inner_text():
+        if "two responses" in await part(page, "verdict").inner_text():
             break
     first, second = [figures(await row.inner_text()) for row in await travelled(page)]
     # The cells: sent, response, delay, transits.  A busy machine is slower, never faster.
@@ -205,7 +205,7 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
     await part(page, "say").click()
-    await expect(part(page, "progress")).to_have_text("said 20 of 20", timeout=15_000)
+    await expect(part(page, "progress")).to_have_text("sent 20 of 20", timeout=15_000)
     row = part(page, "rows").locator("tr").first
     await expect(row.locator("td").nth(2)).to_have_text("20")
     await expect(row.locator("td").nth(1)).to_have_text(
@@ -234,7 +234,7 @@ async def test_the_browser_resumes_a_broken_stream_of_events(
     assert order == ["open", "heard", "broken", "said-meanwhile", "open-again", "heard"]
     before = (await steps.nth(1).inner_text()).split()[-1]
     await expect(part(page, "requests").locator("mark")).to_have_text(before)
-    await expect(steps.nth(5)).to_contain_text("said during the break")
+    await expect(steps.nth(5)).to_contain_text("sent during the disconnection")
 
 
 async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(

@@ -111,7 +111,7 @@ async def test_without_an_allowed_transport_the_page_says_so(
     await page.uncheck("#allow-websocket")
     await page.uncheck("#allow-polling")
     await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
-    await expect(page.locator("#state-text")).to_contain_text("No way is allowed")
+    await expect(page.locator("#state-text")).to_contain_text("No transport is allowed")
     await page.check("#allow-polling")
     await expect(page.locator("#ways-taken")).to_have_text("polling")
 

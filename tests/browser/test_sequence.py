@@ -137,10 +137,10 @@ async def test_every_kind_of_entry_is_drawn(
     await expect(blind).to_have_text("blind for 203 ms")
     # Its label has a row of its own: on a phone it would overlap the next request.
     assert await overlap(blind, arrows(page, ".request").nth(2).locator(".label")) < 2
-    await expect(page.locator(".sequence svg .idle text").first).to_have_text("… 60 s of silence …")
+    await expect(page.locator(".sequence svg .idle text").first).to_have_text("… 60 s idle …")
     await expect(page.locator(".sequence svg .time").last).to_have_text("62.300")
     await expect(page.locator(".sequence .transit")).to_contain_text("not known yet")
-    await expect(page.locator(".sequence .totals")).to_contain_text("in vain: 1 of 2")
+    await expect(page.locator(".sequence .totals")).to_contain_text("empty responses: 1 of 2")
     assert console_errors == []
 
 
@@ -230,7 +230,7 @@ async def test_an_arrow_is_selected_by_key_or_click_and_described_in_words(
     await page.locator(".sequence .box").focus()
     await page.keyboard.press("ArrowUp")
     await expect(description).to_contain_text(
-        "the head of the answer to GET /rooms/r/sse?after=e-1 left"
+        "the header of the response to GET /rooms/r/sse?after=e-1 left"
     )
     await page.keyboard.press("ArrowUp")
     await expect(description).to_contain_text(
@@ -238,7 +238,7 @@ async def test_an_arrow_is_selected_by_key_or_click_and_described_in_words(
     )
     await expect(arrows(page, ".chosen")).to_have_count(1)
     await arrows(page, ".stream").locator(".label").click()
-    await expect(description).to_contain_text("the head of the answer")
+    await expect(description).to_contain_text("the header of the response")
     assert "secret" not in await page.locator(".sequence").inner_text()
     await page.get_by_text("The latest, as a list").click()
     await expect(page.locator(".sequence .latest li")).to_have_count(2)
@@ -251,7 +251,7 @@ async def test_an_arrow_is_selected_by_key_or_click_and_described_in_words(
 FIRST_LABELS = {
     "short_polling": ["GET …/short_polling", "200 · "],
     "long_polling": ["GET …/long_polling", "200 · "],
-    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "piece · 67 B"],
+    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 67 B"],
     "sse": ["GET …/sse", "200 · stays open"],
     "fetch_streaming": ["GET …/fetch_streaming", "200 · stays open"],
     "websocket": ["GET …/websocket", "101 · stays open"],

@@ -96,7 +96,7 @@ def test_a_port_in_use_is_one_line_and_exit_1(servers: Servers, option: str) -> 
         port = str(taken.getsockname()[1])
         result = run("cluster", *others, option, port)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert f"{option} {port}: " in result.stderr
+    assert f"({option} {port}): Address already in use" in result.stderr
 
 
 @pytest.mark.parametrize(

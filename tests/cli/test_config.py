@@ -15,7 +15,7 @@ from tests.cli.command_line import run
 
 @pytest.fixture(autouse=True)
 def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("REALTIME_HUB", "REALTIME_KEY", "REALTIME_MASTER"):
+    for name in ("REALTIME_HUB", "REALTIME_KEY"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -77,12 +77,11 @@ def test_each_server_makes_a_key_of_its_own() -> None:
     assert len({config_of().key for _ in range(10)}) == 10
 
 
-def test_hub_key_and_master_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_and_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_HUB", "memory")
     monkeypatch.setenv("REALTIME_KEY", "secret")
-    monkeypatch.setenv("REALTIME_MASTER", "abc")
     config = config_of()
-    assert (config.hub, config.key, config.master) == ("memory", "secret", "abc")
+    assert (config.hub, config.key) == ("memory", "secret")
 
 
 def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,12 @@
 """`realtime cluster` as a whole: one chat, secrets, and what each signal does."""
 
 import asyncio
+import fcntl
 import os
+import resource
 import signal
 import socket
+import termios
 from pathlib import Path
 
 import pytest
@@ -71,7 +74,8 @@ async def test_a_worker_whose_port_is_taken_reports_it_and_starts_when_it_is_fre
             seen = await cluster.until(lambda s: s["workers"][0]["reason"])
             worker = seen["workers"][0]
             assert worker["state"] in ("waiting", "starting")
-            assert worker["reason"].startswith("exit status 1: realtime: [Errno 98]")
+            assert f"127.0.0.1:{port} " in worker["reason"]
+            assert worker["reason"].endswith("Address already in use")
             assert (await request(cluster.url, "GET", "/readyz")).status == 503
             taken.close()
             worker = (await cluster.until_ready())["workers"][0]
@@ -115,3 +119,44 @@ async def test_a_terminal_that_closes_ends_it(hub: str) -> None:
         os.close(master)
         cluster.process.send_signal(signal.SIGHUP)
         await asyncio.to_thread(cluster.process.wait, SECONDS)
+
+
+async def test_a_terminal_that_closes_ends_it_even_if_its_streams_are_files(hub: str) -> None:
+    master, terminal = os.openpty()
+
+    def control() -> None:
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+
+    with Cluster(hub, workers=1, prepare=control) as cluster:
+        os.close(terminal)
+        await cluster.until_ready()
+        children = cluster.children()
+        os.close(master)  # the kernel sends SIGHUP
+        await asyncio.to_thread(cluster.process.wait, SECONDS)
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+async def test_with_all_files_in_use_it_replaces_a_worker_and_floods_no_log(hub: str) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+
+    options = ("--idle-seconds", "1", "--request-seconds", "1")
+    with Cluster(hub, *options, workers=1, prepare=limit) as cluster:
+        await cluster.until_ready()
+        address = "127.0.0.1", int(cluster.url.rpartition(":")[2])
+        silent = [socket.create_connection(address) for _ in range(200)]
+        (worker,) = (pid for pid in cluster.children() if b"worker" in command_of(pid))
+        os.kill(worker, signal.SIGKILL)
+        for one in silent:  # each is closed, and meanwhile the worker is replaced
+            one.settimeout(SECONDS)
+            await asyncio.to_thread(one.recv, 1000)
+            one.close()
+        await cluster.until(lambda s: s["workers"][0]["restarts"] == 1)
+        await cluster.until_ready()
+    assert cluster.log.count("accepting pauses") <= 1
+    assert len(cluster.log.splitlines()) < 30
+
+
+def command_of(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

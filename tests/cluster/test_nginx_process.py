@@ -1,4 +1,4 @@
-"""nginx in front of a cluster: the article's scenario, with every kind of client and an audit."""
+"""nginx in front of a cluster: the tutorial's scenario, with every kind of client and an audit."""
 
 import asyncio
 import os

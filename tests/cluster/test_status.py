@@ -1,13 +1,12 @@
 """The status port: what is known, what is not, and nothing for other sites."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from benchmarks.clients import get_json, request
 from realtime.brokers.memory import MemoryBroker
@@ -18,7 +17,9 @@ from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
 from realtime.server.config import ServerConfig
+from realtime.server.sockets import close_listeners, open_port, port_of
 from realtime.web import pages
+from tests.transports.raw import Raw
 
 OURS = "our master"
 
@@ -44,7 +45,7 @@ class Hub(MemoryBroker):
 class StatusServer:
     """A status port over two workers of ours; their processes are not started."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits = Limits()) -> None:  # noqa: B008 - it is frozen
         self.hub = Hub(Limits())
         self.workers = [WorkerProcess(ServerConfig(port=port)) for port in (6001, 6002)]
         for worker in self.workers:
@@ -52,17 +53,40 @@ class StatusServer:
         overview = status.ClusterStatus(
             self.workers, "127.0.0.1", self.hub, "memory, for a test", OURS
         )
-        self._server = HTTPServer(status.make_application(overview, OriginPolicy([])))
-        sockets = bind_sockets(0, "127.0.0.1")
-        self._server.add_sockets(sockets)
-        self.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        self._server = status.make_server(overview, self.hub, OriginPolicy([]), limits)
+        self._listener = open_port(0, "127.0.0.1")
+        self._server.add_sockets(self._listener)
+        self._server.start_timeouts()
+        self.port = port_of(self._listener)
+        self.url = f"http://127.0.0.1:{self.port}"
 
     async def status(self) -> Any:
         return await get_json(self.url, "/status")
 
     async def aclose(self) -> None:
-        self._server.stop()
-        await self._server.close_all_connections()
+        await self._server.close()
+        close_listeners([self._listener])
+
+
+async def test_a_silent_connection_is_closed() -> None:
+    limits = Limits(idle_seconds=0.1, request_seconds=0.1)
+    async with aclosing(StatusServer(limits)) as server, Raw(server) as silent, Raw(server) as half:
+        half.send(b"GET / HT")
+        assert await silent.rest() == b""
+        assert b" 408 " in await half.rest()
+
+
+async def test_one_address_cannot_hold_the_status_port() -> None:
+    async with aclosing(StatusServer(Limits(status_connections_per_address=2))) as server:
+        async with Raw(server) as first, Raw(server) as second:
+            for raw in (first, second):
+                raw.ask("/healthz")
+                await raw.until(b"}")  # it stays open
+            response = await request(server.url, "GET", "/healthz")
+            assert (response.status, response.json()["error"]["code"]) == (503, "busy")
+        async with asyncio.timeout(10):
+            while (await request(server.url, "GET", "/healthz")).status != 200:
+                await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -176,13 +200,24 @@ async def test_it_is_always_healthy_and_ready_when_all_workers_are(server: Statu
     assert (await get_json(server.url, "/healthz"))["status"] == "ok"
 
 
-@pytest.mark.parametrize("path", ["/", "/status", "/metrics", "/healthz"])
+@pytest.mark.parametrize("path", ["/", "/status"])
 async def test_it_answers_only_requests_for_its_own_host_name(
     server: StatusServer, path: str
 ) -> None:
     response = await request(server.url, "GET", path, headers={"Host": "evil.example"})
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
     assert b"127.0.0.1" not in response.body
+
+
+async def test_probes_are_answered_under_any_host_name_without_names_of_rooms(
+    server: StatusServer,
+) -> None:
+    await server.hub.add_report("127.0.0.1:6001", 6001, OURS, secret={"sse": 2})
+    for path in ("/healthz", "/readyz", "/metrics"):
+        response = await request(server.url, "GET", path, headers={"Host": "status.pods.example"})
+        assert response.status == 200
+        assert b"secret" not in response.body
+    assert b"secret" in (await request(server.url, "GET", "/metrics")).body
 
 
 @pytest.mark.parametrize(
@@ -196,7 +231,7 @@ async def test_other_addresses_are_not_found(server: StatusServer, path: str) ->
 
 async def test_another_method_gets_the_allowed_ones(server: StatusServer) -> None:
     response = await request(server.url, "POST", "/status")
-    assert (response.status, response.head.fields["allow"]) == (405, "GET")
+    assert (response.status, response.head.fields["allow"]) == (405, "GET, HEAD")
 
 
 async def test_the_page_has_a_strict_policy_and_all_its_files(server: StatusServer) -> None:

@@ -40,8 +40,8 @@ test("a stream is a request, a head, and the events that follow", () => {
     chunk(7, 900, ":\n\n"), record(7, "down", 950, "0\r\n\r\n"),
   );
   assert.deepEqual(labels(trace), [
-    "GET …/sse · 38 B", "200 · stays open · 47 B", "piece · 7 B", "1 event · 28 B",
-    "POST …/messages · 44 B", "POST … 201 · 45 B", "heartbeat · 3 B", "end of the answer",
+    "GET …/sse · 38 B", "200 · stays open · 47 B", "chunk · 7 B", "1 event · 28 B",
+    "POST …/messages · 44 B", "POST … 201 · 45 B", "heartbeat · 3 B", "end of the response",
   ]);
   // Two connections at once: each has its number, its lane and its bar.
   assert.deepEqual(trace.bars.map(({ connection, lane }) => [connection, lane]), [[1, 0], [2, 1]]);
@@ -97,8 +97,8 @@ test("a short poll without news is dashed and counted", () => {
   });
   const dashed = shapes.map((shape) => shape.class.split(" ").includes("empty"));
   assert.deepEqual(dashed, [false, true, false, false, false, true]);
-  assert.match(labels(trace)[1], /0 events · asked in vain/);
-  assert.match(totals(trace.totals, "short_polling"), /in vain: 2 of 3/);
+  assert.match(labels(trace)[1], /0 events · empty response/);
+  assert.match(totals(trace.totals, "short_polling"), /empty responses: 2 of 3/);
   assert.deepEqual(trace.outages, []);
 });
 
@@ -120,7 +120,7 @@ test("a description has the request without the tap's secret", () => {
   const { trace } = traceOf(request(7, 0, line), stream(7, 1));
   const [first, second] = trace.entries.map((entry) => describe(entry, trace.startedAt));
   assert.match(first, /GET \/rooms\/r\/sse\?after=e-1 had arrived on connection 1/);
-  assert.match(second, /the head of the answer to GET \/rooms\/r\/sse\?after=e-1 left/);
+  assert.match(second, /the header of the response to GET \/rooms\/r\/sse\?after=e-1 left/);
 });
 
 // --- time ------------------------------------------------------------------------------------------
@@ -128,8 +128,8 @@ test("a description has the request without the tap's secret", () => {
 test("a long idle time is shortened and a burst stretched", () => {
   const { trace } = traceOf(request(7, 0), stream(7, 1), event(7, 2), event(7, 62_002));
   const { arrows, idlePeriods: [idle], columns } = lay(trace);
-  assert.equal(idleLabel(idle), "… 62 s of silence …");
-  assert.equal(idleShape(idle, columns, EM).parts[1].text, "… 62 s of silence …");
+  assert.equal(idleLabel(idle), "… 62 s idle …");
+  assert.equal(idleShape(idle, columns, EM).parts[1].text, "… 62 s idle …");
   const [first, second, third, fourth] = arrows.map(({ y }) => y);
   assert.ok(Math.abs(second - first - ROW) < 0.2); // a label is readable
   assert.ok(Math.abs(third - second - ROW) < 0.2);
@@ -197,7 +197,7 @@ test("after clear() the open stream stays, and a new connection has its own numb
 
 // --- languages -------------------------------------------------------------------------------------
 
-for (const [language, word] of [["en", "silence"], ["zh-Hans", "服务器"], ["zh-Hant", "伺服器"]]) {
+for (const [language, word] of [["en", "idle"], ["zh-Hans", "服务器"], ["zh-Hant", "伺服器"]]) {
   test(`everything that is drawn has a text in ${language}`, () => {
     useLanguage(language);
     const { trace } = traceOf(

@@ -1,6 +1,7 @@
 """Faults behind nginx, or in it: readers continue from their cursors, and nothing is lost."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -125,3 +126,16 @@ async def test_a_worker_gets_the_headers_that_the_comments_explain() -> None:
         "",
         "",
     ]
+
+
+async def test_without_files_nginx_lets_clients_wait_and_recovers(redis: Redis) -> None:
+    with Fleet(redis.url, count=1, open_files=64) as fleet:
+        async with AsyncExitStack() as stack:
+            for _ in range(300):
+                await stack.enter_async_context(Raw(fleet))
+        async with Raw(fleet) as raw:
+            raw.ask("/healthz", "Connection: close")
+            assert b" 200 " in await raw.rest()
+    # A line for each second in which a process of nginx has no file, and few for one that starts.
+    assert fleet.nginx.log.count("accept4() failed") < 50
+    assert "worker_connections are not enough" not in fleet.nginx.log

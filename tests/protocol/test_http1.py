@@ -8,9 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from realtime.errors import BadRequest, HeaderTooLong, TargetTooLong, TooLong
 from realtime.protocol.http1 import (
+    ChunkedBody,
     encode_target,
+    find_head_end,
     parse_fast_path,
+    parse_head,
     parse_query,
     response_header,
 )
@@ -123,3 +127,112 @@ def test_an_encoded_target_is_ascii_and_means_the_same(target: str) -> None:
     assert encode_target(encoded) == encoded
     assert unquote_to_bytes(encoded) == unquote_to_bytes(target.encode("latin1"))
     assert parse_query(encoded) == parse_query(target)
+
+
+# --- the general path ----------------------------------------------------------------------------
+
+
+def head(line: str, *fields: str) -> bytes:
+    return "\r\n".join([line, *(fields or ["Host: a"]), "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "fields", "target", "host"),
+    [
+        ("GET /a?b HTTP/1.1", ["Host: a"], "/a?b", "a"),
+        ("GET http://b:80/a?b HTTP/1.1", ["Host: a"], "/a?b", "b:80"),
+        ("GET HTTPS://b HTTP/1.1", ["Host: a"], "/", "b"),
+        ("GET http://b?c HTTP/1.1", ["Host: a"], "/?c", "b"),
+        ("OPTIONS * HTTP/1.1", ["Host: a"], "*", "a"),
+        ("OPTIONS http://b HTTP/1.1", ["Host: a"], "*", "b"),
+        ("GET http://b/ HTTP/1.1", ["X: a"], "/", None),
+        ("GET http://b/ HTTP/1.1", ["Host: a", "Host: b"], "/", "a,b"),
+    ],
+)
+def test_every_form_of_a_target_becomes_a_path(
+    line: str, fields: list[str], target: str, host: str | None
+) -> None:
+    found = parse_head(head(line, *fields))
+    assert (found.target, found.fields.get("Host")) == (target, host)
+
+
+@pytest.mark.parametrize("target", ["*", "a", "?a", "ftp://a/", "http://", "http:///a", "a:443"])
+def test_other_targets_are_refused(target: str) -> None:
+    with pytest.raises(BadRequest):
+        parse_head(head(f"GET {target} HTTP/1.1"))
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "kept"),
+    [
+        ("1.1", "", True),
+        ("1.1", "TE, close", False),
+        ("1.1", "foo,\tCLOSE", False),
+        ("1.1", "closed", True),
+        ("1.0", "", False),
+        ("1.0", "foo, Keep-Alive", True),
+        ("1.0", "keep-alive, close", False),
+        ("1.5", "keep-alive", False),
+    ],
+)
+def test_connection_is_a_list(version: str, connection: str, kept: bool) -> None:
+    found = parse_head(head(f"GET / HTTP/{version}", "Host: a", f"Connection: {connection}"))
+    assert found.keep_alive == kept
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"GET /" + b"a" * 100, TargetTooLong),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 100, HeaderTooLong),
+        (b"GET / HTTP/1.1\r\nX: " + b"a" * 100 + b"\r\n\r\n", HeaderTooLong),
+    ],
+)
+def test_a_header_section_that_is_too_long_says_which_part(
+    data: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        find_head_end(data, 64)
+
+
+def test_the_end_of_a_header_section_is_found_however_it_is_split() -> None:
+    data = head("GET / HTTP/1.1")
+    for size in range(len(data)):
+        assert find_head_end(data[:size], 1000) is None
+        assert find_head_end(data + b"body", 1000, searched=size) == len(data)
+
+
+CHUNKS = b'3;a="b"\r\nhel\r\n2\r\nlo\r\n0;c\r\nX: y\r\n\r\n'
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_a_chunked_body_is_the_same_however_it_is_split(size: int) -> None:
+    body, found, data = ChunkedBody(5, 1000), b"", CHUNKS + b"GET /"
+    pieces = [data[at : at + size] for at in range(0, len(data), size)]
+    while body.rest is None:
+        found += body.feed(pieces.pop(0))
+    assert (found, body.rest + b"".join(pieces)) == (b"hello", b"GET /")
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"5\r\nhello!", BadRequest),
+        (b"5\r\nhello\n", BadRequest),
+        (b"5\nhello", BadRequest),
+        (b"0x5\r\n", BadRequest),
+        (b"\r\n", BadRequest),
+        (b"0\r\n: a\r\n", BadRequest),
+        (b"0\r\nGET / HTTP/1.1\r\n", BadRequest),
+        (b"6\r\n", TooLong),
+        (b"F" * 16 + b"\r\n", BadRequest),
+        (b"1;" + b"a" * 200, HeaderTooLong),
+        (b"1;aaaaaaaaaa\r\nx\r\n" * 5 + b"0\r\n\r\n", HeaderTooLong),
+        (b"0\r\n" + b"X: y\r\n" * 20, HeaderTooLong),
+    ],
+)
+def test_a_chunked_body_that_is_ambiguous_or_too_long_is_refused(
+    data: bytes, error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        ChunkedBody(5, 50).feed(data)

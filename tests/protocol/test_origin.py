@@ -3,7 +3,7 @@
 import pytest
 
 from realtime.errors import ForeignHost, ForeignOrigin
-from realtime.protocol.origin import OriginPolicy
+from realtime.protocol.origin import OriginPolicy, parse_host_name
 
 POLICY = OriginPolicy(["Chat.Example.", "box"])
 
@@ -130,6 +130,11 @@ def test_the_cache_of_allowed_values_is_bounded() -> None:
         ("https://box", "box", "same-origin"),
         ("http://BOX:8000", "box:8000", None),
         ("http://box:8000", "BOX:8000", None),
+        ("http://box", "box:80", None),
+        ("http://box:80", "box", None),
+        ("https://box", "box:443", None),
+        ("https://box:443", "box", None),
+        ("http://[::1]", "[::1]:80", None),
         (None, "box", None),
         (None, "box", "same-origin"),
         (None, "box", "none"),
@@ -145,6 +150,11 @@ def test_our_own_pages_are_allowed(origin: str | None, host: str, site: str | No
         ("http://evil.example", "box", None),
         ("http://box:3000", "box:8000", None),
         ("http://box.evil", "box", None),
+        ("https://box", "box:80", None),
+        ("http://box:443", "box", None),
+        ("http://box@evil", "evil", None),
+        ("http://box/evil", "box", None),
+        ("http://box:x", "box", None),
         ("null", "box", None),
         ("null", "null", None),
         ("", "", None),
@@ -191,3 +201,83 @@ def test_cors_allows_our_own_pages_at_another_port(
     origin_policy = OriginPolicy(["box"])
     origin_policy.ports = frozenset({1, 2})
     assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("https://box", "box:444", True),
+        ("https://box:444", "box", True),
+        ("https://box", "box", False),
+    ],
+)
+def test_lanes_over_https_have_its_default_port(origin: str, host: str, allowed: bool) -> None:
+    origin_policy = OriginPolicy(["box"])
+    origin_policy.ports = frozenset({443, 444})
+    origin_policy.check_origin(origin, host, None)
+    assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)
+
+
+# --- the option --allow-host ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Chat.Example.org.", "chat.example.org"),
+        ("chat.example.org:8000", "chat.example.org"),
+        ("https://chat.example.org:8000/demos/?x=1", "chat.example.org"),
+        ("*.example.org", "*.example.org"),
+        ("https://*.Example.org/", "*.example.org"),
+        ("bücher.example", "xn--bcher-kva.example"),
+        ("straße.de", "xn--strae-oqa.de"),  # as browsers do; the standard of 2003 had "strasse"
+        ("聊天室.中国", "xn--rssq1de89c.xn--fiqs8s"),
+        ("聊天室。中国", "xn--rssq1de89c.xn--fiqs8s"),
+        ("my_box", "my_box"),
+        ("10.0.0.2:80", "10.0.0.2"),
+        ("::1", "::1"),
+        ("[::1]:80", "::1"),
+    ],
+)
+def test_a_host_name_may_be_written_in_many_ways(text: str, name: str) -> None:
+    assert parse_host_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "*",
+        "a.*.org",
+        "*a.org",
+        "a b",
+        "a,b",
+        "a..b",
+        "-a",
+        "a@b",
+        "[::1",
+        "a:x",
+        "x" * 64,
+        "a;b",
+    ],
+)
+def test_what_is_no_host_name_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not a host name|stands only before"):
+        parse_host_name(text)
+
+
+def test_a_wildcard_allows_all_names_below_and_no_other() -> None:
+    origin_policy = OriginPolicy(["*.example.org"])
+    for host in ("a.example.org", "a.b.example.org:8000", "A.Example.org."):
+        origin_policy.check_host(host)
+    for host in ("example.org", "aexample.org", "a.example.org.evil", "*.evil"):
+        with pytest.raises(ForeignHost):
+            origin_policy.check_host(host)
+
+
+def test_a_name_that_is_found_later_is_allowed_from_then_on() -> None:
+    origin_policy = OriginPolicy([])
+    with pytest.raises(ForeignHost):
+        origin_policy.check("box.example.org", None, None)
+    origin_policy.allow_name("Box.example.org")
+    origin_policy.check("box.example.org", None, None)

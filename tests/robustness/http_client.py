@@ -49,11 +49,6 @@ def check_all(data: bytes) -> list[int]:
         if head is None:
             break
         statuses.append(head.status)
-        if (
-            head.status == 400 and not head.fields
-        ):  # Tornado's parser sent it, before there is a handler
-            assert not response.rest, data
-            break
         if head.status == 101 or head.fields.get("content-type") in STREAMS:
             break
         with suppress(BadResponse):

@@ -6,6 +6,7 @@ exhaust the limit.
 
 import asyncio
 import json
+import secrets
 from collections import Counter
 
 import pytest
@@ -15,6 +16,7 @@ from tests.conftest import Servers
 from tests.robustness.frames import TEXT, Peer, frame, frames_in
 from tests.robustness.http_client import abort, check, check_all, get
 from tests.robustness.monitored_server import MonitoredServer
+from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, reader, say_in
 
@@ -89,7 +91,8 @@ async def test_when_one_reader_closes_the_next_is_accepted(
 async def test_closed_connections_are_not_counted_however_they_closed(room: str) -> None:
     """Ten times the limit, closed in every way; then as many as the limit can be open again."""
     limit = 20
-    with MonitoredServer("--hub", "memory", "--connections", str(limit)) as server:
+    options = ("--connections", str(limit), "--address-share", "1000")
+    with MonitoredServer("--hub", "memory", *options) as server:
         for number in range(10 * limit):
             _, writer = await asyncio.open_connection("127.0.0.1", server.port)
             path = f"/rooms/{room}/{OURS[number % 6]}"
@@ -126,6 +129,57 @@ async def test_rejected_connections_do_not_block_others(room: str) -> None:
             while server.open_files() > before:
                 await asyncio.sleep(0.01)
         inside.abort()
+
+
+# --- shares --------------------------------------------------------------------------------------
+
+# Every address in 127.0.0.0/8 is this machine.
+GREEDY, OTHER = "127.0.0.2", "127.0.0.3"
+SHARED = ("--connections", "40", "--connections-per-address", "100")
+
+
+async def status_from(server: Server, address: str, path: str, method: str = "GET") -> int:
+    data, writer = await asyncio.open_connection("127.0.0.1", server.port, local_addr=(address, 0))
+    try:
+        fields = "Host: localhost\r\nContent-Length: 0\r\nConnection: close"
+        writer.write(f"{method} {path} HTTP/1.1\r\n{fields}\r\n\r\n".encode())
+        async with asyncio.timeout(SECONDS):
+            return int((await data.readuntil(b"\r\n")).split()[1])
+    finally:
+        writer.close()
+
+
+async def test_silent_connections_of_one_address_leave_some_for_others(servers: Servers) -> None:
+    server = servers.get("memory", *SHARED)
+    silent = [
+        await asyncio.open_connection("127.0.0.1", server.port, local_addr=(GREEDY, 0))
+        for _ in range(40)
+    ]
+    assert await status_from(server, GREEDY, "/healthz") == 503
+    for _ in range(5):
+        assert await status_from(server, OTHER, "/healthz") == 200
+    for _, writer in silent:
+        abort(writer)
+
+
+@pytest.mark.parametrize("library", ["sockjs", "socketio"])
+async def test_sessions_of_one_address_leave_some_for_others(
+    servers: Servers, room: str, library: str
+) -> None:
+    server = servers.get("memory", *SHARED)
+
+    async def open_session(address: str) -> int:
+        if library == "socketio":
+            return await status_from(server, address, f"/socket.io/?EIO=4&roomid={room}")
+        path = f"/sockjs/000/{secrets.token_hex(4)}/xhr"
+        return await status_from(server, address, path, "POST")
+
+    async with asyncio.timeout(SECONDS):
+        while await status_from(server, GREEDY, "/healthz") != 200:  # of the test before
+            await asyncio.sleep(0.01)
+    statuses = [await open_session(GREEDY) for _ in range(35)]
+    assert statuses == [200] * 30 + [503] * 5
+    assert await open_session(OTHER) == 200
 
 
 # --- rooms ---------------------------------------------------------------------------------------

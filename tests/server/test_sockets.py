@@ -1,6 +1,8 @@
 """Where a server listens: extra ports, and the URLs that others use."""
 
+import asyncio
 import socket
+import threading
 from dataclasses import replace
 
 import pytest
@@ -65,9 +67,63 @@ def test_with_a_certificate_the_url_is_https() -> None:
     ("host", "url"),
     [
         ("0.0.0.0", "http://127.0.0.1:8000/"),
-        ("::", "http://[::1]:8000/"),
+        ("::", "http://127.0.0.1:8000/"),
         ("192.0.2.7", "http://192.0.2.7:8000/"),
     ],
 )
 def test_a_browser_on_this_machine_gets_an_address_that_it_can_open(host: str, url: str) -> None:
     assert sockets.local_url(replace(CONFIG, host=host), 8000) == url
+
+
+def test_all_addresses_are_those_of_both_families() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    listeners = sockets.open_port(0, "::")
+    port = sockets.port_of(listeners)
+    assert {one.getsockname()[1] for one in listeners} == {port}
+    for host in ("127.0.0.1", "::1"):
+        socket.create_connection((host, port)).close()
+    sockets.close_listeners([listeners])
+
+
+@pytest.mark.parametrize("option", ["--port", "--status-port"])
+def test_a_port_in_use_is_named_with_its_option(option: str) -> None:
+    taken = sockets.open_port(0, "127.0.0.1")
+    port = sockets.port_of(taken)
+    with pytest.raises(OSError, match=rf"127.0.0.1:{port} \({option} {port}\): .* in use"):
+        sockets.open_port(port, "127.0.0.1", option)
+    sockets.close_listeners([taken])
+
+
+def test_a_host_name_that_no_name_server_knows_is_reported_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sockets, "_LOOKUP_SECONDS", 0.01)
+    ended = threading.Event()
+
+    def getaddrinfo(*arguments: object, **options: object) -> None:
+        ended.wait()
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(OSError, match=r"chat.example:1 .* no name server answered"):
+        sockets.open_port(1, "chat.example")
+    ended.set()
+
+
+async def test_the_full_name_of_this_machine_is_found_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: "box.example.org")
+    names: asyncio.Queue[str] = asyncio.Queue()
+    sockets.find_full_name(names.put_nowait)
+    async with asyncio.timeout(10):
+        assert await names.get() == "box.example.org"
+
+
+@pytest.mark.parametrize(
+    ("host", "can"),
+    [("127.0.0.1", True), ("::", True), ("localhost", True), ("::1", False), ("fe80::1", False)],
+)
+def test_a_policy_cannot_name_the_ports_of_an_ipv6_address(host: str, can: bool) -> None:
+    assert sockets.can_name_ports(replace(CONFIG, host=host)) is can

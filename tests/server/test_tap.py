@@ -6,14 +6,18 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from benchmarks.clients import get_json, post, request
 from realtime.server.tap import Tap, TapRegistry, TapSubscriber
 from tests.conftest import Servers
+from tests.fake_server import until
+from tests.robustness.frames import frames_in
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import SECONDS, reader, take
@@ -196,36 +200,102 @@ async def test_a_tap_is_a_websocket(server: Server, secret: str) -> None:
     assert response.head.fields["upgrade"] == "websocket"
 
 
+class Reader:
+    """A subscriber that accepts frames while `ready`; `records` are those it has received."""
+
+    def __init__(self, tap: Tap, ready: bool = True) -> None:
+        self.ready = ready
+        self.frames: list[bytes] = []
+        self.subscriber = TapSubscriber(self._receive)
+        self._tap = tap
+        tap.add(self.subscriber)
+
+    def _receive(self, frames: bytes) -> bool:
+        if self.ready:
+            self.frames.append(frames)
+        return self.ready
+
+    def continues(self) -> None:
+        self.ready = True
+        self._tap.unblock(self.subscriber)
+
+    @property
+    def records(self) -> list[Record]:
+        return [json.loads(f.payload) for f in frames_in(b"".join(self.frames))]
+
+
 async def test_what_a_slow_subscriber_does_not_accept_is_dropped_and_counted() -> None:
-    sent: list[str] = []
-    ready = False
+    tap = Tap(max_bytes=100_000)
+    slow, fast = Reader(tap, ready=False), Reader(tap)
+    for number in range(10):
+        tap.copy(number, "sse", "down", b"x" * 20_000)  # 27 KB in base64: the tap keeps three
+        await until(lambda number=number: len(fast.records) > number)
+    assert [record["connection"] for record in fast.records] == list(range(10))
+    assert not slow.frames
+    slow.continues()
+    await until(lambda: len(slow.records) == 4)
+    dropped, *copied = slow.records
+    assert dropped == {"dropped": 7 * 20_000}
+    assert [record["connection"] for record in copied] == [7, 8, 9]
+    tap.copy(10, "sse", "down", b"more")
+    await until(lambda: slow.records[-1]["connection"] == 10)
 
-    def send(records: list[str]) -> bool:
-        if ready:
-            sent.extend(records)
-        return ready
 
-    subscriber = TapSubscriber(send)
-    tap = Tap()
-    tap.subscribers.add(subscriber)
-    for _ in range(3):
-        tap.copy(1, "sse", "down", b"x" * 400_000)
-    ready = True
-    async with asyncio.timeout(SECONDS):
-        while not sent:
-            await asyncio.sleep(0.01)
-    *copied, last = map(json.loads, sent)
-    assert len(copied) == 2
-    assert last == {"dropped": 400_000}
-    subscriber.close()
+async def test_a_record_above_the_limit_is_dropped_and_counted() -> None:
+    tap = Tap(max_bytes=1_000)
+    narrow = Reader(tap)
+    tap.copy(1, "sse", "down", b"x" * 2_000)
+    await until(lambda: narrow.records)
+    assert narrow.records == [{"dropped": 2_000}]
+
+
+async def test_subscribers_share_one_copy_of_what_they_receive() -> None:
+    tap = Tap(max_bytes=1_000_000)
+    first, *others = [Reader(tap) for _ in range(100)]
+    for number in range(20):
+        tap.copy(number, "sse", "down", b"x" * 20_000)
+    await until(lambda: len(first.records) == 20)
+    for other in others:
+        assert list(map(id, other.frames)) == list(map(id, first.frames))
+    # A subscriber that stops reading keeps one of these.
+    assert max(map(len, first.frames)) <= 65_536
+
+
+async def test_slow_subscribers_do_not_hold_what_all_have_received() -> None:
+    tap = Tap(max_bytes=1_000_000)
+    fast, slow = Reader(tap), Reader(tap, ready=False)
+    tap.copy(1, "sse", "down", b"x")
+    await until(lambda: fast.records)
+    assert tap.held_bytes > 0
+    tap.remove(slow.subscriber)
+    assert tap.held_bytes == 0
 
 
 def test_a_tap_without_references_is_removed() -> None:
     taps = TapRegistry()
-    held = taps.open("s" * 20)
+    held = taps.open("s" * 20, "192.0.2.1")
     assert taps.find("s" * 20) is held
     del held
     assert taps.find("s" * 20) is None
+
+
+async def test_one_address_cannot_open_every_tap(servers: Servers) -> None:
+    server = servers.get("memory", "--taps", "8", "--taps-per-address", "100")
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(subscribed(server, secrets.token_hex(16)))
+        secret = secrets.token_hex(16)
+        with pytest.raises(HTTPClientError) as refused:
+            await websocket_connect(f"{server.url}/wire/{secret}".replace("http", "ws", 1))
+        response = refused.value.response
+        assert response is not None
+        assert (response.code, json.loads(response.body)["error"]["code"]) == (503, "busy")
+        assert response.headers["Retry-After"]
+    async with asyncio.timeout(SECONDS):
+        while True:  # the server notices the closes
+            with contextlib.suppress(HTTPClientError):
+                async with subscribed(server, secret):
+                    break
 
 
 async def test_a_traced_reader_receives_the_same_events(

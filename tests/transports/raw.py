@@ -5,18 +5,21 @@ It shares no code with the clients of the benchmarks, nor with the server.
 
 import asyncio
 from types import TracebackType
-from typing import Self
-
-from tests.server_process import Server
+from typing import Protocol, Self
 
 # A timeout that only a failure reaches.
 SECONDS = 10.0
 
 
+class HasPort(Protocol):
+    @property
+    def port(self) -> int: ...
+
+
 class Raw:
     """One connection to a server; an async context manager.  Every read has a timeout."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HasPort) -> None:
         self._port = server.port
 
     async def __aenter__(self) -> Self:

@@ -50,7 +50,7 @@ async def run(room: str, *, hub: Any = OpenHub) -> tuple[Stream, Exchange]:
     limits, stream = Limits(), Stream()
     services = Services(hub, None, OriginPolicy(["localhost"]), Admission(limits), limits)  # type: ignore[arg-type]
     request = Request("GET", "/?client=me", "HTTP/1.1", HTTPHeaders(), ("localhost", None, None))
-    exchange = Failing(services, stream, request, room, lambda call: None)
+    exchange = Failing(services, stream, request, room)
     await exchange.run()
     return stream, exchange
 

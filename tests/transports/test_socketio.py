@@ -311,7 +311,7 @@ async def test_a_client_that_disconnects_during_its_join_leaves_the_room(call: s
     assert services.calls == CALLS_AFTER_DISCONNECT[call]
 
 
-async def test_an_article_s_client_that_disconnects_during_its_join_leaves_the_room() -> None:
+async def test_a_tutorial_s_client_that_disconnects_during_its_join_leaves_the_room() -> None:
     services = FakeServices(held="track")
     client = client_of(LegacyClient, services, None)
     await client.connect()
@@ -356,17 +356,17 @@ def test_an_event_is_one_packet_around_its_json() -> None:
         ),
     ],
 )
-def test_a_legacy_frame_has_the_form_that_the_article_s_client_expects(
+def test_a_legacy_frame_has_the_form_that_the_tutorial_s_client_expects(
     fields: str, message: str
 ) -> None:
     event = Event(Cursor("e", 1), f"{{{fields}}}".encode())
     assert legacy_frame(event) == f'\x1e42["message",{message}]'.encode()
 
 
-# --- the article's client ------------------------------------------------------------------------
+# --- the tutorial's client ------------------------------------------------------------------------
 
 
-async def test_the_article_s_client_joins_sends_and_quits(
+async def test_the_tutorial_s_client_joins_sends_and_quits(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, "--grace-seconds", "0.1")
@@ -390,7 +390,7 @@ async def test_the_article_s_client_joins_sends_and_quits(
     assert say["text"] == data["text"]
 
 
-async def test_the_article_s_client_sees_others_join_and_quit(
+async def test_the_tutorial_s_client_sees_others_join_and_quit(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     server = servers.get(hub, "--grace-seconds", "0.1")
@@ -402,7 +402,7 @@ async def test_the_article_s_client_sees_others_join_and_quit(
     assert join[1]["data"] == quit[1]["data"] == {"username": "You"}
 
 
-async def test_the_article_s_client_gets_no_history(server: Server, room: str) -> None:
+async def test_the_tutorial_s_client_gets_no_history(server: Server, room: str) -> None:
     await say_in(server, room, "before")
     async with connected(server, room, "polling") as client:
         await say_in(server, room, "after")

@@ -88,6 +88,14 @@ async def test_a_server_without_networks_leases_none(server: Server) -> None:
 # --- between our ports ---------------------------------------------------------------------------
 
 
+async def test_a_page_at_an_ipv6_address_is_offered_only_its_own_port(lab: Server) -> None:
+    """A Content-Security-Policy cannot name an IPv6 address, so others are out of its reach."""
+    here = (await ask(lab, "GET", "/lab", headers={"Host": f"[::1]:{lab.port}"})).json()
+    assert (here["lanes"], here["networks"]) == ([lab.port], 0)
+    by_name = (await ask(lab, "GET", "/lab", headers={"Host": f"localhost:{lab.port}"})).json()
+    assert (len(by_name["lanes"]), by_name["networks"]) == (2, 2)
+
+
 async def lanes(lab: Server) -> tuple[int, int]:
     first, second = (await get_json(lab.url, "/lab"))["lanes"]
     return first, second

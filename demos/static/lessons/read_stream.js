@@ -32,7 +32,7 @@ export async function readBacklog() {
 }
 
 async function readStream(room, after, count, onOpen, bufferSize) {
-  // A tap of its own, so that all chunks belong to this stream.
+  // A separate tap, so that all chunks belong to this stream.
   const tap = await openTap();
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT)]);

@@ -9,10 +9,10 @@ const MAX_STEPS = 30;
 const MAX_TEXT = 72; // characters
 
 const PAGE = `
-  <p class="controls"><button type="button" data-part="again" data-i18n="lesson.steps.again">Connect anew</button></p>
+  <p class="controls"><button type="button" data-part="again" data-i18n="lesson.steps.again">Reconnect</button></p>
   <p data-part="sum" role="status"></p>
   <div class="scroll"><table class="steps-table">
-    <thead><tr><th data-i18n="lesson.steps.when">when</th><th data-i18n="lesson.steps.way">way</th>
+    <thead><tr><th data-i18n="lesson.steps.when">when</th><th data-i18n="lesson.steps.way">direction</th>
       <th data-i18n="lesson.steps.what">what</th><th data-i18n="lesson.steps.bytes">bytes</th>
       <th data-i18n="lesson.steps.means">what it is for</th></tr></thead>
     <tbody data-part="steps"></tbody>

@@ -16,10 +16,10 @@ const IDLE_INTERVAL = 1_000; // without new records, or while the diagram is out
 const LISTED = 20;
 
 const MARKUP = `
-  <p class="small" data-i18n="sequence.idea">Drawn as it happens, as the server’s socket saw it and
-  by its clock. Time goes down; long silences are cut short, bursts are stretched. A bar on the
-  server’s line is a question that is held, or an answer that stays open; its number tells which
-  connection.</p>
+  <p class="small" data-i18n="sequence.idea">Drawn live, as the server’s socket saw it and by the
+server’s clock. Time goes down; long idle times are shortened, bursts are stretched. A bar on the
+server’s line is a request that waits, or a response that stays open; its number is the
+connection’s.</p>
   <p class="tools">
     <button type="button" class="pause" aria-pressed="false" data-i18n="sequence.pause">Pause</button>
     <button type="button" class="clear" data-i18n="sequence.clear">Clear</button>
@@ -30,7 +30,7 @@ const MARKUP = `
   </div>
   <div class="box" tabindex="0" role="group" aria-label="Sequence diagram" data-i18n-aria-label="sequence.title"
     aria-describedby="sequence-keys">
-    <p class="nothing" data-i18n="sequence.nothing">Nothing has crossed the wire yet.</p>
+    <p class="nothing" data-i18n="sequence.nothing">Nothing has been sent yet.</p>
     <svg role="img" aria-label="Sequence diagram" data-i18n-aria-label="sequence.title">
       <pattern id="sequence-hatching" width="6" height="6" patternUnits="userSpaceOnUse">
         <path class="hatch" d="M0 6L6 0"></path>
@@ -40,8 +40,8 @@ const MARKUP = `
   <p class="description" aria-live="polite"></p>
   <p class="small legend">
     <span class="transit"></span>
-    <span id="sequence-keys" data-i18n="sequence.keys">Click on an arrow, or go from one to the next
-    with ↑ and ↓, to be told about it.</span>
+    <span id="sequence-keys" data-i18n="sequence.keys">Click on an arrow, or move with ↑ and ↓, to
+read what it is.</span>
   </p>
   <details>
     <summary data-i18n="sequence.list">The latest, as a list</summary>

@@ -1,5 +1,5 @@
 // The tap: a copy of the bytes that crossed the server's socket, for every request that carries our secret.
-// It has a connection of its own, directly to the server, whatever network conditions the others have.
+// It has its own connection, directly to the server, whatever network conditions the others have.
 
 const OPEN_TIMEOUT = 2_000;
 // The wait before a reconnect, at first and at most.

@@ -1,10 +1,10 @@
 """The two Socket.IO dialects of this server: one class and one frame function for each.
 
     dialect                            down                             up
-    LegacyClient  the article's        ["message",{"event","data"}]     join {username}, say {text}
+    LegacyClient  the tutorial's        ["message",{"event","data"}]     join {username}, say {text}
     CursorClient  our own              ["event",EVENT]                  say DRAFT
 
-The first is what the client of the original article speaks.  The second carries the same events
+The first is what the client of the tutorial speaks.  The second carries the same events
 and drafts as every other transport, and resumes by cursor.
 """
 
@@ -23,7 +23,7 @@ from realtime.transports.socketio.session import EngineIOSession, packet, payloa
 
 TRANSPORT = "socketio"
 
-# The events that the article's client can show, by the kinds of ours.
+# The events that the tutorial's client can show, by the kinds of ours.
 _LEGACY_EVENTS = {"join": "join", "say": "broadcast_say", "quit": "broadcast_quit"}
 
 
@@ -33,7 +33,7 @@ def frame(event: Event) -> bytes:
 
 
 def legacy_frame(event: Event) -> bytes:
-    """Put one event in one packet, in the form that the article's server used."""
+    """Put one event in one packet, in the form that the tutorial's server used."""
     fields = json.loads(event.json)
     if fields["kind"] == "gap":
         message = {"event": "gap", "data": {key: fields[key] for key in ("reason", "missed")}}
@@ -105,7 +105,7 @@ def _trouble(code: str, message: str) -> str:
 
 
 class LegacyClient(SocketIOClient):
-    """A client that speaks the article's dialect: it has only a name, from its `join` on."""
+    """A client that speaks the tutorial's dialect: it has only a name, from its `join` on."""
 
     events = frozenset({"join", "say"})
     framing = Framing(legacy_frame, payload, transport=TRANSPORT)

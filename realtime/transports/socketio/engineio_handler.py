@@ -16,9 +16,10 @@ from typing import Any
 from engineio.exceptions import EngineIOError
 from engineio.packet import Packet
 from tornado.httputil import HTTPHeaders
+from tornado.web import RequestHandler
 
 from realtime import errors
-from realtime.protocol.http1 import allowed_methods
+from realtime.protocol.http1 import CONTINUE, allowed_methods
 from realtime.transports.base import CORS_HEADERS, PREFLIGHT_HEADERS
 from realtime.transports.socketio.engineio import POSTED_PACKET, EngineIOServer, bad_packet
 from realtime.transports.socketio.session import SEPARATOR, EngineIOSession
@@ -65,6 +66,8 @@ class EngineIOHandler(Upgrade):
             await self._open_websocket()
         else:
             await self._answer_poll()
+
+    head = RequestHandler._unimplemented_method  # a poll takes packets from its session
 
     async def post(self) -> None:
         session = self.session = self._find_session(self._check_query() or "")
@@ -142,6 +145,7 @@ class EngineIOHandler(Upgrade):
         if session.poll is not None or (session.id and session.socket.upgraded):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
         session.poll, self._polling = self, True
+        self.stream.set_half_close_callback(self._check_reader)
         if self.stream.closed():  # before we asked to be informed: nobody will report it
             self.on_close()
         try:
@@ -152,6 +156,11 @@ class EngineIOHandler(Upgrade):
             raise errors.BadRequest("The session has ended; start a new one.")
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         self.finish(payload)
+
+    def _check_reader(self) -> None:
+        """Learn whether a client that has ended its side still reads."""
+        if self._polling and self.request.version == "HTTP/1.1":
+            self.stream.write(CONTINUE)
 
     def _environ(self, transport: str) -> dict[str, Any]:
         """Return the WSGI environment that python-engineio expects, with our objects in it."""

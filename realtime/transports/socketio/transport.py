@@ -3,7 +3,7 @@
 The query of ``/socket.io/?roomid=ROOM&…`` selects one of two dialects (see `clients`).  With
 `client`, `name` or `after` in it, the client gets what every transport delivers: ``event`` carries
 an event, ``say`` takes a draft, and the callback of ``say`` gets the acknowledgement.  Without
-them, it is the client of the original article: it emits ``join`` and ``say``, and receives
+them, it is the client of the tutorial: it emits ``join`` and ``say``, and receives
 ``message``.
 """
 
@@ -75,8 +75,9 @@ class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
 
         Sessions are counted, because one that polls has no open connection between its polls.
         """
-        full = len(self._clients) >= self._limits.connections
-        if full or self._addresses[address] >= self._limits.connections_per_address:
+        limits, held = self._limits, self._addresses[address]
+        used, total = len(self._clients), limits.connections
+        if not limits.admits(held, limits.connections_per_address, used, total):
             raise errors.Busy("Too many sessions are open; close some.", retry_after=10)
 
     async def close(self) -> None:

@@ -63,7 +63,6 @@ class SockJSHandler(RequestHandler):
         super().initialize(server)
         self.stream: Any = self.request.connection.stream  # type: ignore[union-attr]
         self._body = bytearray()
-        self.request.connection.set_max_body_size(MAX_DISCARDED_BODY)  # type: ignore[union-attr]
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -81,6 +80,12 @@ class SockJSHandler(RequestHandler):
         if len(self._body) > self.server.settings["body_bytes"]:
             raise HTTPError(413, "Too long.")
         return bytes(self._body)
+
+    def check_reader(self) -> None:
+        """Send what a client ignores: it has ended its side, and may have gone.
+
+        A receiver that has gone must end its session at once, as the protocol says.
+        """
 
     def check_trusted_origin(self, origin: str) -> bool:
         return True  # checked in `acquire`
@@ -134,11 +139,18 @@ class CORSHandler(SockJSHandler, PreflightHandler):  # type: ignore[misc]
 # --- greeting, info and iframe -------------------------------------------------------------------
 
 
-class Greetings(SockJSHandler, GreetingsHandler):  # type: ignore[misc]
+class _Headable(RequestHandler):
+    """Answers HEAD as GET; Tornado leaves out the body (RFC 9110 §9.3.2)."""
+
+    def head(self, *args: str, **kwargs: str) -> Any:
+        return self.get(*args, **kwargs)
+
+
+class Greetings(_Headable, SockJSHandler, GreetingsHandler):  # type: ignore[misc]
     skips_origin_check = True
 
 
-class Info(CORSHandler, InfoHandler):  # type: ignore[misc]
+class Info(_Headable, CORSHandler, InfoHandler):  # type: ignore[misc]
     def initialize(self, server: RouterProtocol) -> None:
         super().initialize(server)
         self.logged = False
@@ -157,7 +169,7 @@ class Info(CORSHandler, InfoHandler):  # type: ignore[misc]
         )
 
 
-class IFrame(SockJSHandler, IFrameHandler):  # type: ignore[misc]
+class IFrame(_Headable, SockJSHandler, IFrameHandler):  # type: ignore[misc]
     """The page that the client library loads in an iframe, to connect from another origin."""
 
     skips_origin_check = True

@@ -23,6 +23,7 @@ from sockjs.tornado.transports import (
 from sockjs.tornado.transports.pollingbase import PollingTransportBase
 from tornado.web import HTTPError, RequestHandler
 
+from realtime.protocol.http1 import CONTINUE
 from realtime.transports.sockjs import framing
 from realtime.transports.sockjs.handlers import CORSHandler
 from realtime.transports.sockjs.interfaces import Receiver, RouterProtocol
@@ -47,6 +48,10 @@ class PollingReceiver(CORSHandler, Receiver, PollingTransportBase):  # type: ign
     def prepare(self) -> None:
         super().prepare()
         self.server.check_capacity(self.path_kwargs["session_id"], self.request.remote_ip)
+
+    def check_reader(self) -> None:
+        if not self._headers_written and self.request.version == "HTTP/1.1":
+            self.stream.write(CONTINUE)
 
     def _attach_session(self, session_id: str, start_heartbeat: bool = False) -> bool:
         attached: bool = super()._attach_session(session_id, start_heartbeat)
@@ -92,6 +97,9 @@ class StreamingReceiver(PollingReceiver):
         self.set_header("X-Accel-Buffering", "no")  # otherwise nginx buffers 4-8 KB first
         self.write(prelude)
         self.flush()
+
+    def check_reader(self) -> None:
+        self.send_heartbeat()
 
     def attach(self, session_id: str) -> None:
         if not self._attach_session(session_id, True):

@@ -158,12 +158,14 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
         """Raise `HTTPError` for a new session above the limits."""
         if len(session_id) > _MAX_SESSION_ID:
             raise HTTPError(404)
-        full = (
-            len(self._open) >= self.settings["sessions"]
-            or self._addresses[address] >= self.settings["sessions_per_address"]
-        )
-        if full and self.get_session(session_id) is None:
+        total, held = len(self._open), self._addresses[address]
+        if not self.admits(held, total) and self.get_session(session_id) is None:
             raise HTTPError(503, "Too many sessions are open.")
+
+    def admits(self, held: int, total: int) -> bool:
+        """Return whether an address with `held` of `total` sessions may open one more."""
+        settings = self.settings
+        return bool(total < settings["sessions"] and held < settings["sessions_per_address"])
 
     def session_for_sender(self, session_id: str, address: str | None) -> HardenedSession | None:
         """Return the open session if `address` may send to it, otherwise None."""

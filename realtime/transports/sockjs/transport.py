@@ -131,21 +131,22 @@ class RoomRouter(HardenedSockJSRouter):
             # Above the limit of a draft, so that a draft that is too long gets `too_long`.
             "message_bytes": 2 * limits.body_bytes,
             "queue_bytes": limits.send_buffer_bytes,
-            "sessions": limits.connections,
-            "sessions_per_address": limits.connections_per_address,
         }
         super().__init__(RoomConnection, PREFIX, options)
 
     def acquire(self, handler: SockJSHandler) -> None:
         handler.stream.begin_request(TRANSPORT, _client_id_for_stats(handler))
+        handler.stream.set_half_close_callback(handler.check_reader)
         check_connection_limit(handler.stream)
         head = handler.request.headers
         if handler.skips_origin_check:
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
-        if self.services.hub.closing:
-            handler.set_header("Connection", "close")
+
+    def admits(self, held: int, total: int) -> bool:
+        limits = self.services.limits
+        return limits.admits(held, limits.connections_per_address, total, limits.connections)
 
     def allowed_origin(self, head: Mapping[str, str]) -> str | None:
         return self.services.origin_policy.cors_origin(head.get("Origin"), head.get("Host"))
