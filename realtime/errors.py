@@ -192,10 +192,14 @@ class Busy(RealtimeError):
 
 
 class NoBroker(RealtimeError):
-    """The broker cannot be reached: nothing can be published, but the kept history can be read."""
+    """The broker cannot be reached: nothing can be published, but the kept history can be read.
+
+    `full` is true if it can be reached, but has no memory for what we want to store.
+    """
 
     code = "no_broker"
     status = 503
+    full = False
 
     def __init__(self, message: str = "The hub cannot be reached; try again in a moment.") -> None:
         super().__init__(message, retry_after=1)

@@ -17,6 +17,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
+from realtime.limits import Limits
 from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
 
@@ -107,7 +108,7 @@ def start_shared_hub(hub: str, stack: ExitStack) -> tuple[str, str]:
             "several server processes need Redis: install redis-server or valkey-server"
         )
     try:
-        server = asyncio.run(RedisProcess.start(program))
+        server = asyncio.run(RedisProcess.start(program, 2 * Limits().history_bytes))
     except RedisStartError as error:
         raise TestbedError(str(error)) from error
     stack.callback(server.close)

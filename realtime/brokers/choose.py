@@ -59,7 +59,8 @@ async def _spawn(limits: Limits, prefix: str, *, or_memory: bool) -> HubChoice:
     try:
         if program is None:
             raise RedisStartError(f"no {' or '.join(PROGRAMS)} found")
-        server = await RedisProcess.start(program)
+        # Redis needs about as much again around what it stores.
+        server = await RedisProcess.start(program, 2 * limits.history_bytes)
     except RedisStartError as error:
         if not or_memory:
             raise HubError(str(error)) from error

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
-from realtime.core.room import History
+from realtime.core.room import History, Room
+from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.tasks import Supervisor
 
@@ -25,11 +26,9 @@ _EVICT_INTERVAL_SECONDS = 60.0
 
 @dataclass
 class _Log:
-    """The state of one room, which Redis keeps in five keys."""
+    """The state of one room, which Redis keeps in six keys."""
 
-    epoch: str = field(default_factory=lambda: secrets.token_hex(5))
-    top: int = 0
-    events: list[Event] = field(default_factory=list)
+    room: Room
     events_expire_at: float = -math.inf
     seen: dict[str, tuple[int, float]] = field(default_factory=dict)  # id: (offset, expiry)
     people: dict[str, Member] = field(default_factory=dict)
@@ -62,6 +61,7 @@ class MemoryBroker:
         self._subscribed: set[str] = set()
         self._reports: dict[str, tuple[bytes, float]] = {}  # worker: (text, expiry)
         self._listener: Listener | None = None
+        self._evict_again_at = -math.inf
         self._supervisor = Supervisor()
 
     async def start(self, listener: Listener) -> None:
@@ -82,16 +82,15 @@ class MemoryBroker:
         log, now = self._log(draft.room), self._clock()
         offset, expiry = log.seen.get(draft.id.lower(), (0, -math.inf))
         if expiry > now:
-            return Receipt(Cursor(log.epoch, offset), draft.id, created=False)
+            return Receipt(Cursor(log.room.epoch, offset), draft.id, created=False)
         event = self._append(draft.room, draft.kind, draft.json_tail)
         self._remember_id(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
 
     async def history(self, room: str, after: Cursor) -> History:
-        log = self._log(room)
-        first = log.top - len(log.events) + 1
-        start = max(after.offset + 1, first) if after.epoch == log.epoch else first
-        return History(log.epoch, log.top, first, log.events[start - first :])
+        log = self._log(room).room
+        events = log.events_after(after.offset if after.epoch == log.epoch else 0)
+        return History(log.epoch, log.top, log.first, events)
 
     def listen(self, room: str) -> None:
         self._subscribed.add(room)
@@ -111,22 +110,43 @@ class MemoryBroker:
         for room in self._logs.keys() - self._subscribed:
             log = self._logs[room]
             # A room without events was only read: a client that invents names must not fill memory.
-            if not log.people and (log.top == 0 or log.events_expire_at <= idle_since):
+            if not log.people and (log.room.top == 0 or log.events_expire_at <= idle_since):
                 del self._logs[room]
 
     def _log(self, room: str) -> _Log:
-        log = self._logs.setdefault(room, _Log())
+        log = self._logs.get(room)
+        if log is None:
+            self._make_space()
+            log = self._logs[room] = self._new_log()
         if log.events_expire_at <= self._clock():
-            log.events.clear()
+            log.room.trim(log.room.top + 1)
         return log
+
+    def _make_space(self) -> None:
+        """Evict rooms before one more is created; raises `NoBroker` if all of them are needed."""
+        # Rooms that are only read, and not counted by `core.admission`, have as much space again.
+        if len(self._logs) < 2 * self._limits.kept_rooms:
+            return
+        now = self._clock()
+        if now >= self._evict_again_at:  # each time it looks at all rooms
+            self._evict_again_at = now + 1
+            self.evict_idle_rooms()
+        if len(self._logs) >= 2 * self._limits.kept_rooms:
+            failure = NoBroker("The hub's memory is full; try again later.")
+            failure.full = True
+            raise failure
+
+    def _new_log(self) -> _Log:
+        limits = self._limits
+        room = Room(limits.history_events, limits.presence_events, limits.room_bytes)
+        room.reset(secrets.token_hex(5), 1)
+        return _Log(room)
 
     def _append(self, room: str, kind: str, json_tail: bytes) -> Event:
         log = self._log(room)
-        log.top += 1
         json_tail += b',"published":%d}' % (time.time() * 1000)
-        event = Event.numbered(kind, Cursor(log.epoch, log.top), json_tail)
-        log.events.append(event)
-        del log.events[: -self._limits.history_events]
+        event = Event.numbered(kind, Cursor(log.room.epoch, log.room.top + 1), json_tail)
+        log.room.append(event)
         log.events_expire_at = self._clock() + self._limits.history_seconds
         if room in self._subscribed:
             self._notify(lambda listener: listener.on_publication(room, event))
@@ -146,9 +166,9 @@ class MemoryBroker:
 
     async def reset(self, room: str) -> None:
         old = self._log(room)
-        self._logs[room] = _Log(
-            people=old.people, leases=old.leases, leaving=old.leaving, streams=old.streams
-        )
+        self._logs[room] = new = self._new_log()
+        new.people, new.leases, new.leaving = old.people, old.leases, old.leaving
+        new.streams = old.streams
         for member in old.people.values():
             self._append_presence("join", room, member)
 
@@ -167,8 +187,8 @@ class MemoryBroker:
             self._append_presence("join", room, member)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
-        log, new_expiry = self._log(room), self._clock() + seconds
-        if client not in log.people:
+        log, new_expiry = self._logs.get(room), self._clock() + seconds
+        if log is None or client not in log.people:
             return
         if node_id is None:
             log.leaving.add(client)
@@ -182,7 +202,9 @@ class MemoryBroker:
                 log.leases[lease] = min(expiry, new_expiry)
 
     async def sweep(self, room: str) -> None:
-        log, now = self._log(room), self._clock()
+        log, now = self._logs.get(room), self._clock()
+        if log is None:  # a room that somebody asked for, and nobody has entered
+            return
         expired = [lease for lease, expiry in log.leases.items() if expiry <= now]
         for client, node_id in expired:
             del log.leases[client, node_id]
@@ -195,24 +217,26 @@ class MemoryBroker:
     async def members(
         self, room: str, after: str = "", limit: int | None = None
     ) -> Sequence[Member]:
-        log = self._logs.get(room, _Log())
+        log = self._logs.get(room)
+        if log is None:
+            return []
         listed = (client for client in log.people if client > after and log.is_listed(client))
         first = heapq.nsmallest(limit or self._limits.list_rows, listed)
         return [log.people[client] for client in first]
 
     async def count_members(self, room: str) -> int:
-        log = self._logs.get(room, _Log())
-        return len(log.people) - len(log.leaving - log.streams.keys())
+        log = self._logs.get(room)
+        return len(log.people) - len(log.leaving - log.streams.keys()) if log else 0
 
     async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
         now = self._clock()
         listed = (
             room
             for room, log in self._logs.items()
-            if room > after and (log.people or (log.events and log.events_expire_at > now))
+            if room > after and (log.people or (log.room.has_events and log.events_expire_at > now))
         )
         return [
-            RoomSummary(room, await self.count_members(room), self._logs[room].top)
+            RoomSummary(room, await self.count_members(room), self._logs[room].room.top)
             for room in heapq.nsmallest(limit or self._limits.list_rows, listed)
         ]
 

@@ -55,6 +55,9 @@ _IGNORABLE = (
 _DISGUISE = re.compile(f"[{_BIDI_CONTROL}{_INVISIBLE}]")
 # The braille pattern without dots is a symbol that looks like a space.
 _UNSEEN = re.compile(f"[{_IGNORABLE}{_JOINERS}\u2800]")
+# Where the JSON of an event has its kind, and the kinds that tell who came and went.
+_KIND = slice(len(b'{"kind":"'), len(b'{"kind":"join'))
+_PRESENCE_KINDS = frozenset((b"join", b"quit"))
 # The largest integer that a JavaScript number (an IEEE 754 double) holds exactly.
 _SAFE_INTEGER = 2**53
 
@@ -103,6 +106,11 @@ class Event:
         that the same log can be read under another epoch.
         """
         return cls(cursor, b'{"kind":"%b","cursor":"%b",%b' % (kind.encode(), _text(cursor), rest))
+
+    @property
+    def is_presence(self) -> bool:
+        """Whether this is a join or a quit, and not a message."""
+        return self.json[_KIND] in _PRESENCE_KINDS
 
     @property
     def published(self) -> int | None:

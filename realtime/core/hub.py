@@ -71,7 +71,7 @@ class RoomReplica:
         self.address = address  # of the client that opened the room here
         self.opening = 0  # readers that wait for a sync before their first page
         self.closed = False
-        self.room = Room(limits.history_events)
+        self.room = Room(limits.history_events, limits.presence_events, limits.room_bytes)
         self.broadcaster = Broadcaster(self.room, limits)
         self.out_of_sync_since: float | None = None
         self._broker = broker
@@ -396,7 +396,13 @@ class Hub:
     async def publish(self, draft: Draft) -> Receipt:
         """Publish to everybody, this process included, through the broker; once per `draft.id`."""
         with metrics.PUBLISH.time():
-            return await self._broker.publish(draft)
+            try:
+                return await self._broker.publish(draft)
+            except NoBroker as error:
+                if error.full:
+                    message = "The hub's memory is full; try again later."
+                    raise Busy(message, retry_after=30) from error
+                raise
 
     async def read(self, room: str, after: After, address: str = "") -> Reader:
         """Return a reader that starts after a cursor, or before the last N events.

@@ -10,6 +10,7 @@ from realtime.brokers.memory import MemoryBroker
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS
 from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Member
+from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import RecordingListener, draft
 
@@ -144,3 +145,20 @@ async def test_publish_returns_before_the_listener_receives_the_event() -> None:
     assert listener.events["r"] == []
     (event,) = await listener.received("r", 1)
     assert event.cursor == receipt.cursor
+
+
+async def test_rooms_that_are_only_read_are_bounded() -> None:
+    now = 1000.0
+    broker = MemoryBroker(Limits(kept_rooms=5), lambda: now)
+    for number in range(100):
+        await broker.history(f"read-{number}", START)
+        await broker.sweep(f"swept-{number}")
+        now += 1
+    assert len(broker._logs) <= 10
+    for number in range(10):
+        now += 1
+        await broker.publish(draft(f"kept-{number}"))
+    with pytest.raises(NoBroker) as raised:
+        await broker.history("one-more", START)
+    assert raised.value.full
+    await broker.publish(draft("kept-1"))

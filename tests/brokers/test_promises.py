@@ -183,6 +183,65 @@ async def test_a_long_history_is_complete_over_its_pages(factory: BrokerFactory,
     assert seen == list(range(1, 701))
 
 
+async def test_joins_and_quits_never_push_out_messages(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker(history_events=4, presence_events=3)
+    for text in "abcd":
+        await broker.publish(draft(room, text))
+        for number in range(3):
+            await broker.enter(room, Member(f"{text}{number}", "Bob", "sse"), "node")
+    history = await broker.history(room, NEVER)
+    events = [json.loads(event.json) for event in history.events]
+    assert [event.get("text", event["kind"]) for event in events] == [*"abcd", *["join"] * 3]
+    assert [event.cursor.offset for event in history.events] == [1, 5, 9, 13, 14, 15, 16]
+    assert (history.first, history.top, history.more) == (1, 16, False)
+    await broker.publish(draft(room, "e"))  # only a message pushes out a message
+    later = await broker.history(room, NEVER)
+    assert (later.first, later.top) == (2, 17)
+    assert [event.cursor.offset for event in later.events] == [5, 9, 13, 14, 15, 16, 17]
+
+
+async def test_a_room_of_which_no_presence_is_kept_has_a_complete_history(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker(presence_events=0)
+    await broker.publish(draft(room, "a"))
+    await broker.enter(room, ADA, "node")
+    history = await broker.history(room, NEVER)
+    assert [event.cursor.offset for event in history.events] == [1]
+    assert (history.first, history.top, history.more) == (1, 2, False)
+
+
+async def test_messages_and_joins_are_in_one_order_over_pages(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker(presence_events=1000)
+    for number in range(250):
+        await broker.publish(draft(room))
+        await broker.enter(room, Member(f"c{number}", "Bob", "sse"), "node")
+    cursor, seen, more = NEVER, [], True
+    while more:
+        history = await broker.history(room, cursor)
+        seen += [event.cursor.offset for event in history.events]
+        cursor, more = history.events[-1].cursor, history.more
+    assert seen == list(range(1, 501))
+
+
+async def test_a_room_keeps_at_most_so_many_bytes_and_its_last_message(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker(room_bytes=3000)
+    for _ in range(10):
+        await broker.publish(draft(room, 400 * "x"))
+    history = await broker.history(room, NEVER)
+    assert 2 <= len(history.events) < 6
+    assert sum(len(event.json) for event in history.events) <= 3000
+    assert history.first == history.events[0].cursor.offset
+    await broker.publish(draft(room, 4000 * "x"))
+    history = await broker.history(room, NEVER)
+    assert [event.cursor.offset for event in history.events] == [11]
+    assert history.first == 11
+
+
 async def test_concurrent_messages_have_one_order_for_all(
     factory: BrokerFactory, hub: str, room: str
 ) -> None:

@@ -587,6 +587,19 @@ async def test_a_forgotten_room_is_not_retried(
     assert len(world.broker.history_calls) <= calls + 1  # one may be running
 
 
+async def test_a_broker_without_memory_is_busy(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def publish(draft: Draft) -> Receipt:
+        failure = NoBroker()
+        failure.full = True
+        raise failure
+
+    monkeypatch.setattr(world.broker, "publish", publish)
+    with pytest.raises(Busy, match="memory"):
+        await world.publish("x")
+
+
 async def test_a_server_without_space_for_a_room_is_not_ready() -> None:
     async with running(rooms=1) as world:
         subscriber = ListSubscriber()

@@ -194,3 +194,71 @@ def test_one_trimmed_event_is_a_gap() -> None:
     page = room(11, 15).since(Cursor("e", 9))
     assert b'"reason":"trimmed","missed":1}' in page.events[0].json
     assert [e.cursor.offset for e in page.events[1:]] == [11, 12, 13, 14, 15]
+
+
+# --- joins and quits -----------------------------------------------------------------------------
+
+
+def presence(number: int, kind: str = "join") -> Event:
+    return Event.numbered(kind, Cursor("e", number), b'"n":%d}' % number)
+
+
+def mixed_room(*kinds: str, capacity: int = 100, presence_capacity: int = 3) -> Room:
+    """Return a room in which these events were published, from offset 1 on."""
+    result = Room(capacity, presence_capacity)
+    result.reset("e", 1)
+    for number, kind in enumerate(kinds, 1):
+        made = event(number) if kind == "say" else presence(number, kind)
+        assert result.append(made) is AppendResult.APPENDED
+    return result
+
+
+def test_joins_and_quits_push_out_only_joins_and_quits() -> None:
+    log = mixed_room("say", "join", "quit", "say", "join", "quit", "join", capacity=2)
+    assert offsets(log, Cursor("e", 0)) == [1, 4, 5, 6, 7]
+    assert (log.first, log.top) == (1, 7)
+    assert log.since(Cursor("e", 0)).gap is None
+    log.append(event(8))
+    assert (log.first, log.top) == (2, 8)
+    assert log.since(Cursor("e", 0)).gap == "trimmed"
+    assert offsets(log, Cursor("e", 1)) == [4, 5, 6, 7, 8]
+
+
+def test_a_page_with_a_hole_continues_where_it_ended() -> None:
+    log = mixed_room("say", *["join"] * 5, "say", "join")
+    page = log.since(Cursor("e", 0), limit=2)
+    assert (page.cursor, page.more) == (Cursor("e", 5), True)
+    page = log.since(page.cursor, limit=3)
+    assert [e.cursor.offset for e in page.events] == [6, 7, 8]
+    assert (page.cursor, page.more) == (Cursor("e", 8), False)
+    assert log.since(Cursor("e", 3)).gap is None  # the cursor of an event that was dropped
+
+
+def test_a_page_of_the_history_may_have_holes() -> None:
+    log = Room(100, 3)
+    log.merge(History("e", 9, 1, [event(1), event(4)], more=True))
+    assert (log.first, log.top) == (1, 4)
+    log.merge(History("e", 9, 1, [presence(7), event(8)]))  # 9 was a join, and none is kept
+    assert (log.first, log.top) == (1, 9)
+    assert offsets(log, Cursor("e", 0)) == [1, 4, 7, 8]
+    assert log.append(event(10)) is AppendResult.APPENDED
+
+
+def test_a_newcomer_reads_messages_even_after_many_joins() -> None:
+    log = mixed_room(*["say"] * 40, *["join"] * 60, presence_capacity=60)
+    assert log.cursor_before_last(50) == Cursor("e", 15)  # 25 messages, and all joins since
+    assert log.cursor_before_last(0) == Cursor("e", 100)
+    calm = mixed_room(*["join"] * 10, *["say"] * 60, presence_capacity=60)
+    assert calm.cursor_before_last(50) == Cursor("e", 20)
+    assert mixed_room("say", *["join"] * 9).cursor_before_last(2) == Cursor("e", 0)
+    assert mixed_room(*["join"] * 9).cursor_before_last(2) == Cursor("e", 7)
+
+
+def test_a_room_is_bounded_in_bytes_and_keeps_its_last_message() -> None:
+    log = Room(100, 100, 3 * len(event(1).json))
+    log.reset("e", 1)
+    for number in range(1, 6):
+        log.append(event(number))
+    assert (log.first, offsets(log, Cursor("e", 2))) == (3, [3, 4, 5])
+    log.append(Event.numbered("say", Cursor("e", 6), b'"x":"%b"}' % (1000 * b"x")))
+    assert (log.first, log.top) == (6, 6)

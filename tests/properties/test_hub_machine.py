@@ -143,7 +143,8 @@ class UnreliableBroker:
 
     def fail(self, call: HistoryCall) -> None:
         if not call.result.done():
-            self.failed[call.room] = asyncio.get_running_loop().time()
+            if call.room in self.subscribed:  # nobody retries for a room that was forgotten
+                self.failed[call.room] = asyncio.get_running_loop().time()
             call.result.set_exception(NoBroker())
 
     def heal(self) -> None:

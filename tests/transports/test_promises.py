@@ -409,6 +409,30 @@ async def test_an_invalid_subscription_is_a_named_error(
     assert refused.value.message
 
 
+@pytest.mark.parametrize(
+    ("hub", "transport"), [("memory", "long_polling"), ("redis", "sse"), ("redis", "websocket")]
+)
+async def test_a_class_that_comes_and_goes_pushes_out_no_message(
+    servers: Servers, hub: str, transport: str, room: str
+) -> None:
+    """More joins than the room keeps events: a reader that was away misses no message."""
+    server = servers.get(hub, "--history-events", "20", "--presence-events", "5")
+    await say_in(server, room, "before")
+    async with reader(server, transport, room=room, after=None) as client:
+        (first,) = await take(client, 1)
+    said = await say_in(server, room, "while away")
+    for number in range(30):
+        query = f"client=c{number}&name=Bob"
+        await get_json(server.url, f"/rooms/{room}/short_polling?{query}")
+    async with reader(server, transport, room=room, after=first["cursor"]) as client:
+        events = await take(client, 6)
+    assert [event["kind"] for event in events] == ["say", *["join"] * 5]
+    assert [event["cursor"] for event in events[:1]] == said
+    newcomer = await get_json(server.url, f"/rooms/{room}/short_polling")
+    texts = [event["text"] for event in newcomer["events"] if event["kind"] == "say"]
+    assert texts == ["before", "while away"]
+
+
 WRONG = [
     (b"{", "bad_json", 400),
     (b"[]", "bad_json", 400),

@@ -23,6 +23,7 @@ from redis.exceptions import (
     AskError,
     ClusterDownError,
     MovedError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisClusterException,
     ResponseError,
@@ -124,6 +125,8 @@ class RedisBroker:
         self._bounds = [
             b"%d" % limits.history_events,
             *(b"%d" % (seconds * 1000) for seconds in durations),
+            b"%d" % limits.presence_events,
+            b"%d" % limits.room_bytes,
         ]
         self._clock_ttl_ms = b"%d" % (2 * meta_ttl * 1000)
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
@@ -180,23 +183,25 @@ class RedisBroker:
     # --- events ----------------------------------------------------------------------------------
 
     async def publish(self, draft: Draft) -> Receipt:
-        keys = self._keys.room(draft.room, b"log", b"meta", b"seen:" + draft.id.lower().encode())
+        seen = b"seen:" + draft.id.lower().encode()
+        keys = self._keys.room(draft.room, b"log", b"meta", b"presence", seen)
         arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
         script = self._scripts.publish
         epoch, offset, created = await self._call(script, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
 
     async def history(self, room: str, after: Cursor) -> History:
-        keys = self._keys.room(room, b"log", b"meta")
+        keys = self._keys.room(room, b"log", b"meta", b"presence")
         arguments = [after.epoch.encode(), b"%d" % after.offset, b"%d" % PAGE_EVENTS]
         script = self._scripts.history
-        epoch, top, first, flat = await self._call(script, room, keys, arguments, history=True)
+        epoch, top, first, flat, more = await self._call(
+            script, room, keys, arguments, history=True
+        )
         events = [
             Event.numbered(kind.decode(), Cursor(epoch.decode(), int(offset)), json_tail)
             for offset, kind, json_tail in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
         ]
-        more = bool(events) and events[-1].cursor.offset < int(top)
-        return History(epoch.decode(), int(top), int(first), events, more)
+        return History(epoch.decode(), int(top), int(first), events, bool(more))
 
     async def reset(self, room: str) -> None:
         await self._call_presence(self._scripts.reset, room, [_new_id()])
@@ -218,7 +223,7 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = self._keys.room(room, b"log", b"meta", b"members", b"people", b"listed")
+        keys = self._keys.room(room, b"log", b"meta", b"presence", b"members", b"people", b"listed")
         return await self._call(script, room, keys, arguments)
 
     async def members(
@@ -270,21 +275,21 @@ class RedisBroker:
     async def _summaries(self, rooms: Sequence[str]) -> Sequence[RoomSummary]:
         pipeline = self._topology.client.pipeline(transaction=False)
         for room in rooms:
-            log_key, meta, people, listed = self._keys.room(
-                room, b"log", b"meta", b"people", b"listed"
+            meta, people, listed, *streams = self._keys.room(
+                room, b"meta", b"people", b"listed", b"log", b"presence"
             )
             pipeline.hmget(meta, "top", "at")
             pipeline.hlen(people)
             pipeline.zcard(listed)
-            pipeline.exists(log_key)
+            pipeline.exists(*streams)
         replies = await pipeline.execute(raise_on_error=False)
         rows = zip(rooms, *(replies[column::4] for column in range(4)), strict=True)
         oldest = self._now_ms() - self._limits.history_seconds * 1000
         summaries = []
         for room, *values in rows:
             if await self._is_readable(room, values):
-                (top, at), people, listed, has_log = values
-                has_events = has_log and (at is None or int(at) > oldest)
+                (top, at), people, listed, stream_count = values
+                has_events = stream_count and (at is None or int(at) > oldest)
                 if has_events or people:
                     summaries.append(RoomSummary(room, listed, int(top or 0)))
         return summaries
@@ -413,9 +418,12 @@ class RedisBroker:
         except FAILURES as error:
             self._refresh_wanted.set()
             if isinstance(error, ResponseError):
-                raise NoBroker(await self._report_refusal(error, keys, room)) from error
-            self._log_failure(error)
-            raise NoBroker from error
+                failure = NoBroker(await self._report_refusal(error, keys, room))
+            else:
+                self._log_failure(error)
+                failure = NoBroker()
+            failure.full = isinstance(error, OutOfMemoryError)
+            raise failure from error
 
     def _log_failure(self, error: Exception) -> None:
         # A frozen hub fails every command: one line in the log is enough.

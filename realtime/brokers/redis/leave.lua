@@ -1,8 +1,9 @@
--- KEYS log meta members people listed   ARGV … client node_id-or-empty ms
-local client, node_id, expiry = ARGV[9], ARGV[10], digits(NOW + ARGV[11])
+-- KEYS log meta presence members people listed   ARGV … client node_id-or-empty ms
+local client, node_id, expiry = ARGV[11], ARGV[12], digits(NOW + ARGV[13])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return
 end
+redis.call('PEXPIRE', LEASES, META_MS)  -- first, so that a full Redis accepts the rest
 if node_id ~= '' then
   set_stream(client, node_id, false)
   -- XX LT: this only shortens a lease; it never creates or extends one.

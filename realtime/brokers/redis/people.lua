@@ -2,10 +2,10 @@
 -- Several server processes may serve one client at once (two tabs, or a page that reloads at
 -- another process).  So a lease belongs to a client *and* a node (one server process), and a member
 -- quits when its last lease ends.
-local LEASES = KEYS[3]  -- ZSET  "client node_id": expiry, in ms of the shared clock
-local PEOPLE = KEYS[4]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving,
+local LEASES = KEYS[4]  -- ZSET  "client node_id": expiry, in ms of the shared clock
+local PEOPLE = KEYS[5]  -- HASH  client: JSON fields,  client#: number of leases,  client!: leaving,
                         --       client@: the nodes where it has an open stream, the oldest first
-local LISTED = KEYS[5]  -- ZSET  client: 0, so that pages of members are in the order of their ids
+local LISTED = KEYS[6]  -- ZSET  client: 0, so that pages of members are in the order of their ids
 
 -- Add a node to those where a client has an open stream, or remove it; return them.
 local function set_stream(client, node_id, is_open)
@@ -35,6 +35,7 @@ local function list(client)
     redis.call('ZREM', LISTED, client)
   else
     redis.call('ZADD', LISTED, 0, client)
+    redis.call('PEXPIRE', LISTED, META_MS)
   end
 end
 
@@ -45,6 +46,9 @@ local function repair_members(lease_ms)
   local has_leases = #redis.call('ZRANGE', LEASES, 0, 0) == 1
   local has_people = redis.call('EXISTS', PEOPLE) == 1
   if has_leases == has_people then
+    if not has_leases and redis.call('EXISTS', LISTED) == 1 then
+      redis.call('DEL', LISTED)
+    end
     return
   end
   if has_leases then
@@ -55,6 +59,7 @@ local function repair_members(lease_ms)
     if not client:match('[#!@]$') then
       redis.call('ZADD', LEASES, digits(NOW + lease_ms), client .. ' lost')
       redis.call('HSET', PEOPLE, client .. '#', 1)
+      redis.call('HDEL', PEOPLE, client .. '@')  -- a stream without a lease would never end
     end
   end
   redis.call('PEXPIRE', LEASES, META_MS)

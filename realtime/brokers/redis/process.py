@@ -46,8 +46,9 @@ def find_program() -> Path | None:
 class RedisProcess:
     """A private Redis process, and the folder that contains its socket."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, max_bytes: int) -> None:
         self._program = program
+        self._max_bytes = max_bytes
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))  # mode 0700
         self._socket = self._folder / "hub.sock"
         self.url = f"unix://{self._socket}"
@@ -62,6 +63,8 @@ class RedisProcess:
             [
                 *(str(self._program), "--port", "0", "--unixsocket", str(self._socket)),
                 *("--save", "", "--appendonly", "no", "--dir", str(self._folder)),
+                # Full, it refuses what it cannot store: to evict a log would lose messages.
+                *("--maxmemory", str(self._max_bytes), "--maxmemory-policy", "noeviction"),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -71,10 +74,13 @@ class RedisProcess:
         )
 
     @classmethod
-    async def start(cls, program: Path) -> "RedisProcess":
-        """Start a server and wait until it replies; raises `RedisStartError`."""
+    async def start(cls, program: Path, max_bytes: int) -> "RedisProcess":
+        """Start a server and wait until it replies; raises `RedisStartError`.
+
+        It stores at most `max_bytes`.
+        """
         try:
-            server = cls(program)
+            server = cls(program, max_bytes)
         except OSError as error:
             raise RedisStartError(f"{program.name} cannot be started: {error}") from error
         try:

@@ -1,5 +1,5 @@
--- KEYS log meta seen   ARGV … kind json_tail seen_ms   →  {epoch, offset, 1 if new}
-local SEEN = KEYS[3]
+-- KEYS log meta presence seen   ARGV … kind json_tail seen_ms   →  {epoch, offset, 1 if new}
+local SEEN = KEYS[4]
 local offset = redis.call('GET', SEEN)
 local epoch, top = position()
 -- The offset is stored without its epoch, since a restart from a snapshot gives the message a new
@@ -7,6 +7,6 @@ local epoch, top = position()
 if offset and tonumber(offset) <= top then
   return {epoch, offset, 0}
 end
-epoch, offset = append(ARGV[9], ARGV[10])
-redis.call('SET', SEEN, offset, 'PX', ARGV[11])
+epoch, offset = append(ARGV[11], ARGV[12])
+redis.call('SET', SEEN, offset, 'PX', ARGV[13])
 return {epoch, offset, 1}

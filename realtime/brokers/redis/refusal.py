@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 # The type of each key, by the last part of its name.
 KEY_TYPES = {
-    **dict.fromkeys((b"log",), "stream"),
+    **dict.fromkeys((b"log", b"presence"), "stream"),
     **dict.fromkeys((b"meta", b"people", b"reports"), "hash"),
     **dict.fromkeys((b"members", b"workers"), "zset"),
     **dict.fromkeys((b"clock", b"check"), "string"),

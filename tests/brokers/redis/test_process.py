@@ -21,6 +21,8 @@ from tests.conftest import SECONDS, missing
 from tests.server_process import Server
 from tests.transports.readers import reader, say_in, take, texts
 
+MAX_BYTES = 100_000_000
+
 
 @pytest.fixture
 def program() -> Path:
@@ -47,8 +49,16 @@ def is_alive(process: int) -> bool:
     return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
 
 
+async def test_a_private_redis_has_a_bound_and_evicts_nothing(program: Path) -> None:
+    server = await RedisProcess.start(program, MAX_BYTES)
+    async with Redis.from_url(server.url, decode_responses=True) as redis:
+        config = await redis.config_get("maxmemory*")
+    server.close()
+    assert (config["maxmemory"], config["maxmemory-policy"]) == (str(MAX_BYTES), "noeviction")
+
+
 async def test_a_private_redis_is_ours_alone_and_leaves_nothing(program: Path) -> None:
-    server = await RedisProcess.start(program)
+    server = await RedisProcess.start(program, MAX_BYTES)
     folder = Path(server.url.removeprefix("unix://")).parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     command = Path(f"/proc/{server._process.pid}/cmdline").read_bytes()
@@ -59,7 +69,7 @@ async def test_a_private_redis_is_ours_alone_and_leaves_nothing(program: Path) -
 
 
 async def test_a_private_redis_has_no_port_and_no_persistence(program: Path) -> None:
-    server = await RedisProcess.start(program)
+    server = await RedisProcess.start(program, MAX_BYTES)
     async with Redis.from_url(server.url, decode_responses=True) as redis:
         settings = await redis.config_get("port", "save", "appendonly")
     server.close()
@@ -71,7 +81,7 @@ async def test_a_program_that_exits_is_an_error(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
     with pytest.raises(RedisStartError, match="did not start"):
-        await RedisProcess.start(program)
+        await RedisProcess.start(program, MAX_BYTES)
 
 
 async def test_a_program_that_never_replies_is_an_error_and_leaves_nothing(
@@ -82,7 +92,7 @@ async def test_a_program_that_never_replies_is_an_error_and_leaves_nothing(
     program.chmod(0o755)
     monkeypatch.setattr(module, "_START_TIMEOUT_SECONDS", 0.2)
     with pytest.raises(RedisStartError, match="did not start"):
-        await RedisProcess.start(program)
+        await RedisProcess.start(program, MAX_BYTES)
     assert not list(temporary.iterdir())
 
 
@@ -92,7 +102,7 @@ async def test_a_program_that_is_not_executable_is_an_error(
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\n")
     with pytest.raises(RedisStartError, match="cannot be started"):
-        await RedisProcess.start(program)
+        await RedisProcess.start(program, MAX_BYTES)
     assert not list(temporary.iterdir())
 
 
