@@ -70,18 +70,22 @@ class StorageQuota:
         self._add_bytes(stored, growth)
 
     def _check_rooms(self, address: str) -> None:
-        if self._rooms_of[address] >= self._limits.kept_rooms_per_address:
-            raise _busy("Your address has written to as many rooms as it may")
-        if len(self._rooms) >= self._limits.kept_rooms:
+        limits, held, used = self._limits, self._rooms_of[address], len(self._rooms)
+        if used >= limits.kept_rooms:
             raise _busy("The server keeps the messages of as many rooms as it can")
+        if not limits.admits(held, limits.kept_rooms_per_address, used, limits.kept_rooms):
+            raise _busy("Your address has written to as many rooms as it may")
 
     def _check_bytes(self, address: str, growth: int) -> None:
         if growth <= 0:
             return
-        if self._bytes_of[address] + growth > self._limits.history_bytes_per_address:
-            raise _busy("The rooms of your address are full")
-        if self._bytes + growth > self._limits.history_bytes:
+        limits, held, used = self._limits, self._bytes_of[address] + growth, self._bytes + growth
+        if used > limits.history_bytes:
             raise _busy("The server's memory for messages is full")
+        # `admits` is for one byte more.
+        most = limits.history_bytes_per_address + 1
+        if not limits.admits(held, most, used, limits.history_bytes):
+            raise _busy("The rooms of your address are full")
 
     def _add_bytes(self, stored: _StoredRoom, growth: int) -> None:
         stored.bytes += growth

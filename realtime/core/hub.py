@@ -461,10 +461,11 @@ class Hub:
 
     def _open(self, room: str, address: str) -> RoomReplica:
         """Keep one room more; raises `Busy` if all others are in use, first those of `address`."""
+        limits, used = self._limits, len(self._replicas)
         of_address = self._opened[address] if address else 0
-        if of_address >= self._limits.rooms_per_address:
+        if of_address >= limits.rooms_per_address:
             self._evict_idlest(address)
-        elif len(self._replicas) >= self._limits.rooms:
+        elif not limits.admits(of_address, limits.rooms_per_address, used, limits.rooms):
             self._evict_idlest("")
         replica = RoomReplica(room, address, self._broker, self._limits, self._supervisor)
         self._replicas[room] = replica

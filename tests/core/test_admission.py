@@ -35,6 +35,22 @@ def test_an_address_that_fills_its_share_of_rooms_is_busy_and_others_are_not() -
     rooms.reserve("c", MINE, 1, 0)  # not its own
 
 
+def test_one_address_never_fills_all_rooms_and_all_bytes() -> None:
+    """Also where the limits of an address are above those of the server."""
+    rooms = quota(kept_rooms=8)
+    for number in range(6):
+        rooms.reserve(f"r{number}", MINE, 1, 0)
+    with pytest.raises(Busy):
+        rooms.reserve("more", MINE, 1, 0)
+    rooms.reserve("more", YOURS, 1, 0)
+    memory = quota(history_bytes=1_000_000, history_bytes_per_address=2_000_000)
+    for _ in range(36):  # almost three quarters
+        memory.reserve("a", MINE, 20_000, 0)
+    with pytest.raises(Busy, match="your address"):
+        memory.reserve("a", MINE, 20_000, 0)
+    memory.reserve("b", YOURS, 20_000, 0)
+
+
 def test_all_addresses_together_fill_the_rooms() -> None:
     rooms = quota(kept_rooms=3, kept_rooms_per_address=2)
     for number in range(3):

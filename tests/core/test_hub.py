@@ -572,6 +572,17 @@ async def test_an_address_is_busy_before_the_server_is(
         assert world.hub.rooms == ["one", "two", "four", "five"]
 
 
+async def test_rooms_of_one_address_leave_some_for_others() -> None:
+    """Also where the limit of an address is above that of the server."""
+    async with running(rooms=8) as world:
+        for number in range(6):
+            await world.hub.follow(f"r{number}", 0, ListSubscriber(), "10.0.0.1")
+        with pytest.raises(Busy):
+            await world.hub.read("more", 0, "10.0.0.1")
+        await world.hub.read("mine", 0, "10.0.0.2")
+        assert len(world.hub.rooms) == 7
+
+
 async def test_a_forgotten_room_is_not_retried(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,7 +231,9 @@ async def test_the_list_is_correct_after_many_visits_to_two_processes(
 async def test_many_members_of_a_killed_process_quit_once_each_and_are_not_listed(
     redis: PrivateRedis, start_servers: Start, room: str
 ) -> None:
-    dies, lives = await start_servers(redis.url, 2, *SHORT_LEASES)
+    # A room remembers that many joins and quits, apart from its messages.
+    options = (*SHORT_LEASES, "--presence-events", "400")
+    dies, lives = await start_servers(redis.url, 2, *options)
     path = f"/rooms/{room}/short_polling"
     for start in range(0, 150, 25):  # 150 are more than one call of the sweep script takes
         numbers = range(start, start + 25)
