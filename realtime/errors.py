@@ -93,6 +93,10 @@ class BadPad(RealtimeError):
     code = "bad_pad"
 
 
+class BadLimit(RealtimeError):
+    code = "bad_limit"
+
+
 class BadKeep(RealtimeError):
     code = "bad_keep"
 

@@ -77,8 +77,10 @@ class Limits:
     network_bytes: int = _limit(33554432, "on the way through all emulators: a few per connection")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
     rooms_per_address: int = _limit(250, "of them, opened by one address: a quarter")
+    list_rows: int = _limit(500, "rows of one page of rooms or members: some 5 ms of the server")
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
+    wrong_keys_per_minute: float = _limit(6, "from one address, and as many at once: typing errors")
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
 

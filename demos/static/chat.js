@@ -4,7 +4,7 @@
 import { ApiError, requestJSON, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
-import { language, t } from "./i18n.js";
+import { language, number, t } from "./i18n.js";
 import { Log, person } from "./log.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
@@ -118,23 +118,45 @@ function countDown(until) {
 
 // --- the members ---------------------------------------------------------------------------------
 
-let refresh;
+// ms after the first change, and between two requests.
+const MEMBERS_DELAY = 200;
+const MEMBERS_INTERVAL = 1_000;
+// More names than anybody reads; a browser takes some milliseconds to draw them.
+const MAX_MEMBERS = 200;
 
-// A class that joins together causes one request, not thirty.
+let refresh;
+let isReading = false;
+let changed = false; // while we read
+let refreshedAt = -Infinity; // by performance.now()
+
+// A class that joins together causes one request, not thirty; and one that never stops to join, one per
+// second.
 function refreshMembers() {
-  clearTimeout(refresh);
-  refresh = setTimeout(showMembers, 200);
+  if (isReading) {
+    changed = true;
+    return;
+  }
+  const wait = Math.max(MEMBERS_DELAY, refreshedAt + MEMBERS_INTERVAL - performance.now());
+  refresh ??= setTimeout(showMembers, wait);
 }
 
 async function showMembers() {
-  let members;
+  refreshedAt = performance.now();
+  refresh = undefined;
+  isReading = true;
+  changed = false;
   try {
-    ({ members } = await requestJSON(roomUrl(room, "members")));
+    // `total` is sent only where more members follow.
+    const { members, total } = await requestJSON(roomUrl(room, "members", { limit: MAX_MEMBERS }));
+    byId("member-count").textContent = number(total ?? members.length);
+    const more = total ? [el("li", "small", t("chat.more_members", { count: number(total - members.length) }))] : [];
+    byId("members").replaceChildren(...members.map(memberLine), ...more);
   } catch {
-    return; // the list stays as it was; the state line shows the error
+    // The list stays as it was; the state line shows the error.
+  } finally {
+    isReading = false;
+    if (changed) refreshMembers();
   }
-  byId("member-count").textContent = members.length;
-  byId("members").replaceChildren(...members.map(memberLine));
 }
 
 function memberLine(member) {

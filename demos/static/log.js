@@ -8,6 +8,9 @@ import { transportLabel } from "./page_layout.js";
 
 // A page that is open all day must not grow all day.
 const MAX_LINES = 500;
+// Lines drawn in one frame.  Each costs a part of a millisecond, and input must be handled in between,
+// however many events arrive.
+const MAX_DRAWN = 20;
 // px: a reader this near to the end follows new messages.
 const NEAR_END = 40;
 // ms after the first event in which the history arrives, whatever the clocks of other machines show.
@@ -29,6 +32,9 @@ export class Log {
   #client;
   #openedAt = Date.now();
   #firstEventAt;
+  #lines = new Map(); // id: the line of a message or an event
+  #waiting = []; // events, each with its line's delay, until the next frame
+  #frame;
 
   constructor(box, list, client) {
     this.#box = box;
@@ -36,26 +42,64 @@ export class Log {
     this.#client = client;
   }
 
-  /** Show an event: after all others, before our undelivered messages. */
+  /** Show an event in the next frame: after all others, before our undelivered messages. */
   show(event) {
     this.#firstEventAt ??= Date.now();
+    // The delay is that of the transport, without the wait for the frame.
+    this.#waiting.push({ event, delay: event.kind === "say" ? this.#delayText(event) : undefined });
+    // It would be drawn and at once removed, since newer ones fill the list.
+    if (this.#waiting.length > MAX_LINES) this.#remove(this.#waiting.shift().event.id);
+    this.#drawSoon();
+  }
+
+  #drawSoon() {
+    this.#frame ??= requestAnimationFrame(() => {
+      this.#frame = undefined;
+      this.#draw();
+      if (this.#waiting.length) this.#drawSoon();
+    });
+  }
+
+  // One insertion for all lines of a frame: each would make the browser lay out the page again.
+  #draw() {
+    const lines = document.createDocumentFragment();
+    this.#keepAtEnd(() => {
+      for (const { event, delay } of this.#waiting.splice(0, MAX_DRAWN)) {
+        this.#remove(event.id);
+        lines.append(this.#line(event, delay));
+      }
+      this.#list.insertBefore(lines, this.#list.querySelector(UNSENT));
+      while (this.#list.childElementCount > MAX_LINES) {
+        const first = this.#list.firstElementChild;
+        this.#lines.delete(first.dataset.id);
+        first.remove();
+      }
+    });
+  }
+
+  #line(event, delay) {
     const line = el("li", event.kind);
     line.dataset.kind = event.kind;
-    if (event.id) line.dataset.id = event.id;
-    if (event.kind === "say") line.append(...this.#message(event));
+    if (event.id) {
+      line.dataset.id = event.id;
+      this.#lines.set(event.id, line);
+    }
+    if (event.kind === "say") line.append(...message(event, delay));
     else if (event.kind === "gap") line.append(gapText(event));
     else line.append(...presenceParts(event));
-    this.#keepAtEnd(() => {
-      this.#find(event.id)?.remove();
-      this.#list.insertBefore(line, this.#list.querySelector(UNSENT));
-      while (this.#list.children.length > MAX_LINES) this.#list.firstElementChild.remove();
-    });
+    return line;
+  }
+
+  #remove(id) {
+    this.#lines.get(id)?.remove();
+    this.#lines.delete(id);
   }
 
   /** Show the state of our own message: pending, accepted or refused. */
   showUnsent(message, state, error) {
-    let line = this.#find(message.id);
+    let line = this.#lines.get(message.id);
     if (line && !line.dataset.state) return; // delivered already
+    if (this.#waiting.some(({ event }) => event.id === message.id)) return; // and not drawn yet
     this.#keepAtEnd(() => {
       line ??= this.#list.appendChild(this.#unsent(message));
       line.dataset.state = state;
@@ -68,31 +112,22 @@ export class Log {
     return event.published >= this.#openedAt || Date.now() > this.#firstEventAt + HISTORY_TIME;
   }
 
-  #message(event) {
-    const mine = event.client === this.#client;
-    const delay = el("span", "delay", this.#delayText(event, mine));
-    const head = el("p", "head", person(event.name), " ", transportLabel(event.via), " ", delay);
-    return [head, textParagraph(event.text)];
-  }
-
   #unsent(message) {
     const { id, name, via, text } = message;
     const head = el("p", "head", person(name), " ", transportLabel(via), " ", el("span", "delay"));
     const line = el("li", "say", head, textParagraph(text));
     Object.assign(line.dataset, { kind: "say", id });
+    this.#lines.set(id, line);
     return line;
   }
 
-  #delayText(event, mine) {
+  #delayText(event) {
+    const mine = event.client === this.#client;
     if (!this.isLive(event)) return t("chat.delay.before", { time: time(event.published) });
     if (mine && event.sent !== null) {
       return t("chat.delay.own", { delay: milliseconds(Date.now() - event.sent) });
     }
     return t("chat.delay.others", { delay: milliseconds(Date.now() - event.published) });
-  }
-
-  #find(id) {
-    return id && this.#list.querySelector(`[data-id="${CSS.escape(id)}"]`);
   }
 
   #keepAtEnd(change) {
@@ -105,6 +140,11 @@ export class Log {
 
 export function person(name) {
   return el("bdi", "name", name ?? t("chat.somebody"));
+}
+
+function message({ name, via, text }, delay) {
+  const head = el("p", "head", person(name), " ", transportLabel(via), " ", el("span", "delay", delay));
+  return [head, textParagraph(text)];
 }
 
 function textParagraph(text) {

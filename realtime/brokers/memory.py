@@ -4,6 +4,7 @@ No method here waits, so each is as atomic as one of the Redis broker's Lua scri
 """
 
 import asyncio
+import heapq
 import math
 import secrets
 import time
@@ -33,6 +34,20 @@ class _Log:
     people: dict[str, Member] = field(default_factory=dict)
     leases: dict[tuple[str, str], float] = field(default_factory=dict)  # (client, node_id): expiry
     leaving: set[str] = field(default_factory=set)
+    # client: the nodes where it has an open stream, the oldest first
+    streams: dict[str, list[str]] = field(default_factory=dict)
+
+    def is_listed(self, client: str) -> bool:
+        return client not in self.leaving or client in self.streams
+
+    def set_stream(self, client: str, node_id: str, is_open: bool) -> list[str]:
+        """Add a node to those where a client has an open stream, or remove it; return them."""
+        nodes = self.streams.setdefault(client, [])
+        if is_open and node_id not in nodes:
+            nodes.append(node_id)
+        elif not is_open and node_id in nodes:
+            nodes.remove(node_id)
+        return nodes or self.streams.pop(client)
 
 
 class MemoryBroker:
@@ -153,18 +168,22 @@ class MemoryBroker:
         old = self._log(room)
         self._logs[room] = new = self._new_log()
         new.people, new.leases, new.leaving = old.people, old.leases, old.leaving
+        new.streams = old.streams
         for member in old.people.values():
             self._append_presence("join", room, member)
 
     # --- members ---------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
-        log = self._log(room)
-        is_new = member.client not in log.people
-        log.people[member.client] = member
-        log.leaving.discard(member.client)
-        log.leases[member.client, node_id] = self._clock() + self._limits.lease_seconds
-        if is_new:
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
+        log, client = self._log(room), member.client
+        old = log.people.get(client)
+        nodes = log.set_stream(client, node_id, stream)
+        free = old is None or client in log.leaving or old.name == member.name
+        if nodes[:1] == [node_id] or (not nodes and free):
+            log.people[client] = member
+        log.leaving.discard(client)
+        log.leases[client, node_id] = self._clock() + self._limits.lease_seconds
+        if old is None:
             self._append_presence("join", room, member)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
@@ -173,8 +192,13 @@ class MemoryBroker:
             return
         if node_id is None:
             log.leaving.add(client)
+        else:
+            log.set_stream(client, node_id, False)
+        held = log.streams.get(client, [])
         for lease, expiry in log.leases.items():
-            if lease[0] == client and node_id in (None, lease[1]):
+            if lease[0] == client and (
+                lease[1] == node_id or (not node_id and lease[1] not in held)
+            ):
                 log.leases[lease] = min(expiry, new_expiry)
 
     async def sweep(self, room: str) -> None:
@@ -182,24 +206,38 @@ class MemoryBroker:
         if log is None:  # a room that somebody asked for, and nobody has entered
             return
         expired = [lease for lease, expiry in log.leases.items() if expiry <= now]
-        for lease in expired:
-            del log.leases[lease]
+        for client, node_id in expired:
+            del log.leases[client, node_id]
+            log.set_stream(client, node_id, False)
         for client in dict(expired):
             if not any(other == client for other, _ in log.leases):
                 log.leaving.discard(client)
                 self._append_presence("quit", room, log.people.pop(client))
 
-    async def members(self, room: str) -> Sequence[Member]:
+    async def members(
+        self, room: str, after: str = "", limit: int | None = None
+    ) -> Sequence[Member]:
         log = self._logs.get(room)
-        people = log.people.values() if log else ()
-        return [member for member in people if log and member.client not in log.leaving]
+        if log is None:
+            return []
+        listed = (client for client in log.people if client > after and log.is_listed(client))
+        first = heapq.nsmallest(limit or self._limits.list_rows, listed)
+        return [log.people[client] for client in first]
 
-    async def rooms(self) -> Sequence[RoomSummary]:
-        logs = {room: self._log(room) for room in self._logs}
+    async def count_members(self, room: str) -> int:
+        log = self._logs.get(room)
+        return len(log.people) - len(log.leaving - log.streams.keys()) if log else 0
+
+    async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
+        now = self._clock()
+        listed = (
+            room
+            for room, log in self._logs.items()
+            if room > after and (log.people or (log.room.has_events and log.events_expire_at > now))
+        )
         return [
-            RoomSummary(room, len(await self.members(room)), log.room.top)
-            for room, log in logs.items()
-            if log.people or log.room.events_after(0)
+            RoomSummary(room, await self.count_members(room), self._logs[room].room.top)
+            for room in heapq.nsmallest(limit or self._limits.list_rows, listed)
         ]
 
     def _append_presence(self, kind: str, room: str, member: Member) -> None:

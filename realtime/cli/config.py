@@ -24,11 +24,14 @@ HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 _MAY_BE_ZERO = {
     *("messages_per_second", "message_burst", "messages_per_second_per_connection"),
     *("messages_per_second_per_address", "messages_per_second_per_room"),
-    *("joins_per_second_per_address", "presence_events"),
+    *("joins_per_second_per_address", "presence_events", "wrong_keys_per_minute"),
     *("grace_seconds", "wait_seconds", "drain_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
 _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
+
+# With `wrong_keys_per_minute`, a program needs months to guess even six digits.
+_MIN_KEY_LENGTH = 6
 
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
@@ -40,7 +43,7 @@ _LIMIT_GROUPS = {
         *("history_events", "history_seconds", "presence_events"),
         *("room_bytes", "history_bytes", "history_bytes_per_address"),
         *("kept_rooms", "kept_rooms_per_address"),
-        *("rooms", "rooms_per_address", "idle_room_seconds"),
+        *("rooms", "rooms_per_address", "list_rows", "idle_room_seconds"),
     ),
     "limits: polls and streams": (
         *("answer_events", "answer_bytes", "wait_seconds", "heartbeat_seconds"),
@@ -55,8 +58,9 @@ _LIMIT_GROUPS = {
         *("networks_per_address", "network_lease_seconds", "network_connections"),
         *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
-    "limits: presence and shutdown": (
-        *("lease_seconds", "grace_seconds", "joins_per_second_per_address", "drain_seconds"),
+    "limits: presence, the key and shutdown": (
+        *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
+        *("drain_seconds", "wrong_keys_per_minute"),
     ),
 }
 
@@ -83,12 +87,22 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         prefix=options.prefix,
         allow_host=tuple(options.allow_host),
         trust_proxy=tuple(options.trust_proxy),
-        key=options.key or os.environ.get(KEY_VARIABLE) or make_key(),
+        key=_key(options.key or os.environ.get(KEY_VARIABLE)),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
+
+
+def _key(text: str | None) -> str:
+    """Return the lecturer's key, by default a new one; raises `CommandError` if it is short."""
+    if text and len(text) < _MIN_KEY_LENGTH:
+        raise CommandError(
+            f"--key and ${KEY_VARIABLE}: a key has at least {_MIN_KEY_LENGTH} characters, "
+            "or it is soon guessed"
+        )
+    return text or make_key()
 
 
 # --- options -------------------------------------------------------------------------------------

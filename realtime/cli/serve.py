@@ -37,7 +37,7 @@ from realtime.server.server import Server
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 from realtime.transports.base import Services
-from realtime.web.lab import Lab
+from realtime.web.lab import KeyCheck, Lab
 
 # Ten thousand connections are a million objects.  By default Python looks for garbage after 700
 # allocations.
@@ -103,7 +103,9 @@ async def _serve(
     tunnels = TunnelRegistry(limits)
     async with _open_networks(config, listeners, tunnels) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
-        lab = Lab(ports, networks, sockets.lan_urls(config, ports[0]), config.key)
+        addresses = sockets.lan_urls(config, ports[0])
+        key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
+        lab = Lab(ports, networks, addresses, config.key, key_check)
         traffic = TrafficStats()
         services = Services(hub, presence, origin_policy, Admission(limits), limits)
         router = make_router(services, traffic, choice.label, lab, config.sockjs_also)

@@ -72,20 +72,34 @@ class Broker(Protocol):
 
     # --- members ---------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
-        """Take or renew the lease of a member at `node_id`; publish a join if it is new."""
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
+        """Take or renew the lease of a member at `node_id`; publish a join if it is new.
+
+        `stream` is whether the client has an open stream at `node_id`.  With one, the member is on
+        the list, and only the first such node can change its name.  Without one, a member that is
+        present keeps its name.
+        """
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
-        """Let the lease at `node_id` expire in `seconds`; without one, all leases of the client."""
+        """Let the lease at `node_id` expire in `seconds`; its streams of the client have ended.
+
+        Without a node, take the client off the list, unless a stream of it is open, and let its
+        leases expire at the nodes where none is.
+        """
 
     async def sweep(self, room: str) -> None:
         """Publish a quit for each member whose last lease expired, once among all processes."""
 
-    async def members(self, room: str) -> Sequence[Member]:
-        """List the members of a room."""
+    async def members(
+        self, room: str, after: str = "", limit: int | None = None
+    ) -> Sequence[Member]:
+        """List members by client id: those after `after`, `limits.list_rows` without a limit."""
 
-    async def rooms(self) -> Sequence[RoomSummary]:
-        """List all rooms that have a log or a member."""
+    async def count_members(self, room: str) -> int:
+        """Return how many members `members` lists in all."""
+
+    async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
+        """List rooms that have a log or a member by name: those after `after`, as `members`."""
 
     # --- processes -------------------------------------------------------------------------------
 

@@ -32,11 +32,29 @@ _CURSOR = re.compile(r"([0-9A-Za-z]{1,32})-(0|[1-9][0-9]{0,14})", re.ASCII)
 _CLIENT = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
 _ROOM_LENGTH = 64
+# A letter and its accent may be two characters, which NFC makes one; none has more than four.
+_MAX_DECOMPOSED = 4 * _ROOM_LENGTH
 _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
 # JSON can contain half a surrogate pair ("\\ud800"); UTF-8 cannot encode it (RFC 3629 §3).
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # All of the Unicode category Cc.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
+# Characters that turn the direction of the text around them: Unicode's Bidi_Control, UAX #9 §2.
+_BIDI_CONTROL = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_JOINERS = "\u200c\u200d"  # ZWNJ and ZWJ: parts of words in Persian or Sinhala, and of emoji
+# Other characters that nobody can see: of Unicode's Default_Ignorable_Code_Point, the fillers and
+# separators that no word needs.  The second group is part of letters and emoji.
+_INVISIBLE = (
+    "\u00ad\u115f\u1160\u180e\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\u3164\ufeff\uffa0"
+    "\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff"
+)
+_IGNORABLE = (
+    "\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0020-\U000e007f\U000e0100-\U000e01ef"
+)
+_DISGUISE = re.compile(f"[{_BIDI_CONTROL}{_INVISIBLE}]")
+# The braille pattern without dots is a symbol that looks like a space.
+_UNSEEN = re.compile(f"[{_IGNORABLE}{_JOINERS}\u2800]")
 # Where the JSON of an event has its kind, and the kinds that tell who came and went.
 _KIND = slice(len(b'{"kind":"'), len(b'{"kind":"join'))
 _PRESENCE_KINDS = frozenset((b"join", b"quit"))
@@ -255,21 +273,63 @@ def _parse_sent(value: Any) -> float | None:
 
 
 def parse_room(value: Any) -> str:
-    """Check the name of a room: 1-64 letters, digits, ``_``, ``.`` or ``-``, of any script."""
-    if not isinstance(value, str) or not 1 <= len(value) <= _ROOM_LENGTH:
-        named = False
-    else:
-        named = bool(_PLAIN_ROOM.fullmatch(value)) or all(map(_in_room_name, value))
-    if not named:
-        raise BadRoom(
-            "A room name must be 1 to 64 letters, digits, `_`, `.` or `-`, of any script."
-        )
-    return str(value)
+    """Return the name of a room in NFC: 1-64 letters, digits, ``_``, ``.`` or ``-``, any script.
+
+    The same name in NFD, as macOS writes file names, is then the same room (UAX #15).
+    """
+    if isinstance(value, str) and len(value) <= _MAX_DECOMPOSED:
+        plain = _PLAIN_ROOM.fullmatch(value)
+        room = value if plain else unicodedata.normalize("NFC", value)
+        # A browser removes `.` and `..` from a URL, also percent-encoded (URL standard §4.4).
+        if (plain or _is_room_name(room)) and room not in (".", ".."):
+            return room
+    raise BadRoom(
+        "A room name must be 1 to 64 letters, digits, `_`, `.` or `-`, of any script; "
+        "`.` and `..` alone are no names."
+    )
 
 
-def _in_room_name(character: str) -> bool:
+def _is_room_name(text: str) -> bool:
+    return (
+        1 <= len(text) <= _ROOM_LENGTH
+        and not _DISGUISE.search(text)
+        and all(_in_room_name(text, index) for index in range(len(text)))
+        and _is_visible(text)
+    )
+
+
+def _in_room_name(text: str, index: int) -> bool:
     # In Thai and in most scripts of India, marks are parts of letters: so M, besides L and N.
-    return character in "_.-" or unicodedata.category(character)[0] in "LMN"
+    character = text[index]
+    if character in _JOINERS:
+        return _joins(text[:index], text[index + 1 :])
+    is_part = unicodedata.category(character)[0] in "LMN" and not _UNSEEN.match(character)
+    return character in "_.-" or is_part
+
+
+def _joins(before: str, after: str) -> bool:
+    """Return whether a joiner between these changes a word, as in names of domains (RFC 5892 A.1).
+
+    It does after a virama, as in Sinhala and Malayalam, and between two letters of a cursive
+    script, as in Persian.  Elsewhere nobody sees it, and two rooms would look the same.
+    """
+    if before and unicodedata.combining(before[-1]) == 9:  # the class of a virama
+        return True
+    neighbours = before[-1:], after[:1]
+    return all(one and unicodedata.bidirectional(one) in ("AL", "NSM") for one in neighbours)
+
+
+def _is_visible(text: str) -> bool:
+    """Return whether `text` contains more than spaces, marks and characters that nobody sees."""
+    return any(
+        unicodedata.category(one)[0] in "LNPS" or _is_new(one) for one in _UNSEEN.sub("", text)
+    )
+
+
+def _is_new(character: str) -> bool:
+    # Not in this Python's Unicode, or in no Unicode: shown, perhaps as a box.
+    is_noncharacter = ord(character) & 0xFFFE == 0xFFFE or "\ufdd0" <= character <= "\ufdef"
+    return unicodedata.category(character) in ("Cn", "Co") and not is_noncharacter
 
 
 def parse_client(value: Any) -> str:
@@ -280,16 +340,22 @@ def parse_client(value: Any) -> str:
 
 
 def parse_name(value: Any, limits: Limits) -> str:
-    """Check a name that others will see: not empty, not too long, no control characters."""
+    """Check a name that others will see: not empty, not too long, nothing that deceives a reader.
+
+    That is a character that turns the direction of a line, or one that nobody sees: two members
+    could look the same, and one like none.
+    """
     named = (
         isinstance(value, str)
         and len(value) <= limits.name_length
-        and value.strip()
         and not _CONTROL.search(value)
         and not _SURROGATE.search(value)
+        and not _DISGUISE.search(value)
+        and _is_visible(value)
     )
     if not named:
         raise BadName(
-            f"`name` must be 1 to {limits.name_length} characters, without control characters."
+            f"`name` must be 1 to {limits.name_length} characters that can be seen, without "
+            "characters that control the text."
         )
     return str(value)

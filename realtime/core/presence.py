@@ -4,11 +4,15 @@ Each open stream and each poll holds one reference to its client.  While there i
 process, the lease is renewed.  When the last one is released, the lease is left to expire: for a
 stream after the grace, so that a page reload is not a quit and a join; for a poll after the whole
 lease, because the next poll is expected.
+
+Anybody can send the id of another client.  So an open stream is present, whatever others send: a
+`leave` shows only when the last stream has ended, and the first open stream gives the name.  A poll
+with another name changes nothing while the member is there.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from realtime.core.broker import Broker, RoomSummary
 from realtime.core.events import Member
@@ -16,21 +20,40 @@ from realtime.errors import NoBroker
 from realtime.limits import Limits
 from realtime.tasks import Supervisor
 
+# Rooms of a list that are swept at once.
+_SWEEPS = 50
+# The renew loop passes this often during a lease, and once more after the lease has ended: so that
+# another sweep finds a lease that ended a little later by the broker's clock.
+_PASSES_PER_LEASE, _EXTRA_PASSES = 12, 2
+
 
 @dataclass
 class _TrackedClient:
     """One client in one room, as this process sees it."""
 
     member: Member
-    ref_count: int = 0  # open streams and polls
+    streams: list[Member] = field(default_factory=list)  # open, the oldest first
+    polls: int = 0
     renewed_at: float = float("-inf")
     has_left: bool = False  # by `leave`; one of its streams may still be closing
     idle_passes: int = 0  # of the renew loop, since the last reference
 
+    @property
+    def ref_count(self) -> int:
+        return len(self.streams) + self.polls
 
-# The renew loop passes this often during a lease, and once more after the lease has ended: so that
-# another sweep finds a lease that ended a little later by the broker's clock.
-_PASSES_PER_LEASE, _EXTRA_PASSES = 12, 2
+    @property
+    def is_present(self) -> bool:
+        return bool(self.streams) or (self.polls > 0 and not self.has_left)
+
+    def update(self, member: Member) -> bool:
+        """Take the name of the oldest stream, or of a poll of `member`; return if it changed."""
+        old, is_free = self.member, self.has_left or member.name == self.member.name
+        if self.streams:
+            self.member = self.streams[0]
+        elif is_free:
+            self.member = member
+        return self.member != old
 
 
 class Presence:
@@ -71,40 +94,52 @@ class Presence:
 
     # --- joining and leaving ---------------------------------------------------------------------
 
-    async def track(self, room: str, member: Member) -> None:
-        """Add a reference to a member; the first one of a new member publishes a join.
+    async def track(self, room: str, member: Member, *, stream: bool) -> None:
+        """Add a reference, a stream or a poll; the first one of a new member publishes a join.
 
         If the broker cannot be reached, this returns all the same, so that the client can read.
         The renewal retries.
         """
         tracked = self._tracked.setdefault((room, member.client), _TrackedClient(member))
-        tracked.ref_count += 1
         tracked.idle_passes = 0
-        if tracked.member != member or tracked.has_left:
-            tracked.member, tracked.has_left = member, False
+        if stream:
+            tracked.streams.append(member)
+        else:
+            tracked.polls += 1
+        is_first = stream and len(tracked.streams) == 1
+        if tracked.update(member) or tracked.has_left or is_first:
+            tracked.has_left = False
             tracked.renewed_at = float("-inf")
         if _now() - tracked.renewed_at >= self._limits.lease_seconds / 3:
             await self._try_renew(room, tracked)
 
-    def untrack(self, room: str, member: Member, seconds: float) -> None:
-        """Release a reference; without another one the member has quit after `seconds`."""
+    def untrack(self, room: str, member: Member, *, stream: bool) -> None:
+        """Release a reference; without another one the member has quit after a while."""
         tracked = self._tracked.get((room, member.client))
         if tracked is None:  # its lease expired long ago
             return
-        tracked.ref_count -= 1
-        if tracked.ref_count > 0 and seconds < self._limits.lease_seconds:
+        if not stream:
+            tracked.polls -= 1
+            return
+        tracked.streams.remove(member)
+        if tracked.ref_count > 0:
             # On a reload, the new page may connect before the old one calls `leave`.  So the stream
             # that left may be the one that ends here, and the others stay.
+            tracked.update(tracked.member)
             tracked.has_left = False
             self._supervisor.spawn("stay", lambda: self._try_renew(room, tracked))
-        seconds += self._extra_grace
-        if tracked.ref_count <= 0 and seconds < self._limits.lease_seconds:
+            return
+        seconds = self._limits.grace_seconds + self._extra_grace
+        if seconds < self._limits.lease_seconds:
             self._supervisor.spawn(
                 "depart", lambda: self._release_lease(room, member.client, seconds)
             )
 
     async def leave(self, room: str, client: str) -> None:
-        """Remove a client from the list now; the quit follows after the grace unless it returns."""
+        """Remove a client from the list now; the quit follows after the grace unless it returns.
+
+        A client with an open stream stays on the list until that has ended.
+        """
         if tracked := self._tracked.get((room, client)):
             tracked.has_left = True
         await self._broker.leave(room, client, None, self._limits.grace_seconds)
@@ -112,21 +147,30 @@ class Presence:
 
     # --- the lists -------------------------------------------------------------------------------
 
-    async def members(self, room: str) -> Sequence[Member]:
+    async def members(
+        self, room: str, after: str = "", limit: int | None = None
+    ) -> Sequence[Member]:
+        """List a page of the members of a room, see `Broker.members`."""
         # A process that died releases no lease, and perhaps no process sweeps that room.
         await self._broker.sweep(room)
-        return await self._broker.members(room)
+        return await self._broker.members(room, after, limit)
 
-    async def rooms(self) -> Sequence[RoomSummary]:
-        with_members = [summary.room for summary in await self._broker.rooms() if summary.members]
-        await asyncio.gather(*map(self._broker.sweep, with_members))
-        return await self._broker.rooms()
+    async def count_members(self, room: str) -> int:
+        return await self._broker.count_members(room)
+
+    async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
+        """List a page of the rooms, see `Broker.rooms`."""
+        summaries = await self._broker.rooms(after, limit)
+        rooms = [summary.room for summary in summaries if summary.members]
+        for start in range(0, len(rooms), _SWEEPS):  # not all at once: others wait meanwhile
+            await asyncio.gather(*map(self._broker.sweep, rooms[start : start + _SWEEPS]))
+        return await self._broker.rooms(after, limit) if rooms else summaries
 
     # --- leases ----------------------------------------------------------------------------------
 
     async def _renew(self, room: str, tracked: _TrackedClient) -> None:
         tracked.renewed_at = _now()  # set first: references added meanwhile need no second call
-        await self._broker.enter(room, tracked.member, self._node_id)
+        await self._broker.enter(room, tracked.member, self._node_id, stream=bool(tracked.streams))
 
     async def _release_lease(self, room: str, client: str, seconds: float) -> None:
         tracked = self._tracked.get((room, client))
@@ -161,7 +205,7 @@ class Presence:
             for key, tracked in list(self._tracked.items()):
                 if tracked.ref_count > 0:
                     age = _now() - tracked.renewed_at
-                    if not tracked.has_left and age >= lease / 4:
+                    if tracked.is_present and age >= lease / 4:
                         await self._try_renew(key[0], tracked)
                     continue
                 # We count passes, not seconds: while the machine slept, the lease did not run.

@@ -164,6 +164,10 @@ class Room:
 
     # --- reading -------------------------------------------------------------------------------
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def cursor_before_last(self, count: int) -> Cursor:
         """Return the cursor of a reader who has seen all but the last `count` events.
 

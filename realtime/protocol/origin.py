@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -119,12 +119,37 @@ class OriginPolicy:
         not for an iframe or a script: then `Sec-Fetch-Site` (W3C Fetch Metadata) shows the site.
         """
         if origin is not None:
-            foreign = not (_is_same(origin, host) or self._is_own_origin(origin, host))
+            foreign = not self._is_ours(origin, host)
         else:
             foreign = fetch_site == "cross-site"
         if foreign:
             raise ForeignOrigin(
                 "Pages of other sites may not use this server; open it at its own address."
+            )
+
+    def check_joiner(self, host: str | None, fields: Mapping[str, str]) -> None:
+        """Reject a GET that joins a room, if a page of another site can have caused it.
+
+        Any page can make a browser send us a GET, by an image, a link, or `fetch` without CORS.
+        Such a GET has no `Origin`, and to an http address in a local network no `Sec-Fetch-Site`
+        either.  A page cannot change two things: `Referer` never names another page than the one
+        that sends, and `User-Agent` names a browser (to change it, `fetch` must use CORS).  So a
+        browser must send one of the fields that name our page, and our pages have a
+        `Referrer-Policy` that makes it.  `Accept` alone proves nothing: `fetch` may choose it.
+        Other programs run no pages, so they need none of these fields.
+        """
+        if fields.get("Origin") is not None:  # `check` has compared it
+            return
+        site, referer = fields.get("Sec-Fetch-Site"), fields.get("Referer")
+        if site in ("same-origin", "none"):  # none: the user typed the URL
+            return
+        if referer is not None:
+            foreign = not self._is_ours(_origin_of(referer), host)
+        else:
+            foreign = site is not None or _is_browser(fields)
+        if foreign:
+            raise ForeignOrigin(
+                "Only a page of this server may join a room; open it, or read without `name`."
             )
 
     def cors_origin(self, origin: str | None, host: str | None) -> str | None:
@@ -143,6 +168,9 @@ class OriginPolicy:
         if name is None or len(self.ports) < 2 or not _PLAIN_NAME.fullmatch(name):
             return []
         return [f"{name}:{port}" for port in sorted(self.ports)]
+
+    def _is_ours(self, origin: str, host: str | None) -> bool:
+        return _is_same(origin, host) or self._is_own_origin(origin, host)
 
     def _is_own_origin(self, origin: str, host: str | None) -> bool:
         page, own = _authorities(origin, host)
@@ -188,3 +216,16 @@ def _authorities(origin: str, host: str | None) -> tuple[Authority | None, Autho
 def _split(authority: str, default_port: int) -> Authority | None:
     match = _AUTHORITY.fullmatch(authority)
     return (match[1], int(match[2] or default_port)) if match else None
+
+
+def _origin_of(url: str) -> str:
+    return "/".join(url.split("/", 3)[:3])
+
+
+def _is_browser(fields: Mapping[str, str]) -> bool:
+    """Return whether a browser sends these fields: every one has called itself Mozilla since 1994.
+
+    The types that an image or a style sheet accepts first are a second sign.
+    """
+    is_element = (fields.get("Accept") or "").startswith(("image/", "text/css"))
+    return is_element or (fields.get("User-Agent") or "").startswith(("Mozilla/", "Opera/"))

@@ -88,11 +88,11 @@ class Services:
         self.admission.admit_message(draft, connection, address, now)
         return await self.hub.publish(draft)
 
-    async def track(self, room: str, member: Member, address: str) -> None:
+    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
         """Make `member` a member of the room, if the limits of its address allow one more."""
         if not self.presence.is_tracked(room, member.client):
             self.admission.admit_member(room, address, asyncio.get_running_loop().time())
-        await self.presence.track(room, member)
+        await self.presence.track(room, member, stream=stream)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,11 @@ class RequestBase:
     stream: Stream
     origin_fields: OriginFields
     arguments: Mapping[str, Sequence[bytes]]  # of the query
+
+    @property
+    def header_fields(self) -> Mapping[str, str]:
+        """The header fields of the request; their names are in any case."""
+        raise NotImplementedError
 
     # --- checks ----------------------------------------------------------------------------------
 
@@ -179,8 +184,11 @@ class RequestBase:
         return value
 
     def parse_subscription(self, room: str, resume: str | None = None) -> Subscription:
-        """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`."""
-        return Subscription.parse(
+        """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`.
+
+        Raises `ForeignOrigin` if a page of another site wants to make a member.
+        """
+        subscription = Subscription.parse(
             room,
             resume or self.argument("after", errors.BadCursor),
             self.argument("client", errors.BadClient),
@@ -188,15 +196,16 @@ class RequestBase:
             via=self.transport,
             limits=self.services.limits,
         )
+        if subscription.member is not None:
+            self.services.origin_policy.check_joiner(self.origin_fields[0], self.header_fields)
+        return subscription
 
-    def tracked(
-        self, subscription: Subscription, linger: float
-    ) -> AbstractAsyncContextManager[None]:
-        """Be a member of the room during the context, and `linger` seconds longer."""
+    def tracked(self, subscription: Subscription) -> AbstractAsyncContextManager[None]:
+        """Be a member of the room during a poll, and until the lease ends."""
         if subscription.member is None:
             return nullcontext()
-        return _TrackedMember(
-            self.services, subscription.room, subscription.member, self.stream.address, linger
+        return _PollingMember(
+            self.services, subscription.room, subscription.member, self.stream.address
         )
 
 
@@ -206,25 +215,22 @@ def check_connection_limit(stream: Stream) -> None:
         raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)
 
 
-class _TrackedMember(AbstractAsyncContextManager[None]):
-    def __init__(
-        self, services: Services, room: str, member: Member, address: str, linger: float
-    ) -> None:
+class _PollingMember(AbstractAsyncContextManager[None]):
+    def __init__(self, services: Services, room: str, member: Member, address: str) -> None:
         self._services = services
         self._room = room
         self._member = member
         self._address = address
-        self._linger = linger
 
     async def __aenter__(self) -> None:
         try:
-            await self._services.track(self._room, self._member, self._address)
+            await self._services.track(self._room, self._member, self._address, stream=False)
         except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._services.presence.untrack(self._room, self._member, self._linger)
+        self._services.presence.untrack(self._room, self._member, stream=False)
 
 
 def decode_path_segment(data: bytes) -> str:

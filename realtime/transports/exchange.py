@@ -6,7 +6,7 @@ object with a method per HTTP method; its response is one `bytes` that goes stra
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 from urllib.parse import unquote_to_bytes
 
@@ -66,6 +66,10 @@ class Exchange(RequestBase):
         self.arguments = parse_query(request.target)
         self.keep_alive = request.keep_alive
         self._room = room
+
+    @property
+    def header_fields(self) -> Mapping[str, str]:
+        return self.request.fields
 
     async def get(self, room: str) -> None:
         raise NotImplementedError

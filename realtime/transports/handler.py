@@ -6,7 +6,7 @@ and the traffic statistics.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
 from tornado.iostream import StreamClosedError
@@ -76,6 +76,10 @@ class Handler(RequestBase, JSONErrorHandler):
         self.stream = cast(Stream, self.request.connection.stream)  # type: ignore[union-attr]
         self.origin_fields = origin_fields(self.request.headers)
         self.arguments = self.request.query_arguments
+
+    @property
+    def header_fields(self) -> Mapping[str, str]:
+        return self.request.headers
 
     def prepare(self) -> None:
         self.count(self.client_id_for_stats())

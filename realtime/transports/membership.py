@@ -90,7 +90,7 @@ class Membership:
             return
         self._member = member
         try:
-            await self._services.track(self._room, member, self._address)
+            await self._services.track(self._room, member, self._address, stream=True)
         except BaseException:  # also a cancellation: the member must not stay forever
             self.leave()
             raise
@@ -126,5 +126,4 @@ class Membership:
         self.left = True
         self.unsubscribe()
         if self._member is not None:
-            grace = self._services.limits.grace_seconds
-            self._services.presence.untrack(self._room, self._member, grace)
+            self._services.presence.untrack(self._room, self._member, stream=True)

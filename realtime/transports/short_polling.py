@@ -17,5 +17,5 @@ class ShortPolling(Exchange):
         reader = await self.services.hub.read(
             subscription.room, subscription.after, self.stream.address
         )
-        async with self.tracked(subscription, linger=self.services.limits.lease_seconds):
+        async with self.tracked(subscription):
             self.answer(reader.poll(PollResponse))

@@ -1,7 +1,10 @@
 """What the demo pages use besides the chat: a traffic capture, network conditions, a QR code."""
 
+import asyncio
 import hmac
 import io
+import logging
+import math
 import re
 from dataclasses import dataclass
 
@@ -9,6 +12,7 @@ import segno
 
 from realtime import errors
 from realtime.core.events import parse_room
+from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
 from realtime.server.tap import SECRET, Tap, TapRegistry, TapSubscriber
@@ -17,8 +21,12 @@ from realtime.transports.handler import Handler
 from realtime.transports.upgrade import Upgrade
 from realtime.web.operations import OperationHandler
 
+log = logging.getLogger(__name__)
+
 # The longest fault that a page may request.
 _MAX_FAULT_SECONDS = 60
+# Wrong keys are logged once in this time, however many arrive.
+_LOG_INTERVAL_SECONDS = 60.0
 # A longer URL makes a QR code that a phone cannot read from the last row.
 _PATH = re.compile(r"/[!-~]{0,199}")
 
@@ -28,13 +36,40 @@ class Lab:
     """What this server offers its pages.
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
-    secret in the lecturer's URL.
+    secret in the lecturer's URL, which `key_check` compares.
     """
 
     lanes: tuple[int, ...]
     networks: ProxyPool
     addresses: tuple[str, ...]
     key: str
+    key_check: "KeyCheck"
+
+
+class KeyCheck:
+    """Compares a key with ours.  After a few wrong keys, an address must wait before the next one.
+
+    That also holds for the right key, or the answer would show which key is right.
+    """
+
+    def __init__(self, key: str, wrong_per_minute: float) -> None:
+        self._key = key.encode()
+        self._wrong = RateLimiter(
+            wrong_per_minute / 60, wrong_per_minute, "One address", "wrong keys"
+        )
+        self._logged_at = -math.inf
+
+    def check(self, key: str, address: str, now: float) -> None:
+        """Return if `key` is ours; raises `BadKey`, or `TooFast` for an address that guesses."""
+        self._wrong.check(address, now)
+        # In constant time: the time of a response must not show how much of a key was right.
+        if hmac.compare_digest(key.encode(), self._key):
+            return
+        self._wrong.take(address, now)
+        if now - self._logged_at >= _LOG_INTERVAL_SECONDS:
+            self._logged_at = now
+            log.warning("a wrong key was sent", extra={"address": address})
+        raise errors.BadKey("The key is in the lecturer's URL, which the server prints at start.")
 
 
 class _LabBase(OperationHandler):
@@ -131,11 +166,8 @@ class RoomHandler(_LabBase):
     async def delete(self, room: str) -> None:
         room = parse_room(room)
         key = self.argument("key", errors.BadKey) or ""
-        # In constant time: the time of a response must not show how much of a key was right.
-        if not hmac.compare_digest(key.encode(), self.lab.key.encode()):
-            raise errors.BadKey(
-                "The key is in the lecturer's URL, which the server prints at start."
-            )
+        now = asyncio.get_running_loop().time()
+        self.lab.key_check.check(key, self.stream.address, now)
         await self.services.hub.reset(room)
         self.no_content()
 

@@ -6,6 +6,7 @@ that is not *ready* (``/readyz``).  Prometheus reads ``/metrics``.
 
 import asyncio
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -15,10 +16,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 from realtime import __version__
 from realtime.core.events import parse_client, parse_room
-from realtime.errors import BadClient, NoBroker, NotFound
+from realtime.errors import BadClient, BadCursor, BadLimit, NoBroker, NotFound
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
+
+# A cursor of a list is a name of a room or a client id: no longer than the longest room in NFD.
+_MAX_CURSOR_LENGTH = 256
+_LIMIT = re.compile(r"0*[1-9][0-9]{0,8}", re.ASCII)
 
 
 class OperationHandler(Handler):
@@ -37,28 +42,53 @@ class OperationHandler(Handler):
         self.clear_header("Content-Type")
 
 
-class RoomsHandler(OperationHandler):
-    """All rooms of the hub: ``{"rooms": [{"room", "members", "top"}]}``.
+class _PageHandler(OperationHandler):
+    """A list in pages: `?after=` is the `next` of the page before, `?limit=` the rows."""
+
+    def parse_page(self) -> tuple[str, int]:
+        """Return the cursor and the rows of the requested page, which is never longer than ours."""
+        after = self.argument("after", BadCursor) or ""
+        if len(after) > _MAX_CURSOR_LENGTH:
+            raise BadCursor("`after` must be the `next` of the page before, or absent.")
+        text, most = self.argument("limit", BadLimit), self.services.limits.list_rows
+        if text is not None and not _LIMIT.fullmatch(text):
+            raise BadLimit("`limit` must be a whole number above 0.")
+        return after, min(int(text or most), most)
+
+
+class RoomsHandler(_PageHandler):
+    """The rooms of the hub: ``{"rooms": [{"room", "members", "top"}], "next"?}``.
 
     `top` is the offset of the newest event.  503 if the hub cannot be reached.
     """
 
     async def get(self) -> None:
-        rooms = await self.services.presence.rooms()
-        rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms]
-        self.reply({"rooms": rows})
+        after, limit = self.parse_page()
+        rooms = await self.services.presence.rooms(after, limit + 1)
+        rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms[:limit]]
+        page: dict[str, Any] = {"rooms": rows}
+        if len(rooms) > limit:
+            page["next"] = rows[-1]["room"]
+        self.reply(page)
 
 
-class MembersHandler(OperationHandler):
-    """The members of a room: ``{"room", "members": [{"client", "name", "via"}]}``.
+class MembersHandler(_PageHandler):
+    """The members of a room: ``{"room", "members": [{"client", "name", "via"}], …}``.
 
-    `via` is the transport by which the member joined.  503 if the hub cannot be reached.
+    `via` is the transport by which the member joined; `next` and `total` are there if more follow.
+     503 if the hub cannot be reached.
     """
 
     async def get(self, room: str) -> None:
-        members = await self.services.presence.members(parse_room(room))
-        rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members]
-        self.reply({"room": room, "members": rows})
+        room = parse_room(room)
+        after, limit = self.parse_page()
+        members = await self.services.presence.members(room, after, limit + 1)
+        rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members[:limit]]
+        page: dict[str, Any] = {"room": room, "members": rows}
+        if len(members) > limit:
+            page["next"] = rows[-1]["client"]
+            page["total"] = await self.services.presence.count_members(room)
+        self.reply(page)
 
 
 class MemberHandler(OperationHandler):

@@ -76,8 +76,9 @@ class PageHandler(Handler, StaticFileHandler):
         own_origins = self.services.origin_policy.own_origins(self.request.headers.get("Host"))
         policy = content_security_policy(own_origins, path == _BRIDGE_PAGE, self._forms)
         self.set_header("Content-Security-Policy", policy)
-        # With no-referrer a form sends `Origin: null` (W3C Referrer Policy §8.5).
-        self.set_header("Referrer-Policy", "same-origin" if self._forms else "no-referrer")
+        # `Referer` shows that a request comes from our page, see `OriginPolicy.check_joiner`, and
+        # is sent to no other site.  (With no-referrer a form would also send `Origin: null`.)
+        self.set_header("Referrer-Policy", "same-origin")
 
     def head(self, *args: str, **kwargs: str) -> Any:
         return StaticFileHandler.head(self, *args, **kwargs)

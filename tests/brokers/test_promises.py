@@ -435,9 +435,99 @@ async def test_a_member_that_enters_with_a_new_name_is_listed_with_it(
 ) -> None:
     broker = await factory.broker()
     await broker.enter(room, ADA, "node_id")
-    await broker.enter(room, Member("ada", "Lovelace", "websocket"), "node_id")
+    await broker.enter(room, Member("ada", "Lovelace", "websocket"), "node_id", stream=True)
     assert list(await broker.members(room)) == [Member("ada", "Lovelace", "websocket")]
     assert await kinds(broker, room) == ["join"]
+
+
+async def test_a_stream_stays_listed_under_its_name_whatever_others_send(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
+    eve = Member("ada", "Eve", "sse")
+    await broker.enter(room, ADA, "one", stream=True)
+    await broker.enter(room, eve, "other")
+    await broker.enter(room, eve, "third", stream=True)
+    await broker.leave(room, "ada", None, 0)
+    await broker.sweep(room)
+    assert list(await broker.members(room)) == [ADA]
+    assert await kinds(broker, room) == ["join"]
+    await broker.leave(room, "ada", "one", 0)
+    await broker.sweep(room)
+    assert [member.client for member in await broker.members(room)] == ["ada"]
+    await broker.leave(room, "ada", None, 0)
+    await broker.leave(room, "ada", "other", 0)
+    await broker.leave(room, "ada", "third", 0)  # the last stream has ended: the leave counts
+    assert list(await broker.members(room)) == []
+    await broker.sweep(room)
+    assert await kinds(broker, room) == ["join", "quit"]
+
+
+async def test_the_next_stream_gives_the_name_when_the_first_has_ended(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
+    eve = Member("ada", "Eve", "sse")
+    await broker.enter(room, ADA, "one", stream=True)
+    await broker.leave(room, "ada", "one", 0)
+    await broker.enter(room, eve, "other", stream=True)
+    assert list(await broker.members(room)) == [eve]
+    await broker.sweep(room)
+    assert await kinds(broker, room) == ["join"]
+
+
+async def test_a_poll_renames_only_a_member_that_has_left(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
+    eve = Member("ada", '","via":Eve', "sse")
+    await broker.enter(room, ADA, "one")
+    await broker.enter(room, eve, "one")
+    assert list(await broker.members(room)) == [ADA]
+    await broker.enter(room, Member("ada", ADA.name, "long_polling"), "one")
+    assert [member.via for member in await broker.members(room)] == ["long_polling"]
+    await broker.leave(room, "ada", None, 5)
+    await broker.enter(room, eve, "one")
+    assert list(await broker.members(room)) == [eve]
+
+
+async def test_a_node_that_died_holds_no_member(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker(lease_seconds=0.05)
+    await broker.enter(room, ADA, "died", stream=True)
+    async with asyncio.timeout(SECONDS):
+        while await kinds(broker, room) != ["join", "quit"]:
+            await broker.sweep(room)
+    await broker.enter(room, ADA, "lives")
+    await broker.leave(room, "ada", None, 0)
+    assert list(await broker.members(room)) == []
+
+
+async def test_members_are_listed_in_pages(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
+    clients = ["A", "a-b", "a.b", "ab", "b", "b1"]
+    for client in reversed(clients):
+        await broker.enter(room, Member(client, "x", "sse"), "one")
+    await broker.leave(room, "b", None, 5)
+    pages, after = [], ""
+    while page := await broker.members(room, after, 2):
+        pages.append([member.client for member in page])
+        after = page[-1].client
+    assert pages == [["A", "a-b"], ["a.b", "ab"], ["b1"]]
+    assert await broker.count_members(room) == 5
+
+
+async def test_rooms_are_listed_in_pages(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
+    names = {f"{room}.{n}" for n in range(120)}
+    for name in names:
+        await broker.publish(draft(name))
+    listed, after = [], room
+    while page := await broker.rooms(after, 50):
+        assert len(page) <= 50
+        listed += [row.room for row in page]
+        after = listed[-1]
+    assert listed == sorted(set(listed))
+    assert names <= set(listed)
 
 
 @pytest.mark.parametrize("node_id", ["one", "stranger", None])

@@ -79,7 +79,7 @@ async def test_a_phone_that_slept_catches_up(
         await expect(message(page, "before")).to_have_count(1)
         cdp = await context.new_cdp_session(page)
         await cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
-        relay.cut()  # a phone that sleeps for long loses its connections
+        relay.reset_connections()  # a phone that sleeps for long loses its connections
         await post(server.url, room, text="asleep")
         await cdp.send("Page.setWebLifecycleState", {"state": "active"})
         if transport == "iframe_streaming":

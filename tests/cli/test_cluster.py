@@ -30,7 +30,7 @@ def test_its_own_options_are_for_the_master_and_the_others_for_the_workers() -> 
         "--hub",
         "redis://x",
         "--key",
-        "k",
+        "lecturer",
         "--trust-proxy",
         "10.0.0.1",
     ]
@@ -40,7 +40,7 @@ def test_its_own_options_are_for_the_master_and_the_others_for_the_workers() -> 
     assert config == ClusterConfig(
         server, 3, 7001, "::1", 0, nginx=("::1", 8080), routing="address"
     )
-    assert (server.host, server.hub, server.key) == ("127.0.0.2", "redis://x", "k")
+    assert (server.host, server.hub, server.key) == ("127.0.0.2", "redis://x", "lecturer")
     assert (server.allow_host, server.loop) == (("chat.example",), "asyncio")
     assert server.trust_proxy == (ip_network("10.0.0.1"),)
     assert server.limits == Limits(text_bytes=3)

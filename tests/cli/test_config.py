@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from realtime.cli.config import CommandError
 from realtime.cli.main import parse
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig
@@ -83,11 +84,19 @@ def test_hub_and_key_can_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert (config.hub, config.key) == ("memory", "secret")
 
 
+def test_a_short_key_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CommandError, match="at least 6 characters"):
+        config_of("--key", "1234")
+    monkeypatch.setenv("REALTIME_KEY", "12345")
+    with pytest.raises(CommandError, match="REALTIME_KEY"):
+        config_of()
+
+
 def test_an_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REALTIME_HUB", "memory")
     monkeypatch.setenv("REALTIME_KEY", "secret")
-    config = config_of("--hub", "spawn", "--key", "other")
-    assert (config.hub, config.key) == ("spawn", "other")
+    config = config_of("--hub", "spawn", "--key", "another")
+    assert (config.hub, config.key) == ("spawn", "another")
 
 
 @pytest.mark.parametrize(

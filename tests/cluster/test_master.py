@@ -45,7 +45,7 @@ async def test_its_workers_are_one_chat_over_one_redis_that_ends_with_them(room:
 async def test_other_users_cannot_see_the_password_or_the_key() -> None:
     with PrivateRedis("--requirepass", "secret") as redis:
         address = redis.url.replace("unix://", "unix://:secret@")
-        with Cluster(address, "--key", "hush", workers=1) as cluster:
+        with Cluster(address, "--key", "hushed", workers=1) as cluster:
             pid = (await cluster.until_ready())["workers"][0]["pid"]
             seen = "".join(
                 Path(f"/proc/{pid}/{name}").read_text() for name in ("cmdline", "environ")

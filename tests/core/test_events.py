@@ -192,11 +192,70 @@ def test_a_room_name_can_be_of_any_script(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b"]
+    "name",
+    [
+        *("", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b", ".", ".."),
+        # Joiners outside of a word, or in one that they do not change.
+        *("\u200c", "a\u200cb", "聊\u200d天", "می\u200c", "\u200cمی", "می\u200c\u200cخواهم"),
+        *("\u3164", "\u1160", "\u0301", "a\ufe0f", "e\u0301" * 65, "é" * 65),  # fillers, marks
+    ],
 )
 def test_a_bad_room_name_is_rejected(name: str) -> None:
     with pytest.raises(errors.BadRoom):
         parse_room(name)
+
+
+@pytest.mark.parametrize("name", ["می\u200cخواهم", "ශ්\u200dරී", "അവന്\u200d", "न्\u200cय"])
+def test_a_joiner_inside_a_word_is_part_of_a_room_name(name: str) -> None:
+    assert parse_room(name) == name
+
+
+def test_composed_and_decomposed_letters_are_one_room() -> None:
+    assert parse_room("cafe\u0301") == parse_room("café") == "café"
+    assert parse_room("é" * 64) == parse_room("e\u0301" * 64)
+    assert parse_room("\u1112\u1161\u11ab") == "한"
+    assert parse_room("a" * 61 + "...") != "..."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("\u202eadA", "A\u2066da", "\u200f", "Ada\u061c"),  # turn the direction of a line
+        *(
+            "\u200b",
+            "\u200d\u200d",
+            "\u3164",
+            "\uffa0",
+            "\u115f\u1160",
+            "\ufe0f",
+            "\u2800",
+            "\u00ad",
+        ),
+        *("\U000e0041", "\U000e0100", "\u0301", "\u2003 \u00a0", "\u17b4", "\ufffe", "\ufdd0"),
+        *("Ada\u200b", "A\ufeffda", "A\u2028da", "A\u00adda"),  # look like another name
+    ],
+)
+def test_a_name_that_cannot_be_seen_or_turns_a_line_is_rejected(name: str) -> None:
+    with pytest.raises(errors.BadName):
+        parse_name(name, LIMITS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "אדה",
+        "علي",
+        "می\u200cخواهم",
+        "👩\u200d💻",
+        "❤\ufe0f",
+        "Zoë",
+        "Zoe\u0308",
+        "O’Neil",
+        "\U0001fae8",
+    ],
+)
+def test_a_name_can_be_of_any_script_or_an_emoji(name: str) -> None:
+    assert parse_name(name, LIMITS) == name
 
 
 def test_valid_names_and_clients_are_returned_unchanged() -> None:

@@ -29,9 +29,9 @@ class FaultyBroker(MemoryBroker):
         self.leave_allowed = asyncio.Event()
         self.leave_allowed.set()
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         self._check()
-        await super().enter(room, member, node_id)
+        await super().enter(room, member, node_id, stream=stream)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         await self.leave_allowed.wait()
@@ -102,16 +102,16 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 async def test_a_tracked_member_has_joined_once(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
+        await presence.track("r", ADA, stream=True)
         assert await world.published() == ["join"]
         assert await presence.members("r") == [ADA]
 
 
 async def test_an_untracked_member_has_quit_after_the_grace(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA, stream=True)
+        presence.untrack("r", ADA, stream=True)
         await world.pass_seconds(4)
         assert await world.published() == ["join"]
         await world.pass_seconds(2)
@@ -121,38 +121,38 @@ async def test_an_untracked_member_has_quit_after_the_grace(world: World) -> Non
 
 async def test_a_reload_publishes_nothing(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA, stream=True)
+        presence.untrack("r", ADA, stream=True)
         await world.pass_seconds(3)
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await world.published() == ["join"]
 
 
 async def test_closing_one_of_two_tabs_is_not_a_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA, stream=True)
+        await presence.track("r", ADA, stream=True)
+        presence.untrack("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await world.published() == ["join"]
 
 
 async def test_a_reload_that_connects_to_another_process_publishes_nothing(world: World) -> None:
     async with world.presence("a") as one, world.presence("b") as other:
-        await one.track("r", ADA)
-        await other.track("r", ADA)
-        one.untrack("r", ADA, LIMITS.grace_seconds)
+        await one.track("r", ADA, stream=True)
+        await other.track("r", ADA, stream=True)
+        one.untrack("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await world.published() == ["join"]
 
 
 async def test_two_processes_publish_one_quit(world: World) -> None:
     async with world.presence("a") as one, world.presence("b") as other:
-        await one.track("r", ADA)
-        await other.track("r", ADA)
-        one.untrack("r", ADA, LIMITS.grace_seconds)
-        other.untrack("r", ADA, LIMITS.grace_seconds)
+        await one.track("r", ADA, stream=True)
+        await other.track("r", ADA, stream=True)
+        one.untrack("r", ADA, stream=True)
+        other.untrack("r", ADA, stream=True)
         await world.pass_seconds(6)
         await world.broker.sweep("r")
         assert await world.published() == ["join", "quit"]
@@ -160,7 +160,7 @@ async def test_two_processes_publish_one_quit(world: World) -> None:
 
 async def test_members_of_a_process_that_died_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
     await world.pass_seconds(29)
     assert await world.published() == ["join"]
     await world.pass_seconds(2)
@@ -169,8 +169,8 @@ async def test_members_of_a_process_that_died_quit(world: World) -> None:
 
 async def test_a_poll_is_a_member_until_its_lease_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA, stream=False)
+        presence.untrack("r", ADA, stream=False)
         await world.pass_seconds(29)
         assert await world.published() == ["join"]
         await world.pass_seconds(2)
@@ -181,7 +181,8 @@ async def test_a_client_that_leaves_is_removed_at_once_and_quits_after_the_grace
     world: World,
 ) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=False)
+        presence.untrack("r", ADA, stream=False)
         await presence.leave("r", "ada")
         assert await presence.members("r") == []
         assert await world.published() == ["join"]
@@ -191,11 +192,11 @@ async def test_a_client_that_leaves_is_removed_at_once_and_quits_after_the_grace
 
 async def test_a_client_that_leaves_and_returns_has_not_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await presence.leave("r", "ada")
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, stream=True)
         await settle()
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await presence.members("r") == [ADA]
         assert await world.published() == ["join"]
@@ -203,10 +204,10 @@ async def test_a_client_that_leaves_and_returns_has_not_quit(world: World) -> No
 
 async def test_a_leave_that_arrives_after_the_new_page_does_not_remove_it(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)  # the old page
-        await presence.track("r", ADA)  # the new one
+        await presence.track("r", ADA, stream=True)  # the old page
+        await presence.track("r", ADA, stream=True)  # the new one
         await presence.leave("r", "ada")
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await presence.members("r") == [ADA]
         assert await world.published() == ["join"]
@@ -221,30 +222,56 @@ async def test_a_client_that_was_never_tracked_can_leave(world: World) -> None:
 
 async def test_a_client_that_returns_at_once_has_not_quit(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
+        presence.untrack("r", ADA, stream=True)
+        await presence.track("r", ADA, stream=True)
         await world.pass_seconds(10)
         assert await world.published() == ["join"]
 
 
 async def test_a_client_that_returns_before_its_leave_arrives_stays(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         world.broker.leave_allowed.clear()
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, stream=True)
         await settle()
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         world.broker.leave_allowed.set()
         await world.pass_seconds(10)
         assert await world.published() == ["join"]
 
 
-async def test_a_new_name_is_listed_without_a_second_join(world: World) -> None:
+async def test_a_new_name_is_listed_when_the_old_stream_has_ended(world: World) -> None:
     lady = Member("ada", "Lady Ada", "sse")
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        await presence.track("r", lady)
+        await presence.track("r", ADA, stream=True)
+        await presence.track("r", lady, stream=True)
+        assert await presence.members("r") == [ADA]
+        presence.untrack("r", ADA, stream=True)
+        await settle()
+        assert await presence.members("r") == [lady]
+        assert await world.published() == ["join"]
+
+
+async def test_polls_and_streams_of_others_do_not_rename_a_member(world: World) -> None:
+    eve = Member("ada", "Eve", "sse")
+    async with world.presence("a") as presence, world.presence("b") as other:
+        await presence.track("r", ADA, stream=True)
+        for process in (presence, other):
+            for stream in (False, True):
+                await process.track("r", eve, stream=stream)
+                assert await presence.members("r") == [ADA]
+        assert await world.published() == ["join"]
+
+
+async def test_a_polling_client_can_change_its_name_after_a_leave(world: World) -> None:
+    lady = Member("ada", "Lady Ada", "sse")
+    async with world.presence("a") as presence:
+        await presence.track("r", ADA, stream=False)
+        await presence.track("r", lady, stream=False)
+        assert await presence.members("r") == [ADA]
+        await presence.leave("r", "ada")
+        await presence.track("r", lady, stream=False)
         assert await presence.members("r") == [lady]
         assert await world.published() == ["join"]
 
@@ -254,8 +281,8 @@ async def test_a_new_name_is_listed_without_a_second_join(world: World) -> None:
 
 async def test_the_quit_is_published_when_the_grace_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        await presence.track("r", ADA, stream=True)
+        presence.untrack("r", ADA, stream=True)
         await world.run_for(4)
         assert await world.published() == ["join"]
         await world.run_for(2)
@@ -264,41 +291,56 @@ async def test_the_quit_is_published_when_the_grace_ends(world: World) -> None:
 
 async def test_the_quit_after_a_leave_is_published_when_the_grace_ends(world: World) -> None:
     async with world.presence("a") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await presence.leave("r", "ada")
+        presence.untrack("r", ADA, stream=True)
         await world.run_for(6)
         assert await world.published() == ["join", "quit"]
 
 
 async def test_an_open_stream_is_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await world.run_for(100)
         assert await world.published() == ["join"]
 
 
 async def test_a_stream_that_stays_after_a_late_leave_is_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.track("r", ADA)
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
+        await presence.track("r", ADA, stream=True)
         await presence.leave("r", "ada")
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, stream=True)
         await world.run_for(100)
         assert await world.published() == ["join"]
 
 
-async def test_a_stream_that_is_still_open_does_not_renew_a_client_that_left(world: World) -> None:
-    async with world.process("a", "r") as presence:
-        await presence.track("r", ADA)
-        await presence.leave("r", "ada")
-        await world.run_for(100)
+async def test_an_open_stream_stays_listed_when_somebody_else_calls_leave(world: World) -> None:
+    async with world.process("a", "r") as presence, world.presence("b") as other:
+        await presence.track("r", ADA, stream=True)
+        for process in (presence, other):
+            await process.leave("r", "ada")
+            assert await presence.members("r") == [ADA]
+            await world.run_for(50)
+            assert await presence.members("r") == [ADA]
+        assert await world.published() == ["join"]
+
+
+async def test_the_leave_of_a_page_counts_when_its_stream_has_ended(world: World) -> None:
+    async with world.presence("a") as presence, world.presence("b") as other:
+        await presence.track("r", ADA, stream=True)
+        await other.leave("r", "ada")
+        presence.untrack("r", ADA, stream=True)
+        await settle()
+        assert await presence.members("r") == []
+        await world.pass_seconds(6)
         assert await world.published() == ["join", "quit"]
 
 
 async def test_a_client_that_stops_polling_is_not_renewed(world: World) -> None:
     async with world.process("a", "r") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA, stream=False)
+        presence.untrack("r", ADA, stream=False)
         await world.run_for(40)
         assert await world.published() == ["join", "quit"]
         assert not presence._tracked
@@ -308,7 +350,7 @@ async def test_a_process_that_reads_the_room_publishes_the_quits_of_one_that_die
     world: World,
 ) -> None:
     async with world.presence("a") as dying:
-        await dying.track("r", ADA)
+        await dying.track("r", ADA, stream=True)
     async with world.process("b", "r"):
         await world.run_for(40)
         assert await world.published() == ["join", "quit"]
@@ -317,9 +359,9 @@ async def test_a_process_that_reads_the_room_publishes_the_quits_of_one_that_die
 async def test_a_process_sweeps_the_rooms_of_its_members_too(world: World) -> None:
     bob = Member("bob", "Bob", "sse")
     async with world.presence("a") as dying:
-        await dying.track("r", ADA)
+        await dying.track("r", ADA, stream=True)
     async with world.process("b") as presence:
-        await presence.track("r", bob)
+        await presence.track("r", bob, stream=True)
         await world.run_for(40)
         assert await world.published() == ["join", "join", "quit"]
 
@@ -340,7 +382,7 @@ async def sleeper(world: World) -> AsyncIterator[World]:
 
 async def test_after_a_sleep_of_ten_minutes_nobody_has_quit_who_is_here(sleeper: World) -> None:
     async with sleeper.process("a", "r") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await sleeper.run_for(10)
         sleeper.now += 600
         # The sweep may come before the renewal: a page asks for the list as soon as it wakes up.
@@ -354,8 +396,8 @@ async def test_after_a_sleep_of_ten_minutes_a_client_that_polls_is_still_a_membe
 ) -> None:
     async with sleeper.process("a", "r") as presence:
         for sleep in (0, 600, 0):
-            await presence.track("r", ADA)
-            presence.untrack("r", ADA, LIMITS.lease_seconds)
+            await presence.track("r", ADA, stream=False)
+            presence.untrack("r", ADA, stream=False)
             await sleeper.run_for(10)
             sleeper.now += sleep
         assert await sleeper.published() == ["join"]
@@ -365,8 +407,8 @@ async def test_after_a_sleep_a_client_that_is_gone_quits_even_if_nobody_reads_th
     sleeper: World,
 ) -> None:
     async with sleeper.process("a") as presence:
-        await presence.track("r", ADA)
-        presence.untrack("r", ADA, LIMITS.lease_seconds)
+        await presence.track("r", ADA, stream=False)
+        presence.untrack("r", ADA, stream=False)
         await sleeper.run_for(5)
         sleeper.now += 600
         await sleeper.run_for(LIMITS.lease_seconds * 1.5)
@@ -380,7 +422,7 @@ async def test_after_a_sleep_a_client_that_is_gone_quits_even_if_nobody_reads_th
 async def test_a_member_tracked_without_the_broker_joins_when_it_is_back(world: World) -> None:
     async with world.process("a", "r") as presence:
         world.broker.down = True
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         await world.run_for(10)
         world.broker.down = False
         await world.run_for(10)
@@ -391,9 +433,9 @@ async def test_a_member_untracked_without_the_broker_quits_when_the_lease_ends(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with world.process("a", "r") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         world.broker.down = True
-        presence.untrack("r", ADA, LIMITS.grace_seconds)
+        presence.untrack("r", ADA, stream=True)
         await world.run_for(20)
         world.broker.down = False
         await world.run_for(20)
@@ -407,13 +449,13 @@ async def test_an_unreachable_broker_delays_a_client_once_and_not_at_each_poll(
     async with world.presence("a") as presence:
         world.broker.down = True
         for _ in range(10):
-            await presence.track("r", ADA)
-            presence.untrack("r", ADA, LIMITS.lease_seconds)
+            await presence.track("r", ADA, stream=False)
+            presence.untrack("r", ADA, stream=False)
             world.now += 0.1
         assert world.broker.refused == 1
         world.broker.down = False
         world.now += LIMITS.lease_seconds / 10
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
         assert await world.published() == ["join"]
 
 
@@ -424,7 +466,7 @@ async def test_members_of_a_process_that_died_are_not_listed_even_if_nobody_read
     world: World,
 ) -> None:
     async with world.presence("dies") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
     world.now += LIMITS.lease_seconds + 1
     async with world.presence("alive") as presence:
         assert await presence.members("r") == []
@@ -435,7 +477,7 @@ async def test_members_of_a_process_that_died_are_not_counted_in_the_list_of_roo
     world: World,
 ) -> None:
     async with world.presence("dies") as presence:
-        await presence.track("r", ADA)
+        await presence.track("r", ADA, stream=True)
     world.now += LIMITS.lease_seconds + 1
     async with world.presence("alive") as presence:
         assert [room.members for room in await presence.rooms()] == [0]
@@ -464,8 +506,8 @@ async def test_the_quit_of_a_polling_client_is_published_even_if_nobody_reads_th
 ) -> None:
     async with world.process("one") as one:
         await world.run_for(1)  # so that the lease does not end together with a sweep
-        await one.track("r", ADA)
-        one.untrack("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA, stream=False)
+        one.untrack("r", ADA, stream=False)
         await world.run_for(LIMITS.lease_seconds * 1.5)
         assert len(one) == 0
     assert await world.published() == ["join", "quit"]
@@ -473,11 +515,11 @@ async def test_the_quit_of_a_polling_client_is_published_even_if_nobody_reads_th
 
 async def test_a_polling_client_that_leaves_and_returns_has_not_quit(world: World) -> None:
     async with world.presence("one") as one:
-        await one.track("r", ADA)
-        one.untrack("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA, stream=False)
+        one.untrack("r", ADA, stream=False)
         await one.leave("r", "ada")
-        await one.track("r", ADA)
-        one.untrack("r", ADA, LIMITS.lease_seconds)
+        await one.track("r", ADA, stream=False)
+        one.untrack("r", ADA, stream=False)
         assert await one.members("r") == [ADA]
         await world.pass_seconds(LIMITS.grace_seconds + 1)
         assert await world.published() == ["join"]

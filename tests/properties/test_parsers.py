@@ -24,7 +24,7 @@ from realtime.errors import RealtimeError
 from realtime.limits import Limits
 from realtime.transports.base import DEFAULT_HISTORY, NOW, _parse_after
 from tests.conftest import Servers
-from tests.properties.strategies import JSON_VALUES, NAMES, TEXTS, examples
+from tests.properties.strategies import FILLERS, JSON_VALUES, NAMES, TEXTS, examples
 from tests.server_process import Server
 
 T = TypeVar("T")
@@ -138,17 +138,26 @@ NEARLY_ROOMS = st.one_of(
 @example("")
 @examples(300)
 def test_a_room_is_1_to_64_letters_and_digits_of_any_script(text: str) -> None:
-    room = outcome(parse_room, text)
-    assert room == (text if _is_room(text) else "bad_room")
-
-
-def _is_room(text: str) -> bool:
-    return 1 <= len(text) <= 64 and all(map(_is_of_a_word, text))
+    room, composed = outcome(parse_room, text), unicodedata.normalize("NFC", text)
+    if room != "bad_room":
+        assert room == composed == parse_room(room)
+        assert 1 <= len(room) <= 64
+        assert all(map(_is_of_a_word, room.replace("\u200c", "").replace("\u200d", "")))
+    elif composed not in (".", "..") and not any(map(_is_mark_or_filler, composed)):
+        assert not (1 <= len(composed) <= 64 and all(map(_is_of_a_word, composed)))
 
 
 def _is_of_a_word(character: str) -> bool:
     # `isalnum` uses the properties Alphabetic and Numeric_Type, not the categories.
     return character in "_-." or character.isalnum() or unicodedata.category(character)[0] == "M"
+
+
+def _is_mark_or_filler(character: str) -> bool:
+    return character in FILLERS or unicodedata.category(character)[0] == "M"
+
+
+def _is_room(text: str) -> bool:
+    return outcome(parse_room, text) != "bad_room"
 
 
 @given(st.one_of(st.text(sorted(ASCII_WORD), max_size=66), ANY_TEXT, JSON_VALUES))
@@ -170,14 +179,24 @@ def test_a_client_is_1_to_64_ascii_letters_and_digits(value: Any) -> None:
 @examples(300)
 def test_a_name_is_visible_and_not_too_long(value: Any, maximum: int) -> None:
     name = outcome(parse_name, value, Limits(name_length=maximum))
-    good = isinstance(value, str) and 1 <= len(value) <= maximum and _is_visible(value)
-    assert name == (value if good else "bad_name")
+    if name != "bad_name":
+        assert name == value
+        assert 1 <= len(value) <= maximum
+        assert is_utf_8(value)
+        assert not value.isspace()
+        assert not {unicodedata.bidirectional(one) for one in value} & _BIDI_CLASSES
+        # C0, DEL and C1 control terminals.
+        assert not {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))} & set(value)
 
 
-def _is_visible(name: str) -> bool:
-    """Return whether it is more than space, without C0, DEL and C1, which control terminals."""
-    controls = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0))}
-    return is_utf_8(name) and not name.isspace() and not controls & set(name)
+# The classes of the characters that turn the direction of a line (UAX #9 table 4).
+_BIDI_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI", "B"}
+
+
+@given(NAMES)
+@examples(300)
+def test_a_name_of_letters_symbols_and_digits_is_valid(name: str) -> None:
+    assert parse_name(name, LIMITS) == name
 
 
 # --- drafts --------------------------------------------------------------------------------------
@@ -321,7 +340,7 @@ def _is_word(value: Any, maximum: int) -> bool:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= 32 and _is_visible(value)
+    return outcome(parse_name, value, LIMITS) != "bad_name"
 
 
 def _is_clock(value: Any) -> bool:

@@ -37,9 +37,9 @@ class UnreliableBroker(MemoryBroker):
 
     down = False
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         await self._delay()
-        await super().enter(room, member, node_id)
+        await super().enter(room, member, node_id, stream=stream)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         await self._delay(iterations=4)  # slower than `enter`, which may overtake it
@@ -59,9 +59,10 @@ class UnreliableBroker(MemoryBroker):
 
 @dataclass(eq=False)
 class Reference:
-    """An open stream or a poll; after a leave it may count no longer."""
+    """An open stream, which counts in any case, or a poll; after a leave that counts no longer."""
 
     process: int
+    stream: bool
     # "counts"; "left": its process received the leave; "unsure": the other process received it,
     # which has no knowledge of this reference, so either result is correct.
     state: str = "counts"
@@ -119,14 +120,21 @@ class PresenceMachine(RuleBasedStateMachine):
 
     # --- rules -----------------------------------------------------------------------------------
 
-    @rule(client=CLIENTS, process=PROCESSES, settle=st.booleans())
-    def track(self, client: str, process: int, settle: bool) -> None:
+    @rule(
+        client=CLIENTS,
+        process=PROCESSES,
+        stream=st.sampled_from([True, True, False]),
+        settle=st.booleans(),
+    )
+    def track(self, client: str, process: int, stream: bool, settle: bool) -> None:
         references = self.clients[client].references
-        references.append(Reference(process))
+        references.append(Reference(process, stream))
         for reference in references:
-            if reference.process == process:  # a reference after the leave cancels it
+            if (
+                reference.process == process and not reference.stream
+            ):  # a reference after the leave cancels it
                 reference.state = "unsure" if self._is_in_doubt(client, process) else "counts"
-        self._do(lambda: self.processes[process].track("r", _member(client)), settle)
+        self._do(lambda: self.processes[process].track("r", _member(client), stream=stream), settle)
         self.clients[client].known_to.add(process)
         if references[-1].state == "counts" and self._is_up_for(LIMITS.lease_seconds / 12):
             assert self._published()[client][-1] == "join"
@@ -142,15 +150,15 @@ class PresenceMachine(RuleBasedStateMachine):
     @rule(
         client=CLIENTS,
         index=st.integers(0, 3),
-        poll=st.sampled_from([False, False, True]),
         settle=st.booleans(),
     )
-    def untrack(self, client: str, index: int, poll: bool, settle: bool) -> None:
+    def untrack(self, client: str, index: int, settle: bool) -> None:
         """A stream ends, or the response to a poll is sent."""
         known = self.clients[client]
         if not known.references:
             return
         gone = known.references.pop(index % len(known.references))
+        poll = not gone.stream
         for reference in known.references:
             # The leave was that of the stream that ended.  A poll ends with every response, so it
             # shows nothing about which page left.
@@ -158,11 +166,10 @@ class PresenceMachine(RuleBasedStateMachine):
                 reference.state = "counts"
         known.alone_since = self.clock.now
         known.keeps_lease = known.keeps_lease or poll or self.broker.down
-        linger = LIMITS.lease_seconds if poll else LIMITS.grace_seconds
-        self._do(lambda: self._untrack(gone.process, client, linger), settle)
+        self._do(lambda: self._untrack(gone, client), settle)
 
-    async def _untrack(self, process: int, client: str, linger: float) -> None:
-        self.processes[process].untrack("r", _member(client), linger)
+    async def _untrack(self, reference: Reference, client: str) -> None:
+        self.processes[reference.process].untrack("r", _member(client), stream=reference.stream)
 
     @rule(client=CLIENTS, process=PROCESSES)
     def leave(self, client: str, process: int) -> None:
@@ -171,6 +178,8 @@ class PresenceMachine(RuleBasedStateMachine):
         for other in known.known_to - {process}:
             known.doubts[other] = self.clock.now + REST_SECONDS
         for reference in known.references:
+            if reference.stream:
+                continue
             received = reference.process == process and not self.broker.down
             reference.state = "left" if received else "unsure"
         self._do(lambda: self._leave(process, client), True)
@@ -277,10 +286,10 @@ TestPresenceMachine.settings = examples(150, steps=30)
 async def test_a_leave_that_reaches_the_other_process_makes_a_reload_no_quit() -> None:
     """A page cannot choose the process that receives its leave, nor the order of arrival."""
     async with processes() as (one, other):
-        await one.track("r", _member("ada"))
+        await one.track("r", _member("ada"), stream=True)
         await other.leave("r", "ada")  # the leave of the old page
-        await one.track("r", _member("ada"))  # the new page
-        one.untrack("r", _member("ada"), LIMITS.grace_seconds)  # the stream of the old page
+        await one.track("r", _member("ada"), stream=True)  # the new page
+        one.untrack("r", _member("ada"), stream=True)  # the stream of the old page
         assert await settled_members(one) == ["ada"]
 
 

@@ -51,6 +51,56 @@ def test_other_names_are_rejected(host: str) -> None:
         POLICY.check_host(host)
 
 
+CHROME = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0 Safari/537.36"}
+LAN = "192.168.1.5:8000"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"User-Agent": "curl/8.5.0", "Accept": "*/*"},
+        {"User-Agent": "python-requests/2.32", "Accept": "*/*", "Accept-Language": "en"},
+        CHROME | {"Referer": f"http://{LAN}/demos/sse.html"},
+        CHROME | {"Referer": f"http://{LAN}"},
+        CHROME | {"Sec-Fetch-Site": "same-origin"},
+        CHROME | {"Sec-Fetch-Site": "none", "Accept": "text/html"},
+        CHROME | {"Origin": f"http://{LAN}"},
+    ],
+)
+def test_our_pages_and_programs_may_join(fields: dict[str, str]) -> None:
+    POLICY.check_joiner(LAN, fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        CHROME,  # a page can leave out `Referer`
+        CHROME | {"Accept": "text/event-stream"},  # `fetch` without CORS can choose it
+        {"User-Agent": "Opera/9.80"},
+        {"Accept": "image/avif,image/webp,*/*;q=0.8"},
+        {"Accept": "text/css,*/*;q=0.1"},
+        {"Referer": "http://evil.example/"},
+        {"Referer": f"http://evil.example/http://{LAN}/"},
+        {"Referer": f"http://{LAN}.evil.example/"},
+        {"Referer": "http://192.168.1.5:8001/"},  # another program on this machine
+        {"Referer": ""},
+        CHROME | {"Sec-Fetch-Site": "same-site"},
+        CHROME | {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_of_another_site_may_not_join(fields: dict[str, str]) -> None:
+    with pytest.raises(ForeignOrigin):
+        POLICY.check_joiner(LAN, fields)
+
+
+def test_a_page_at_another_of_our_ports_may_join() -> None:
+    origin_policy = OriginPolicy([])
+    origin_policy.ports = frozenset({8000, 8001})
+    origin_policy.check_joiner(LAN, CHROME | {"Referer": "http://192.168.1.5:8001/demos/"})
+
+
 def test_only_the_same_three_values_are_allowed_from_the_cache() -> None:
     origin_policy = OriginPolicy(["box"])
     origin_policy.check("box", "http://box", None)

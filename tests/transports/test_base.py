@@ -20,27 +20,27 @@ class Presence:
     def is_tracked(self, room: str, client: str) -> bool:
         return True
 
-    async def track(self, room: str, member: Member) -> None:
-        self.calls.append("track")
+    async def track(self, room: str, member: Member, *, stream: bool) -> None:
+        self.calls.append(f"track {stream}")
         if self._error is not None:
             raise self._error
 
-    def untrack(self, room: str, member: Member, seconds: float) -> None:
-        self.calls.append(f"untrack after {seconds:g} s")
+    def untrack(self, room: str, member: Member, *, stream: bool) -> None:
+        self.calls.append(f"untrack {stream}")
 
 
 def tracked(presence: Presence, member: Member | None) -> Any:
     request = RequestBase()
     request.stream = SimpleNamespace(address="::1")  # type: ignore[assignment]
     request.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
-    return request.tracked(Subscription("lobby", 0, member), 5)
+    return request.tracked(Subscription("lobby", 0, member))
 
 
 async def test_a_tracked_member_is_untracked() -> None:
     presence = Presence()
     async with tracked(presence, ADA):
         pass
-    assert presence.calls == ["track", "untrack after 5 s"]
+    assert presence.calls == ["track False", "untrack False"]
 
 
 async def test_a_member_whose_tracking_is_cancelled_is_untracked() -> None:
@@ -48,7 +48,7 @@ async def test_a_member_whose_tracking_is_cancelled_is_untracked() -> None:
     with pytest.raises(asyncio.CancelledError):
         async with tracked(presence, ADA):
             pytest.fail("it is not tracked")
-    assert presence.calls == ["track", "untrack after 5 s"]
+    assert presence.calls == ["track False", "untrack False"]
 
 
 async def test_a_reader_without_a_name_is_not_tracked() -> None:

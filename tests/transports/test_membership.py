@@ -25,22 +25,21 @@ class FakeRoom:
         self.hold = asyncio.Event()
         self.hold.set()
         self.error: BaseException | None = None
-        limits = SimpleNamespace(grace_seconds=5)
-        self.services: Any = SimpleNamespace(
-            hub=self, presence=self, track=self.track, limits=limits
-        )
+        self.services: Any = SimpleNamespace(hub=self, presence=self, track=self.track)
 
     async def _wait(self) -> None:
         await self.hold.wait()
         if self.error is not None:
             raise self.error
 
-    async def track(self, room: str, member: Member, address: str) -> None:
+    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
+        assert stream
         self.calls.append(f"track {member.client} in {room}")
         await self._wait()
 
-    def untrack(self, room: str, member: Member, seconds: float) -> None:
-        self.calls.append(f"untrack {member.client} in {room} after {seconds:g} s")
+    def untrack(self, room: str, member: Member, *, stream: bool) -> None:
+        assert stream
+        self.calls.append(f"untrack {member.client} in {room}")
 
     async def follow(self, room: str, cursor: Cursor, subscriber: Any, address: str) -> "FakeRoom":
         await self._wait()
@@ -59,7 +58,7 @@ class FakeSubscriber:
         self._calls.append("detach")
 
 
-TRACK, UNTRACK = "track ada in lobby", "untrack ada in lobby after 5 s"
+TRACK, UNTRACK = "track ada in lobby", "untrack ada in lobby"
 FOLLOW = "follow lobby from epoch-7"
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from realtime import errors
+from realtime.web.lab import KeyCheck
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -163,7 +165,7 @@ async def test_only_our_pages_may_embed_the_bridge_page(lab: Server, room: str) 
         (policy,) = (line for line in head if line.startswith("Content-Security-Policy"))
         (ancestors,) = re.findall("frame-ancestors ([^;]*)", policy)
         assert ancestors.startswith("'self' ")
-        assert f"127.0.0.1:{first} " in ancestors
+        assert f"127.0.0.1:{first}" in ancestors.split()
         assert "http://" not in ancestors.replace("127.0.0.1", "")
 
 
@@ -198,6 +200,30 @@ async def test_an_empty_room_is_reset_too(servers: Servers, hub: str, room: str)
         assert texts(await take(listener, 1)) == ["old"]
         await ask(server, "DELETE", f"/rooms/{room}?key={KEY.replace(' ', '%20')}")
         assert texts(await take(listener, 1)) == ["gap"]
+
+
+def test_an_address_that_guesses_the_key_must_wait(caplog: pytest.LogCaptureFixture) -> None:
+    check = KeyCheck("123456", wrong_per_minute=6).check
+    for number in range(6):
+        with pytest.raises(errors.BadKey):
+            check(f"{number}", "192.0.2.1", 1000.0)
+    for key in ("7", "123456"):  # the right key too, or a guess would still be answered
+        with pytest.raises(errors.TooFast) as refused:
+            check(key, "192.0.2.1", 1000.0)
+        assert refused.value.retry_after == 10
+    check("123456", "192.0.2.2", 1000.0)
+    check("123456", "192.0.2.1", 1010.0)
+    assert [record.address for record in caplog.records] == ["192.0.2.1"]  # type: ignore[attr-defined]
+
+
+async def test_too_many_wrong_keys_are_refused_with_retry_after(
+    servers: Servers, room: str
+) -> None:
+    server = servers.get("memory", "--key", KEY, "--wrong-keys-per-minute", "1")
+    first, second = [await ask(server, "DELETE", f"/rooms/{room}?key={n}") for n in range(2)]
+    assert first.json()["error"]["code"] == "bad_key"
+    assert (second.status, second.json()["error"]["code"]) == (429, "too_fast")
+    assert 50 <= int(second.head.fields["retry-after"]) <= 60
 
 
 @pytest.mark.parametrize("query", ["", "?key=", "?key=wrong", "?key=%E8%80%81", "?key=%FF"])

@@ -11,6 +11,7 @@ from realtime import __version__
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Redis
 from tests.server_process import Server
+from tests.transports.raw import Raw
 
 
 async def test_a_room_is_listed_with_its_members_and_its_top(server: Any, room: str) -> None:
@@ -37,11 +38,75 @@ async def test_a_member_is_listed_by_name_and_transport(server: Any, room: str) 
 
 
 async def test_a_deleted_member_is_off_the_list_at_once(server: Any, room: str) -> None:
-    async with CLIENTS["fetch_streaming"](server.url, room, client="ada", name="Ada") as ada:
+    await get_json(server.url, f"/rooms/{room}/short_polling?client=ada&name=Ada")
+    answer = await request(server.url, "DELETE", f"/rooms/{room}/members/ada")
+    assert (answer.status, answer.body) == (204, b"")
+    assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
+
+
+@pytest.mark.parametrize("transport", ["sse", "websocket", "sockjs", "socketio"])
+async def test_an_open_stream_is_listed_under_its_name_whatever_others_send(
+    server: Any, room: str, transport: str
+) -> None:
+    async with CLIENTS[transport](server.url, room, client="ada", name="Ada") as ada:
         await ada.receive()
-        answer = await request(server.url, "DELETE", f"/rooms/{room}/members/ada")
-        assert (answer.status, answer.body) == (204, b"")
-        assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
+        await request(server.url, "DELETE", f"/rooms/{room}/members/ada")
+        for other in ("short_polling", "long_polling?wait=0"):
+            query = "&client=ada&name=Eve" if "?" in other else "?client=ada&name=Eve"
+            await get_json(server.url, f"/rooms/{room}/{other}{query}")
+        (member,) = (await get_json(server.url, f"/rooms/{room}/members"))["members"]
+        assert (member["name"], member["via"]) == ("Ada", transport)
+
+
+@pytest.mark.parametrize("transport", ["short_polling", "sse", "iframe_streaming", "socket.io"])
+async def test_an_image_of_another_site_joins_nobody(
+    server: Any, room: str, transport: str
+) -> None:
+    query = "client=ada&name=Ada"
+    path = f"/rooms/{room}/{transport}?{query}"
+    if transport == "socket.io":
+        path = f"/socket.io/?roomid={room}&EIO=4&transport=polling&{query}"
+    async with Raw(server) as raw:
+        raw.ask(path, "User-Agent: Mozilla/5.0", "Accept: image/avif,*/*", "Connection: close")
+        assert b" 403 " in (answer := await raw.rest())
+        assert b"foreign_origin" in answer
+    assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
+
+
+async def test_rooms_and_members_are_listed_in_pages(server: Any, room: str) -> None:
+    for client in "abc":
+        query = f"client={client}&name=x"
+        await get_json(server.url, f"/rooms/{room}.{client}/short_polling?{query}")
+        await get_json(server.url, f"/rooms/{room}/short_polling?{query}")
+    path = f"/rooms/{room}/members?limit=2"
+    first = await get_json(server.url, path)
+    assert ([row["client"] for row in first["members"]], first["total"]) == (["a", "b"], 3)
+    last = await get_json(server.url, f"{path}&after={first['next']}")
+    assert [row["client"] for row in last["members"]] == ["c"]
+    assert last.keys() == {"room", "members"}
+    first = await get_json(server.url, f"/rooms?limit=2&after={room}")
+    assert [row["room"] for row in first["rooms"]] == [f"{room}.a", f"{room}.b"]
+    last = await get_json(server.url, f"/rooms?limit=1&after={first['next']}")
+    assert last["rooms"][0]["room"] == f"{room}.c"
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=x", "limit=1.5", "after=%FF", "after=" + 300 * "x"]
+)
+@pytest.mark.parametrize("path", ["/rooms", "/rooms/a/members"])
+async def test_an_invalid_page_is_rejected(server: Any, path: str, query: str) -> None:
+    answer = await request(server.url, "GET", f"{path}?{query}")
+    code = "bad_limit" if "limit" in query else "bad_cursor"
+    assert (answer.status, answer.json()["error"]["code"]) == (400, code)
+
+
+async def test_one_page_is_bounded(servers: Any, hub: str, room: str) -> None:
+    server = servers.get(hub, "--list-rows", "2")
+    for client in "abc":
+        await get_json(server.url, f"/rooms/{room}/short_polling?client={client}&name=x")
+    for query in ("", "?limit=1000"):
+        page = await get_json(server.url, f"/rooms/{room}/members{query}")
+        assert (len(page["members"]), page["next"]) == (2, "b")
 
 
 async def test_health_names_the_hub(server: Any) -> None:

@@ -25,7 +25,7 @@ async def test_a_page_has_a_strict_policy(server: Any, path: str, kind: str) -> 
     assert fields["content-security-policy"] == pages.CONTENT_SECURITY_POLICY
     assert "unsafe" not in pages.CONTENT_SECURITY_POLICY
     assert fields["x-content-type-options"] == "nosniff"
-    assert fields["referrer-policy"] == "no-referrer"
+    assert fields["referrer-policy"] == "same-origin"
 
 
 async def test_an_unchanged_page_is_not_sent_again(server: Any) -> None:

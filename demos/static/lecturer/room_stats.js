@@ -8,6 +8,7 @@ import { transportLabel, TRANSPORTS } from "../page_layout.js";
 
 const INTERVAL = 1000; // ms between two polls
 const RATE_WINDOW = 5; // seconds over which the message rate is averaged
+const MAX_PAGES = 4; // of the list of members: more than a lecture hall
 const TIMEOUT = 10_000;
 const COLUMNS = ["members", "open", "requests", "bytes", "each"];
 
@@ -63,21 +64,34 @@ export class RoomStats {
   }
 
   async #readCounts() {
-    const [{ members }, { transports }] = await Promise.all([
-      this.#get(roomUrl(this.#room, "members")),
+    const [counted, { transports }] = await Promise.all([
+      this.#readMembers(),
       this.#get(new URL("/wire", location)),
     ]);
-    return { members, transports };
+    return { ...counted, transports };
+  }
+
+  // The list comes in pages; the transports of the first ones are counted, and all members.
+  async #readMembers() {
+    const members = [];
+    let after, total;
+    for (let page = 0; page < MAX_PAGES && (page === 0 || after); page++) {
+      const answer = await this.#get(roomUrl(this.#room, "members", { after }));
+      members.push(...answer.members);
+      after = answer.next;
+      total ??= answer.total;
+    }
+    return { members, total: total ?? members.length };
   }
 
   #get(url) {
     return requestJSON(url, { signal: AbortSignal.timeout(TIMEOUT) });
   }
 
-  #show({ members, transports }) {
+  #show({ members, total, transports }) {
     const since = performance.now() / 1000 - RATE_WINDOW;
     this.#times = this.#times.filter((time) => time > since);
-    byId("here").textContent = number(members.length);
+    byId("here").textContent = number(total);
     byId("rate").textContent = number(this.#times.length / RATE_WINDOW, { maximumFractionDigits: 1 });
     byId("heard").textContent = number(this.#messages);
     for (const [transport, { cells }] of this.#rows) {

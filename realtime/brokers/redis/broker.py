@@ -53,6 +53,8 @@ COMMAND_SECONDS = 0.8
 EMPTY_ROOM_SECONDS = 120
 # Events in one page of history: some 100 KB, a millisecond of the server's only thread.
 PAGE_EVENTS = 300
+# Rooms of a list whose summaries are read at once: a millisecond or two, as above.
+SUMMARIES = 50
 # While commands fail without a reply, we log one line per this time.
 LOG_INTERVAL_SECONDS = 10.0
 # A refusal that continues is logged once; after a pause this long it is a new one.
@@ -88,7 +90,8 @@ class _Scripts:
         self.reset = _script("log", "people", "reset", head=head)
 
 
-# These concern no room, and publish nothing to one.
+# These publish nothing to a room.
+_MEMBERS = _script("members")
 _REPORTS, _CLOCK, _CHECK, _TYPES = map(_script, ("reports", "clock", "check", "types"))
 # What a client receives; the reason is for the operator, in the log and at /readyz.
 _REFUSED = "The hub refuses the command; its operator finds the reason in the log and at /readyz."
@@ -205,9 +208,10 @@ class RedisBroker:
 
     # --- members ---------------------------------------------------------------------------------
 
-    async def enter(self, room: str, member: Member, node_id: str) -> None:
+    async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         lease = [member.client.encode(), node_id.encode(), member.json_tail]
-        await self._call_presence(self._scripts.enter, room, [*lease, _new_id(), self._lease_ms])
+        arguments = [*lease, _new_id(), self._lease_ms, b"%d" % stream]
+        await self._call_presence(self._scripts.enter, room, arguments)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
         lease = [client.encode(), (node_id or "").encode()]
@@ -219,50 +223,87 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = self._keys.room(room, b"log", b"meta", b"presence", b"members", b"people")
+        keys = self._keys.room(room, b"log", b"meta", b"presence", b"members", b"people", b"listed")
         return await self._call(script, room, keys, arguments)
 
-    async def members(self, room: str) -> Sequence[Member]:
-        (people,) = keys = self._keys.room(room, b"people")
-        reading = lambda _: self._limited(self._topology.client.hgetall(people))  # noqa: E731
-        return _members(await self._on_node(room, keys, reading))
+    async def members(
+        self, room: str, after: str = "", limit: int | None = None
+    ) -> Sequence[Member]:
+        # A page of an index, not HGETALL: some thousand members would block this process.
+        keys = self._keys.room(room, b"people", b"listed")
+        start = b"(%b" % after.encode() if after else b"-"
+        arguments = [start, b"%d" % (limit or self._limits.list_rows)]
+        rows = await self._on_node(
+            room, keys, lambda node: node.history_pipeline.call(_MEMBERS, keys, arguments)
+        )
+        return [_member(json_tail) for json_tail in rows if json_tail]
 
-    async def rooms(self) -> Sequence[RoomSummary]:
-        reading = self._breaker.call(lambda: self._limited(self._read_rooms()))
+    async def count_members(self, room: str) -> int:
+        (listed,) = keys = self._keys.room(room, b"listed")
+        return await self._on_node(
+            room, keys, lambda _: self._limited(self._topology.client.zcard(listed))
+        )
+
+    async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
+        wanted = limit or self._limits.list_rows
+        reading = self._breaker.call(lambda: self._read_rooms(after, wanted))
         return await self._translate_errors(reading)
 
-    async def _read_rooms(self) -> Sequence[RoomSummary]:
+    async def _read_rooms(self, after: str, wanted: int) -> Sequence[RoomSummary]:
+        """Read summaries in the order of the names, a few at a time: other tasks run in between."""
+        summaries: list[RoomSummary] = []
+        names = await self._room_names(after)
+        while names and len(summaries) < wanted:
+            summaries += await self._limited(self._summaries(names[:SUMMARIES]))
+            del names[:SUMMARIES]
+        return summaries[:wanted]
+
+    async def _room_names(self, after: str) -> list[str]:
+        names = set()
         scan = self._topology.client.scan_iter(match=self._keys.all_meta, count=1000)
-        names = []
-        async for key in scan:
-            with suppress(UnicodeDecodeError):  # not ours
-                names.append(self._keys.room_of_meta(key))
+        loop = asyncio.get_running_loop()
+        # A limit for each command, not for all of them: thousands of rooms take a while.
+        async with asyncio.timeout(COMMAND_SECONDS) as limit:
+            async for key in scan:
+                with suppress(UnicodeDecodeError):  # not ours
+                    if (room := self._keys.room_of_meta(key)) > after:
+                        names.add(room)
+                        if len(names) % SUMMARIES == 0:
+                            limit.reschedule(loop.time() + COMMAND_SECONDS)
+        return sorted(names)
+
+    async def _summaries(self, rooms: Sequence[str]) -> Sequence[RoomSummary]:
         pipeline = self._topology.client.pipeline(transaction=False)
-        for room in names:
-            meta, people, *streams = self._keys.room(room, b"meta", b"people", b"log", b"presence")
+        for room in rooms:
+            meta, people, listed, *streams = self._keys.room(
+                room, b"meta", b"people", b"listed", b"log", b"presence"
+            )
             pipeline.hmget(meta, "top", "at")
-            pipeline.hgetall(people)
+            pipeline.hlen(people)
+            pipeline.zcard(listed)
             pipeline.exists(*streams)
         replies = await pipeline.execute(raise_on_error=False)
+        rows = zip(rooms, *(replies[column::4] for column in range(4)), strict=True)
         oldest = self._now_ms() - self._limits.history_seconds * 1000
-        rooms = []
-        for room, meta, people, stream_count in zip(
-            names, replies[::3], replies[1::3], replies[2::3], strict=True
-        ):
-            for reply in (meta, people, stream_count):
-                if isinstance(reply, ResponseError):  # a key of a wrong type hides only its room
-                    await self._report_refusal(
-                        reply, self._keys.room(room, b"meta", b"people"), room
-                    )
-                    break
-                if isinstance(reply, Exception):
-                    raise reply
-            else:
-                top, at = meta
+        summaries = []
+        for room, *values in rows:
+            if await self._is_readable(room, values):
+                (top, at), people, listed, stream_count = values
                 has_events = stream_count and (at is None or int(at) > oldest)
                 if has_events or people:
-                    rooms.append(RoomSummary(room, len(_members(people)), int(top or 0)))
-        return rooms
+                    summaries.append(RoomSummary(room, listed, int(top or 0)))
+        return summaries
+
+    async def _is_readable(self, room: str, replies: Sequence[Any]) -> bool:
+        """Return whether no reply is an error; a key of a wrong type hides only its room."""
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                keys = self._keys.room(room, b"meta", b"people", b"listed")
+                await self._report_refusal(reply, keys, room)
+                return False
+            if isinstance(reply, Exception):
+                raise reply
+        return True
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -571,10 +612,6 @@ def _parse_message(payload: bytes) -> Event:
     return Event.numbered(kind.decode(), Cursor.parse(cursor.decode()), json_tail)
 
 
-def _members(people: dict[Any, Any]) -> list[Member]:
-    return [
-        Member(fields["client"], fields["name"], fields["via"])
-        for client, json_tail in people.items()
-        if not client.endswith((b"#", b"!")) and client + b"!" not in people
-        for fields in [json.loads(b"{%b}" % json_tail)]
-    ]
+def _member(json_tail: bytes) -> Member:
+    fields = json.loads(b"{%b}" % json_tail)
+    return Member(fields["client"], fields["name"], fields["via"])

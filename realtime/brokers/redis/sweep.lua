@@ -1,4 +1,4 @@
--- KEYS log meta presence members people   ARGV … id lease_ms   →  number of expired leases
+-- KEYS log meta presence members people listed   ARGV … id lease_ms   →  number of expired leases
 repair_members(ARGV[12])
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
@@ -8,10 +8,13 @@ extend_leases_after_restart(ARGV[12])
 local expired = redis.call('ZRANGEBYSCORE', LEASES, '-inf', digits(NOW), 'LIMIT', 0, 100)
 for i, lease in ipairs(expired) do
   redis.call('ZREM', LEASES, lease)
-  local client = lease:match('^[^ ]+')
+  local client, node_id = lease:match('^([^ ]+) (.*)$')
+  set_stream(client, node_id, false)
+  list(client)
   if redis.call('HINCRBY', PEOPLE, client .. '#', -1) <= 0 then
     local json_tail = redis.call('HGET', PEOPLE, client)
-    redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!')
+    redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!', client .. '@')
+    redis.call('ZREM', LISTED, client)
     -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
     local id = ARGV[11]:sub(1, 32) .. string.format('%04x', i)
     if json_tail then

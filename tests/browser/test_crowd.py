@@ -1,0 +1,51 @@
+"""A page stays responsive while a crowd joins its room, and shows no more than a user can read."""
+
+import asyncio
+
+import pytest
+from playwright.async_api import BrowserContext, expect
+
+from benchmarks.clients import get_json
+from tests.browser.chat_page import message, open_chat, send
+from tests.server_process import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+CROWD = 600
+
+
+async def test_a_page_in_a_crowd_draws_a_few_lines_per_frame_and_answers_its_user(
+    context: BrowserContext, room: str
+) -> None:
+    with Server("--hub", "memory", "--joins-per-second-per-address", "0") as server:
+        await joined_by_a_crowd(context, server, room)
+
+
+async def joined_by_a_crowd(context: BrowserContext, server: Server, room: str) -> None:
+    page = await open_chat(context, server.url, "sse", room)
+    # Insertions into the list in each frame: what the browser must lay out before it can answer.
+    await page.evaluate(
+        """() => {
+          window.most = 0;
+          new MutationObserver((changes) => {
+            const added = changes.reduce((sum, { addedNodes }) => sum + addedNodes.length, 0);
+            window.most = Math.max(window.most, added);
+          }).observe(document.querySelector("#messages"), { childList: true });
+        }"""
+    )
+
+    async def join(first: int) -> None:
+        for n in range(first, CROWD, 20):
+            query = f"client=c{n}&name=N{n}&after=now"
+            await get_json(server.url, f"/rooms/{room}/short_polling?{query}")
+
+    joining = asyncio.gather(*map(join, range(20)))
+    await send(page, "I am still here")
+    await expect(message(page, "I am still here")).to_have_count(1)
+    await joining
+    await expect(page.locator("#member-count")).to_have_text(str(CROWD + 1))
+    assert await page.locator("#members li").count() == 201
+    await expect(page.locator("#members li").last).to_contain_text(f"{CROWD + 1 - 200} more")
+    await expect(page.locator("#messages li").last).to_contain_text("joined")
+    assert await page.locator("#messages li").count() <= 500
+    assert 0 < await page.evaluate("window.most") <= 20
