@@ -15,13 +15,19 @@ _READER_IS_GONE = (errno.EPIPE, errno.EIO)
 
 
 class _Output(io.FileIO):
-    """A file that discards what nobody can read any more; a full disk is still an error."""
+    """A file that discards what nobody can read any more; a full disk is still an error.
+
+    `failure` is that error: argparse ignores it when it prints its help.
+    """
+
+    failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except OSError as error:
             if error.errno not in _READER_IS_GONE:
+                self.failure = error
                 raise
             return len(data)
 
@@ -44,7 +50,10 @@ def secure() -> None:
 
 def flush(*, quiet: bool = False) -> bool:
     """Write what is left of the output; report a failure, if not `quiet`, and return False."""
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     try:
+        if failure := getattr(raw, "failure", None):
+            raise failure
         sys.stdout.flush()
     except OSError as error:
         if not quiet:
