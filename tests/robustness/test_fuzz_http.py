@@ -331,7 +331,7 @@ ODD_BUT_VALID = {
     "trailers": (post(CHUNKED, body=b"13\r\n" + WORD + b"\r\n0\r\nX: y\r\n\r\n"), 201),
     "an absolute target": (get("http://127.0.0.1/healthz"), 200),
     "an escaped slash in a room": (get("/rooms/a%2Fb/short_polling"), 400),
-    "a room of dots": (get("/rooms/../short_polling"), 200),
+    "a room of dots": (get("/rooms/../short_polling"), 400),
     "a fragment": (get("/healthz#x"), None),
     "marked as gzip, and not gzip": (
         post("Content-Encoding: gzip", "Content-Length: 19", body=WORD),

