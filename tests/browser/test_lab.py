@@ -150,7 +150,7 @@ async def test_without_extra_ports_the_seventh_request_waits(
     server: Server, context: BrowserContext, room: str
 ) -> None:
     page = await open_lab(context, server, room)
-    await expect(page.locator("#connections")).to_contain_text("keeps 4 of its 6")
+    await expect(page.locator("#connections")).to_contain_text("uses 4 of its 6")
     await page.click("#starve")
     await expect(page.locator("#starving")).to_contain_text("It waits: 2")
     await expect(page.locator("#starving")).to_contain_text("The response came after")

@@ -31,7 +31,7 @@ async def test_a_page_that_becomes_visible_checks_its_stream(
         await post(server.url, room, text="before")
         await expect(message(page, "before")).to_have_count(1)
         await hide(page, 600)
-        relay.cut()
+        relay.reset_connections()
         await post(server.url, room, text="meanwhile")
         await page.evaluate(HIDE, False)
         await expect(message(page, "meanwhile")).to_have_count(1, timeout=10_000)
@@ -60,13 +60,13 @@ async def test_a_page_reconnects_at_once_when_the_network_is_back(
     async with Proxy("127.0.0.1", server.port) as relay:
         page = await open_chat(context, relay.url, "websocket", room)
         await page.evaluate("Math.random = () => 0.99")  # the longest jitter
-        relay.plugged = False
-        relay.cut()
+        relay.accepting = False
+        relay.reset_connections()
         await page.clock.fast_forward(30_000)  # several attempts fail
         await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
         # Timers stand still now, so only the event can reconnect the page.
         await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 0.05"))
-        relay.plugged = True
+        relay.accepting = True
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
         await page.close()
