@@ -164,7 +164,13 @@ class Upgrade(Handler, WebSocketHandler):
     """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
 
     def check_upgrade(self) -> None:
-        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
+        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1).
+
+        After a reset that came with the request, Tornado has already called `on_close`, and will
+        not call it again: what the handler opened from now on would stay open.
+        """
+        if self.stream.closed():
+            raise StreamClosedError
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
         requested = (

@@ -19,11 +19,15 @@ class HasPort(Protocol):
 class Raw:
     """One connection to a server; an async context manager.  Every read has a timeout."""
 
-    def __init__(self, server: HasPort) -> None:
+    def __init__(self, server: HasPort, source: str | None = None) -> None:
         self._port = server.port
+        self._source = source  # the address to connect from; by default the server's
 
     async def __aenter__(self) -> Self:
-        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
+        source = (self._source, 0) if self._source else None
+        self._reader, self._writer = await asyncio.open_connection(
+            "127.0.0.1", self._port, local_addr=source
+        )
         return self
 
     async def __aexit__(
