@@ -497,10 +497,12 @@ class Hub:
     async def _compare_loop(self) -> None:
         while True:
             await asyncio.sleep(COMPARE_SECONDS * random.uniform(0.5, 1) / 2)
-            replicas = list(self._replicas.values())
-            for replica in replicas:
+            rooms = self.rooms  # names: a list of replicas would keep the forgotten ones in memory
+            for room in rooms:
                 # Spread over time, or a thousand rooms would query the broker at once.
-                await asyncio.sleep(COMPARE_SECONDS / 2 / len(replicas))
+                await asyncio.sleep(COMPARE_SECONDS / 2 / len(rooms))
+                if (replica := self._replicas.get(room)) is None:
+                    continue
                 if replica.idle_seconds() > self._limits.idle_room_seconds:
                     self._forget(replica)
                 else:
