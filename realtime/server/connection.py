@@ -111,7 +111,8 @@ class ServerConnection:
             while await self._serve_request():
                 pass
         except StreamClosedError:
-            self._stream.close()
+            if not self._stream.lingering:  # else the client could not read why it is closed
+                self._stream.close()
         except RealtimeError as error:  # where the request ends is not known
             if not self._stream.in_request:
                 self._stream.begin_request(OTHER, None)  # its transport is not known either
@@ -306,6 +307,7 @@ async def close_gracefully(stream: MeteredStream) -> None:
     """
     if stream.closed():
         return
+    stream.lingering = True
     try:
         stream.socket.shutdown(socket.SHUT_WR)
         async with asyncio.timeout(_LINGER_SECONDS):

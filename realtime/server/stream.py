@@ -42,7 +42,7 @@ class MeteredStream(IOStream):
         *("transport", "client", "in_request", "drained", "flushed"),
         *("bytes_in", "bytes_out", "events", "_traffic", "_answered_bytes"),
         *("_fast_send", "_awaiting_drain", "_unread", "_reading_once", "_reads_paused"),
-        *("half_closed", "_on_half_close"),
+        *("half_closed", "lingering", "_on_half_close"),
         *("_write_progress", "_read_started", "_idle_since"),
         *("connection_id", "_tap", "_trace_buffer"),
     )
@@ -63,6 +63,7 @@ class MeteredStream(IOStream):
         self._awaiting_drain = False
         self._unread = b""
         self._reading_once = self._reads_paused = False
+        self.lingering = False  # it closes soon, and discards what arrives until then
         self.half_closed = False  # the client has ended its side, and may read on
         self._on_half_close: Callable[[], object] | None = None
         self._traffic = traffic
@@ -105,6 +106,8 @@ class MeteredStream(IOStream):
 
         Tornado alone would continue to read, to notice the end of the connection.
         """
+        if self.reading():  # the request took too long, and what arrives is discarded
+            raise StreamClosedError
         self._reading_once = True
         # A client sends nothing before it has our response: an immediate read would find nothing.
         # After a half-close there is no event to wait for.
