@@ -1,8 +1,12 @@
-"""``python -m realtime`` runs the console script ``realtime``."""
+"""``python -m realtime`` is the console script ``realtime``."""
 
 import sys
 
-from realtime.cli.main import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        # Imported here: Ctrl-C during the imports, which take half a second, is no error either.
+        from realtime.cli.main import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(0)
