@@ -58,7 +58,7 @@ class PageHandler(Handler, StaticFileHandler):
     ) -> None:
         Handler.initialize(self, services)
         self._forms = forms
-        StaticFileHandler.initialize(self, path, default_filename="index.html")
+        StaticFileHandler.initialize(self, path, default_filename="lab.html")
 
     def prepare(self) -> None:
         super().prepare()

@@ -81,7 +81,7 @@ TARGETS = [
     *("/sockjs/000/a", "/sockjs/000/a/websocket", "/sockjs/0/a/b/xhr", "/sockjs/websocket"),
     *("/socket.io", "/socket.io/", f"/socket.io?{POLLING}", f"/socket.io/?{POLLING}"),
     *("/socket.io?", "/socket.io/x", "/socketxio/", "/socket.io?sid=none&EIO=4"),
-    *("/demos", "/demos/", "/demos/index.html", "/nothing", "/wire", "/lab", "/favicon.ico"),
+    *("/demos", "/demos/", "/demos/lab.html", "/nothing", "/wire", "/lab", "/favicon.ico"),
 ]
 
 

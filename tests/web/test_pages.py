@@ -90,7 +90,7 @@ async def test_an_old_etag_gets_the_whole_page(server: Any) -> None:
 
 
 async def test_the_first_page_has_two_urls(server: Any) -> None:
-    bodies = [(await request(server.url, "GET", p)).body for p in ("/", "/demos/index.html")]
+    bodies = [(await request(server.url, "GET", p)).body for p in ("/", "/demos/lab.html")]
     assert bodies[0] == bodies[1]
 
 
