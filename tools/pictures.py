@@ -50,7 +50,7 @@ async def two_tabs(browser: Browser, url: str) -> None:
 async def lab(browser: Browser, url: str) -> None:
     """All transports under a load of scheduled messages, with a round trip of 100 ms."""
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
-    await page.goto(f"{url}/?room=race&name=Ada")
+    await page.goto(f"{url}/demos/lab.html?room=race&name=Ada")
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms,jitter=20ms")
     await page.press(".own-network", "Enter")

@@ -2,7 +2,7 @@
 // below a tenth of a second would be one line.
 
 const MIN_DELAY = 0.3; // ms
-const MAX_DELAY = 20_000;
+const MAX_DELAY = 30_000;
 const DECADES = Math.log10(MAX_DELAY / MIN_DELAY);
 
 /** The delays to label, in ms. */
