@@ -51,8 +51,8 @@ class PingSubscriber(StreamSubscriber):
 
 
 class WebSocket(Upgrade):
-    # Slots, because a dict whose keys all instances share has at most 30 of them (CPython), and
-    # Tornado's handlers use nearly all: with ours, each connection would pay 1.3 KB for its own keys.
+    # Slots, because only a dict of at most 30 keys shares them among instances (CPython).  The
+    # handlers of Tornado use nearly all: with ours, each would pay 1.3 KB for a separate table.
     __slots__ = (
         "_membership",
         "_reader",
