@@ -239,7 +239,7 @@ class ServerConnection:
         try:
             await self._pass_on(head, writer)
         except RealtimeError:
-            if not writer.begun:
+            if not writer.started:
                 raise
             writer.keep_alive = False  # the end of the request is not known
         await writer.wait_ended()
@@ -261,10 +261,10 @@ class ServerConnection:
         complete = False
         try:
             await (prepared or _do_nothing_async())
-            if head.expects_continue and not writer.begun:
+            if head.expects_continue and not writer.started:
                 writer.send_continue()
             # After an early response the client sends the body or not (RFC 9110 §10.1.1).
-            if not (head.expects_continue and writer.begun):
+            if not (head.expects_continue and writer.started):
                 async with asyncio.timeout(2 * self._limits.request_seconds):
                     async for data in self._read_body(head):
                         if not writer.ended and (received := delegate.data_received(data)):
