@@ -17,14 +17,3 @@ export function positionOf(delay) {
   const position = Math.log10(Math.max(delay, MIN_DELAY) / MIN_DELAY) / DECADES;
   return Math.min(position, 1);
 }
-
-/** Fit a canvas to its element and the pixels of the screen, and empty it. */
-export function prepare(canvas) {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  const [columns, rows] = [width, height].map((length) => Math.round(length * devicePixelRatio));
-  if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
-  const context = canvas.getContext("2d");
-  context.setTransform(devicePixelRatio, 0, 0, devicePixelRatio, 0, 0);
-  context.clearRect(0, 0, width, height);
-  return { context, width, height };
-}

@@ -2,7 +2,8 @@
 // same scale, so they can be compared at a glance.
 
 import { el } from "../dom.js";
-import { positionOf, prepare, TICKS } from "./delay_scale.js";
+import { prepare } from "./canvas.js";
+import { positionOf, TICKS } from "./delay_scale.js";
 
 const RADIUS = 3;
 // There is no room for more units.

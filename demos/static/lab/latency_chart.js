@@ -5,7 +5,8 @@
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { TRANSPORTS } from "../page_layout.js";
-import { positionOf, prepare, TICKS, tickText } from "./delay_scale.js";
+import { prepare } from "./canvas.js";
+import { positionOf, TICKS, tickText } from "./delay_scale.js";
 import { milliseconds, setText } from "./figures.js";
 import { spread } from "./spread.js";
 
