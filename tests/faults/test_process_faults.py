@@ -53,7 +53,7 @@ async def test_connections_that_are_cut_repeatedly_lose_nothing(
         Scenario([first.url, second.url], room) as scenario,
     ):
         async with scenario.load():
-            for number in range(8):
+            for number in range(4):
                 await scenario.more(20)
                 (first, second)[number % 2].reset_connections()
             await scenario.more(20)
