@@ -156,7 +156,7 @@ async def test_a_client_that_sends_a_large_frame_reads_why_it_was_closed(
 
 
 async def test_also_over_tls(servers: Servers, room: str) -> None:
-    server = servers.get("tls")
+    server = servers.get("tls", "--messages-per-second", "0")
     tls = ssl.create_default_context(cafile=str(servers.certificate))
     path = PATHS["websocket"].format(room=room)
     for data in (LARGE["70 KB"], LARGE["3 MB"]):

@@ -1002,17 +1002,6 @@ async def test_a_server_that_stops_closes_every_session_so_that_its_client_recon
     assert [json.loads(line)["message"] for line in server.complaints.splitlines()] == ["stopping"]
 
 
-async def test_a_server_that_stops_accepts_no_session(servers: Servers, room: str) -> None:
-    with servers.make("memory", "--drain-seconds", "600") as server:
-        server.stop(signal.SIGTERM)
-        async with asyncio.timeout(SECONDS):
-            while (await http(server, "GET", "/readyz")).status == 200:
-                await asyncio.sleep(0.01)
-        response = await http(server, "GET", f"/socket.io/?EIO=4&roomid={room}")
-        assert (response.status, response.json()["error"]["code"]) == (503, "going_away")
-        server.stop()
-
-
 async def test_idle_sessions_do_not_delay_the_shutdown(servers: Servers, room: str) -> None:
     with servers.make("memory") as server:
         async with (
