@@ -133,8 +133,9 @@ class Client:
 
     async def connect(self) -> None:
         self.write("40")
-        while (packet := await self.read()) == "2":
-            self.write("3")
+        while (packet := await self.read()) in ("2", "6"):
+            if packet == "2":  # a ping; a NOOP may follow an upgrade with a ping in between
+                self.write("3")
         assert packet.startswith('40{"sid":')
 
     def write(self, *packets: str) -> None:
