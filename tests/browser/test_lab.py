@@ -43,7 +43,7 @@ FAULTS = """() => {
     return left < 0 || top < 0 || right > innerWidth || bottom > innerHeight;
   };
   // The latest message may be longer than its cell, and ends with an ellipsis.
-  const isCutOff = (e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 0
+  const isCutOff = (e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1
     && !e.matches(".said, #ways, .pages, input");
   const overlap = (one, other) => {
     const [a, b] = [box(one), box(other)];

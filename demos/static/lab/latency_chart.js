@@ -40,7 +40,10 @@ export class LatencyChart {
     const legend = el("legend", "sr-only", t("lab.chart_highlight"));
     this.#labels = new Map(TRANSPORTS.map((transport) => [transport, this.#label(transport)]));
     element.append(this.#canvas, el("fieldset", "labels", legend, ...this.#labels.values()));
-    new IntersectionObserver(([{ isIntersecting }]) => { this.#visible = isIntersecting; }).observe(element);
+    new IntersectionObserver((entries) => {
+      this.#visible = entries.at(-1).isIntersecting;
+      if (this.#visible) this.#draw();
+    }).observe(element);
   }
 
   #label(transport) {
