@@ -434,16 +434,28 @@ async def test_when_all_networks_are_in_use_the_page_stays_on_the_direct_one_and
     await expect(page.locator(".network-state")).to_contain_text("all 2 are in use")
     await expect(page.locator(".network-state")).to_contain_text("directly to the server")
     await expect(page.locator(".network-choice")).to_have_value("none")
-    await page.evaluate(f"fetch('/networks/{others[0]}', {{ method: 'DELETE' }})")
-    await page.select_option(".network-choice", "delay")
+    await unlease(page, others.pop())
+    async with page.expect_response("**/networks?*") as leased:
+        await page.select_option(".network-choice", "delay")
     await expect(page.locator(".network-state")).to_contain_text("Now through port")
-    # The lease ends while the page has it.
+    # Before a network is written, the last one stays in effect.
     await page.select_option(".network-choice", "own")
     await expect(page.locator(".network-state")).to_contain_text("rtt=200ms")
-    await page.evaluate(f"fetch('/networks/{others[1]}', {{ method: 'DELETE' }})")
-    await release(page)
+    # The server ends the lease.
+    await unlease(page, (await (await leased.value).json())["id"])
+    await page.get_by_role("button", name="Pause for 5 s").click()
+    await expect(page.locator(".network-state")).to_contain_text("no_network")
+    await expect(page.locator(".network-choice")).to_have_value("none")
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    await unlease(page, others.pop())
+    await page.close()
 
 
 async def lease(page: Page) -> str:
     lent = "fetch('/networks?network=none', { method: 'POST' }).then((r) => r.json())"
     return str((await page.evaluate(lent))["id"])
+
+
+async def unlease(page: Page, id: str) -> None:
+    await page.evaluate(f"fetch('/networks/{id}', {{ method: 'DELETE' }})")
