@@ -12,7 +12,10 @@ import { Details } from "./details.js";
 import { bytes, milliseconds, ratio, setText } from "./figures.js";
 
 const STRIP_DELAYS = 40;
-const IDLE_TICKS = 10; // an unchanged strip is drawn at every tenth tick, for changes of size and theme
+// Drawings between two of the strip, the most expensive part; an unchanged one is drawn less often, for changes
+// of size and theme.
+const STRIP_TICKS = 3;
+const IDLE_STRIP_TICKS = 12;
 // Seconds after which the page says what it does not know.
 const QUIET_RESPONSE = 5;
 const LATE = 3;
@@ -48,6 +51,7 @@ export class Pane {
   #retryAt; // when the next attempt starts, in the seconds of now()
   #ticks = 0;
   #changed = true; // since the last drawing
+  #stripChanged = true;
   #quantiles = [];
   state = "off";
   errorMessage = "";
@@ -170,11 +174,15 @@ export class Pane {
     }
     this.#drawFigures();
     this.#drawAudit();
-    if (this.#changed || this.#ticks++ % IDLE_TICKS === 0) {
-      const delays = this.delays.last(STRIP_DELAYS);
-      drawDelayStrip(this.element.querySelector(".strip"), delays, this.#quantiles[0]);
-    }
+    this.#stripChanged ||= this.#changed;
     this.#changed = false;
+    if (this.#ticks++ % (this.#stripChanged ? STRIP_TICKS : IDLE_STRIP_TICKS) === 0) this.#drawStrip();
+  }
+
+  #drawStrip() {
+    const delays = this.delays.last(STRIP_DELAYS);
+    drawDelayStrip(this.element.querySelector(".strip"), delays, this.#quantiles[0]);
+    this.#stripChanged = false;
   }
 
   // Seconds for which an open connection has delivered nothing although the other panes have more; 0 for a
