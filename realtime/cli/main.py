@@ -30,18 +30,13 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line in this process; the result is the exit status."""
-    stdio.secure()
-    logs.configure()
-    raise_open_files()
-    try:
-        status = run(sys.argv[1:] if arguments is None else arguments)
-    except SystemExit as ended:  # argparse has printed its help, or what is wrong
-        status = int(ended.code or 0)
-    return status if stdio.flush(quiet=status != 0) else 1
+    return stdio.run(lambda: run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse `arguments` and run the command; wrong options end the process with status 2."""
+    logs.configure()
+    raise_open_files()
     try:
         command = parse(arguments)
         with asyncio.Runner(loop_factory=_loop_factory(command.loop)) as runner:

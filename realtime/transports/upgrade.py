@@ -15,6 +15,7 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 from realtime import errors
 from realtime.protocol import websocket_frames as frames
 from realtime.protocol.websocket_frames import Violation
+from realtime.transports.base import Stream
 from realtime.transports.handler import Handler
 from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, discard
 
@@ -160,17 +161,22 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
             self._ping_coroutine = None
 
 
+def check_connected(stream: Stream) -> None:
+    """Raise `StreamClosedError` if the client has reset the connection with its request.
+
+    Tornado has then already called `on_close`, and will not call it again: what the handler opened
+    from now on would stay open.
+    """
+    if stream.closed():
+        raise StreamClosedError
+
+
 class Upgrade(Handler, WebSocketHandler):
     """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
 
     def check_upgrade(self) -> None:
-        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1).
-
-        After a reset that came with the request, Tornado has already called `on_close`, and will
-        not call it again: what the handler opened from now on would stay open.
-        """
-        if self.stream.closed():
-            raise StreamClosedError
+        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
+        check_connected(self.stream)
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
         requested = (
