@@ -38,6 +38,9 @@ _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 # A browser sends four arguments and some fifteen fields; with more, the general path parses it.
 _MAX_ARGUMENTS, _MAX_FIELDS = 100, 40
+# Lines of a header section, from the request line to the empty line.  To parse thousands of short
+# fields would cost tens of milliseconds; Apache accepts 100 fields.
+_MAX_HEADER_LINES = 302
 # RFC 9112 §2.2 permits a bare LF as the end of a line.
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 # The characters of a method (RFC 9110 §5.6.2).
@@ -199,6 +202,10 @@ def parse_head(data: bytes) -> RequestHead:
         text = data.decode("latin1")
         line_end = text.index("\n")
         start = parse_request_start_line(text[:line_end].removesuffix("\r"))
+        if text.count("\n") > _MAX_HEADER_LINES:
+            raise HeaderTooLong(
+                f"A request may have at most {_MAX_HEADER_LINES - 2} header fields."
+            )
         fields = HTTPHeaders.parse(text[line_end:])
         target = encode_target(_origin_form(start.method, start.path, fields))
         length = _body_length(start.version, fields)

@@ -430,6 +430,16 @@ def test_what_is_no_http_is_refused_at_once(servers: Servers, room: str) -> None
         assert "date" in answer.fields
 
 
+def test_too_many_header_fields_are_a_named_error(servers: Servers, room: str) -> None:
+    world = World(servers, None, "plain", room)  # type: ignore[arg-type]
+    fields = [f"X{number}: a" for number in range(299)]  # and Host
+    for path in (SHORT, "/healthz"):
+        assert world.ask(world.get(path, *fields)).status == 200
+        answer = world.ask(world.get(path, *fields, "X: a"))
+        code = json.loads(answer.body)["error"]["code"]
+        assert (answer.status, code) == (431, "header_too_long")
+
+
 def test_http_1_0_needs_no_host(world: World) -> None:
     for path in (SHORT, "/healthz", "/sockjs/info"):
         line = f"GET {path.format(room=world.room)} HTTP/1.0\r\n\r\n"
