@@ -30,13 +30,17 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line in this process; the result is the exit status."""
-    return stdio.run(lambda: run(sys.argv[1:] if arguments is None else arguments))
+
+    def prepared() -> int:
+        logs.configure()
+        raise_open_files()
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+    return stdio.run(prepared)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Parse `arguments` and run the command; wrong options end the process with status 2."""
-    logs.configure()
-    raise_open_files()
     try:
         command = parse(arguments)
         with asyncio.Runner(loop_factory=_loop_factory(command.loop)) as runner:
