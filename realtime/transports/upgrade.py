@@ -22,9 +22,6 @@ from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, dis
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # Seconds for a client to answer our close frame; it may have to send the rest of a message first.
 _CLOSE_SECONDS = 5
-# Bytes of frames after which the other connections have their turn: a client can send many frames
-# in one packet.  A frame costs about as much as a kilobyte.
-_YIELD_BYTES, _FRAME_COST = 65_536, 1024
 _PIECE_BYTES = 65_536
 
 
@@ -68,15 +65,14 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frames(self) -> None:
-        work = 0
         while not self.client_terminated:
-            work += _FRAME_COST + await self._receive_one_frame()
-            if work >= _YIELD_BYTES:
-                work = 0
-                await asyncio.sleep(0)
+            await self._receive_one_frame()
+            # One packet can contain a thousand frames, and a client can have a thousand
+            # connections: after each frame, the other connections have their turn.
+            await asyncio.sleep(0)
 
-    async def _receive_one_frame(self) -> int:
-        """Read and handle one frame; return the bytes of its payload."""
+    async def _receive_one_frame(self) -> None:
+        """Read and handle one frame."""
         read, fragments = self.stream.read_bytes, self._fragmented_message_buffer
         start = frames.parse_frame_start(await read(2), fragments is not None)
         length, key = frames.parse_frame_rest(start, await read(start.rest))
@@ -84,7 +80,7 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         too_big = total > self.params.max_message_size
         if not start.is_control and (self.server_terminated or too_big):
             await self._discard_data(start, length)
-            return length
+            return
         payload = _websocket_mask(key, await self._read_payload(length))
         if start.is_control:
             handled = self._handle_message(start.opcode, payload)
@@ -92,7 +88,6 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
             handled = self._add_data(start, payload)
         if handled is not None:
             await handled
-        return length
 
     async def _read_payload(self, length: int) -> bytes:
         if length <= _PIECE_BYTES:

@@ -10,6 +10,7 @@ only packets and queries that it can parse.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -78,6 +79,7 @@ class EngineIOHandler(Upgrade):
             for packet in self._parse_packets():
                 if session.error is None:
                     await session.socket.receive(packet)
+                    await asyncio.sleep(0)  # a payload can contain thousands of packets
         finally:
             session.posting = False
         if session.error is not None:
@@ -126,7 +128,8 @@ class EngineIOHandler(Upgrade):
             raise errors.BadRequest("There is no such session; start a new one.")
         return session
 
-    def _parse_packets(self) -> list[Packet]:
+    def _parse_packets(self) -> Iterable[Packet]:
+        """Check all packets of the body, and parse each when it is wanted: they can be many."""
         if len(self._body) > self._max_body:
             raise errors.TooLong(f"A payload may have at most {self._max_body} bytes.")
         try:
@@ -136,7 +139,7 @@ class EngineIOHandler(Upgrade):
         if not all(map(POSTED_PACKET.fullmatch, parts)):
             self.session.close(bad_packet())
             return []
-        return [Packet(encoded_packet=part) for part in parts]
+        return (Packet(encoded_packet=part) for part in parts)
 
     # --- a poll ----------------------------------------------------------------------------------
 

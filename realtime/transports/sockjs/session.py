@@ -215,6 +215,7 @@ class HardenedSession(Session):  # type: ignore[misc]
                     result = self.conn.on_message(message)
                     if inspect.isawaitable(result):
                         await result
+                    await asyncio.sleep(0)  # a batch can contain a thousand messages
                 except Exception as error:
                     log.error("a connection failed", exc_info=error)
                     self.close(FAILED, "The server made a mistake")
