@@ -78,9 +78,8 @@ def test_a_program_whose_reader_has_ended_ends_without_an_error(
     assert (result.returncode, result.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_the_help_can_be_printed_in_every_encoding(encoding: str) -> None:
-    result = run("--help", PYTHONIOENCODING=encoding)
+def test_the_help_can_be_printed_in_an_encoding_that_lacks_its_characters() -> None:
+    result = run("--help", PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"redis://\\u2026" in result.stdout
 
