@@ -1,6 +1,10 @@
 """The page of a transport, as a student uses it."""
 
+from dataclasses import dataclass
+
 from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from tests.server_process import Server
 
 TRANSPORTS = [
     "short_polling",
@@ -16,6 +20,16 @@ TRANSPORTS = [
 HARD = "</script><script>alert(1)</script> \"'&amp; \u2028 😀 \u202eשלום"
 # More than any wait before a reconnect.
 MAX_BACKOFF = 10_500
+
+
+@dataclass(frozen=True)
+class Chat:
+    """An open page that several tests share."""
+
+    page: Page
+    server: Server
+    transport: str
+    room: str
 
 
 async def open_chat(

@@ -1,4 +1,4 @@
-"""In a classroom: many clients at one address, phones that sleep, hidden tabs, Stop, a restart."""
+"""In a classroom: many clients at one address, phones that sleep, hidden tabs, a restart."""
 
 import asyncio
 import re
@@ -132,20 +132,6 @@ async def until_two_wait(server: Server) -> None:
             if float(metrics.split('realtime_readers{as="waiting"} ')[1].split("\n")[0]) >= 2:
                 return
             await asyncio.sleep(0.02)
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_stop_click_does_not_end_the_chat(
-    server: Server, context: BrowserContext, room: str, transport: str
-) -> None:
-    page = await open_chat(context, server.url, transport, room)
-    await page.evaluate("window.stop()")
-    await post(server.url, room, text="after the Stop")
-    await expect_message(page, "after the Stop")
-    await send(page, "I am still here")
-    await expect_message(page, "I am still here")
-    await expect_no_gap(page)
-    await page.close()
 
 
 async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
