@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright, expect
 
 from tests.browser.chat_page import TRANSPORTS, Chat, open_chat
 from tests.server_process import Server
@@ -29,6 +29,10 @@ FLAGS = [
     # The browser's own UI is invisible here, and takes a third of the time that a page needs.
     "--disable-features=InitialWebUI,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 ]
+
+
+# No promise of a page is a number of seconds, and several tests run at once.
+expect.set_options(timeout=20_000)
 
 
 def chromium() -> str:
@@ -92,11 +96,11 @@ async def chat(
     """The page of each transport, opened once for all tests of a module that share it.
 
     A page load costs 0.7 s of CPU.  A test that shares the page does not expect an empty room, and
-    leaves the page connected.  None of them may cause an error on the console.
+    leaves the page connected.  At the end there may be no error on the console.
     """
     errors: list[str] = []
     transport, room = request.param, f"room-{secrets.token_hex(6)}"
     async with new_context(browser, errors, reduced_motion="reduce") as context:
         page = await open_chat(context, server.url, transport, room)
-        yield Chat(page, server, transport, room)
+        yield Chat(page, server, transport, room, errors)
     assert errors == []

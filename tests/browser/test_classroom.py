@@ -12,6 +12,7 @@ from benchmarks.clients import CLIENTS, post, request
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import (
     TRANSPORTS,
+    expect_after_reconnect,
     expect_message,
     expect_no_gap,
     message,
@@ -169,6 +170,7 @@ async def test_after_a_restart_of_the_server_the_audit_is_clean(
     options = ("--messages-per-second", "0")
     with servers.make("redis", *options) as old:
         port = old.port
+        await context.clock.install()
         page = await open_lab(context, old, room)
         for n in range(10):
             await post(old.url, room, text=f"before {n}")
@@ -179,6 +181,6 @@ async def test_after_a_restart_of_the_server_the_audit_is_clean(
             await post(new.url, room, text=f"after {n}")
         for transport in TRANSPORTS:
             said = page.locator(f'.pane[data-transport="{transport}"] .said li')
-            await expect(said.filter(has_text="after 9")).to_have_count(1, timeout=20_000)
+            await expect_after_reconnect(page, said.filter(has_text="after 9"))
             await expect_clean(page, transport)
         await page.close()

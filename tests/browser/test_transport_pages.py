@@ -13,6 +13,7 @@ from tests.browser.chat_page import (
     expect_message,
     expect_no_gap,
     message,
+    only,
     open_chat,
     send,
 )
@@ -41,11 +42,6 @@ PAYLOADS = {
     "sockjs": 'a["{',
     "socketio": '42["event",{"kind":"say"',
 }
-
-
-def only(*transports: str) -> pytest.MarkDecorator:
-    """Run a test on the shared pages of these transports."""
-    return pytest.mark.parametrize("chat", transports, indirect=True)
 
 
 def parts(page: Page, kind: str, text: str | re.Pattern[str]) -> Locator:
