@@ -31,7 +31,6 @@ class Chat:
     server: Server
     transport: str
     room: str
-    console_errors: list[str]
 
 
 def only(*transports: str) -> pytest.MarkDecorator:

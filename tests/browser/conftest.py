@@ -96,11 +96,11 @@ async def chat(
     """The page of each transport, opened once for all tests of a module that share it.
 
     A page load costs 0.7 s of CPU.  A test that shares the page does not expect an empty room, and
-    leaves the page connected.  At the end there may be no error on the console.
+    leaves the page connected.  None of them may cause an error on the console.
     """
     errors: list[str] = []
     transport, room = request.param, f"room-{secrets.token_hex(6)}"
     async with new_context(browser, errors, reduced_motion="reduce") as context:
         page = await open_chat(context, server.url, transport, room)
-        yield Chat(page, server, transport, room, errors)
+        yield Chat(page, server, transport, room)
     assert errors == []

@@ -143,12 +143,14 @@ async def test_no_english_is_shown_while_the_catalogue_loads_nor_as_a_name(
 
     await context.route("**/i18n/zh-Hans.json", hold)
     page = await context.new_page()
-    await page.clock.install()
+    await page.clock.install(time=0)
+    await page.clock.pause_at(1_000)
     await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?lang=zh-Hans")
     await expect(page.locator("h1")).to_be_hidden()
     # Only for a moment: English is better than an empty page.
     await page.clock.fast_forward(2_000)
     await expect(page.locator("h1")).to_be_visible()
+    await page.clock.resume()
     released.set()
     await expect(page.locator("h1")).to_contain_text("服务器发送事件")
     # A user without a name gets one in the page's language.
