@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from types import SimpleNamespace
 
+from tornado.iostream import StreamClosedError
+
 from realtime.transports.sockjs import session as sockjs
 from realtime.transports.upgrade import StrictWebSocketProtocol
 
@@ -45,3 +47,15 @@ async def test_after_each_message_of_a_sockjs_batch_others_have_their_turn() -> 
         return session.receive(["message"] * COUNT)
 
     assert await run_beside(receive) == ["message", "other"] * COUNT
+
+
+async def test_a_heartbeat_to_a_connection_that_has_just_closed_ends_the_session() -> None:
+    def fail() -> bool:
+        raise StreamClosedError
+
+    reasons: list[tuple[int, str]] = []
+    session = sockjs.HardenedSession.__new__(sockjs.HardenedSession)
+    session.handler = SimpleNamespace(send_heartbeat=fail)
+    session.abort = lambda *reason: reasons.append(reason)
+    session._heartbeat()
+    assert reasons == [(sockjs.TOO_SLOW, "The client does not read heartbeats")]

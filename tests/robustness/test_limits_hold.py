@@ -199,9 +199,12 @@ WEBSOCKETS = (
 )
 
 
-async def test_a_websocket_that_is_reset_with_its_handshake_leaves_nothing(room: str) -> None:
+async def test_a_session_that_is_reset_with_its_handshake_leaves_nothing(room: str) -> None:
     limits = ("--connections-per-address", "8", "--taps-per-address", "8", "--grace-seconds", "0")
     with Server("--hub", "memory", *limits, "--heartbeat-seconds", "0.2") as server:
+        for _ in range(20):
+            path = f"/socket.io/?EIO=4&transport=polling&roomid={room}&client=bob&name=Bob"
+            send_and_reset(server.port, get(path, "Host: localhost"))
         for path in WEBSOCKETS:
             for _ in range(20):
                 path_of_one = path.format(id=secrets.token_hex(8), room=room)

@@ -24,7 +24,7 @@ from realtime.protocol.http1 import CONTINUE, allowed_methods
 from realtime.transports.base import CORS_HEADERS, PREFLIGHT_HEADERS
 from realtime.transports.socketio.engineio import POSTED_PACKET, EngineIOServer, bad_packet
 from realtime.transports.socketio.session import SEPARATOR, EngineIOSession
-from realtime.transports.upgrade import Upgrade
+from realtime.transports.upgrade import Upgrade, check_connected
 
 _NO_HEADERS = HTTPHeaders()
 
@@ -147,6 +147,8 @@ class EngineIOHandler(Upgrade):
         session = self.session
         if session.poll is not None or (session.id and session.socket.upgraded):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
+        if not session.id:
+            check_connected(self.stream)  # else nobody would end the new session
         session.poll, self._polling = self, True
         self.stream.set_half_close_callback(self._check_reader)
         if self.stream.closed():  # before we asked to be informed: nobody will report it
