@@ -36,8 +36,8 @@ export function roomUrl(room, path, query = {}, base = location) {
 export async function request(url, options = {}) {
   let response;
   try {
-    // Without no-store Chromium locks a URL in its cache, and sends the same request of two tabs one
-    // after the other.  The response's own no-store comes too late to help.
+    // Without no-store Chromium and Firefox lock a URL in their caches, and send the same request of two
+    // tabs one after the other.  The response's own no-store comes too late to help.
     response = await fetch(url, { cache: "no-store", ...options });
   } catch {
     throw new ApiError("network", t("trouble.unreachable"));
