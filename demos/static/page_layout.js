@@ -4,6 +4,7 @@
 import { requestJSON } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
+import { local } from "./storage.js";
 
 export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
@@ -112,14 +113,14 @@ function fillPreferences() {
   theme.value = root.dataset.theme;
   theme.addEventListener("change", () => {
     root.dataset.theme = theme.value;
-    localStorage.setItem("realtime.theme", theme.value);
+    local.set("theme", theme.value);
   });
 
   big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
   big.addEventListener("click", () => {
     const larger = root.toggleAttribute("data-big");
     big.setAttribute("aria-pressed", larger);
-    localStorage.setItem("realtime.big", larger ? "yes" : "no");
+    local.set("big", larger ? "yes" : "no");
   });
 }
 
