@@ -22,10 +22,13 @@ export function serverError(code, serverMessage, options) {
   return new ApiError(code, explain(code, serverMessage), { serverMessage, ...options });
 }
 
-// Relative to `location`, so that the page works under any host name that a phone uses; or to `base`,
-// another port of the same server.
-export function roomUrl(room, path, query = {}, base = location) {
-  const url = new URL(`/rooms/${encodeURIComponent(room)}/${path}`, base);
+// Where the server is: relative to this file, so that the pages work under any host name that a phone uses,
+// and below any path at which a proxy has the server (`--root-path`).
+export const ROOT = new URL("../../", import.meta.url);
+
+/** The URL of a room, at `ROOT` or at `base`, another port of the same server. */
+export function roomUrl(room, path, query = {}, base = ROOT) {
+  const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined) url.searchParams.set(key, value);
   }

@@ -62,7 +62,7 @@ export function foreverFrame(url, listener) {
  * that port holds the stream and forwards each call by `postMessage`.
  */
 export function relayedFrame(url, listener) {
-  const relay = new URL("/demos/frame.html", url);
+  const relay = new URL("../../demos/frame.html", url);
   relay.search = new URLSearchParams({ stream: url.pathname + url.search, page: location.origin });
   const frame = hiddenFrame(relay);
 

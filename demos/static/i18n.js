@@ -77,7 +77,7 @@ export function choose(code) {
 async function load(code) {
   try {
     const signal = AbortSignal.timeout(TIMEOUT);
-    const response = await fetch(`/demos/i18n/${code}.json`, { signal });
+    const response = await fetch(new URL(`../i18n/${code}.json`, import.meta.url), { signal });
     return response.ok ? [code, await response.json()] : undefined;
   } catch {
     return undefined; // a missing server or half a file must not stop the page
