@@ -141,10 +141,12 @@ class ServerConnection:
 
         Requests without it are as valid: some proxies remove it, and others ask our port directly.
         """
-        data = data.lstrip(b"\r\n")  # RFC 9112 §2.2
-        while b"\n" not in data and len(data) <= self._limits.header_bytes:
+        # RFC 9112 §2.2: there may be empty lines before the request.
+        while (
+            b"\n" not in (line := data.lstrip(b"\r\n")) and len(data) <= self._limits.header_bytes
+        ):
             data += await self._stream.read_once()
-        method, space, rest = data.partition(b" ")
+        method, space, rest = line.partition(b" ")
         below = rest.removeprefix(self._router.root_path)
         return method + space + below if below[:1] == b"/" else data
 
