@@ -266,7 +266,8 @@ def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | N
         return None
     host = url_host(sockets.local_host(config.server))
     try:
-        return NginxProcess(*config.nginx, [f"{host}:{port}" for port in ports], config.routing)
+        workers = [f"{host}:{port}" for port in ports]
+        return NginxProcess(*config.nginx, workers, config.routing, config.server.root_path)
     except ValueError as error:
         raise CommandError(f"--nginx: {error}") from error
 

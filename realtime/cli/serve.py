@@ -108,7 +108,9 @@ async def _serve(
         lab = Lab(ports, networks, addresses, config.key, key_check)
         traffic = TrafficStats()
         services = Services(hub, presence, origin_policy, Admission(limits), limits)
-        router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
+        router = make_router(
+            services, traffic, choice.label, lab, config.sockjs_also, config.root_path
+        )
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(
             router,

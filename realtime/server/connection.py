@@ -70,7 +70,7 @@ class Router:
     """Which code answers: an exchange for ``/rooms/ROOM/…``, the application for all the rest.
 
     `on_shutdown` is called when the server stops accepting.  `close` ends background work, when all
-    connections have closed.
+    connections have closed.  `root_path` is the path below which a proxy has this server.
     """
 
     services: Services
@@ -79,6 +79,7 @@ class Router:
     taps: TapRegistry = field(default_factory=TapRegistry)
     on_shutdown: Callable[[], None] = _do_nothing
     close: Callable[[], Awaitable[None]] = _do_nothing_async
+    root_path: bytes = b""
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
         """Return the exchange for a request target, and the room, still percent-encoded."""
@@ -126,6 +127,8 @@ class ServerConnection:
     async def _serve_request(self) -> bool:
         self._stream.stop_trace()
         data = await self._stream.read_once()
+        if self._router.root_path:
+            data = await self._remove_root_path(data)
         if b"trace=" in data:
             self._trace(data)
         if found := self._match_fast_path(data):
@@ -134,6 +137,20 @@ class ServerConnection:
         if target := self._router.find(head.target):
             return await self._run_exchange(head, *target)
         return await self._run_handler(head)
+
+    async def _remove_root_path(self, data: bytes) -> bytes:
+        """Remove the path of the proxy from the target of the request that starts with `data`.
+
+        Requests without it are as valid: some proxies remove it, and others ask our port directly.
+        """
+        # RFC 9112 §2.2: there may be empty lines before the request.
+        while (
+            b"\n" not in (line := data.lstrip(b"\r\n")) and len(data) <= self._limits.header_bytes
+        ):
+            data += await self._stream.read_once()
+        method, space, rest = line.partition(b" ")
+        below = rest.removeprefix(self._router.root_path)
+        return method + space + below if below[:1] == b"/" else data
 
     def _trace(self, data: bytes) -> None:
         """Copy this request and its response to the subscribers of its secret.
