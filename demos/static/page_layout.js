@@ -1,9 +1,10 @@
 // The layout that the pages share: header and navigation, the chat, the sections below it, the footer.
 // This markup is constant and our own; other modules add what people write, as text and never as markup.
 
-import { requestJSON } from "./api.js";
+import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
+import { local } from "./storage.js";
 
 export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
@@ -15,9 +16,9 @@ const KEPT_PARAMETERS = ["room", "name", "lang"];
 
 const HEADER = `
   <a class="skip"></a>
-  <a class="home" href="/">realtime</a>
+  <a class="home" href="../">realtime</a>
   <nav id="ways" aria-label="Transports" data-i18n-aria-label="header.ways"></nav>
-  <a class="class" href="/demos/lecturer.html" data-i18n="header.class">For the class</a>
+  <a class="class" href="../demos/lecturer.html" data-i18n="header.class">For the class</a>
   <div class="looks">
     <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
     <select id="theme" aria-label="Light or dark" data-i18n-aria-label="header.theme">
@@ -78,7 +79,7 @@ function fillSkipLink(link) {
 }
 
 function transportLink(transport) {
-  return el("a", { href: `/demos/${transport}.html` }, transportLabel(transport));
+  return el("a", { href: `../demos/${transport}.html` }, transportLabel(transport));
 }
 
 // `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
@@ -112,14 +113,14 @@ function fillPreferences() {
   theme.value = root.dataset.theme;
   theme.addEventListener("change", () => {
     root.dataset.theme = theme.value;
-    localStorage.setItem("realtime.theme", theme.value);
+    local.set("theme", theme.value);
   });
 
   big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
   big.addEventListener("click", () => {
     const larger = root.toggleAttribute("data-big");
     big.setAttribute("aria-pressed", larger);
-    localStorage.setItem("realtime.big", larger ? "yes" : "no");
+    local.set("big", larger ? "yes" : "no");
   });
 }
 
@@ -133,9 +134,9 @@ function languageOption(code, name) {
 /** Link the glossary, and show which message broker is in use, and why: all measurements depend on it. */
 export async function fillFooter() {
   const footer = byId("hub");
-  footer.after(" ", el("a", { href: `/demos/glossary.html${keptQuery()}` }, t("header.glossary")));
+  footer.after(" ", el("a", { href: `../demos/glossary.html${keptQuery()}` }, t("header.glossary")));
   try {
-    const { hub, version } = await requestJSON(new URL("/healthz", location));
+    const { hub, version } = await requestJSON(new URL("healthz", ROOT));
     footer.textContent = t("foot.hub", { hub, version });
   } catch {
     footer.textContent = t("foot.silent");

@@ -73,7 +73,7 @@ export class Pane {
     element.setAttribute("aria-label", this.name);
     element.querySelector(".on").setAttribute("aria-label", t("lab.switch", { transport: this.name }));
     const page = element.querySelector(".page");
-    page.href = `/demos/${this.transport}.html${location.search}`;
+    page.href = `../demos/${this.transport}.html${location.search}`;
     page.textContent = this.name;
     element.querySelector(".strip").setAttribute("aria-label", t("lab.strip"));
     for (const name of FIGURES) this.#fields[name] = figure(element.querySelector("dl"), name);
