@@ -24,7 +24,7 @@ WORDS = {
     for language in LANGUAGES
 }
 # What a page shows in place of a missing text.
-KEY = re.compile(r"\b(chat|page|part|header|foot|trouble|sequence|wire|lesson|network)\.[a-z]")
+KEY = re.compile(r"\b(chat|page|part|header|transport|story|foot|trouble|sequence|wire|lesson|network)\.[a-z]")
 
 # Half past three, by the page's own function, and as each language writes it.
 TIME = """async () => {
@@ -295,7 +295,7 @@ async def test_big_type_is_larger_and_stored(server: Server, new_context: Any) -
 # --- the layout ----------------------------------------------------------------------------------
 
 
-PATHS = ["/", "/demos/lecturer.html", "/demos/sticky.html"]
+PATHS = ["/", "/demos/lab.html", "/demos/lecturer.html", "/demos/sticky.html"]
 PATHS += [f"/demos/{transport}.html" for transport in TRANSPORTS]
 # Kept after the tests.
 SCREENSHOTS = ROOT / "test-output"
@@ -329,7 +329,7 @@ async def test_no_page_is_wider_than_its_screen(
                 "document.querySelectorAll('details').forEach((d) => d.open = true)"
             )
         # For people: a test cannot judge the appearance.
-        name = path.strip("/").replace("demos/", "").removesuffix(".html") or "lab"
+        name = path.strip("/").replace("demos/", "").removesuffix(".html") or "story"
         await page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}-{language}.png")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
@@ -378,7 +378,8 @@ async def test_the_header_links_to_all_pages_and_keeps_the_room(
     server: Server, new_context: Any, console_errors: list[str], path: str
 ) -> None:
     page = await open_page(await new_context(), server, path, "&lang=zh-Hant&rate=3")
-    for there in ["/", *(f"/demos/{t}.html" for t in TRANSPORTS), "/demos/lecturer.html"]:
+    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky"]
+    for there in ["/", *(f"/demos/{name}.html" for name in others)]:
         link = page.locator(f"header a[href^='{there}?']")
         await expect(link).to_have_count(1)
         href = str(await link.get_attribute("href"))

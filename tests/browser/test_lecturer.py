@@ -14,7 +14,7 @@ from tests.server_process import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 KEY = "sesame"
-PAGES = {"lab": "/", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
+PAGES = {"lab": "/demos/lab.html", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
 
 
@@ -138,8 +138,9 @@ async def test_the_page_shows_its_address_and_a_qr_code(
     assert f":{school.port}/" in str(await address.text_content())
     await expect(page.locator("#unreachable")).to_be_hidden()
     await expect_picture(page, "#code")
-    await page.select_option("#target", "/")
-    await expect(address).to_have_attribute("href", re.compile(rf"{school.port}/\?room={room}$"))
+    await page.select_option("#target", "/demos/lab.html")
+    lab = re.compile(rf"{school.port}/demos/lab\.html\?room={room}$")
+    await expect(address).to_have_attribute("href", lab)
     await expect_picture(page, "#code")
     assert console_errors == []
 
