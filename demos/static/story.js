@@ -36,7 +36,8 @@ const sentAt = new Map(); // id of our message: performance.now()
 let current;
 let lanes = [];
 let paused = false;
-let tap;
+let captured = false; // whether the tap is open
+const tapping = openTap();
 
 // --- the steps -----------------------------------------------------------------------------------
 
@@ -104,16 +105,18 @@ function closeLanes() {
 }
 
 async function openLanes(step) {
-  const options = { room, trace: tap.secret, delayOf, onShown: showVerdict, onState: showState };
+  const options = {
+    room, isCaptured: () => captured, delayOf, onShown: showVerdict, onState: showState,
+  };
   lanes = step.transports.map((transport) => new Lane(transport, options));
   byId("lanes").append(...lanes.map(({ element }) => element));
   for (const lane of lanes) demux.add(lane.client, (record) => lane.feed(record));
   pause(false);
   showState();
   const opening = lanes;
-  const [cursor, ports] = await Promise.all([fetchCursor(), fetchPorts()]);
+  const [tap, cursor, ports] = await Promise.all([tapping, fetchCursor(), fetchPorts()]);
   if (opening !== lanes) return; // the user is already at another step
-  for (const lane of lanes) lane.open(cursor, baseFor(lane.transport, ports));
+  for (const lane of lanes) lane.open(cursor, tap.secret, baseFor(lane.transport, ports));
 }
 
 // All lanes start at the same cursor, without the room's history.
@@ -194,7 +197,7 @@ addEventListener("keydown", (press) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[press.key];
   const modified = press.altKey || press.ctrlKey || press.metaKey || press.shiftKey;
   if (!step || modified || press.target.matches("input, select")) return;
-  const next = STEPS[STEPS.indexOf(current) + step];
+  const next = STEPS[STEPS.indexOf(stepOfHash()) + step];
   if (next) location.hash = next.hash;
 });
 
@@ -205,10 +208,11 @@ addEventListener("pageshow", ({ persisted }) => { if (persisted) openLanes(curre
 byId("text").value = t("story.hello");
 fillDots();
 for (const link of document.querySelectorAll("main a[href^='/demos/']")) link.search = location.search;
+show(stepOfHash());
 
-tap = await openTap();
+const tap = await tapping;
 tap.on((record) => {
   demux.feed(record);
-  if (record.open !== undefined) byId("no-capture").hidden = record.open;
+  captured = record.open ?? captured;
+  byId("no-capture").hidden = captured;
 });
-show(stepOfHash());

@@ -14,7 +14,10 @@ from tests.server_process import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 KEY = "sesame"
-PAGES = {"lab": "/demos/lab.html", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
+PAGES = {
+    "lab": "/demos/lab.html",
+    **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS},
+}
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
 
 

@@ -84,7 +84,7 @@ export class Lane {
   #width = 0;
   #resizing = new ResizeObserver(([{ contentRect }]) => { this.#width = contentRect.width; });
 
-  /** `options` are {room, trace, delayOf(event), onShown(), onState()}. */
+  /** `options` are {room, isCaptured(), delayOf(event), onShown(), onState()}. */
   constructor(transport, options) {
     this.transport = transport;
     this.#options = options;
@@ -109,12 +109,11 @@ export class Lane {
 
   // --- the connection ----------------------------------------------------------------------------
 
-  /** Connect at `after`, a cursor; `base` is the port to use. */
-  async open(after, base) {
+  /** Connect at `after`, a cursor; `trace` is the secret of the tap, `base` the port to use. */
+  async open(after, trace, base) {
     const { connect } = await import(`../transports/${this.transport}.js`);
     if (this.#closed) return;
-    const { room, trace } = this.#options;
-    this.#connection = connect(room, {
+    this.#connection = connect(this.#options.room, {
       after, base, trace,
       client: this.client, // without a name: a lane listens and is no member of the room
       setting: (id) => SETTINGS[id],
@@ -154,10 +153,12 @@ export class Lane {
 
   // --- messages ----------------------------------------------------------------------------------
 
-  // A message is shown when the dot that brings it arrives.
+  // A message is shown when the dot that brings it arrives.  Without a capture there are no dots.
   #receive(event) {
     if (event.kind !== "say") return;
-    this.#received.push({ id: event.id, text: event.text, delay: this.#options.delayOf(event) });
+    const delay = this.#options.delayOf(event);
+    this.#received.push({ id: event.id, text: event.text, delay });
+    if (!this.#options.isCaptured()) this.#show(1);
     setTimeout(() => this.#show(this.#received.findIndex(({ id }) => id === event.id) + 1), MAX_HIDDEN);
   }
 
