@@ -120,6 +120,11 @@ class PageHandler(Handler, StaticFileHandler):
     def get_content_size(self) -> int:
         return len(self._compressed()) if self._is_compressed else super().get_content_size()
 
+    @classmethod
+    def get_content_version(cls, abspath: str) -> str:
+        # Tornado calls the class's `get_content`, which here needs a request.
+        return StaticFileHandler.get_content_version(abspath)
+
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Iterator[bytes]:

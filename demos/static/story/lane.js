@@ -23,8 +23,8 @@ const MARKUP = `
   <div class="lane-head">
     <h3 class="lane-name"></h3> <span class="lane-state"></span>
     <dl class="counters">
-      <div><dt class="delay-label" data-i18n="story.delay">delay of the last message</dt><dd class="delay">–</dd></div>
-      <div><dt class="bytes-label" data-i18n="story.bytes">bytes per message, with headers</dt><dd class="bytes">–</dd></div>
+      <div><dt class="delay-label" data-i18n="story.delay">message delay</dt><dd class="delay">–</dd></div>
+      <div><dt class="bytes-label" data-i18n="story.bytes">bytes per message</dt><dd class="bytes">–</dd></div>
     </dl>
   </div>
   <div class="stage" aria-hidden="true">
