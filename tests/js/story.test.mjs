@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
+import { Agenda } from "../../demos/static/story/agenda.js";
 import { Demux } from "../../demos/static/story/demux.js";
 import { diameter, FLIGHT, kindOf, Timeline } from "../../demos/static/story/timeline.js";
 import {
@@ -155,4 +156,50 @@ test("bytes that were too fast for the tap concern every lane", () => {
   const { demux, received } = twoClients();
   demux.feed({ dropped: 5 });
   assert.deepEqual(received, { ada: [{ dropped: 5 }], ben: [{ dropped: 5 }] });
+});
+
+// --- the agenda ------------------------------------------------------------------------------------
+
+/** An agenda with a clock that the test sets, and the names of what has run. */
+function agendaAt(now) {
+  const time = { now };
+  const agenda = new Agenda(() => time.now);
+  const ran = [];
+  const add = (at, name, start = 0) => agenda.add(at, { start }, () => ran.push(name));
+  return { agenda, ran, add, time };
+}
+
+test("what is late runs in the order of time, not in the order in which it was added", () => {
+  const { agenda, ran, add, time } = agendaAt(0);
+  add(20, "leaves");
+  add(10, "lands");
+  add(20, "leaves after");
+  time.now = 100;
+  agenda.run();
+  assert.deepEqual(ran, ["lands", "leaves", "leaves after"]);
+});
+
+test("after a pause everything happens later by its length", () => {
+  const { agenda, ran, add, time } = agendaAt(0);
+  add(50, "lands");
+  time.now = 10;
+  agenda.pause();
+  time.now = 1010;
+  agenda.resume();
+  agenda.run();
+  assert.deepEqual(ran, []);
+  time.now = 1050;
+  agenda.run();
+  assert.deepEqual(ran, ["lands"]);
+});
+
+test("a message of the user does not wait for dots that have not left", () => {
+  const { agenda, ran, add, time } = agendaAt(0);
+  add(800, "flying", 0);
+  add(900, "leaves", 900);
+  add(1700, "lands", 900);
+  time.now = 100;
+  agenda.catchUp();
+  assert.deepEqual(ran, ["leaves", "lands"]);
+  agenda.clear();
 });

@@ -11,17 +11,17 @@ import { bytes as bytesText, duration } from "../wire/labels.js";
 import { RttEstimate } from "../wire/rtt_estimate.js";
 import { Trace } from "../wire/trace.js";
 import { TraceBuilder } from "../wire/trace_builder.js";
+import { Agenda } from "./agenda.js";
 import { diameter, kindOf, Timeline } from "./timeline.js";
 
 const SETTLE_TIME = 1_000; // ms after the connection is open: what opens it is not counted
 const MAX_HIDDEN = 4_000; // ms: then a message is shown, even if no dot has brought it
-const LEAVE_DELAY = 60; // ms: what caused a response has surely landed when the response leaves
 const MAX_MARKS = 30;
 const SETTINGS = { interval: 2, pad: 0 };
 
 const MARKUP = `
   <div class="lane-head">
-    <h3 class="lane-name"></h3> <span class="lane-state"></span>
+    <h2 class="lane-name"></h2> <span class="lane-state"></span>
     <dl class="counters">
       <div><dt class="delay-label" data-i18n="story.delay">message delay</dt><dd class="delay">–</dd></div>
       <div><dt class="bytes-label" data-i18n="story.bytes">bytes per message</dt><dd class="bytes">–</dd></div>
@@ -70,7 +70,8 @@ export class Lane {
   #closed = false;
   #paused = false;
   #timeline = new Timeline();
-  #flights = new Map(); // animation: when its dot leaves
+  #agenda = new Agenda();
+  #flying = new Set(); // the animations of the dots
   #trace = new Entries((entry) => this.#add(entry));
   #builder = new TraceBuilder(this.#trace, new RttEstimate());
   #unsent = 0; // messages that the user has sent and the capture has not shown
@@ -125,6 +126,7 @@ export class Lane {
   close() {
     this.#closed = true;
     this.#connection?.close();
+    this.#agenda.clear();
     this.#resizing.disconnect();
     this.element.remove();
   }
@@ -210,7 +212,8 @@ export class Lane {
     this.wastedBytes += this.#pollBytes + bytes;
   }
 
-  #fly(entry, kind, { direction, start, end }, now) {
+  #fly(entry, kind, flight, now) {
+    const { direction, start, end } = flight;
     const dot = this.#dot(entry, kind);
     const ends = [0, this.#width];
     if (direction === "down") ends.reverse();
@@ -220,13 +223,13 @@ export class Lane {
       // Without motion: three steps instead of a flight.
       { delay: start - now, duration: end - start, easing: reducedMotion.matches ? "steps(3, jump-none)" : "linear" },
     );
-    this.#flights.set(animation, start);
-    setTimeout(() => this.#leave(entry, kind), start - now + LEAVE_DELAY);
-    animation.onfinish = () => {
-      this.#flights.delete(animation);
+    this.#flying.add(animation);
+    this.#agenda.add(start, flight, () => this.#leave(entry, kind));
+    this.#agenda.add(end, flight, () => {
+      this.#flying.delete(animation);
       dot.remove();
       this.#land(entry, kind);
-    };
+    });
   }
 
   #dot(entry, kind) {
@@ -259,20 +262,20 @@ export class Lane {
 
   /** Stop the dots where they are, or let them continue.  What arrives meanwhile is counted, not drawn. */
   pause(paused) {
+    if (paused === this.#paused) return;
     this.#paused = paused;
-    for (const animation of this.#flights.keys()) {
+    for (const animation of this.#flying) {
       if (paused) animation.pause();
       else animation.play();
     }
-    if (!paused) this.#timeline = new Timeline();
+    if (paused) return this.#agenda.pause();
+    this.#agenda.resume();
+    this.#timeline = new Timeline();
   }
 
   /** Let the dots that have not left yet arrive now, so that the next message does not wait for them. */
   catchUp() {
-    const now = performance.now();
-    const waiting = [...this.#flights].filter(([, start]) => start > now);
-    if (!waiting.length) return;
-    for (const [animation] of waiting) animation.finish();
+    this.#agenda.catchUp();
     this.#timeline = new Timeline();
   }
 
