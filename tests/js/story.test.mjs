@@ -73,6 +73,25 @@ test("a burst is drawn for some seconds, and then again when it is over", () => 
   assert.equal(timeline.add(entry, 10_000).start, 10_000);
 });
 
+test("a new message waits for what is flying, but not for what has not left", () => {
+  const timeline = new Timeline();
+  const [ask, answer] = flights([request(7, 0, POLL), response(7, 1, EMPTY)], { timeline });
+  timeline.catchUp(100);
+  timeline.userSends(100);
+  const { trace } = traceOf(request(7, 0, POLL), response(7, 1, NEWS));
+  const news = timeline.add(trace.entries.at(-1), 101);
+  assert.equal(news.start, 100 + FLIGHT); // its cause, which left after `ask` and before `answer`
+  assert.ok(ask.start < 100 && answer.start > 100);
+});
+
+test("after a pause a response still waits for the request under way", () => {
+  const timeline = new Timeline();
+  flights([request(7, 0, POLL)], { timeline });
+  timeline.postpone(5000);
+  const { trace } = traceOf(request(7, 0, POLL), response(7, 1, EMPTY));
+  assert.equal(timeline.add(trace.entries.at(-1), 5100).start, 5000 + FLIGHT);
+});
+
 // --- what a dot shows ------------------------------------------------------------------------------
 
 function kinds(...records) {

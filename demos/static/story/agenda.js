@@ -34,12 +34,13 @@ export class Agenda {
     clearTimeout(this.#timer);
   }
 
-  /** Continue: what is left happens later by the length of the pause. */
+  /** Continue: what is left happens later by the length of the pause, which this returns. */
   resume() {
     const length = this.#clock() - this.#pausedAt;
     this.#pausedAt = undefined;
     for (const action of this.#actions) action.at += length;
     this.#arm();
+    return length;
   }
 
   clear() {

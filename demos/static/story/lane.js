@@ -269,14 +269,13 @@ export class Lane {
       else animation.play();
     }
     if (paused) return this.#agenda.pause();
-    this.#agenda.resume();
-    this.#timeline = new Timeline();
+    this.#timeline.postpone(this.#agenda.resume());
   }
 
   /** Let the dots that have not left yet arrive now, so that the next message does not wait for them. */
   catchUp() {
     this.#agenda.catchUp();
-    this.#timeline = new Timeline();
+    this.#timeline.catchUp(performance.now());
   }
 
   // --- drawing -----------------------------------------------------------------------------------

@@ -34,6 +34,22 @@ export class Timeline {
     return { direction, start, end: start + FLIGHT };
   }
 
+  /** The dots that have not left at `now` are not waited for. */
+  catchUp(now) {
+    for (const direction of ["up", "down"]) {
+      this.#left[direction] = Math.min(this.#left[direction], now);
+      this.#landed[direction] = Math.min(this.#landed[direction], now + FLIGHT);
+    }
+  }
+
+  /** After a pause everything under way is later by its length. */
+  postpone(length) {
+    for (const direction of ["up", "down"]) {
+      this.#left[direction] += length;
+      this.#landed[direction] += length;
+    }
+  }
+
   #causeLanded(entry) {
     if (entry.direction === "down") return this.#landed.up;
     return isReaction(entry) ? this.#landed.down : -Infinity;
