@@ -187,7 +187,6 @@ export class Lane {
 
   #add(entry) {
     const kind = this.#kind(entry);
-    this.#count(entry, kind);
     const now = performance.now();
     const flight = document.hidden || this.#paused ? undefined : this.#timeline.add(entry, now);
     if (flight) return this.#fly(entry, kind, flight, now);
@@ -248,8 +247,10 @@ export class Lane {
     if (type === "response" && exchange.transport) delete this.element.dataset.held;
   }
 
-  #land({ direction, type, exchange, events }, kind) {
+  #land(entry, kind) {
     if (this.#closed) return;
+    this.#count(entry, kind);
+    const { direction, type, exchange, events } = entry;
     const { dataset } = this.element;
     if (direction === "up" && kind === "message") dataset.stored = "";
     if (type === "request" && isHeld(exchange)) dataset.held = "";
