@@ -33,6 +33,7 @@ fillFooter();
 const live = byId("live");
 const demux = new Demux();
 const sentAt = new Map(); // id of our message: performance.now()
+const delays = new Map(); // transport: the delay of our latest message
 let current;
 let lanes = [];
 let paused = false;
@@ -156,6 +157,7 @@ byId("say").addEventListener("submit", (submit) => {
   pause(false);
   const message = { id: uuid(), text: byId("text").value, sent: Date.now() };
   sentAt.set(message.id, performance.now());
+  delays.clear();
   byId("said").textContent = "";
   send(message).catch((error) => {
     byId("said").textContent = t("story.not_sent", { why: error.message });
@@ -173,14 +175,13 @@ function send(message) {
   return Promise.all(lanes.filter(({ state }) => state === "open").map((lane) => lane.send(message)));
 }
 
-// The opening compares its two lanes when both have shown the same message.
-function showVerdict() {
-  if (current !== STEPS[0]) return;
-  const [polling, socket] = lanes;
-  if (!polling.shown.length || polling.shown.at(-1) !== socket.shown.at(-1)) return;
-  byId("said").textContent = t("story.verdict", {
-    slow: duration(polling.delay), fast: duration(socket.delay), wasted: bytes(polling.wastedBytes),
-  });
+// The opening compares its two lanes when both have shown our message.
+function showVerdict({ transport }, id, delay) {
+  if (current !== STEPS[0] || id !== [...sentAt.keys()].at(-1)) return;
+  delays.set(transport, delay);
+  if (delays.size < lanes.length) return;
+  const [slow, fast] = lanes.map((lane) => duration(delays.get(lane.transport)));
+  byId("said").textContent = t("story.verdict", { slow, fast, wasted: bytes(lanes[0].wastedBytes) });
 }
 
 function pause(wanted) {

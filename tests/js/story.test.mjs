@@ -68,8 +68,8 @@ test("a burst is drawn for some seconds, and then again when it is over", () => 
   const { trace } = traceOf(request(7, 0), stream(7, 1), event(7, 2));
   const entry = trace.entries.at(-1);
   const drawn = Array.from({ length: 40 }, () => timeline.add(entry, 0)).filter(Boolean);
-  assert.ok(drawn.length > 5 && drawn.length < 20);
-  assert.ok(drawn.at(-1).start < 3_000);
+  assert.ok(drawn.length > 5 && drawn.length < 30);
+  assert.ok(drawn.at(-1).start <= 5_000);
   assert.equal(timeline.add(entry, 10_000).start, 10_000);
 });
 

@@ -15,7 +15,7 @@ import { Agenda } from "./agenda.js";
 import { diameter, kindOf, Timeline } from "./timeline.js";
 
 const SETTLE_TIME = 1_000; // ms after the connection is open: what opens it is not counted
-const MAX_HIDDEN = 4_000; // ms: then a message is shown, even if no dot has brought it
+const MAX_HIDDEN = 7_000; // ms: then a message is shown, even if no dot has brought it
 const MAX_MARKS = 30;
 const SETTINGS = { interval: 2, pad: 0 };
 
@@ -62,8 +62,6 @@ class Entries extends Trace {
 export class Lane {
   client = uuid();
   state = "connecting";
-  shown = []; // ids of the messages that are shown
-  delay; // ms, of the last message
   wastedBytes = 0; // of empty responses and their requests
   #options;
   #connection;
@@ -85,7 +83,7 @@ export class Lane {
   #width = 0;
   #resizing = new ResizeObserver(([{ contentRect }]) => { this.#width = contentRect.width; });
 
-  /** `options` are {room, isCaptured(), delayOf(event), onShown(), onState()}. */
+  /** `options` are {room, isCaptured(), delayOf(event), onShown(lane, id, delay), onState()}. */
   constructor(transport, options) {
     this.transport = transport;
     this.#options = options;
@@ -166,14 +164,12 @@ export class Lane {
 
   #show(count) {
     for (const { id, text, delay } of this.#received.splice(0, count)) {
-      this.shown.push(id);
-      this.delay = delay;
       this.#messages += 1;
       this.#find(".last").textContent = text;
       this.#find(".delay").textContent = duration(delay);
       this.#mark("message");
+      this.#options.onShown(this, id, delay);
     }
-    if (count) this.#options.onShown(this);
   }
 
   // --- the capture -------------------------------------------------------------------------------

@@ -9,7 +9,7 @@
 
 export const FLIGHT = 800; // ms
 const SPACING = 220; // ms between two dots that leave the same end: their labels stay readable
-const MAX_LAG = 2_500; // ms: in a burst, later messages are counted but not drawn
+const MAX_LAG = 5_000; // ms: in a burst, later messages are counted but not drawn
 
 export class Timeline {
   #left = { up: -Infinity, down: -Infinity }; // when the latest dot left its end
