@@ -169,7 +169,7 @@ byId("say").addEventListener("submit", (submit) => {
 // arrive after the message that they bring.
 function send(message) {
   if (lanes.length > MAX_SENDERS) {
-    lanes.forEach((lane) => lane.catchUp());
+    lanes.forEach((lane) => lane.expectMessage());
     return publish(room, message);
   }
   return Promise.all(lanes.filter(({ state }) => state === "open").map((lane) => lane.send(message)));

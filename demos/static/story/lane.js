@@ -131,10 +131,9 @@ export class Lane {
 
   /** Send a message by this transport. */
   async send(message) {
-    this.catchUp();
+    this.expectMessage();
     this.#timeline.userSends(performance.now());
     this.#unsent += 1;
-    this.#counting = true;
     try {
       await this.#connection.send({ ...message, client: this.client, via: this.transport });
     } catch (error) {
@@ -269,8 +268,9 @@ export class Lane {
     this.#timeline.postpone(this.#agenda.resume());
   }
 
-  /** Let the dots that have not left yet arrive now, so that the next message does not wait for them. */
-  catchUp() {
+  /** The user sends: count from now on, and let the dots that have not left yet arrive at once. */
+  expectMessage() {
+    this.#counting = true;
     this.#agenda.catchUp();
     this.#timeline.catchUp(performance.now());
   }
