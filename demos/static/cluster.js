@@ -1,7 +1,7 @@
 // The cluster page: which clients each worker serves, and why a worker was restarted.
 // Users choose the names of rooms, and a reason is the last output of a program: text, never markup.
 
-import { requestJSON } from "./api.js";
+import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, number, t } from "./i18n.js";
 import { transportLabel, TRANSPORTS } from "./page_layout.js";
@@ -18,7 +18,7 @@ refresh();
 
 async function refresh() {
   try {
-    show(await requestJSON("/status"));
+    show(await requestJSON(new URL("status", ROOT)));
   } catch (error) {
     byId("error").textContent = t("cluster.away", { why: error.message });
   }

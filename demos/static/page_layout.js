@@ -1,9 +1,10 @@
 // The layout that the pages share: header and navigation, the chat, the sections below it, the footer.
 // This markup is constant and our own; other modules add what people write, as text and never as markup.
 
-import { requestJSON } from "./api.js";
+import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
+import { local } from "./storage.js";
 
 export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
@@ -16,12 +17,12 @@ const KEPT_PARAMETERS = ["room", "name", "lang"];
 const HEADER = `
   <a class="skip"></a>
   <nav class="pages" aria-label="Pages" data-i18n-aria-label="header.pages">
-    <a class="home" href="/" data-i18n="header.story">Story</a>
-    <a href="/demos/lab.html" data-i18n="header.lab">Lab</a>
+    <a class="home" href="../" data-i18n="header.story">Story</a>
+    <a href="../demos/lab.html" data-i18n="header.lab">Lab</a>
     <div id="ways"></div>
-    <a href="/demos/lecturer.html" data-i18n="header.class">Class</a>
-    <a href="/demos/cluster.html" data-i18n="header.cluster">Cluster</a>
-    <a href="/demos/sticky.html" data-i18n="header.sticky">Sticky</a>
+    <a href="../demos/lecturer.html" data-i18n="header.class">Class</a>
+    <a href="../demos/cluster.html" data-i18n="header.cluster">Cluster</a>
+    <a href="../demos/sticky.html" data-i18n="header.sticky">Sticky</a>
   </nav>
   <div class="looks">
     <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
@@ -83,7 +84,7 @@ function fillSkipLink(link) {
 }
 
 function transportLink(transport) {
-  return el("a", { href: `/demos/${transport}.html` }, transportLabel(transport, transportName(transport)));
+  return el("a", { href: `../demos/${transport}.html` }, transportLabel(transport, transportName(transport)));
 }
 
 // `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
@@ -122,14 +123,14 @@ function fillPreferences() {
   theme.value = root.dataset.theme;
   theme.addEventListener("change", () => {
     root.dataset.theme = theme.value;
-    localStorage.setItem("realtime.theme", theme.value);
+    local.set("theme", theme.value);
   });
 
   big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
   big.addEventListener("click", () => {
     const larger = root.toggleAttribute("data-big");
     big.setAttribute("aria-pressed", larger);
-    localStorage.setItem("realtime.big", larger ? "yes" : "no");
+    local.set("big", larger ? "yes" : "no");
   });
 }
 
@@ -143,9 +144,9 @@ function languageOption(code, name) {
 /** Link the glossary, and show which message broker is in use, and why: all measurements depend on it. */
 export async function fillFooter() {
   const footer = byId("hub");
-  footer.after(" ", el("a", { href: `/demos/glossary.html${keptQuery()}` }, t("header.glossary")));
+  footer.after(" ", el("a", { href: `../demos/glossary.html${keptQuery()}` }, t("header.glossary")));
   try {
-    const { hub, version } = await requestJSON(new URL("/healthz", location));
+    const { hub, version } = await requestJSON(new URL("healthz", ROOT));
     footer.textContent = t("foot.hub", { hub, version });
   } catch {
     footer.textContent = t("foot.silent");

@@ -1,7 +1,7 @@
 // The first page: from polling to WebSocket, step by step.  Each step has its lanes, and only they are
 // connected.
 
-import { requestJSON, roomUrl } from "./api.js";
+import { requestJSON, ROOT, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
 import { t } from "./i18n.js";
 import { baseFor } from "./lab/ports.js";
@@ -67,7 +67,7 @@ function showNavigation(index) {
   const [previous, next] = [STEPS[index - 1], STEPS[index + 1]];
   follow(byId("back"), previous, t("story.back"));
   if (next) follow(byId("next"), next, t("story.next", { name: next.name }));
-  else follow(byId("next"), undefined, t("story.lab"), `/demos/lab.html${location.search}`);
+  else follow(byId("next"), undefined, t("story.lab"), `../demos/lab.html${location.search}`);
   for (const [n, link] of [...byId("dots").children].entries()) {
     if (n === index) link.setAttribute("aria-current", "step");
     else link.removeAttribute("aria-current");
@@ -133,7 +133,7 @@ async function fetchCursor() {
 let ports;
 async function fetchPorts() {
   try {
-    ports ??= (await requestJSON(new URL("/lab", location))).lanes;
+    ports ??= (await requestJSON(new URL("lab", ROOT))).lanes;
   } catch {
     return [];
   }
@@ -208,7 +208,7 @@ addEventListener("pageshow", ({ persisted }) => { if (persisted) openLanes(curre
 
 byId("text").value = t("story.hello");
 fillDots();
-for (const link of document.querySelectorAll("main a[href^='/demos/']")) link.search = location.search;
+for (const link of document.querySelectorAll("main a[href^='../demos/']")) link.search = location.search;
 show(stepOfHash());
 
 const tap = await tapping;

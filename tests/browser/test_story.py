@@ -113,7 +113,7 @@ async def test_every_transport_has_a_step_with_its_lane_alone(
     await expect_fits(page)
     await page.click("#next")
     await expect(page.locator(".step:visible table a")).to_have_count(len(TRANSPORTS))
-    await expect(page.locator("#next")).to_have_attribute("href", re.compile("^/demos/lab.html"))
+    await expect(page.locator("#next")).to_have_attribute("href", re.compile("/demos/lab.html"))
     await expect_fits(page)
     await connections.expect_none()
     await page.click("#back")
