@@ -27,7 +27,9 @@ WORDS = {
     for language in LANGUAGES
 }
 # What a page shows in place of a missing text.
-KEY = re.compile(r"\b(chat|page|part|header|transport|story|foot|trouble|sequence|wire|lesson|network)\.[a-z]")
+KEY = re.compile(
+    r"\b(chat|page|part|header|transport|story|foot|trouble|sequence|wire|lesson|network)\.[a-z]"
+)
 
 # Half past three, by the page's own function, and as each language writes it.
 TIME = """async () => {
