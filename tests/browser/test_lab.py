@@ -270,10 +270,7 @@ async def test_its_first_load_is_small_and_has_no_chain_of_modules(
           .filter(({ name }) => new URL(name).pathname.startsWith("/demos/"))
           .map(({ name, transferSize }) => [new URL(name).pathname, transferSize]))"""
     )
-    # The two libraries have a limit of their own.
-    libraries = sum(size for path, size in files.items() if "-client/" in path)
-    assert sum(files.values()) - libraries < 300_000
-    assert libraries < 120_000
+    assert sum(files.values()) < 300_000
     links = page.locator("link[rel=modulepreload]")
     preloaded = await links.evaluate_all(
         "(links) => links.map((link) => new URL(link.href).pathname)"

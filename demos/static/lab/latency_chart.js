@@ -4,7 +4,7 @@
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { TRANSPORTS } from "../page_layout.js";
+import { transportName, TRANSPORTS } from "../page_layout.js";
 import { prepare } from "./canvas.js";
 import { positionOf, TICKS, tickText } from "./delay_scale.js";
 import { milliseconds, setText } from "./figures.js";
@@ -53,7 +53,7 @@ export class LatencyChart {
     };
     const checked = transport === FIRST;
     const radio = el("input", { type: "radio", name: "highlighted", value: transport, checked, onchange });
-    const label = el("label", "", radio, el("span", "", t(`lab.name.${transport}`)), el("span", "median"));
+    const label = el("label", "", radio, el("span", "", transportName(transport)), el("span", "median"));
     label.dataset.via = transport;
     return label;
   }

@@ -5,6 +5,7 @@
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
 import { person } from "../log.js";
+import { transportName } from "../page_layout.js";
 import { Audit } from "./audit.js";
 import { drawDelayStrip } from "./delay_strip.js";
 import { Delays } from "./delays.js";
@@ -61,7 +62,7 @@ export class Pane {
     this.transport = transport;
     this.#connect = connect;
     this.#lab = lab;
-    this.name = t(`lab.name.${transport}`);
+    this.name = transportName(transport);
     this.audit = new Audit(lab.checker);
     this.delays = new Delays();
     this.element = this.#build();
