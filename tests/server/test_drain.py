@@ -112,6 +112,7 @@ async def test_an_event_source_receives_a_time_to_reconnect(servers: Servers, ro
         async with Raw(server) as raw:
             raw.ask(f"/rooms/{room}/sse?after={cursor}")
             await raw.head()
+            assert await raw.chunk() == b":\n\n"
             server.stop(signal.SIGTERM)
             field, _, milliseconds = (await raw.chunk()).split(b"\n")[0].partition(b": ")
             assert field == b"retry"
