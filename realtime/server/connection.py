@@ -26,6 +26,7 @@ from tornado.web import Application
 from realtime import metrics
 from realtime.errors import BadRequest, RealtimeError, TooLong, TooSlow, error_response
 from realtime.limits import Limits
+from realtime.protocol.addresses import limited_address
 from realtime.protocol.http1 import (
     CONTINUE,
     ChunkedBody,
@@ -37,6 +38,7 @@ from realtime.protocol.http1 import (
     parse_fast_path,
     parse_head,
     parse_query,
+    response_header,
 )
 from realtime.server.forwarded import FIELD, TrustedProxies
 from realtime.server.response_writer import ResponseWriter
@@ -164,7 +166,8 @@ class ServerConnection:
     def _set_client_address(self, fields: HTTPHeaders) -> None:
         """Read the address of the client from the request, if a trusted proxy sent it."""
         if self._stream.shared:
-            self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
+            client = self._proxies.client_address(self._peer, fields.get(FIELD))
+            self.remote_ip = limited_address(client)
             self._stream.set_remote_ip(self.remote_ip, self._limits)
 
     # --- the fast path ---------------------------------------------------------------------------
@@ -303,12 +306,11 @@ async def send_last_response(stream: MeteredStream, error: RealtimeError) -> Non
     """Send an error response where the next request cannot be found, and close."""
     metrics.REFUSED.labels(error.code).inc()
     response = error_response(error)
-    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
+    fields = [f"{name}: {value}".encode() for name, value in response.headers]
+    header = response_header(error.status, *fields, b"Connection: close", length=len(response.body))
     try:
         async with asyncio.timeout(_REJECT_SECONDS):
-            await stream.write("\r\n".join(lines).encode() + response.body)
+            await stream.write(header + response.body)
         stream.lingering = True
         await close_lingering(stream)
     except OSError:  # the client has disconnected, or accepts nothing
