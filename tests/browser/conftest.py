@@ -35,10 +35,12 @@ FLAGS = [
 expect.set_options(timeout=20_000)
 
 
-def chromium() -> str:
+def chromium(*, with_settings: bool = False) -> str:
     """Find Chromium; without it the tests are skipped, or fail under STRICT=1."""
-    # The headless shell first: it has no user interface, so a page costs it half the CPU time.
-    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    names = ["chromium", "chromium-browser", "google-chrome"]
+    if not with_settings:
+        # It has no user interface, so a page costs it half the CPU time, and no settings.
+        names.insert(0, "chromium-headless-shell")
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
     if found is None:
         tell = pytest.fail if os.environ.get("STRICT") else pytest.skip

@@ -30,7 +30,10 @@ async def context(tmp_path: Path) -> AsyncIterator[BrowserContext]:
     preferences.write_text(json.dumps(BLOCKED))
     async with async_playwright() as playwright:
         context = await playwright.chromium.launch_persistent_context(
-            tmp_path, executable_path=chromium(), args=FLAGS, reduced_motion="reduce"
+            tmp_path,
+            executable_path=chromium(with_settings=True),
+            args=FLAGS,
+            reduced_motion="reduce",
         )
         yield context
         await context.close()

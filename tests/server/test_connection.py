@@ -174,6 +174,7 @@ async def test_a_stream_after_a_poll_on_the_same_connection(server: Server, room
         await responses(raw, 1)
         raw.send(get(f"/rooms/{room}/sse"))
         await raw.head()
+        assert await raw.chunk() == b":\n\n"
         await say_in(server, room, "hello")
         assert b'"text":"hello"' in await raw.until(b"\n\n")
 

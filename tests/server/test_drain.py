@@ -119,6 +119,7 @@ async def drain_three_readers(servers: Servers) -> Farewell:
             await until_waiting(server, 1)
             event_source.ask(f"/rooms/lobby/sse?after={cursor}")
             await event_source.head()
+            assert await event_source.chunk() == b":\n\n"
             server.stop(signal.SIGTERM)
             head = await poll.head()
             response = (head, await poll.body(head))
