@@ -37,6 +37,7 @@ export async function networkControl(element, onChange) {
 class NetworkControl {
   #element;
   #onChange;
+  #timer; // until an interruption has ended
   #lease; // the proxy that the server leased to us: {id, port, network}
   #choice = select();
   #own = el("input", { className: "own-network", hidden: true, placeholder: "rtt=200ms,jitter=50ms" });
@@ -73,6 +74,7 @@ class NetworkControl {
   }
 
   #show(text = "") {
+    clearTimeout(this.#timer);
     this.#hint.textContent = t(`network.look.${this.#choice.value}`);
     this.#pause.disabled = this.#unplug.disabled = !this.#lease;
     this.#state.textContent = text;
@@ -91,8 +93,13 @@ class NetworkControl {
       this.#lease = await this.#change(text);
       // If it is the same port, open connections stay and meet the new conditions.
       if (this.#lease.id !== before) this.#onChange(baseAt(this.#lease.port));
-      this.#show(t("network.now", { network: this.#lease.network, port: this.#lease.port }));
+      this.#showLease();
     });
+  }
+
+  #showLease() {
+    const { network, port } = this.#lease;
+    this.#show(t("network.now", { network, port }));
   }
 
   /** Change the conditions of our proxy, or lease another: an idle lease ends after a while. */
@@ -111,6 +118,7 @@ class NetworkControl {
     await this.#try(async () => {
       await request(networkUrl(this.#lease.id, how, { seconds: PAUSE }), { method: "POST" });
       this.#show(t(`network.after_${how}`, { seconds: PAUSE }));
+      this.#timer = setTimeout(() => this.#showLease(), 1000 * PAUSE);
     });
   }
 
@@ -120,7 +128,7 @@ class NetworkControl {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.code === "no_network") this.#lease = undefined;
-      this.#show(`${error.code}: ${error.message}`);
+      this.#show(error.message);
     }
   }
 

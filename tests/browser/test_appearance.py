@@ -334,42 +334,6 @@ async def test_no_page_is_wider_than_its_screen(
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
-async def test_on_a_wide_screen_the_idea_is_beside_the_chat(
-    server: Server, new_context: Any
-) -> None:
-    page = await open_chat(await new_context(viewport={"width": 1280, "height": 720}), server)
-    idea, chat = [await page.locator(part).bounding_box() for part in ("#idea", "#chat")]
-    assert idea is not None
-    assert chat is not None
-    assert idea["x"] + idea["width"] <= chat["x"]
-    # The chat can be used without scrolling.
-    send = await page.locator("#send").bounding_box()
-    assert send is not None
-    assert send["y"] + send["height"] <= 720
-
-
-async def test_on_a_phone_there_is_one_column(server: Server, new_context: Any) -> None:
-    page = await open_chat(await new_context(viewport={"width": 390, "height": 844}), server)
-    idea, chat = [await page.locator(part).bounding_box() for part in ("#idea", "#chat")]
-    assert idea is not None
-    assert chat is not None
-    assert idea["y"] + idea["height"] <= chat["y"]
-
-
-async def test_a_closed_section_opens_when_its_link_is_followed(
-    server: Server, new_context: Any
-) -> None:
-    page = await open_chat(await new_context(), server)
-    part = page.locator("#wire > details")
-    await expect(part).to_have_attribute("open", "")
-    await part.locator("> summary").focus()
-    await page.keyboard.press("Enter")
-    await expect(part).not_to_have_attribute("open", "")
-    await page.locator(".parts a[href='#wire']").click()
-    await expect(part).to_have_attribute("open", "")
-    await expect(page.locator("#wire")).to_be_in_viewport()
-
-
 # --- navigation ----------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.chat_page import TRANSPORTS, message, open_chat, send
+from tests.browser.chat_page import TRANSPORTS, message, open_chat, open_tab, send
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -212,6 +212,7 @@ async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_
 ) -> None:
     page = await open_chat(context, server.url, "long_polling", room)
     first, second = (page.locator("#exercises .exercise").nth(n) for n in (0, 1))
+    await open_tab(page, "Exercise 1")
     bodies: list[str] = []
     page.on("request", lambda request: bodies.append(request.post_data or ""))
     await first.locator("input[value=a]").check()
@@ -220,10 +221,12 @@ async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_
     await expect(first.locator(".verdict")).to_have_attribute("data-how", "other")
     await expect(first.locator(".verdict")).to_contain_text("100 ms both")
     await expect(first.locator(".verdict")).to_contain_text("100 and 300 ms")
+    await open_tab(page, "Exercise 2")
     await second.locator("summary").click()
     await expect(second.locator(".verdict")).to_have_attribute("data-how", "unpredicted")
 
     await page.reload()
+    await open_tab(page, "Exercise 1")
     await expect(first.locator("input[value=a]")).to_be_checked()
     await expect(first.locator(".because input")).to_have_value("<b>one way</b> is one way")
     await first.locator("input[value=c]").check()

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.chat_page import message, open_chat, send
+from tests.browser.chat_page import message, open_tab, send
+from tests.browser.chat_page import open_chat as open_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -31,6 +32,12 @@ def lab() -> Iterator[Server]:
     """A server with network proxies and frequent heartbeats."""
     with Server("--hub", "memory", "--networks", "4", "--heartbeat-seconds", "1") as server:
         yield server
+
+
+async def open_chat(context: BrowserContext, url: str, transport: str, room: str) -> Page:
+    page = await open_page(context, url, transport, room)
+    await open_tab(page, "A closer look")
+    return page
 
 
 def part(page: Page, name: str) -> Locator:

@@ -124,11 +124,11 @@ async def test_a_paused_view_stands_still_and_catches_up(
     server: Server, context: BrowserContext, room: str
 ) -> None:
     page = await open_chat(context, server.url, "fetch_streaming", room)
-    await page.click("#wire .pause")
+    await page.click("#player .pause")
     await send(page, "meanwhile")
     await expect(page.locator("#messages")).to_contain_text("meanwhile")
     await expect(page.locator("#wire .wire-list")).not_to_contain_text("meanwhile")
-    await page.click("#wire .pause")
+    await page.click("#player .pause")
     await expect(page.locator("#wire .wire-list")).to_contain_text("meanwhile")
 
 
@@ -142,5 +142,5 @@ async def test_many_messages_leave_a_bounded_list_and_a_responsive_page(
         await asyncio.gather(*sending)
     await expect(page.locator("#wire .wire-list")).to_contain_text("number 399")
     assert await page.locator("#wire .wire-list > li").count() <= 200
-    await page.click("#wire .clear")
+    await page.click("#player .clear")
     await expect(page.locator("#wire .wire-totals")).to_contain_text("↑ 0 bytes")
