@@ -75,7 +75,8 @@ SET_UP = """async () => {
   const listeners = [];
   window.startedAt = Date.now();
   const [tools, sequence, wire] = elements;
-  showTraffic({ tools, sequence, wire }, { secret: "s", on: (listener) => listeners.push(listener) });
+  const on = (listener) => listeners.push(listener);
+  showTraffic({ tools, sequence, wire }, { secret: "s", on });
   window.feed = (records) => records.forEach((record) => {
     if (record.data !== undefined) {
       record.bytes = Uint8Array.from(atob(record.data), (c) => c.charCodeAt());

@@ -1,4 +1,4 @@
-"""The workspace of a transport's page: chat, sequence diagram and bytes, side by side and synchronised."""
+"""The workspace of a transport's page: chat, sequence diagram and bytes, side by side."""
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
