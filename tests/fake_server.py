@@ -87,10 +87,10 @@ class FakeClient:
     async def exchange(self, data: bytes = b"ping") -> float:
         """Send data to an echo server, and return the seconds until all of it is back."""
         loop = asyncio.get_running_loop()
-        begun = loop.time()
+        started = loop.time()
         self.send(data)
         assert await self.exactly(len(data)) == data
-        return loop.time() - begun
+        return loop.time() - started
 
     async def silent(self, seconds: float) -> bool:
         """Return whether nothing arrives for so many seconds."""

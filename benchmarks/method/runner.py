@@ -46,7 +46,9 @@ try:
 
     from benchmarks.report.text import format_result
 except ImportError as error:
-    raise SystemExit(f"{error}: the benchmarks need `pip install realtime[bench]`") from error
+    raise SystemExit(
+        f"{error}: the benchmarks need more packages: `make bench`, or `pip install -e '.[bench]'`"
+    ) from error
 
 # Exit statuses: "the measurement failed" differs from "messages were lost, do not trust it".
 FAILED, UNTRUSTED, INTERRUPTED = 1, 3, 130

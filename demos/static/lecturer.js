@@ -105,7 +105,7 @@ byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === 
 async function resetRoom() {
   const url = new URL(`/rooms/${encodeURIComponent(room)}`, location);
   url.search = new URLSearchParams({ key });
-  const result = byId("reset-said");
+  const result = byId("reset-state");
   try {
     await request(url, { method: "DELETE" });
     result.textContent = t("lecturer.done", { room });

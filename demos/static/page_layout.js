@@ -156,9 +156,10 @@ function languageOption(code, name) {
   return option;
 }
 
-/** Show which message broker is in use, and why: all measurements depend on it. */
+/** Link the glossary, and show which message broker is in use, and why: all measurements depend on it. */
 export async function fillFooter() {
   const footer = byId("hub");
+  footer.after(" ", el("a", { href: `/demos/glossary.html${keptQuery()}` }, t("header.glossary")));
   try {
     const { hub, version } = await requestJSON(new URL("/healthz", location));
     footer.textContent = t("foot.hub", { hub, version });

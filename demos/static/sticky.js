@@ -30,7 +30,7 @@ addChoices("ways-chosen", "way", TRANSPORTS);
 addChoices("routings", "routing", ROUTINGS);
 addChoices("people", "people", Object.keys(ADDRESSES));
 byId("step").addEventListener("click", step);
-byId("anew").addEventListener("click", reset);
+byId("reset").addEventListener("click", reset);
 byId("play").addEventListener("click", () => (timer ? pause() : play()));
 reset();
 

@@ -5,7 +5,6 @@ share the hub, is in their reports (see `registry`).  While the hub cannot be re
 first half is shown.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -30,8 +29,8 @@ from realtime.server.connection import Router
 from realtime.server.server import Server
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
-from realtime.transports.handler import Handler
 from realtime.web import pages
+from realtime.web.operations import OperationHandler
 
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
 _MAX_ROOMS = 50
@@ -159,7 +158,7 @@ def _make_application(services: Services, overview: ClusterStatus) -> Applicatio
     )
 
 
-class _Handler(Handler):
+class _Handler(OperationHandler):
     """An error is the same JSON as everywhere; the page may load nothing from elsewhere."""
 
     transport = "status"
@@ -183,10 +182,6 @@ class _OwnHostHandler(_Handler):
     def check_request_origin(self) -> None:
         # Other sites may link to the page, so only the host name is checked.
         self.services.origin_policy.check_host(self.request.headers.get("Host"))
-
-    def reply(self, value: Any) -> None:
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(value, ensure_ascii=False))
 
 
 class _PageHandler(_OwnHostHandler):
@@ -235,17 +230,17 @@ class _MetricsHandler(_ProbeHandler):
             self.services.origin_policy.check_host(self.request.headers.get("Host"))
         except ForeignHost:  # a page that was rebound to us must not see the names of rooms
             status = {**status, "readers": {}}
-        registry = CollectorRegistry()
-        registry.register(StatusCollector(status))
+        collectors = CollectorRegistry()
+        collectors.register(StatusCollector(status))
         self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest(registry))
+        self.finish(generate_latest(collectors))
 
 
 class _FileHandler(_Handler, StaticFileHandler):
     """The scripts and styles of the page: public files, so any host name will do."""
 
     def initialize(self, services: Services, path: str) -> None:  # type: ignore[override]
-        Handler.initialize(self, services)
+        _Handler.initialize(self, services)
         StaticFileHandler.initialize(self, path)
 
     def check_request_origin(self) -> None:

@@ -132,7 +132,7 @@ class Presence:
         seconds = self._limits.grace_seconds + self._extra_grace
         if seconds < self._limits.lease_seconds:
             self._supervisor.spawn(
-                "depart", lambda: self._release_lease(room, member.client, seconds)
+                "untrack", lambda: self._release_lease(room, member.client, seconds)
             )
 
     async def leave(self, room: str, client: str) -> None:

@@ -34,7 +34,7 @@ class Link:
     """The segments on their way in one direction, and when each of them arrives.
 
     `opened` is when the first byte may leave; `random` makes the jitter.  `held` is the memory in
-    use: whoever feeds the link stops reading before it grows too large.
+    use: the reader that feeds the link pauses before it grows too large.
     """
 
     def __init__(self, opened: float, random: Random) -> None:

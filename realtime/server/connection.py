@@ -11,7 +11,6 @@ One coroutine handles one request after the other, so responses leave in the ord
 import asyncio
 import logging
 import re
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -46,9 +45,10 @@ from realtime.server.tap import TapRegistry
 from realtime.server.traffic import OTHER
 from realtime.transports.base import MAX_DISCARDED_BODY, Services
 from realtime.transports.exchange import Exchange
+from realtime.transports.lingering import close_lingering
 
-# Seconds for a client to accept an error response, and to read it before we close.
-_REJECT_SECONDS, _LINGER_SECONDS = 2.0, 2.0
+# Seconds for a client to accept an error response.
+_REJECT_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ class ServerConnection:
         try:
             await self._pass_on(head, writer)
         except RealtimeError:
-            if not writer.begun:
+            if not writer.started:
                 raise
             writer.keep_alive = False  # the end of the request is not known
         await writer.wait_ended()
@@ -247,7 +247,7 @@ class ServerConnection:
             return False
         await self._stream.flush()
         if not writer.keep_alive:
-            await close_gracefully(self._stream)
+            await close_lingering(self._stream)
         return writer.keep_alive
 
     async def _pass_on(self, head: RequestHead, writer: ResponseWriter) -> None:
@@ -261,10 +261,10 @@ class ServerConnection:
         complete = False
         try:
             await (prepared or _do_nothing_async())
-            if head.expects_continue and not writer.begun:
+            if head.expects_continue and not writer.started:
                 writer.send_continue()
             # After an early response the client sends the body or not (RFC 9110 §10.1.1).
-            if not (head.expects_continue and writer.begun):
+            if not (head.expects_continue and writer.started):
                 async with asyncio.timeout(2 * self._limits.request_seconds):
                     async for data in self._read_body(head):
                         if not writer.ended and (received := delegate.data_received(data)):
@@ -292,30 +292,9 @@ async def send_last_response(stream: MeteredStream, error: RealtimeError) -> Non
     try:
         async with asyncio.timeout(_REJECT_SECONDS):
             await stream.write("\r\n".join(lines).encode() + response.body)
-        await close_gracefully(stream)
+        stream.lingering = True
+        await close_lingering(stream)
     except OSError:  # the client has disconnected, or accepts nothing
-        pass
-    finally:
-        stream.close()
-
-
-async def close_gracefully(stream: MeteredStream) -> None:
-    """Close, but first let the client read the response.
-
-    A client that still sends would receive a reset, and TCP then discards the response before the
-    client has read it (RFC 9112 §9.6).  So we discard what it sends until it closes, for a while.
-    """
-    if stream.closed():
-        return
-    stream.lingering = True
-    try:
-        stream.socket.shutdown(socket.SHUT_WR)
-        async with asyncio.timeout(_LINGER_SECONDS):
-            while not stream.reading():  # else the request that took too long is read elsewhere
-                await stream.read_once()
-                await asyncio.sleep(0)
-            await asyncio.sleep(_LINGER_SECONDS)
-    except OSError:  # also the timeout, and the end of the connection
         pass
     finally:
         stream.close()

@@ -30,7 +30,7 @@ class ResponseWriter(HTTPConnection):
         self.stream = stream
         self.context = context
         self.keep_alive = keep_alive
-        self.begun = self.continued = self.detached = False
+        self.started = self.continued = self.detached = False
         self._head = head
         self._chunked = False
         self._bytes_left: int | None = None  # of a body with a length
@@ -49,7 +49,7 @@ class ResponseWriter(HTTPConnection):
         chunk: bytes | None = None,
     ) -> "asyncio.Future[None]":
         assert isinstance(start_line, ResponseStartLine)
-        self.begun = True
+        self.started = True
         status, length = start_line.code, headers.get("Content-Length")
         bodiless = self._head.method == "HEAD" or status in (204, 304) or status < 200
         delimited = bodiless or length is not None

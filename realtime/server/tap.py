@@ -23,7 +23,7 @@ from realtime.errors import Busy
 from realtime.limits import Limits
 from realtime.protocol.websocket_frames import text_frame
 
-# Whoever has the secret sees the bytes.  20 random characters are 120 bits: too many to guess.
+# Anybody who has the secret sees the bytes.  20 random characters are 120 bits: too many to guess.
 SECRET = re.compile(r"[\w-]{20,64}", re.ASCII)
 # Records of so many seconds are sent together.
 _BATCH_SECONDS = 0.02

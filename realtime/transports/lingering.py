@@ -25,6 +25,8 @@ async def close_lingering(stream: IOStream) -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             await stream.write(b"")
             stream.socket.shutdown(socket.SHUT_WR)
+            if stream.reading():  # a request that took too long, which another task discards
+                await asyncio.sleep(LINGER_SECONDS)
             await discard(stream, MAX_LINGER_BYTES)
     stream.close()
 

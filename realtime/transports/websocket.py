@@ -18,7 +18,7 @@ from realtime.core.hub import Reader
 from realtime.errors import RealtimeError
 from realtime.protocol.websocket_frames import PING, text_frame
 from realtime.transports.acks import handle_message
-from realtime.transports.base import Stream, Subscription
+from realtime.transports.base import Services, Stream, Subscription
 from realtime.transports.membership import Membership
 from realtime.transports.streaming import StreamSubscriber
 from realtime.transports.upgrade import Upgrade
@@ -51,14 +51,28 @@ class PingSubscriber(StreamSubscriber):
 
 
 class WebSocket(Upgrade):
-    # Slots, because the attributes of Tornado's handlers nearly fill a dict: ours would double it.
-    __slots__ = ("_reader", "_subscription", "arguments", "origin_fields", "services", "stream")
+    # Slots, because only a dict of at most 30 keys shares them among instances (CPython).  The
+    # handlers of Tornado use nearly all: with ours, each would pay 1.3 KB for a separate table.
+    __slots__ = (
+        "_membership",
+        "_reader",
+        "_subscription",
+        "arguments",
+        "is_head",
+        "origin_fields",
+        "services",
+        "stream",
+    )
 
     transport = "websocket"
-    _membership: Membership | None = None  # Tornado can call `on_close` before `get`
     _ended = False  # by us: later messages are not answered
+    _membership: Membership | None
     _subscription: Subscription
     _reader: Reader
+
+    def initialize(self, services: Services) -> None:
+        super().initialize(services)
+        self._membership = None  # Tornado can call `on_close` before `get`
 
     # --- the handshake ---------------------------------------------------------------------------
 

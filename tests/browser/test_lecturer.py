@@ -97,7 +97,7 @@ async def test_a_lecturer_with_the_key_can_reset_the_room_after_a_confirmation(
 
     await page.click("#reset")
     await page.click("#sure [value=yes]")
-    await expect(page.locator("#reset-said")).to_contain_text(room)
+    await expect(page.locator("#reset-state")).to_contain_text(room)
     await expect(gaps).to_have_count(1)
     await send(ada, "of this class")
     await expect(message(ada, "of this class")).to_have_count(1)
@@ -121,7 +121,7 @@ async def test_a_wrong_key_is_refused(school: Server, context: BrowserContext, r
     page = await open_lecturer(context, school.url, room, "#key=guessed")
     await page.click("#reset")
     await page.click("#sure [value=yes]")
-    await expect(page.locator("#reset-said")).to_contain_text("bad_key")
+    await expect(page.locator("#reset-state")).to_contain_text("bad_key")
 
 
 # --- the address for phones ----------------------------------------------------------------------

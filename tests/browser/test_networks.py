@@ -52,8 +52,8 @@ async def press(page: Page, button: str) -> None:
 async def close(page: Page) -> None:
     """Release the network and close the page.
 
-    `Page.close` alone does not always run the page's `pagehide`, and a network that is not released is
-    leased to nobody else for a minute.
+    `Page.close` alone does not always run the page's `pagehide`, and a network that is not
+    released is leased to nobody else for a minute.
     """
     async with page.expect_request_finished(lambda request: request.method == "DELETE"):
         await page.select_option(".network-choice", "none")

@@ -55,9 +55,9 @@ def test_jitter_stays_in_its_range_and_keeps_the_order(gaps: list[float]) -> Non
     found = arrivals(jittery)
     assert [segment for _, segment in found] == [bytes([number]) for number in range(len(gaps))]
     assert all(one <= other for (one, _), (other, _) in pairwise(found))
-    for begun, (due, _) in zip(sent, found, strict=True):
-        assert due - begun + 1e-9 >= 1
-        assert due - begun <= 5 + 1e-9
+    for started, (due, _) in zip(sent, found, strict=True):
+        assert due - started + 1e-9 >= 1
+        assert due - started <= 5 + 1e-9
 
 
 def test_each_segment_has_its_own_jitter() -> None:

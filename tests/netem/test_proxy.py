@@ -96,7 +96,7 @@ async def arrivals(network: str, count: int, seed: int | None = None) -> list[fl
             await asyncio.sleep(0.002)
         await until(lambda: len(came) == count)
     assert [byte for byte, _ in came] == list(range(count))
-    return [at - begun for (_, at), begun in zip(came, sent, strict=True)]
+    return [at - started for (_, at), started in zip(came, sent, strict=True)]
 
 
 async def test_jitter_keeps_the_order_and_its_range() -> None:
@@ -149,14 +149,14 @@ async def narrow(network: str) -> AsyncIterator[Scene]:
 async def test_a_rate_is_kept_in_each_direction() -> None:
     loop = asyncio.get_running_loop()
     async with narrow("rate=100kB") as (_, caller):
-        begun = loop.time()
+        started = loop.time()
         caller.send(b"x" * 30_000)
         await caller.exactly(1)
         first = loop.time()
         await caller.exactly(29_999)
         last = loop.time()
-    assert 0.3 <= first - begun < 0.6
-    assert 0.6 <= last - begun < 1.2
+    assert 0.3 <= first - started < 0.6
+    assert 0.6 <= last - started < 1.2
 
 
 async def test_a_rate_is_smooth() -> None:
@@ -287,9 +287,9 @@ async def test_an_idle_connection_is_closed() -> None:
     loop = asyncio.get_running_loop()
     async with echo_through("idle=200ms") as (proxy, caller):
         await caller.exchange()
-        begun = loop.time()
+        started = loop.time()
         assert await caller.rest() == b""
-        assert 0.19 < loop.time() - begun < 0.6
+        assert 0.19 < loop.time() - started < 0.6
         await until(lambda: not proxy._open)
 
 
@@ -303,12 +303,12 @@ async def test_a_connection_with_traffic_is_not_idle() -> None:
 async def test_each_connection_is_reset_at_its_maximum_age() -> None:
     loop = asyncio.get_running_loop()
     async with echo_through("cut=200ms") as (_, caller):
-        begun = loop.time()
+        started = loop.time()
         for _ in range(5):
             await caller.exchange()
         with pytest.raises(ConnectionResetError):
             await caller.rest()
-        assert 0.19 < loop.time() - begun < 0.6
+        assert 0.19 < loop.time() - started < 0.6
 
 
 async def test_a_stall_delays_everything_to_its_end() -> None:

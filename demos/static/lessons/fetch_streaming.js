@@ -17,7 +17,7 @@ const PAGE = `
     <button type="button" data-part="late" data-i18n="lesson.fetch.late"></button>
     <span data-part="trouble" role="status"></span></p>
   <div data-part="strips" class="strips"></div>
-  <p data-part="told" class="small"></p>
+  <p data-part="summary" class="small"></p>
   <h3 data-i18n="lesson.fetch.cut-title"></h3>
   <p data-i18n="lesson.fetch.cut"></p>
   <p class="controls"><label><span data-i18n="lesson.fetch.word"></span>
@@ -45,7 +45,7 @@ export function showLesson(element, { room }) {
     try {
       const result = await reading;
       drawStrips(part("strips"), result);
-      part("told").textContent = summary(result);
+      part("summary").textContent = summary(result);
     } catch (error) {
       part("trouble").textContent = failure(error);
     }
@@ -55,7 +55,7 @@ export function showLesson(element, { room }) {
 function summary({ lines, chunks, reads, splitCharacters: halves }) {
   const ends = new Set(lines.map(({ to }) => to));
   const within = reads.filter(({ to }) => !ends.has(to)).length;
-  return t("lesson.fetch.told", {
+  return t("lesson.fetch.summary", {
     lines: lines.length, chunks: chunks.length, pieces: reads.length, within, halves,
   });
 }

@@ -568,7 +568,7 @@ class RedisBroker:
         assert self._listener is not None
         try:
             event = _parse_message(payload)
-        except (ValueError, BadCursor):  # whoever may publish to the channel may publish anything
+        except (ValueError, BadCursor):  # a publisher to the channel can publish anything
             self._log_failure(ValueError(f"a message on {channel!r} is not ours"))
         else:
             self._listener.on_publication(self._keys.room_of_channel(channel), event)
