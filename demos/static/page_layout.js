@@ -183,7 +183,9 @@ export function fillPage() {
   translate(main);
   main.querySelector(".top").append(...article.querySelectorAll("h1, h1 + p"));
   if (settings) byId("bench").prepend(settings);
-  byId("study").append(article, el("div", { id: "lesson" }), el("div", { id: "exercises" }));
+  // An <article> cannot be the panel of a tab.
+  article.replaceWith(el("div", { id: "idea" }, ...article.childNodes));
+  byId("study").append(byId("idea"), el("div", { id: "lesson" }), el("div", { id: "exercises" }));
   document.body.append(el("footer", "", el("span", { id: "hub" })));
   fillHeader();
   fillFooter();
