@@ -231,7 +231,16 @@ BESIDE = {
         *("__init__", "acks", "affinity", "base", "exchange", "handler", "lingering", "membership"),
         *("polling", "publish", "streaming", "upgrade"),
     },
-    "demos/{}.html": {"index", "cluster", "frame", "glossary", "lab", "lecturer", "spinner", "sticky"},
+    "demos/{}.html": {
+        "index",
+        "cluster",
+        "frame",
+        "glossary",
+        "lab",
+        "lecturer",
+        "spinner",
+        "sticky",
+    },
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols", "sansio"},
     "tests/transports/test_{}.py": {

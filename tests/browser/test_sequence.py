@@ -6,14 +6,12 @@ The labels, times and positions are pure JavaScript: tests/js/sequence.test.mjs.
 import base64
 import json
 import re
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from benchmarks.clients import post
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -266,41 +264,3 @@ async def test_an_arrow_is_selected_by_key_or_click_and_described_in_words(
     await expect(page.locator(".sequence .latest li")).to_have_count(2)
     await feed(page, [event(7, 300)])
     await expect(page.locator(".sequence .latest li").last).to_contain_text("1 event left")
-
-
-# --- with a real server ---------------------------------------------------------------------------
-
-FIRST_LABELS = {
-    "short_polling": ["GET …/short_polling", "200 · "],
-    "long_polling": ["GET …/long_polling", "200 · "],
-    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 67 B"],
-    "sse": ["GET …/sse", "200 · stays open"],
-    "fetch_streaming": ["GET …/fetch_streaming", "200 · stays open"],
-    "websocket": ["GET …/websocket", "101 · stays open"],
-}
-
-
-@pytest.mark.parametrize("transport", FIRST_LABELS)
-async def test_each_page_draws_its_own_traffic(
-    server: Server, context: BrowserContext, console_errors: list[str], transport: str
-) -> None:
-    room = uuid.uuid4().hex
-    page = await context.new_page()
-    await page.goto(
-        f"{server.url}/demos/{transport}.html?room={room}&name=Ada&lang=en", wait_until="commit"
-    )
-    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
-    if transport == "short_polling":
-        await page.locator("#interval").fill("0.2")
-    for n, words in enumerate(FIRST_LABELS[transport]):
-        await expect(labels(page).nth(n)).to_contain_text(words)
-    await page.fill("#text", "hello")
-    await page.press("#text", "Enter")
-    up = "message" if transport == "websocket" else "POST …/messages"
-    await expect(labels(page).filter(has_text=up)).to_have_count(1)
-    done = "ack" if transport == "websocket" else "POST … 201"
-    await expect(labels(page).filter(has_text=done)).to_have_count(1)
-    await post(server.url, room, text="from elsewhere")
-    # With our own join and message there are three, alone or together.
-    await expect(page.locator(".sequence .totals")).to_contain_text("events: 3")
-    assert console_errors == []

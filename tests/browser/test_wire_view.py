@@ -7,45 +7,14 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.chat_page import HARD, TRANSPORTS, open_chat, send
+from tests.browser.chat_page import HARD, open_chat, send
 from tests.server_process import Server
-from tests.transports.readers import LIBRARIES
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-# The start of a message in each transport's framing.
-PAYLOADS = {
-    "short_polling": '{"cursor":',
-    "long_polling": '{"cursor":',
-    "iframe_streaming": "<script data-event=",
-    "sse": "id: ",
-    "fetch_streaming": '{"kind":"say"',
-    "websocket": '{"kind":"say"',
-    "sockjs": 'a["{',
-    "socketio": '42["event",{"kind":"say"',
-}
 
 
 def parts(page: Page, kind: str, text: str | re.Pattern[str]) -> Locator:
     return page.locator(f'#wire .wire-part[data-kind="{kind}"]').filter(has_text=text)
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_page_shows_the_bytes_of_its_own_connections(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
-) -> None:
-    page = await open_chat(context, server.url, transport, room)
-    await send(page, "over the wire")
-    path = LIBRARIES.get(transport, f"/rooms/{room}/{transport}")
-    line = f"GET {path}?"
-    await expect(parts(page, "start-line", line).first).to_be_visible()
-    kind = {"sse": "chunk-data", "fetch_streaming": "chunk-data", "websocket": "frame-payload"}
-    kind |= dict.fromkeys(LIBRARIES, "frame-payload")
-    where = kind.get(transport, "chunk-data" if "streaming" in transport else "body")
-    shown = parts(page, where, "over the wire").filter(has_text=PAYLOADS[transport])
-    await expect(shown.first).to_be_visible()
-    await expect(page.locator("#wire .wire-list")).to_contain_text("Host: 127.0.0.1")
-    assert console_errors == []
 
 
 @pytest.mark.parametrize("transport", ["sse", "websocket"])
