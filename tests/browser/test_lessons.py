@@ -109,10 +109,18 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(
     await part(page, "again").click()
     await frames.locator('[data-opcode="8"]').first.click()
     await expect(part(page, "about")).to_contain_text("§7.4")
+    await send(page, "my own")
+    await frames.locator('[data-direction="down"][data-opcode="1"]').last.click()
+    shown = await part(page, "text").inner_text()
     for n in range(20):
         await post(lab.url, room, text=f"word {n}")
     await expect(message(page, "word 19")).to_have_count(1)
+    await expect(frames.locator("button").last).to_contain_text("word 19")
     await expect(frames.locator("button")).to_have_count(12)
+    # But our own message stays, and so does the frame that is shown.
+    await expect(frames.locator('[data-direction="up"]', has_text="my own")).to_have_count(1)
+    await expect(frames.locator("[aria-pressed=true]")).to_have_count(1)
+    assert await part(page, "text").inner_text() == shown
 
 
 # --- iframe streaming ----------------------------------------------------------------------------
@@ -208,6 +216,9 @@ async def travelled(page: Page) -> list[Locator]:
 async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
+    # What was in the room before costs 80 kB, and no message of the lesson.
+    for n in range(40):
+        await post(lab.url, room, text="x" * 2_000, client=f"c{n}")
     page = await open_chat(context, lab.url, "short_polling", room)
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
