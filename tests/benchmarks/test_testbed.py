@@ -11,7 +11,11 @@ from realtime.netem.conditions import NetworkConditions
 from tests.conftest import Servers
 
 BUSY = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass\n"
-FIRST_LINE = "print('listening on http://127.0.0.1:1/ (nothing)', flush=True)\n"
+# It ends on SIGINT even if that is ignored here, as in a job in the background.
+FIRST_LINE = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+    "print('listening on http://127.0.0.1:1/ (nothing)', flush=True)\n"
+)
 
 
 def test_cpu_time_of_a_process_is_counted() -> None:

@@ -23,7 +23,7 @@ async def test_auto_starts_a_private_redis_if_there_is_a_program() -> None:
 async def test_auto_falls_back_to_memory_and_gives_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("realtime.brokers.choose.find_program", lambda: None)
+    monkeypatch.setattr("realtime.brokers.redis.process.find_program", lambda: None)
     choice = await choose("auto", Limits())
     assert isinstance(choice.broker, MemoryBroker)
     assert choice.label == "memory, no redis-server or valkey-server found"
@@ -32,14 +32,16 @@ async def test_auto_falls_back_to_memory_and_gives_the_reason(
 async def test_auto_falls_back_to_memory_when_the_program_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.brokers.choose.find_program", lambda: tmp_path / "redis-server")
+    monkeypatch.setattr(
+        "realtime.brokers.redis.process.find_program", lambda: tmp_path / "redis-server"
+    )
     choice = await choose("auto", Limits())
     assert isinstance(choice.broker, MemoryBroker)
     assert choice.label.startswith("memory, redis-server cannot be started")
 
 
 async def test_spawn_has_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.brokers.choose.find_program", lambda: None)
+    monkeypatch.setattr("realtime.brokers.redis.process.find_program", lambda: None)
     with pytest.raises(HubError, match="no redis-server or valkey-server found"):
         await choose("spawn", Limits())
 

@@ -1,6 +1,11 @@
 """The page of a transport, as a student uses it."""
 
+from dataclasses import dataclass
+
+import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from tests.server_process import Server
 
 TRANSPORTS = [
     "short_polling",
@@ -16,6 +21,21 @@ TRANSPORTS = [
 HARD = "</script><script>alert(1)</script> \"'&amp; \u2028 😀 \u202eשלום"
 # More than any wait before a reconnect.
 MAX_BACKOFF = 10_500
+
+
+@dataclass(frozen=True)
+class Chat:
+    """An open page that several tests share."""
+
+    page: Page
+    server: Server
+    transport: str
+    room: str
+
+
+def only(*transports: str) -> pytest.MarkDecorator:
+    """Run a test on the shared pages of these transports."""
+    return pytest.mark.parametrize("chat", transports, indirect=True)
 
 
 async def open_chat(
@@ -45,14 +65,19 @@ def message(page: Page, text: str) -> Locator:
     return page.locator("#messages li[data-kind=say]").filter(has_text=text)
 
 
-async def expect_message(page: Page, text: str, seconds: float = 25) -> None:
-    """Wait until the page shows this text once, and skip its waits before reconnects."""
-    for _ in range(int(seconds)):
+async def expect_message(page: Page, text: str) -> None:
+    """Wait until the page shows this text once."""
+    await expect_after_reconnect(page, message(page, text))
+
+
+async def expect_after_reconnect(page: Page, shown: Locator) -> None:
+    """Wait until the page shows this once, and skip its waits before reconnects."""
+    for _ in range(25):
         try:
-            return await expect(message(page, text)).to_have_count(1, timeout=1_000)
+            return await expect(shown).to_have_count(1, timeout=1_000)
         except AssertionError:
             await page.clock.fast_forward(MAX_BACKOFF)
-    await expect(message(page, text)).to_have_count(1)
+    await expect(shown).to_have_count(1)
 
 
 async def expect_no_gap(page: Page) -> None:

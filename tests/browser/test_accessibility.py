@@ -1,12 +1,11 @@
 """Accessibility, judged by axe-core: no page violates a rule, light or dark, wide or narrow."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.browser.chat_page import TRANSPORTS
+from tests.browser.chat_page import TRANSPORTS, send
 from tests.server_process import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -38,27 +37,20 @@ RUN = """async () => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def axe() -> str:
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_violates_a_rule(
+    server: Server, context: BrowserContext, room: str, path: str
+) -> None:
     if not AXE.exists():
         pytest.skip("no axe-core here: make test downloads it")
-    return Path(AXE).read_text("utf-8")
-
-
-@pytest.mark.parametrize("path", PAGES)
-async def test_no_page_violates_a_rule_of_axe(
-    server: Server, context: BrowserContext, room: str, axe: str, path: str
-) -> None:
     page = await context.new_page()
     await page.goto(f"{server.url.rstrip('/')}{path}?room={room}&name=Ada&lang=en")
-    transport = path.removeprefix("/demos/").removesuffix(".html")
-    if transport in TRANSPORTS:
+    if path.removeprefix("/demos/").removesuffix(".html") in TRANSPORTS:
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
-        await page.fill("#text", "hello")
-        await page.press("#text", "Enter")
+        await send(page, "hello")
         await expect(page.locator("#sequence .arrow").first).to_be_attached()
     # Through the debugger, which a Content-Security-Policy does not restrict.
-    await page.evaluate(axe)
+    await page.evaluate(AXE.read_text("utf-8"))
     found = []
     for size, theme in LOOKS:
         await page.set_viewport_size(size)

@@ -1,11 +1,11 @@
-"""A page stays responsive while a crowd joins its room, and shows no more than a user can read."""
+"""A page stays responsive while a crowd joins or talks, and shows no more than a user can read."""
 
 import asyncio
 
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import get_json
+from benchmarks.clients import get_json, post
 from tests.browser.chat_page import message, open_chat, send
 from tests.server_process import Server
 
@@ -49,3 +49,17 @@ async def joined_by_a_crowd(context: BrowserContext, server: Server, room: str) 
     await expect(page.locator("#messages li").last).to_contain_text("joined")
     assert await page.locator("#messages li").count() <= 500
     assert 0 < await page.evaluate("window.most") <= 20
+
+
+async def test_many_messages_leave_a_bounded_wire_view_and_a_responsive_page(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_chat(context, server.url, "fetch_streaming", room)
+    for first in range(0, 400, 20):
+        numbers = range(first, first + 20)
+        sending = (post(server.url, room, text=f"number {n}", client=f"c{n % 20}") for n in numbers)
+        await asyncio.gather(*sending)
+    await expect(page.locator("#wire .wire-list")).to_contain_text("number 399")
+    assert await page.locator("#wire .wire-list > li").count() <= 200
+    await page.click("#wire .clear")
+    await expect(page.locator("#wire .wire-totals")).to_contain_text("↑ 0 bytes")

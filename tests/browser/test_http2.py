@@ -3,7 +3,7 @@
 Nginx speaks HTTP/2 over TLS, with the configuration that we print; the server behind it does not.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -39,6 +39,13 @@ async def page(browser: Browser) -> AsyncIterator[Page]:
     await context.close()
 
 
+@pytest.fixture(scope="module")
+def http2(servers: Servers) -> Iterator[Fleet]:
+    file = servers.certificate
+    with Fleet(servers.redis.url, count=2, tls=(file, file)) as fleet:
+        yield fleet
+
+
 async def until_open(page: Page, count: int) -> None:
     await page.wait_for_function(f"{OPENED[6:]} >= {count}")
 
@@ -60,33 +67,29 @@ async def test_over_http_1_the_seventh_stream_waits(
 
 
 async def test_over_http_2_all_of_them_are_open_at_once(
-    servers: Servers, page: Page, room: str
+    http2: Fleet, page: Page, room: str
 ) -> None:
-    file = servers.certificate
-    with Fleet(servers.redis.url, count=2, tls=(file, file)) as fleet:
-        await page.goto(f"{fleet.url}/healthz")
-        assert await page.evaluate(PROTOCOL) == "h2"
-        await page.evaluate(OPEN, [room, STREAMS])
-        await until_open(page, STREAMS)
-        await say_in(fleet.workers[0], room, "hello")
-        await page.wait_for_function(f"window.received === {STREAMS}")
+    await page.goto(f"{http2.url}/healthz")
+    assert await page.evaluate(PROTOCOL) == "h2"
+    await page.evaluate(OPEN, [room, STREAMS])
+    await until_open(page, STREAMS)
+    await say_in(http2.workers[0], room, "hello")
+    await page.wait_for_function(f"window.received === {STREAMS}")
 
 
 async def test_over_http_2_a_websocket_and_a_post_of_the_same_origin_work(
-    servers: Servers, page: Page, room: str
+    http2: Fleet, page: Page, room: str
 ) -> None:
-    file = servers.certificate
-    with Fleet(servers.redis.url, count=2, tls=(file, file)) as fleet:
-        await page.goto(f"{fleet.url}/healthz")
-        receipt = await page.evaluate(
-            """async (room) => {
-                const socket = new WebSocket(`wss://${location.host}/rooms/${room}/websocket`)
-                const first = new Promise((resolve) => (socket.onmessage = resolve))
-                await new Promise((resolve) => (socket.onopen = resolve))
-                const body = JSON.stringify({text: "hello"})
-                const sent = await fetch(`/rooms/${room}/messages`, {method: "POST", body})
-                return [sent.status, JSON.parse((await first).data).text]
-            }""",
-            room,
-        )
+    await page.goto(f"{http2.url}/healthz")
+    receipt = await page.evaluate(
+        """async (room) => {
+            const socket = new WebSocket(`wss://${location.host}/rooms/${room}/websocket`)
+            const first = new Promise((resolve) => (socket.onmessage = resolve))
+            await new Promise((resolve) => (socket.onopen = resolve))
+            const body = JSON.stringify({text: "hello"})
+            const sent = await fetch(`/rooms/${room}/messages`, {method: "POST", body})
+            return [sent.status, JSON.parse((await first).data).text]
+        }""",
+        room,
+    )
     assert receipt == [201, "hello"]

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.chat_page import message, open_tab, send
+from tests.browser.chat_page import Chat, message, only, open_tab, send
 from tests.browser.chat_page import open_chat as open_page
 from tests.server_process import Server
 
@@ -27,8 +27,8 @@ export async function networkControl(element, onChange) {
 """
 
 
-@pytest.fixture(scope="session")
-def lab() -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
     """A server with network proxies and frequent heartbeats."""
     with Server("--hub", "memory", "--networks", "4", "--heartbeat-seconds", "1") as server:
         yield server
@@ -38,6 +38,11 @@ async def open_chat(context: BrowserContext, url: str, transport: str, room: str
     page = await open_page(context, url, transport, room)
     await open_tab(page, "A closer look")
     return page
+
+
+async def lesson(chat: Chat) -> Page:
+    await open_tab(chat.page, "A closer look")
+    return chat.page
 
 
 def part(page: Page, name: str) -> Locator:
@@ -51,10 +56,9 @@ def figures(text: str) -> list[float]:
 # --- WebSocket -----------------------------------------------------------------------------------
 
 
-async def test_the_handshake_is_this_connection_s(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "websocket", room)
+@only("websocket")
+async def test_the_handshake_is_this_connection_s(chat: Chat) -> None:
+    page = await lesson(chat)
     await expect(part(page, "whose")).to_contain_text("of this page’s connection")
     key = await part(page, "key").input_value()
     accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
@@ -75,10 +79,9 @@ async def test_the_handshake_is_this_connection_s(
     assert await part(page, "key").input_value() not in (key, "dGhlIHNhbXBsZSBub25jZQ==")
 
 
-async def test_a_frame_is_shown_bit_by_bit_and_unmasked(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "websocket", room)
+@only("websocket")
+async def test_a_frame_is_shown_bit_by_bit_and_unmasked(chat: Chat) -> None:
+    page = await lesson(chat)
     await send(page, "你好, mask")
     await part(page, "frames").locator('[data-direction="up"][data-opcode="1"]').first.click()
     await expect(part(page, "text")).to_contain_text("你好, mask")
@@ -98,10 +101,9 @@ async def test_a_frame_is_shown_bit_by_bit_and_unmasked(
     await expect(part(page, "mask")).to_contain_text("not masked")
 
 
-async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "websocket", room)
+@only("websocket")
+async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: Chat) -> None:
+    page = await lesson(chat)
     frames = part(page, "frames")
     await expect(frames.locator('[data-opcode="9"][data-direction="down"]').first).to_be_visible()
     await frames.locator('[data-opcode="10"][data-direction="up"]').first.click()
@@ -110,15 +112,18 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(
     await frames.locator('[data-opcode="8"]').first.click()
     await expect(part(page, "about")).to_contain_text("§7.4")
     await send(page, "my own")
+    await expect(message(page, "my own")).to_have_count(1)
+    mine = frames.locator('[data-direction="up"][data-opcode="1"]')
+    count = await mine.count()
     await frames.locator('[data-direction="down"][data-opcode="1"]').last.click()
     shown = await part(page, "text").inner_text()
     for n in range(20):
-        await post(lab.url, room, text=f"word {n}")
+        await post(chat.server.url, chat.room, text=f"word {n}")
     await expect(message(page, "word 19")).to_have_count(1)
     await expect(page.locator("#wire .wire-list")).to_contain_text("word 19")
     await expect(frames.locator("button")).to_have_count(12)
-    # But our own message stays, and so does the frame that is shown.
-    await expect(frames.locator('[data-direction="up"][data-opcode="1"]')).to_have_count(1)
+    # But our own messages stay, and so does the frame that is shown.
+    await expect(mine).to_have_count(count)
     await expect(frames.locator("[aria-pressed=true]")).to_have_count(1)
     assert await part(page, "text").inner_text() == shown
 
@@ -127,9 +132,9 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(
 
 
 async def test_kept_blocks_grow_and_removed_ones_do_not(
-    lab: Server, context: BrowserContext, console_errors: list[str], room: str
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await open_chat(context, lab.url, "iframe_streaming", room)
+    page = await open_chat(context, server.url, "iframe_streaming", room)
     await part(page, "open").click()
     await part(page, "count").select_option("50")
     await part(page, "say").click()
@@ -153,7 +158,7 @@ async def test_kept_blocks_grow_and_removed_ones_do_not(
 )
 async def test_a_frame_in_the_markup_keeps_its_page_loading(
     *,
-    lab: Server,
+    server: Server,
     context: BrowserContext,
     console_errors: list[str],
     room: str,
@@ -162,7 +167,7 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
     load: str,
 ) -> None:
     page = await context.new_page()
-    await page.goto(f"{lab.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
+    await page.goto(f"{server.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
     await expect(page.locator("#ready")).to_have_text(state)
     await expect(page.locator("#how")).to_contain_text("The frame of this page")
     await expect(page.locator("main")).not_to_contain_text("<code>")
@@ -179,13 +184,13 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
 
 @pytest.mark.clocked
 async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
-    lab: Server, context: BrowserContext, room: str
+    server: Server, context: BrowserContext, room: str
 ) -> None:
     await context.route(
         "**/static/networks.js",
         lambda route: route.fulfill(content_type="text/javascript", body=HIGH_LATENCY),
     )
-    page = await open_chat(context, lab.url, "long_polling", room)
+    page = await open_chat(context, server.url, "long_polling", room)
     # From now on the page is connected through the slow network.
     slow = re.compile(r"round trip of \d{3} ms")
     await expect(part(page, "figures")).to_contain_text(slow, timeout=15_000)
@@ -214,12 +219,12 @@ async def travelled(page: Page) -> list[Locator]:
 
 @pytest.mark.clocked
 async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
-    lab: Server, context: BrowserContext, room: str
+    server: Server, context: BrowserContext, room: str
 ) -> None:
     # What was in the room before costs 80 kB, and no message of the lesson.
     for n in range(40):
-        await post(lab.url, room, text="x" * 2_000, client=f"c{n}")
-    page = await open_chat(context, lab.url, "short_polling", room)
+        await post(server.url, room, text="x" * 2_000, client=f"c{n}")
+    page = await open_chat(context, server.url, "short_polling", room)
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
     await part(page, "say").click()
@@ -241,10 +246,11 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
 # --- the streams ---------------------------------------------------------------------------------
 
 
+# On a page that no other test uses: the browser reports the reset as an error on the console.
 async def test_the_browser_resumes_a_broken_stream_of_events(
-    lab: Server, context: BrowserContext, room: str
+    server: Server, context: BrowserContext, room: str
 ) -> None:
-    page = await open_chat(context, lab.url, "sse", room)
+    page = await open_chat(context, server.url, "sse", room)
     await part(page, "break").click()
     steps = part(page, "steps").locator("li")
     await expect(steps).to_have_count(6, timeout=20_000)
@@ -255,18 +261,16 @@ async def test_the_browser_resumes_a_broken_stream_of_events(
     await expect(steps.nth(5)).to_contain_text("sent during the disconnection")
 
 
-async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "sse", room)
+@only("sse")
+async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(chat: Chat) -> None:
+    page = await lesson(chat)
     await expect(part(page, "beats").locator("path.comment")).not_to_have_count(1)  # the legend's
     await expect(part(page, "count")).to_contain_text(re.compile(r"On the wire: [1-9]"))
 
 
-async def test_lines_chunks_and_reads_divide_the_same_bytes(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "fetch_streaming", room)
+@only("fetch_streaming")
+async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
+    page = await lesson(chat)
     await part(page, "say").click()
     await expect(page.locator(".strip.lines span")).to_have_count(4)
     await part(page, "late").click()
@@ -280,10 +284,9 @@ async def test_lines_chunks_and_reads_divide_the_same_bytes(
     assert found[3] >= 1, "no read ended within a line"
 
 
-async def test_a_character_in_two_chunks_is_decoded_as_one(
-    lab: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, lab.url, "fetch_streaming", room)
+@only("fetch_streaming")
+async def test_a_character_in_two_chunks_is_decoded_as_one(chat: Chat) -> None:
+    page = await lesson(chat)
     await part(page, "word").fill("é你😀")
     for at in range(10):
         await part(page, "at").fill(str(at))

@@ -1,6 +1,7 @@
 """The sequence diagram in a real browser: it is drawn, scrolls, pauses, and works by keyboard.
 
 The labels, times and positions are pure JavaScript: tests/js/sequence.test.mjs.
+test_transport_pages.py tests what each page draws of its own traffic.
 """
 
 import base64
@@ -90,6 +91,7 @@ async def diagram(server: Server, context: BrowserContext) -> Page:
     url = f"{server.url}/demos/empty.html?lang=en"
     headers = {"Content-Type": "text/html", "Content-Security-Policy": "default-src 'self'"}
     await page.route(url, lambda route: route.fulfill(body=EMPTY_PAGE, headers=headers))
+    await page.clock.install()
     await page.goto(url)
     await page.evaluate(SET_UP)
     return page
@@ -229,7 +231,7 @@ async def test_a_hidden_page_draws_nothing_and_catches_up(
     await expect(arrows(page)).to_have_count(1)
     await page.evaluate("() => { window.away = true; }")
     await feed(page, [stream(7, 1), event(7, 2)])
-    await page.wait_for_timeout(1500)
+    await page.clock.run_for(1_500)
     assert await arrows(page).count() == 1
     await page.evaluate(
         "() => { window.away = false; document.dispatchEvent(new Event('visibilitychange')); }"

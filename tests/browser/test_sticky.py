@@ -58,13 +58,3 @@ async def test_each_request_is_drawn_and_listed(
     await expect(rows).to_have_count(10)
     await expect(page.locator("#sum")).to_have_text("12 requests, 0 sessions lost")
     assert console_errors == []
-
-
-async def test_the_lab_links_to_it(
-    server: Server, context: BrowserContext, console_errors: list[str]
-) -> None:
-    page = await context.new_page()
-    await page.goto(f"{server.url}/?lang=en")
-    await page.get_by_role("link", name="sticky or not").click()
-    await expect(page.locator("h1")).to_contain_text("which transports fail behind nginx")
-    assert console_errors == []

@@ -4,9 +4,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.chat_page import TRANSPORTS, message, open_chat, open_tab, send
+from tests.browser.chat_page import message, open_chat, open_tab, send
 from tests.server_process import Server
-from tests.transports.readers import LIBRARIES
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -28,72 +27,6 @@ def linked(page: Page, selector: str) -> Locator:
 
 def arrow(page: Page, label: str) -> Locator:
     return page.locator("#sequence .arrow").filter(has_text=label)
-
-
-# The start of a message in each transport's framing, and the kind of its part of the bytes.
-PAYLOADS = {
-    "short_polling": ("body", '{"cursor":'),
-    "long_polling": ("body", '{"cursor":'),
-    "iframe_streaming": ("chunk-data", "<script data-event="),
-    "sse": ("chunk-data", "id: "),
-    "fetch_streaming": ("chunk-data", '{"kind":"say"'),
-    "websocket": ("frame-payload", '{"kind":"say"'),
-    "sockjs": ("frame-payload", 'a["{'),
-    "socketio": ("frame-payload", '42["event",{"kind":"say"'),
-}
-FIRST_LABELS = {
-    "short_polling": ["GET …/short_polling", "200 · "],
-    "long_polling": ["GET …/long_polling", "200 · "],
-    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open"],
-    "sse": ["GET …/sse", "200 · stays open"],
-    "fetch_streaming": ["GET …/fetch_streaming", "200 · stays open"],
-    "websocket": ["GET …/websocket", "101 · stays open"],
-    "sockjs": ["GET …/info", "200 · "],
-    "socketio": ["GET …/", "200 · "],
-}
-
-
-@pytest.mark.parametrize("transport", TRANSPORTS)
-async def test_a_page_draws_and_shows_its_own_traffic_and_marks_what_belongs_together(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
-) -> None:
-    await post(server.url, room, text="from before", client="eve")
-    page = await open_page(context, server, transport, room, PROJECTOR)
-    await send(page, "my own")
-    await post(server.url, room, text="look at me", client="eve")
-    said = message(page, "look at me")
-    await expect(said).to_have_count(1)
-    kind, start = PAYLOADS[transport]
-    shown = page.locator(f'#wire .wire-part[data-kind="{kind}"]').filter(has_text="look at me")
-    await expect(shown).to_contain_text(start)
-    path = LIBRARIES.get(transport, f"/rooms/{room}/{transport}")
-    line = page.locator('#wire .wire-part[data-kind="start-line"]').filter(has_text=f"GET {path}")
-    await expect(line.first).to_be_attached()
-    labels = page.locator("#sequence .arrow > .label")
-    for n, words in enumerate(FIRST_LABELS[transport]):
-        await expect(labels.nth(n)).to_contain_text(words)
-    framed = transport in ("websocket", *LIBRARIES)
-    for words in ("message", "ack") if framed else ("POST …/messages", "POST … 201"):
-        await expect(labels.filter(has_text=words).first).to_be_attached()
-
-    # From the message to its bytes and its arrow …
-    await said.hover()
-    await expect(linked(page, "#wire li")).to_have_count(1)
-    await expect(linked(page, "#wire li")).to_contain_text("look at me")
-    await expect(linked(page, "#wire li")).to_be_in_viewport()
-    await expect(linked(page, "#sequence .arrow")).to_have_count(1)
-    # … from the bytes to both, and from the arrow to both.
-    await linked(page, "#wire li").locator(".wire-part").last.click()
-    await page.mouse.move(1, 1)
-    await expect(linked(page, "#messages li").filter(has_text="look at me")).to_have_count(1)
-    await page.keyboard.press("Escape")
-    await expect(linked(page, "#messages li")).to_have_count(0)
-    await said.hover()
-    await linked(page, "#sequence .arrow").locator(".label").click()
-    await page.mouse.move(1, 1)
-    await expect(linked(page, "#messages li").filter(has_text="look at me")).to_have_count(1)
-    await expect(linked(page, "#wire li")).to_contain_text("look at me")
-    assert console_errors == []
 
 
 async def test_the_workspace_is_one_screen_of_a_projector_and_works_by_keyboard(

@@ -55,7 +55,7 @@ async def test_a_room_with_a_wrong_name_is_one_line_and_exit_1(server: Server) -
 
 
 async def test_a_server_that_stops_meanwhile_is_one_line_and_exit_1() -> None:
-    with Server("--hub", "memory") as server:
+    with Server("--hub", "memory", "--drain-seconds", "0.3") as server:
         async with CLIENTS["websocket"](server.url, "lobby") as reader:
             talking = asyncio.create_task(talk("--url", server.url, "--rate", "100"))
             await reader.receive()

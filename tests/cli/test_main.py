@@ -31,6 +31,12 @@ def test_network_proxies_run_on_asyncio_and_the_rest_on_uvloop(
     assert parse(arguments).loop == loop
 
 
+def test_it_imports_the_client_of_redis_only_for_a_hub_that_needs_it() -> None:
+    code = "import sys, realtime.cli.main; print(*{'redis', 'valkey'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("\n", "")
+
+
 def test_the_help_lists_the_commands_and_not_the_internal_one() -> None:
     shown = run("--help").stdout
     assert re.findall(r"^    (\w+)  ", shown, re.MULTILINE) == ["talk", "proxy", "nginx", "cluster"]

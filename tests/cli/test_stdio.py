@@ -57,9 +57,8 @@ async def test_a_log_and_an_output_that_nobody_reads_any_more_do_not_stop_a_serv
     assert server.process.returncode == 0
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
-def test_the_help_can_be_printed_in_every_encoding(encoding: str) -> None:
-    result = run("--help", PYTHONIOENCODING=encoding)
+def test_the_help_can_be_printed_in_an_encoding_that_lacks_its_characters() -> None:
+    result = run("--help", PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, b"")
     assert b"redis://\\u2026" in result.stdout
 

@@ -28,9 +28,9 @@ def hub(servers: Servers) -> str:
 
 
 async def test_its_workers_are_one_chat_over_one_redis_that_ends_with_them(room: str) -> None:
-    with Cluster("spawn", "--text-bytes", "3") as cluster:
+    with Cluster("spawn", "--text-bytes", "3", workers=2) as cluster:
         status = await cluster.until_ready()
-        async with CLIENTS["sse"](cluster.urls[2], room, after="now") as reader:
+        async with CLIENTS["sse"](cluster.urls[1], room, after="now") as reader:
             assert (await post(cluster.urls[0], room, text="one")).status == 201
             assert texts(await take(reader, 1)) == ["one"]
         assert (await post(cluster.urls[1], room, text="four")).status == 413
@@ -102,7 +102,7 @@ async def test_sigterm_drains_one_by_one_and_ends(hub: str) -> None:
 async def test_sigint_sigquit_and_a_second_sigterm_end_it_at_once(
     hub: str, numbers: list[signal.Signals]
 ) -> None:
-    with Cluster(hub, "--drain-seconds", "1000", workers=2) as cluster:
+    with Cluster(hub, "--drain-seconds", "1000", workers=1) as cluster:
         await cluster.until_ready()
         cluster.process.send_signal(numbers[0])
         if len(numbers) > 1:

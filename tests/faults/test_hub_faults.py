@@ -99,7 +99,7 @@ async def test_subscriptions_that_are_killed_repeatedly_lose_nothing(
     admin: Redis, scenario: Scenario
 ) -> None:
     async with scenario.load():
-        for _ in range(5):
+        for _ in range(3):
             await scenario.more(30)
             await admin.client_kill_filter(_type="pubsub")
         await scenario.more(30)
@@ -112,7 +112,7 @@ async def test_command_connections_that_are_killed_repeatedly_lose_nothing(
     admin: Redis, scenario: Scenario
 ) -> None:
     async with scenario.load():
-        for _ in range(5):
+        for _ in range(3):
             await scenario.more(30)
             await admin.client_kill_filter(_type="normal", skipme=True)
         await scenario.more(30)
@@ -140,7 +140,7 @@ async def test_a_frozen_hub_that_resumes_loses_nothing(
 
 async def test_readers_that_attach_under_load_miss_nothing(scenario: Scenario) -> None:
     async with scenario.load():
-        for number in range(10):
+        for number in range(4):
             async with asyncio.TaskGroup() as group:
                 for transport in CLIENTS:
                     name = f"{transport} late {number}"
@@ -159,7 +159,7 @@ async def test_ten_publishers_on_two_servers_have_one_order_without_a_hole(
         Publisher(RoundRobin(scenario.urls, number), "sse", scenario.room) for number in range(6)
     ]
     async with scenario.load():
-        await scenario.more(500)
+        await scenario.more(250)
     audit = await scenario.audit()
     cursors = [c for publisher in scenario.publishers for c in publisher.acknowledged.values()]
     assert audit.clean, audit
@@ -298,11 +298,11 @@ async def test_a_publish_whose_reply_was_lost_is_stored_once(
     relay: RedisRelay, relayed: Scenario
 ) -> None:
     async with relayed.load():
-        for _ in range(10):
+        for _ in range(4):
             relay.drop_reply(to=b'"text"')
             await relayed.more(10)
     audit = await relayed.audit()
-    assert relay.dropped_replies == 10
+    assert relay.dropped_replies == 4
     assert audit.clean, audit
     assert not audit.gaps, audit
 
@@ -312,7 +312,7 @@ async def test_lost_announcements_are_read_from_the_log(
 ) -> None:
     async with scenario_on([relayed_servers[0], servers[0]], room) as scenario:
         async with scenario.load():
-            for _ in range(10):
+            for _ in range(4):
                 await scenario.more(10)
                 relay.drop_announcements()
                 await scenario.more(5)

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from benchmarks.clients import CLIENTS, Client, get_json, request
 from realtime.netem.proxy import Proxy
 from tests.brokers.private_redis import PrivateRedis
+from tests.conftest import Servers
 from tests.faults.conftest import Start
 from tests.faults.harness import Scenario
 from tests.server_process import Server
@@ -44,16 +45,16 @@ async def test_readers_of_a_killed_process_lose_nothing(
 
 
 async def test_connections_that_are_cut_repeatedly_lose_nothing(
-    redis: PrivateRedis, start_servers: Start, room: str
+    servers: Servers, room: str
 ) -> None:
-    one, other = await start_servers(redis.url, 2)
+    one, other = (servers.get("redis", "--messages-per-second", "0", copy=n) for n in (0, 1))
     async with (
         Proxy("127.0.0.1", one.port) as first,
         Proxy("127.0.0.1", other.port) as second,
         Scenario([first.url, second.url], room) as scenario,
     ):
         async with scenario.load():
-            for number in range(8):
+            for number in range(4):
                 await scenario.more(20)
                 (first, second)[number % 2].reset_connections()
             await scenario.more(20)

@@ -20,10 +20,10 @@ STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 
 
 async def test_workers_killed_under_load_cost_no_message(redis: Redis, room: str) -> None:
-    with Fleet(redis.url, *QUICK, count=3, routing="session") as fleet:
+    with Fleet(redis.url, *QUICK, routing="session") as fleet:
         async with Scenario([fleet.url] * 2, room) as scene:
             async with scene.load():
-                for victim in fleet.workers[:2]:
+                for victim in fleet.workers:
                     await scene.more(40)
                     victim.kill()
                     await asyncio.to_thread(fleet.restart, victim)

@@ -7,6 +7,8 @@ many requests.
 import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import pytest
 
@@ -14,7 +16,7 @@ from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from tests.conftest import Redis
-from tests.nginx_fixture import Fleet
+from tests.nginx_fixture import Fleet, Nginx, program
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, say_in, take, texts
@@ -23,19 +25,39 @@ LIBRARIES = dict(FALLBACKS.values())
 VISITS = 10
 
 
+@dataclass(frozen=True)
+class Routed:
+    """An nginx with one kind of routing, and the workers behind it."""
+
+    routing: str
+    workers: list[Server]
+    url: str
+    port: int
+
+
+@pytest.fixture(scope="module")
+def workers(redis: Redis) -> Iterator[list[Server]]:
+    """Three workers, behind the nginx of each kind of routing in turn."""
+    program()  # skips the tests before any worker starts
+    options = ("--hub", redis.url, "--trust-proxy", "127.0.0.1", "--messages-per-second", "0")
+    with ExitStack() as stack:
+        yield [stack.enter_context(Server(*options)) for _ in range(3)]
+
+
 @pytest.fixture(scope="module", params=["any", "address", "session"])
-def fleet(request: pytest.FixtureRequest, redis: Redis) -> Iterator[Fleet]:
-    with Fleet(redis.url, "--messages-per-second", "0", count=3, routing=request.param) as fleet:
-        yield fleet
+def fleet(request: pytest.FixtureRequest, workers: list[Server]) -> Iterator[Routed]:
+    addresses = [f"127.0.0.1:{worker.port}" for worker in workers]
+    with Nginx(addresses, routing=request.param) as nginx:
+        yield Routed(request.param, workers, nginx.url, nginx.port)
 
 
-async def events_sent(fleet: Fleet, transport: str) -> list[int]:
+async def events_sent(fleet: Routed | Fleet, transport: str) -> list[int]:
     """Return how many events each worker has sent over this transport."""
     rows = [(await get_json(worker.url, "/wire"))["transports"] for worker in fleet.workers]
     return [row.get(transport, {"events": 0})["events"] for row in rows]
 
 
-async def visit(fleet: Fleet, kind: type[Client], room: str) -> bool:
+async def visit(fleet: Routed, kind: type[Client], room: str) -> bool:
     """Open a session and receive an old and a new message; return whether this worked."""
     await say_in(fleet.workers[0], room, "before")
     client = kind(fleet.url, room)
@@ -51,7 +73,7 @@ async def visit(fleet: Fleet, kind: type[Client], room: str) -> bool:
 
 @pytest.mark.parametrize("transport", LIBRARIES)
 async def test_a_session_of_polls_needs_sticky_routing(
-    fleet: Fleet, room: str, transport: str
+    fleet: Routed, room: str, transport: str
 ) -> None:
     before = await events_sent(fleet, transport)
     held = [await visit(fleet, LIBRARIES[transport], f"{room}-{n}") for n in range(VISITS)]
@@ -65,7 +87,7 @@ async def test_a_session_of_polls_needs_sticky_routing(
 
 
 @pytest.mark.parametrize("transport", OURS)
-async def test_our_own_transports_need_none(fleet: Fleet, room: str, transport: str) -> None:
+async def test_our_own_transports_need_none(fleet: Routed, room: str, transport: str) -> None:
     for turn in range(3):
         assert await visit(fleet, CLIENTS[transport], f"{room}-{turn}")
 
@@ -101,7 +123,7 @@ async def answer(port: int, method: str, target: str) -> tuple[str, list[str], b
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
 async def test_every_address_does_behind_nginx_what_it_does_without(
-    fleet: Fleet, method: str
+    fleet: Routed, method: str
 ) -> None:
     worker = fleet.workers[0]
     different = {
@@ -113,7 +135,7 @@ async def test_every_address_does_behind_nginx_what_it_does_without(
     assert not different
 
 
-async def test_a_socketio_session_works_without_the_slash(fleet: Fleet, room: str) -> None:
+async def test_a_socketio_session_works_without_the_slash(fleet: Routed, room: str) -> None:
     if fleet.routing == "any":
         return  # no session of polls works, with or without the slash
     path = f"/socket.io?EIO=4&transport=polling&roomid={room}"
@@ -124,7 +146,7 @@ async def test_a_socketio_session_works_without_the_slash(fleet: Fleet, room: st
         assert (await request(fleet.url, "GET", f"{path}&sid={sid}")).body.startswith(b"40{")
 
 
-async def test_the_session_of_sockjs_may_have_escapes(fleet: Fleet, room: str) -> None:
+async def test_the_session_of_sockjs_may_have_escapes(fleet: Routed, room: str) -> None:
     if fleet.routing == "any":
         return
     for number in range(VISITS):

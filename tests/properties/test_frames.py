@@ -240,7 +240,7 @@ def decode(transport: str, data: Iterator[bytes]) -> list[Fields]:
 
 @pytest.mark.parametrize("transport", STREAMS)
 @given(pushes=PUSHES, heartbeats=st.booleans(), cuts=CUTS)
-@examples(100)
+@examples(40)
 def test_what_is_decoded_is_what_was_pushed_however_it_is_split(
     transport: str, pushes: list[list[Event]], heartbeats: bool, cuts: list[int]
 ) -> None:
@@ -253,7 +253,7 @@ def test_what_is_decoded_is_what_was_pushed_however_it_is_split(
 
 @pytest.mark.parametrize("transport", [name for name in STREAMS if name != "websocket"])
 @given(pushes=PUSHES, cuts=CUTS)
-@examples(50)
+@examples(20)
 def test_each_push_is_a_chunk_of_whole_events(
     transport: str, pushes: list[list[Event]], cuts: list[int]
 ) -> None:
@@ -267,7 +267,7 @@ def test_each_push_is_a_chunk_of_whole_events(
 
 
 @given(events=event_lists())
-@examples(100)
+@examples(40)
 def test_a_message_cannot_leave_its_attribute_for_a_tool_without_html_either(
     events: list[Event],
 ) -> None:
@@ -283,7 +283,7 @@ def test_a_message_cannot_leave_its_attribute_for_a_tool_without_html_either(
 
 
 @given(events=event_lists(), more=st.booleans())
-@examples(100)
+@examples(40)
 def test_the_response_to_a_poll_is_one_json_object(events: list[Event], more: bool) -> None:
     response = PollResponse(Page(events, events[-1].cursor, more))
     body = json.loads(response.body.decode())

@@ -673,4 +673,4 @@ class HubMachine(RuleBasedStateMachine):
 
 
 TestHubMachine = HubMachine.TestCase
-TestHubMachine.settings = examples(150, steps=40)
+TestHubMachine.settings = examples(50, steps=40)

@@ -280,7 +280,7 @@ def _member(client: str) -> Member:
 
 
 TestPresenceMachine = PresenceMachine.TestCase
-TestPresenceMachine.settings = examples(150, steps=30)
+TestPresenceMachine.settings = examples(50, steps=30)
 
 
 async def test_a_leave_that_reaches_the_other_process_makes_a_reload_no_quit() -> None:

@@ -275,4 +275,4 @@ class RoomMachine(RuleBasedStateMachine):
 
 
 TestRoomMachine = RoomMachine.TestCase
-TestRoomMachine.settings = examples(200, steps=50)
+TestRoomMachine.settings = examples(60, steps=50)

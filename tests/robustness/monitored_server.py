@@ -50,8 +50,12 @@ class MonitoredServer(Server):
             self.process.wait(SECONDS)
         finally:
             self._clean_up()
-        self.complaints = "".join(line for line in self._log if not _is_information(line))
+        self.check_log()
         assert self.process.returncode == 0, self.complaints
+
+    def check_log(self) -> None:
+        """Check that there is no warning so far."""
+        self.complaints = "".join(line for line in self._log if not _is_information(line))
         assert self.complaints == "", self.complaints
 
     def _clean_up(self) -> None:

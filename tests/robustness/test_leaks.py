@@ -23,13 +23,13 @@ from tests.transports.readers import OURS
 # Above every delay that a test here waits for: a sweep of the rooms takes some seconds.
 SECONDS = 25.0
 # Rooms of one wave.  Most are polled, many over one connection; a stream costs a connection each.
-POLLED, PER_CONNECTION = 1000, 50
-STREAMED = 200
+POLLED, PER_CONNECTION = 300, 50
+STREAMED = 60
 # Short enough for a test to wait until rooms and members are removed.
 SHORT = (
     *("--idle-room-seconds", "0.2", "--history-seconds", "0.05", "--rooms", "100000"),
     *("--rooms-per-address", "100000", "--joins-per-second-per-address", "0"),
-    *("--lease-seconds", "2", "--grace-seconds", "0.2", "--messages-per-second", "0"),
+    *("--lease-seconds", "1", "--grace-seconds", "0.1", "--messages-per-second", "0"),
 )
 # A leaked RoomReplica costs about 1 KB over memory and 1.4 over Redis (measured by leaking them).
 # Without a leak, two equal pairs of waves differ by less than half of that, which malloc keeps.
@@ -122,7 +122,7 @@ async def idle_usage(server: MonitoredServer) -> Usage:
     """Return the usage when all rooms and members have been removed."""
     async with asyncio.timeout(SECONDS):
         while (now := await usage(server)).rooms or now.members:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.5)
     return now
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from tests.conftest import Servers
+from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import TEXT, Peer, frame, frames_in
 from tests.robustness.http_client import abort, check, check_all, get
 from tests.robustness.monitored_server import MonitoredServer
@@ -76,16 +77,18 @@ async def test_one_connection_too_many_is_rejected_with_a_time_to_retry(
 @pytest.mark.parametrize("limit", ["--connections", "--connections-per-address"])
 @pytest.mark.parametrize("transport", STREAMS)
 async def test_when_one_reader_closes_the_next_is_accepted(
-    limit: str, transport: str, room: str
+    shared_servers: SharedServers, limit: str, transport: str, room: str
 ) -> None:
-    with MonitoredServer("--hub", "memory", limit, "2") as server:
-        first = reader(server, transport, room)
-        await first.open()
-        async with reader(server, transport, room):
-            error = await rejection(reader(server, transport, room))
-            assert (error.status, error.code) == (503, "busy")
-            first.abort()
-            await wait_until_accepted(server, "/healthz")
+    server = shared_servers.get(limit, "2")
+    first, second = (reader(server, transport, room) for _ in range(2))
+    async with asyncio.timeout(SECONDS):
+        for client in (first, second):
+            await open_when_accepted(client)  # those of the test before may still be open
+    error = await rejection(reader(server, transport, room))
+    assert (error.status, error.code) == (503, "busy")
+    first.abort()
+    await wait_until_accepted(server, "/healthz")
+    second.abort()
 
 
 async def test_closed_connections_are_not_counted_however_they_closed(room: str) -> None:
@@ -204,44 +207,41 @@ async def test_one_room_too_many_is_rejected_while_all_are_in_use(
 # --- rates, per message --------------------------------------------------------------------------
 
 
-async def test_the_rate_is_per_message_on_one_websocket(room: str) -> None:
-    with MonitoredServer(
-        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
-    ) as server:
-        async with Peer(server) as peer:
-            await peer.shake_hands(room)
-            peer.writer.write(frame(TEXT, b'{"text":"x","client":"flood"}') * 200)
-            peer.writer.write(frame(0x8, (1000).to_bytes(2)))
-            texts = [
-                json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT
-            ]
+SLOW = ("--messages-per-second", "0.01", "--message-burst", "5")
+
+
+async def test_the_rate_is_per_message_on_one_websocket(
+    shared_servers: SharedServers, room: str
+) -> None:
+    body = json.dumps({"text": "x", "client": room}).encode()
+    async with Peer(shared_servers.get(*SLOW)) as peer:
+        await peer.shake_hands(room)
+        peer.writer.write(frame(TEXT, body) * 200)
+        peer.writer.write(frame(0x8, (1000).to_bytes(2)))
+        texts = [json.loads(f.payload) for f in frames_in(await peer.rest()) if f.opcode == TEXT]
     kinds = Counter(text.get("code", text["kind"]) for text in texts)
     assert (kinds["ack"], kinds["too_fast"]) == (5, 195)
     assert all(text["retry_after"] >= 1 for text in texts if text["kind"] == "error")
 
 
-async def test_the_rate_is_per_message_on_one_keep_alive_connection(room: str) -> None:
-    body = b'{"text":"x","client":"flood"}'
+async def test_the_rate_is_per_message_on_one_keep_alive_connection(
+    shared_servers: SharedServers, room: str
+) -> None:
+    body = json.dumps({"text": "x", "client": room}).encode()
     head = f"POST /rooms/{room}/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}"
-    with MonitoredServer(
-        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
-    ) as server:
-        data, writer = await asyncio.open_connection("127.0.0.1", server.port)
-        writer.write((head.encode() + b"\r\n\r\n" + body) * 100)
-        writer.write((head + "\r\nConnection: close\r\n\r\n").encode() + body)
-        statuses = check_all(await read_all(data))
-        writer.close()
+    data, writer = await asyncio.open_connection("127.0.0.1", shared_servers.get(*SLOW).port)
+    writer.write((head.encode() + b"\r\n\r\n" + body) * 100)
+    writer.write((head + "\r\nConnection: close\r\n\r\n").encode() + body)
+    statuses = check_all(await read_all(data))
+    writer.close()
     assert statuses == [201] * 5 + [429] * 96
 
 
-async def test_a_client_without_an_id_shares_the_rate_of_its_address(room: str) -> None:
-    with MonitoredServer(
-        "--hub", "memory", "--messages-per-second", "0.01", "--message-burst", "5"
-    ) as server:
-        statuses = [
-            (await request(server.url, "POST", f"/rooms/{room}/messages", b'{"text":"x"}')).status
-            for _ in range(8)
-        ]
+async def test_a_client_without_an_id_shares_the_rate_of_its_address(
+    shared_servers: SharedServers, room: str
+) -> None:
+    url, path = shared_servers.get(*SLOW).url, f"/rooms/{room}/messages"
+    statuses = [(await request(url, "POST", path, b'{"text":"x"}')).status for _ in range(8)]
     assert statuses == [201] * 5 + [429] * 3
 
 

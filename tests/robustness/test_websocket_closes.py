@@ -13,6 +13,7 @@ import pytest
 from realtime.limits import Limits
 from tests.conftest import Servers
 from tests.nginx_fixture import Fleet
+from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import (
     BINARY,
     CLOSE,
@@ -59,6 +60,7 @@ VIOLATIONS = {
     "a message inside of another (§5.4)": (PROTOCOL_ERROR, FRAGMENT + frame(BINARY, b"}")),
     "text that is not UTF-8 (§8.1)": (NOT_UTF_8, frame(TEXT, b'{"text":"\xff"}')),
     "a character cut by the end of the text (§8.1)": (NOT_UTF_8, frame(TEXT, b'"\xc3')),
+    "half a surrogate pair (§8.1)": (NOT_UTF_8, frame(TEXT, b'{"text":"\xed\xa0\x80"}')),
     "half a surrogate pair in fragments (§8.1)": (
         NOT_UTF_8,
         FRAGMENT + frame(CONTINUATION, b'"\xed\xa0\x80"}'),
@@ -101,8 +103,8 @@ async def close_codes(reader: asyncio.StreamReader) -> list[int]:
 
 
 @pytest.fixture
-def shared(servers: Servers) -> Server:
-    return servers.get("memory", "--messages-per-second", "0")
+def shared(shared_servers: SharedServers) -> Server:
+    return shared_servers.get("--messages-per-second", "0")
 
 
 @pytest.mark.parametrize("violation", VIOLATIONS)
@@ -154,7 +156,7 @@ async def test_a_client_that_sends_a_large_frame_reads_why_it_was_closed(
 
 
 async def test_also_over_tls(servers: Servers, room: str) -> None:
-    server = servers.get("tls")
+    server = servers.get("tls", "--messages-per-second", "0")
     tls = ssl.create_default_context(cafile=str(servers.certificate))
     path = PATHS["websocket"].format(room=room)
     for data in (LARGE["70 KB"], LARGE["3 MB"]):

@@ -6,6 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 
 import pytest
 
@@ -32,8 +33,12 @@ async def start_draining(server: Server) -> None:
 
 @pytest.fixture(scope="module")
 def draining(servers: Servers) -> Iterator[Server]:
-    """A server that drains during all tests of this module."""
+    """A server that drains during all tests of this module.
+
+    A second signal ends the drain at once: the server exits long before its drain is over.
+    """
     with servers.make("memory", *DRAIN_LONG) as server:
+        asyncio.run(say_in(server, "before-the-drain", "before"))
         asyncio.run(start_draining(server))
         yield server
         server.stop()
@@ -55,15 +60,9 @@ async def test_a_draining_server_still_publishes_and_answers_polls(
     assert response.head.fields["connection"] == "close"
 
 
-async def test_what_was_published_before_the_drain_can_be_read(servers: Servers, room: str) -> None:
-    with servers.make("memory", *DRAIN_LONG) as server:
-        await say_in(server, room, "before")
-        await start_draining(server)
-        response = await request(server.url, "GET", f"/rooms/{room}/short_polling")
-        assert texts(response.json()["events"]) == ["before"]
-        # A second signal ends the drain at once.
-        server.stop()
-        assert await asyncio.to_thread(server.process.wait, SECONDS) == 0
+async def test_what_was_published_before_the_drain_can_be_read(draining: Server) -> None:
+    response = await request(draining.url, "GET", "/rooms/before-the-drain/short_polling")
+    assert texts(response.json()["events"]) == ["before"]
 
 
 # An open SockJS session is closed instead; see test_sockjs.py.
@@ -93,30 +92,59 @@ async def test_a_response_with_connection_close_ends_its_connection(
         assert await raw.rest() == b""
 
 
-async def test_a_waiting_poll_receives_its_cursor(servers: Servers, room: str) -> None:
+@dataclass(frozen=True)
+class Farewell:
+    """What a server sends to its readers when it drains."""
+
+    cursor: str
+    poll: tuple[list[str], bytes]
+    event_source: tuple[bytes, bytes]
+    websocket: Closed
+
+
+@pytest.fixture(scope="module")
+def farewell(servers: Servers) -> Farewell:
+    return asyncio.run(drain_three_readers(servers))
+
+
+async def drain_three_readers(servers: Servers) -> Farewell:
     with servers.make("memory", "--drain-seconds", "0.2") as server:
-        (cursor,) = await say_in(server, room, "before")
-        async with Raw(server) as raw:
-            raw.ask(f"/rooms/{room}/long_polling?wait=60&after={cursor}&client=waiter")
+        (cursor,) = await say_in(server, "lobby", "before")
+        async with (
+            Raw(server) as poll,
+            Raw(server) as event_source,
+            reader(server, "websocket", "lobby", after="now") as websocket,
+        ):
+            poll.ask(f"/rooms/lobby/long_polling?wait=60&after={cursor}&client=waiter")
             await until_waiting(server, 1)
+            event_source.ask(f"/rooms/lobby/sse?after={cursor}")
+            await event_source.head()
             server.stop(signal.SIGTERM)
-            head = await raw.head()
-            body = await raw.body(head)
-        assert "Connection: close" in head
-        assert json.loads(body) == {"cursor": cursor, "events": []}
+            head = await poll.head()
+            response = (head, await poll.body(head))
+            chunks = (await event_source.chunk(), await event_source.chunk())
+            with pytest.raises(Closed) as closed:
+                await take(websocket, 1)
+    return Farewell(cursor, response, chunks, closed.value)
 
 
-async def test_an_event_source_receives_a_time_to_reconnect(servers: Servers, room: str) -> None:
-    with servers.make("memory", "--drain-seconds", "0.2") as server:
-        (cursor,) = await say_in(server, room, "before")
-        async with Raw(server) as raw:
-            raw.ask(f"/rooms/{room}/sse?after={cursor}")
-            await raw.head()
-            server.stop(signal.SIGTERM)
-            field, _, milliseconds = (await raw.chunk()).split(b"\n")[0].partition(b": ")
-            assert field == b"retry"
-            assert 1000 <= int(milliseconds) <= 1200
-            assert await raw.chunk() == b""
+def test_a_waiting_poll_receives_its_cursor(farewell: Farewell) -> None:
+    head, body = farewell.poll
+    assert "Connection: close" in head
+    assert json.loads(body) == {"cursor": farewell.cursor, "events": []}
+
+
+def test_an_event_source_receives_a_time_to_reconnect(farewell: Farewell) -> None:
+    first, end = farewell.event_source
+    field, _, milliseconds = first.split(b"\n")[0].partition(b": ")
+    assert field == b"retry"
+    assert 1000 <= int(milliseconds) <= 1200
+    assert end == b""
+
+
+def test_a_websocket_is_closed_with_service_restart(farewell: Farewell) -> None:
+    closed = farewell.websocket
+    assert (closed.code, closed.reason) == (1012, "going_away")
 
 
 EVENT_SOURCES = {
@@ -148,15 +176,6 @@ async def test_a_mistake_of_an_event_source_still_has_its_status(draining: Serve
     async with Raw(draining) as raw:
         raw.ask("/rooms/lobby/sse?client=%20", "Accept: text/event-stream", "Last-Event-ID: e-1")
         assert (await raw.head())[0] == "HTTP/1.1 400 Bad Request"
-
-
-async def test_a_websocket_is_closed_with_service_restart(servers: Servers, room: str) -> None:
-    with servers.make("memory", "--drain-seconds", "0.2") as server:
-        async with reader(server, "websocket", room, after="now") as client:
-            server.stop(signal.SIGTERM)
-            with pytest.raises(Closed) as closed:
-                await take(client, 1)
-    assert (closed.value.code, closed.value.reason) == (1012, "going_away")
 
 
 async def test_streams_close_at_different_moments(servers: Servers, room: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from benchmarks.clients import CLIENTS, Closed, get_json, post
+from benchmarks.clients import CLIENTS, get_json, post
 from realtime.limits import Limits
 from realtime.server.connection import Router
 from realtime.server.server import Server as TCPServer
@@ -172,30 +172,16 @@ async def test_a_poll_that_does_not_read_its_response_is_closed(
         assert 0 < rows["short_polling"]["bytes_out"] < 20 * 2500 * 6
 
 
-async def test_a_websocket_that_does_not_answer_pings_is_closed(
-    servers: Servers, room: str
-) -> None:
-    server = servers.get("memory", "--heartbeat-seconds", "0.2")
-    async with reader(server, "websocket", room, client="stopped") as client:
-        async with asyncio.timeout(10):  # a client that does not read does not answer pings
-            while (await get_json(server.url, "/wire?client=stopped"))["transports"]["websocket"][
-                "open"
-            ]:
-                await asyncio.sleep(0.01)
-        with pytest.raises(Closed):
-            await client.receive()
-
-
 async def test_every_stream_stays_open_while_it_reads_heartbeats(
     servers: Servers, room: str
 ) -> None:
-    server = servers.get("memory", "--heartbeat-seconds", "0.1", "--write-deadline-seconds", "0.5")
+    server = servers.get("memory", "--heartbeat-seconds", "0.1", "--write-deadline-seconds", "1")
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(reader(server, transport, room, after="now"))
             for transport in CLIENTS
         ]
         received = [asyncio.create_task(client.receive()) for client in clients]
-        await asyncio.sleep(1)  # longer than the deadline
+        await asyncio.sleep(1.5)  # longer than the deadline
         await say_in(server, room, "hello")
         assert texts(await asyncio.gather(*received)) == ["hello"] * len(CLIENTS)

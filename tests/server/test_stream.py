@@ -78,15 +78,17 @@ async def test_client_server_and_relay_count_the_same_bytes(
 
 @every_transport
 async def test_they_still_agree_after_the_client_has_closed(
-    server: Server, room: str, transport: str
+    servers: Servers, hub: str, room: str, transport: str
 ) -> None:
     me = f"client-{room}"
+    # A heartbeat finds out that a client has closed.
+    server = servers.get(hub, "--messages-per-second", "0", "--heartbeat-seconds", "0.5")
     async with Proxy("127.0.0.1", server.port) as relay:
         async with reader(relay, transport, room, client=me) as client:
             await say(client, "hello")
             await take(client, 1)
         while total(await traffic(server, me))["open"]:
-            await asyncio.sleep(0.01)  # the server has not noticed the close yet
+            await asyncio.sleep(0.05)  # the server has not noticed the close yet
         rows = total(await traffic(server, me))
     assert rows["bytes_in"] == relay.bytes_up == client.bytes_out
     # A heartbeat asks a client that has ended its side whether it still reads.

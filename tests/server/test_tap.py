@@ -180,7 +180,7 @@ async def test_a_tap_does_not_copy_itself(server: Server, room: str, secret: str
 
 
 async def test_over_tls_the_plain_text_is_copied(servers: Servers, room: str, secret: str) -> None:
-    server = servers.get("tls")
+    server = servers.get("tls", "--messages-per-second", "0")
     async with subscribed(server, secret) as subscriber:
         await get_json(server.url, f"/rooms/{room}/short_polling?trace={secret}")
         records = await records_until(subscriber, b"}")

@@ -36,6 +36,9 @@ class Raw:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._writer.close()
 
     def send(self, data: bytes) -> None:

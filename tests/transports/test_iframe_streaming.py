@@ -79,8 +79,8 @@ async def test_every_chunk_holds_whole_elements(server: Server, room: str) -> No
     assert received == [str(n) for n in range(60)]
 
 
-async def test_an_idle_stream_sends_white_space(servers: Servers, hub: str, room: str) -> None:
-    server = servers.get(hub, "--heartbeat-seconds", "0.1")
+async def test_an_idle_stream_sends_white_space(servers: Servers, room: str) -> None:
+    server = servers.get("memory", "--heartbeat-seconds", "0.1")
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/iframe_streaming")
         await raw.head()

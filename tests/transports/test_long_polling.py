@@ -88,10 +88,8 @@ async def test_a_gap_is_sent_at_once(server: Server, room: str) -> None:
     assert [event["kind"] for event in response["events"]] == ["gap"]
 
 
-async def test_a_long_response_is_cut_and_marked_with_more(
-    servers: Servers, hub: str, room: str
-) -> None:
-    server = servers.get(hub, *CUT)
+async def test_a_long_response_is_cut_and_marked_with_more(servers: Servers, room: str) -> None:
+    server = servers.get("memory", *CUT)
     await say_in(server, room, *map(str, range(12)))
     path, responses = path_of(room, "0"), []
     async with Raw(server) as raw:

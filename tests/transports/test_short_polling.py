@@ -48,10 +48,8 @@ async def test_the_response_has_the_events_as_they_were_published(
     assert '"text":"<聊>"'.encode() in body  # UTF-8 as it is, not six bytes of escape
 
 
-async def test_a_long_response_is_cut_and_marked_with_more(
-    servers: Servers, hub: str, room: str
-) -> None:
-    server = servers.get(hub, *CUT)
+async def test_a_long_response_is_cut_and_marked_with_more(servers: Servers, room: str) -> None:
+    server = servers.get("memory", *CUT)
     await say_in(server, room, *map(str, range(12)))
     path, responses = f"/rooms/{room}/short_polling", []
     async with Raw(server) as raw:
@@ -66,9 +64,9 @@ async def test_a_long_response_is_cut_and_marked_with_more(
 
 
 async def test_a_response_that_is_exactly_full_is_not_marked_with_more(
-    servers: Servers, hub: str, room: str
+    servers: Servers, room: str
 ) -> None:
-    server = servers.get(hub, *CUT)
+    server = servers.get("memory", *CUT)
     await say_in(server, room, *map(str, range(5)))
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/short_polling")

@@ -133,8 +133,9 @@ class Client:
 
     async def connect(self) -> None:
         self.write("40")
-        while (packet := await self.read()) == "2":
-            self.write("3")
+        while (packet := await self.read()) in ("2", "6"):
+            if packet == "2":  # a ping; a NOOP may follow an upgrade with a ping in between
+                self.write("3")
         assert packet.startswith('40{"sid":')
 
     def write(self, *packets: str) -> None:
@@ -712,12 +713,12 @@ async def test_nothing_is_queued_for_a_reader_that_does_not_read(
     query = OURS | {"client": room}
     async with connected(server, room, transport, **query) as client:
         await client.take(1)
-        await say_in(server, room, *(f"{n:04}" + "x" * 4000 for n in range(300)))
+        await say_in(server, room, *(f"{n:04}" + "x" * 4000 for n in range(150)))
         waiting = await pushed(server, room) * 4000
-        events = await client.take(300)
+        events = await client.take(150)
     # A push has 32 KiB; the kernel buffers about 128 KiB on each side.
     assert waiting < (20_000 if transport == "polling" else 400_000)
-    assert [int(event["text"][:4]) for _, event in events] == [*range(300)]
+    assert [int(event["text"][:4]) for _, event in events] == [*range(150)]
 
 
 async def test_a_payload_has_a_size_limit(server: Server, room: str) -> None:
@@ -734,13 +735,13 @@ async def test_a_reader_outside_the_history_window_gets_a_gap(
     server = servers.get(hub, "--messages-per-second", "0", "--history-events", "20")
     async with connected(server, room, transport, **OURS) as client:
         await client.take(1)
-        await say_in(server, room, *["x" * 4000] * 300, "last")
+        await say_in(server, room, *["x" * 4000] * 150, "last")
         events: list[Any] = []
         while not events or events[-1].get("text") != "last":
             events += [event for _, event in await client.take(1)]
     (gap,) = (event for event in events if event["kind"] == "gap")
     assert gap["reason"] == "trimmed"
-    assert len(events) + gap["missed"] == 302
+    assert len(events) + gap["missed"] == 152
 
 
 async def test_a_client_that_never_reads_its_acknowledgements_is_closed(
@@ -1000,17 +1001,6 @@ async def test_a_server_that_stops_closes_every_session_so_that_its_client_recon
                 assert packets[1:] == ["1"]
         await server.ended()
     assert [json.loads(line)["message"] for line in server.complaints.splitlines()] == ["stopping"]
-
-
-async def test_a_server_that_stops_accepts_no_session(servers: Servers, room: str) -> None:
-    with servers.make("memory", "--drain-seconds", "600") as server:
-        server.stop(signal.SIGTERM)
-        async with asyncio.timeout(SECONDS):
-            while (await http(server, "GET", "/readyz")).status == 200:
-                await asyncio.sleep(0.01)
-        response = await http(server, "GET", f"/socket.io/?EIO=4&roomid={room}")
-        assert (response.status, response.json()["error"]["code"]) == (503, "going_away")
-        server.stop()
 
 
 async def test_idle_sessions_do_not_delay_the_shutdown(servers: Servers, room: str) -> None:

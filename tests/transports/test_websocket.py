@@ -177,8 +177,8 @@ async def test_an_acknowledgement_waits_behind_unread_events(server: Server, roo
         assert texts(await take(client, 301))[-1] == "mine"
 
 
-async def test_an_idle_connection_receives_pings(servers: Servers, hub: str, room: str) -> None:
-    server = servers.get(hub, "--heartbeat-seconds", "0.1")
+async def test_an_idle_connection_receives_pings(servers: Servers, room: str) -> None:
+    server = servers.get("memory", "--heartbeat-seconds", "0.1")
     async with Frames(server) as raw:
         await raw.shake_hands(room)
         for _ in range(2):
