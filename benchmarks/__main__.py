@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.method.runner import INTERRUPTED, Benchmark, run
 from benchmarks.report.__main__ import main as write_report
+from realtime.cli import stdio
 
 # Module: class, in the order of the report.
 CLASSES = {
@@ -97,4 +98,4 @@ def _arguments(options: argparse.Namespace, name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_all())
+    sys.exit(stdio.run(run_all))

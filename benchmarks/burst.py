@@ -34,6 +34,7 @@ from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.thresholds import Threshold, median_over_runs
+from realtime.cli import stdio
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05
@@ -240,4 +241,4 @@ Streams only: a poll needs a request for each response, which is another cost.""
 
 
 if __name__ == "__main__":
-    sys.exit(run(Burst))
+    sys.exit(stdio.run(lambda: run(Burst)))

@@ -23,6 +23,7 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest, raise_open_file_limit
 from benchmarks.method.thresholds import Threshold, worst
+from realtime.cli import stdio
 
 WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"
@@ -208,4 +209,4 @@ def _delivery_times(transcript: Transcript) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(C10K))
+    sys.exit(stdio.run(lambda: run(C10K)))

@@ -24,6 +24,7 @@ from benchmarks.method import stats
 from benchmarks.method.options import ints, positive
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
+from realtime.cli import stdio
 
 # Shares of the bound: the interval of a short poller, and the lateness of the generator.
 _INTERVAL_SHARE = 0.8
@@ -159,4 +160,4 @@ class Capacity(Benchmark):
 
 
 if __name__ == "__main__":
-    sys.exit(run(Capacity))
+    sys.exit(stdio.run(lambda: run(Capacity)))

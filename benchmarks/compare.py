@@ -19,6 +19,7 @@ from benchmarks.report.html import Markup, join, tag
 from benchmarks.report.i18n import Translations, load_translations
 from benchmarks.report.page import figure, page, table, warning, write
 from benchmarks.report.plots import BarChart, Mark, Panel, Row, draw_bar_chart, format_estimate
+from realtime.cli import stdio
 
 EXAMPLES = """\
 examples:
@@ -268,4 +269,4 @@ def _style(line: ComparedMeasure) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stdio.run(main))

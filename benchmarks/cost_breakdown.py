@@ -22,6 +22,7 @@ from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.brokers.memory import MemoryBroker
+from realtime.cli import stdio
 from realtime.core.admission import Admission
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Draft, Event
@@ -326,4 +327,4 @@ def _connected_sockets(count: int) -> Iterator[list[socket.socket]]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(CostBreakdown))
+    sys.exit(stdio.run(lambda: run(CostBreakdown)))

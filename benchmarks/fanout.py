@@ -14,6 +14,7 @@ from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
+from realtime.cli import stdio
 
 
 class Fanout(Benchmark):
@@ -102,4 +103,4 @@ def first_and_last(transcript: Transcript) -> dict[str, float | None]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Fanout))
+    sys.exit(stdio.run(lambda: run(Fanout)))

@@ -42,6 +42,7 @@ from benchmarks.method.testbed import (
     raise_open_file_limit,
     start_shared_hub,
 )
+from realtime.cli import stdio
 from realtime.protocol.websocket_frames import frame_header
 
 BASELINE = "raw send"
@@ -301,4 +302,4 @@ def baseline_request(server: Endpoint) -> RequestSpec:
 
 
 if __name__ == "__main__":
-    sys.exit(run(FanoutCost))
+    sys.exit(stdio.run(lambda: run(FanoutCost)))

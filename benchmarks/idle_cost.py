@@ -19,6 +19,7 @@ from benchmarks.method.options import add_head_bytes, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.testbed import Cost, ServerUnderTest
+from realtime.cli import stdio
 
 # A new connection needs some time until it is idle.
 _SETTLE_SECONDS = 1.0
@@ -176,4 +177,4 @@ class IdleCost(Benchmark):
 
 
 if __name__ == "__main__":
-    sys.exit(run(IdleCost))
+    sys.exit(stdio.run(lambda: run(IdleCost)))

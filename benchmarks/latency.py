@@ -13,6 +13,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import floats, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
+from realtime.cli import stdio
 from realtime.netem.conditions import NetworkConditions
 
 # A message that has not arrived by then is lost.
@@ -113,4 +114,4 @@ reader; a distant sender adds another."""
 
 
 if __name__ == "__main__":
-    sys.exit(run(Latency))
+    sys.exit(stdio.run(lambda: run(Latency)))

@@ -35,6 +35,7 @@ from benchmarks.method.testbed import (
     start_shared_hub,
 )
 from benchmarks.publish import compare
+from realtime.cli import stdio
 
 # Warm-up before the measurement: the first messages load modules and grow buffers.
 _WARM_SECONDS = 0.3
@@ -241,4 +242,8 @@ def _have_received(auditors: Sequence[VirtualReader], room: "_Room") -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(capacity_model.main(sys.argv[1:]) if "--model" in sys.argv else run(MultiWorker))
+    sys.exit(
+        stdio.run(
+            lambda: capacity_model.main(sys.argv[1:]) if "--model" in sys.argv else run(MultiWorker)
+        )
+    )

@@ -29,6 +29,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, floats, ints, positive
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
+from realtime.cli import stdio
 from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
 
@@ -197,4 +198,4 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
 
 
 if __name__ == "__main__":
-    sys.exit(run(Overhead))
+    sys.exit(stdio.run(lambda: run(Overhead)))

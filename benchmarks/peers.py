@@ -30,6 +30,7 @@ from benchmarks.method.options import add_head_bytes, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
 from benchmarks.method.testbed import ServerUnderTest, TestbedError
+from realtime.cli import stdio
 
 LOADS = (PACED, BURST, SMALL, IDLE)
 # Between the last connection and the first message: a subscription to Redis takes time.
@@ -265,4 +266,4 @@ def _names_of(known: Iterable[str]) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Peers))
+    sys.exit(stdio.run(lambda: run(Peers)))

@@ -26,6 +26,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import floats, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
+from realtime.cli import stdio
 from realtime.netem.conditions import NetworkConditions
 
 _WARM_UP = 3
@@ -119,4 +120,4 @@ def _share_at_once(
 
 
 if __name__ == "__main__":
-    sys.exit(run(PollGap))
+    sys.exit(stdio.run(lambda: run(PollGap)))

@@ -25,6 +25,7 @@ from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.thresholds import Threshold, median_over_runs
+from realtime.cli import stdio
 
 WAYS = ("websocket", "post")
 # Before anything counts: with the first messages the server loads modules and grows.
@@ -194,4 +195,4 @@ def _ways(text: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Publish))
+    sys.exit(stdio.run(lambda: run(Publish)))

@@ -24,6 +24,7 @@ from benchmarks.method import theory
 from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
+from realtime.cli import stdio
 from realtime.netem.conditions import NetworkConditions
 
 
@@ -126,4 +127,4 @@ def recovery_times(transcript: Transcript, resets: list[float]) -> list[float]:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Recovery))
+    sys.exit(stdio.run(lambda: run(Recovery)))

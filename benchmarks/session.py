@@ -23,6 +23,7 @@ from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
+from realtime.cli import stdio
 from realtime.netem.conditions import NetworkConditions
 
 # The fallback of a library where no WebSocket gets through.
@@ -123,4 +124,4 @@ async def visit(make: Callable[[], Client]) -> Client:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Session))
+    sys.exit(stdio.run(lambda: run(Session)))

@@ -26,6 +26,7 @@ from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest
+from realtime.cli import stdio
 
 # How long after its own deadline the server may take to close a reader that stopped.
 _GRACE_SECONDS = 5.0
@@ -148,4 +149,4 @@ def kernel_bytes(port: int) -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(SlowReader))
+    sys.exit(stdio.run(lambda: run(SlowReader)))

@@ -28,6 +28,7 @@ from benchmarks.method.testbed import (
     start_shared_hub,
 )
 from benchmarks.session import client_class, with_fallbacks
+from realtime.cli import stdio
 from realtime.cluster.nginx_config import ROUTINGS
 
 ONE, MANY = "one address", "many"
@@ -139,4 +140,4 @@ def _describe(error: Exception) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(run(Sticky))
+    sys.exit(stdio.run(lambda: run(Sticky)))

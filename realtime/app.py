@@ -5,7 +5,9 @@
 /rooms, /healthz, /metrics, /lab, /demos … ─▶ web/: operations, the lab, the pages
 """
 
+import re
 from collections.abc import Sequence
+from typing import Any
 
 from tornado.web import Application
 
@@ -52,12 +54,14 @@ def make_router(
     hub_label: str,
     lab: Lab,
     sockjs_also: Sequence[str] = (),
+    root_path: str = "",
 ) -> Router:
     """Build the table of URLs; this is the only place that knows every transport.
 
     `hub_label` is what ``/healthz`` and the pages show as the hub.  `lab` is what the demo pages
     may use: ports, network emulators, the lecturer's key.  `sockjs_also` adds legacy transports of
-    SockJS.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
+    SockJS.  `root_path` is where a proxy has this server.  A new transport needs one line here: in
+    `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
     taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
@@ -88,7 +92,7 @@ def make_router(
             (r"\*", operations.ServerOptionsHandler, only_services),
             ("/favicon.ico()", pages.IconHandler, files),
             # The pages, and their scripts, styles and texts.
-            ("/()", pages.PageHandler, files),
+            *_first_page(services, files, root_path),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
         ],
         default_handler_class=operations.NotFoundHandler,
@@ -99,4 +103,20 @@ def make_router(
         websocket_max_message_size=4 * services.limits.body_bytes,
     )
     exchanges = {kind.transport: kind for kind in EXCHANGES}
-    return Router(services, exchanges, application, taps, sockjs.stop, socketio.close)
+    return Router(
+        *(services, exchanges, application, taps, sockjs.stop, socketio.close),
+        root_path=root_path.encode(),
+    )
+
+
+def _first_page(services: Services, files: dict[str, Any], root_path: str) -> list[Any]:
+    """Return the URLs of the first page.
+
+    Links on pages are relative to ``/demos/``.  At ``/`` they work too, since there is nothing
+    above it, but not at ``/chat/``: from there the browser is sent to ``/chat/demos/``.
+    """
+    below = ("/demos/()", pages.PageHandler, files)
+    if not root_path:
+        return [("/()", pages.PageHandler, files), below]
+    there = {"services": services, "path": f"{root_path}/demos/"}
+    return [(f"(?:{re.escape(root_path)})?/?", pages.RedirectHandler, there), below]

@@ -8,7 +8,6 @@ trace, and no 500 for a client's mistake.
 import json
 import math
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import ClassVar, NamedTuple
 
 
@@ -34,11 +33,6 @@ class RealtimeError(Exception):
         RFC 6455 §7.4.2 reserves 4000-4999 for private use.
         """
         return 4000 + self.status
-
-    @property
-    def phrase(self) -> str:
-        """The reason phrase of the HTTP status line."""
-        return HTTPStatus(self.status).phrase
 
     @property
     def json(self) -> bytes:

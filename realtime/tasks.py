@@ -1,7 +1,8 @@
 """Supervised tasks: each is restarted when it fails, and each failure is logged and counted.
 
 Also what asyncio lacks here: cancellation that repeats until the task has ended, timeouts that do
-not fire early after the event loop was blocked, and an accept loop that pauses instead of spinning.
+not fire early after the event loop was blocked, turns for work that blocks it for a while, and an
+accept loop that pauses instead of spinning.
 """
 
 import asyncio
@@ -11,8 +12,9 @@ import logging
 import random
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from contextlib import suppress
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from realtime import metrics
@@ -30,6 +32,8 @@ _STEPS = 8
 _ACCEPT_BATCH = 64
 # Seconds that accepting pauses: short for a client that waits, long for a loop that has no files.
 _ACCEPT_PAUSE = 0.2
+# Seconds between two turns at most: a turn can also have waited for Redis.
+_LONGEST_TURN_PAUSE = 0.1
 # No file descriptor in this process, none on this machine, no memory for a socket (accept(2)).
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 # <linux/prctl.h>: the signal that a process receives when its parent dies.
@@ -107,6 +111,51 @@ class Deadline:
     def _end_step(self) -> None:
         self._left -= 1
         self._start_step() if self._left else self._expired()
+
+
+class Turns:
+    """Lets one caller through at a time, and those who wait in turns: round robin by `key`.
+
+    For work that takes the event loop tens of milliseconds.  A pause as long as the turn follows
+    it, so everybody else has half of the time; and a key with a thousand callers delays a caller
+    of another key by one turn.
+    """
+
+    def __init__(self) -> None:
+        self._taken = False
+        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @asynccontextmanager
+    async def take(self, key: str) -> AsyncIterator[None]:
+        """Wait for a turn of `key`, which ends with the context."""
+        loop = asyncio.get_running_loop()
+        if self._taken:
+            turn = loop.create_future()
+            self._waiting.setdefault(key, deque()).append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():  # it was ours already
+                    self._pass_on()
+                raise
+        self._taken = True
+        begin = loop.time()
+        try:
+            yield
+        finally:
+            loop.call_later(min(loop.time() - begin, _LONGEST_TURN_PAUSE), self._pass_on)
+
+    def _pass_on(self) -> None:
+        self._taken = False
+        while self._waiting and not self._taken:
+            key = next(iter(self._waiting))
+            queue = self._waiting.pop(key)
+            turn = queue.popleft()
+            if queue:
+                self._waiting[key] = queue  # behind the other keys
+            if not turn.done():  # its caller was not cancelled
+                turn.set_result(None)
+                self._taken = True
 
 
 class AcceptLoop:

@@ -25,6 +25,7 @@ from redis.asyncio import Redis
 
 from benchmarks.clients import request
 from benchmarks.method.audit import Audit
+from realtime.cli import stdio
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.harness import Scenario
 from tests.faults.redis_relay import RedisRelay
@@ -210,4 +211,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stdio.run(main))

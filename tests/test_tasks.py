@@ -11,7 +11,14 @@ import pytest
 
 from realtime import tasks
 from realtime.errors import Busy
-from realtime.tasks import AcceptLoop, Deadline, Supervisor, backoff, run_until_first_exits
+from realtime.tasks import (
+    AcceptLoop,
+    Deadline,
+    Supervisor,
+    Turns,
+    backoff,
+    run_until_first_exits,
+)
 
 
 async def test_a_task_that_fails_is_restarted(
@@ -296,3 +303,46 @@ async def test_an_accept_loop_can_be_closed_while_it_pauses(
         loop.close()
     assert loop._pause is not None
     assert loop._pause.cancelled()
+
+
+# --- turns ---------------------------------------------------------------------------------------
+
+
+async def test_turns_go_round_the_keys_one_at_a_time() -> None:
+    turns, order = Turns(), []
+
+    async def work(name: str) -> None:
+        async with turns.take(name[0]):
+            order.append(name)
+            await asyncio.sleep(0)
+            assert order[-1] == name  # nobody else had a turn meanwhile
+
+    async with turns.take("x"):
+        waiting = [asyncio.create_task(work(name)) for name in ("a1", "a2", "a3", "b1", "c1", "b2")]
+        await asyncio.sleep(0)
+        assert order == []
+    await asyncio.gather(*waiting)
+    assert order == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    async with asyncio.timeout(10), turns.take("a"):
+        pass
+
+
+async def test_a_turn_that_is_cancelled_or_fails_passes_on() -> None:
+    turns = Turns()
+    reached = []
+
+    async def work(name: str) -> None:
+        async with turns.take(name):
+            reached.append(name)
+            raise ValueError
+
+    async with turns.take("x"):
+        waiting = [asyncio.create_task(work(name)) for name in "abc"]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+    waiting[1].cancel()  # it has its turn, but has not noticed
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert reached == ["c"]
+    assert [type(result) for result in results][2] is ValueError
+    async with asyncio.timeout(10), turns.take("a"):
+        pass

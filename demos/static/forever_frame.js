@@ -4,8 +4,9 @@
 import { el } from "./dom.js";
 
 const CHECK_INTERVAL = 250;
-// How long the relay page may take to send its first message.
-const RELAY_TIMEOUT = 2_000;
+// How long the first byte may take.  Chromium shows an error page in a frame that was refused, and fires
+// "load"; in Firefox and WebKit nothing happens.
+const OPEN_TIMEOUT = 5_000;
 
 /**
  * Open the endless page at `url`, and report to `listener`: `opened()`, `alive()` at any new byte,
@@ -21,6 +22,7 @@ export function foreverFrame(url, listener) {
     if (!page) return;
     // The browser's Stop button ends the stream without an event.  The document is then complete.
     if (page.readyState === "complete") return listener.ended();
+    clearTimeout(refused);
     listener.opened();
     const current = page.documentElement.textContent.length;
     if (current !== length) listener.alive();
@@ -30,6 +32,7 @@ export function foreverFrame(url, listener) {
   // The scripts in the frame call this function.
   window.realtime = {
     receive(event) {
+      clearTimeout(refused);
       listener.opened();
       listener.alive();
       listener.receive(event);
@@ -39,11 +42,16 @@ export function foreverFrame(url, listener) {
   const timer = setInterval(check, CHECK_INTERVAL);
   // "load" is the end: the server has finished, or the page was never there.
   frame.onload = () => listener.ended();
-  const opening = afterLoad(() => document.body.append(frame));
+  let refused;
+  const opening = afterLoad(() => {
+    document.body.append(frame);
+    refused = setTimeout(listener.ended, OPEN_TIMEOUT);
+  });
 
   return () => {
     opening.cancel();
     clearInterval(timer);
+    clearTimeout(refused);
     frame.onload = null;
     frame.remove();
   };
@@ -54,26 +62,25 @@ export function foreverFrame(url, listener) {
  * that port holds the stream and forwards each call by `postMessage`.
  */
 export function relayedFrame(url, listener) {
-  const relay = new URL("/demos/frame.html", url);
+  const relay = new URL("../../demos/frame.html", url);
   relay.search = new URLSearchParams({ stream: url.pathname + url.search, page: location.origin });
   const frame = hiddenFrame(relay);
 
-  let timer;
-
   function onMessage({ source, origin, data: [method, event] }) {
     if (source !== frame.contentWindow || origin !== url.origin) return;
-    clearTimeout(timer);
-    frame.onload = null;
+    clearTimeout(refused);
     listener[method](event);
   }
   addEventListener("message", onMessage);
-  // The browser's own error page also fires "load", and sends no message.
-  frame.onload = () => { timer = setTimeout(listener.ended, RELAY_TIMEOUT); };
-  const opening = afterLoad(() => document.body.append(frame));
+  let refused;
+  const opening = afterLoad(() => {
+    document.body.append(frame);
+    refused = setTimeout(listener.ended, OPEN_TIMEOUT);
+  });
 
   return () => {
     opening.cancel();
-    clearTimeout(timer);
+    clearTimeout(refused);
     removeEventListener("message", onMessage);
     frame.remove();
   };

@@ -6,9 +6,9 @@
 //   t("chat.delay.own", { delay })                                  "sent→shown {delay}"
 
 import { formatter } from "./format.js";
+import { local } from "./storage.js";
 
 export const LANGUAGES = { en: "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文" };
-const STORAGE_KEY = "realtime.language";
 const ATTRIBUTES = ["placeholder", "aria-label", "title"];
 const TIMEOUT = 5_000;
 
@@ -65,11 +65,11 @@ export function translate(root = document) {
   }
 }
 
-/** Choose a language, and reload the page in it. */
+/** Choose a language, and reload the page in it; where nothing can be stored, the URL keeps it. */
 export function choose(code) {
-  localStorage.setItem(STORAGE_KEY, code);
   const url = new URL(location);
-  url.searchParams.delete("lang");
+  if (local.set("language", code)) url.searchParams.delete("lang");
+  else url.searchParams.set("lang", code);
   if (url.href === location.href) location.reload();
   else location.replace(url);
 }
@@ -77,7 +77,7 @@ export function choose(code) {
 async function load(code) {
   try {
     const signal = AbortSignal.timeout(TIMEOUT);
-    const response = await fetch(`/demos/i18n/${code}.json`, { signal });
+    const response = await fetch(new URL(`../i18n/${code}.json`, import.meta.url), { signal });
     return response.ok ? [code, await response.json()] : undefined;
   } catch {
     return undefined; // a missing server or half a file must not stop the page

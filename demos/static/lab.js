@@ -1,7 +1,7 @@
 // The lab: all transports side by side in one room, with one text field, as one client of the server.
 // This file connects the parts; each of them is in lab/.
 
-import { requestJSON, roomUrl } from "./api.js";
+import { requestJSON, ROOT, roomUrl } from "./api.js";
 import { byId } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { number, t, translate } from "./i18n.js";
@@ -93,7 +93,7 @@ function showConnections() {
 
 async function fetchServerInfo() {
   try {
-    return await requestJSON(new URL("/lab", location));
+    return await requestJSON(new URL("lab", ROOT));
   } catch {
     return { lanes: [], networks: 0, messages_per_second: 20 };
   }
@@ -178,7 +178,7 @@ async function fetchTraffic() {
   if (document.hidden || fetchingTraffic) return;
   fetchingTraffic = true;
   try {
-    const url = new URL("/wire", location);
+    const url = new URL("wire", ROOT);
     url.search = new URLSearchParams({ client });
     const { transports } = await requestJSON(url, { signal: AbortSignal.timeout(TRAFFIC_TIMEOUT) });
     panes.forEach((pane) => pane.setTraffic(transports[pane.transport]));

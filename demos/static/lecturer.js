@@ -1,7 +1,7 @@
 // The lecturer's page: the plan of a lesson, large figures of the class's room, the address for phones,
 // rooms for groups, and resetting a room.  lecturer.html has the texts.
 
-import { request, requestJSON } from "./api.js";
+import { request, requestJSON, ROOT } from "./api.js";
 import { byId } from "./dom.js";
 import { t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
@@ -37,14 +37,14 @@ for (const link of document.querySelectorAll("a.go")) {
 // --- the address for phones ------------------------------------------------------------------------
 
 const target = byId("target");
-target.append(new Option(t("lecturer.target.lab"), "/"));
-target.append(...TRANSPORTS.map((transport) => new Option(transport, `/demos/${transport}.html`)));
-target.value = "/demos/websocket.html"; // works best on a phone
+target.append(new Option(t("lecturer.target.lab"), ""));
+target.append(...TRANSPORTS.map((transport) => new Option(transport, `demos/${transport}.html`)));
+target.value = "demos/websocket.html"; // works best on a phone
 const addresses = await fetchAddresses();
 
 async function fetchAddresses() {
   try {
-    return (await requestJSON(new URL("/lab", location))).addresses;
+    return (await requestJSON(new URL("lab", ROOT))).addresses;
   } catch {
     return []; // the figures show the error
   }
@@ -103,7 +103,7 @@ byId("reset").addEventListener("click", () => {
 byId("sure").addEventListener("close", () => { if (byId("sure").returnValue === "yes") resetRoom(); });
 
 async function resetRoom() {
-  const url = new URL(`/rooms/${encodeURIComponent(room)}`, location);
+  const url = new URL(`rooms/${encodeURIComponent(room)}`, ROOT);
   url.search = new URLSearchParams({ key });
   const result = byId("reset-state");
   try {

@@ -24,7 +24,7 @@ export function noTransportAllowed() {
 
 function load(path, name) {
   return new Promise((resolve) => {
-    const script = el("script", { src: `/demos/vendor/${path}` });
+    const script = el("script", { src: new URL(`../vendor/${path}`, import.meta.url) });
     script.onload = () => resolve(window[name]);
     script.onerror = () => {
       loading.delete(path); // set-up may add the file while the page is open

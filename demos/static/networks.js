@@ -1,7 +1,7 @@
 // Network conditions: the server leases a proxy to this page, at its own port, and the page's
 // transports connect through it.  The page can change, pause and disconnect it meanwhile.
 
-import { ApiError, request, requestJSON } from "./api.js";
+import { ApiError, request, requestJSON, ROOT } from "./api.js";
 import { el } from "./dom.js";
 import { t } from "./i18n.js";
 
@@ -26,7 +26,7 @@ const PAUSE = 5; // seconds
 export async function networkControl(element, onChange) {
   let lab;
   try {
-    lab = await requestJSON(new URL("/lab", location));
+    lab = await requestJSON(new URL("lab", ROOT));
   } catch {
     return; // the page itself shows that the server is unreachable
   }
@@ -141,7 +141,7 @@ class NetworkControl {
 }
 
 function networkUrl(id = "", verb = "", query = {}) {
-  const url = new URL(["/networks", id, verb].filter(Boolean).join("/"), location);
+  const url = new URL(["networks", id, verb].filter(Boolean).join("/"), ROOT);
   url.search = new URLSearchParams(query);
   return url;
 }

@@ -2,9 +2,10 @@
 // footer.
 // This markup is constant and our own; other modules add what people write, as text and never as markup.
 
-import { requestJSON } from "./api.js";
+import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, number, t, translate } from "./i18n.js";
+import { local } from "./storage.js";
 import { showTabs } from "./tabs.js";
 
 export const TRANSPORTS = [
@@ -17,9 +18,9 @@ const KEPT_PARAMETERS = ["room", "name", "lang"];
 
 const HEADER = `
   <a class="skip"></a>
-  <a class="home" href="/">realtime</a>
+  <a class="home" href="../">realtime</a>
   <nav id="ways" aria-label="Transports" data-i18n-aria-label="header.ways"></nav>
-  <a class="class" href="/demos/lecturer.html" data-i18n="header.class">For the class</a>
+  <a class="class" href="../demos/lecturer.html" data-i18n="header.class">For the class</a>
   <div class="looks">
     <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
     <select id="theme" aria-label="Light or dark" data-i18n-aria-label="header.theme">
@@ -101,7 +102,7 @@ function fillSkipLink(link) {
 }
 
 function transportLink(transport) {
-  const link = el("a", { href: `/demos/${transport}.html` }, t(`nav.${transport}`));
+  const link = el("a", { href: `../demos/${transport}.html` }, t(`nav.${transport}`));
   link.className = "transport-label";
   link.dataset.via = transport;
   return link;
@@ -138,14 +139,14 @@ function fillPreferences() {
   theme.value = root.dataset.theme;
   theme.addEventListener("change", () => {
     root.dataset.theme = theme.value;
-    localStorage.setItem("realtime.theme", theme.value);
+    local.set("theme", theme.value);
   });
 
   big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
   big.addEventListener("click", () => {
     const larger = root.toggleAttribute("data-big");
     big.setAttribute("aria-pressed", larger);
-    localStorage.setItem("realtime.big", larger ? "yes" : "no");
+    local.set("big", larger ? "yes" : "no");
   });
 }
 
@@ -159,9 +160,9 @@ function languageOption(code, name) {
 /** Link the glossary, and show which message broker is in use, and why: all measurements depend on it. */
 export async function fillFooter() {
   const footer = byId("hub");
-  footer.after(" ", el("a", { href: `/demos/glossary.html${keptQuery()}` }, t("header.glossary")));
+  footer.after(" ", el("a", { href: `../demos/glossary.html${keptQuery()}` }, t("header.glossary")));
   try {
-    const { hub, version } = await requestJSON(new URL("/healthz", location));
+    const { hub, version } = await requestJSON(new URL("healthz", ROOT));
     footer.textContent = t("foot.hub", { hub, version });
   } catch {
     footer.textContent = t("foot.silent");

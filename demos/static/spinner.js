@@ -3,7 +3,7 @@
 {
   const query = new URLSearchParams(location.search);
   const room = encodeURIComponent(query.get("room") || "lobby");
-  const url = `/rooms/${room}/iframe_streaming`;
+  const url = `../rooms/${room}/iframe_streaming`;
 
   const addFrame = () => {
     const frame = document.createElement("iframe");

@@ -4,19 +4,17 @@
 
 import { t } from "./i18n.js";
 import { uuid } from "./publish.js";
-
-// Other programs also run on this host and port.
-const PREFIX = "realtime.";
+import { local, session } from "./storage.js";
 
 /** Read a value and remove it, so that no other page has it. */
 export function take(key) {
-  const text = sessionStorage.getItem(PREFIX + key);
-  sessionStorage.removeItem(PREFIX + key);
-  return text === null ? undefined : JSON.parse(text);
+  const text = session.get(key);
+  session.remove(key);
+  return text === undefined ? undefined : JSON.parse(text);
 }
 
 export function save(key, value) {
-  sessionStorage.setItem(PREFIX + key, JSON.stringify(value));
+  session.set(key, JSON.stringify(value));
 }
 
 export function takeClient() {
@@ -28,13 +26,13 @@ export function takeClient() {
 /** The name in the URL, or the last one used, or a new one; stored for the next tab. */
 export function chooseName(wanted) {
   if (wanted) return wanted;
-  const name = localStorage.getItem(PREFIX + "name") || randomName();
+  const name = local.get("name") || randomName();
   rememberName(name);
   return name;
 }
 
 export function rememberName(name) {
-  localStorage.setItem(PREFIX + "name", name);
+  local.set("name", name);
 }
 
 function randomName() {

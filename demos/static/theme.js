@@ -7,7 +7,15 @@
   const LANGUAGES = ["en", "zh-Hans", "zh-Hant"];
   const TIMEOUT = 1500;
   const root = document.documentElement;
-  const stored = (key) => localStorage.getItem(`realtime.${key}`);
+
+  // As in storage.js, which a classic script cannot import.
+  function stored(key) {
+    try {
+      return localStorage.getItem(`realtime.${key}`);
+    } catch {
+      return null; // the browser blocks it
+    }
+  }
 
   // zh-TW, zh-HK and zh-MO use traditional characters, other Chinese simplified ones.
   function closest(tag) {

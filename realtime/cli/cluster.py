@@ -163,7 +163,9 @@ def cluster_config(options: argparse.Namespace) -> ClusterConfig:
 async def run(config: ClusterConfig) -> None:
     """Run the workers until a signal ends them; raises `HubError` or `OSError` at the start."""
     signals = watch_signals()
-    sockets.load_tls(config.server)  # a mistake here would stop every worker
+    # A mistake in these would stop every worker, again and again.
+    sockets.load_tls(config.server)
+    sockets.close_listeners([sockets.open_port(0, config.server.host, "--base-port")])
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()
     with _open_status_port(config) as listener:
@@ -264,7 +266,8 @@ def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | N
         return None
     host = url_host(sockets.local_host(config.server))
     try:
-        return NginxProcess(*config.nginx, [f"{host}:{port}" for port in ports], config.routing)
+        workers = [f"{host}:{port}" for port in ports]
+        return NginxProcess(*config.nginx, workers, config.routing, config.server.root_path)
     except ValueError as error:
         raise CommandError(f"--nginx: {error}") from error
 

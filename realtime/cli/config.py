@@ -7,6 +7,7 @@ the same options, except for those of a single server.
 import argparse
 import contextlib
 import os
+import re
 import signal
 from collections.abc import Callable
 
@@ -32,6 +33,7 @@ _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 
 # With `wrong_keys_per_minute`, a program needs months to guess even six digits.
 _MIN_KEY_LENGTH = 6
+_ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", re.ASCII)
 
 # The groups of the help, and the limits in each.
 _LIMIT_GROUPS = {
@@ -87,6 +89,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         prefix=options.prefix,
         allow_host=tuple(options.allow_host),
         trust_proxy=tuple(options.trust_proxy),
+        root_path=options.root_path,
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
@@ -201,6 +204,18 @@ def add_proxy_options(parser: argparse.ArgumentParser) -> None:
         help="one more host name by which browsers may address this server, or *.example.org for "
         "all names below one; may be repeated",
     )
+    add_root_path(group)
+
+
+def add_root_path(group: Group) -> None:
+    group.add_argument(
+        "--root-path",
+        type=_root_path,
+        default="",
+        metavar="PATH",
+        help="the path below which browsers reach this server through the proxy, as /chat; the "
+        "proxy may remove it from its requests, or not",
+    )
 
 
 def add_runtime_options(parser: argparse.ArgumentParser) -> None:
@@ -308,6 +323,15 @@ def _prefix(text: str) -> str:
         return check_prefix(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not _ROOT_PATH.fullmatch(path):
+        raise argparse.ArgumentTypeError(
+            f"{text} is no path below which a server can be: write one like /chat"
+        )
+    return path
 
 
 def _network(text: str) -> IPNetwork:

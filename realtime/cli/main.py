@@ -30,14 +30,13 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line in this process; the result is the exit status."""
-    stdio.secure()
-    logs.configure()
-    raise_open_files()
-    try:
-        status = run(sys.argv[1:] if arguments is None else arguments)
-    except SystemExit as ended:  # argparse has printed its help, or what is wrong
-        status = int(ended.code or 0)
-    return status if stdio.flush(quiet=status != 0) else 1
+
+    def prepared() -> int:
+        logs.configure()
+        raise_open_files()
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+    return stdio.run(prepared)
 
 
 def run(arguments: Sequence[str]) -> int:

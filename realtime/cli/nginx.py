@@ -7,7 +7,7 @@ import argparse
 import os
 from collections.abc import Iterator
 
-from realtime.cli.config import CommandError, count
+from realtime.cli.config import CommandError, add_root_path, count
 from realtime.cluster.nginx_config import ROUTINGS, configuration, parse_worker
 
 HELP = "print a configuration of nginx for several workers, with the reason beside each line"
@@ -54,6 +54,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--tls", nargs=2, metavar=("CERT", "KEY"), help="files in PEM: serve https, over HTTP/2"
     )
     site.add_argument("--name", default="_", help="the host name of the site")
+    add_root_path(site)
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -65,6 +66,7 @@ async def run(options: argparse.Namespace) -> None:
             routing=options.routing,
             tls=tuple(options.tls) if options.tls else None,
             name=options.name,
+            root_path=options.root_path,
         )
     except ValueError as error:
         raise CommandError(error) from error

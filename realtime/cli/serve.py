@@ -28,7 +28,7 @@ from realtime.limits import Limits
 from realtime.netem.proxy import Proxy
 from realtime.netem.proxy_pool import ProxyPool
 from realtime.netem.tunnel_registry import TunnelRegistry
-from realtime.protocol.addresses import url_host
+from realtime.protocol.addresses import limited_address, url_host
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
@@ -100,7 +100,7 @@ async def _serve(
     sockets.find_full_name(origin_policy.allow_name)
     ports = tuple(map(sockets.port_of, listeners))
     signals = _watch_stop_signals()
-    tunnels = TunnelRegistry(limits)
+    tunnels = TunnelRegistry(limits, limited_address)
     async with _open_networks(config, listeners, tunnels) as networks:
         origin_policy.ports = frozenset(ports).union(networks.ports)
         addresses = sockets.lan_urls(config, ports[0])
@@ -108,7 +108,9 @@ async def _serve(
         lab = Lab(ports, networks, addresses, config.key, key_check)
         traffic = TrafficStats()
         services = Services(hub, presence, origin_policy, Admission(limits), limits)
-        router = make_router(services, traffic, choice.label, lab, config.sockjs_also)
+        router = make_router(
+            services, traffic, choice.label, lab, config.sockjs_also, config.root_path
+        )
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(
             router,

@@ -8,6 +8,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 # The reader of the pipe has ended; the terminal has closed.
@@ -46,6 +47,21 @@ def secure() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - it stays open
     sys.stdout = _safe(sys.stdout, 1)
     sys.stderr = _safe(sys.stderr, 2)
+
+
+def run(main: Callable[[], int]) -> int:
+    """Run a program with safe streams, and return its exit status; 1 if its output is incomplete.
+
+    ``python -m benchmarks.compare A B | head -1`` ends with 0, as its reader wished.
+    """
+    secure()
+    try:
+        status = main()
+    except SystemExit as ended:  # argparse has printed its help, or what is wrong
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+        status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    return status if flush(quiet=status != 0) else 1
 
 
 def flush(*, quiet: bool = False) -> bool:

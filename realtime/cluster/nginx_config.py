@@ -38,7 +38,7 @@ _MAIN = """\
 #
 # The workers must know that nginx forwards for others, and the host name that browsers use:
 #
-#     realtime --port {port} --trust-proxy {proxy}{allowed} --hub redis://…
+#     realtime --port {port} --trust-proxy {proxy}{allowed}{root_option} --hub redis://…
 #
 # Inside a container or behind a NAT, write each worker with the address that it has itself.
 
@@ -83,6 +83,12 @@ http {{
         ''      '';
     }}
 
+    # A request of HTTP/1.0 may have no Host, but what nginx sends to a worker is HTTP/1.1.
+    map $http_host $client_host {{
+        default $http_host;
+        ''      $server_addr;
+    }}
+
 {routing}
     server {{
 {listen}
@@ -101,7 +107,7 @@ http {{
         proxy_set_header Connection $connection_upgrade;
 
         # As the browser sent it, with the port: the workers compare it with the page's `Origin`.
-        proxy_set_header Host $http_host;
+        proxy_set_header Host $client_host;
 
         # Replaces what the client sent ($proxy_add_x_forwarded_for would keep it): a client can
         # write anything.  With another proxy in front of this one, set_real_ip_from ITS-ADDRESS;
@@ -142,7 +148,7 @@ http {{
 {too_long}
 
         # They would be those of an arbitrary worker: read each worker's at its own port.
-        location = /metrics {{
+        location = {root_path}/metrics {{
             default_type application/json;
             return 404 '{{"error":{{"code":"not_found","message":"Ask each worker itself."}}}}';
         }}
@@ -249,10 +255,10 @@ hash $session consistent;
 _SOCKJS_SESSIONS = """\
 # /sockjs/SERVER/SESSION/TRANSPORT; other URLs of SockJS belong to no session, and any
 # worker can answer them.  As the client sent it: a location would see `%2E` as a dot.
-map $request_uri $session {
+map $request_uri $session {{
     default '';
-    ~^/sockjs/[^/.?]+/(?<id>[^/.?]+)/ $id;
-}
+    ~^{root}/sockjs/[^/.?]+/(?<id>[^/.?]+)/ $id;
+}}
 """
 _SESSIONS = """\
 # The Socket.IO server chooses the session's id, and the first request has none yet: a hash of
@@ -267,33 +273,33 @@ map $arg_sid $socketio {{
 _SESSION_LOCATIONS = """\
 # If the worker of a session is down, the next one does not know the session and reports
 # that: the client starts a new session, and continues from its cursor.
-location ~ ^/sockjs/ {
+location ~ ^{root}/sockjs/ {{
     proxy_pass http://sockjs;
-}
+}}
 
 # If the worker of the session is down, no other worker is tried: the client starts a new
 # session at another one.  A pattern: nginx would redirect `/socket.io` to a plain
 # `location /socket.io/`, and a redirected client sends its POST as a GET.
-location ~ ^/socket\\.io/?$ {
+location ~ ^{root}/socket\\.io/?$ {{
     proxy_pass http://$socketio;
-}
+}}
 
 # Our own transports: any worker can answer.
-location / {
+location {all} {{
     proxy_pass http://workers;
-}"""
+}}"""
 _LOCATIONS = {
     "any": """\
 # Our own transports: any worker can answer.  SockJS and Socket.IO keep a session here only
 # over a WebSocket, which is one connection: see `--routing`.
-location / {
+location {all} {{
     proxy_pass http://workers;
-}""",
+}}""",
     "address": """\
 # All requests of one client go to one worker.
-location / {
+location {all} {{
     proxy_pass http://workers;
-}""",
+}}""",
     "session": _SESSION_LOCATIONS,
 }
 
@@ -308,25 +314,32 @@ def configuration(
     buffering: bool = False,
     read_seconds: float = READ_SECONDS,
     open_files: int = MAX_OPEN_FILES,
+    root_path: str = "",
 ) -> str:
     """Return the text of a configuration file for ``nginx -p DIR -c FILE``.
 
     `workers` are ``host:port`` of each, as nginx reaches them; `listen` is a port or
     ``address:port``; `tls` are the files of a certificate with its chain and of its key; `name` is
     the host name of the site.  `buffering` and `read_seconds` show what a proxy does that was not
-    set up for streams.  `open_files` is the most that each process may have.  Raises ValueError,
-    which says what cannot be written.
+    set up for streams.  `open_files` is the most that each process may have.  `root_path` is where
+    the site has the workers, as ``/chat``.  Raises ValueError, which says what cannot be written.
     """
     addresses = [parse_worker(worker) for worker in workers]
     _check(addresses, listen, routing, name)
     files = min(open_files, MAX_OPEN_FILES)
+    # The workers answer both /chat and /chat/…, but not /chats.
+    paths = {"root": re.escape(root_path), "all": "/"}
+    if root_path:
+        paths["all"] = f"~ ^{paths['root']}(?:/|$)"
     return _MAIN.format(
         port=addresses[0][1],
         files=files,
         clients=files // 2,
         proxy=_nginx_as_seen_by(addresses[0][0]),
         allowed="" if name == "_" else f" --allow-host {name}",
-        routing=indent(_routing(workers, routing), "    "),
+        routing=indent(_routing(workers, routing, paths["root"]), "    "),
+        root_path=root_path,
+        root_option=f" --root-path {root_path}" if root_path else "",
         listen=indent(_listen(listen, name, tls is not None), " " * 8),
         tls=indent(_tls(tls), " " * 8),
         buffering=indent(_BUFFERING if buffering else _STREAMING, " " * 8),
@@ -334,7 +347,7 @@ def configuration(
         wait=_LIMITS.wait_seconds,
         read=read_seconds,
         too_long=indent(_too_long(), " " * 8),
-        locations=indent(_LOCATIONS[routing], " " * 8),
+        locations=indent(_LOCATIONS[routing].format(**paths), " " * 8),
         redirect=_REDIRECT.format(name=name) if tls is not None and str(listen) == "443" else "",
     )
 
@@ -414,11 +427,11 @@ def _path(file: str | Path) -> str:
     return path
 
 
-def _routing(workers: Sequence[str], routing: str) -> str:
+def _routing(workers: Sequence[str], routing: str, root: str) -> str:
     method = _BY_ADDRESS if routing == "address" else _ROUND_ROBIN
     upstreams = [_upstream("workers", workers, method)]
     if routing == "session":
-        upstreams += [_SOCKJS_SESSIONS, _upstream("sockjs", workers, _BY_SESSION)]
+        upstreams += [_SOCKJS_SESSIONS.format(root=root), _upstream("sockjs", workers, _BY_SESSION)]
         names = [f"worker_{number}" for number, _ in enumerate(workers, 1)]
         labels = "\n".join(map(_label_line, workers, names))
         upstreams.append(_SESSIONS.format(labels=indent(labels, "    ")))

@@ -34,15 +34,21 @@ class NginxProcess:
     configured for these workers.
     """
 
-    def __init__(self, host: str, port: int, workers: Sequence[str], routing: str) -> None:
+    def __init__(
+        self, host: str, port: int, workers: Sequence[str], routing: str, root_path: str = ""
+    ) -> None:
         program = shutil.which("nginx", path=_PATH)
         if program is None:
             raise OSError("--nginx: nginx is not installed; on Debian: apt-get install nginx-light")
         self.port = _free_port(host, port)
         address = f"{url_host(host)}:{self.port}"
-        self.url = f"http://{address}/"
+        self.url = f"http://{address}{root_path}/"
         text = configuration(
-            workers=workers, listen=address, routing=routing, open_files=max_open_files()
+            workers=workers,
+            listen=address,
+            routing=routing,
+            open_files=max_open_files(),
+            root_path=root_path,
         )
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))
         # If root starts nginx, its workers run as another user, who must reach these files.

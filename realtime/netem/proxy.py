@@ -174,7 +174,7 @@ class Proxy:
         """Count a tunnel for the address of its client; return False above a limit."""
         if self._registry is None:
             return True
-        address = tunnel.client_address
+        address = self._registry.limited_address(tunnel.client_address)
         if not self._registry.admits(address, len(self._registered)):
             # Below HTTP, and maybe below TLS, there is no error response.
             metrics.REFUSED.labels("busy").inc()

@@ -9,6 +9,7 @@ They share its memory and its open files with everybody, so all of them have com
 
 import resource
 from collections import Counter
+from collections.abc import Callable
 
 from realtime.limits import Limits
 
@@ -28,11 +29,13 @@ class TunnelRegistry:
     `clients` has the address of a client by the local address of our connection to the server.
     An entry is written before we connect, and the server removes it when it accepts.  So it is
     there even if the client has disconnected in between, and nobody can forge it: the operating
-    system gives a local address to one connection at a time.
+    system gives a local address to one connection at a time.  `limited_address` returns what an
+    address counts as: several IPv6 addresses can be one client.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, limited_address: Callable[[str], str] = str) -> None:
         self.clients: dict[SocketAddress, str] = {}
+        self.limited_address = limited_address
         self._limits = limits
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._max_connections = limits.network_connections

@@ -1,6 +1,7 @@
 """IPv4 and IPv6 addresses: parse them, compare them, write them into a URL.  Pure."""
 
 import ipaddress
+from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -15,6 +16,19 @@ def parse_address(text: str) -> IPAddress | None:
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+@lru_cache(4096)
+def limited_address(address: str) -> str:
+    """Return what counts as one client for the limits per address.
+
+    That is an IPv4 address, but the /64 network of an IPv6 address: every subscriber has at least
+    one (RFC 6177), and a device uses as many addresses in it as it likes (RFC 8981).
+    """
+    parsed = parse_address(address)
+    if parsed is None or parsed.version == 4 or parsed.is_loopback:
+        return address if parsed is None else str(parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def url_host(host: str) -> str:

@@ -9,6 +9,7 @@ header fields.  The fast path parses such a request, and caches its fields.  Any
 """
 
 import re
+import string
 import time
 from dataclasses import dataclass
 from email.utils import formatdate
@@ -37,8 +38,13 @@ _NOT_PLAIN = ("Transfer-Encoding", "Upgrade", "Expect")
 _LENGTH = re.compile(r"[0-9]{1,18}", re.ASCII)
 # A browser sends four arguments and some fifteen fields; with more, the general path parses it.
 _MAX_ARGUMENTS, _MAX_FIELDS = 100, 40
+# Lines of a header section, from the request line to the empty line.  To parse thousands of short
+# fields would cost tens of milliseconds; Apache accepts 100 fields.
+_MAX_HEADER_LINES = 302
 # RFC 9112 §2.2 permits a bare LF as the end of a line.
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
+# The characters of a method (RFC 9110 §5.6.2).
+_TOKEN_BYTES = f"!#$%&'*+-.^_`|~{string.ascii_letters}{string.digits}".encode()
 # RFC 9112 §3.2.2: a request to a proxy has the absolute form, and a server must accept it.
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([/?][^#]*)?", re.ASCII | re.IGNORECASE)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\r\n]*)?")
@@ -174,8 +180,13 @@ class RequestHead:
 def find_head_end(data: bytes | bytearray, max_bytes: int, searched: int = 0) -> int | None:
     """Return the size of the header section at the start of `data`; None if it is incomplete.
 
-    The first `searched` bytes contain no end.  Raises a named error if the section is too long.
+    The first `searched` bytes contain no end.  Raises a named error if the section is too long, or
+    is something else.
     """
+    if data and data[0] not in _TOKEN_BYTES:  # else a client of https would wait for our timeout
+        raise BadRequest(
+            "A request starts with a method: this is no HTTP, or https at an http port."
+        )
     match = _HEAD_END.search(data, max(0, searched - 3))
     size = match.end() if match else len(data)
     if size > max_bytes:
@@ -191,6 +202,10 @@ def parse_head(data: bytes) -> RequestHead:
         text = data.decode("latin1")
         line_end = text.index("\n")
         start = parse_request_start_line(text[:line_end].removesuffix("\r"))
+        if text.count("\n") > _MAX_HEADER_LINES:
+            raise HeaderTooLong(
+                f"A request may have at most {_MAX_HEADER_LINES - 2} header fields."
+            )
         fields = HTTPHeaders.parse(text[line_end:])
         target = encode_target(_origin_form(start.method, start.path, fields))
         length = _body_length(start.version, fields)

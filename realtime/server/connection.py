@@ -26,6 +26,7 @@ from tornado.web import Application
 from realtime import metrics
 from realtime.errors import BadRequest, RealtimeError, TooLong, TooSlow, error_response
 from realtime.limits import Limits
+from realtime.protocol.addresses import limited_address
 from realtime.protocol.http1 import (
     CONTINUE,
     ChunkedBody,
@@ -37,6 +38,7 @@ from realtime.protocol.http1 import (
     parse_fast_path,
     parse_head,
     parse_query,
+    response_header,
 )
 from realtime.server.forwarded import FIELD, TrustedProxies
 from realtime.server.response_writer import ResponseWriter
@@ -68,7 +70,7 @@ class Router:
     """Which code answers: an exchange for ``/rooms/ROOM/…``, the application for all the rest.
 
     `on_shutdown` is called when the server stops accepting.  `close` ends background work, when all
-    connections have closed.
+    connections have closed.  `root_path` is the path below which a proxy has this server.
     """
 
     services: Services
@@ -77,6 +79,7 @@ class Router:
     taps: TapRegistry = field(default_factory=TapRegistry)
     on_shutdown: Callable[[], None] = _do_nothing
     close: Callable[[], Awaitable[None]] = _do_nothing_async
+    root_path: bytes = b""
 
     def find(self, target: str) -> tuple[type[Exchange], str] | None:
         """Return the exchange for a request target, and the room, still percent-encoded."""
@@ -124,6 +127,8 @@ class ServerConnection:
     async def _serve_request(self) -> bool:
         self._stream.stop_trace()
         data = await self._stream.read_once()
+        if self._router.root_path:
+            data = await self._remove_root_path(data)
         if b"trace=" in data:
             self._trace(data)
         if found := self._match_fast_path(data):
@@ -132,6 +137,20 @@ class ServerConnection:
         if target := self._router.find(head.target):
             return await self._run_exchange(head, *target)
         return await self._run_handler(head)
+
+    async def _remove_root_path(self, data: bytes) -> bytes:
+        """Remove the path of the proxy from the target of the request that starts with `data`.
+
+        Requests without it are as valid: some proxies remove it, and others ask our port directly.
+        """
+        # RFC 9112 §2.2: there may be empty lines before the request.
+        while (
+            b"\n" not in (line := data.lstrip(b"\r\n")) and len(data) <= self._limits.header_bytes
+        ):
+            data += await self._stream.read_once()
+        method, space, rest = line.partition(b" ")
+        below = rest.removeprefix(self._router.root_path)
+        return method + space + below if below[:1] == b"/" else data
 
     def _trace(self, data: bytes) -> None:
         """Copy this request and its response to the subscribers of its secret.
@@ -147,7 +166,8 @@ class ServerConnection:
     def _set_client_address(self, fields: HTTPHeaders) -> None:
         """Read the address of the client from the request, if a trusted proxy sent it."""
         if self._stream.shared:
-            self.remote_ip = self._proxies.client_address(self._peer, fields.get(FIELD))
+            client = self._proxies.client_address(self._peer, fields.get(FIELD))
+            self.remote_ip = limited_address(client)
             self._stream.set_remote_ip(self.remote_ip, self._limits)
 
     # --- the fast path ---------------------------------------------------------------------------
@@ -286,12 +306,11 @@ async def send_last_response(stream: MeteredStream, error: RealtimeError) -> Non
     """Send an error response where the next request cannot be found, and close."""
     metrics.REFUSED.labels(error.code).inc()
     response = error_response(error)
-    lines = [f"HTTP/1.1 {error.status} {error.phrase}"]
-    lines += [f"{name}: {value}" for name, value in response.headers]
-    lines += ["Connection: close", f"Content-Length: {len(response.body)}", "", ""]
+    fields = [f"{name}: {value}".encode() for name, value in response.headers]
+    header = response_header(error.status, *fields, b"Connection: close", length=len(response.body))
     try:
         async with asyncio.timeout(_REJECT_SECONDS):
-            await stream.write("\r\n".join(lines).encode() + response.body)
+            await stream.write(header + response.body)
         stream.lingering = True
         await close_lingering(stream)
     except OSError:  # the client has disconnected, or accepts nothing

@@ -21,6 +21,7 @@ from tornado.netutil import ssl_wrap_socket
 from realtime import metrics
 from realtime.errors import Busy, RealtimeError, TooSlow
 from realtime.limits import Limits
+from realtime.protocol.addresses import limited_address
 from realtime.server.connection import Router, ServerConnection, send_last_response
 from realtime.server.forwarded import TrustedProxies
 from realtime.server.sockets import max_open_files
@@ -107,11 +108,11 @@ class Server:
         client = self._emulated.pop(tuple(address[:2]), None)
         try:
             self._set_options(connection)
-            metered = self._metered(connection, client or str(address[0]))
+            metered = self._metered(connection, limited_address(client or str(address[0])))
         except (OSError, ValueError):  # the client disconnected before we accepted it
             connection.close()
             return
-        metered.shared = client is None and self._proxies.trusts(metered.address)
+        metered.shared = client is None and self._proxies.trusts(str(address[0]))
         if not self._is_full_for(metered):
             self._traffic.opened(metered)
             self._serve(metered)

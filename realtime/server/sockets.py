@@ -30,6 +30,13 @@ _LOOKUP_SECONDS = 5.0
 _MAX_TRIES = 10
 # There is no IPv6 in the kernel, or on this machine.
 _NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+# The option that has the host, by the one that has the port.
+_HOST_OPTIONS = {
+    "--port": "--host",
+    "--base-port": "--host",
+    "--status-port": "--status-host",
+    "--nginx": "--nginx",
+}
 # The number of open files where there is no limit (macOS).
 _UNLIMITED_FILES = 1_048_576
 # Addresses reserved for documentation (RFC 5737, RFC 3849).  Nothing is sent there: we only look up
@@ -61,10 +68,11 @@ def open_port(port: int, host: str, option: str = "--port") -> BoundSockets:
             return _bind(port, host)
         return _bind_name(port, host)
     except OSError as error:
-        number = error.errno or 0
+        number = error.errno or 0  # that of a name is negative, or missing
         what = os.strerror(number) if number > 0 else error.strerror or str(error)
-        where = f"{url_host(host)}:{port}"
-        raise OSError(f"cannot listen on {where} ({option} {port}): {what}") from error
+        host_is_wrong = number <= 0 or number in _NO_SUCH_ADDRESS
+        given = f"{_HOST_OPTIONS[option]} {host}" if host_is_wrong else f"{option} {port}"
+        raise OSError(f"cannot listen on {url_host(host)}:{port} ({given}): {what}") from error
 
 
 def _bind(port: int, host: str) -> BoundSockets:

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from realtime import errors
@@ -30,6 +30,7 @@ from realtime.errors import RealtimeError
 from realtime.limits import Limits
 from realtime.protocol.http1 import OriginFields
 from realtime.protocol.origin import OriginPolicy
+from realtime.tasks import Turns
 
 # Events of the past that a reader without a cursor receives ...
 DEFAULT_HISTORY = 50
@@ -78,6 +79,7 @@ class Services:
     origin_policy: OriginPolicy
     admission: Admission
     limits: Limits
+    turns: Turns = field(default_factory=Turns)  # of requests that are costly to answer
 
     async def publish(self, draft: Draft, address: str, connection: str | None) -> Receipt:
         """Publish if the limits of the client, its connection, its address and the room allow it.

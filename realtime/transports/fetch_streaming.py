@@ -7,7 +7,8 @@ in the method, the headers and the framing; here NDJSON.
 from realtime.core.events import Event
 from realtime.transports.streaming import StreamExchange
 
-# An empty line is no JSON object; the client skips it.
+# An empty line is no JSON object; the client skips it.  A stream starts with one, because Firefox
+# reports a response to the page only with the first byte of its body.
 HEARTBEAT = b"\n"
 
 
@@ -24,4 +25,5 @@ class FetchStreaming(StreamExchange):
             frame,
             HEARTBEAT,
             content_type=b"Content-Type: application/x-ndjson",
+            opening=lambda cursor: HEARTBEAT,
         )

@@ -20,10 +20,12 @@ SCRIPT = (
 )
 # ... which it does with `?keep=1`, to be inspected.
 KEPT_SCRIPT = b"parent.realtime.receive(JSON.parse(document.currentScript.dataset.event))"
-OPENING = b"<!DOCTYPE html><meta charset=utf-8><title>iframe streaming</title>\n"
+_HEAD = b"<!DOCTYPE html><meta charset=utf-8><title>iframe streaming</title>"
+# WebKitGTK holds back the first 512 bytes of a page: it guesses the content type from them.
+OPENING = _HEAD.ljust(511) + b"\n"
 # White space between elements: an invisible text node.
 HEARTBEAT = b"\n"
-# Old browsers rendered nothing before the first one to four kilobytes of a page.
+# Old browsers and some proxies hold back the first one to four kilobytes of a page.
 MAX_PADDING = 16_384
 
 

@@ -45,7 +45,8 @@ class ServerSentEvents(StreamExchange):
             frame,
             HEARTBEAT,
             content_type=_CONTENT_TYPE,
-            opening=lambda cursor: cursor_frame(cursor) if subscription.after == NOW else b"",
+            # Firefox fires `open` only with the first byte of the body.
+            opening=lambda cursor: cursor_frame(cursor) if subscription.after == NOW else HEARTBEAT,
             close_frame=retry_frame,
         )
 

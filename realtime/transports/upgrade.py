@@ -15,15 +15,13 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 from realtime import errors
 from realtime.protocol import websocket_frames as frames
 from realtime.protocol.websocket_frames import Violation
+from realtime.transports.base import Stream
 from realtime.transports.handler import Handler
 from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, discard
 
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # Seconds for a client to answer our close frame; it may have to send the rest of a message first.
 _CLOSE_SECONDS = 5
-# Bytes of frames after which the other connections have their turn: a client can send many frames
-# in one packet.  A frame costs about as much as a kilobyte.
-_YIELD_BYTES, _FRAME_COST = 65_536, 1024
 _PIECE_BYTES = 65_536
 
 
@@ -67,15 +65,14 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         self.handler.on_ws_connection_close(self.close_code, self.close_reason)
 
     async def _receive_frames(self) -> None:
-        work = 0
         while not self.client_terminated:
-            work += _FRAME_COST + await self._receive_one_frame()
-            if work >= _YIELD_BYTES:
-                work = 0
-                await asyncio.sleep(0)
+            await self._receive_one_frame()
+            # One packet can contain a thousand frames, and a client can have a thousand
+            # connections: after each frame, the other connections have their turn.
+            await asyncio.sleep(0)
 
-    async def _receive_one_frame(self) -> int:
-        """Read and handle one frame; return the bytes of its payload."""
+    async def _receive_one_frame(self) -> None:
+        """Read and handle one frame."""
         read, fragments = self.stream.read_bytes, self._fragmented_message_buffer
         start = frames.parse_frame_start(await read(2), fragments is not None)
         length, key = frames.parse_frame_rest(start, await read(start.rest))
@@ -83,7 +80,7 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         too_big = total > self.params.max_message_size
         if not start.is_control and (self.server_terminated or too_big):
             await self._discard_data(start, length)
-            return length
+            return
         payload = _websocket_mask(key, await self._read_payload(length))
         if start.is_control:
             handled = self._handle_message(start.opcode, payload)
@@ -91,7 +88,6 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
             handled = self._add_data(start, payload)
         if handled is not None:
             await handled
-        return length
 
     async def _read_payload(self, length: int) -> bytes:
         if length <= _PIECE_BYTES:
@@ -160,17 +156,22 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
             self._ping_coroutine = None
 
 
+def check_connected(stream: Stream) -> None:
+    """Raise `StreamClosedError` if the client has reset the connection with its request.
+
+    Tornado has then already called `on_close`, and will not call it again: what the handler opened
+    from now on would stay open.
+    """
+    if stream.closed():
+        raise StreamClosedError
+
+
 class Upgrade(Handler, WebSocketHandler):
     """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
 
     def check_upgrade(self) -> None:
-        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1).
-
-        After a reset that came with the request, Tornado has already called `on_close`, and will
-        not call it again: what the handler opened from now on would stay open.
-        """
-        if self.stream.closed():
-            raise StreamClosedError
+        """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
+        check_connected(self.stream)
         head = self.request.headers
         upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
         requested = (

@@ -175,7 +175,7 @@ class RoomHandler(_LabBase):
 class QRCodeHandler(_LabBase):
     """A QR code of ``?path=`` at our address in the local network, for phones."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         path = self.argument("path", errors.BadPath) or "/"
         if not _PATH.fullmatch(path):
             raise errors.BadPath("`path` is the part of our URL after the host: /demos/sse.html.")
@@ -184,8 +184,9 @@ class QRCodeHandler(_LabBase):
                 "No other machine can reach this server; start it with --host 0.0.0.0."
             )
         image = io.BytesIO()
-        code = segno.make(self.lab.addresses[0].rstrip("/") + path, micro=False)
-        code.save(image, kind="svg", light="white", scale=8, xmldecl=False)
+        async with self.turn():
+            code = segno.make(self.lab.addresses[0].rstrip("/") + path, micro=False)
+            code.save(image, kind="svg", light="white", scale=8, xmldecl=False)
         self.set_header("Content-Type", "image/svg+xml")
         self.set_header("Content-Security-Policy", "default-src 'none'")
         self.finish(image.getvalue())

@@ -8,11 +8,13 @@ import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from tornado.iostream import StreamClosedError
 
 from realtime import __version__
 from realtime.core.events import parse_client, parse_room
@@ -30,6 +32,14 @@ class OperationHandler(Handler):
     """The base of handlers with small JSON responses; errors are JSON as well (see `Handler`)."""
 
     transport = "operations"
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for a turn: one client may ask for much at once, on many connections."""
+        async with self.services.turns.take(self.stream.address):
+            if self.stream.closed():  # while it waited
+                raise StreamClosedError
+            yield
 
     def reply(self, value: Any) -> None:
         """Send `value` as JSON, and end the response."""
@@ -64,12 +74,13 @@ class RoomsHandler(_PageHandler):
 
     async def get(self) -> None:
         after, limit = self.parse_page()
-        rooms = await self.services.presence.rooms(after, limit + 1)
-        rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms[:limit]]
-        page: dict[str, Any] = {"rooms": rows}
-        if len(rooms) > limit:
-            page["next"] = rows[-1]["room"]
-        self.reply(page)
+        async with self.turn():
+            rooms = await self.services.presence.rooms(after, limit + 1)
+            rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms[:limit]]
+            page: dict[str, Any] = {"rooms": rows}
+            if len(rooms) > limit:
+                page["next"] = rows[-1]["room"]
+            self.reply(page)
 
 
 class MembersHandler(_PageHandler):
@@ -82,13 +93,14 @@ class MembersHandler(_PageHandler):
     async def get(self, room: str) -> None:
         room = parse_room(room)
         after, limit = self.parse_page()
-        members = await self.services.presence.members(room, after, limit + 1)
-        rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members[:limit]]
-        page: dict[str, Any] = {"room": room, "members": rows}
-        if len(members) > limit:
-            page["next"] = rows[-1]["client"]
-            page["total"] = await self.services.presence.count_members(room)
-        self.reply(page)
+        async with self.turn():
+            members = await self.services.presence.members(room, after, limit + 1)
+            rows = [{"client": m.client, "name": m.name, "via": m.via} for m in members[:limit]]
+            page: dict[str, Any] = {"room": room, "members": rows}
+            if len(members) > limit:
+                page["next"] = rows[-1]["client"]
+                page["total"] = await self.services.presence.count_members(room)
+            self.reply(page)
 
 
 class MemberHandler(OperationHandler):
@@ -141,9 +153,12 @@ class WireHandler(OperationHandler):
         super().initialize(services)
         self.traffic = traffic
 
-    def get(self) -> None:
+    async def get(self) -> None:
         client = self.argument("client", BadClient)
-        self.reply({"transports": self.traffic.report(client and parse_client(client))})
+        if client:
+            parse_client(client)
+        async with self.turn():
+            self.reply({"transports": self.traffic.report(client)})
 
 
 class MetricsHandler(ProbeHandler):
@@ -160,11 +175,12 @@ class MetricsHandler(ProbeHandler):
             up = True
         except NoBroker:
             up = False
-        # A registry of this request: `REGISTRY`, of the process, would keep the collector forever.
-        current = CollectorRegistry()
-        current.register(_CurrentValues(self.services, self.traffic, up))
-        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
-        self.finish(generate_latest(REGISTRY) + generate_latest(current))
+        async with self.turn():
+            # Of this request: `REGISTRY`, of the process, would keep the collector forever.
+            current = CollectorRegistry()
+            current.register(_CurrentValues(self.services, self.traffic, up))
+            self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+            self.finish(generate_latest(REGISTRY) + generate_latest(current))
 
 
 class _CurrentValues:

@@ -87,6 +87,23 @@ class PageHandler(Handler, StaticFileHandler):
         return StaticFileHandler.compute_etag(self)
 
 
+class RedirectHandler(Handler):
+    """Sends a browser to another path of this server, with the same query."""
+
+    transport = "pages"
+
+    def initialize(self, services: Services, path: str) -> None:  # type: ignore[override]
+        super().initialize(services)
+        self._path = path
+
+    def check_request_origin(self) -> None:
+        self.services.origin_policy.check_host(self.request.headers.get("Host"))
+
+    def get(self) -> None:
+        query = f"?{self.request.query}" if self.request.query else ""
+        self.redirect(self._path + query)
+
+
 class IconHandler(PageHandler):
     """``/favicon.ico``: browsers request it for every page that names no icon."""
 

@@ -29,7 +29,7 @@ async def test_the_page_shows_each_worker_and_its_clients(
     await expect(page.locator("#error")).to_contain_text("The message broker does not respond")
     await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready6001––0")
     await page.goto(f"{server.url}/?lang=zh-Hans")
-    await expect(page.locator("#error")).to_contain_text("中枢没有应答")
+    await expect(page.locator("#error")).to_contain_text("消息代理没有响应")
     await server.aclose()
     assert console_errors == []
 

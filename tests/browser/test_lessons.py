@@ -271,10 +271,11 @@ async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(chat:
 @only("fetch_streaming")
 async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
     page = await lesson(chat)
+    # A line for each message, after the empty one with which every stream starts.
     await part(page, "say").click()
-    await expect(page.locator(".strip.lines span")).to_have_count(4)
+    await expect(page.locator(".strip.lines span")).to_have_count(5)
     await part(page, "late").click()
-    await expect(page.locator(".strip.lines span")).to_have_count(40)
+    await expect(page.locator(".strip.lines span")).to_have_count(41)
     ends = set()
     for name in ("lines", "chunks", "pieces"):
         last = page.locator(f".strip.{name} span").last

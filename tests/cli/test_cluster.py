@@ -71,6 +71,7 @@ def test_a_cluster_starts_a_redis_of_its_own_unless_there_is_another(
         (["--base-port", "65530", "--workers", "8"], 2, "no port follows 65535"),
         (["--hub", "memory"], 1, "each worker would have a chat of its own"),
         (["--hub", "http://:secret@x"], 1, "--hub must be "),
+        (["--host", "nosuch.invalid"], 1, "(--host nosuch.invalid)"),
         (["--tls-certificate", "nowhere.pem"], 1, "--tls-certificate, --tls-key: [Errno 2]"),
     ],
 )

@@ -26,6 +26,12 @@ def test_with_a_certificate_it_listens_for_https() -> None:
     )
 
 
+def test_below_a_path_it_names_the_option_of_the_workers() -> None:
+    result = run("nginx", "--workers", "1", "--root-path", "/chat/")
+    assert result.stdout == configuration(workers=["127.0.0.1:6001"], root_path="/chat")
+    assert "--trust-proxy 127.0.0.1 --root-path /chat --hub" in result.stdout
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
@@ -35,6 +41,8 @@ def test_with_a_certificate_it_listens_for_https() -> None:
         (["--workers", "2", "--base-port", "65535"], 1, "127.0.0.1:65536 is not the address"),
         (["--listen", "here"], 1, "nginx cannot listen on here"),
         (["--tls", "cert.pem"], 2, "expected 2 arguments"),
+        (["--root-path", "chat"], 2, "chat is no path below which a server can be"),
+        (["--root-path", "/a b"], 2, "/a b is no path below which a server can be"),
     ],
 )
 def test_a_mistake_is_one_line(options: list[str], status: int, message: str) -> None:

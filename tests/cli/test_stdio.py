@@ -57,6 +57,27 @@ async def test_a_log_and_an_output_that_nobody_reads_any_more_do_not_stop_a_serv
     assert server.process.returncode == 0
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        ("realtime", "nginx"),
+        ("benchmarks", "--help"),
+        ("benchmarks.report", "benchmarks/reference/latency.json", "--out", "FOLDER"),
+        ("benchmarks.compare", *["benchmarks/reference/latency.json"] * 2),
+    ],
+)
+def test_a_program_whose_reader_has_ended_ends_without_an_error(
+    program: Sequence[str], tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", *program]
+    command = [str(tmp_path) if word == "FOLDER" else word for word in command]
+    result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def test_the_help_can_be_printed_in_an_encoding_that_lacks_its_characters() -> None:
     result = run("--help", PYTHONIOENCODING="ascii")
     assert (result.returncode, result.stderr) == (0, b"")

@@ -36,6 +36,15 @@ def test_nginx_accepts_it(tmp_path: Path, routing: str, listen: str | int, name:
     assert "[warn]" not in check_with_nginx(text, tmp_path)
 
 
+@pytest.mark.parametrize("routing", ROUTINGS)
+def test_below_a_path_nothing_else_reaches_the_workers(tmp_path: Path, routing: str) -> None:
+    text = configuration(workers=WORKERS, listen=8080, routing=routing, root_path="/a.b/chat")
+    check_with_nginx(text, tmp_path)
+    locations = re.findall(r"location (?!@)(.*) \{(?!\s*internal)", text)
+    assert locations
+    assert all("/a.b/chat" in one.replace("\\", "") for one in locations), locations
+
+
 @pytest.mark.parametrize("listen", [443, 8443])
 def test_nginx_accepts_it_with_a_certificate(tmp_path: Path, servers: Servers, listen: int) -> None:
     file = servers.certificate

@@ -263,7 +263,7 @@ def test_the_english_of_the_pages_is_the_catalogue_s() -> None:
 @pytest.mark.parametrize("page", VISIBLE, ids=lambda page: page.stem)
 def test_a_page_loads_its_theme_before_the_first_paint(page: Path) -> None:
     head = page.read_text("utf-8").partition("</head>")[0]
-    assert '<script src="/demos/static/theme.js"></script>' in head
+    assert '<script src="../demos/static/theme.js"></script>' in head
 
 
 @pytest.mark.parametrize("page", TRANSPORT_PAGES, ids=lambda page: page.stem)

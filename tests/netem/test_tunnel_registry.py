@@ -45,7 +45,8 @@ async def test_a_server_that_cannot_be_reached_leaves_no_client_behind() -> None
 
 
 async def test_a_closed_connection_makes_room_for_another() -> None:
-    registry = TunnelRegistry(Limits(network_connections_per_address=2))
+    # The addresses in one network count as one client.
+    registry = TunnelRegistry(Limits(network_connections_per_address=2), lambda address: "client")
     async with (
         FakeServer(echo) as server,
         Proxy("127.0.0.1", server.port, registry=registry) as proxy,

@@ -4,7 +4,7 @@ import ipaddress
 
 import pytest
 
-from realtime.protocol.addresses import parse_address, url_host
+from realtime.protocol.addresses import limited_address, parse_address, url_host
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,21 @@ def test_other_text_is_not_an_address(text: str) -> None:
 )
 def test_only_an_ipv6_address_has_brackets_in_a_url(host: str, shown: str) -> None:
     assert url_host(host) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::7", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::7", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::1", "::1"),
+        ("2001:db8:1:2::/64", "2001:db8:1:2::/64"),
+        ("", ""),
+    ],
+)
+def test_limits_count_a_network_of_ipv6_as_one_client(address: str, counted: str) -> None:
+    assert limited_address(address) == counted

@@ -71,6 +71,13 @@ def abort(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+def send_and_reset(port: int, data: bytes) -> None:
+    """Send `data` and reset the connection, so that both arrive together."""
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(data)
+
+
 async def run_concurrently(work: Iterable[Callable[[], Awaitable[None]]]) -> None:
     """Run all of `work`, some at a time; the first failure cancels the rest."""
     jobs = iter(work)

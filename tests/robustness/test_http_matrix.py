@@ -416,6 +416,36 @@ def test_http_1_0_with_a_transfer_coding_is_refused_and_closed(
             assert one.rest() == b""
 
 
+def test_what_is_no_http_is_refused_at_once(servers: Servers, room: str) -> None:
+    """A browser that wants https at an http port would else wait for our timeout."""
+    world = World(servers, None, "plain", room)  # type: ignore[arg-type]
+    hello = ssl.MemoryBIO()
+    with suppress(ssl.SSLWantReadError):
+        ssl.create_default_context().wrap_bio(
+            ssl.MemoryBIO(), hello, server_hostname="a"
+        ).do_handshake()
+    for data in (hello.read(), b"\x00\x01", b"\x80\x2e\x01", b" GET / HTTP/1.1"):
+        answer = world.ask(data)
+        assert (answer.status, answer.fields["connection"]) == (400, "close")
+        assert "date" in answer.fields
+
+
+def test_too_many_header_fields_are_a_named_error(servers: Servers, room: str) -> None:
+    world = World(servers, None, "plain", room)  # type: ignore[arg-type]
+    fields = [f"X{number}: a" for number in range(299)]  # and Host
+    for path in (SHORT, "/healthz"):
+        assert world.ask(world.get(path, *fields)).status == 200
+        answer = world.ask(world.get(path, *fields, "X: a"))
+        code = json.loads(answer.body)["error"]["code"]
+        assert (answer.status, code) == (431, "header_too_long")
+
+
+def test_http_1_0_needs_no_host(world: World) -> None:
+    for path in (SHORT, "/healthz", "/sockjs/info"):
+        line = f"GET {path.format(room=world.room)} HTTP/1.0\r\n\r\n"
+        assert world.ask(line.encode()).status == 200
+
+
 # --- sizes ---------------------------------------------------------------------------------------
 
 

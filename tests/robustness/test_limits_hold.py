@@ -15,7 +15,7 @@ from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from tests.conftest import Servers
 from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import TEXT, Peer, frame, frames_in
-from tests.robustness.http_client import abort, check, check_all, get
+from tests.robustness.http_client import abort, check, check_all, get, send_and_reset
 from tests.robustness.monitored_server import MonitoredServer
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -183,6 +183,41 @@ async def test_sessions_of_one_address_leave_some_for_others(
     statuses = [await open_session(GREEDY) for _ in range(35)]
     assert statuses == [200] * 30 + [503] * 5
     assert await open_session(OTHER) == 200
+
+
+UPGRADE = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+WEBSOCKETS = (
+    "/sockjs/000/{id}/websocket",
+    "/socket.io/?EIO=4&transport=websocket&roomid={room}&client={id}&name=Ada",
+    "/rooms/{room}/websocket?client={id}&name=Ada",
+    "/wire/{id}{id}{id}",
+)
+
+
+async def test_a_session_that_is_reset_with_its_handshake_leaves_nothing(room: str) -> None:
+    limits = ("--connections-per-address", "8", "--taps-per-address", "8", "--grace-seconds", "0")
+    with Server("--hub", "memory", *limits, "--heartbeat-seconds", "0.2") as server:
+        for _ in range(20):
+            path = f"/socket.io/?EIO=4&transport=polling&roomid={room}&client=bob&name=Bob"
+            send_and_reset(server.port, get(path, "Host: localhost"))
+        for path in WEBSOCKETS:
+            for _ in range(20):
+                path_of_one = path.format(id=secrets.token_hex(8), room=room)
+                send_and_reset(server.port, get(path_of_one, "Host: localhost", *UPGRADE))
+            async with asyncio.timeout(SECONDS):
+                while True:
+                    async with Raw(server) as raw:
+                        raw.ask(path.format(id=secrets.token_hex(8), room=room), *UPGRADE)
+                        if (await raw.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 "):
+                            break
+        async with asyncio.timeout(SECONDS):
+            while (await get_json(server.url, f"/rooms/{room}/members"))["members"]:
+                await asyncio.sleep(0.01)
 
 
 # --- rooms ---------------------------------------------------------------------------------------

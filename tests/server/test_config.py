@@ -19,6 +19,7 @@ OTHER = ServerConfig(
     hub="redis+sentinel://:sécret@[fd00::1]/NAME",
     allow_host=("chat.example", "聊天室.example"),
     trust_proxy=(ip_network("10.0.0.0/8"), ip_network("fd00::1/128")),
+    root_path="/chat",
     key='"\\\n',
     network_count=8,
     sockjs_also=("htmlfile", "jsonp"),

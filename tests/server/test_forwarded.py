@@ -136,6 +136,15 @@ async def test_the_rate_is_per_client_that_a_trusted_proxy_names(
     assert await status(trusting, message(bob, version=version)) == 201
 
 
+async def test_a_client_with_many_ipv6_addresses_has_the_limits_of_one(trusting: Server) -> None:
+    def named(address: str) -> bytes:
+        return message(f"X-Forwarded-For: {address}")
+
+    assert await status(trusting, named("2001:db8:0:1::1")) == 201
+    assert await status(trusting, named("2001:db8:0:1:ffff::2")) == 429
+    assert await status(trusting, named("2001:db8:0:2::1")) == 201
+
+
 async def test_requests_of_many_clients_share_a_proxys_connection(
     trusting: Server, addresses: Iterator[str]
 ) -> None:

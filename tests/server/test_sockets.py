@@ -106,9 +106,16 @@ def test_a_host_name_that_no_name_server_knows_is_reported_in_time(
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    with pytest.raises(OSError, match=r"chat.example:1 .* no name server answered"):
+    expected = r"chat.example:1 \(--host chat.example\): no name server answered"
+    with pytest.raises(OSError, match=expected):
         sockets.open_port(1, "chat.example")
     ended.set()
+
+
+@pytest.mark.parametrize("host", ["nosuch.invalid", "192.0.2.1", "2001:db8::1"])
+def test_a_host_that_is_not_this_machine_is_named_with_its_option(host: str) -> None:
+    with pytest.raises(OSError, match=rf"\(--status-host {host}\): "):
+        sockets.open_port(0, host, "--status-port")
 
 
 async def test_the_full_name_of_this_machine_is_found_later(

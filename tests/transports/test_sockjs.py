@@ -3,8 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
-import struct
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +15,7 @@ from benchmarks.clients import get_json, request
 from realtime.transports.sockjs import HardenedSockJSRouter
 from realtime.transports.sockjs.transport import RoomConnection
 from tests.conftest import Servers
+from tests.robustness.http_client import send_and_reset
 from tests.server_process import Server
 from tests.transports.fake_services import CALLS_AFTER_DISCONNECT, FakeServices
 from tests.transports.readers import numbers, reader, say_in, texts
@@ -432,13 +431,6 @@ async def test_bytes_requests_and_events_are_counted(servers: Servers, room: str
 # --- a poll whose client is already gone ---------------------------------------------------------
 
 
-def send_and_reset(port: int, request: str) -> None:
-    """Send a request and reset the connection, so that both arrive together."""
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.sendall(request.encode())
-
-
 @pytest.mark.parametrize("transport", ["xhr", "xhr_streaming", "eventsource"])
 async def test_a_poll_that_arrives_with_the_reset_of_its_client_ends_the_session(
     server: Server, transport: str
@@ -449,7 +441,7 @@ async def test_a_poll_that_arrives_with_the_reset_of_its_client_ends_the_session
         assert (await endpoint.post(f"{path}/xhr")).body == "o\n"
         line = f"{method_of(transport)} {path}/{transport} HTTP/1.1"
         fields = [line, f"Host: 127.0.0.1:{server.port}", "Content-Length: 0", "", ""]
-        send_and_reset(server.port, "\r\n".join(fields))
+        send_and_reset(server.port, "\r\n".join(fields).encode())
         async with asyncio.timeout(10):
             # A second poll, as long as the first is believed to wait.
             while (again := (await endpoint.post(f"{path}/xhr")).body).startswith("c[2010"):

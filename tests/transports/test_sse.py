@@ -9,6 +9,8 @@ from tests.server_process import Server
 from tests.transports.raw import Raw, stream_head
 from tests.transports.readers import say_in
 
+OPENING = b":\n\n"
+
 
 def test_a_frame_is_an_id_and_one_line_of_data() -> None:
     event = Event(Cursor("e", 7), b'{"text":"\\n\\r"}')
@@ -21,6 +23,16 @@ async def test_the_header_fields_are_exactly_these(server: Server, room: str) ->
         assert await raw.head() == stream_head("text/event-stream")
 
 
+async def test_the_first_byte_comes_at_once_also_in_an_empty_room(
+    server: Server, room: str
+) -> None:
+    """Firefox fires `open` only with the first byte of the body."""
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse")
+        await raw.head()
+        assert await raw.chunk() == OPENING
+
+
 async def test_a_message_is_an_id_line_a_data_line_and_an_empty_one(
     server: Server, room: str
 ) -> None:
@@ -28,6 +40,7 @@ async def test_a_message_is_an_id_line_a_data_line_and_an_empty_one(
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse")
         await raw.head()
+        assert await raw.chunk() == OPENING
         id, data, *empty = (await raw.chunk()).split(b"\n")
     assert id == b"id: " + cursors[0].encode()
     assert data.startswith(b'data: {"kind":"say",')
@@ -41,6 +54,7 @@ async def test_every_chunk_holds_whole_events(server: Server, room: str) -> None
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse")
         await raw.head()
+        assert await raw.chunk() == OPENING
         cursors += await say_in(server, room, *map(str, range(40, 60)))
         while len(ids) < 60:
             chunk = await raw.chunk()
@@ -63,6 +77,7 @@ async def test_a_last_event_id_wins_over_the_after_of_an_old_url(server: Server,
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse?after={first}", f"Last-Event-ID: {second}")
         await raw.head()
+        assert await raw.chunk() == OPENING
         assert (await raw.until(b"\n")).endswith(b"\r\n")  # the size of the chunk
         assert await raw.until(b"\n") == f"id: {third}\n".encode()
 
@@ -73,10 +88,12 @@ async def test_a_polyfill_sends_the_last_event_id_in_the_url(server: Server, roo
         async with Raw(server) as raw:
             raw.ask(f"/rooms/{room}/sse?after={first}&lastEventId={second}", *fields)
             await raw.head()
+            assert await raw.chunk() == OPENING
             assert (await raw.chunk()).startswith(f"id: {expected}\n".encode())
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse?after={second}&lastEventId=")  # nothing received yet
         await raw.head()
+        assert await raw.chunk() == OPENING
         assert (await raw.chunk()).startswith(f"id: {third}\n".encode())
 
 
@@ -98,6 +115,7 @@ async def test_http_1_0_gets_lines_without_chunks_that_end_with_the_connection(
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse", version="1.0")
         head = await raw.head()
+        assert await raw.until(b"\n\n") == OPENING
         blocks = [await raw.until(b"\n\n") for _ in range(2)]
     assert not any(line.startswith("Transfer-Encoding") for line in head)
     assert "Connection: close" in head
@@ -116,4 +134,5 @@ async def test_a_reader_from_now_receives_its_cursor_and_can_resume_from_it(
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/sse?after=now", f"Last-Event-ID: {cursor}")
         await raw.head()
+        assert await raw.chunk() == OPENING
         assert (await raw.chunk()).startswith(f"id: {missed}\n".encode())

@@ -5,9 +5,20 @@ from typing import Any
 
 import pytest
 from redis import Redis as Client
+from tornado.netutil import bind_sockets
 
 from benchmarks.clients import CLIENTS, get_json, post, request
 from realtime import __version__
+from realtime.app import make_router
+from realtime.brokers.memory import MemoryBroker
+from realtime.core.admission import Admission
+from realtime.core.hub import Hub
+from realtime.core.presence import Presence
+from realtime.limits import Limits
+from realtime.protocol.origin import OriginPolicy
+from realtime.server.server import Server as TCPServer
+from realtime.server.traffic import TrafficStats
+from realtime.transports.base import Services
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Redis
 from tests.server_process import Server
@@ -203,3 +214,26 @@ async def test_leaving_a_room_without_being_a_member_publishes_nothing(
     answer = await request(server.url, "DELETE", f"/rooms/{room}/members/{member}")
     assert answer.status == (204 if member == "a" else 400)
     assert room not in [row["room"] for row in (await get_json(server.url, "/rooms"))["rooms"]]
+
+
+async def test_costly_requests_wait_for_their_turn_and_others_do_not() -> None:
+    limits, traffic = Limits(), TrafficStats()
+    broker = MemoryBroker(limits)
+    hub, presence = Hub(broker, limits), Presence(broker, limits, node_id="one")
+    await hub.start()
+    policy = OriginPolicy(["localhost"])
+    services = Services(hub, presence, policy, Admission(limits), limits)
+    router = make_router(services, traffic, "memory", None)  # type: ignore[arg-type]  # no lab
+    server = TCPServer(router, traffic=traffic, limits=limits)
+    sockets = bind_sockets(0, "127.0.0.1")
+    server.add_sockets(sockets)
+    url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    costly = ("/rooms", "/rooms/lobby/members", "/wire", "/metrics")
+    async with services.turns.take("another address"):
+        waiting = [asyncio.create_task(request(url, "GET", path)) for path in costly]
+        for _ in range(3):
+            assert (await request(url, "GET", "/healthz")).status == 200
+        assert not any(task.done() for task in waiting)
+    assert {answer.status for answer in await asyncio.gather(*waiting)} == {200}
+    await server.close()
+    await hub.close()

@@ -7,7 +7,7 @@ import { loadScript } from "../load_script.js";
 import { TRANSPORTS } from "../page_layout.js";
 
 const MAX_POINTS = 1_500;
-const STYLE_SHEET = "/demos/vendor/uplot/uPlot.min.css";
+const STYLE_SHEET = new URL("../../vendor/uplot/uPlot.min.css", import.meta.url);
 // One man in twelve cannot tell some colours apart, so each line also has its own dash pattern.
 const DASHES = {
   short_polling: [2, 3],

@@ -58,7 +58,7 @@ export class Pane {
     element.dataset.transport = this.transport;
     element.querySelector(".label").append(transportLabel(this.transport));
     const page = element.querySelector(".page");
-    page.href = `/demos/${this.transport}.html${location.search}`;
+    page.href = `../demos/${this.transport}.html${location.search}`;
     page.textContent = t("lab.more");
     page.setAttribute("aria-label", t("lab.more_about", { transport: this.transport }));
     element.querySelector(".dots").setAttribute("aria-label", t("lab.dots"));

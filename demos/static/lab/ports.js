@@ -1,6 +1,8 @@
 // Which transport uses which port.  A browser opens six connections to a host and port, for all its tabs
 // together.  An open stream or a waiting poll occupies one of them; a WebSocket is not counted.
 
+import { ROOT, roomUrl } from "../api.js";
+
 export const MAX_CONNECTIONS = 6;
 // The transports that occupy a connection.
 const LONG_LIVED = ["long_polling", "iframe_streaming", "sse", "fetch_streaming"];
@@ -28,7 +30,7 @@ export function connectionsUsed(transports, ports) {
 export async function exhaustConnections(room, used, onStep) {
   const stop = new AbortController();
   const { signal } = stop;
-  const stream = new URL(`/rooms/${encodeURIComponent(room)}/fetch_streaming?after=now`, location);
+  const stream = roomUrl(room, "fetch_streaming", { after: "now" });
   const opened = [];
   for (let n = used; n < MAX_CONNECTIONS; n += 1) opened.push(fetch(stream, { signal, cache: "no-store" }));
   await Promise.all(opened.map((one) => Promise.race([one, sleep(1000)])));
@@ -37,7 +39,7 @@ export async function exhaustConnections(room, used, onStep) {
   const startedAt = performance.now();
   const seconds = () => ((performance.now() - startedAt) / 1000).toFixed(1);
   const timer = setInterval(() => onStep("waiting", { seconds: seconds() }), 100);
-  const seventh = fetch(new URL("/healthz", location), { cache: "no-store" });
+  const seventh = fetch(new URL("healthz", ROOT), { cache: "no-store" });
   await Promise.race([seventh, sleep(4000)]);
   clearInterval(timer);
   opened.forEach((one) => one.catch(() => {})); // the abort below is not an error

@@ -1,5 +1,6 @@
 // How students join: our address in the local network, in large type, and as a QR code for phones.
 
+import { ROOT } from "../api.js";
 import { byId, el } from "../dom.js";
 
 /** Show the URL of `path` for other machines, or how to start a server that they can reach. */
@@ -14,7 +15,7 @@ export function showJoinAddress([address], path) {
 /** A card for each [name, path] of `groups`: a link, and a QR code if other machines can reach us. */
 export function showGroupCards(list, [address], groups) {
   list.replaceChildren(...groups.map(([name, path]) => {
-    const card = el("li", "", el("b", "", name), linkTo(new URL(path, address ?? location)));
+    const card = el("li", "", el("b", "", name), linkTo(new URL(path, address ?? ROOT)));
     if (address) card.append(code(path));
     return card;
   }));
@@ -26,7 +27,7 @@ function code(path) {
 }
 
 function codeUrl(path) {
-  return `/demos/qr.svg?${new URLSearchParams({ path })}`;
+  return `../demos/qr.svg?${new URLSearchParams({ path: `/${path}` })}`;
 }
 
 // People type this URL, so it shows the name of the room in its own script.

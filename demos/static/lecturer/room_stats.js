@@ -1,7 +1,7 @@
 // The room in figures that can be read from the last row.  This page polls once a second without a name,
 // so it is not a member of the room and is not counted.
 
-import { requestJSON, roomUrl } from "../api.js";
+import { requestJSON, ROOT, roomUrl } from "../api.js";
 import { byId, el } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { transportLabel, TRANSPORTS } from "../page_layout.js";
@@ -66,7 +66,7 @@ export class RoomStats {
   async #readCounts() {
     const [counted, { transports }] = await Promise.all([
       this.#readMembers(),
-      this.#get(new URL("/wire", location)),
+      this.#get(new URL("wire", ROOT)),
     ]);
     return { ...counted, transports };
   }

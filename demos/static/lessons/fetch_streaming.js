@@ -52,12 +52,13 @@ export function showLesson(element, { room }) {
   }
 }
 
-function summary({ lines, chunks, reads, splitCharacters: halves }) {
+function summary({ lines, chunks, reads, splitCharacters: halves, cutByPage }) {
   const ends = new Set(lines.map(({ to }) => to));
   const within = reads.filter(({ to }) => !ends.has(to)).length;
-  return t("lesson.fetch.summary", {
+  const text = t("lesson.fetch.summary", {
     lines: lines.length, chunks: chunks.length, pieces: reads.length, within, halves,
   });
+  return cutByPage ? `${text} ${t("lesson.fetch.cut-by-page")}` : text;
 }
 
 // --- a character in two chunks ---------------------------------------------------------------------

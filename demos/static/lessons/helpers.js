@@ -1,7 +1,7 @@
 // What the lessons share: a section from a template, table rows, a few statistics, a test user, and drawing
 // once per animation frame.
 
-import { requestJSON } from "../api.js";
+import { requestJSON, ROOT } from "../api.js";
 import { el } from "../dom.js";
 import { t, translate } from "../i18n.js";
 import { publish, uuid } from "../publish.js";
@@ -77,22 +77,22 @@ export function onClick(button, action) {
 
 /** Lease a proxy with network conditions for an experiment; undefined where the server has none. */
 export async function leaseNetwork(conditions) {
-  const url = new URL("/networks", location);
+  const url = new URL("networks", ROOT);
   url.searchParams.set("network", conditions);
   const response = await fetch(url, { method: "POST" }).catch(() => undefined);
   if (!response?.ok) return undefined;
   const { id, port } = await response.json();
   return {
     base: `http://${location.hostname}:${port}/`,
-    disconnect: (seconds) => fetch(`/networks/${id}/unplug?seconds=${seconds}`, { method: "POST" }),
-    release: () => fetch(`/networks/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}),
+    disconnect: (seconds) => fetch(`${url.pathname}/${id}/unplug?seconds=${seconds}`, { method: "POST" }),
+    release: () => fetch(`${url.pathname}/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}),
   };
 }
 
 /** Enable a button only where the server leases network conditions; otherwise `note` says why. */
 export async function requireNetworks(button, note) {
   button.disabled = true;
-  const { networks = 0 } = await requestJSON(new URL("/lab", location)).catch(() => ({}));
+  const { networks = 0 } = await requestJSON(new URL("lab", ROOT)).catch(() => ({}));
   button.disabled = !networks;
   if (!networks) note.append(el("span", "small", t("lesson.no-networks")));
 }

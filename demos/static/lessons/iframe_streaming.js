@@ -77,7 +77,7 @@ export function showLesson(element, { room }) {
 
 // The link opens a new tab, because the spinner is the tab's.
 function methodRow(method, room) {
-  const href = `/demos/spinner.html?${new URLSearchParams({ how: method, room })}`;
+  const href = `../demos/spinner.html?${new URLSearchParams({ how: method, room })}`;
   const text = t(`lesson.iframe.how-${method}`);
   const link = el("a", { className: "button", href, target: "_blank", rel: "noopener" }, text);
   return row(link, ...["state", "load", "tab"].map((column) => t(`lesson.iframe.${method}-${column}`)));

@@ -36,13 +36,14 @@ async function readStream(room, after, count, onOpen, bufferSize) {
   const tap = await openTap();
   const stop = new AbortController();
   const signal = AbortSignal.any([stop.signal, AbortSignal.timeout(TIMEOUT)]);
-  const result = { lines: [], chunks: [], reads: [], splitCharacters: 0 };
+  const result = { lines: [], chunks: [], reads: [], splitCharacters: 0, cutByPage: false };
   watchChunks(tap, "fetch_streaming", (data) => append(result.chunks, data.length));
   try {
     const url = roomUrl(room, "fetch_streaming", { after, trace: tap.secret });
     const response = await request(url, { signal });
     onOpen();
-    await readLines(readFunction(response.body, bufferSize), result, count);
+    const read = readFunction(response.body, bufferSize, () => { result.cutByPage = true; });
+    await readLines(read, result, count);
     await sleep(TAP_DELAY);
     return result;
   } finally {
@@ -51,19 +52,40 @@ async function readStream(room, after, count, onOpen, bufferSize) {
   }
 }
 
-/** The function that reads the next bytes: at most `bufferSize`, where the browser supports it. */
-function readFunction(body, bufferSize) {
-  try {
-    const reader = body.getReader({ mode: bufferSize ? "byob" : undefined });
-    return () => reader.read(bufferSize && new Uint8Array(bufferSize));
-  } catch {
+/**
+ * The function that reads the next bytes: at most `bufferSize`.  WebKit has no reader with a buffer of
+ * ours ("byob"): there the page cuts what it has read, and calls `onCut`.
+ */
+function readFunction(body, bufferSize, onCut) {
+  if (!bufferSize) {
     const reader = body.getReader();
     return () => reader.read();
   }
+  try {
+    const reader = body.getReader({ mode: "byob" });
+    return () => reader.read(new Uint8Array(bufferSize));
+  } catch {
+    onCut();
+    return cutReads(body.getReader(), bufferSize);
+  }
+}
+
+function cutReads(reader, size) {
+  let rest = new Uint8Array();
+  return async () => {
+    if (!rest.length) {
+      const { done, value } = await reader.read();
+      if (done) return { done };
+      rest = value;
+    }
+    const value = rest.subarray(0, size);
+    rest = rest.subarray(size);
+    return { done: false, value };
+  };
 }
 
 async function readLines(read, result, count) {
-  while (result.lines.length < count) {
+  while (countMessages(result.lines) < count) {
     const { done, value } = await read();
     if (done) return;
     // 10xxxxxx continues a character that started in the previous read.
@@ -78,11 +100,16 @@ function append(list, length) {
   list.push({ from, to: from + length });
 }
 
-// A line may have started in an earlier read; a heartbeat is a line of its line feed alone.
+// A line may have started in an earlier read.
 function appendLines(lines, from, bytes) {
   bytes.forEach((byte, i) => {
     if (byte === LINE_FEED) append(lines, from + i + 1 - (lines.at(-1)?.to ?? 0));
   });
+}
+
+// A heartbeat is a line of its line feed alone.
+function countMessages(lines) {
+  return lines.filter(({ from, to }) => to - from > 1).length;
 }
 
 // Each message from another user, because the server limits the rate of one.

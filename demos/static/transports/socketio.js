@@ -2,7 +2,7 @@
 // where it can.  It could also reconnect, but it does not keep our cursor, so we do that.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { serverError } from "../api.js";
+import { ROOT, serverError } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
@@ -25,8 +25,8 @@ export function connect(room, { client, name, base, trace, setting, onTransports
       if (stopped) return;
       if (!io) return attempt.ended(libraryMissing());
       const query = defined({ roomid: room, client, name, after: attempt.cursor, trace });
-      const { origin } = new URL(base ?? location);
-      socket = io(origin, { query, transports, reconnection: false, forceNew: true });
+      const { origin, pathname: path } = new URL("socket.io", base ?? ROOT);
+      socket = io(origin, { path, query, transports, reconnection: false, forceNew: true });
       listen();
     }
 

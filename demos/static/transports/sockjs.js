@@ -2,6 +2,7 @@
 // Its session is lost when it ends, so our first message says which client we are and our cursor.
 
 import { PendingAcks, notConnected } from "../acks.js";
+import { ROOT } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { uuid } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
@@ -83,8 +84,8 @@ export function connect(room, { client, name, base, trace, setting, onTransports
 }
 
 // The library repeats the query of this URL in all its requests.
-function sessionUrl(client, trace, base = location) {
-  const url = new URL("/sockjs", base);
+function sessionUrl(client, trace, base = ROOT) {
+  const url = new URL("sockjs", base);
   url.search = new URLSearchParams({ client, ...(trace && { trace }) });
   return url.href;
 }

@@ -49,6 +49,7 @@ const FIELDS = {
   "last-event-id": "HTML §9.2.4",
   "origin": "RFC 6454 §7",
   "pragma": "RFC 9111 §5.4",
+  "priority": "RFC 9218 §4",
   "referer": "RFC 9110 §10.1.3",
   "retry-after": "RFC 9110 §10.2.3",
   "sec-websocket-accept": "RFC 6455 §4.2.2",

@@ -6,6 +6,8 @@
 // A stream that has not ended and a WebSocket have no such measurement.  There a ping and its pong serve,
 // which the server's clock alone measures.
 
+import { ROOT } from "../api.js";
+
 const TOLERANCE = 2; // ms: two clocks, neither of them exact
 const WINDOW = 2; // the minimum of so many samples is used: few enough to follow a change of the network
 const MAX_ENTRIES = 50;
@@ -53,10 +55,10 @@ export class RttEstimate {
 
   /** Add the browser's PerformanceResourceTiming of a request. */
   addTiming(timing) {
-    const { pathname, search } = new URL(timing.name);
-    const exchange = take(this.#exchanges, pathname + search);
+    const target = targetOf(new URL(timing.name));
+    const exchange = take(this.#exchanges, target);
     if (exchange) this.#match(exchange, timing);
-    else put(this.#timings, pathname + search, timing);
+    else put(this.#timings, target, timing);
   }
 
   #match(exchange, timing) {
@@ -90,4 +92,10 @@ function take(map, key) {
   const { value, since } = map.get(key) ?? {};
   map.delete(key);
   return performance.now() - since < MATCH_TIMEOUT ? value : undefined;
+}
+
+// The server captures a request without the path at which a proxy has the server (`--root-path`).
+function targetOf({ pathname, search }) {
+  const below = pathname.startsWith(ROOT.pathname);
+  return (below ? pathname.slice(ROOT.pathname.length - 1) : pathname) + search;
 }

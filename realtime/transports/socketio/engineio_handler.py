@@ -10,6 +10,7 @@ only packets and queries that it can parse.
 """
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +24,7 @@ from realtime.protocol.http1 import CONTINUE, allowed_methods
 from realtime.transports.base import CORS_HEADERS, PREFLIGHT_HEADERS
 from realtime.transports.socketio.engineio import POSTED_PACKET, EngineIOServer, bad_packet
 from realtime.transports.socketio.session import SEPARATOR, EngineIOSession
-from realtime.transports.upgrade import Upgrade
+from realtime.transports.upgrade import Upgrade, check_connected
 
 _NO_HEADERS = HTTPHeaders()
 
@@ -78,6 +79,7 @@ class EngineIOHandler(Upgrade):
             for packet in self._parse_packets():
                 if session.error is None:
                     await session.socket.receive(packet)
+                    await asyncio.sleep(0)  # a payload can contain thousands of packets
         finally:
             session.posting = False
         if session.error is not None:
@@ -126,7 +128,8 @@ class EngineIOHandler(Upgrade):
             raise errors.BadRequest("There is no such session; start a new one.")
         return session
 
-    def _parse_packets(self) -> list[Packet]:
+    def _parse_packets(self) -> Iterable[Packet]:
+        """Check all packets of the body, and parse each when it is wanted: they can be many."""
         if len(self._body) > self._max_body:
             raise errors.TooLong(f"A payload may have at most {self._max_body} bytes.")
         try:
@@ -136,7 +139,7 @@ class EngineIOHandler(Upgrade):
         if not all(map(POSTED_PACKET.fullmatch, parts)):
             self.session.close(bad_packet())
             return []
-        return [Packet(encoded_packet=part) for part in parts]
+        return (Packet(encoded_packet=part) for part in parts)
 
     # --- a poll ----------------------------------------------------------------------------------
 
@@ -144,6 +147,8 @@ class EngineIOHandler(Upgrade):
         session = self.session
         if session.poll is not None or (session.id and session.socket.upgraded):
             raise errors.BadRequest("Send one poll at a time, and none after the upgrade.")
+        if not session.id:
+            check_connected(self.stream)  # else nobody would end the new session
         session.poll, self._polling = self, True
         self.stream.set_half_close_callback(self._check_reader)
         if self.stream.closed():  # before we asked to be informed: nobody will report it

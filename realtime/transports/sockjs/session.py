@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from sockjs.tornado.session import CLOSED, CONNECTING, OPEN, BaseSession, Session
+from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError
 
 from realtime.transports.sockjs import framing
@@ -197,7 +198,11 @@ class HardenedSession(Session):  # type: ignore[misc]
         self._heartbeat_handle = None
         if self.handler is None:
             return
-        if not self.handler.send_heartbeat():
+        try:
+            sent = self.handler.send_heartbeat()
+        except StreamClosedError:  # nobody has noticed yet
+            sent = False
+        if not sent:
             self.abort(TOO_SLOW, "The client does not read heartbeats")
         elif self.handler is not None:
             self.start_heartbeat()
@@ -215,6 +220,7 @@ class HardenedSession(Session):  # type: ignore[misc]
                     result = self.conn.on_message(message)
                     if inspect.isawaitable(result):
                         await result
+                    await asyncio.sleep(0)  # a batch can contain a thousand messages
                 except Exception as error:
                     log.error("a connection failed", exc_info=error)
                     self.close(FAILED, "The server made a mistake")

@@ -18,7 +18,7 @@ from realtime.protocol.websocket_frames import PING
 from realtime.transports.sockjs import framing
 from realtime.transports.sockjs.handlers import SockJSHandler
 from realtime.transports.sockjs.interfaces import Receiver, RouterProtocol
-from realtime.transports.upgrade import StrictWebSocketProtocol
+from realtime.transports.upgrade import StrictWebSocketProtocol, check_connected
 
 _NOT_WEBSOCKET = 'Can "Upgrade" only to "WebSocket".'
 _WRONG_CONNECTION = '"Connection" must be "Upgrade".'
@@ -54,6 +54,7 @@ class WebSocketReceiver(SockJSHandler, Receiver, SockJSWebSocketHandler):  # typ
         tokens = {token.strip() for token in head.get("Connection", "").lower().split(",")}
         if "upgrade" not in tokens:
             raise HTTPError(400, _WRONG_CONNECTION)
+        check_connected(self.stream)
         if head.get("Sec-WebSocket-Version") in _DRAFT_VERSIONS:
             head["Sec-WebSocket-Version"] = "13"
         await WebSocketHandler.get(self, session_id)

@@ -1,0 +1,150 @@
+"""Firefox and WebKit: the pages and the transports in the engines that other tests do not use."""
+
+import socket
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import get_json, post
+from realtime.netem.proxy import Proxy
+from tests.browser import engines
+from tests.browser.chat_page import TRANSPORTS
+from tests.browser.engines import Engine, wait_until
+from tests.server_process import ROOT, Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
+
+# frame.html is no page: it relays a stream to another one.
+OTHER_PAGES = sorted(
+    page.name for page in (ROOT / "demos").glob("*.html") if page.stem not in [*TRANSPORTS, "frame"]
+)
+# It has scripts of ours and no connections: a place for connections that a test makes.
+QUIET_PAGE = "demos/sticky.html"
+
+# What a page shows when its scripts have run, and its connections are open.
+IS_READY = """() => {
+  const [footer, panes] = ["hub", "panes"].map((id) => document.getElementById(id));
+  const states = [...document.querySelectorAll("[data-state]")].map(({ dataset }) => dataset.state);
+  return (!footer || footer.textContent !== "") && (!panes || panes.hasChildNodes())
+    && !states.some((state) => ["connecting", "waiting", "refused"].includes(state));
+}"""
+IS_OPEN = """() => document.getElementById("state")?.dataset.state === "open" """
+SEND = """(text) => {
+  document.getElementById("text").value = text;
+  document.getElementById("say").requestSubmit();
+}"""
+# A line of the room, not one that waits to be sent.
+SHOWS = """(text) => [...document.querySelectorAll("#messages li:not([data-state])")]
+  .some((line) => line.textContent.includes(text))"""
+
+# Readers without a name are no members, so a room of readers alone stays empty.
+CONNECT = """async ({ room, after, transports, base }) => {
+  window.readers = {};
+  for (const transport of transports) {
+    const { connect } = await import(new URL(`static/transports/${transport}.js`, location));
+    const reader = { states: [], texts: [], repeats: 0 };
+    window.readers[transport] = reader;
+    reader.connection = connect(room, {
+      after, base,
+      setting: (name) => ({ interval: 0.2, pad: 0 })[name],
+      onEvent: ({ kind, text }) => reader.texts.push(text ?? kind),
+      onRepeat: () => { reader.repeats += 1; },
+      onState: (state) => reader.states.push(state),
+    });
+  }
+}"""
+ALL_OPEN = """() => Object.values(window.readers).every(({ states }) => states.at(-1) === "open")"""
+SEND_OVER_EACH = """(ids) => Promise.all(Object.entries(window.readers).map(
+  ([via, { connection }], i) => connection.send({ id: ids[i], client: via, text: via, via })))"""
+ALL_HAVE = (
+    """(count) => Object.values(window.readers).every(({ texts }) => texts.length >= count)"""
+)
+# The browser fires "online" when the network is back.  A frame whose stream broke needs that to
+# notice it: no other event says so, and missing heartbeats are noticed only after half a minute.
+TWO_ATTEMPTS_FAILED = """() => {
+  const readers = Object.values(window.readers);
+  if (!window.statesBefore) {
+    window.statesBefore = readers.map(({ states }) => states.length);
+    dispatchEvent(new Event("online"));
+  }
+  return readers.every(({ states }, i) =>
+    states.slice(window.statesBefore[i]).filter((state) => state === "waiting").length >= 2);
+}"""
+READ = """() => Object.fromEntries(Object.entries(window.readers).map(
+  ([transport, { texts, repeats }]) => [transport, [texts, repeats]]))"""
+IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(len(TRANSPORTS))]
+
+
+@pytest.mark.parametrize("name", ["firefox", "webkit"])
+async def test_every_page_opens_and_every_transport_delivers_and_recovers(
+    name: str, room: str
+) -> None:
+    """One test for each engine, since a browser takes longer to start than these need."""
+    # No heartbeat comes to help: what opens, opens by its first bytes.
+    options = ("--heartbeat-seconds", "300", "--messages-per-second", "0", "--lanes", "2")
+    with Server("--hub", "memory", *options) as server:
+        async with getattr(engines, name)() as engine:
+            await check_pages_open(engine, server, room)
+            await check_pages_send_and_receive(engine, server, f"{room}-pages")
+            await check_readers_recover(engine, server, f"{room}-readers")
+            await check_a_stopped_server_is_noticed(engine, server, f"{room}-stopped")
+
+
+async def check_pages_open(engine: Engine, server: Server, room: str) -> None:
+    for page in ["", *(f"demos/{name}" for name in OTHER_PAGES)]:
+        await engine.open(f"{server.url}/{page}?room={room}")
+        await wait_until(engine, IS_READY)
+        assert await engine.errors() == [], page
+
+
+async def check_pages_send_and_receive(engine: Engine, server: Server, room: str) -> None:
+    for transport in TRANSPORTS:
+        await engine.open(f"{server.url}/demos/{transport}.html?room={room}")
+        await wait_until(engine, IS_OPEN)
+        await post(server.url, room, text=f"down {transport}")
+        await wait_until(engine, SHOWS, f"down {transport}")
+        await engine.run(SEND, f"up {transport}")
+        await wait_until(engine, SHOWS, f"up {transport}")
+        assert await engine.errors() == [], transport
+    said = [(event["text"], event["via"]) for event in await log(server, room) if "text" in event]
+    assert [pair for pair in said if pair[0].startswith("up")] == [
+        (f"up {transport}", transport) for transport in TRANSPORTS
+    ]
+
+
+async def check_readers_recover(engine: Engine, server: Server, room: str) -> None:
+    start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
+    async with Proxy("127.0.0.1", server.port) as relay:
+        await engine.open(f"{relay.url}{QUIET_PAGE}")
+        await engine.run(CONNECT, {"room": room, "after": start, "transports": TRANSPORTS})
+        # Also those that have nothing to receive yet.
+        await wait_until(engine, ALL_OPEN)
+        await engine.run(SEND_OVER_EACH, IDS)
+        await wait_until(engine, ALL_HAVE, len(TRANSPORTS))
+    # Now nobody listens at the port.
+    for number in range(3):
+        await post(server.url, room, text=f"meanwhile {number}")
+    await wait_until(engine, TWO_ATTEMPTS_FAILED)
+    listener = socket.create_server(("127.0.0.1", relay.port))
+    async with Proxy("127.0.0.1", server.port, listeners=[listener]):
+        await wait_until(engine, ALL_OPEN)
+        await post(server.url, room, text="after")
+        await wait_until(engine, ALL_HAVE, len(TRANSPORTS) + 4)
+        texts = [event["text"] for event in await log(server, room)]
+        assert sorted(texts[:-4]) == sorted(TRANSPORTS)
+        assert await engine.run(READ) == {one: [texts, 0] for one in TRANSPORTS}
+
+
+async def check_a_stopped_server_is_noticed(engine: Engine, server: Server, room: str) -> None:
+    """A frame that was refused fires no event; one at another port is in a page that relays it."""
+    port = (await get_json(server.url, "/lab"))["lanes"][1]
+    reader = {"room": room, "after": "now", "transports": ["iframe_streaming"]}
+    await engine.open(f"{server.url}/{QUIET_PAGE}")
+    await engine.run(CONNECT, {**reader, "base": f"http://127.0.0.1:{port}/"})
+    await wait_until(engine, ALL_OPEN)
+    server.kill()
+    await wait_until(engine, TWO_ATTEMPTS_FAILED)
+
+
+async def log(server: Server, room: str) -> list[dict[str, Any]]:
+    return list((await get_json(server.url, f"/rooms/{room}/short_polling"))["events"])
