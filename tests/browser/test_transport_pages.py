@@ -26,7 +26,7 @@ WIRE_LIST = "#wire .wire-list"
 FIRST_LABELS = {
     "short_polling": ["GET …/short_polling", "200 · "],
     "long_polling": ["GET …/long_polling", "200 · "],
-    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 67 B"],
+    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 512 B"],
     "sse": ["GET …/sse", "200 · stays open"],
     "fetch_streaming": ["GET …/fetch_streaming", "200 · stays open"],
     "websocket": ["GET …/websocket", "101 · stays open"],
