@@ -221,7 +221,7 @@ async def travelled(page: Page) -> list[Locator]:
 async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     server: Server, context: BrowserContext, room: str
 ) -> None:
-    # What was in the room before costs 80 kB, and no message of the lesson.
+    # What was in the room before takes 80 kB, and is no message of the lesson.
     for n in range(40):
         await post(server.url, room, text="x" * 2_000, client=f"c{n}")
     page = await open_chat(context, server.url, "short_polling", room)
@@ -241,6 +241,12 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     assert 0.05 < mean < worst
     assert 300 < spent < 3000
     assert await part(page, "chart").locator("circle").count() >= 15
+    # The interval of the first poll, which brought the old messages.
+    await page.locator("#interval").fill("2")
+    await send(page, "one more")
+    first = part(page, "rows").locator("tr", has_text=re.compile("^2 s"))
+    await expect(first.locator("td").nth(2)).to_have_text("1")
+    assert figures(await first.locator("td").last.inner_text())[0] < 10_000
 
 
 # --- the streams ---------------------------------------------------------------------------------
