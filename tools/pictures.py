@@ -27,11 +27,23 @@ async def main() -> None:
     with Server(*options) as server:
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium(), args=FLAGS)
+            await story(browser, server.url)
             await two_tabs(browser, server.url)
             await lab(browser, server.url)
             await workspace(browser, server.url)
             await lecturer(browser, server.url)
             await browser.close()
+
+
+async def story(browser: Browser, url: str) -> None:
+    """The first page: a message by short polling and by WebSocket, and the next poll under way."""
+    page = await browser.new_page(viewport=WIDE)
+    await page.goto(f"{url}/?room=story&lang=en")
+    await expect(page.locator(".marks .empty")).to_have_count(2)
+    await page.click("#send")
+    await expect(page.locator("#said")).to_contain_text("The same message took")
+    await expect(page.locator(".dot.request")).not_to_have_count(0)
+    await page.screenshot(path=PICTURES / "story.png")
 
 
 async def two_tabs(browser: Browser, url: str) -> None:
@@ -49,7 +61,7 @@ async def two_tabs(browser: Browser, url: str) -> None:
 async def lab(browser: Browser, url: str) -> None:
     """All transports under a load of scheduled messages, with a round trip of 100 ms."""
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
-    await page.goto(f"{url}/?room=race&name=Ada")
+    await page.goto(f"{url}/demos/lab.html?room=race&name=Ada")
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms,jitter=20ms")
     await page.press(".own-network", "Enter")

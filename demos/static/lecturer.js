@@ -37,7 +37,7 @@ for (const link of document.querySelectorAll("a.go")) {
 // --- the address for phones ------------------------------------------------------------------------
 
 const target = byId("target");
-target.append(new Option(t("lecturer.target.lab"), ""));
+target.append(new Option(t("lecturer.target.lab"), "demos/lab.html"));
 target.append(...TRANSPORTS.map((transport) => new Option(transport, `demos/${transport}.html`)));
 target.value = "demos/websocket.html"; // works best on a phone
 const addresses = await fetchAddresses();

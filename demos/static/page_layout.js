@@ -18,15 +18,20 @@ const KEPT_PARAMETERS = ["room", "name", "lang"];
 
 const HEADER = `
   <a class="skip"></a>
-  <a class="home" href="../">realtime</a>
-  <nav id="ways" aria-label="Transports" data-i18n-aria-label="header.ways"></nav>
-  <a class="class" href="../demos/lecturer.html" data-i18n="header.class">For the class</a>
+  <nav class="pages" aria-label="Pages" data-i18n-aria-label="header.pages">
+    <a class="home" href="../" data-i18n="header.story">Story</a>
+    <a href="../demos/lab.html" data-i18n="header.lab">Lab</a>
+    <div id="ways"></div>
+    <a href="../demos/lecturer.html" data-i18n="header.class">Class</a>
+    <a href="../demos/cluster.html" data-i18n="header.cluster">Cluster</a>
+    <a href="../demos/sticky.html" data-i18n="header.sticky">Sticky</a>
+  </nav>
   <div class="looks">
     <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
     <select id="theme" aria-label="Light or dark" data-i18n-aria-label="header.theme">
-      <option value="auto" data-i18n="header.theme_auto">◐ Auto</option>
-      <option value="light" data-i18n="header.theme_light">◐ Light</option>
-      <option value="dark" data-i18n="header.theme_dark">◐ Dark</option>
+      <option value="auto" data-i18n="header.theme_auto">Auto</option>
+      <option value="light" data-i18n="header.theme_light">Light</option>
+      <option value="dark" data-i18n="header.theme_dark">Dark</option>
     </select>
     <button id="big" type="button" title="Larger type, for a projector" data-i18n="header.big"
       data-i18n-title="header.big_why">Big</button>
@@ -102,10 +107,7 @@ function fillSkipLink(link) {
 }
 
 function transportLink(transport) {
-  const link = el("a", { href: `../demos/${transport}.html` }, t(`nav.${transport}`));
-  link.className = "transport-label";
-  link.dataset.via = transport;
-  return link;
+  return el("a", { href: `../demos/${transport}.html` }, transportLabel(transport, transportName(transport)));
 }
 
 // `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
@@ -113,7 +115,7 @@ function markCurrentPage(header) {
   const links = [...header.querySelectorAll("a:not(.skip)")];
   const current = links.find((link) => link.pathname === location.pathname);
   current?.setAttribute("aria-current", "page");
-  const row = header.querySelector("#ways");
+  const row = header.querySelector(".pages");
   if (row.contains(current)) row.scrollLeft = current.offsetLeft - row.offsetLeft;
 }
 
@@ -123,9 +125,14 @@ function keptQuery() {
   return kept.length ? `?${new URLSearchParams(kept)}` : "";
 }
 
+/** The name of a transport as people write it: "Short polling". */
+export function transportName(transport) {
+  return t(`transport.${transport}`);
+}
+
 /** The name of a transport, with its colour. */
-export function transportLabel(transport) {
-  const label = el("span", "transport-label", transport);
+export function transportLabel(transport, name = transport) {
+  const label = el("span", "transport-label", name);
   label.dataset.via = transport;
   return label;
 }

@@ -27,7 +27,9 @@ WORDS = {
     for language in LANGUAGES
 }
 # What a page shows in place of a missing text.
-KEY = re.compile(r"\b(chat|page|part|header|foot|trouble|sequence|wire|lesson|network)\.[a-z]")
+KEY = re.compile(
+    r"\b(chat|page|part|header|transport|story|foot|trouble|sequence|wire|lesson|network)\.[a-z]"
+)
 
 # Half past three, by the page's own function, and as each language writes it.
 TIME = """async () => {
@@ -266,7 +268,7 @@ async def test_big_type_is_larger_and_set_like_the_theme_before_any_module_runs(
 # --- every page ----------------------------------------------------------------------------------
 
 
-PATHS = ["/", "/demos/lecturer.html", "/demos/sticky.html"]
+PATHS = ["/", "/demos/lab.html", "/demos/lecturer.html", "/demos/sticky.html"]
 PATHS += [f"/demos/{transport}.html" for transport in TRANSPORTS]
 # Kept after the tests.
 SCREENSHOTS = ROOT / "test-output"
@@ -304,7 +306,7 @@ async def test_every_page_is_complete_in_its_language_and_not_wider_than_its_scr
     for path, language in zip(PATHS, cycle(languages), strict=False):
         await go(page, server, path, f"&lang={language}&rate=3")
         await expect_links(page, path, language)
-        name = path.strip("/").removeprefix("demos/").removesuffix(".html") or "lab"
+        name = path.strip("/").removeprefix("demos/").removesuffix(".html") or "story"
         if name in TRANSPORTS:
             await expect_connected(page)
             await expect_texts(page, name, language)
@@ -323,7 +325,8 @@ async def test_every_page_is_complete_in_its_language_and_not_wider_than_its_scr
 async def expect_links(page: Page, path: str, language: str) -> None:
     """The header links to all pages and keeps room, name and language, but nothing else."""
     await expect(page.locator("#ways a")).to_have_count(len(TRANSPORTS))
-    for there in ["/", *(f"/demos/{t}.html" for t in TRANSPORTS), "/demos/lecturer.html"]:
+    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky"]
+    for there in ["/", *(f"/demos/{name}.html" for name in others)]:
         link = page.locator(f"header a[href^='{there}?']")
         await expect(link).to_have_count(1)
         href = str(await link.get_attribute("href"))

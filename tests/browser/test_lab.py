@@ -24,7 +24,7 @@ def lab() -> Iterator[Server]:
 
 async def open_lab(context: BrowserContext, server: Server, room: str) -> Page:
     page = await context.new_page()
-    await page.goto(f"{server.url}/?room={room}&name=Ada")
+    await page.goto(f"{server.url}/demos/lab.html?room={room}&name=Ada")
     for transport in TRANSPORTS:
         await expect(state(page, transport)).to_have_attribute("data-state", "open")
     await page.select_option("#interval", "0.2")
@@ -203,7 +203,7 @@ async def test_its_first_load_is_small(lab: Server, context: BrowserContext, roo
 
     counting: list[asyncio.Task[None]] = []
     page.on("response", lambda response: counting.append(asyncio.ensure_future(count(response))))
-    await page.goto(f"{lab.url}/?room={room}")
+    await page.goto(f"{lab.url}/demos/lab.html?room={room}")
     await expect(state(page, "websocket")).to_have_attribute("data-state", "open")
     await page.wait_for_function("window.uPlot !== undefined")
     await asyncio.gather(*counting)

@@ -16,7 +16,7 @@ from tests.server_process import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 KEY = "sesame"
-PAGES = {"lab": "/", **{transport: f"/demos/{transport}.html" for transport in TRANSPORTS}}
+PAGES = {name: f"/demos/{name}.html" for name in ("lab", *TRANSPORTS)}
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +137,9 @@ async def test_without_a_key_the_page_shows_its_address_and_where_to_find_the_ke
     await expect(page.locator("#reset")).to_be_disabled()
     await expect(page.locator("#keyless")).to_contain_text("for lecturers")
     await expect_picture(page, "#code")
-    await page.select_option("#target", "/")
-    await expect(address).to_have_attribute("href", re.compile(rf"{school.port}/\?room={room}$"))
+    await page.select_option("#target", "demos/lab.html")
+    lab = re.compile(rf"{school.port}/demos/lab\.html\?room={room}$")
+    await expect(address).to_have_attribute("href", lab)
     await expect_picture(page, "#code")
     assert console_errors == []
 

@@ -1,5 +1,6 @@
 """The pages as bytes: under a strict policy, and nothing outside their folder."""
 
+import gzip
 from typing import Any
 
 import pytest
@@ -90,10 +91,35 @@ async def test_an_old_etag_gets_the_whole_page(server: Any) -> None:
 
 
 async def test_the_first_page_has_two_urls(server: Any) -> None:
-    bodies = [(await request(server.url, "GET", p)).body for p in ("/", "/demos/lab.html")]
+    bodies = [(await request(server.url, "GET", p)).body for p in ("/", "/demos/index.html")]
     assert bodies[0] == bodies[1]
 
 
 async def test_a_foreign_host_gets_no_page(server: Any) -> None:
     answer = await request(server.url, "GET", "/", headers={"Host": "evil.example"})
     assert (answer.status, answer.json()["error"]["code"]) == (403, "foreign_host")
+
+
+@pytest.mark.parametrize("accepted", ["gzip", "br, gzip;q=0.8, *;q=0.1"])
+async def test_a_page_is_compressed_for_a_client_that_accepts_it(
+    server: Any, accepted: str
+) -> None:
+    plain = await request(server.url, "GET", "/")
+    small = await request(server.url, "GET", "/", headers={"Accept-Encoding": accepted})
+    assert small.head.fields["content-encoding"] == "gzip"
+    assert gzip.decompress(small.body) == plain.body
+    for answer in (plain, small):
+        assert answer.head.fields["vary"] == "Accept-Encoding"
+        assert answer.head.fields["content-length"] == str(len(answer.body))
+    # A cache must not mix up the two.
+    assert small.head.fields["etag"] != plain.head.fields["etag"]
+    tag = {"If-None-Match": small.head.fields["etag"], "Accept-Encoding": accepted}
+    again = await request(server.url, "GET", "/", headers=tag)
+    assert (again.status, again.body) == (304, b"")
+
+
+@pytest.mark.parametrize("accepted", ["identity", "br", "gzip;q=0", "gzip ; q=0.0, br", "xgzip"])
+async def test_a_page_is_not_compressed_for_another_client(server: Any, accepted: str) -> None:
+    answer = await request(server.url, "GET", "/", headers={"Accept-Encoding": accepted})
+    assert "content-encoding" not in answer.head.fields
+    assert answer.body.startswith(b"<!doctype html>")
