@@ -8,11 +8,12 @@ import { language, number, t } from "./i18n.js";
 import { Log, person } from "./log.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
-import { fillPage, showStudyTabs, showViewTabs, transportLabel } from "./page_layout.js";
+import { transportLabel } from "./page_layout.js";
 import { uuid } from "./publish.js";
 import { chooseName, rememberName, save, take, takeClient } from "./tab_state.js";
 import { openTap } from "./wire/tap.js";
 import { showTraffic } from "./wire/workspace.js";
+import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
 
 const transport = document.body.dataset.transport;
 fillPage();
