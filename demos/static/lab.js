@@ -6,6 +6,7 @@ import { byId } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { number, t, translate } from "./i18n.js";
 import { ConsistencyChecker } from "./lab/audit.js";
+import { stripLabels } from "./lab/delay_strip.js";
 import { LatencyChart } from "./lab/latency_chart.js";
 import { OpenLoopSender } from "./lab/open_loop_sender.js";
 import { Pane } from "./lab/pane.js";
@@ -18,7 +19,11 @@ import { chooseName, rememberName } from "./tab_state.js";
 const DRAW_INTERVAL = 100; // ms: faster than people can read numbers
 const TRAFFIC_INTERVAL = 1000; // ms between two requests for the byte counts
 const TRAFFIC_TIMEOUT = 10_000;
+// The choices of the schedule, and those chosen at first.
 const RATES = [1, 2, 5, 10, 20, 50, 100, 200];
+const COUNTS = [10, 50, 200, 1000, 10_000];
+const SIZES = [10, 100, 1000, 4000];
+const [FIRST_RATE, FIRST_COUNT, FIRST_SIZE] = [10, 50, 100];
 
 const query = new URLSearchParams(location.search);
 const room = query.get("room") || "lobby";
@@ -32,7 +37,7 @@ byId("room").value = room;
 byId("name").value = name;
 
 const checker = new ConsistencyChecker();
-const chart = new LatencyChart(byId("race"));
+const chart = new LatencyChart(byId("chart"));
 const sender = new OpenLoopSender(room, { client, name }, (id) => checker.acknowledge(id));
 const panes = [];
 let network; // the base URL of simulated network conditions, if any
@@ -40,20 +45,22 @@ let network; // the base URL of simulated network conditions, if any
 // --- events --------------------------------------------------------------------------------------
 
 const now = () => performance.now() / 1000;
-const openedAt = Date.now();
+
+// The broker's clock, where the message is not ours, and this machine's.
+function sentAt(event) {
+  return sender.scheduledAt(event.id) ?? event.published - performance.timeOrigin;
+}
 
 function delayOf(event) {
   if (event.kind !== "say") return undefined;
-  const scheduledAt = sender.scheduledAt(event.id);
-  if (scheduledAt !== undefined) return performance.now() - scheduledAt;
-  // From the broker's clock to this machine's.  Messages from before this page have no delay.
-  const delay = performance.timeOrigin + performance.now() - event.published;
-  return event.published >= openedAt && delay >= 0 ? delay : undefined;
+  const delay = performance.now() - sentAt(event);
+  // Messages from before this page have no delay.
+  return sentAt(event) >= 0 && delay >= 0 ? delay : undefined;
 }
 
 function onEvent(event, pane, delay) {
   if (event.kind === "gap") checker.reset();
-  if (delay !== undefined) chart.add(now(), pane.transport, delay);
+  if (delay !== undefined) chart.add(event.id, pane.transport, sentAt(event) / 1000, delay);
 }
 
 // --- the panes -----------------------------------------------------------------------------------
@@ -110,14 +117,16 @@ async function fetchCursor() {
 
 const [serverInfo, startCursor] = await Promise.all([fetchServerInfo(), fetchCursor()]);
 panes.push(...(await Promise.all(TRANSPORTS.map(createPane))));
+document.querySelector(".col-strip").append(...stripLabels());
 byId("panes").append(...panes.map((pane) => pane.element));
 panes.forEach(switchPane);
 
-networkControl(byId("network"), (base) => {
+const onNetwork = (base) => {
   network = base;
   panes.forEach((pane) => pane.move(baseOf(pane)));
   showConnections();
-});
+};
+networkControl(byId("network"), onNetwork, byId("hints"));
 
 byId("interval").addEventListener("change", () => {
   const pane = panes.find(({ transport }) => transport === "short_polling");
@@ -141,14 +150,24 @@ byId("load").addEventListener("submit", (submit) => {
   sender.start({ count, rate, size });
 });
 
-// A higher rate than the server accepts from one client would measure its limit, not the transports.
-function fillRates() {
+function fillChoices() {
+  // A higher rate than the server accepts from one client would measure its limit, not the transports.
   const limit = serverInfo.messages_per_second || Infinity;
   const rates = RATES.filter((rate) => rate <= limit);
-  byId("rate").append(...rates.map((rate) => new Option(t("lab.per_second", { rate }), rate)));
-  byId("rate").value = rates.includes(10) ? 10 : rates.at(-1);
+  choices("count", COUNTS, FIRST_COUNT, (count) => t("lab.messages", { count: number(count) }));
+  choices("rate", rates, Math.min(FIRST_RATE, rates.at(-1)), (rate) => t("lab.per_second", { rate }));
+  choices("size", SIZES, FIRST_SIZE, (size) => t("lab.characters", { size: number(size) }));
 }
-fillRates();
+
+function choices(id, values, first, text) {
+  byId(id).append(...values.map((value) => new Option(text(value), value, value === first, value === first)));
+}
+fillChoices();
+
+byId("clear").addEventListener("click", () => {
+  panes.forEach((pane) => pane.clear());
+  chart.clear();
+});
 
 function showSender() {
   const { remaining, sent, refused, error } = sender;
@@ -191,7 +210,6 @@ async function fetchTraffic() {
 
 setInterval(draw, DRAW_INTERVAL);
 setInterval(fetchTraffic, TRAFFIC_INTERVAL);
-chart.start().then((started) => { byId("no-race").hidden = started; });
 
 // --- the lesson about six connections ------------------------------------------------------------
 

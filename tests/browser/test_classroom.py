@@ -180,7 +180,7 @@ async def test_after_a_restart_of_the_server_the_audit_is_clean(
         for n in range(10):
             await post(new.url, room, text=f"after {n}")
         for transport in TRANSPORTS:
-            said = page.locator(f'.pane[data-transport="{transport}"] .said li')
+            said = page.locator(f'.pane[data-transport="{transport}"] .said')
             await expect_after_reconnect(page, said.filter(has_text="after 9"))
             await expect_clean(page, transport)
         await page.close()

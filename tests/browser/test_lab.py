@@ -6,11 +6,60 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, Response, expect
+from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import get_json, post
 from tests.browser.chat_page import HARD, TRANSPORTS
 from tests.server_process import Server
+
+# The transports whose colour is in the chart.
+DRAWN = """(() => {
+  const labels = [...document.querySelectorAll("#chart label")];
+  const canvas = document.querySelector("#chart canvas");
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const drawn = new Set();
+  for (let i = 0; i < data.length; i += 4) drawn.add(data.slice(i, i + 3).join());
+  const colour = (label) => {
+    label.style.color = "var(--way)";
+    const { color } = getComputedStyle(label);
+    label.style.color = "";
+    return color.match(/\\d+/g).slice(0, 3).join();
+  };
+  return labels.filter((label) => drawn.has(colour(label))).map((label) => label.dataset.via);
+})()"""
+
+# What is cut off, or outside of the window, or over something else: each as text.
+FAULTS = """() => {
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(
+    (e) => e.checkVisibility() && e.offsetWidth > 0 && !e.closest(".skip, .sr-only, dt"));
+  const box = (e) => e.getBoundingClientRect();
+  const row = (e) => e.closest("[data-transport]")?.dataset.transport ?? "";
+  const name = (e) => `${row(e)} ${e.id || e.className || e.tagName}`;
+  const cells = all(".pane > *:not(dialog, dl), .pane > dl dd");
+  const everything = [...all("header *, .title *, .bar *, #more *, .columns *"), ...cells];
+
+  const isOutside = (e) => {
+    const { left, right, top, bottom } = box(e);
+    return left < 0 || top < 0 || right > innerWidth || bottom > innerHeight;
+  };
+  // The latest message may be longer than its cell, and ends with an ellipsis.
+  const isCutOff = (e) => e.scrollWidth > e.clientWidth + 1 && e.clientWidth > 1
+    && !e.matches(".said, #ways, .pages, input");
+  const overlap = (one, other) => {
+    const [a, b] = [box(one), box(other)];
+    return Math.min(a.right, b.right) - Math.max(a.left, b.left) > 1
+      && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 1;
+  };
+
+  const faults = everything.filter(isOutside).map((e) => `outside: ${name(e)}`);
+  faults.push(...everything.filter(isCutOff).map((e) => `cut off: ${name(e)}`));
+  for (const group of [all(".bar > *, #more, .columns, .pane"), cells, all("#more > *")]) {
+    group.forEach((one, n) => group.slice(n + 1).forEach((other) => {
+      if (overlap(one, other)) faults.push(`over each other: ${name(one)}, ${name(other)}`);
+    }));
+  }
+  return faults;
+}"""
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -40,7 +89,12 @@ def state(page: Page, transport: str) -> Locator:
 
 
 def figure(page: Page, transport: str, name: str) -> Locator:
-    return pane(page, transport).locator(f".figure.{name} dd")
+    """A figure of the details, which are up to date while they are closed."""
+    return pane(page, transport).locator(f".details .figure.{name} dd")
+
+
+def audit(page: Page, transport: str) -> Locator:
+    return pane(page, transport).locator(".audit")
 
 
 async def expect_clean(page: Page, transport: str, received: int | None = None) -> None:
@@ -49,6 +103,7 @@ async def expect_clean(page: Page, transport: str, received: int | None = None) 
     await expect(figure(page, transport, "inFlight")).to_have_text("0")
     for name in ("missing", "duplicated", "reordered"):
         await expect(figure(page, transport, name)).to_have_text("0")
+    await expect(audit(page, transport)).to_contain_text("✓")
 
 
 async def test_every_pane_shows_a_message_and_a_refused_one_returns_to_the_field(
@@ -59,12 +114,13 @@ async def test_every_pane_shows_a_message_and_a_refused_one_returns_to_the_field
     await page.fill("#text", HARD)
     await page.press("#text", "Enter")
     for transport in TRANSPORTS:
-        said = pane(page, transport).locator(".said li[data-kind=say]")
-        await expect(said).to_have_count(1)
+        said = pane(page, transport).locator(".said[data-kind=say]")
         await expect(said).to_contain_text("alert(1)")
         await expect(said.locator(".took")).to_contain_text(re.compile("ms|s"))
         await expect_clean(page, transport, 2)  # and the page's own join
-        await expect(figure(page, transport, "p50")).to_contain_text(re.compile(r"\d"))
+        for name in ("p50", "bytes_each", "requests_each"):
+            shown = pane(page, transport).locator(f".figures .{name} dd")
+            await expect(shown).to_contain_text(re.compile(r"\d"))
     assert await page.evaluate("document.querySelectorAll('.said script').length") == 0
     assert console_errors == []
     await page.fill("#text", "长" * 4000)
@@ -84,7 +140,15 @@ async def test_scheduled_messages_are_all_shown_in_one_order(
     await expect(page.locator("#sent")).to_have_text("200 sent, 0 to go", timeout=20_000)
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 201)
-    await expect(page.locator("#race canvas")).to_be_visible()
+    await page.locator("#chart").scroll_into_view_if_needed()
+    for transport in ("short_polling", "sse"):
+        await page.locator(f"#chart label[data-via={transport}]").click()
+        await page.wait_for_function(f"{DRAWN}.join() === '{transport}'")  # all others are grey
+    await page.click("#clear")
+    for transport in TRANSPORTS:
+        await expect(figure(page, transport, "received")).to_have_text("0")
+        for name in ("p50", "bytes_each", "requests_each"):
+            await expect(figure(page, transport, name)).to_have_text("–")
     assert console_errors == []
     await page.close()
 
@@ -128,7 +192,8 @@ async def test_every_pane_reports_a_reset_room_and_restarts_its_audit(
     await expect(figure(page, "websocket", "received")).to_have_text("2")
     await page.evaluate(f"fetch('/rooms/{room}?key=teacher', {{ method: 'DELETE' }})")
     for transport in TRANSPORTS:
-        await expect(pane(page, transport).locator(".gaps")).to_contain_text("Gaps received: 1")
+        await expect(pane(page, transport).locator(".note")).to_contain_text("this room was reset")
+        await expect(figure(page, transport, "gaps")).to_have_text("1")
     await post(lab.url, room, text="new")
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 2)  # the members, and the messages since
@@ -144,8 +209,8 @@ async def test_four_such_tabs_at_once_work(
         await page.fill("#text", f"from tab {n}")
         await page.press("#text", "Enter")
         for transport in TRANSPORTS:
-            said = pane(page, transport).locator(".said li", has_text=f"from tab {n}")
-            await expect(said).to_have_count(1)
+            said = pane(page, transport).locator(".said")
+            await expect(said).to_contain_text(f"from tab {n}")
     assert console_errors == []
     for page in pages:
         await page.close()
@@ -182,8 +247,8 @@ async def test_all_panes_connect_through_the_chosen_network(
     await page.fill("#text", "from far away")
     await page.press("#text", "Enter")
     for transport in TRANSPORTS:
-        said = pane(page, transport).locator(".said li", has_text="from far away")
-        await expect(said).to_have_count(1)
+        said = pane(page, transport).locator(".said")
+        await expect(said).to_contain_text("from far away")
         took = await said.locator(".took").text_content()
         assert took is not None
         # At least half a round trip.
@@ -193,25 +258,26 @@ async def test_all_panes_connect_through_the_chosen_network(
     await page.close()
 
 
-async def test_its_first_load_is_small(lab: Server, context: BrowserContext, room: str) -> None:
+async def test_its_first_load_is_small_and_has_no_chain_of_modules(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
     page = await context.new_page()
-    sizes: dict[str, int] = {}
-
-    async def count(response: Response) -> None:
-        if "/demos/" in response.url or response.url.endswith(f"room={room}"):
-            sizes[response.url] = len(await response.body())
-
-    counting: list[asyncio.Task[None]] = []
-    page.on("response", lambda response: counting.append(asyncio.ensure_future(count(response))))
     await page.goto(f"{lab.url}/demos/lab.html?room={room}")
-    await expect(state(page, "websocket")).to_have_attribute("data-state", "open")
-    await page.wait_for_function("window.uPlot !== undefined")
-    await asyncio.gather(*counting)
-    assert len(sizes) > 20
-    # Our own files and the chart; the two libraries have a limit of their own.
-    libraries = sum(size for url, size in sizes.items() if "-client/" in url)
-    assert sum(sizes.values()) - libraries < 300_000
-    assert libraries < 120_000
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    files: dict[str, int] = await page.evaluate(
+        """Object.fromEntries(performance.getEntriesByType("resource")
+          .filter(({ name }) => new URL(name).pathname.startsWith("/demos/"))
+          .map(({ name, transferSize }) => [new URL(name).pathname, transferSize]))"""
+    )
+    assert sum(files.values()) < 300_000
+    links = page.locator("link[rel=modulepreload]")
+    preloaded = await links.evaluate_all(
+        "(links) => links.map((link) => new URL(link.href).pathname)"
+    )
+    modules = {path for path in files if re.match("/demos/static/.*js$", path)}
+    classic = {"/demos/static/theme.js", "/demos/static/lab.js"}
+    assert modules - classic == set(preloaded)
     await page.close()
 
 
@@ -246,7 +312,7 @@ async def test_two_hundred_messages_a_second_leave_it_responsive(
     for _ in range(10):
         # A busy page does not react to clicks: it must react to each of these.
         async with asyncio.timeout(2):
-            await page.click("#race")
+            await page.click(".title")
     await sending
     for transport in TRANSPORTS:
         await expect_clean(page, transport)
@@ -254,3 +320,127 @@ async def test_two_hundred_messages_a_second_leave_it_responsive(
     assert await heap() < memory + 8_000_000
     assert console_errors == []
     await page.close()
+
+
+# --- the layout ----------------------------------------------------------------------------------
+
+
+async def test_everything_fits_one_projector_screen_even_while_the_network_is_down(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_lab(context, lab, room)
+    await page.set_viewport_size({"width": 1280, "height": 720})
+    assert await page.evaluate(FAULTS) == []
+    await page.select_option(".network-choice", "delay")
+    await expect(page.locator(".network-state")).to_contain_text("Now through port")
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    await page.fill("#text", "wide " * 100)
+    await page.press("#text", "Enter")
+    for transport in TRANSPORTS:
+        await expect(pane(page, transport).locator(".said")).to_contain_text("wide")
+    await page.get_by_role("button", name="Disconnect for 5 s").click()
+    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await page.fill("#text", "to nobody")
+    await page.press("#text", "Enter")
+    # The browser reports nothing about the frame, so the page says what it does not know.
+    await expect(state(page, "iframe_streaming")).to_have_attribute("data-state", "late")
+    await expect(pane(page, "iframe_streaming").locator(".note")).to_contain_text(
+        "No browser reports"
+    )
+    await expect(audit(page, "iframe_streaming")).to_contain_text("1 pending")
+    assert await page.evaluate(FAULTS) == []
+    await page.click("#big")
+    figures = page.locator(".pane > .figures dd")
+    assert await figures.count() == 3 * len(TRANSPORTS)
+    for size in await figures.evaluate_all("(all) => all.map((e) => getComputedStyle(e).fontSize)"):
+        assert float(size.removesuffix("px")) >= 28
+    assert await page.evaluate(FAULTS) == []
+    await expect(page.locator("#racing")).to_be_hidden()
+    await page.click("#big")
+    # What is over is no longer shown.
+    await expect(page.locator(".network-state")).to_contain_text("Now through port", timeout=10_000)
+    await release(page)
+
+
+async def release(page: Page) -> None:
+    """Release the network, for the next test, and close the page."""
+    async with page.expect_request_finished(lambda request: request.method == "DELETE"):
+        await page.select_option(".network-choice", "none")
+    await page.close()
+
+
+async def test_on_a_phone_the_controls_stay_in_reach_and_the_rows_are_compact(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_lab(context, lab, room)
+    await page.set_viewport_size({"width": 390, "height": 844})
+    await post(lab.url, room, text="to a phone")
+    rows = page.locator(".pane")
+    for transport in TRANSPORTS:
+        await expect(pane(page, transport).locator(".said")).to_contain_text("to a phone")
+    heights = await rows.evaluate_all("(rows) => rows.map((row) => row.offsetHeight)")
+    assert max(heights) < 70
+    faults = await page.evaluate(FAULTS)
+    assert [fault for fault in faults if "outside" not in fault] == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
+    for control in ("#text", ".network-choice", "#send-many"):
+        await expect(page.locator(control)).to_be_in_viewport()
+    await page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    for control in ("#text", ".network-choice", "#send-many"):
+        await expect(page.locator(control)).to_be_in_viewport()
+    await page.close()
+
+
+# --- what the page does not know -----------------------------------------------------------------
+
+
+async def test_behind_a_buffering_proxy_the_streams_say_that_nothing_arrives(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_lab(context, lab, room)
+    await page.select_option(".network-choice", "buffering")
+    streams = ("iframe_streaming", "sse", "fetch_streaming")
+    for transport in TRANSPORTS:
+        expected = "connecting" if transport in streams else "open"
+        await expect(state(page, transport)).to_have_attribute("data-state", expected)
+    for transport in streams:
+        note = pane(page, transport).locator(".note")
+        await expect(note).to_contain_text("No response for", timeout=10_000)
+    await release(page)
+
+
+async def test_when_all_networks_are_in_use_the_page_stays_on_the_direct_one_and_says_so(
+    lab: Server, context: BrowserContext, room: str
+) -> None:
+    page = await open_lab(context, lab, room)
+    others = [await lease(page) for _ in range(2)]
+    await page.select_option(".network-choice", "delay")
+    await expect(page.locator(".network-state")).to_contain_text("all 2 are in use")
+    await expect(page.locator(".network-state")).to_contain_text("directly to the server")
+    await expect(page.locator(".network-choice")).to_have_value("none")
+    await unlease(page, others.pop())
+    async with page.expect_response("**/networks?*") as leased:
+        await page.select_option(".network-choice", "delay")
+    await expect(page.locator(".network-state")).to_contain_text("Now through port")
+    # Before a network is written, the last one stays in effect.
+    await page.select_option(".network-choice", "own")
+    await expect(page.locator(".network-state")).to_contain_text("rtt=200ms")
+    # The server ends the lease.
+    await unlease(page, (await (await leased.value).json())["id"])
+    await page.get_by_role("button", name="Pause for 5 s").click()
+    await expect(page.locator(".network-state")).to_contain_text("no_network")
+    await expect(page.locator(".network-choice")).to_have_value("none")
+    for transport in TRANSPORTS:
+        await expect(state(page, transport)).to_have_attribute("data-state", "open")
+    await unlease(page, others.pop())
+    await page.close()
+
+
+async def lease(page: Page) -> str:
+    lent = "fetch('/networks?network=none', { method: 'POST' }).then((r) => r.json())"
+    return str((await page.evaluate(lent))["id"])
+
+
+async def unlease(page: Page, id: str) -> None:
+    await page.evaluate(f"fetch('/networks/{id}', {{ method: 'DELETE' }})")

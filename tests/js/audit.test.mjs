@@ -65,6 +65,31 @@ test("after a gap a pane need not show what others showed before", () => {
 test("quantiles are measured delays of the latest messages", () => {
   const delays = new Delays();
   assert.deepEqual(delays.quantiles(0.5), [undefined]);
-  for (let n = 1; n <= 600; n += 1) delays.add(n, n);
+  for (let n = 1; n <= 600; n += 1) delays.add(n);
   assert.deepEqual(delays.quantiles(0, 0.5, 0.99, 1), [101, 350, 595, 600]);
+  assert.deepEqual(delays.last(2), [599, 600]);
+});
+
+test("a pane is late from when others have an event that it has not, until it receives one", () => {
+  const checker = new ConsistencyChecker();
+  const [fast, slow] = [new Audit(checker), new Audit(checker)];
+  assert.equal(slow.lateBy(10), 0);
+  fast.show(events[0]);
+  fast.show(events[1]);
+  assert.equal(slow.lateBy(14), 4);
+  slow.show(events[0]);
+  assert.equal(slow.lateBy(15), 0);
+  assert.equal(slow.lateBy(17), 2);
+  slow.show(events[1]);
+  assert.equal(slow.lateBy(60), 0);
+});
+
+test("a restarted audit forgets its faults and its gaps", () => {
+  const audit = new Audit(new ConsistencyChecker());
+  audit.gap();
+  for (const n of [1, 0]) audit.show(events[n]);
+  audit.repeat();
+  audit.restart();
+  assert.deepEqual(figures(audit), { received: 0, inFlight: 0, missing: 0, duplicated: 0, reordered: 0 });
+  assert.equal(audit.gaps, 0);
 });

@@ -42,12 +42,13 @@ export class ConsistencyChecker {
   }
 }
 
-/** The figures of one pane, since it was switched on. */
+/** The figures of one pane, since it was switched on or cleared. */
 export class Audit {
   #checker;
   #start; // this pane need not show a lower rank
   #highest;
   #afterGap = false; // it received a gap, and has shown nothing since
+  #progress = { received: 0, at: 0 };
   received = 0;
   duplicated = 0;
   reordered = 0;
@@ -62,6 +63,7 @@ export class Audit {
   restart() {
     this.#restartAt(this.#checker.nextRank);
     this.#afterGap = false;
+    this.gaps = 0;
   }
 
   #restartAt(rank) {
@@ -87,9 +89,10 @@ export class Audit {
 
   /** The server has reported that the room does not continue at this pane's cursor. */
   gap() {
+    const gaps = this.gaps + 1;
     this.restart();
     this.#afterGap = true;
-    this.gaps += 1;
+    this.gaps = gaps;
   }
 
   get missing() {
@@ -98,5 +101,13 @@ export class Audit {
 
   get inFlight() {
     return this.#checker.nextRank - 1 - this.#highest + this.#checker.unshown;
+  }
+
+  /** For how long events have been in flight while this pane received none, in the unit of `now`. */
+  lateBy(now) {
+    if (!this.inFlight || this.received !== this.#progress.received) {
+      this.#progress = { received: this.received, at: now };
+    }
+    return now - this.#progress.at;
   }
 }

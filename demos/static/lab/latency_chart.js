@@ -1,124 +1,201 @@
-// One chart for all transports: the delay of each message by time, one line per transport.
-// uPlot is a classic script that set-up downloads; without it the page works without the chart.
+// One chart for all transports: a dot per message, send time to the right, delay upwards.  One transport has
+// its colour, the others are grey: eight colours at once are a cloud.  The names are radio buttons at the
+// right edge, each at the height of its median.
 
 import { el } from "../dom.js";
-import { t } from "../i18n.js";
-import { loadScript } from "../load_script.js";
-import { TRANSPORTS } from "../page_layout.js";
+import { number, t } from "../i18n.js";
+import { transportName, TRANSPORTS } from "../page_layout.js";
+import { prepare } from "./canvas.js";
+import { positionOf, TICKS, tickText } from "./delay_scale.js";
+import { milliseconds, setText } from "./figures.js";
+import { spread } from "./spread.js";
 
-const MAX_POINTS = 1_500;
-const STYLE_SHEET = new URL("../../vendor/uplot/uPlot.min.css", import.meta.url);
-// One man in twelve cannot tell some colours apart, so each line also has its own dash pattern.
-const DASHES = {
-  short_polling: [2, 3],
-  long_polling: [7, 4],
-  iframe_streaming: [10, 3, 2, 3],
-  sse: [4, 2],
-  fetch_streaming: [12, 6],
-  websocket: [],
-  sockjs: [1, 2],
-  socketio: [14, 3, 3, 3],
-};
+const MAX_SECONDS = 60; // width of the plot …
+const MIN_SECONDS = 10;
+// … in which 20 messages a second are dots enough, and few enough to be drawn in a few milliseconds.
+const MIN_INTERVAL = 0.045;
+const DRAW_TICKS = 5;
+const LABEL_HEIGHT = 26;
+const MARGIN = { left: 62, right: 245, top: 14, bottom: 34 };
+// On a phone the names are below the plot (lab.css).
+const NARROW = matchMedia("(width < 56rem)");
+const NARROW_MARGIN = 16;
+const TIME_STEPS = [1, 2, 5, 10]; // seconds
+// A short poll's delays fall from its interval to zero, again and again: the pattern to see first.
+const FIRST = "short_polling";
 
 export class LatencyChart {
-  #element;
-  #chart;
-  #colours;
-  #data = [[], ...TRANSPORTS.map(() => [])];
-  #changed = false;
+  #canvas = el("canvas", "plot");
+  #labels;
+  #messages = new Map(); // id: {sentAt, delays: {transport: ms}}, in the order in which they arrived
+  #lastKept = -Infinity;
+  #highlighted = FIRST;
+  #visible = false;
+  #changed = true;
+  #ticks = 0;
 
   constructor(element) {
-    this.#element = element;
-    this.#colours = new Colours(element);
+    this.#canvas.setAttribute("role", "img");
+    this.#canvas.setAttribute("aria-label", t("lab.chart_label"));
+    const legend = el("legend", "sr-only", t("lab.chart_highlight"));
+    this.#labels = new Map(TRANSPORTS.map((transport) => [transport, this.#label(transport)]));
+    element.append(this.#canvas, el("fieldset", "labels", legend, ...this.#labels.values()));
+    new IntersectionObserver((entries) => {
+      this.#visible = entries.at(-1).isIntersecting;
+      if (this.#visible) this.#draw();
+    }).observe(element);
   }
 
-  /** Draw from now on; resolves with whether uPlot is there. */
-  async start() {
-    if (!(await loadUPlot())) return false;
-    this.#chart = new uPlot(this.#options(), this.#data, this.#element);
-    new ResizeObserver(() => this.#chart.setSize(this.#size())).observe(this.#element);
-    const recolour = () => {
-      this.#colours.clear();
-      this.#chart.redraw();
+  #label(transport) {
+    const onchange = () => {
+      this.#highlighted = transport;
+      this.#draw();
     };
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);
-    new MutationObserver(recolour).observe(document.documentElement, { attributes: true });
-    return true;
+    const checked = transport === FIRST;
+    const radio = el("input", { type: "radio", name: "highlighted", value: transport, checked, onchange });
+    const label = el("label", "", radio, el("span", "", transportName(transport)), el("span", "median"));
+    label.dataset.via = transport;
+    return label;
   }
 
-  add(at, transport, delay) {
-    const [times, ...lines] = this.#data;
-    times.push(at);
-    lines.forEach((line, n) => line.push(TRANSPORTS[n] === transport ? delay : null));
-    if (times.length > MAX_POINTS) this.#data.forEach((column) => column.shift());
+  /** `sentAt` is in seconds, `delay` in ms. */
+  add(id, transport, sentAt, delay) {
+    let message = this.#messages.get(id);
+    if (!message) {
+      if (sentAt - this.#lastKept < MIN_INTERVAL) return;
+      this.#lastKept = sentAt;
+      message = { sentAt, delays: {} };
+      this.#messages.set(id, message);
+      this.#forget(sentAt - MAX_SECONDS);
+    }
+    message.delays[transport] = delay;
     this.#changed = true;
   }
 
-  draw() {
-    if (this.#chart && this.#changed) this.#chart.setData(this.#data);
-    this.#changed = false;
-  }
-
-  #size() {
-    return { width: this.#element.clientWidth, height: Math.min(300, innerHeight * 0.4) };
-  }
-
-  #options() {
-    const grid = { stroke: () => this.#colours.get("line"), width: 1 };
-    const axis = { stroke: () => this.#colours.get("soft"), grid };
-    const range = (chart, low, high) => [Math.min(low ?? 1, 0.5), Math.max(high ?? 10, 10)];
-    return {
-      ...this.#size(),
-      // The legend shows the values of a point, so selecting a range would be of no use.
-      cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: false }, y: { distr: 3, range } },
-      axes: [
-        { ...axis, values: (chart, ticks) => ticks.map((tick) => `${tick} s`) },
-        { ...axis, size: 70, values: (chart, ticks) => ticks.map((tick) => tick && `${tick} ms`) },
-      ],
-      series: [{ label: t("lab.time") }, ...TRANSPORTS.map((transport) => this.#line(transport))],
-    };
-  }
-
-  #line(transport) {
-    return {
-      label: transport,
-      stroke: () => this.#colours.get(transport),
-      dash: DASHES[transport],
-      width: 2,
-      spanGaps: true,
-      points: { show: false },
-      value: (chart, ms) => (ms === null || ms === undefined ? "–" : `${ms.toFixed(1)} ms`),
-    };
-  }
-}
-
-// The browser resolves light-dark() only in a property of an element, so each colour has an invisible one.
-class Colours {
-  #swatches = new Map();
-  #cache = new Map();
-
-  constructor(element) {
-    for (const name of ["soft", "line", ...TRANSPORTS]) {
-      const swatch = el("i", `swatch ${name}`);
-      swatch.dataset.via = name;
-      element.append(swatch);
-      this.#swatches.set(name, swatch);
+  #forget(before) {
+    for (const [id, { sentAt }] of this.#messages) {
+      if (sentAt >= before) return;
+      this.#messages.delete(id);
     }
   }
 
-  get(name) {
-    if (!this.#cache.has(name)) this.#cache.set(name, getComputedStyle(this.#swatches.get(name)).color);
-    return this.#cache.get(name);
+  clear() {
+    this.#messages.clear();
+    this.#lastKept = -Infinity;
+    this.#changed = true;
   }
 
-  clear() {
-    this.#cache.clear();
+  /** Draw now and then, if somebody can see it; without new messages for changes of size and theme. */
+  draw() {
+    this.#ticks += 1;
+    if (!this.#visible || this.#ticks % (this.#changed ? DRAW_TICKS : 5 * DRAW_TICKS)) return;
+    this.#changed = false;
+    this.#draw();
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------
+
+  #draw() {
+    const plot = new Plot(this.#canvas, [...this.#messages.values()]);
+    plot.drawAxes();
+    for (const transport of TRANSPORTS) if (transport !== this.#highlighted) plot.drawDots(transport);
+    const style = getComputedStyle(this.#labels.get(this.#highlighted));
+    plot.drawDots(this.#highlighted, style.color);
+    this.#placeLabels(plot);
+  }
+
+  #placeLabels(plot) {
+    const wanted = TRANSPORTS.map((transport) => ({ transport, median: plot.median(transport) }));
+    const heights = spread(wanted.map(({ median }) => plot.yOf(median ?? 0)), LABEL_HEIGHT, plot.height);
+    wanted.forEach(({ transport, median }, n) => {
+      const label = this.#labels.get(transport);
+      label.style.top = `${heights[n] - LABEL_HEIGHT / 2}px`;
+      setText(label.querySelector(".median"), median === undefined ? "" : milliseconds(median));
+      if (median !== undefined && !NARROW.matches) plot.drawLeader(median, heights[n]);
+    });
   }
 }
 
-async function loadUPlot() {
-  if (!(await loadScript("uplot/uPlot.iife.min.js", "uPlot"))) return false;
-  document.head.append(el("link", { rel: "stylesheet", href: STYLE_SHEET }));
-  return true;
+class Plot {
+  #messages;
+  #context;
+  #colours;
+  #from;
+  #seconds;
+
+  constructor(canvas, messages) {
+    this.#messages = messages;
+    const { context, width, height } = prepare(canvas);
+    this.#context = context;
+    this.height = height;
+    this.right = width - (NARROW.matches ? NARROW_MARGIN : MARGIN.right);
+    const { color: text, borderTopColor: line, outlineColor: dots, fontFamily } = getComputedStyle(canvas);
+    this.#colours = { text, line, dots };
+    context.font = `14px ${fontFamily}`;
+    const times = messages.map(({ sentAt }) => sentAt);
+    const last = times.length ? Math.max(...times) : MIN_SECONDS;
+    const first = times.length ? Math.min(...times) : 0;
+    this.#seconds = Math.max(MIN_SECONDS, last - first);
+    this.#from = Math.max(0, last - this.#seconds);
+  }
+
+  yOf(delay) {
+    const bottom = this.height - MARGIN.bottom;
+    return bottom - positionOf(delay) * (bottom - MARGIN.top);
+  }
+
+  #xOf(seconds) {
+    return MARGIN.left + ((seconds - this.#from) / this.#seconds) * (this.right - MARGIN.left);
+  }
+
+  median(transport) {
+    const delays = this.#messages.map(({ delays: all }) => all[transport]).filter((delay) => delay !== undefined);
+    return delays.sort((a, b) => a - b)[Math.ceil(delays.length / 2) - 1];
+  }
+
+  drawAxes() {
+    for (const tick of TICKS) {
+      const y = Math.round(this.yOf(tick));
+      this.#line(MARGIN.left, y, this.right, y);
+      this.#text(tickText(tick), MARGIN.left - 8, y + 5, "right");
+    }
+    const bottom = this.height - MARGIN.bottom;
+    const step = TIME_STEPS.find((one) => this.#seconds / one <= 10) ?? 10;
+    for (let at = Math.ceil(this.#from / step) * step; at <= this.#from + this.#seconds; at += step) {
+      this.#line(this.#xOf(at), bottom, this.#xOf(at), bottom + 5);
+      this.#text(number(at), this.#xOf(at), bottom + 20, "center");
+    }
+    if (!NARROW.matches) this.#text(t("lab.chart_time"), this.right + 16, bottom + 20, "left");
+  }
+
+  /** Grey without a colour. */
+  drawDots(transport, colour) {
+    const context = this.#context;
+    context.fillStyle = colour ?? this.#colours.dots;
+    const size = colour ? 5 : 3;
+    for (const { sentAt, delays } of this.#messages) {
+      const delay = delays[transport];
+      if (delay === undefined) continue;
+      context.fillRect(this.#xOf(sentAt) - size / 2, this.yOf(delay) - size / 2, size, size);
+    }
+  }
+
+  /** A line from the median at the end of the plot to its label. */
+  drawLeader(median, y) {
+    this.#line(this.right + 2, this.yOf(median), this.right + 18, y);
+  }
+
+  #line(x1, y1, x2, y2) {
+    this.#context.strokeStyle = this.#colours.line;
+    this.#context.beginPath();
+    this.#context.moveTo(x1, y1);
+    this.#context.lineTo(x2, y2);
+    this.#context.stroke();
+  }
+
+  #text(text, x, y, align) {
+    this.#context.fillStyle = this.#colours.text;
+    this.#context.textAlign = align;
+    this.#context.fillText(text, x, y);
+  }
 }

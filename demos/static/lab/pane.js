@@ -1,31 +1,39 @@
-// One transport of the lab: its connection, its latest messages, and its figures.
+// One transport of the lab: its connection, its latest message, and its figures.
 // Messages are counted as they arrive and drawn ten times a second, and only what has changed is drawn: the
 // page must not be the bottleneck.
 
 import { el } from "../dom.js";
-import { number, t } from "../i18n.js";
+import { t } from "../i18n.js";
 import { person } from "../log.js";
-import { transportLabel } from "../page_layout.js";
+import { transportName } from "../page_layout.js";
 import { Audit } from "./audit.js";
+import { drawDelayStrip } from "./delay_strip.js";
 import { Delays } from "./delays.js";
-import { drawScatterPlot, SECONDS } from "./scatter_plot.js";
+import { Details } from "./details.js";
+import { bytes, milliseconds, ratio, setText } from "./figures.js";
 
-const MAX_LINES = 3;
-const IDLE_TICKS = 10; // an empty plot is drawn at every tenth tick, for changes of size and theme
+const STRIP_DELAYS = 40;
+// Drawings between two of the strip, the most expensive part; an unchanged one is drawn less often, for changes
+// of size and theme.
+const STRIP_TICKS = 3;
+const IDLE_STRIP_TICKS = 12;
+// Seconds after which the page says what it does not know.
+const QUIET_RESPONSE = 5;
+const LATE = 3;
 
 const PANE = `
-  <h2><label><input type="checkbox" class="on" checked> <span class="label"></span></label>
-    <span class="state"><span class="state-text"></span></span> <a class="page"></a></h2>
-  <ol class="said"></ol>
-  <canvas class="dots" role="img"></canvas>
+  <input type="checkbox" class="on" checked>
+  <h2 class="name"><a class="page"></a></h2>
+  <p class="state"><span class="state-text"></span></p>
+  <p class="said"></p>
+  <p class="note"></p>
+  <canvas class="strip" role="img"></canvas>
   <dl class="figures"></dl>
-  <dl class="audit figures"></dl>
-  <p class="gaps" role="status"></p>`;
+  <p class="audit"><span class="verdict"></span> <span class="sr-only"></span></p>`;
 
-// The delay and the cost of the transport, and whether all events arrived.
-const FIGURES = ["p50", "p95", "p99", "open", "down", "up", "each", "requests"];
+// The figures of a row; all others are in its details.
+const FIGURES = ["p50", "bytes_each", "requests_each"];
 const FAULTS = ["missing", "duplicated", "reordered"];
-const AUDIT = ["received", "inFlight", "missing", "duplicated", "reordered"];
 
 export class Pane {
   #lab;
@@ -34,12 +42,18 @@ export class Pane {
   #base;
   #cursor;
   #shown = new Set();
-  #latest = [];
+  #latest; // {event, delay}
+  #lastGap = "";
   #fields = {};
+  #details;
   #traffic = {};
+  #trafficBefore = {}; // what the figures do not count, since they were cleared
+  #stateSince = 0;
+  #retryAt; // when the next attempt starts, in the seconds of now()
   #ticks = 0;
   #changed = true; // since the last drawing
-  #quantiles;
+  #stripChanged = true;
+  #quantiles = [];
   state = "off";
   errorMessage = "";
 
@@ -48,24 +62,24 @@ export class Pane {
     this.transport = transport;
     this.#connect = connect;
     this.#lab = lab;
+    this.name = transportName(transport);
     this.audit = new Audit(lab.checker);
     this.delays = new Delays();
     this.element = this.#build();
   }
 
   #build() {
-    const element = el("section", { className: "pane", innerHTML: PANE });
+    const element = el("article", { className: "pane", innerHTML: PANE });
     element.dataset.transport = this.transport;
-    element.querySelector(".label").append(transportLabel(this.transport));
+    element.setAttribute("aria-label", this.name);
+    element.querySelector(".on").setAttribute("aria-label", t("lab.switch", { transport: this.name }));
     const page = element.querySelector(".page");
     page.href = `../demos/${this.transport}.html${location.search}`;
-    page.textContent = t("lab.more");
-    page.setAttribute("aria-label", t("lab.more_about", { transport: this.transport }));
-    element.querySelector(".dots").setAttribute("aria-label", t("lab.dots"));
-    element.setAttribute("aria-label", this.transport);
-    const [figures, audit] = element.querySelectorAll("dl");
-    for (const name of FIGURES) this.#fields[name] = figure(figures, name);
-    for (const name of AUDIT) this.#fields[name] = figure(audit, name);
+    page.textContent = this.name;
+    element.querySelector(".strip").setAttribute("aria-label", t("lab.strip"));
+    for (const name of FIGURES) this.#fields[name] = figure(element.querySelector("dl"), name);
+    this.#details = new Details(this.name, page.href);
+    element.append(...this.#details.elements);
     return element;
   }
 
@@ -92,7 +106,16 @@ export class Pane {
   stop() {
     this.#connection?.close();
     this.#connection = undefined;
-    this.state = "off";
+    this.#setState("off");
+  }
+
+  /** Start all figures from zero; the connection stays. */
+  clear() {
+    this.audit.restart();
+    this.delays.clear();
+    this.#trafficBefore = this.#traffic;
+    this.#lastGap = "";
+    this.#changed = true;
   }
 
   #open() {
@@ -104,24 +127,34 @@ export class Pane {
       base: this.#base,
       onEvent: (event) => this.#show(event),
       onRepeat: () => this.audit.repeat(),
-      onState: (state, { error } = {}) => {
-        this.state = state;
-        this.errorMessage = error?.message ?? "";
-      },
+      onState: (state, detail) => this.#setState(state, detail),
       client, name, setting,
     });
   }
 
+  #setState(state, { error, seconds } = {}) {
+    const now = this.#lab.now();
+    this.state = state;
+    this.#stateSince = now;
+    this.#retryAt = seconds === undefined ? undefined : now + seconds;
+    this.errorMessage = error?.message ?? "";
+  }
+
   #show(event) {
     this.#cursor = event.cursor;
-    if (event.kind === "gap") this.audit.gap();
+    if (event.kind === "gap") this.#showGap(event);
     else this.audit.show(event);
     const delay = this.#lab.delayOf(event);
-    if (delay !== undefined) this.delays.add(this.#lab.now(), delay);
+    if (delay !== undefined) this.delays.add(delay);
+    // In a class people come and go all the time: their joins must not replace a message.
+    if (event.kind === "say" || this.#latest?.event.kind !== "say") this.#latest = { event, delay };
     this.#changed = true;
-    this.#latest.push({ event, delay });
-    if (this.#latest.length > MAX_LINES) this.#latest.shift();
     this.#lab.onEvent(event, this, delay);
+  }
+
+  #showGap(event) {
+    this.audit.gap();
+    this.#lastGap = t(`lab.gap.${event.reason}`, { missed: event.missed ?? "?" });
   }
 
   // --- drawing -----------------------------------------------------------------------------------
@@ -132,82 +165,106 @@ export class Pane {
   }
 
   draw() {
-    const state = this.element.querySelector(".state");
-    state.dataset.state = this.state;
-    const text = t(`lab.state.${this.state}`, { trouble: this.errorMessage });
-    setText(state.querySelector(".state-text"), text);
+    const now = this.#lab.now();
+    const late = this.#lateBy(now);
+    this.#drawState(now, late);
+    setText(this.element.querySelector(".note"), this.#note(now, late));
     if (this.#changed) {
-      this.element.querySelector(".said").replaceChildren(...this.#latest.map(line));
-      this.#quantiles = this.delays.quantiles(0.5, 0.95, 0.99).map(milliseconds);
+      this.#drawLatest();
+      this.#quantiles = this.delays.quantiles(0.5, 0.95, 0.99);
     }
     this.#drawFigures();
     this.#drawAudit();
-    this.#drawPlot();
+    this.#stripChanged ||= this.#changed;
     this.#changed = false;
+    if (this.#ticks++ % (this.#stripChanged ? STRIP_TICKS : IDLE_STRIP_TICKS) === 0) this.#drawStrip();
   }
 
-  #drawPlot() {
-    const { points } = this.delays;
-    const now = this.#lab.now();
-    const moving = points.length > 0 && now - points.at(-1).at <= SECONDS;
-    if (!moving && this.#ticks++ % IDLE_TICKS) return;
-    drawScatterPlot(this.element.querySelector(".dots"), points, now);
+  #drawStrip() {
+    const delays = this.delays.last(STRIP_DELAYS);
+    drawDelayStrip(this.element.querySelector(".strip"), delays, this.#quantiles[0]);
+    this.#stripChanged = false;
+  }
+
+  // Seconds for which an open connection has delivered nothing although the other panes have more; 0 for a
+  // delay that has a known reason: a short poll waits for its interval.
+  #lateBy(now) {
+    const seconds = this.audit.lateBy(now);
+    const expected = this.transport === "short_polling" ? Number(this.#lab.setting("interval")) : 0;
+    return this.state === "open" && seconds > LATE + expected ? seconds : 0;
+  }
+
+  #drawState(now, late) {
+    const element = this.element.querySelector(".state");
+    element.dataset.state = late ? "late" : this.state;
+    setText(element.firstElementChild, this.#stateText(now, late));
+  }
+
+  #stateText(now, late) {
+    if (late) return t("lab.state.late");
+    if (this.#retryAt === undefined) return t(`lab.state.${this.state}`);
+    return t("lab.state.retry", { seconds: Math.max(0, Math.ceil(this.#retryAt - now)) });
+  }
+
+  // What the page knows beyond the state, and what it does not know.
+  #note(now, late) {
+    const quiet = now - this.#stateSince;
+    if (this.errorMessage) return this.errorMessage;
+    if (this.state === "connecting" && quiet > QUIET_RESPONSE) {
+      return t("lab.note.quiet", { seconds: Math.floor(quiet) });
+    }
+    if (!late) return this.#lastGap;
+    const how = this.transport === "iframe_streaming" ? "lab.note.late_frame" : "lab.note.late";
+    return t(how, { seconds: Math.floor(late) });
+  }
+
+  #drawLatest() {
+    if (!this.#latest) return;
+    const { event, delay } = this.#latest;
+    const element = this.element.querySelector(".said");
+    element.dataset.kind = event.kind;
+    element.dataset.id = event.id ?? "";
+    if (event.kind === "gap") return element.replaceChildren();
+    const text = el("bdi", "text", event.kind === "say" ? event.text : t(`lab.${event.kind}`));
+    const took = el("span", "took", delay === undefined ? "" : milliseconds(delay));
+    element.replaceChildren(person(event.name), " ", text, " ", took);
   }
 
   #drawFigures() {
-    const [p50, p95, p99] = this.#quantiles;
-    const { bytes_in: up = 0, bytes_out: down = 0, requests = 0, events = 0, open = 0 } = this.#traffic;
-    const each = events ? bytes((up + down) / events) : "–";
-    const values = { p50, p95, p99, down: bytes(down), up: bytes(up), requests: number(requests), each, open };
+    const since = (name) => Math.max(0, (this.#traffic[name] ?? 0) - (this.#trafficBefore[name] ?? 0));
+    const [up, down, requests, events] = ["bytes_in", "bytes_out", "requests", "events"].map(since);
+    const [p50, p95, p99] = this.#quantiles.map(milliseconds);
+    const values = {
+      p50, p95, p99,
+      bytes_each: events ? bytes((up + down) / events) : "–",
+      requests_each: events ? ratio(requests / events) : "–",
+      open: this.#traffic.open ?? 0, down: bytes(down), up: bytes(up), requests,
+    };
     for (const name of FIGURES) setText(this.#fields[name], values[name]);
+    this.#details.show(values, this.audit);
   }
 
   #drawAudit() {
-    for (const name of AUDIT) {
-      setText(this.#fields[name], number(this.audit[name]));
-      this.#fields[name].dataset.wrong = FAULTS.includes(name) && this.audit[name] > 0;
-    }
-    const { gaps } = this.audit;
-    setText(this.element.querySelector(".gaps"), gaps ? t("lab.gaps", { gaps }) : "");
+    const { audit } = this;
+    const element = this.element.querySelector(".audit");
+    const [verdict, words] = judge(audit);
+    element.dataset.verdict = verdict;
+    setText(element.firstElementChild, words);
+    const label = verdict === "complete" ? t("lab.audit.all", { received: audit.received }) : "";
+    setText(element.lastElementChild, label);
   }
+}
+
+/** What an audit says: complete, pending, wrong or empty; and its mark, or words. */
+function judge(audit) {
+  const faults = FAULTS.filter((name) => audit[name] > 0);
+  if (faults.length) return ["wrong", faults.map((name) => t(`lab.audit.${name}`, { count: audit[name] })).join(", ")];
+  if (audit.inFlight) return ["pending", t("lab.audit.pending", { count: audit.inFlight })];
+  return audit.received ? ["complete", "✓"] : ["empty", "–"];
 }
 
 function figure(list, name) {
   const value = el("dd");
   list.append(el("div", `figure ${name}`, el("dt", "", t(`lab.figure.${name}`)), value));
   return value;
-}
-
-function line({ event, delay }) {
-  const item = el("li");
-  item.dataset.kind = event.kind;
-  if (event.id) item.dataset.id = event.id;
-  if (event.kind === "gap") {
-    item.textContent = t(`lab.gap.${event.reason}`, { missed: event.missed ?? "?" });
-    return item;
-  }
-  const text = el("bdi", "text", event.kind === "say" ? event.text : t(`lab.${event.kind}`));
-  const took = el("span", "took", delay === undefined ? "" : milliseconds(delay));
-  item.append(person(event.name), " ", text, took);
-  return item;
-}
-
-function milliseconds(value) {
-  if (value === undefined) return "–";
-  if (value < 999.5) return `${number(value, digits(value < 10 ? 1 : 0))} ms`;
-  return `${number(value / 1000, digits(value < 10_000 ? 2 : 1))} s`;
-}
-
-function digits(count) {
-  return { minimumFractionDigits: count, maximumFractionDigits: count };
-}
-
-function bytes(value) {
-  if (value < 10_000) return `${number(value, digits(0))} B`;
-  if (value < 1_000_000) return `${number(value / 1000, digits(1))} kB`;
-  return `${number(value / 1_000_000, digits(2))} MB`;
-}
-
-function setText(element, text) {
-  if (element.textContent !== String(text)) element.textContent = text;
 }
