@@ -32,7 +32,7 @@ cluster: .venv/run.stamp vendor ## a Redis, four workers, and nginx in front: ma
 # nginx is in /usr/sbin, which Debian has only in the PATH of root.
 test: export PATH := $(PATH):/usr/sbin
 # Missing programs are reported before the tests and, where people look, after them.
-test: .venv/dev.stamp vendor ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
+test: .venv/dev.stamp tests/vendor/vendor.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT=1: nothing may be missing.'; exit 1; }
 	@$(call pytest,-n 3 -m 'not clocked') && $(call pytest,-n 2 -m clocked); status=$$?; cat .venv/missing; exit $$status
@@ -64,6 +64,9 @@ vendor: demos/vendor/vendor.stamp
 demos/vendor/vendor.stamp: package-lock.json tools/vendor.py | $(bin)/python
 	@if $(bin)/python tools/vendor.py; then touch $@; fi
 
+tests/vendor/vendor.stamp: package-lock.json tools/vendor.py | $(bin)/python
+	@if $(bin)/python tools/vendor.py --tests; then touch $@ demos/vendor/vendor.stamp; fi
+
 pictures: .venv/dev.stamp vendor ## take the screenshots of the docs again, from the real pages
 	@$(bin)/python -m tools.pictures
 
@@ -74,7 +77,7 @@ constraints: $(bin)/python ## update constraints.txt to the newest versions that
 		--output-file constraints.txt
 
 clean: ## remove everything that make has created
-	@rm -rf .venv build dist results report test-output demos/vendor benchmarks/competitors/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report test-output demos/vendor tests/vendor benchmarks/competitors/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # On Debian, Python may lack ensurepip, and a .venv would have no pip: check first.

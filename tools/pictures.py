@@ -30,8 +30,7 @@ async def main() -> None:
             await story(browser, server.url)
             await two_tabs(browser, server.url)
             await lab(browser, server.url)
-            await wire(browser, server.url)
-            await diagram(browser, server.url)
+            await workspace(browser, server.url)
             await lecturer(browser, server.url)
             await browser.close()
 
@@ -78,24 +77,15 @@ async def lab(browser: Browser, url: str) -> None:
     await page.locator("#racing").screenshot(path=PICTURES / "race.png")
 
 
-async def wire(browser: Browser, url: str) -> None:
-    """A message of server-sent events, and the explanation of its chunk size."""
+async def workspace(browser: Browser, url: str) -> None:
+    """A message of server-sent events, its arrow, its bytes, and its chunk size explained."""
     page = await open_chat(browser, url, "sse", "wire", "Ada", WIDE)
-    await send(page, "hello, bytes")
-    part = page.locator('#wire .wire-part[data-kind="chunk-size"]').last
-    await part.click()
-    await expect(page.locator("#wire .wire-section")).to_be_visible()
-    await page.locator("#wire").screenshot(path=PICTURES / "wire.png")
-
-
-async def diagram(browser: Browser, url: str) -> None:
-    """Long polling: requests that wait, and the blind time after each response."""
-    page = await open_chat(browser, url, "long_polling", "diagram", "Ada", WIDE)
-    for text in ("one", "two", "three"):
+    for text in ("hello", "hello, bytes"):
         await send(page, text)
-        await expect(page.locator("#messages").get_by_text(text)).to_be_visible()
-    await expect(page.locator("#sequence")).to_contain_text("POST")
-    await page.locator("#sequence").screenshot(path=PICTURES / "sequence.png")
+    block = page.locator("#wire li").filter(has_text="hello, bytes").last
+    await block.locator('.wire-part[data-kind="chunk-size"]').click()
+    await expect(page.locator("#messages li.linked")).to_have_count(1)
+    await page.screenshot(path=PICTURES / "workspace.png")
 
 
 async def lecturer(browser: Browser, url: str) -> None:

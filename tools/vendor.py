@@ -1,5 +1,7 @@
 """Copy the pages' third-party libraries to demos/vendor: ``.venv/bin/python tools/vendor.py``.
 
+With ``--tests`` also what only the tests load, to tests/vendor, which is in no wheel.
+
 `package.json` names them, and `package-lock.json` has their hashes.  If this machine has no npm, a
 temporary one comes from a wheel.  If that fails, or without a network, the pages work without the
 libraries, and say so.
@@ -19,17 +21,21 @@ FILES = {
     "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
     "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
 }
+TEST_VENDOR = ROOT / "tests" / "vendor"
+TEST_FILES = {"axe-core": ("axe.min.js", "LICENSE")}
 # A user who waits for the first page should not wait for three attempts.
 NPM_OPTIONS = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
 TIMEOUT = 300
 
 
 def main() -> int:
+    with_tests = "--tests" in sys.argv
+    options = NPM_OPTIONS if with_tests else (*NPM_OPTIONS, "--omit=dev")
     with tempfile.TemporaryDirectory() as folder:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(ROOT / name, folder)
         try:
-            run(*npm(folder), *NPM_OPTIONS, cwd=folder)
+            run(*npm(folder), *options, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             reason = getattr(error, "stderr", None) or str(error)
             print(
@@ -40,6 +46,8 @@ def main() -> int:
             return 1
         for package, files in FILES.items():
             copy(Path(folder, "node_modules", package), VENDOR / package, files)
+        for package, files in TEST_FILES.items() if with_tests else ():
+            copy(Path(folder, "node_modules", package), TEST_VENDOR / package, files)
     return 0
 
 

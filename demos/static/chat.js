@@ -8,12 +8,12 @@ import { language, number, t } from "./i18n.js";
 import { Log, person } from "./log.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
-import { fillPage, sectionBody, transportLabel } from "./page_layout.js";
+import { transportLabel } from "./page_layout.js";
 import { uuid } from "./publish.js";
 import { chooseName, rememberName, save, take, takeClient } from "./tab_state.js";
-import { showSequence } from "./wire/sequence.js";
 import { openTap } from "./wire/tap.js";
-import { showWire } from "./wire/view.js";
+import { showTraffic } from "./wire/workspace.js";
+import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
 
 const transport = document.body.dataset.transport;
 fillPage();
@@ -76,6 +76,7 @@ async function send(message) {
 function onEvent(event) {
   cursor = event.cursor;
   outbox.settle(event.id);
+  if (!outbox.messages.length) endPassingError();
   log.show(event);
   if (event.kind !== "say") refreshMembers();
   // Another page has ended our lease, perhaps a duplicate of this tab.  Reconnecting renews it.
@@ -93,6 +94,7 @@ function onState(state, { seconds, error } = {}) {
   byId("countdown").textContent = "";
   if (state === "waiting" && seconds !== undefined) countDown(Date.now() + seconds * 1000);
   if (state === "open") {
+    endPassingError();
     outbox.wake();
     refreshMembers();
   }
@@ -177,13 +179,21 @@ byId("say").addEventListener("submit", (submit) => {
 
 function showUnsent(message, state, error) {
   log.showUnsent(message, state, error);
-  if (error) byId("error").replaceChildren(error.message, " ", quote(error.serverMessage));
-  else if (state === "accepted") byId("error").textContent = "";
+  if (error) showError(error, state === "pending");
+  else if (state === "accepted") byId("error").replaceChildren();
 }
 
-// The server's own message is English, and more exact than our translation of its code.
-function quote(text) {
-  return text ? el("q", { lang: "en" }, text) : "";
+// An error passes when its message will be sent again.
+function showError({ message, serverMessage }, passes) {
+  // The server's own message is English, and more exact than our translation of its code; where we have
+  // none, ours contains it.
+  const more = serverMessage && !message.includes(serverMessage);
+  byId("error").replaceChildren(message, ...(more ? [" ", el("q", { lang: "en" }, serverMessage)] : []));
+  byId("error").toggleAttribute("data-passing", passes);
+}
+
+function endPassingError() {
+  if (byId("error").hasAttribute("data-passing")) byId("error").replaceChildren();
 }
 
 // --- opening and closing the page ----------------------------------------------------------------
@@ -223,14 +233,16 @@ byId("who").addEventListener("submit", (submit) => {
 
 document.querySelectorAll(".setting").forEach((input) => input.addEventListener("change", reconnect));
 
-// --- the parts below the chat --------------------------------------------------------------------
+// --- the other parts of the page -----------------------------------------------------------------
 
 const tap = await openTap();
-showSequence(sectionBody("sequence"), tap);
-showWire(sectionBody("wire"), tap);
-showLesson(sectionBody("lesson"), { tap, room, client, setting, reconnect });
-showExercises(sectionBody("exercises"), transport);
-networkControl(sectionBody("network"), (chosen) => {
+const links = showTraffic({ sequence: byId("sequence"), wire: byId("wire"), tools: byId("player") }, tap);
+log.link(links);
+showViewTabs(() => links.refresh());
+showLesson(byId("lesson"), { tap, room, client, setting, reconnect });
+showExercises(byId("exercises"), transport);
+showStudyTabs();
+networkControl(byId("network"), (chosen) => {
   base = chosen;
   reconnect();
 });

@@ -14,7 +14,15 @@ const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0)
 for (const [code, name] of Object.entries(LANGUAGES)) byId("language").append(new Option(name, code));
 byId("language").value = language;
 byId("language").addEventListener("change", () => choose(byId("language").value));
-refresh();
+// The master serves this page at "/" and its data at /status.  Other servers have the page among the demos,
+// and no data for it.
+if (location.pathname.endsWith("/demos/cluster.html")) showElsewhere();
+else refresh();
+
+function showElsewhere() {
+  byId("cluster").hidden = true;
+  byId("elsewhere").hidden = false;
+}
 
 async function refresh() {
   try {

@@ -7,6 +7,7 @@ import { t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { RoomStats } from "./lecturer/room_stats.js";
+import { gapText } from "./log.js";
 import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
 
 const MAX_GROUPS = 24;
@@ -94,6 +95,8 @@ byId("reset").disabled = !key;
 byId("keyless").hidden = Boolean(key);
 byId("reset").addEventListener("click", () => {
   byId("sure-title").textContent = t("lecturer.sure", { room });
+  const line = gapText({ reason: "unknown", missed: null });
+  byId("sure-sees").textContent = t("lecturer.sure_sees", { line });
   byId("sure").returnValue = ""; // Escape leaves the last value, which may be "yes"
   byId("sure").showModal();
 });

@@ -3,6 +3,7 @@
 // change the direction of its line.
 
 import { el } from "./dom.js";
+import { FollowingBox } from "./following_box.js";
 import { number, parts, t, time } from "./i18n.js";
 import { transportLabel } from "./page_layout.js";
 
@@ -11,8 +12,6 @@ const MAX_LINES = 500;
 // Lines drawn in one frame.  Each costs a part of a millisecond, and input must be handled in between,
 // however many events arrive.
 const MAX_DRAWN = 20;
-// px: a reader this near to the end follows new messages.
-const NEAR_END = 40;
 // ms after the first event in which the history arrives, whatever the clocks of other machines show.
 const HISTORY_TIME = 2000;
 // A refused message keeps its place: it is no longer on its way.
@@ -28,6 +27,7 @@ const GAPS = {
 
 export class Log {
   #box;
+  #scroll;
   #list;
   #client;
   #openedAt = Date.now();
@@ -38,6 +38,7 @@ export class Log {
 
   constructor(box, list, client) {
     this.#box = box;
+    this.#scroll = new FollowingBox(box);
     this.#list = list;
     this.#client = client;
   }
@@ -63,23 +64,23 @@ export class Log {
   // One insertion for all lines of a frame: each would make the browser lay out the page again.
   #draw() {
     const lines = document.createDocumentFragment();
-    this.#keepAtEnd(() => {
-      for (const { event, delay } of this.#waiting.splice(0, MAX_DRAWN)) {
-        this.#remove(event.id);
-        lines.append(this.#line(event, delay));
-      }
-      this.#list.insertBefore(lines, this.#list.querySelector(UNSENT));
-      while (this.#list.childElementCount > MAX_LINES) {
-        const first = this.#list.firstElementChild;
-        this.#lines.delete(first.dataset.id);
-        first.remove();
-      }
-    });
+    for (const { event, delay } of this.#waiting.splice(0, MAX_DRAWN)) {
+      this.#remove(event.id);
+      lines.append(this.#line(event, delay));
+    }
+    this.#list.insertBefore(lines, this.#list.querySelector(UNSENT));
+    while (this.#list.childElementCount > MAX_LINES) {
+      const first = this.#list.firstElementChild;
+      this.#lines.delete(first.dataset.id);
+      first.remove();
+    }
+    this.#scroll.follow();
   }
 
   #line(event, delay) {
-    const line = el("li", event.kind);
+    const line = el("li", { className: event.kind, tabIndex: -1 });
     line.dataset.kind = event.kind;
+    line.dataset.cursor = event.cursor;
     if (event.id) {
       line.dataset.id = event.id;
       this.#lines.set(event.id, line);
@@ -100,11 +101,10 @@ export class Log {
     let line = this.#lines.get(message.id);
     if (line && !line.dataset.state) return; // delivered already
     if (this.#waiting.some(({ event }) => event.id === message.id)) return; // and not drawn yet
-    this.#keepAtEnd(() => {
-      line ??= this.#list.appendChild(this.#unsent(message));
-      line.dataset.state = state;
-      line.querySelector(".delay").textContent = stateText(state, error);
-    });
+    line ??= this.#list.appendChild(this.#unsent(message));
+    line.dataset.state = state;
+    line.querySelector(".delay").textContent = stateText(state, error);
+    this.#scroll.follow();
   }
 
   /** Whether an event happened after this page was opened, even if our clock is ahead of the server's. */
@@ -112,10 +112,44 @@ export class Log {
     return event.published >= this.#openedAt || Date.now() > this.#firstEventAt + HISTORY_TIME;
   }
 
+  /** Mark the messages whose bytes another view selects, and let a message select its own. */
+  link(links) {
+    const keysOf = (line) => [line.dataset.id, line.dataset.cursor].filter(Boolean);
+    const lineAt = (target) => target.closest("#messages > li");
+    let hovered;
+    const hover = ({ type, target }) => {
+      const line = type === "pointerleave" ? undefined : lineAt(target);
+      if (line === hovered) return;
+      hovered = line;
+      links.hover(this, line && { keys: keysOf(line) });
+    };
+    this.#box.addEventListener("pointerover", hover);
+    this.#box.addEventListener("pointerleave", hover);
+    this.#list.addEventListener("focusin", ({ target }) => links.select(this, { keys: keysOf(target) }));
+    this.#box.addEventListener("keydown", (press) => this.#key(press));
+    links.on(({ source, keys }) => {
+      const lines = [...this.#list.children];
+      for (const line of lines) line.classList.toggle("linked", keysOf(line).some((key) => keys.has(key)));
+      const marked = lines.find((line) => line.classList.contains("linked"));
+      if (marked) this.#scroll.hold(source === this ? undefined : marked);
+      else this.#scroll.release();
+    });
+  }
+
+  // The messages are one tab stop: up and down move between them.
+  #key(press) {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[press.key];
+    const lines = [...this.#list.children];
+    if (!step || !lines.length) return;
+    press.preventDefault();
+    const current = lines.indexOf(document.activeElement);
+    (current < 0 ? lines.at(-1) : lines[current + step])?.focus();
+  }
+
   #unsent(message) {
     const { id, name, via, text } = message;
     const head = el("p", "head", person(name), " ", transportLabel(via), " ", el("span", "delay"));
-    const line = el("li", "say", head, textParagraph(text));
+    const line = el("li", { className: "say", tabIndex: -1 }, head, textParagraph(text));
     Object.assign(line.dataset, { kind: "say", id });
     this.#lines.set(id, line);
     return line;
@@ -130,12 +164,6 @@ export class Log {
     return t("chat.delay.others", { delay: milliseconds(Date.now() - event.published) });
   }
 
-  #keepAtEnd(change) {
-    const box = this.#box;
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
-    change();
-    if (atEnd) box.scrollTop = box.scrollHeight;
-  }
 }
 
 export function person(name) {
@@ -155,11 +183,11 @@ function presenceParts({ kind, name, via }) {
   return parts(PRESENCE[kind], { name: person(name), via: transportLabel(via) });
 }
 
-function gapText({ reason, missed }) {
-  const count = missed === null
-    ? t("chat.gap.count_unknown")
-    : t("chat.gap.count", { missed: number(missed) });
-  return t("chat.gap", { reason, count, why: t(GAPS[reason] ?? "chat.gap.other") });
+/** The line of a gap: what a reader has missed, and why. */
+export function gapText({ reason, missed }) {
+  const why = t(GAPS[reason] ?? "chat.gap.other");
+  if (missed === null) return t("chat.gap.uncounted", { reason, why });
+  return t("chat.gap", { reason, count: t("chat.gap.count", { missed: number(missed) }), why });
 }
 
 function stateText(state, error) {

@@ -1,4 +1,5 @@
-// The layout that the pages share: header and navigation, the chat, the sections below it, the footer.
+// The layout that the pages share: header with navigation, and footer.  workspace_layout.js has the rest of a
+// transport's page.
 // This markup is constant and our own; other modules add what people write, as text and never as markup.
 
 import { requestJSON, ROOT } from "./api.js";
@@ -10,7 +11,6 @@ export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
   "sockjs", "socketio",
 ];
-const SECTIONS = ["network", "sequence", "wire", "lesson", "exercises"];
 // The query parameters that a link to another page keeps.
 const KEPT_PARAMETERS = ["room", "name", "lang"];
 
@@ -34,34 +34,6 @@ const HEADER = `
     <button id="big" type="button" title="Larger type, for a projector" data-i18n="header.big"
       data-i18n-title="header.big_why">Big</button>
   </div>`;
-
-const CHAT = `
-  <h2 id="chat-title" data-i18n="chat.title">Chat</h2>
-  <form id="who" autocomplete="off">
-    <label><span data-i18n="chat.name">Name</span> <input id="name" maxlength="32" required></label>
-    <label><span data-i18n="chat.room">Room</span> <input id="room" maxlength="64" required></label>
-    <button id="join" type="submit" data-i18n="chat.join">Join</button>
-  </form>
-  <p id="state" role="status"><span id="state-text"></span> <span id="countdown" aria-hidden="true"></span></p>
-  <div id="log" role="log" aria-label="Messages" data-i18n-aria-label="chat.messages" tabindex="0">
-    <ol id="messages"></ol>
-  </div>
-  <p id="error" role="alert"></p>
-  <form id="say" autocomplete="off">
-    <input id="text" aria-label="Message" placeholder="Write a message" data-i18n-aria-label="chat.message"
-      data-i18n-placeholder="chat.say" maxlength="20000" required>
-    <button id="send" type="submit" data-i18n="chat.send">Send</button>
-  </form>
-  <section id="people" aria-labelledby="people-title">
-    <h3 id="people-title"><span data-i18n="chat.people">In this room:</span> <span id="member-count">0</span></h3>
-    <ul id="members"></ul>
-  </section>
-  <p class="small" data-i18n="chat.delays">The milliseconds beside a message: <b>sent→shown</b> for
-your own, both on this machine’s clock; <b>published→shown</b> for the others’, from the message
-broker’s clock to this machine’s. Clocks of different machines differ, so the second is exact only
-where the server runs on this machine.</p>`;
-
-// --- every page ----------------------------------------------------------------------------------
 
 /** Fill the page's <header>: navigation, language, theme and size. */
 export function fillHeader() {
@@ -151,47 +123,4 @@ export async function fillFooter() {
   } catch {
     footer.textContent = t("foot.silent");
   }
-}
-
-// --- a transport's page --------------------------------------------------------------------------
-
-/** Fill the empty sections of a transport's page. */
-export function fillPage() {
-  const chat = byId("chat");
-  chat.innerHTML = CHAT;
-  translate(chat);
-  fillHeader();
-  document.querySelector("main").append(...SECTIONS.map(section));
-  fillMenu(document.querySelector(".parts"));
-  fillFooter();
-  scrollToSection();
-}
-
-/** The element in a section that another module fills. */
-export function sectionBody(id) {
-  return document.querySelector(`#${id} .inside`);
-}
-
-function section(id) {
-  const title = el("summary", "", el("h2", "", t(`part.${id}`)));
-  return el("section", { id, className: "part" }, el("details", { open: true }, title, el("div", "inside")));
-}
-
-function fillMenu(nav) {
-  const ids = ["idea", "chat", ...SECTIONS];
-  nav.append(...ids.map((id) => el("a", { href: `#${id}` }, t(`part.${id}`))));
-  // A closed section opens when its link is followed.
-  nav.addEventListener("click", ({ target }) => target.hash && openSection(target.hash));
-}
-
-function openSection(hash) {
-  const section = byId(hash.slice(1));
-  const details = section?.querySelector(":scope > details");
-  if (details) details.open = true;
-  return section;
-}
-
-// The URL may name a section that did not exist yet when the browser looked for it.
-function scrollToSection() {
-  openSection(location.hash)?.scrollIntoView();
 }

@@ -17,8 +17,9 @@ const ADDRESSES = {
 const INTERVAL = 700; // ms between two requests
 const MAX_ROWS = 10;
 
-const clientY = (n) => 35 + n * 65;
-const workerY = (n) => 65 + n * 100;
+const clientY = (n) => 26 + n * 52;
+const workerY = (n) => 46 + n * 84;
+const NGINX_Y = 130;
 const chosen = { way: "socketio", routing: "any", people: "many" };
 let simulation;
 let timer;
@@ -108,8 +109,8 @@ function draw(request) {
   byId("picture").replaceChildren(
     ...(request ? [drawPath(request)] : []),
     ...clients.flatMap(drawClient),
-    svgEl("rect", { x: 380, y: 120, width: 120, height: 90, rx: 6 }),
-    drawText("nginx", 440, 172, "middle"),
+    svgEl("rect", { x: 380, y: NGINX_Y - 45, width: 120, height: 90, rx: 6 }),
+    drawText("nginx", 440, NGINX_Y + 6, "middle"),
     ...workers.flatMap((worker, n) => drawWorker(worker, n, most)),
   );
 }
@@ -117,14 +118,15 @@ function draw(request) {
 function drawPath({ client, worker, known }) {
   const from = clientY(client);
   const to = workerY(worker);
-  const d = `M 200 ${from} C 290 ${from} 290 165 380 165 M 500 165 C 570 165 570 ${to} 640 ${to}`;
+  const [left, right] = [`C 290 ${from} 290 ${NGINX_Y} 380 ${NGINX_Y}`, `C 570 ${NGINX_Y} 570 ${to} 640 ${to}`];
+  const d = `M 200 ${from} ${left} M 500 ${NGINX_Y} ${right}`;
   return svgEl("path", { d, class: known ? "now" : "now refused" });
 }
 
 function drawClient({ address, lost }, n) {
   const y = clientY(n);
   return [
-    svgEl("rect", { x: 10, y: y - 24, width: 190, height: 48, rx: 6 }),
+    svgEl("rect", { x: 10, y: y - 22, width: 190, height: 44, rx: 6 }),
     drawText(nameOf(n), 24, y + 6),
     drawText(address, 52, y + 5, "start", "small"),
     ...(lost ? [drawText(`✗ ${number(lost)}`, 190, y + 6, "end", "lost")] : []),

@@ -50,6 +50,11 @@ async def open_chat(
     return page
 
 
+async def open_tab(page: Page, name: str) -> None:
+    """Show the article, the lesson or an exercise, below the workspace."""
+    await page.get_by_role("tab", name=name, exact=True).click()
+
+
 async def send(page: Page, text: str) -> None:
     await page.fill("#text", text)
     await page.press("#text", "Enter")

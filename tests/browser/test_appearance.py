@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, FloatRect, Page, Route, expect
+from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from benchmarks.clients import post
 from realtime.web import pages
-from tests.browser.chat_page import TRANSPORTS, Chat, only
+from tests.browser.chat_page import TRANSPORTS
 from tests.browser.conftest import new_context
 from tests.server_process import ROOT, Server
 
@@ -361,40 +361,6 @@ async def expect_exercises(page: Page) -> None:
     text = str(await page.locator("#exercises").text_content())
     assert "exercise." not in text
     assert "RFC 6202" in text
-
-
-# --- the layout ----------------------------------------------------------------------------------
-
-
-@only("websocket")
-async def test_the_idea_is_beside_the_chat_and_on_a_phone_above_it(chat: Chat) -> None:
-    await chat.page.set_viewport_size({"width": 1280, "height": 720})
-    idea, talk = [await box(chat.page, part) for part in ("#idea", "#chat")]
-    assert idea["x"] + idea["width"] <= talk["x"]
-    # The chat can be used without scrolling.
-    send = await box(chat.page, "#send")
-    assert send["y"] + send["height"] <= 720
-    await chat.page.set_viewport_size({"width": 390, "height": 844})
-    idea, talk = [await box(chat.page, part) for part in ("#idea", "#chat")]
-    assert idea["y"] + idea["height"] <= talk["y"]
-
-
-async def box(page: Page, part: str) -> FloatRect:
-    found = await page.locator(part).bounding_box()
-    assert found is not None
-    return found
-
-
-@only("websocket")
-async def test_a_closed_section_opens_when_its_link_is_followed(chat: Chat) -> None:
-    page, part = chat.page, chat.page.locator("#wire > details")
-    await expect(part).to_have_attribute("open", "")
-    await part.locator("> summary").focus()
-    await page.keyboard.press("Enter")
-    await expect(part).not_to_have_attribute("open", "")
-    await page.locator(".parts a[href='#wire']").click()
-    await expect(part).to_have_attribute("open", "")
-    await expect(page.locator("#wire")).to_be_in_viewport()
 
 
 # --- the keyboard --------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.cluster.test_status import OURS, StatusServer
+from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -30,4 +31,14 @@ async def test_the_page_shows_each_worker_and_its_clients(
     await page.goto(f"{server.url}/?lang=zh-Hans")
     await expect(page.locator("#error")).to_contain_text("消息代理没有响应")
     await server.aclose()
+    assert console_errors == []
+
+
+async def test_a_server_without_a_cluster_says_so(
+    server: Server, context: BrowserContext, console_errors: list[str]
+) -> None:
+    page = await context.new_page()
+    await page.goto(f"{server.url}/demos/cluster.html?lang=en")
+    await expect(page.locator("#elsewhere")).to_contain_text("make cluster")
+    await expect(page.locator("#workers")).to_be_hidden()
     assert console_errors == []

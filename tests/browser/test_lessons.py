@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post
-from tests.browser.chat_page import Chat, message, only, open_chat, send
+from tests.browser.chat_page import Chat, message, only, open_tab, send
+from tests.browser.chat_page import open_chat as open_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -33,6 +34,17 @@ def server() -> Iterator[Server]:
         yield server
 
 
+async def open_chat(context: BrowserContext, url: str, transport: str, room: str) -> Page:
+    page = await open_page(context, url, transport, room)
+    await open_tab(page, "A closer look")
+    return page
+
+
+async def lesson(chat: Chat) -> Page:
+    await open_tab(chat.page, "A closer look")
+    return chat.page
+
+
 def part(page: Page, name: str) -> Locator:
     return page.locator(f'#lesson [data-part="{name}"]')
 
@@ -46,7 +58,7 @@ def figures(text: str) -> list[float]:
 
 @only("websocket")
 async def test_the_handshake_is_this_connection_s(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     await expect(part(page, "whose")).to_contain_text("of this page’s connection")
     key = await part(page, "key").input_value()
     accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
@@ -69,7 +81,7 @@ async def test_the_handshake_is_this_connection_s(chat: Chat) -> None:
 
 @only("websocket")
 async def test_a_frame_is_shown_bit_by_bit_and_unmasked(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     await send(page, "你好, mask")
     await part(page, "frames").locator('[data-direction="up"][data-opcode="1"]').first.click()
     await expect(part(page, "text")).to_contain_text("你好, mask")
@@ -91,7 +103,7 @@ async def test_a_frame_is_shown_bit_by_bit_and_unmasked(chat: Chat) -> None:
 
 @only("websocket")
 async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     frames = part(page, "frames")
     await expect(frames.locator('[data-opcode="9"][data-direction="down"]').first).to_be_visible()
     await frames.locator('[data-opcode="10"][data-direction="up"]').first.click()
@@ -99,10 +111,21 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: 
     await part(page, "again").click()
     await frames.locator('[data-opcode="8"]').first.click()
     await expect(part(page, "about")).to_contain_text("§7.4")
+    mine = frames.locator('[data-direction="up"][data-opcode="1"]')
+    count = 1 + await mine.count()
+    await send(page, "my own")
+    await expect(mine).to_have_count(count)
+    await frames.locator('[data-direction="down"][data-opcode="1"]').last.click()
+    shown = await part(page, "text").inner_text()
     for n in range(20):
         await post(chat.server.url, chat.room, text=f"word {n}")
     await expect(message(page, "word 19")).to_have_count(1)
+    await expect(page.locator("#wire .wire-list")).to_contain_text("word 19")
     await expect(frames.locator("button")).to_have_count(12)
+    # But our own messages stay, and so does the frame that is shown.
+    await expect(mine).to_have_count(count)
+    await expect(frames.locator("[aria-pressed=true]")).to_have_count(1)
+    assert await part(page, "text").inner_text() == shown
 
 
 # --- iframe streaming ----------------------------------------------------------------------------
@@ -198,6 +221,9 @@ async def travelled(page: Page) -> list[Locator]:
 async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     server: Server, context: BrowserContext, room: str
 ) -> None:
+    # What was in the room before takes 80 kB, and is no message of the lesson.
+    for n in range(40):
+        await post(server.url, room, text="x" * 2_000, client=f"c{n}")
     page = await open_chat(context, server.url, "short_polling", room)
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
@@ -215,6 +241,12 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     assert 0.05 < mean < worst
     assert 300 < spent < 3000
     assert await part(page, "chart").locator("circle").count() >= 15
+    # The interval of the first poll, which brought the old messages.
+    await page.locator("#interval").fill("2")
+    await send(page, "one more")
+    first = part(page, "rows").locator("tr", has_text=re.compile("^2 s"))
+    await expect(first.locator("td").nth(2)).to_have_text("1")
+    assert figures(await first.locator("td").last.inner_text())[0] < 10_000
 
 
 # --- the streams ---------------------------------------------------------------------------------
@@ -237,14 +269,14 @@ async def test_the_browser_resumes_a_broken_stream_of_events(
 
 @only("sse")
 async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     await expect(part(page, "beats").locator("path.comment")).not_to_have_count(1)  # the legend's
     await expect(part(page, "count")).to_contain_text(re.compile(r"On the wire: [1-9]"))
 
 
 @only("fetch_streaming")
 async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     # A line for each message, after the empty one with which every stream starts.
     await part(page, "say").click()
     await expect(page.locator(".strip.lines span")).to_have_count(5)
@@ -261,7 +293,7 @@ async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
 
 @only("fetch_streaming")
 async def test_a_character_in_two_chunks_is_decoded_as_one(chat: Chat) -> None:
-    page = chat.page
+    page = await lesson(chat)
     await part(page, "word").fill("é你😀")
     for at in range(10):
         await part(page, "at").fill(str(at))

@@ -111,6 +111,9 @@ async def test_a_paused_network_delivers_after_the_pause(
     await expect(page.locator(".network-state")).to_contain_text("nothing passes")
     await post(lab.url, room, text="late, not lost")
     await expect(message(page, "late, not lost")).to_have_count(1, timeout=15_000)
+    # The line says what is true now.
+    await page.clock.fast_forward(5_000)
+    await expect(page.locator(".network-state")).to_contain_text("Now through port")
     await close(page)
 
 
@@ -121,7 +124,9 @@ async def test_invalid_network_conditions_are_reported(
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=soon")
     await page.press(".own-network", "Enter")
-    await expect(page.locator(".network-state")).to_contain_text("bad_network")
+    state = page.locator(".network-state")
+    await expect(state).to_contain_text("bad_network")
+    assert (await state.inner_text()).count("bad_network") == 1
     await page.close()
 
 

@@ -6,6 +6,7 @@ test_transport_pages.py tests what each page draws of its own traffic.
 
 import base64
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -60,17 +61,21 @@ EMPTY = '{"cursor":"e-1","events":[]}'
 
 EMPTY_PAGE = """<!doctype html><html lang="en"><title>A diagram</title>
 <link rel="icon" href="/demos/static/icon.svg">
-<link rel="stylesheet" href="/demos/static/style.css">
-<link rel="stylesheet" href="/demos/static/sequence.css">
+<link rel="stylesheet" href="/demos/static/page.css">
 <script src="/demos/static/theme.js"></script><main></main>"""
 # A diagram that the test feeds with records.
 SET_UP = """async () => {
-  const { showSequence } = await import("/demos/static/wire/sequence.js");
-  const element = document.createElement("section");
-  document.querySelector("main").replaceChildren(element);
+  const { showTraffic } = await import("/demos/static/wire/workspace.js");
+  const ids = ["player", "sequence", "wire"];
+  const elements = ids.map((id) => Object.assign(document.createElement("section"), { id }));
+  document.querySelector("main").className = "workspace";
+  document.querySelector("main").replaceChildren(...elements);
+  document.querySelector("main").style.height = "40rem";
   const listeners = [];
   window.startedAt = Date.now();
-  showSequence(element, { secret: "s", on: (listener) => listeners.push(listener) });
+  const [tools, sequence, wire] = elements;
+  const on = (listener) => listeners.push(listener);
+  showTraffic({ tools, sequence, wire }, { secret: "s", on });
   window.feed = (records) => records.forEach((record) => {
     if (record.data !== undefined) {
       record.bytes = Uint8Array.from(atob(record.data), (c) => c.charCodeAt());
@@ -177,23 +182,40 @@ async def top_of(arrow: Locator) -> float:
     return box["y"]
 
 
-async def test_a_paused_diagram_stands_still_and_catches_up(
+async def test_a_paused_capture_stands_still_steps_replays_and_catches_up(
     server: Server, context: BrowserContext
 ) -> None:
     page = await diagram(server, context)
     await feed(page, [request(7, 0), stream(7, 1)])
     await expect(arrows(page)).to_have_count(2)
+    state = page.locator(".player-state")
+    blocks = page.locator("#wire .wire-list li:visible")
     await page.get_by_role("button", name="Pause").click()
-    await feed(page, [event(7, 300)])
-    await page.clock.run_for(500)  # five pictures, if it were not paused
-    await expect(arrows(page)).to_have_count(2)
+    await expect(state).to_have_text("Paused at 0.001 s")
+    await feed(page, [event(7, 300), event(7, 600)])
+    await page.get_by_role("button", name="◂ Step").click()
+    await expect(state).to_have_text("Paused at 0.000 s")
+    await expect(arrows(page)).to_have_count(1)
+    await expect(blocks).to_have_count(1)
+    # Forward through what was shown before, and one arrow into what has waited.
+    for time, count in (("0.001", 2), ("0.300", 3)):
+        await page.get_by_role("button", name="Step ▸").click()
+        await expect(state).to_have_text(f"Paused at {time} s")
+        await expect(arrows(page)).to_have_count(count)
+        await expect(blocks).to_have_count(count)
+    await expect(arrows(page, ".chosen")).to_have_class(re.compile("event"))
     await page.get_by_role("button", name="Go on").click()
-    await expect(arrows(page)).to_have_count(3)
+    await expect(arrows(page)).to_have_count(4)
+    await expect(state).to_have_text("Live")
+    await page.get_by_role("button", name="Replay").click()
+    await expect(arrows(page)).to_have_count(1)
+    await expect(arrows(page)).to_have_count(4)
+    await expect(state).to_have_text("Live")
     await page.get_by_role("button", name="Clear").click()
     await expect(arrows(page)).to_have_count(0)
     await expect(page.locator(".sequence .nothing")).to_be_visible()
     # The stream is still open, and a new connection has a new number.
-    await feed(page, [event(7, 600), request(9, 601, "POST /rooms/r/messages")])
+    await feed(page, [event(7, 900), request(9, 901, "POST /rooms/r/messages")])
     await expect(page.locator(".sequence svg .bar.stream")).to_have_count(1)
     await expect(page.locator(".sequence svg text.badge")).to_have_text(["2"])
 
@@ -240,7 +262,7 @@ async def test_an_arrow_is_selected_by_key_or_click_and_described_in_words(
     await arrows(page, ".stream").locator(".label").click()
     await expect(description).to_contain_text("the header of the response")
     assert "secret" not in await page.locator(".sequence").inner_text()
-    await page.get_by_text("The latest, as a list").click()
+    await page.get_by_text("the latest as a list").click()
     await expect(page.locator(".sequence .latest li")).to_have_count(2)
     await feed(page, [event(7, 300)])
     await expect(page.locator(".sequence .latest li").last).to_contain_text("1 event left")

@@ -12,12 +12,28 @@ from tests.server_process import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+# In px: the width of the drawing, and the size of its smallest text.
+SIZES = """() => {
+  const picture = document.querySelector("#picture");
+  const scale = picture.getScreenCTM().a;
+  const size = (text) => scale * parseFloat(getComputedStyle(text).fontSize);
+  const sizes = [...picture.querySelectorAll("text")].map(size);
+  return [picture.getBoundingClientRect().width, Math.min(...sizes)];
+}"""
+
+
 async def test_each_request_is_drawn_and_listed(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
     page = await context.new_page()
     await page.goto(f"{server.url}/demos/sticky.html?lang=en")
     await expect(page.locator("#picture rect").first).to_be_attached()
+    # The drawing uses the width of the page, and no text is smaller than 14 px.
+    for width, drawn in ((1280, 1200), (390, 700)):
+        await page.set_viewport_size({"width": width, "height": 800})
+        picture, smallest = await page.evaluate(SIZES)
+        assert picture > drawn
+        assert smallest >= 14
     rows = page.locator("#requests tr")
     for _ in range(7):
         await page.click("#step")

@@ -26,7 +26,7 @@ WIRE_LIST = "#wire .wire-list"
 FIRST_LABELS = {
     "short_polling": ["GET …/short_polling", "200 · "],
     "long_polling": ["GET …/long_polling", "200 · "],
-    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 67 B"],
+    "iframe_streaming": ["GET …/iframe_streaming", "200 · stays open", "chunk · 512 B"],
     "sse": ["GET …/sse", "200 · stays open"],
     "fetch_streaming": ["GET …/fetch_streaming", "200 · stays open"],
     "websocket": ["GET …/websocket", "101 · stays open"],
@@ -147,21 +147,48 @@ async def test_text_is_shown_unmasked_and_hexadecimal_masked(chat: Chat) -> None
     await page.uncheck("#wire .hex")
 
 
+async def test_a_message_its_arrow_and_its_bytes_are_marked_together(chat: Chat) -> None:
+    page = chat.page
+    await post(chat.server.url, chat.room, text="look at me", client="eve")
+    said = message(page, "look at me")
+    message_line = page.locator("#messages li.linked").filter(has_text="look at me")
+    block, arrow = page.locator("#wire li.linked"), page.locator("#sequence .arrow.linked")
+    await expect(page.locator(WIRE_LIST)).to_contain_text("look at me")
+    # From the message to its bytes and its arrow …
+    await said.hover()
+    await expect(block).to_have_count(1)
+    await expect(block).to_contain_text("look at me")
+    await expect(block).to_be_in_viewport()
+    await expect(arrow).to_have_count(1)
+    # … from the bytes to both, and from the arrow to both.
+    await block.locator(".wire-part").last.click()
+    await page.mouse.move(1, 1)
+    await expect(message_line).to_have_count(1)
+    await page.keyboard.press("Escape")
+    await expect(message_line).to_have_count(0)
+    await said.hover()
+    await arrow.locator(".label").click()
+    await page.mouse.move(1, 1)
+    await expect(message_line).to_have_count(1)
+    await expect(block).to_contain_text("look at me")
+    await page.keyboard.press("Escape")
+
+
 @only("fetch_streaming")
 async def test_a_paused_view_stands_still_and_catches_up(chat: Chat) -> None:
     page = chat.page
-    await page.click("#wire .pause")
+    await page.click("#player .pause")
     await send(page, "meanwhile")
     await expect(page.locator("#messages")).to_contain_text("meanwhile")
     await expect(page.locator(WIRE_LIST)).not_to_contain_text("meanwhile")
-    await page.click("#wire .pause")
+    await page.click("#player .pause")
     await expect(page.locator(WIRE_LIST)).to_contain_text("meanwhile")
 
 
 @only("sse")
 async def test_bytes_of_other_clients_are_not_shown(chat: Chat) -> None:
     ada, url = chat.page, chat.server.url
-    await ada.click("#wire .clear")
+    await ada.click("#player .clear")
     ben = await open_chat(ada.context, url, "fetch_streaming", chat.room, "Ben")
     await send(ben, "for all to hear")
     await expect(ada.locator(WIRE_LIST)).to_contain_text("for all to hear")

@@ -11,6 +11,12 @@ export function fillLesson(section, html) {
   section.classList.add("lesson");
   section.innerHTML = html;
   translate(section);
+  // A keyboard scrolls only what has the focus.
+  for (const box of section.querySelectorAll(".scroll")) {
+    box.tabIndex = 0;
+    box.setAttribute("role", "group");
+    box.setAttribute("aria-label", t("lesson.table"));
+  }
   return (name) => section.querySelector(`[data-part="${name}"]`);
 }
 

@@ -9,6 +9,7 @@ import {
   failure, fillLesson, mean, oncePerFrame, onClick, pushBounded, row, sleep, testUser,
 } from "./helpers.js";
 import { drawChart } from "./interval_chart.js";
+import { watchExchanges } from "./watch.js";
 
 const MAX_RUNS = 6; // intervals in the table
 const MAX_DELAYS = 200; // of each interval
@@ -71,17 +72,22 @@ function watchRuns(tap, interval, ours, onChange) {
   let previous;
   onPoll(({ sentAt, events }) => {
     if (!events) return;
+    const first = previous === undefined;
     const run = runOf(runs, interval());
     const regular = sentAt - previous >= MIN_REGULAR * 1000 * run.interval;
     previous = sentAt;
+    if (first) return; // it brings the messages that were in the room before
     run.requests += 1;
     if (!events.length) run.empty += 1;
-    // The first response brings old messages, and an early request messages that have hardly waited.
-    if (regular) events.forEach((event) => count(run, event, ours));
+    // A message that an early request brings has hardly waited.
+    events.forEach((event) => count(run, event, regular && ours.includes(event.client)));
     onChange();
   });
-  tap.on(({ transport, bytes }) => {
-    if (transport === "short_polling" && bytes) runOf(runs, interval()).bytes += bytes.length;
+  // A request without a cursor is the first one.
+  watchExchanges(tap, "short_polling", (request, response) => {
+    if (!/[?&]after=/.test(request.target)) return;
+    runOf(runs, interval()).bytes += request.bytes + response.bytes;
+    onChange();
   });
   return runs;
 }
@@ -96,10 +102,10 @@ function runOf(runs, interval) {
 }
 
 // Only messages that were sent on this machine have a time of this machine's clock.
-function count(run, event, ours) {
+function count(run, event, measurable) {
   if (event.kind !== "say") return;
   run.messages += 1;
-  if (ours.includes(event.client)) pushBounded(run.delays, (Date.now() - event.sent) / 1000, MAX_DELAYS);
+  if (measurable) pushBounded(run.delays, (Date.now() - event.sent) / 1000, MAX_DELAYS);
 }
 
 function runRow({ interval, requests, empty, messages, delays, bytes }) {

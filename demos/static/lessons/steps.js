@@ -2,9 +2,10 @@
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { fillLesson, oncePerFrame, pushBounded, row } from "./helpers.js";
+import { fillLesson, oncePerFrame, row } from "./helpers.js";
 import { watchMessages } from "./watch.js";
 
+// What a library does first is the lesson; the messages that follow are all alike.
 const MAX_STEPS = 30;
 const MAX_TEXT = 72; // characters
 
@@ -35,7 +36,8 @@ export function showSteps(element, { tap, reconnect }, { transport, meaning, isF
   });
   watchMessages(tap, transport, (step) => {
     if (isFirst(step)) [steps, arrived] = [[], undefined];
-    pushBounded(steps, step, MAX_STEPS);
+    if (steps.length === MAX_STEPS) return;
+    steps.push(step);
     if (!arrived && step.direction === "down" && hasEvent(step.text)) arrived = step;
     draw();
   });

@@ -15,6 +15,16 @@ export function watchHeads(tap, transport, onHead) {
   });
 }
 
+/** Calls `onExchange(request, response)` for each complete response of this transport. */
+export function watchExchanges(tap, transport, onExchange) {
+  parseTraffic(tap, {
+    onMessage(message) {
+      const complete = message.kind === "response" && message.endedAt !== undefined;
+      if (complete && message.transport === transport) onExchange(message.request, message);
+    },
+  });
+}
+
 /** Calls `onChunk(data)` for each complete chunk of this transport's responses (RFC 9112 §7.1). */
 export function watchChunks(tap, transport, onChunk) {
   const held = new WeakMap(); // message: the data of its current chunk

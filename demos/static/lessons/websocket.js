@@ -5,10 +5,11 @@ import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { bitTable, hiddenBytes, opcodeName, payloadText, readFrame, unmasking } from "./frame_bits.js";
 import { EXAMPLE, showSteps } from "./handshake.js";
-import { fillLesson, oncePerFrame, pushBounded } from "./helpers.js";
+import { fillLesson, oncePerFrame } from "./helpers.js";
 import { watchSocket } from "./watch.js";
 
 const MAX_FRAMES = 12;
+const MAX_OWN = 4; // messages of ours that stay, however many frames follow
 const MAX_TEXT = 60; // characters of a frame in the list
 const KNOWN_OPCODES = new Set([0, 1, 2, 8, 9, 10]);
 
@@ -67,6 +68,11 @@ export function showLesson(element, { tap, reconnect }) {
     return button;
   }
 
+  // The chosen frame stays, since it is shown below the list, and so do our latest messages.
+  function isDispensable(frame) {
+    return frame !== chosen && !frames.filter(isMessage).slice(-MAX_OWN).includes(frame);
+  }
+
   watchSocket(tap, {
     onHandshake({ fields, request }) {
       handshake = {
@@ -78,7 +84,8 @@ export function showLesson(element, { tap, reconnect }) {
     },
     onFrame(message, bytes) {
       const frame = readFrame(message, bytes);
-      pushBounded(frames, frame, MAX_FRAMES);
+      frames.push(frame);
+      if (frames.length > MAX_FRAMES) frames.splice(frames.findIndex(isDispensable), 1);
       // Select the first frame, so that the lesson is not empty.
       if (!chosen) choose(frame);
       draw();
@@ -88,6 +95,10 @@ export function showLesson(element, { tap, reconnect }) {
   part("key").addEventListener("input", showHandshake);
   part("again").addEventListener("click", reconnect);
   showHandshake();
+}
+
+function isMessage({ direction, opcode }) {
+  return direction === "up" && opcode === 1;
 }
 
 function showFrame(part, frame) {

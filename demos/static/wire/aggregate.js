@@ -3,6 +3,7 @@
 
 const MAX_PER_SECOND = 12; // entries of one group
 const SECOND = 1000; // ms
+const MAX_UNITS = 200; // of an aggregate
 
 export class Aggregator {
   #seconds = new Map(); // group: its latest second, {from, continues, entries, aggregate}
@@ -34,16 +35,17 @@ export class Aggregator {
 
 // It has the values and the position of its first entry; `until` is the time of its last.
 function aggregate(entries) {
-  const whole = { ...entries[0], count: 0, events: 0, bytes: 0, until: entries[0].at };
+  const whole = { ...entries[0], count: 0, events: 0, bytes: 0, units: [], until: entries[0].at };
   for (const entry of entries) grow(whole, entry);
   return whole;
 }
 
-function grow(whole, { at, bytes, events = 0 }) {
+function grow(whole, { at, bytes, units = [], events = 0 }) {
   whole.count += 1;
   whole.bytes += bytes;
   whole.events += events;
   whole.until = at;
+  if (whole.units.length < MAX_UNITS) whole.units.push(...units);
 }
 
 function replace(entries, some, one) {

@@ -1,7 +1,8 @@
 // The captured traffic in blocks, as the wire view shows it: one for each head with its fields, each chunk
-// and each frame.  Counts all bytes, keeps the latest blocks.
+// and each frame: one for each unit.  Counts all bytes, keeps the latest blocks.
 
-import { textBytes } from "./payload.js";
+import { keysIn } from "./links.js";
+import { payloadText, textBytes } from "./payload.js";
 import { TrafficParser } from "./traffic_parser.js";
 
 const MAX_BLOCKS = 200;
@@ -9,8 +10,9 @@ const MAX_BYTES = 65_536; // kept of one block
 
 /**
  * Feed it the records of a tap.  `take()` returns the blocks that are new since the last call:
- * `{number, at, direction, connection, message, parts: [{kind, bytes}], bytes}`.  `parts` holds only the
- * start of a very long block; `bytes` counts all of it.
+ * `{unit, at, direction, connection, message, parts: [{kind, bytes}], bytes}`.  `parts` holds only the
+ * start of a very long block; `bytes` counts all of it.  `onComplete(unit, keys)` is called with the keys in
+ * the payload of each complete block.
  */
 export class Blocks {
   #parser = new TrafficParser({
@@ -19,10 +21,13 @@ export class Blocks {
   });
   #fresh = [];
   #open = new Map(); // connection and direction: the block that may still grow
-  #numbers = 0;
+  #onComplete;
   totals = { up: 0, down: 0, text: 0 };
   skipped = 0; // bytes that arrived too fast to be shown
-  paused = false;
+
+  constructor(onComplete = () => {}) {
+    this.#onComplete = onComplete;
+  }
 
   feed(record) {
     if (record.dropped) this.skipped += record.dropped;
@@ -31,7 +36,6 @@ export class Blocks {
   }
 
   take() {
-    if (this.paused) return [];
     const fresh = this.#fresh;
     this.#fresh = [];
     return fresh;
@@ -46,7 +50,7 @@ export class Blocks {
   #add(part) {
     const key = keyOf(part);
     let block = this.#open.get(key);
-    if (!block || block.message !== part.message || ["chunk-size", "last-chunk"].includes(part.kind)) {
+    if (block?.unit !== part.unit) {
       if (block) this.#complete(block);
       block = this.#begin(part);
       this.#open.set(key, block);
@@ -63,9 +67,9 @@ export class Blocks {
     if (message.endedAt !== undefined && block?.message === message) this.#complete(block);
   }
 
-  #begin({ at, direction, connection, message }) {
+  #begin({ at, direction, connection, message, unit }) {
     const block = {
-      number: ++this.#numbers, at, direction, connection, message, parts: [], bytes: 0,
+      unit, at, direction, connection, message, parts: [], bytes: 0,
     };
     this.#fresh.push(block);
     if (this.#fresh.length > MAX_BLOCKS) this.skipped += this.#fresh.shift().bytes;
@@ -74,8 +78,11 @@ export class Blocks {
 
   // Count texts once per complete block: a text may have arrived in two pieces.
   #complete(block) {
-    if (!block.counted) this.totals.text += textBytes(block);
-    block.counted = true;
+    if (block.complete) return;
+    block.complete = true;
+    const text = payloadText(block);
+    this.totals.text += textBytes(text);
+    this.#onComplete(block.unit, keysIn(text));
   }
 }
 

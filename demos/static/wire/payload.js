@@ -19,9 +19,13 @@ export function isPayload({ kind }) {
   return PAYLOAD_PARTS.includes(kind);
 }
 
-/** How many bytes of a block are the texts of chat messages. */
-export function textBytes(block) {
-  const payload = new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
+/** The payload of a block as text, also where it is an attribute of HTML. */
+export function payloadText(block) {
+  return new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
+}
+
+/** How many bytes of a payload are the texts of chat messages. */
+export function textBytes(payload) {
   let bytes = 0;
   const found = [...payload.matchAll(TEXT), ...payload.matchAll(QUOTED_TEXT)];
   for (const [, text] of found) bytes += new TextEncoder().encode(text).length;

@@ -3,9 +3,11 @@
 // which arrow is selected.
 
 import { el } from "../dom.js";
+import { FollowingBox } from "../following_box.js";
 import { t, translate } from "../i18n.js";
 import { describe, duration, totals } from "./labels.js";
 import { MIN_ONE_WAY } from "./layout.js";
+import { asOf } from "./player.js";
 import { RttEstimate } from "./rtt_estimate.js";
 import { SvgRenderer } from "./svg_renderer.js";
 import { Trace } from "./trace.js";
@@ -16,15 +18,7 @@ const IDLE_INTERVAL = 1_000; // without new records, or while the diagram is out
 const LISTED = 20;
 
 const MARKUP = `
-  <p class="small" data-i18n="sequence.idea">Drawn live, as the server’s socket saw it and by the
-server’s clock. Time goes down; long idle times are shortened, bursts are stretched. A bar on the
-server’s line is a request that waits, or a response that stays open; its number is the
-connection’s.</p>
-  <p class="tools">
-    <button type="button" class="pause" aria-pressed="false" data-i18n="sequence.pause">Pause</button>
-    <button type="button" class="clear" data-i18n="sequence.clear">Clear</button>
-    <span class="totals"></span>
-  </p>
+  <div class="view-head"><h2 data-i18n="part.sequence">Sequence diagram</h2> <p class="totals"></p></div>
   <div class="ends" aria-hidden="true">
     <b data-i18n="sequence.browser">Browser</b> <b data-i18n="sequence.server">Server</b>
   </div>
@@ -38,60 +32,79 @@ connection’s.</p>
     </svg>
   </div>
   <p class="description" aria-live="polite"></p>
-  <p class="small legend">
-    <span class="transit"></span>
-    <span id="sequence-keys" data-i18n="sequence.keys">Click on an arrow, or move with ↑ and ↓, to
-read what it is.</span>
-  </p>
-  <details>
-    <summary data-i18n="sequence.list">The latest, as a list</summary>
+  <details class="small">
+    <summary data-i18n="sequence.how">How to read it; the latest as a list</summary>
+    <p id="sequence-keys" data-i18n="sequence.keys">Point at an arrow, click on it, or move with ↑ and ↓:
+its bytes and its message are marked.</p>
+    <p data-i18n="sequence.idea">Drawn live, as the server’s socket saw it and by the server’s clock.
+Time goes down; long idle times are shortened, bursts are stretched. A bar on the server’s line is a
+request that waits, or a response that stays open; its number is the connection’s.</p>
+    <p class="transit"></p>
     <ol class="latest"></ol>
   </details>`;
 
-/** Draw the records of `tap` in `element`, from now on. */
-export function showSequence(element, tap) {
-  element.classList.add("sequence");
-  element.innerHTML = MARKUP;
-  translate(element);
-  new Sequence(element, tap);
-}
-
-class Sequence {
+export class Sequence {
   #element;
   #box;
+  #links;
   #renderer;
   #rtt = new RttEstimate();
   #trace = new Trace();
   #builder = new TraceBuilder(this.#trace, this.#rtt);
   #layout;
   #chosen;
+  #linked = new Set(); // units
+  #player;
   #changed = true;
   #drawnAt = 0; // by performance.now()
-  #paused = false;
   #inView = true;
-  #following = true; // keep the end in view, until the user scrolls up
+  #scroll;
   #clockOffset = Infinity; // ms: this page's clock minus the server's, plus the delay of the tap
 
-  constructor(element, tap) {
+  /** Draw in `element`.  The selection is shared with the other views through `links`. */
+  constructor(element, { links, captured }) {
     this.#element = element;
+    element.classList.add("sequence");
+    element.innerHTML = MARKUP;
+    translate(element);
     this.#box = this.#find(".box");
+    this.#scroll = new FollowingBox(this.#box, 100);
+    this.#links = links;
     this.#renderer = new SvgRenderer(this.#find("svg"));
-    if (tap.secret === undefined) this.#find(".nothing").textContent = t("sequence.no_tap");
-    tap.on((record) => this.#feed(record));
+    if (!captured) this.#find(".nothing").textContent = t("sequence.no_tap");
     this.#listen();
     this.#watch();
     this.#draw();
   }
 
-  #find(selector) {
-    return this.#element.querySelector(selector);
+  get entries() {
+    return this.#trace.entries;
   }
 
-  #feed(record) {
+  feed(record) {
     const { at } = record;
     if (at !== undefined) this.#clockOffset = Math.min(this.#clockOffset, Date.now() - at);
     this.#builder.feed(record);
     this.#changed = true;
+  }
+
+  /** Show what had happened at the player's time; while it is not live, its last arrow is selected. */
+  play(player) {
+    this.#player = player;
+    this.#select(player.state === "live" ? undefined : player.entry);
+    this.#draw();
+    if (player.state === "live") this.#scroll.restart();
+    else this.#hold(player.entry);
+  }
+
+  clear() {
+    this.#trace.clear();
+    this.#select(undefined);
+    this.#draw();
+  }
+
+  #find(selector) {
+    return this.#element.querySelector(selector);
   }
 
   // --- drawing -----------------------------------------------------------------------------------
@@ -101,7 +114,7 @@ class Sequence {
       list.getEntries().forEach((timing) => this.#rtt.addTiming(timing));
       this.#changed = true;
     }).observe({ type: "resource", buffered: true });
-    new ResizeObserver(() => { this.#changed = true; }).observe(this.#box);
+    new ResizeObserver(() => this.#draw()).observe(this.#box);
     new IntersectionObserver(([{ isIntersecting }]) => {
       this.#inView = isIntersecting;
     }).observe(this.#box);
@@ -109,8 +122,12 @@ class Sequence {
     setInterval(() => this.#tick(), DRAW_INTERVAL);
   }
 
+  get #isLive() {
+    return this.#player === undefined || this.#player.state === "live";
+  }
+
   #tick() {
-    if (document.hidden || this.#paused) return;
+    if (document.hidden || !this.#isLive) return;
     const interval = this.#changed && this.#inView ? DRAW_INTERVAL : IDLE_INTERVAL;
     // A timer may fire a little early, and the next one would then be late by a whole interval.
     if (performance.now() - this.#drawnAt >= interval - DRAW_INTERVAL / 4) this.#draw();
@@ -119,20 +136,28 @@ class Sequence {
   #draw() {
     this.#drawnAt = performance.now();
     const width = this.#box.clientWidth;
-    if (!width) return; // the section is closed
+    if (!width) return; // the view is hidden
     this.#changed = false;
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
-    const now = this.#trace.startedAt === undefined ? undefined : Date.now() - this.#clockOffset;
+    const started = this.#trace.startedAt !== undefined;
+    const now = this.#isLive && started ? Date.now() - this.#clockOffset : undefined;
+    const trace = asOf(this.#trace, this.#player?.time ?? Infinity);
     const previousTop = this.#layout?.top ?? 0;
-    this.#layout = this.#renderer.draw(this.#trace, { width, em, now, chosen: this.#chosen });
-    if (this.#following) this.#box.scrollTop = this.#box.scrollHeight;
-    else this.#box.scrollTop -= this.#layout.top - previousTop; // keep the position
+    this.#layout = this.#renderer.draw(trace, { width, em, now });
+    this.#mark();
+    this.#scroll.shift(previousTop - this.#layout.top);
+    this.#scroll.follow();
     this.#drawWords();
   }
 
-  #atEnd() {
-    const { scrollTop, scrollHeight, clientHeight } = this.#box;
-    return scrollHeight - scrollTop - clientHeight < clientHeight / 4;
+  #mark() {
+    const entries = this.#layout?.arrows.map(({ entry }) => entry) ?? [];
+    this.#renderer.mark(entries, this.#chosen, this.#linked);
+    return entries;
+  }
+
+  #hold(entry) {
+    this.#scroll.hold(this.#renderer.element(entry));
   }
 
   #drawWords() {
@@ -154,27 +179,30 @@ class Sequence {
     this.#find(".latest").replaceChildren(...lines);
   }
 
-  // --- input -------------------------------------------------------------------------------------
+  // --- the selection -----------------------------------------------------------------------------
 
   #listen() {
-    this.#find(".pause").addEventListener("click", () => this.#pause(!this.#paused));
-    this.#find(".clear").addEventListener("click", () => {
-      this.#trace.clear();
-      this.#choose(undefined);
-      this.#draw();
-    });
     this.#find("details").addEventListener("toggle", () => this.#drawWords());
-    this.#box.addEventListener("click", ({ target }) => this.#choose(this.#renderer.entryAt(target)));
+    this.#box.addEventListener("click", ({ target }) => this.#select(this.#renderer.entryAt(target)));
     this.#box.addEventListener("keydown", (press) => this.#key(press));
-    this.#box.addEventListener("scroll", () => { this.#following = this.#atEnd(); });
+    let hovered;
+    const hover = ({ type, target }) => {
+      const entry = type === "pointerleave" ? undefined : this.#renderer.entryAt(target);
+      if (entry === hovered) return;
+      hovered = entry;
+      this.#links.hover(this, entry && { units: entry.units });
+    };
+    this.#box.addEventListener("pointerover", hover);
+    this.#box.addEventListener("pointerleave", hover);
+    this.#links.on(({ source, units }) => this.#highlight(source, units));
   }
 
-  #pause(paused) {
-    this.#paused = paused;
-    const button = this.#find(".pause");
-    button.setAttribute("aria-pressed", paused);
-    button.textContent = t(paused ? "sequence.go_on" : "sequence.pause");
-    if (!paused) this.#draw();
+  // What is marked must not move away, so the diagram does not follow new arrows meanwhile.
+  #highlight(source, units) {
+    this.#linked = units;
+    const linked = this.#mark().find((entry) => entry.units.some((unit) => units.has(unit)));
+    if (units.size) this.#hold(source === this ? undefined : linked);
+    else this.#scroll.release();
   }
 
   #key(press) {
@@ -185,15 +213,13 @@ class Sequence {
     const current = entries.indexOf(this.#chosen);
     const last = entries.length - 1;
     const next = current < 0 ? last : Math.min(Math.max(current + step, 0), last);
-    this.#choose(entries[next]);
-    this.#renderer.element(entries[next]).scrollIntoView({ block: "nearest" });
+    this.#select(entries[next]);
+    this.#hold(entries[next]);
   }
 
-  #choose(entry) {
-    this.#renderer.element(this.#chosen)?.classList.remove("chosen");
+  #select(entry) {
     this.#chosen = entry;
-    this.#renderer.element(entry)?.classList.add("chosen");
     this.#find(".description").textContent = entry ? describe(entry, this.#trace.startedAt) : "";
-    this.#changed = true;
+    this.#links.select(this, entry && { units: entry.units });
   }
 }

@@ -23,12 +23,12 @@ export class SvgRenderer {
   }
 
   /** Draw the trace, and return the layout. */
-  draw(trace, { width, em, now, chosen }) {
+  draw(trace, { width, em, now }) {
     const layout = layOut(trace, { width, em, now, previousY: (entry) => this.#ys.get(entry) });
     this.#svg.setAttribute("viewBox", `0 ${layout.top} ${width} ${layout.height}`);
     this.#svg.setAttribute("height", layout.height);
     const drawn = new Map();
-    for (const [key, layer, shape] of this.#shapes(trace, layout, { em, now, chosen })) {
+    for (const [key, layer, shape] of this.#shapes(trace, layout, { em, now })) {
       drawn.set(key, this.#update(key, layer, shape));
     }
     for (const [key, { element }] of this.#drawn) if (!drawn.has(key)) element.remove();
@@ -40,6 +40,15 @@ export class SvgRenderer {
     return layout;
   }
 
+  /** Mark the chosen entry, and those with bytes among these units. */
+  mark(entries, chosen, units) {
+    for (const entry of entries) {
+      const { classList } = this.element(entry);
+      classList.toggle("chosen", entry === chosen);
+      classList.toggle("linked", entry.units.some((unit) => units.has(unit)));
+    }
+  }
+
   element(entry) {
     return this.#drawn.get(entry)?.element;
   }
@@ -49,7 +58,7 @@ export class SvgRenderer {
     return this.#entries.get(element.closest(".arrow"));
   }
 
-  *#shapes(trace, layout, { em, now, chosen }) {
+  *#shapes(trace, layout, { em, now }) {
     const { columns } = layout;
     yield ["lifelines", "lines", lifelines(layout)];
     for (const { bar, ...place } of layout.bars) yield [bar, "bars", barShape(bar, place, em)];
@@ -60,9 +69,8 @@ export class SvgRenderer {
       yield [`idle ${period.from}`, "idle-periods", idleShape(period, columns, em)];
     }
     for (const arrow of layout.arrows) {
-      const shape = arrowShape(arrow, columns, em, this.#wordsOf(arrow.entry, trace.startedAt));
-      if (arrow.entry === chosen) shape.class += " chosen";
-      yield [arrow.entry, "arrows", shape];
+      const words = this.#wordsOf(arrow.entry, trace.startedAt);
+      yield [arrow.entry, "arrows", arrowShape(arrow, columns, em, words)];
     }
   }
 

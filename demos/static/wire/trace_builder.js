@@ -1,14 +1,15 @@
 // Builds the trace from captured traffic: `TrafficParser` assembles the records of the tap into messages, and
 // each message becomes an entry of the trace.  An entry is
 //
-//   { type, direction, at, connection, lane, bytes, exchange, … }
+//   { type, direction, at, connection, lane, bytes, units, exchange, … }
 //
 // `type` is request, response (complete), stream (the head of a streaming response), event, chunk, heartbeat,
 // finish, message, ack, ping, pong, frame or close; disconnect (a connection broke off) and dropped (bytes that
-// the tap did not copy) have no direction.  `exchange.oneWay` is the time of one direction, if known.
+// the tap did not copy) have no direction.  `units` are its bytes, as traffic_parser.js names them.
+// `exchange.oneWay` is the time of one direction, if known.
 
 import { unmask } from "./frames.js";
-import { TrafficParser } from "./traffic_parser.js";
+import { TrafficParser, unitOf } from "./traffic_parser.js";
 
 const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
 // The requests by which the two libraries receive events, and the transport that each resembles.
@@ -67,7 +68,7 @@ export class TraceBuilder {
   }
 
   #add(entry) {
-    if (entry.at !== undefined) this.#trace.add({ bytes: 0, ...entry });
+    if (entry.at !== undefined) this.#trace.add({ bytes: 0, units: [], ...entry });
   }
 
   // --- requests and responses --------------------------------------------------------------------
@@ -76,12 +77,12 @@ export class TraceBuilder {
   // has ended is incomplete.
   #message(message) {
     if (message.endedAt === undefined || this.#record.closed) return;
-    if (message.kind === "request") this.#request(message);
-    if (message.kind === "response") this.#response(message);
-    if (message.kind === "frame") this.#frame(message);
+    if (message.kind === "request") this.#request(message, [unitOf(message)]);
+    if (message.kind === "response") this.#response(message, [unitOf(message)]);
+    if (message.kind === "frame") this.#frame(message, [unitOf(message)]);
   }
 
-  #request({ connection, method, target, startedAt, endedAt, bytes }) {
+  #request({ connection, method, target, startedAt, endedAt, bytes }, units) {
     const trace = this.#trace;
     const number = trace.number(connection);
     const transport = readingTransport(method, target);
@@ -99,24 +100,24 @@ export class TraceBuilder {
     if (transport) this.#reading += 1;
     const endsOutage = Boolean(transport) && trace.endOutage(endedAt);
     this.#add({
-      type: "request", direction: "up", at: endedAt, bytes, method, target, exchange, endsOutage,
+      type: "request", direction: "up", at: endedAt, bytes, units, method, target, exchange, endsOutage,
       ...exchange.place, group: `request ${method}`,
     });
   }
 
-  #response({ connection, status, startedAt, endedAt, bytes }) {
+  #response({ connection, status, startedAt, endedAt, bytes }, units) {
     const exchange = this.#exchanges.get(connection);
     // After "101 Switching Protocols" the exchange continues: the connection carries frames.
     if (!exchange || status < 200) return;
-    if (exchange.stream) this.#add({ ...this.#down(exchange, "finish"), at: endedAt });
-    else this.#complete(exchange, { status, startedAt, bytes });
+    if (exchange.stream) this.#add({ ...this.#down(exchange, "finish"), at: endedAt, units });
+    else this.#complete(exchange, { status, startedAt, bytes, units });
     this.#endExchange(connection, endedAt, exchange.transport === "long_polling" ? "blind" : "cut");
     Object.assign(exchange, { responseStart: startedAt, responseEnd: endedAt });
     // A library waits between two polls, which would look like a long round trip.
     if (!isLibrary(exchange.target)) this.#rtt.addExchange(exchange);
   }
 
-  #complete(exchange, { status, startedAt, bytes }) {
+  #complete(exchange, { status, startedAt, bytes, units }) {
     const { method, transport } = exchange;
     const events = transport && status === 200 ? exchange.events : undefined;
     const wasted = transport === "short_polling" && events === 0;
@@ -125,18 +126,19 @@ export class TraceBuilder {
     if (transport) totals.polls += 1;
     if (wasted) totals.empty += 1;
     this.#add({
-      ...this.#down(exchange, "response"), exchange, at: startedAt, bytes, method, status, events, wasted,
+      ...this.#down(exchange, "response"), exchange, at: startedAt, bytes, units, method, status, events, wasted,
       held: startedAt - exchange.requestEnd, group: `response ${method} ${status} ${wasted}`,
     });
   }
 
   /** The head of a response is complete; it may be a streaming response. */
-  #head(exchange, { status, startedAt, bytes, fields }) {
+  #head(exchange, message) {
+    const { status, startedAt, bytes, fields } = message;
     const chunked = fields.get("transfer-encoding")?.includes("chunked");
     if (!chunked && status !== 101) return;
     exchange.stream = true;
     exchange.bar.type = "stream";
-    this.#add({ ...this.#down(exchange, "stream"), at: startedAt, bytes, status });
+    this.#add({ ...this.#down(exchange, "stream"), at: startedAt, bytes, units: [unitOf(message)], status });
   }
 
   // A complete response shares the object of its exchange, and so the RTT that is measured later.  Other
@@ -158,7 +160,7 @@ export class TraceBuilder {
 
   // --- streams and frames ------------------------------------------------------------------------
 
-  #part({ connection, direction, message, kind, bytes, at }) {
+  #part({ connection, direction, message, unit, kind, bytes, at }) {
     const exchange = this.#exchanges.get(connection);
     if (!exchange) return;
     if (kind === "head-end" && direction === "down") this.#head(exchange, message);
@@ -167,24 +169,24 @@ export class TraceBuilder {
     }
     if (kind === "chunk-size" && exchange.stream) exchange.chunk = { at, bytes: 0, text: "" };
     if (kind === "chunk-data") extend(exchange.chunk, bytes);
-    if (kind === "chunk-end" && exchange.chunk?.bytes) this.#chunk(exchange, exchange.chunk);
+    if (kind === "chunk-end" && exchange.chunk?.bytes) this.#chunk(exchange, exchange.chunk, [unit]);
     if (kind === "frame-payload") this.#payload(message, bytes);
-    if (kind === "unknown") this.#unknown(exchange, direction, bytes, at);
+    if (kind === "unknown") this.#unknown(exchange, { direction, bytes, at, units: [unit] });
   }
 
-  #chunk(exchange, { at, bytes, text: data }) {
+  #chunk(exchange, { at, bytes, text: data }, units) {
     exchange.chunk = undefined;
     const events = countEvents(exchange.transport, data) || undefined;
     const type = events ? "event" : HEARTBEAT.test(data) ? "heartbeat" : "chunk";
     this.#count(type, events);
     const { connection } = exchange.place;
-    this.#add({ ...this.#down(exchange, type), at, bytes, events, group: `${type} ${connection}` });
+    this.#add({ ...this.#down(exchange, type), at, bytes, units, events, group: `${type} ${connection}` });
   }
 
   // Bytes after dropped ones: their position in a message is unknown.
-  #unknown(exchange, direction, bytes, at) {
+  #unknown(exchange, { direction, bytes, at, units }) {
     const group = `chunk ${direction} ${exchange.place.connection}`;
-    this.#add({ ...this.#down(exchange, "chunk"), direction, at, bytes: bytes.length, group });
+    this.#add({ ...this.#down(exchange, "chunk"), direction, at, bytes: bytes.length, units, group });
   }
 
   #payload({ id, mask }, bytes) {
@@ -193,7 +195,7 @@ export class TraceBuilder {
     this.#payloads.set(id, mask ? unmask(prefix, mask) : prefix);
   }
 
-  #frame({ id, connection, direction, opcode, startedAt, bytes }) {
+  #frame({ id, connection, direction, opcode, startedAt, bytes }, units) {
     const payload = this.#payloads.get(id) ?? new Uint8Array();
     this.#payloads.delete(id);
     const exchange = this.#exchanges.get(connection);
@@ -204,7 +206,7 @@ export class TraceBuilder {
     this.#count(type, events);
     const timing = this.#pingTiming(exchange, type, direction, startedAt);
     this.#add({
-      ...this.#down(exchange, type), exchange: timing, direction, at: startedAt, bytes, events, code,
+      ...this.#down(exchange, type), exchange: timing, direction, at: startedAt, bytes, units, events, code,
       group: `${type} ${direction} ${exchange.place.connection}`,
     });
   }

@@ -7,14 +7,15 @@ import { HTTPParser, parseRequestLine, parseStatusLine, requestLength, responseL
 /**
  * Feed it the records of a tap.  It calls
  *
- *   onPart({connection, direction, at, message, kind, bytes})      which bytes are which part
- *   onMessage(message)                                             a message started, grew or ended
+ *   onPart({connection, direction, at, message, unit, kind, bytes})      which bytes are which part
+ *   onMessage(message)                                                   a message started, grew or ended
  *
  * A message is `{id, connection, transport, direction, kind: "request" | "response" | "frame", startedAt,
  * endedAt, bytes, bodyBytes}` with times in ms, and the values of its head: `startLine`, `method`,
  * `target`, `status`, `fields` (a Map with lower-case names); a response has its `request`, a frame has
  * `fin`, `rsv`, `opcode`, `masked`, `mask`, `length`.  Bytes that are not HTTP belong to a message of kind
- * "unknown".
+ * "unknown".  `unit` names a piece that stands for itself: a frame, a chunk, or a head with a body that has no
+ * chunks.
  */
 export class TrafficParser {
   #connections = new Map();
@@ -46,6 +47,11 @@ export class TrafficParser {
     this.#connections.get(number)?.close(at);
     this.#connections.delete(number);
   }
+}
+
+/** The unit of the latest part of a message. */
+export function unitOf({ id, chunks }) {
+  return `${id}.${chunks}`;
 }
 
 class Connection {
@@ -90,7 +96,7 @@ class Connection {
     const { at, transport } = this.#record;
     const message = {
       id: this.#output.nextId(), connection: this.#number, transport, direction, kind, startedAt: at,
-      bytes: 0, bodyBytes: 0,
+      bytes: 0, bodyBytes: 0, chunks: 0,
     };
     if (kind === "response") message.request = this.#pendingRequests[0];
     // The parser still adds to a frame's object, so this object itself becomes the message.
@@ -103,8 +109,10 @@ class Connection {
     const message = this.#current[direction];
     message.bytes += bytes.length;
     if (["body", "chunk-data", "frame-payload"].includes(kind)) message.bodyBytes += bytes.length;
+    if (kind === "chunk-size" || kind === "last-chunk") message.chunks += 1;
     const { at } = this.#record;
-    this.#output.onPart({ connection: this.#number, direction, at, message, kind, bytes });
+    const unit = unitOf(message);
+    this.#output.onPart({ connection: this.#number, direction, at, message, unit, kind, bytes });
     this.#output.onMessage(message);
   }
 

@@ -1,8 +1,9 @@
-// The wire view: the exact bytes that crossed the socket, each part named and counted.  A click on a part
-// shows what it is and which standard defines it.
+// The wire view: the exact bytes that crossed the socket, each part named and counted.  A selected part shows
+// what it is and which standard defines it.  The parts are one tab stop: arrow keys move between them.
 
 import { el } from "../dom.js";
-import { number, t } from "../i18n.js";
+import { FollowingBox } from "../following_box.js";
+import { number, t, translate } from "../i18n.js";
 import { Blocks } from "./blocks.js";
 import { asHex, asText } from "./bytes.js";
 import { explain, nameOf } from "./explain.js";
@@ -12,42 +13,46 @@ const MAX_BLOCKS = 200;
 const MAX_NEW_BLOCKS = 40; // in one drawing
 const MAX_BYTES = 4_096; // of one block
 const MAX_HEX_BYTES = 256; // of the selected part
-const NEAR_END = 40; // px
 
 const MARKUP = `
-  <p class="wire-tools">
-    <button type="button" class="pause"></button>
-    <button type="button" class="clear"></button>
-    <label><span></span> <select class="direction"><option value="both"></option>
-      <option value="up"></option><option value="down"></option></select></label>
-    <label><input type="checkbox" class="hex"> <span></span></label>
-  </p>
+  <div class="view-head wire-tools">
+    <h2 data-i18n="part.wire">Every byte</h2>
+    <select class="direction" aria-label="Show" data-i18n-aria-label="wire.direction">
+      <option value="both" data-i18n="wire.both">both directions</option>
+      <option value="up" data-i18n="wire.up">↑ what the browser sends</option>
+      <option value="down" data-i18n="wire.down">↓ what the server sends</option>
+    </select>
+    <label><input type="checkbox" class="hex"> <span data-i18n="wire.hex">hexadecimal</span></label>
+  </div>
   <p class="wire-totals" role="status"></p>
   <div class="wire-share" role="img"><span class="share-words"></span></div>
-  <div class="wire-halves">
-    <div class="wire-box" tabindex="0" role="region"><ol class="wire-list"></ol></div>
-    <aside class="wire-explanation" aria-live="polite"></aside>
-  </div>`;
+  <div class="wire-box" role="group" aria-label="What was sent and received; arrow keys move between the parts"
+    data-i18n-aria-label="wire.list">
+    <ol class="wire-list"></ol>
+  </div>
+  <div class="wire-explanation" aria-live="polite"></div>`;
 
-/** Show the records of a tap in `element`. */
-export function showWire(element, tap) {
-  const view = new View(element);
-  tap.on((record) => view.feed(record));
-}
-
-class View {
+export class WireView {
   #element;
-  #blocks = new Blocks();
-  #shown = new Map(); // number: {block, item}
+  #links;
+  #blocks;
+  #shown = new Map(); // unit: {block, item}
   #startedAt;
   #open = true;
+  #stop; // the part that the Tab key reaches
   #chosen; // the element of the selected part
+  #marked = []; // items
+  #scroll;
+  #player;
 
-  constructor(element) {
+  /** Show the bytes in `element`.  The selection is shared with the other views through `links`. */
+  constructor(element, { links }) {
     this.#element = element;
+    this.#links = links;
+    this.#blocks = new Blocks((unit, keys) => links.add(unit, keys));
     element.classList.add("wire");
     element.innerHTML = MARKUP;
-    this.#label();
+    translate(element);
     this.#listen();
     this.#find(".wire-explanation").textContent = t("wire.choose");
     setInterval(() => this.#draw(), DRAW_INTERVAL);
@@ -59,53 +64,88 @@ class View {
     this.#blocks.feed(record);
   }
 
+  /** Show what had happened at the player's time. */
+  play(player) {
+    this.#player = player;
+    this.#draw();
+    for (const { block, item } of this.#shown.values()) this.#hideLater(block, item);
+    if (player.state === "live") this.#scroll.restart();
+  }
+
+  clear() {
+    this.#blocks.clear();
+    this.#shown.clear();
+    this.#stop = this.#chosen = undefined;
+    this.#find(".wire-list").replaceChildren();
+    this.#find(".wire-explanation").textContent = t("wire.choose");
+  }
+
   #find(selector) {
     return this.#element.querySelector(selector);
   }
 
-  #label() {
-    this.#find(".pause").textContent = t("wire.pause");
-    this.#find(".clear").textContent = t("wire.clear");
-    this.#find(".direction").previousElementSibling.textContent = t("wire.direction");
-    for (const option of this.#find(".direction").options) option.textContent = t(`wire.${option.value}`);
-    this.#find(".hex").nextElementSibling.textContent = t("wire.hex");
-    this.#find(".wire-box").setAttribute("aria-label", t("wire.list"));
-  }
+  // --- input -------------------------------------------------------------------------------------
 
   #listen() {
-    this.#find(".pause").addEventListener("click", () => this.#pause());
-    this.#find(".clear").addEventListener("click", () => this.#clear());
+    const list = this.#find(".wire-list");
+    const box = this.#find(".wire-box");
+    this.#scroll = new FollowingBox(box);
     this.#find(".direction").addEventListener("change", ({ target }) => {
-      this.#find(".wire-list").dataset.direction = target.value;
+      list.dataset.direction = target.value;
     });
     this.#find(".hex").addEventListener("change", () => this.#refill());
-    const choose = ({ target }) => this.#choose(target.closest(".wire-part"));
-    this.#find(".wire-list").addEventListener("click", choose);
-    this.#find(".wire-list").addEventListener("keydown", (press) => {
-      if (press.key === "Enter" && press.target.matches(".wire-part")) choose(press);
-    });
+    list.addEventListener("click", ({ target }) => this.#choose(target.closest(".wire-part")));
+    list.addEventListener("focusin", ({ target }) => this.#choose(target));
+    list.addEventListener("keydown", (press) => this.#key(press));
+    let hovered;
+    const hover = ({ type, target }) => {
+      const item = type === "pointerleave" ? undefined : target.closest("li");
+      if (item === hovered) return;
+      hovered = item;
+      this.#links.hover(this, item?.dataset.unit && { units: [item.dataset.unit] });
+    };
+    box.addEventListener("pointerover", hover);
+    box.addEventListener("pointerleave", hover);
+    this.#links.on(({ source, units }) => this.#highlight(source, units));
   }
 
-  #pause() {
-    this.#blocks.paused = !this.#blocks.paused;
-    this.#find(".pause").textContent = t(this.#blocks.paused ? "wire.go_on" : "wire.pause");
+  // What is marked must not move away, so the list does not follow new bytes meanwhile.
+  #highlight(source, units) {
+    if (units.size && source !== this) this.#draw();
+    this.#marked.forEach((item) => item.classList.remove("linked"));
+    this.#marked = [...units].map((unit) => this.#shown.get(unit)?.item).filter(Boolean);
+    this.#marked.forEach((item) => item.classList.add("linked"));
+    if (units.size) this.#scroll.hold(source === this ? undefined : this.#marked[0]);
+    else this.#scroll.release();
   }
 
-  #clear() {
-    this.#blocks.clear();
-    this.#shown.clear();
-    this.#find(".wire-list").replaceChildren();
+  // Left and right go to the next part, up and down to the next block.
+  #key(press) {
+    const target = this.#neighbour(press.key, press.target);
+    if (target === undefined) return;
+    press.preventDefault();
+    target?.focus();
+  }
+
+  #neighbour(key, part) {
+    const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[key];
+    const all = [...this.#find(".wire-list").querySelectorAll(".wire-part")].filter(isVisible);
+    if (key === "Home") return all[0];
+    if (key === "End") return all.at(-1);
+    if (step === undefined) return undefined;
+    if (key === "ArrowLeft" || key === "ArrowRight") return all[all.indexOf(part) + step] ?? null;
+    const firsts = all.filter((one, n) => one.closest("li") !== all[n - 1]?.closest("li"));
+    const current = firsts.findIndex((one) => one.closest("li") === part.closest("li"));
+    return firsts[current + step] ?? null;
   }
 
   // --- drawing -----------------------------------------------------------------------------------
 
   #draw() {
     if (document.hidden) return;
-    const box = this.#find(".wire-box");
-    const atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END;
     const changed = this.#drawBlocks();
     this.#drawTotals();
-    if (changed && atEnd) box.scrollTop = box.scrollHeight;
+    if (changed) this.#scroll.follow();
   }
 
   #drawBlocks() {
@@ -113,35 +153,35 @@ class View {
     const grown = [...this.#shown.values()].filter(({ block }) => block.changed);
     for (const { block, item } of grown) this.#fill(block, item);
     const list = this.#find(".wire-list");
-    if (fresh.length > MAX_NEW_BLOCKS) list.append(this.#skipped(fresh.splice(0, fresh.length - MAX_NEW_BLOCKS)));
+    if (fresh.length > MAX_NEW_BLOCKS) list.append(skipped(fresh.splice(0, fresh.length - MAX_NEW_BLOCKS)));
     for (const block of fresh) list.append(this.#item(block));
     while (list.children.length > MAX_BLOCKS) this.#forget(list.firstElementChild);
+    if (!this.#stop?.isConnected) this.#setStop(list.querySelector(".wire-part"));
     return fresh.length + grown.length > 0;
   }
 
   #forget(item) {
-    this.#shown.delete(Number(item.dataset.number));
+    this.#shown.delete(item.dataset.unit);
     item.remove();
   }
 
-  #skipped(blocks) {
-    const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
-    const text = t("wire.skipped", { blocks: number(blocks.length), bytes: number(bytes) });
-    return el("li", "skipped", text);
+  #item(block) {
+    const item = el("li", "", el("p", "wire-head"), el("pre"));
+    item.dataset.unit = block.unit;
+    item.dataset.direction = block.direction;
+    this.#shown.set(block.unit, { block, item });
+    this.#fill(block, item);
+    this.#hideLater(block, item);
+    return item;
   }
 
-  #item(block) {
-    const item = el("li", "", el("details", { open: true }, el("summary"), el("pre")));
-    item.dataset.number = block.number;
-    item.dataset.direction = block.direction;
-    this.#shown.set(block.number, { block, item });
-    this.#fill(block, item);
-    return item;
+  #hideLater(block, item) {
+    item.hidden = block.at > (this.#player?.time ?? Infinity);
   }
 
   #fill(block, item) {
     block.changed = false;
-    item.querySelector("summary").textContent = this.#summary(block);
+    item.querySelector(".wire-head").textContent = this.#summary(block);
     const parts = [];
     let left = MAX_BYTES;
     for (const [n, part] of block.parts.entries()) {
@@ -150,7 +190,9 @@ class View {
     }
     const hidden = block.bytes - MAX_BYTES;
     if (hidden > 0) parts.push(t("wire.hidden", { bytes: number(hidden) }));
+    const focused = item.contains(document.activeElement) && document.activeElement.dataset.part;
     item.querySelector("pre").replaceChildren(...parts);
+    if (focused) item.querySelector(`[data-part="${focused}"]`)?.focus();
   }
 
   #refill() {
@@ -169,7 +211,7 @@ class View {
     const text = this.#find(".hex").checked ? asHex(part.bytes) : asText(part, block);
     const title = t("wire.part_of", { name: nameOf(part, block), bytes: number(part.bytes.length) });
     // Not a <button>: its text would not wrap within the line.
-    const span = el("span", { className: "wire-part", tabIndex: 0, title }, text);
+    const span = el("span", { className: "wire-part", tabIndex: -1, title }, text);
     span.setAttribute("role", "button");
     span.dataset.kind = part.kind;
     span.dataset.part = n;
@@ -194,20 +236,41 @@ class View {
 
   // --- the selected part -------------------------------------------------------------------------
 
+  #setStop(span) {
+    if (this.#stop) this.#stop.tabIndex = -1;
+    this.#stop = span ?? undefined;
+    if (span) span.tabIndex = 0;
+  }
+
   #choose(span) {
-    if (!span) return;
+    if (!span || span === this.#chosen) return;
     this.#chosen?.removeAttribute("aria-current");
     this.#chosen = span;
+    this.#setStop(span);
     span.setAttribute("aria-current", "true");
-    const { block } = this.#shown.get(Number(span.closest("li").dataset.number));
-    const part = block.parts[span.dataset.part];
+    const { block } = this.#shown.get(span.closest("li").dataset.unit);
+    this.#explain(block.parts[span.dataset.part], block);
+    this.#links.select(this, { units: [block.unit] });
+  }
+
+  #explain(part, block) {
     const { title, text, section } = explain(part, block);
     const count = t("wire.bytes", { bytes: number(part.bytes.length) });
     this.#find(".wire-explanation").replaceChildren(
-      el("h3", "", title), el("p", "", text), el("p", "wire-section", section),
-      el("p", "small", count), el("pre", "", asHex(part.bytes.subarray(0, MAX_HEX_BYTES))),
+      el("p", "", el("b", "", title), " · ", text, " ", el("span", "wire-section", section)),
+      el("p", "small", count, " ", el("code", "", asHex(part.bytes.subarray(0, MAX_HEX_BYTES)))),
     );
   }
+}
+
+function isVisible(part) {
+  return part.offsetParent !== null;
+}
+
+function skipped(blocks) {
+  const bytes = blocks.reduce((sum, block) => sum + block.bytes, 0);
+  const text = t("wire.skipped", { blocks: number(blocks.length), bytes: number(bytes) });
+  return el("li", "skipped", text);
 }
 
 function blockName(message, parts) {
