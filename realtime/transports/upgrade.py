@@ -66,10 +66,11 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
 
     async def _receive_frames(self) -> None:
         while not self.client_terminated:
-            await self._receive_one_frame()
             # One packet can contain a thousand frames, and a client can have a thousand
-            # connections: after each frame, the other connections have their turn.
+            # connections: before each frame, the other connections have their turn.  Not after it:
+            # after a close frame, an event of the room must not have a turn (§5.5.1).
             await asyncio.sleep(0)
+            await self._receive_one_frame()
 
     async def _receive_one_frame(self) -> None:
         """Read and handle one frame."""
