@@ -171,12 +171,12 @@ async def test_an_unreachable_server_is_reported_in_the_user_s_language(
     await context.route("**/messages*", lambda route: route.abort())
     await page.fill("#text", "有人嗎")
     await page.press("#text", "Enter")
-    await expect(page.locator("#error")).to_contain_text("連不上伺服器。")
+    await expect(page.locator("#error")).to_contain_text("無法連上伺服器。")
     await expect(page.locator("#messages [data-state=pending]")).to_contain_text(
-        "等待傳送：連不上伺服器。會再送一次。"
+        "等待傳送：無法連上伺服器。將會重送。"
     )
     await page.reload()
-    await expect(page.locator("#state-text")).to_have_text("連不上伺服器。等待重新連線")
+    await expect(page.locator("#state-text")).to_have_text("無法連上伺服器。等待重新連線")
     await expect(page.locator("#countdown")).to_contain_text("秒")
 
 

@@ -46,6 +46,6 @@ async def test_the_first_page_names_the_hub_and_links_to_all_pages(
     for transport in TRANSPORTS:
         await expect(page.locator(f'a[href*="demos/{transport}.html"]').first).to_be_visible()
     await expect(page.locator("#hub")).to_contain_text(server.hub)
-    await page.get_by_role("link", name="sticky or not").click()
+    await page.get_by_role("link", name="Sticky").click()
     await expect(page.locator("h1")).to_contain_text("which transports fail behind nginx")
     assert console_errors == []

@@ -171,10 +171,15 @@ class Connections:
     async def expect_none(self) -> None:
         """A class of forty would keep hundreds of connections that nobody looks at."""
         for _ in range(200):
-            if not self.open:
+            if not (still_open := [one for one in self.open if not is_removed(one)]):
                 return
             await asyncio.sleep(0.05)
-        raise AssertionError(f"still open: {[one.url for one in self.open]}")
+        raise AssertionError(f"still open: {[one.url for one in still_open]}")
+
+
+def is_removed(one: Request | WebSocket) -> bool:
+    """Whether it belongs to a frame that was removed, whose end Playwright 1.64 does not report."""
+    return isinstance(one, Request) and one.frame.is_detached()
 
 
 async def test_messages_of_others_are_shown_and_history_is_not(

@@ -9,7 +9,7 @@ ABSOLUTE = re.compile(
     r"""(?:href|src)=\\?"/(?!/)|["'`]/(?:demos|rooms|lab|wire|networks|healthz|status|socket\.io)\b"""
 )
 # A path in a captured request, which has no proxy's path; and one in an explanation.
-CAPTURED = re.compile(r"startsWith\(|^//|^ *//|/\*\*|&lt;iframe")
+CAPTURED = re.compile(r"(?:starts|ends)With\(|^//|^ *//|/\*\*|&lt;iframe")
 
 
 def test_no_page_names_an_absolute_path() -> None:

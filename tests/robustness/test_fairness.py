@@ -25,7 +25,7 @@ async def run_beside(work: Callable[[list[str]], object]) -> list[str]:
     return order
 
 
-async def test_after_each_frame_of_a_websocket_others_have_their_turn() -> None:
+async def test_before_each_frame_of_a_websocket_others_have_their_turn() -> None:
     class Frames(StrictWebSocketProtocol):
         def __init__(self, order: list[str]) -> None:
             self.order, self.client_terminated = order, False
@@ -35,7 +35,7 @@ async def test_after_each_frame_of_a_websocket_others_have_their_turn() -> None:
             self.client_terminated = self.order.count("frame") == COUNT
 
     order = await run_beside(lambda order: Frames(order)._receive_frames())
-    assert order == ["frame", "other"] * COUNT
+    assert order == ["other", "frame"] * COUNT
 
 
 async def test_after_each_message_of_a_sockjs_batch_others_have_their_turn() -> None:
