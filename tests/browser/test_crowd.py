@@ -61,5 +61,5 @@ async def test_many_messages_leave_a_bounded_wire_view_and_a_responsive_page(
         await asyncio.gather(*sending)
     await expect(page.locator("#wire .wire-list")).to_contain_text("number 399")
     assert await page.locator("#wire .wire-list > li").count() <= 200
-    await page.click("#wire .clear")
+    await page.click("#player .clear")
     await expect(page.locator("#wire .wire-totals")).to_contain_text("↑ 0 bytes")
