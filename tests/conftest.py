@@ -45,8 +45,17 @@ def _keep_bytecode() -> None:
 _keep_bytecode()
 
 
+# Where the longest tests are.  They start first: otherwise one process would end with them while
+# the others have nothing left to do.
+_LONG = ("tests/browser/test_engines.py", "tests/robustness/test_leaks.py", "tests/browser/")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of benchmarks, which measure time, except those that only read or count."""
+    """Start the longest tests first; mark those of benchmarks that measure time.
+
+    Of benchmarks, all measure time except those that only read or count.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
     for item in items:
         if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)

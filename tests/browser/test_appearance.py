@@ -17,7 +17,7 @@ from benchmarks.clients import post
 from realtime.web import pages
 from tests.browser.chat_page import TRANSPORTS
 from tests.browser.conftest import new_context
-from tests.server_process import ROOT, Server
+from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -270,8 +270,6 @@ async def test_big_type_is_larger_and_set_like_the_theme_before_any_module_runs(
 
 PATHS = ["/", "/demos/lab.html", "/demos/lecturer.html", "/demos/sticky.html"]
 PATHS += [f"/demos/{transport}.html" for transport in TRANSPORTS]
-# Kept after the tests.
-SCREENSHOTS = ROOT / "test-output"
 
 
 # Each page is loaded twice, which takes most of the time, so one test checks all of it.
@@ -316,8 +314,6 @@ async def test_every_page_is_complete_in_its_language_and_not_wider_than_its_scr
         await expect(page.locator("html")).to_have_attribute("lang", language)
         await expect(page.locator("body")).not_to_contain_text(KEY)
         await page.evaluate("document.querySelectorAll('details').forEach((d) => d.open = true)")
-        # For people: a test cannot judge the appearance.
-        await page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}-{language}.png")
         assert await page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert console_errors == []
 
