@@ -50,12 +50,17 @@ _keep_bytecode()
 _LONG = ("tests/browser/test_engines.py", "tests/robustness/test_leaks.py", "tests/browser/")
 
 
+def _start_order(item: pytest.Item) -> int:
+    return next((i for i, path in enumerate(_LONG) if item.nodeid.startswith(path)), len(_LONG))
+
+
+@pytest.hookimpl(trylast=True)  # pytest itself sorts tests by their fixtures
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest tests first; mark those of benchmarks that measure time.
 
     Of benchmarks, all measure time except those that only read or count.
     """
-    items.sort(key=lambda item: not item.nodeid.startswith(_LONG))
+    items.sort(key=_start_order)
     for item in items:
         if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)

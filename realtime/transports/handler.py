@@ -89,6 +89,11 @@ class Handler(RequestBase, JSONErrorHandler):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         return None
 
+    def on_connection_close(self) -> None:
+        # Tornado's WebSocketHandler does not call it: a request would wait for its body forever.
+        RequestHandler.on_connection_close(self)
+        super().on_connection_close()
+
     def count(self, client: str | None) -> None:
         """Add this request to the traffic statistics, once."""
         if not self._counted:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from playwright.async_api import ConsoleMessage, Frame, Page, async_playwright
+from playwright.async_api import ConsoleMessage, Error, Frame, Page, async_playwright
 from tornado.httpclient import AsyncHTTPClient
 
 from tests.conftest import missing
@@ -100,7 +100,13 @@ class Firefox:
             self._errors.append(message.text)
 
     async def open(self, url: str) -> None:
-        await self._page.goto(url)
+        try:
+            await self._page.goto(url)
+        except Error as error:
+            # Firefox rejects an address now and then, without a reason, and accepts it again.
+            if "Address rejected" not in error.message:
+                raise
+            await self._page.goto(url)
 
     async def run(self, function: str, argument: object = None) -> Any:
         return await self._page.evaluate(function, argument)

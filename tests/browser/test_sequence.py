@@ -4,6 +4,7 @@ The labels, times and positions are pure JavaScript: tests/js/sequence.test.mjs.
 test_transport_pages.py tests what each page draws of its own traffic.
 """
 
+import asyncio
 import base64
 import json
 import re
@@ -15,6 +16,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.server_process import Server
 
+SECONDS = 20
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 Record = dict[str, Any]
@@ -141,7 +143,7 @@ async def test_every_kind_of_entry_is_drawn(
     blind = page.locator(".sequence svg .outage.blind text")
     await expect(blind).to_have_text("blind for 203 ms")
     # Its label has a row of its own: on a phone it would overlap the next request.
-    assert await overlap(blind, arrows(page, ".request").nth(2).locator(".label")) < 2
+    await expect_above(blind, arrows(page, ".request").nth(2).locator(".label"))
     await expect(page.locator(".sequence svg .idle text").first).to_have_text("… 60 s idle …")
     await expect(page.locator(".sequence svg .time").last).to_have_text("62.300")
     await expect(page.locator(".sequence .transit")).to_contain_text("not known yet")
@@ -149,11 +151,16 @@ async def test_every_kind_of_entry_is_drawn(
     assert console_errors == []
 
 
-async def overlap(upper: Locator, lower: Locator) -> float:
-    one, other = await upper.bounding_box(), await lower.bounding_box()
-    assert one is not None
-    assert other is not None
-    return one["y"] + one["height"] - other["y"]
+async def expect_above(upper: Locator, lower: Locator) -> None:
+    """Expect `upper` to end where `lower` starts, soon: the diagram is drawn again as it grows."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            one, other = await upper.bounding_box(), await lower.bounding_box()
+            assert one is not None
+            assert other is not None
+            if one["y"] + one["height"] - other["y"] < 2:
+                return
+            await asyncio.sleep(0.05)
 
 
 async def test_only_the_latest_entries_are_kept_and_the_visible_ones_stay_in_place(

@@ -26,9 +26,13 @@ PAUSE_SECONDS = 0.05
 
 
 def _is_information(line: str) -> bool:
-    """Return whether a log line is one of our JSON objects, of level INFO (realtime/logs.py)."""
+    """Return whether a log line is one of our JSON objects, of level INFO (realtime/logs.py).
+
+    A wrong key is a warning, but also what random requests send.
+    """
     try:
-        return bool(json.loads(line)["level"] == "INFO")
+        entry = json.loads(line)
+        return bool(entry["level"] == "INFO" or entry["message"] == "a wrong key was sent")
     except (ValueError, LookupError, TypeError):
         return False  # for example an uncaught traceback
 

@@ -76,6 +76,11 @@ class SockJSHandler(RequestHandler):
         if len(self._body) <= self.server.settings["body_bytes"]:
             self._body += chunk
 
+    def on_connection_close(self) -> None:
+        # The package does not call it, and a request would wait for its body forever.
+        RequestHandler.on_connection_close(self)
+        super().on_connection_close()
+
     def body(self) -> bytes:
         if len(self._body) > self.server.settings["body_bytes"]:
             raise HTTPError(413, "Too long.")
