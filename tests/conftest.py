@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
@@ -54,16 +54,17 @@ def _start_order(item: pytest.Item) -> int:
     return next((i for i, path in enumerate(_LONG) if item.nodeid.startswith(path)), len(_LONG))
 
 
-@pytest.hookimpl(trylast=True)  # pytest itself sorts tests by their fixtures
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the longest tests first; mark those of benchmarks that measure time.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
+    """Mark the tests of benchmarks that measure time; start the longest tests first.
 
     Of benchmarks, all measure time except those that only read or count.
     """
-    items.sort(key=_start_order)
     for item in items:
         if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)
+    yield  # pytest selects by marker, and sorts by fixtures
+    items.sort(key=_start_order)
 
 
 def missing(part: str) -> NoReturn:

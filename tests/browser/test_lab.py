@@ -406,7 +406,7 @@ async def test_behind_a_buffering_proxy_the_streams_say_that_nothing_arrives(
         await expect(state(page, transport)).to_have_attribute("data-state", expected)
     for transport in streams:
         note = pane(page, transport).locator(".note")
-        await expect(note).to_contain_text("No response for", timeout=10_000)
+        await expect(note).to_contain_text("No response for")
     await release(page)
 
 

@@ -18,7 +18,7 @@ const STRIP_DELAYS = 40;
 const STRIP_TICKS = 3;
 const IDLE_STRIP_TICKS = 12;
 // Seconds after which the page says what it does not know.
-const QUIET_RESPONSE = 5;
+const QUIET_RESPONSE = 3; // s: less than an iframe waits for its first byte
 const LATE = 3;
 
 const PANE = `
