@@ -9,6 +9,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.browser.chat_page import TRANSPORTS, send
+from tests.conftest import missing
 from tests.server_process import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -51,7 +52,7 @@ async def test_no_page_violates_a_rule_in_any_size_and_theme(
     server: Server, context: BrowserContext, room: str, path: str
 ) -> None:
     if not AXE.exists():
-        pytest.skip("no axe-core here: make test downloads it")
+        missing("axe-core, which make test downloads,")
     page = await context.new_page()
     await page.goto(f"{server.url.rstrip('/')}{path}?room={room}&name=Ada&lang=en")
     if path.removeprefix("/demos/").removesuffix(".html") in TRANSPORTS:

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS, Closed, get_json, post, request
 from tests.cli.command_line import run
-from tests.conftest import Servers
+from tests.conftest import Servers, missing
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, take
@@ -138,7 +138,7 @@ async def test_it_starts_and_stops_where_no_name_server_answers() -> None:
 
 def test_at_an_ipv6_address_the_url_has_brackets_and_there_are_no_lanes_for_a_reason() -> None:
     if not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
+        missing("IPv6")
     options = ("--hub", "memory", "--host", "::1", "--lanes", "3", "--networks", "2")
     with Server(*options) as server:
         assert (server.url, server.hub) == (f"http://[::1]:{server.port}", "memory")

@@ -9,6 +9,7 @@ import pytest
 
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
+from tests.conftest import missing
 
 CONFIG = ServerConfig(port=0)
 
@@ -77,7 +78,7 @@ def test_a_browser_on_this_machine_gets_an_address_that_it_can_open(host: str, u
 
 def test_all_addresses_are_those_of_both_families() -> None:
     if not socket.has_ipv6:
-        pytest.skip("this machine has no IPv6")
+        missing("IPv6")
     listeners = sockets.open_port(0, "::")
     port = sockets.port_of(listeners)
     assert {one.getsockname()[1] for one in listeners} == {port}
