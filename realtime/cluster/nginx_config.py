@@ -125,9 +125,9 @@ http {{
         # Try the next worker if one cannot be reached, or disconnects before it has responded.
         # A GET changes nothing here, and its cursor is valid at every worker.  nginx never repeats
         # a POST that it has sent; our clients repeat it with the same id, so it is published once.
-        # No http_503: with 503 a worker answers one client that it is busy or shutting down.  nginx
-        # would count it as a failure of the worker, and one client could disable all of them.
-        # For the same reason no http_404, http_403 and http_429: a client causes them at will.
+        # No http_503: with 503 a worker answers one client that it is busy or shutting down, and
+        # the client waits as long as `Retry-After` says.
+        # No http_404, http_403 and http_429 either: the next worker would give the same answer.
         proxy_next_upstream error timeout;
         proxy_next_upstream_tries 3;
 
@@ -237,10 +237,14 @@ _ROUND_ROBIN = """\
 # Round robin.  Not least_conn: a worker that refuses requests has the fewest connections,
 # and would get all of them.
 """
-_DOWN = """\
-# A worker that could not be reached 20 times in 2 s gets no requests for 2 s: by then, one
-# that died has been restarted.  Nginx also counts a connection that a worker closed.  With
-# a small number, one client could take all workers from everybody.
+_TRIES_ALL = """\
+# max_fails=0: nginx tries every worker, also one that has just failed, and then the next one.
+# A process that died refuses at once, and is soon restarted.  With a number, nginx disables a
+# worker that failed so often, and later tests it with one request, until that one ends.  A
+# stream lasts for hours: after a restart of all workers, the other clients would be refused
+# for many seconds.  And nginx counts each connection that a worker closes, so one client could
+# disable all workers.  The price: if a whole machine is gone, each request to it waits for
+# proxy_connect_timeout first.  Then write `down` behind its workers.
 """
 _BY_ADDRESS = """\
 # By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
@@ -448,9 +452,9 @@ def _single(worker: str, name: str) -> str:
 
 
 def _upstream(name: str, workers: Sequence[str], method: str) -> str:
-    servers = "".join(f"server {worker} max_fails=20 fail_timeout=2s;\n" for worker in workers)
+    servers = "".join(f"server {worker} max_fails=0;\n" for worker in workers)
     return _UPSTREAM.format(
         name=name,
-        servers=indent(f"{method}{_DOWN}{servers}", "    "),
+        servers=indent(f"{method}{_TRIES_ALL}{servers}", "    "),
         idle=_LIMITS.idle_seconds,
     )

@@ -59,7 +59,7 @@ def test_every_worker_is_in_each_upstream_and_its_label_leads_to_it_alone() -> N
     text = configuration(workers=WORKERS, routing="session")
     for number, worker in enumerate(WORKERS, 1):
         host, _, port = worker.rpartition(":")
-        assert text.count(f"    server {worker} max_fails=20 fail_timeout=2s;") == 2
+        assert text.count(f"    server {worker} max_fails=0;") == 2
         assert text.count(f"upstream worker_{number} {{\n        server {worker};") == 1
         assert f"~^{worker_label(host.strip('[]'), int(port))} worker_{number};" in text
 

@@ -98,6 +98,31 @@ async def test_nginx_tries_the_next_worker_for_a_get_and_never_repeats_a_post(
     assert body == b'{"error":{"code":"busy","message":"No worker responds; try again."}}'
 
 
+async def test_after_a_restart_of_all_workers_every_stream_opens_at_once() -> None:
+    accepting = asyncio.Event()
+
+    async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        if accepting.is_set():
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await reader.read()  # a stream: it ends when nginx closes the connection
+
+    async def status(raw: Raw) -> str:
+        raw.ask("/rooms/a/sse")
+        return (await raw.head())[0]
+
+    async with FakeServer(respond) as one, FakeServer(respond) as other, AsyncExitStack() as stack:
+        addresses = [f"127.0.0.1:{peer.port}" for peer in (one, other)]
+        nginx = stack.enter_context(Nginx(addresses))
+        for _ in range(100):  # clients try again while both restart
+            async with Raw(nginx) as raw:  # type: ignore[arg-type]
+                assert await status(raw) == "HTTP/1.1 503 Service Temporarily Unavailable"
+        accepting.set()
+        for _ in range(8):
+            raw = await stack.enter_async_context(Raw(nginx))  # type: ignore[arg-type]
+            assert await status(raw) == "HTTP/1.1 200 OK"
+
+
 async def test_a_worker_gets_the_headers_that_the_comments_explain() -> None:
     heads.clear()
     async with FakeServer(hang_up) as one:
