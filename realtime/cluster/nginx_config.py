@@ -238,13 +238,13 @@ _ROUND_ROBIN = """\
 # and would get all of them.
 """
 _TRIES_ALL = """\
-# max_fails=0: nginx tries every worker, also one that has just failed, and then the next one.
-# A process that died refuses at once, and is soon restarted.  With a number, nginx disables a
-# worker that failed so often, and later tests it with one request, until that one ends.  A
-# stream lasts for hours: after a restart of all workers, the other clients would be refused
-# for many seconds.  And nginx counts each connection that a worker closes, so one client could
-# disable all workers.  The price: if a whole machine is gone, each request to it waits for
-# proxy_connect_timeout first.  Then write `down` behind its workers.
+# max_fails=0: nginx tries every worker, also one that has just failed, then the next one.
+# A process that died refuses at once, and is soon restarted.  With a number, nginx disables
+# a worker that failed so often, and later tests it with one request, until that one ends.
+# A stream lasts for hours: after a restart of all workers, the other clients would be
+# refused for many seconds.  And nginx counts each connection that a worker closes, so one
+# client could disable all workers.  The price: if a whole machine is gone, each request to
+# it waits for proxy_connect_timeout first.  Then write `down` behind its workers.
 """
 _BY_ADDRESS = """\
 # By the client's address, as in the tutorial; of IPv4 the first three numbers.  So a whole
