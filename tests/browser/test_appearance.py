@@ -189,7 +189,9 @@ async def test_joins_delays_and_refusals_are_shown_in_the_user_s_language(
     await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?room={room}&name=Ada&lang=zh-Hans")
     said = page.locator("#messages li[data-kind=say]")
     await expect(said).to_contain_text("你来之前，")
-    await expect(page.locator("#messages li[data-kind=join]")).to_have_text("Ada 经由 sse 加入")
+    await expect(page.locator("#messages li[data-kind=join]")).to_have_text(
+        "Ada 经由 服务器发送事件 加入"
+    )
     await expect(page.locator("#members")).to_contain_text("（你）")
     await page.fill("#text", "你好")
     await page.press("#text", "Enter")
