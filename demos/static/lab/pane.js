@@ -11,6 +11,7 @@ import { drawDelayStrip } from "./delay_strip.js";
 import { Delays } from "./delays.js";
 import { Details } from "./details.js";
 import { bytes, milliseconds, ratio, setText } from "./figures.js";
+import { TrafficCounts } from "./traffic_counts.js";
 
 const STRIP_DELAYS = 40;
 // Drawings between two of the strip, the most expensive part; an unchanged one is drawn less often, for changes
@@ -47,8 +48,7 @@ export class Pane {
   #lastGap = "";
   #fields = {};
   #details;
-  #traffic = {};
-  #trafficBefore = {}; // what the figures do not count, since they were cleared
+  #traffic = new TrafficCounts();
   #stateSince = 0;
   #retryAt; // when the next attempt starts, in the seconds of now()
   #ticks = 0;
@@ -116,7 +116,7 @@ export class Pane {
   clear() {
     this.audit.restart();
     this.delays.clear();
-    this.#trafficBefore = this.#traffic;
+    this.#traffic.clear();
     this.#lastGap = "";
     this.#changed = true;
   }
@@ -167,7 +167,7 @@ export class Pane {
 
   /** Take the byte counts of this client, as `/wire` reports them. */
   setTraffic(row) {
-    this.#traffic = row ?? {};
+    this.#traffic.set(row);
   }
 
   draw() {
@@ -238,14 +238,14 @@ export class Pane {
   }
 
   #drawFigures() {
-    const since = (name) => Math.max(0, (this.#traffic[name] ?? 0) - (this.#trafficBefore[name] ?? 0));
-    const [up, down, requests, events] = ["bytes_in", "bytes_out", "requests", "events"].map(since);
+    const names = ["bytes_in", "bytes_out", "requests", "events"];
+    const [up, down, requests, events] = names.map((name) => this.#traffic.since(name));
     const [p50, p95, p99] = this.#quantiles.map(milliseconds);
     const values = {
       p50, p95, p99,
       bytes_each: events ? bytes((up + down) / events) : "–",
       requests_each: events ? ratio(requests / events) : "–",
-      open: this.#traffic.open ?? 0, down: bytes(down), up: bytes(up), requests,
+      open: this.#traffic.open, down: bytes(down), up: bytes(up), requests,
     };
     for (const name of FIGURES) setText(this.#fields[name], values[name]);
     this.#details.show(values, this.audit);
