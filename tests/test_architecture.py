@@ -60,6 +60,7 @@ FORBIDDEN = {
     "core.rate_limit": {"asyncio", "time"},
     "core.admission": {"asyncio", "time"},
     "core.access": {"asyncio", "time"},
+    "core.names": {"asyncio", "time"},
     "protocol.origin": {"asyncio", "time"},
 }
 TRANSPORTS = (
