@@ -25,6 +25,7 @@ from realtime.cli.config import (
     HUB_VARIABLE,
     KEY_VARIABLE,
     CommandError,
+    add_access,
     add_limits,
     add_prefix,
     add_proxy_options,
@@ -107,6 +108,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         f"(${HUB_VARIABLE}, or else spawn)",
     )
     add_prefix(group)
+    add_access(parser)
 
 
 def _add_in_front(parser: argparse.ArgumentParser) -> None:

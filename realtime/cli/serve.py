@@ -20,8 +20,10 @@ from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import stop_signals
 from realtime.cluster.registry import NodeReporter
+from realtime.core.access import FreeAccess
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
+from realtime.core.moderation import Moderation
 from realtime.core.presence import Presence
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -95,6 +97,10 @@ async def _serve(
         reason = str(error.__cause__) or "it does not answer"
         raise HubError(f"the hub {choice.label} cannot be reached: {reason}") from error
     presence.start(lambda: hub.rooms)
+    moderation = None if config.access == "open" else Moderation(choice.broker)
+    if moderation is not None:
+        hub.rules_changed = moderation.on_rules
+        moderation.start()
     # The policy needs the ports of the network emulators, and those need ours: it gets them last.
     origin_policy = OriginPolicy(sockets.own_names(config))
     sockets.find_full_name(origin_policy.allow_name)
@@ -107,7 +113,11 @@ async def _serve(
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
         lab = Lab(ports, networks, addresses, config.key, key_check)
         traffic = TrafficStats()
-        services = Services(hub, presence, origin_policy, Admission(limits), limits)
+        services = Services(
+            *(hub, presence, origin_policy, Admission(limits), limits),
+            access=FreeAccess(config.access),
+            moderation=moderation,
+        )
         router = make_router(
             services, traffic, choice.label, lab, config.sockjs_also, config.root_path
         )
@@ -132,6 +142,8 @@ async def _serve(
         await _drain_on_signal(signals, hub, presence, limits)
         await server.close()
         await reporter.close()
+    if moderation is not None:
+        await moderation.close()
     await presence.close()
     await hub.close()
 

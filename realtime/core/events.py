@@ -9,7 +9,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 from realtime.errors import (
@@ -148,7 +148,10 @@ def _json(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a client wants to publish.  `sent` is the sender's clock in ms, returned unchanged."""
+    """What a client wants to publish.  `sent` is the sender's clock in ms, returned unchanged.
+
+    `secret` proves that the client may use its id (see `access`); nobody else receives it.
+    """
 
     room: str
     id: str
@@ -157,6 +160,7 @@ class Draft:
     text: str
     via: str
     sent: float | None
+    secret: Any = field(default=None, repr=False)
 
     kind = "say"
 
@@ -175,13 +179,19 @@ class Draft:
             text=_parse_text(fields.get("text"), limits),
             via=_parse_via(fields.get("via", via)),
             sent=_parse_sent(fields.get("sent")),
+            secret=fields.get("secret"),
         )
 
     @property
     def json_tail(self) -> bytes:
         """The JSON of the event after its cursor, up to ``published``, which the broker adds."""
+        return self.json_tail_with("")
+
+    def json_tail_with(self, suffix: str) -> bytes:
+        """The same, with the number of the name (see `names`)."""
+        name = self.name and self.name + suffix
         return b'"id":%b,"client":%b,"name":%b,"text":%b,"via":%b,"sent":%b' % (
-            *map(_json, (self.id, self.client, self.name, self.text, self.via, self.sent)),
+            *map(_json, (self.id, self.client, name, self.text, self.via, self.sent)),
         )
 
 

@@ -35,10 +35,15 @@ class RecordingListener:
     def __init__(self) -> None:
         self.events: dict[str, list[Event]] = defaultdict(list)
         self.confirmations: Counter[str] = Counter()
+        self.changed_rules: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
     def on_publication(self, room: str, event: Event) -> None:
         self.events[room].append(event)
+        self._changed.set()
+
+    def on_rules(self, room: str) -> None:
+        self.changed_rules[room] += 1
         self._changed.set()
 
     def on_subscribed(self, room: str) -> None:
@@ -54,6 +59,10 @@ class RecordingListener:
         """Return the events of a room when the one at `cursor` has arrived."""
         await self._until(lambda: any(event.cursor == cursor for event in self.events[room]))
         return self.events[room]
+
+    async def announced_rules(self, room: str) -> None:
+        """Return when a change of the rules of a room has been announced."""
+        await self._until(lambda: self.changed_rules[room] > 0)
 
     async def subscribed(self, room: str, times: int = 1) -> None:
         """Return when the subscription to a room has been confirmed `times` times."""
