@@ -115,6 +115,24 @@ class BadRequest(RealtimeError):
     code = "bad_request"
 
 
+# --- 401: who sends the request is not known --------------------------------------------------
+
+
+class BadTicket(RealtimeError):
+    """There is no ticket, or one that nobody we trust has signed."""
+
+    code = "bad_ticket"
+    status = 401
+    # RFC 9110 §15.5.2 requires it; the scheme is that of RFC 6750.
+    headers = (("WWW-Authenticate", "Bearer"),)
+
+
+class TicketExpired(RealtimeError):
+    code = "ticket_expired"
+    status = 401
+    headers = (("WWW-Authenticate", "Bearer"),)
+
+
 # --- 403 to 431: the request is well formed, but refused -------------------------------------
 
 

@@ -26,7 +26,7 @@ _MAY_BE_ZERO = {
     *("messages_per_second", "message_burst", "messages_per_second_per_connection"),
     *("messages_per_second_per_address", "messages_per_second_per_room"),
     *("joins_per_second_per_address", "presence_events", "wrong_keys_per_minute"),
-    *("grace_seconds", "wait_seconds", "drain_seconds"),
+    *("grace_seconds", "wait_seconds", "drain_seconds", "ticket_leeway_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
 _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
@@ -60,6 +60,7 @@ _LIMIT_GROUPS = {
         *("networks_per_address", "network_lease_seconds", "network_connections"),
         *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
+    "limits: tickets": ("ticket_bytes", "ticket_leeway_seconds", "kept_tickets"),
     "limits: presence, the key and shutdown": (
         *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
         *("drain_seconds", "wrong_keys_per_minute"),
