@@ -11,9 +11,10 @@ import time
 from typing import Any
 
 from realtime.cli.config import CommandError, count
+from realtime.core.access import Action
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.protocol.tickets import ACTIONS, Ticket, TicketsUnavailable
+from realtime.protocol.tickets import Ticket, TicketsUnavailable
 from realtime.server.key_file import read_keys
 
 HELP = "print a ticket for a server that was started with --access tickets"
@@ -40,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         type=_list,
         default=["read", "speak"],
         metavar="ACTIONS",
-        help=f"some of {', '.join(ACTIONS)}, separated by commas (read,speak)",
+        help=f"some of {', '.join(Action)}, separated by commas (read,speak)",
     )
     parser.add_argument("--client", metavar="ID", help="the client id that the holder has (any)")
     parser.add_argument("--name", help="the name that the holder has (any)")
@@ -76,7 +77,7 @@ def make_claims(options: argparse.Namespace, now: float) -> dict[str, Any]:
     }
     claims = {name: value for name, value in claims.items() if value is not None}
     try:
-        Ticket.parse(claims, Limits()).check_time(now, leeway=0)
+        Ticket.parse(claims, Limits()).check_time(now)
     except RealtimeError as error:
         raise CommandError(f"ticket: {error.message}") from None
     return claims

@@ -12,26 +12,25 @@ PyJWT does the cryptography.  It is an optional dependency, imported where it is
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Self
 
-from realtime.core.events import parse_client, parse_name
+from realtime.core.access import Action, Grant
+from realtime.core.events import parse_client, parse_name, parse_room
 from realtime.errors import BadTicket, RealtimeError, TicketExpired
 from realtime.limits import Limits
 
 # What a signature may be made with.  A key has exactly one of them, by its type.
 HS256, EDDSA, RS256 = "HS256", "EdDSA", "RS256"
-ACTIONS = ("read", "speak", "moderate")
 # RFC 7518 §3.2: the secret has at least as many bits as the hash.  §3.3: 2048 bits or more.
 _MIN_SECRET_BYTES = 32
 _MIN_RSA_BITS = 2048
 # A set has an old key and a new one.  A ticket without `kid` is compared with each of its type.
 _MAX_KEYS = 16
 _MAX_ROOMS = 64
-# A room of 64 characters, in NFD, and some asterisks.
-_MAX_PATTERN_LENGTH = 300
 # The end of the year 9999: later than any ticket, and still a time that a timer accepts.
 _MAX_TIME = 253_402_300_799
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -63,58 +62,59 @@ def load_pyjwt() -> ModuleType:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """The claims of a token whose signature is right.
+    """What a token with the right signature grants, and from when on, in seconds since 1970."""
 
-    `rooms` are names, in which ``*`` stands for any characters.  Without a `client` or a `name`,
-    its holder may use any.  Times are seconds since 1970.
-    """
-
-    rooms: tuple[str, ...]
-    actions: frozenset[str]
-    client: str | None
-    name: str | None
+    grant: Grant
     not_before: float
-    expires: float
 
     @classmethod
     def parse(cls, claims: Mapping[str, Any], limits: Limits) -> Self:
-        """Check the claims of a token; raises `BadTicket`."""
+        """Check the claims of a token; raises `BadTicket`.
+
+        The clocks of the issuer and of this server differ a little, so both times have a leeway.
+        """
+        leeway = limits.ticket_leeway_seconds
         try:
-            return cls(
-                rooms=_parse_rooms(claims.get("rooms")),
+            grant = Grant(
                 actions=_parse_actions(claims.get("actions")),
-                client=_optional(claims.get("sub"), parse_client),
-                name=_optional(claims.get("name"), lambda name: parse_name(name, limits)),
-                not_before=_parse_time("nbf", claims.get("nbf", 0)),
-                expires=_parse_time("exp", claims.get("exp")),
+                rooms=_parse_rooms(claims.get("rooms")),
+                client=_optional(parse_client, claims.get("sub")),
+                name=_optional(lambda name: parse_name(name, limits), claims.get("name")),
+                expires=_parse_time("exp", claims.get("exp")) + leeway,
             )
+            return cls(grant, _parse_time("nbf", claims.get("nbf", 0)) - leeway)
         except RealtimeError as error:
             raise BadTicket(f"The claims of the ticket are not valid: {error.message}") from None
 
-    def check_time(self, now: float, leeway: float) -> None:
+    def check_time(self, now: float) -> None:
         """Raise `TicketExpired` or `BadTicket` outside of the time in which the ticket is valid."""
-        if now >= self.expires + leeway:
+        if now >= self.grant.expires:
             raise TicketExpired("The ticket has ended; get a new one, and go on from your cursor.")
-        if now < self.not_before - leeway:
+        if now < self.not_before:
             raise BadTicket("The ticket is not valid yet; see its `nbf`.")
+
+
+def _parse_actions(value: Any) -> frozenset[Action]:
+    try:
+        actions = frozenset(map(Action, value if isinstance(value, list) else []))
+    except ValueError:
+        actions = frozenset()
+    if not actions:
+        raise BadTicket(f"`actions` must be an array of some of {', '.join(Action)}.")
+    return actions
 
 
 def _parse_rooms(value: Any) -> tuple[str, ...]:
     rooms = value if isinstance(value, list) else []
-    if not 1 <= len(rooms) <= _MAX_ROOMS or not all(map(_is_pattern, rooms)):
-        raise BadTicket(f"`rooms` must be an array of 1 to {_MAX_ROOMS} names, or patterns with *.")
-    return tuple(rooms)
+    if not 1 <= len(rooms) <= _MAX_ROOMS or not all(isinstance(room, str) for room in rooms):
+        raise BadTicket(f"`rooms` must be an array of 1 to {_MAX_ROOMS} names; * is a wildcard.")
+    return tuple(map(_parse_pattern, rooms))
 
 
-def _is_pattern(value: Any) -> bool:
-    return isinstance(value, str) and 1 <= len(value) <= _MAX_PATTERN_LENGTH
-
-
-def _parse_actions(value: Any) -> frozenset[str]:
-    actions = value if isinstance(value, list) else []
-    if not actions or not all(action in ACTIONS for action in actions):
-        raise BadTicket(f"`actions` must be an array of some of {', '.join(ACTIONS)}.")
-    return frozenset(actions)
+def _parse_pattern(pattern: str) -> str:
+    """Check that a pattern is the name of a room, if a letter is in the place of each ``*``."""
+    parse_room(pattern.replace("*", "x"))
+    return unicodedata.normalize("NFC", pattern)
 
 
 def _parse_time(name: str, value: Any) -> float:
@@ -124,7 +124,7 @@ def _parse_time(name: str, value: Any) -> float:
     return float(value)
 
 
-def _optional(value: Any, parse: Any) -> str | None:
+def _optional(parse: Callable[[Any], str], value: Any) -> str | None:
     return None if value is None else parse(value)
 
 
@@ -173,8 +173,6 @@ class KeySet:
         raise BadTicket("No key of this server has signed this ticket.")
 
     def _candidates(self, header: Mapping[str, Any]) -> Iterable[TicketKey]:
-        if "crit" in header:  # RFC 7515 §4.1.11: we understand no extension
-            return []
         algorithm, id = header.get("alg"), header.get("kid")
         return [
             key

@@ -43,7 +43,7 @@ def test_a_file_that_is_replaced_is_read_again_whatever_its_time(path: Path) -> 
 def test_between_two_checks_the_file_is_not_looked_at(path: Path) -> None:
     file = KeyFile(str(path))
     keys = file.keys(0)
-    path.unlink()
+    path.write_bytes(NEW + NEW)
     assert file.keys(CHECK_SECONDS / 2) is keys
 
 
