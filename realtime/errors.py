@@ -115,25 +115,51 @@ class BadRequest(RealtimeError):
     code = "bad_request"
 
 
-# --- 401: who sends the request is not known --------------------------------------------------
+# --- 401 to 431: the request is well formed, but refused -------------------------------------
 
 
 class BadTicket(RealtimeError):
-    """There is no ticket, or one that nobody we trust has signed."""
+    """There is no ticket, or a forged one, or one that we cannot check."""
 
     code = "bad_ticket"
     status = 401
-    # RFC 9110 §15.5.2 requires it; the scheme is that of RFC 6750.
-    headers = (("WWW-Authenticate", "Bearer"),)
+    headers = (("WWW-Authenticate", "Bearer"),)  # RFC 9110 §15.5.2 requires the field
 
 
 class TicketExpired(RealtimeError):
     code = "ticket_expired"
     status = 401
-    headers = (("WWW-Authenticate", "Bearer"),)
+    headers = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3.1
+
+    @property
+    def close_code(self) -> int:
+        """Differs from that of `BadTicket`: a client resumes with a new ticket."""
+        return 4498
 
 
-# --- 403 to 431: the request is well formed, but refused -------------------------------------
+class NotAllowed(RealtimeError):
+    code = "not_allowed"
+    status = 403
+
+
+class WrongSecret(RealtimeError):
+    code = "wrong_secret"
+    status = 403
+
+
+class Muted(RealtimeError):
+    code = "muted"
+    status = 403
+
+
+class Removed(RealtimeError):
+    code = "removed"
+    status = 403
+
+
+class RoomLocked(RealtimeError):
+    code = "room_locked"
+    status = 403
 
 
 class ForeignOrigin(RealtimeError):

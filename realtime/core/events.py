@@ -9,7 +9,7 @@ import re
 import unicodedata
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn, Self
 
 from realtime.errors import (
@@ -148,7 +148,10 @@ def _json(value: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a client wants to publish.  `sent` is the sender's clock in ms, returned unchanged."""
+    """What a client wants to publish.  `sent` is the sender's clock in ms, returned unchanged.
+
+    `secret` proves that the client may use its id (see `access`); nobody else receives it.
+    """
 
     room: str
     id: str
@@ -157,6 +160,7 @@ class Draft:
     text: str
     via: str
     sent: float | None
+    secret: Any = field(default=None, repr=False)
 
     kind = "say"
 
@@ -175,6 +179,7 @@ class Draft:
             text=_parse_text(fields.get("text"), limits),
             via=_parse_via(fields.get("via", via)),
             sent=_parse_sent(fields.get("sent")),
+            secret=fields.get("secret"),
         )
 
     @property

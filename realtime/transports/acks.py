@@ -7,21 +7,18 @@ import json
 from typing import Any
 
 from realtime import errors, metrics
-from realtime.core.events import Cursor, Draft
+from realtime.core.events import Cursor
 from realtime.errors import RealtimeError
-from realtime.transports.base import Services
+from realtime.transports.base import Sender, Services
 
 
 async def handle_message(
-    services: Services, message: str | bytes, room: str, via: str, address: str, connection: str
+    services: Services, message: str | bytes, room: str, via: str, sender: Sender
 ) -> bytes:
-    """Publish a message to `room`; return ``{"kind":"ack",…}`` or ``{"kind":"error",…}``.
-
-    `connection` identifies the connection or session that the message came on.
-    """
+    """Publish a message to `room`; return ``{"kind":"ack",…}`` or ``{"kind":"error",…}``."""
     try:
-        draft = Draft.parse(read(message), room, services.limits, via)
-        receipt = await services.publish(draft, address, connection)
+        draft = sender.parse(read(message), room, services.limits, via)
+        receipt = await services.publish(draft, sender)
     except RealtimeError as error:
         return error_reply(error, message)
     return acknowledge(receipt.id, receipt.cursor)

@@ -10,10 +10,18 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self
 
 from realtime import errors
+from realtime.core.access import (
+    EVERYTHING,
+    KEY_PREFIX,
+    Access,
+    Action,
+    FreeAccess,
+    Grant,
+)
 from realtime.core.admission import Admission
 from realtime.core.events import (
     Cursor,
@@ -40,6 +48,8 @@ TOO_MANY_CONNECTIONS = "Too many connections are open; close some, or try again 
 # A body that is too long, or not expected, is read and discarded up to this size, so that the
 # client receives our error: a client that still sends when we close would only see a reset.
 MAX_DISCARDED_BODY = 1_048_576
+# Where a request without a body, and without a query that is logged, shows its secret.
+SECRET_FIELD = "X-Client-Secret"
 # What a page at another of our ports may read, and send (CORS, in the Fetch standard).
 CORS_HEADERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
 PREFLIGHT_HEADERS = {
@@ -80,14 +90,15 @@ class Services:
     admission: Admission
     limits: Limits
     turns: Turns = field(default_factory=Turns)  # of requests that are costly to answer
+    access: Access = field(default_factory=FreeAccess)
 
-    async def publish(self, draft: Draft, address: str, connection: str | None) -> Receipt:
+    async def publish(self, draft: Draft, sender: "Sender") -> Receipt:
         """Publish if the limits of the client, its connection, its address and the room allow it.
 
-        `connection` identifies a connection or session; None if many clients share it.
+        `draft` is what `sender.parse` has returned.
         """
         now = asyncio.get_running_loop().time()
-        self.admission.admit_message(draft, connection, address, now)
+        self.admission.admit_message(draft, sender.connection, sender.address, now)
         return await self.hub.publish(draft)
 
     async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
@@ -98,12 +109,40 @@ class Services:
 
 
 @dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends messages, and what it may do.
+
+    `connection` identifies a connection or session; None if many clients share it.  `secret` is the
+    one of the request that opened it: then its messages need not repeat it.
+    """
+
+    address: str
+    connection: str | None
+    grant: Grant
+    secret: str | None = field(default=None, repr=False)
+
+    def parse(self, body: bytes, room: str, limits: Limits, via: str) -> Draft:
+        """Parse a message that it may publish; raises a named error."""
+        draft = Draft.parse(body, room, limits, via)
+        self.grant.require(Action.SPEAK, room)
+        identity = self.grant.identify(draft.client, draft.name, draft.secret or self.secret)
+        if identity == (draft.client, draft.name):
+            return draft
+        return replace(draft, client=identity[0], name=identity[1])
+
+
+@dataclass(frozen=True, slots=True)
 class Subscription:
-    """What a reader requests: which room, from which position, and as which member."""
+    """What a reader requests: which room, from which position, and as which member.
+
+    `grant` is what it may do there, also later, and `secret` what its messages need not repeat.
+    """
 
     room: str
     after: After
     member: Member | None
+    grant: Grant = EVERYTHING
+    secret: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(
@@ -115,14 +154,26 @@ class Subscription:
         *,
         via: str,
         limits: Limits,
+        grant: Grant = EVERYTHING,
+        secret: str | None = None,
     ) -> Self:
-        """Parse values from a query or a message; raises a named error for each field."""
+        """Parse values from a query or a message; raises a named error for each field.
+
+        It also raises the errors of `Grant.require` and `Grant.identify`.
+        """
         if client is not None:
             parse_client(client)
         if name is not None:
             parse_name(name, limits)
+        room, after = parse_room(room), _parse_after(after)
+        grant.require(Action.READ, room)
+        client, name = grant.identify(client, name, secret)
         member = Member(client, name, via) if client and name else None
-        return cls(parse_room(room), _parse_after(after), member)
+        return cls(room, after, member, grant, secret)
+
+    def sender(self, address: str, connection: str) -> Sender:
+        """Return who sends messages on the connection of this reader."""
+        return Sender(address, connection, self.grant, self.secret)
 
 
 class RequestBase:
@@ -156,11 +207,27 @@ class RequestBase:
         return self.services.origin_policy.cors_origin(origin, host)
 
     def client_id_for_stats(self) -> str | None:
+        """The client id in the query, if this request may use it."""
         try:
             client = self.argument("client", errors.BadClient)
-            return client and parse_client(client)
+            return client and self.check_client(client)
         except RealtimeError:
             return None
+
+    def check_client(self, client: str) -> str:
+        """Return a client id if this request may use it; raises a named error otherwise."""
+        self.admit().identify(parse_client(client), None, self.secret_of(client))
+        return client
+
+    def secret_of(self, client: str | None) -> str | None:
+        """The secret that the request shows for a client id, if such an id needs one."""
+        if client is None or not client.startswith(KEY_PREFIX):
+            return None
+        return self.argument("secret", errors.WrongSecret) or self.header_fields.get(SECRET_FIELD)
+
+    def admit(self) -> Grant:
+        """What this request may do; raises a named error if its credentials are wrong."""
+        return self.services.access.admit(self)
 
     # --- the query -------------------------------------------------------------------------------
 
@@ -190,13 +257,16 @@ class RequestBase:
 
         Raises `ForeignOrigin` if a page of another site wants to make a member.
         """
+        client = self.argument("client", errors.BadClient)
         subscription = Subscription.parse(
             room,
             resume or self.argument("after", errors.BadCursor),
-            self.argument("client", errors.BadClient),
+            client,
             None if self.is_head else self.argument("name", errors.BadName),
             via=self.transport,
             limits=self.services.limits,
+            grant=self.admit(),
+            secret=self.secret_of(client),
         )
         if subscription.member is not None:
             self.services.origin_policy.check_joiner(self.origin_fields[0], self.header_fields)

@@ -120,9 +120,9 @@ class WebSocket(Upgrade):
         if self._ended:  # the client sends it again elsewhere, and the same id publishes it once
             return
         room = self._subscription.room
-        sender = self.stream.address, str(self.stream.connection_id)
+        sender = self._subscription.sender(self.stream.address, str(self.stream.connection_id))
         reply = text_frame(
-            await handle_message(self.services, message, room, self.transport, *sender)
+            await handle_message(self.services, message, room, self.transport, sender)
         )
         if not self._ended and not self.stream.push(reply, 0):
             # Tornado reads the next frame when this returns.  So TCP, and not our memory, limits a

@@ -17,7 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from tornado.iostream import StreamClosedError
 
 from realtime import __version__
-from realtime.core.events import parse_client, parse_room
+from realtime.core.access import Action
+from realtime.core.events import parse_room
 from realtime.errors import BadClient, BadCursor, BadLimit, NoBroker, NotFound
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
@@ -74,12 +75,17 @@ class RoomsHandler(_PageHandler):
 
     async def get(self) -> None:
         after, limit = self.parse_page()
+        grant = self.admit()
         async with self.turn():
             rooms = await self.services.presence.rooms(after, limit + 1)
-            rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms[:limit]]
+            rows = [
+                {"room": r.room, "members": r.members, "top": r.top}
+                for r in rooms[:limit]
+                if grant.allows(Action.READ, r.room)
+            ]
             page: dict[str, Any] = {"rooms": rows}
             if len(rooms) > limit:
-                page["next"] = rows[-1]["room"]
+                page["next"] = rooms[limit - 1].room
             self.reply(page)
 
 
@@ -92,6 +98,7 @@ class MembersHandler(_PageHandler):
 
     async def get(self, room: str) -> None:
         room = parse_room(room)
+        self.admit().require(Action.READ, room)
         after, limit = self.parse_page()
         async with self.turn():
             members = await self.services.presence.members(room, after, limit + 1)
@@ -107,7 +114,9 @@ class MemberHandler(OperationHandler):
     """DELETE: leave the room now, not when the lease ends; a page that closes sends it."""
 
     async def delete(self, room: str, client: str) -> None:
-        await self.services.presence.leave(parse_room(room), parse_client(client))
+        room = parse_room(room)
+        self.admit().require(Action.READ, room)
+        await self.services.presence.leave(room, self.check_client(client))
         self.no_content()
 
 
@@ -156,7 +165,9 @@ class WireHandler(OperationHandler):
     async def get(self) -> None:
         client = self.argument("client", BadClient)
         if client:
-            parse_client(client)
+            self.check_client(client)
+        else:
+            self.admit().require_all()
         async with self.turn():
             self.reply({"transports": self.traffic.report(client)})
 
@@ -169,6 +180,7 @@ class MetricsHandler(ProbeHandler):
         self.traffic = traffic
 
     async def get(self) -> None:
+        self.admit().require_all()
         # Metrics must work while the hub does not: that is when an operator reads them.
         try:
             await self.services.hub.check_broker()

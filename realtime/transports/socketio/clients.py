@@ -60,6 +60,7 @@ class SocketIOClient(EngineIOSession):
     ) -> None:
         super().__init__(services, address)
         self.room, self.member = subscription.room, subscription.member
+        self._subscription = subscription
         self.membership = Membership(services, subscription.room, address)
         self._cursor = cursor
 
@@ -80,6 +81,13 @@ class SocketIOClient(EngineIOSession):
     async def handle_event(self, event: str, argument: Any) -> bytes:
         """Do what one event asks for; return the JSON of the reply."""
         raise NotImplementedError
+
+    async def publish(self, message: Any) -> bytes:
+        """Publish a message; return the JSON of the reply."""
+        sender = self._subscription.sender(self.address, self.id)
+        return await handle_message(
+            self.services, json.dumps(message), self.room, TRANSPORT, sender
+        )
 
     async def dispatch(self, event: str, argument: Any, id: int | None) -> None:
         """Handle one event; reply to its callback.  Without a callback, send only errors."""
@@ -123,9 +131,8 @@ class LegacyClient(SocketIOClient):
             return await self._join(parse_name(fields.get("username"), self.services.limits))
         if self.member is None:
             raise errors.BadName("Emit `join` with a `username` first.")
-        draft = {"text": fields.get("text"), "client": self._client, "name": self.member.name}
-        return await handle_message(
-            self.services, json.dumps(draft), self.room, TRANSPORT, self.address, self.id
+        return await self.publish(
+            {"text": fields.get("text"), "client": self._client, "name": self.member.name}
         )
 
     async def _join(self, name: str) -> bytes:
@@ -148,6 +155,4 @@ class CursorClient(SocketIOClient):
     framing = Framing(frame, payload, transport=TRANSPORT)
 
     async def handle_event(self, event: str, argument: Any) -> bytes:
-        return await handle_message(
-            self.services, json.dumps(argument), self.room, TRANSPORT, self.address, self.id
-        )
+        return await self.publish(argument)

@@ -19,7 +19,7 @@ from realtime import errors
 from realtime.core.events import parse_room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.base import NOW, Services, Subscription
+from realtime.transports.base import Services, Subscription
 from realtime.transports.socketio.clients import (
     TRANSPORT,
     CursorClient,
@@ -164,7 +164,14 @@ class SocketIOHandler(EngineIOHandler):
         room = parse_room(self.argument("roomid", errors.BadRoom) or "")
         has_cursor = not self.arguments.keys().isdisjoint({"client", "name", "after"})
         subscription = (
-            self.parse_subscription(room) if has_cursor else Subscription(room, NOW, None)
+            self.parse_subscription(room)
+            if has_cursor
+            else Subscription.parse(
+                *(room, "now", None, None),
+                via=TRANSPORT,
+                limits=self.services.limits,
+                grant=self.admit(),
+            )
         )
         self.services.hub.check_open()
         self.server.check_capacity(self.stream.address)

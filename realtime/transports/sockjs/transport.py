@@ -5,12 +5,13 @@ the first message is a join with a cursor, the others are drafts to publish.  No
 room's log holds waits in a session.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tornado.web import HTTPError
 
 from realtime import errors
+from realtime.core.access import check_secret
 from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event, parse_client, parse_object
 from realtime.errors import RealtimeError
@@ -64,14 +65,17 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
     def on_open(self, request: Any) -> None:
         self.services = self.session.server.services
         self._address = request.ip
+        # Of the first request of the session.  Its query is also where a page has its secret.
+        self.header_fields: Mapping[str, str] = request.headers
+        self.arguments: Mapping[str, Sequence[bytes]] = request.arguments
 
     async def on_message(self, message: str) -> None:
         if self._subscription is None:
             reply = await self._handle_join(message)
         else:
             room = self._subscription.room
-            sender = self._address, self.session.session_id
-            reply = await acks.handle_message(self.services, message, room, TRANSPORT, *sender)
+            sender = self._subscription.sender(self._address, self.session.session_id)
+            reply = await acks.handle_message(self.services, message, room, TRANSPORT, sender)
         if reply is not None and not self.is_closed:
             self.send(reply)
 
@@ -81,8 +85,9 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         """Join a room.  A join with an `id` is acknowledged with the cursor it starts from."""
         try:
             fields = parse_object(acks.read(message), self.services.limits)
-            self._subscription = subscription = _parse_join(fields, self.services)
+            self._subscription = subscription = self._parse_join(fields)
             cursor = await self._join(subscription)
+            self.header_fields, self.arguments = {}, {}  # some kilobytes, no longer needed
         except errors.GoingAway as error:
             self._end(error)
             return None
@@ -91,6 +96,18 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             return acks.error_reply(error, message)
         id = acks.id_of(message)
         return acks.acknowledge(id, cursor) if id else None
+
+    def _parse_join(self, fields: Mapping[str, Any]) -> Subscription:
+        if fields.get("kind") != "join":
+            raise errors.BadRequest('The first message must be `{"kind":"join","room":…}`.')
+        arguments = [fields.get(name) for name in ("room", "after", "client", "name")]
+        return Subscription.parse(
+            *arguments,
+            via=TRANSPORT,
+            limits=self.services.limits,
+            grant=self.services.access.admit(self),
+            secret=fields.get("secret") or _argument(self.arguments, "secret"),
+        )
 
     async def _join(self, subscription: Subscription) -> Cursor:
         self.services.hub.check_open()
@@ -108,11 +125,10 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             self._membership.leave()
 
 
-def _parse_join(fields: Mapping[str, Any], services: Services) -> Subscription:
-    if fields.get("kind") != "join":
-        raise errors.BadRequest('The first message must be `{"kind":"join","room":…}`.')
-    arguments = [fields.get(name) for name in ("room", "after", "client", "name")]
-    return Subscription.parse(*arguments, via=TRANSPORT, limits=services.limits)
+def _argument(arguments: Mapping[str, Sequence[bytes]], name: str) -> str | None:
+    """Return the last `name` of a query; None if it is not there."""
+    values = arguments.get(name)
+    return values[-1].decode("utf-8", "replace") if values else None
 
 
 class RoomRouter(HardenedSockJSRouter):
@@ -181,6 +197,8 @@ def _to_realtime_error(status: int, error: BaseException | None) -> RealtimeErro
 def _client_id_for_stats(handler: SockJSHandler) -> str | None:
     """Return the client id that the pages put in the URL of a session, for `/wire`."""
     try:
-        return parse_client(handler.get_query_argument("client", None))
+        client = parse_client(handler.get_query_argument("client", None))
+        check_secret(client, handler.get_query_argument("secret", None))
+        return client
     except RealtimeError:
         return None
