@@ -25,6 +25,7 @@ from realtime.cli.config import (
     HUB_VARIABLE,
     KEY_VARIABLE,
     CommandError,
+    add_access_options,
     add_limits,
     add_prefix,
     add_proxy_options,
@@ -35,6 +36,7 @@ from realtime.cli.config import (
     port_number,
     server_config,
 )
+from realtime.cli.serve import load_keys
 from realtime.cluster import nginx_config, status
 from realtime.cluster.config import ClusterConfig
 from realtime.cluster.master import Master, NullListener, watch_signals
@@ -65,6 +67,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_workers(parser)
     _add_in_front(parser)
     add_proxy_options(parser)
+    add_access_options(parser)
     parser.add_argument_group("pages").add_argument(
         "--key",
         help="what the lecturer's page needs to reset a room, at all workers "
@@ -165,6 +168,7 @@ async def run(config: ClusterConfig) -> None:
     signals = watch_signals()
     # A mistake in these would stop every worker, again and again.
     sockets.load_tls(config.server)
+    load_keys(config.server)
     sockets.close_listeners([sockets.open_port(0, config.server.host, "--base-port")])
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()

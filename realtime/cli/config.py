@@ -92,6 +92,8 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         trust_proxy=tuple(options.trust_proxy),
         root_path=options.root_path,
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
+        access=options.access,
+        ticket_keys=_ticket_keys(options),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
@@ -107,6 +109,13 @@ def _key(text: str | None) -> str:
             "or it is soon guessed"
         )
     return text or make_key()
+
+
+def _ticket_keys(options: argparse.Namespace) -> str | None:
+    """Return the absolute path of the key file, if the mode needs one; raises `CommandError`."""
+    if (options.access == "tickets") != bool(options.ticket_keys):
+        raise CommandError("--access tickets and --ticket-keys FILE need each other")
+    return os.path.abspath(options.ticket_keys) if options.ticket_keys else None
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -136,6 +145,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     add_prefix(hub)
     add_proxy_options(parser)
+    add_access_options(parser)
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
         "--key",
@@ -216,6 +226,24 @@ def add_root_path(group: Group) -> None:
         metavar="PATH",
         help="the path below which browsers reach this server through the proxy, as /chat; the "
         "proxy may remove it from its requests, or not",
+    )
+
+
+def add_access_options(parser: argparse.ArgumentParser) -> None:
+    """Add who may do what."""
+    group = parser.add_argument_group("access")
+    group.add_argument(
+        "--access",
+        choices=("open", "tickets"),
+        default="open",
+        help="open: everybody may read and speak everywhere; tickets: what the ticket of a request "
+        "says, a JSON Web Token (%(default)s)",
+    )
+    group.add_argument(
+        "--ticket-keys",
+        metavar="FILE",
+        help="what verifies tickets: a secret for HS256, public keys in PEM for EdDSA or RS256, or "
+        "a JWKS; the file is read again when it changes",
     )
 
 

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from realtime.core.access import AccessRequest, Grant
-from realtime.errors import BadTicket
+from realtime.errors import BadTicket, NoTicket
 from realtime.limits import Limits
+from realtime.protocol.http1 import origin_fields
 from realtime.protocol.origin import OriginPolicy
 from realtime.protocol.tickets import KeySet, Ticket
 
@@ -39,19 +40,18 @@ class TicketAccess:
         self._verified: dict[str, Ticket] = {}  # by token, signed by one of `_verified_by`
         self._verified_by: KeySet | None = None
 
-    def admit(self, request: AccessRequest) -> Grant:
-        """Return what the ticket of a request grants; raises `BadTicket` or `TicketExpired`."""
-        return self.admit_token(self._find_token(request))
-
-    def admit_token(self, token: Any) -> Grant:
-        """Return what a ticket grants that came in a message."""
-        if not isinstance(token, str) or not token:
-            raise BadTicket(
+    def admit(self, request: AccessRequest, ticket: Any = None) -> Grant:
+        """Return what a ticket grants; raises `NoTicket`, `BadTicket` or `TicketExpired`."""
+        token = self._find_token(request) if ticket is None else ticket
+        if token is None:
+            raise NoTicket(
                 "You need a ticket here: send it as `Authorization: Bearer …` or `?ticket=…`."
             )
-        ticket = self._verify(token)
-        ticket.check_time(time.time())
-        return ticket.grant
+        if not isinstance(token, str):
+            raise BadTicket("A ticket in a message must be a string.")
+        verified = self._verify(token)
+        verified.check_time(time.time())
+        return verified.grant
 
     def _verify(self, token: str) -> Ticket:
         keys = self._keys()
@@ -83,9 +83,9 @@ class TicketAccess:
 
         A browser sends a cookie with a GET that a page of another site has caused, too.
         """
-        host = request.origin_fields[0]
-        self._origin_policy.check(*request.origin_fields)
-        self._origin_policy.check_joiner(host, request.header_fields)
+        fields = request.header_fields
+        self._origin_policy.check(*origin_fields(fields))
+        self._origin_policy.check_joiner(fields.get("Host"), fields)
 
 
 def _text(values: Sequence[bytes]) -> str:

@@ -7,12 +7,15 @@ every transport with a live connection leaves the room through the same object:
          └── waits        └── waits                              at any time, from anywhere, once
 """
 
+import asyncio
+import math
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from realtime.core.broadcaster import Broadcaster, Framing, Subscriber
 from realtime.core.events import Cursor, Member
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, TicketExpired
 from realtime.transports.base import Services
 
 
@@ -74,7 +77,7 @@ class DrainingSubscriber:
 class Membership:
     """One client in one room: tracked as a member, subscribed to its events; ended exactly once."""
 
-    __slots__ = ("_address", "_member", "_room", "_services", "_subscriber", "left")
+    __slots__ = ("_address", "_expiry", "_member", "_room", "_services", "_subscriber", "left")
 
     def __init__(self, services: Services, room: str, address: str) -> None:
         self.left = False
@@ -83,6 +86,7 @@ class Membership:
         self._room = room
         self._member: Member | None = None
         self._subscriber: AttachableSubscriber | None = None
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def track(self, member: Member | None) -> None:
         """Make `member` a member of the room; None, or a call after `leave`, does nothing."""
@@ -95,9 +99,12 @@ class Membership:
             self.leave()
             raise
 
-    async def follow(self, cursor: Cursor, subscriber: AttachableSubscriber) -> None:
+    async def follow(
+        self, cursor: Cursor, subscriber: AttachableSubscriber, expires: float = math.inf
+    ) -> None:
         """Push to `subscriber` what came after `cursor` until `leave`.
 
+        At `expires`, a time of the system clock, the subscriber is closed: its ticket has ended.
         Raises what `Hub.follow` raises; the client has then left the room.
         """
         try:
@@ -110,11 +117,21 @@ class Membership:
         subscriber.attach(broadcaster)
         if self.left:  # while we waited: `leave` found no subscriber to detach
             subscriber.detach()
-        else:
-            self._subscriber = subscriber
+            return
+        self._subscriber = subscriber
+        if expires < math.inf:
+            seconds = max(0.0, expires - time.time())
+            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire, subscriber)
+
+    def _expire(self, subscriber: AttachableSubscriber) -> None:
+        self.unsubscribe()
+        subscriber.close(TicketExpired("The ticket has ended; resume with a new one."))
 
     def unsubscribe(self) -> None:
         """Receive no more events, but stay a member: the connection is about to close."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         if self._subscriber is not None:
             self._subscriber.detach()
             self._subscriber = None

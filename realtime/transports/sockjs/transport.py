@@ -105,7 +105,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             *arguments,
             via=TRANSPORT,
             limits=self.services.limits,
-            grant=self.services.access.admit(self),
+            grant=self.services.access.admit(self, fields.get("ticket")),
             secret=fields.get("secret") or _argument(self.arguments, "secret"),
         )
 
@@ -114,7 +114,8 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         self._membership = membership = Membership(self.services, subscription.room, self._address)
         reader = await self.services.hub.read(subscription.room, subscription.after, self._address)
         await membership.track(subscription.member)
-        await membership.follow(reader.cursor, SockJSSubscriber(self.session, self._end))
+        subscriber = SockJSSubscriber(self.session, self._end)
+        await membership.follow(reader.cursor, subscriber, subscription.grant.expires)
         return reader.cursor
 
     def _end(self, error: RealtimeError) -> None:

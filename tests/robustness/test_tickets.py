@@ -1,0 +1,483 @@
+"""Attacks on a server with ``--access tickets``, by every transport, at the bytes.
+
+The drivers below are programs of an attacker: each opens one transport with any ticket, in any
+place that the transport has for one, and returns the code of the error that it receives.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jwt
+import pytest
+
+from benchmarks.clients import CLIENTS
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.ticket_keys import SECRET, claims, forged, jwks, public_pem, rsa_key, ticket
+from tests.transports.raw import Raw
+
+UPGRADE = (
+    *("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"),
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+# The first publishes by POST, like all transports of one way.
+SPEAKING = ("sse", "websocket", "sockjs", "socketio")
+PLACES = ("header", "query", "cookie", "message")
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server that knows a secret and an RSA key, without leeway: a ticket can end soon."""
+    keys = tmp_path_factory.mktemp("keys") / "keys.json"
+    keys.write_bytes(jwks(secret=SECRET, public=rsa_key()))
+    return servers.get(
+        *("memory", "--access", "tickets", "--ticket-keys", str(keys)),
+        *("--ticket-leeway-seconds", "0", "--grace-seconds", "0.2"),
+    )
+
+
+# --- the drivers ---------------------------------------------------------------------------------
+
+
+def placed(token: str | None, place: str) -> tuple[dict[str, str], list[str]]:
+    """Return the query and the header fields that carry a ticket in this place."""
+    if token is None or place == "message":
+        return {}, []
+    fields = {
+        "header": [f"Authorization: Bearer {token}"],
+        "cookie": [f"Cookie: theme=dark; realtime_ticket={token}"],
+        "query": [],
+    }
+    return {"ticket": token} if place == "query" else {}, fields[place]
+
+
+class Attacker(Raw):
+    """A raw connection that can also send what a driver needs."""
+
+    async def get(self, path: str, query: Mapping[str, str], *fields: str) -> tuple[int, bytes]:
+        """Send a GET; return its status, and its body unless that is a stream."""
+        self.ask(f"{path}?{urlencode(query)}", *fields)
+        return await self.response()
+
+    async def post(self, path: str, body: Any, *fields: str) -> tuple[int, bytes]:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{self._port}", *fields]
+        self.send("\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data)
+        return await self.response()
+
+    async def response(self) -> tuple[int, bytes]:
+        head = await self.head()
+        status = int(head[0].split()[1])
+        if status == 401:
+            assert any(line.lower().startswith("www-authenticate: bearer") for line in head)
+        has_length = any(line.startswith("Content-Length") for line in head)
+        return status, await self.body(head) if has_length else b""
+
+    def frame(self, value: Any) -> None:
+        """Send a text frame, with a mask of zeros."""
+        data = json.dumps(value).encode()
+        length = len(data)
+        size = bytes([0x80 | length]) if length < 126 else b"\xfe" + length.to_bytes(2)
+        self.send(b"\x81" + size + bytes(4) + data)
+
+    async def unframe(self) -> tuple[int, bytes]:
+        """Read a frame of the server: its opcode and its payload."""
+        start = await self.exactly(2)
+        length = start[1] if start[1] < 126 else int.from_bytes(await self.exactly(2))
+        return start[0] & 15, await self.exactly(length)
+
+
+def code_of(status: int, body: bytes) -> str | None:
+    """Return the code of a refusal; None for a success."""
+    if status in (101, 200, 201, 204):
+        return None
+    code: str = json.loads(body)["error"]["code"]
+    return code
+
+
+class SockJS:
+    """A session over polls."""
+
+    def __init__(self, raw: Attacker, token: str | None, place: str) -> None:
+        self._raw = raw
+        query, self._fields = placed(token, place)
+        self._message = {"ticket": token} if place == "message" and token is not None else {}
+        self._path = f"/sockjs/000/{secrets.token_hex(8)}/%s?{urlencode(query)}"
+
+    async def join(self, **fields: Any) -> str | None:
+        """Open the session and join; return the code of the refusal."""
+        status, body = await self._raw.post(self._path % "xhr", b"", *self._fields)
+        assert (status, body) == (200, b"o\n")
+        return await self.send({"kind": "join", "id": "join", **self._message, **fields})
+
+    async def send(self, message: Any) -> str | None:
+        status, _ = await self._raw.post(self._path % "xhr_send", [json.dumps(message)])
+        assert status == 204
+        async for reply in self.replies():
+            if reply["kind"] in ("ack", "error"):
+                return str(reply["code"]) if reply["kind"] == "error" else None
+        raise AssertionError("the session ended")
+
+    async def replies(self) -> AsyncIterator[Any]:
+        while (frame := await self.poll()).startswith(b"a"):
+            for message in json.loads(frame[1:]):
+                yield json.loads(message)
+
+    async def poll(self) -> bytes:
+        status, body = await self._raw.post(self._path % "xhr", b"")
+        assert status == 200
+        return body
+
+
+class SocketIO:
+    """A session over polls."""
+
+    def __init__(self, raw: Attacker, token: str | None, place: str) -> None:
+        self._raw = raw
+        self._ticket, self._fields = placed(token, place)
+        self._auth = {"ticket": token} if place == "message" and token is not None else None
+        self._queue: list[str] = []
+
+    async def join(self, **fields: Any) -> str | None:
+        query = {"EIO": "4", "transport": "polling", "roomid": fields.pop("room"), "after": "now"}
+        query |= fields | self._ticket
+        status, body = await self._raw.get("/socket.io/", query, *self._fields)
+        if code := code_of(status, body):
+            return code
+        self.path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(body[1:])['sid']}"
+        return await self.connect(self._auth)
+
+    async def connect(self, auth: Any) -> str | None:
+        await self.post("40" + (json.dumps(auth) if auth is not None else ""))
+        packet = await self.next()
+        if packet.startswith("40"):
+            return None
+        assert packet.startswith("44")
+        code: str = json.loads(packet[2:])["data"]["code"]
+        return code
+
+    async def send(self, message: Any) -> str | None:
+        await self.post("427" + json.dumps(["say", message]))
+        while not (packet := await self.next()).startswith("437"):
+            pass
+        (reply,) = json.loads(packet[3:])
+        return str(reply["code"]) if reply["kind"] == "error" else None
+
+    async def post(self, packet: str) -> None:
+        assert await self._raw.post(self.path, packet.encode()) == (200, b"ok")
+
+    async def next(self) -> str:
+        while not self._queue:
+            self._raw.ask(self.path)
+            status, body = await self._raw.response()
+            assert status == 200, body
+            self._queue = body.decode().split("\x1e")
+        return self._queue.pop(0)
+
+
+def places_of(transport: str) -> tuple[str, ...]:
+    return PLACES if transport in ("sockjs", "socketio") else PLACES[:3]
+
+
+async def read(
+    server: Server, transport: str, place: str, token: str | None, room: str, **fields: str
+) -> str | None:
+    """Open a transport as a reader; return the code of the refusal, None if it is admitted."""
+    async with Attacker(server) as raw:
+        if transport in ("sockjs", "socketio"):
+            session = SockJS if transport == "sockjs" else SocketIO
+            return await session(raw, token, place).join(room=room, **fields)
+        query, header = placed(token, place)
+        if transport == "websocket":
+            header += UPGRADE
+        path = f"/rooms/{quote(room)}/{transport}"
+        return code_of(*await raw.get(path, {"wait": "0", **query, **fields}, *header))
+
+
+async def speak(
+    server: Server, transport: str, place: str, token: str | None, room: str, **fields: str
+) -> str | None:
+    """Publish a message in the way that this transport has; return the code of the refusal."""
+    message = {"text": "hello", **fields}
+    async with Attacker(server) as raw:
+        if transport in ("sockjs", "socketio"):
+            session = (SockJS if transport == "sockjs" else SocketIO)(raw, token, place)
+            return await session.join(room=room) or await session.send(message)
+        query, header = placed(token, place)
+        path = f"/rooms/{quote(room)}"
+        if transport != "websocket":
+            target = f"{path}/messages?{urlencode(query)}"
+            return code_of(*await raw.post(target, message, *header))
+        query |= {"after": "now"}
+        code = code_of(*await raw.get(f"{path}/websocket", query, *header, *UPGRADE))
+        if code is not None:
+            return code
+        raw.frame(message)
+        while True:
+            reply = json.loads((await raw.unframe())[1])
+            if reply["kind"] in ("ack", "error"):
+                return str(reply["code"]) if reply["kind"] == "error" else None
+
+
+# --- tickets that are not valid ------------------------------------------------------------------
+
+Attack = tuple[Callable[[], str | None], str]
+
+INVALID: dict[str, Attack] = {
+    "no ticket": (lambda: None, "no_ticket"),
+    "no JSON Web Token": (lambda: "letmein", "bad_ticket"),
+    "a forged signature": (lambda: jwt.encode(claims(), b"x" * 32, "HS256"), "bad_ticket"),
+    "changed claims": (
+        lambda: ".".join([ticket().split(".")[0], *forged({}, claims(), b"").split(".")[1:]]),
+        "bad_ticket",
+    ),
+    "no algorithm": (lambda: forged({"alg": "none"}, claims(), None), "bad_ticket"),
+    "our public key as a secret": (
+        lambda: forged({"alg": "HS256"}, claims(), public_pem(rsa_key())),
+        "bad_ticket",
+    ),
+    "our public key as a secret, by its name": (
+        lambda: forged({"alg": "HS256", "kid": "public"}, claims(), public_pem(rsa_key())),
+        "bad_ticket",
+    ),
+    "an unknown key": (
+        lambda: jwt.encode(claims(), SECRET, "HS256", headers={"kid": "mine"}),
+        "bad_ticket",
+    ),
+    "an oversized ticket": (lambda: ticket(padding="x" * 5000), "bad_ticket"),
+    "a ticket that has ended": (lambda: ticket(exp=int(time.time()) - 1), "ticket_expired"),
+    "a ticket for later": (lambda: ticket(nbf=int(time.time()) + 60), "bad_ticket"),
+    "a ticket without an end": (lambda: ticket(exp=None), "bad_ticket"),
+}
+
+every_transport = pytest.mark.parametrize("transport", CLIENTS)
+
+
+@every_transport
+@pytest.mark.parametrize("attack", INVALID)
+async def test_an_invalid_ticket_opens_nothing(
+    server: Server, room: str, transport: str, attack: str
+) -> None:
+    make, code = INVALID[attack]
+    for place in places_of(transport):
+        assert await read(server, transport, place, make(), room) == code, place
+    if transport in SPEAKING:
+        assert await speak(server, transport, place, make(), room) == code
+
+
+@every_transport
+async def test_a_valid_ticket_opens_every_transport_from_every_place(
+    server: Server, room: str, transport: str
+) -> None:
+    for place in places_of(transport):
+        assert await read(server, transport, place, ticket(), room) is None, place
+        if transport in SPEAKING:
+            assert await speak(server, transport, place, ticket(), room) is None, place
+
+
+# --- valid tickets for something else ------------------------------------------------------------
+
+
+@every_transport
+async def test_a_ticket_is_for_its_rooms_its_actions_its_client_and_its_name(
+    server: Server, room: str, transport: str
+) -> None:
+    async def reading(token: str, **fields: str) -> str | None:
+        return await read(server, transport, "query", token, room, **fields)
+
+    async def speaking(token: str, **fields: str) -> str | None:
+        return await speak(server, transport, "query", token, room, **fields)
+
+    elsewhere = ticket(rooms=["another", f"{room}-*", f"*{room}2"])
+    assert await reading(elsewhere) == await speaking(elsewhere) == "not_allowed"
+    assert await reading(ticket(actions=["speak"])) == "not_allowed"
+    assert await speaking(ticket(actions=["read"])) == "not_allowed"
+    ada = ticket(rooms=[f"{room[:-3]}*"], sub="ada", name="Ada")
+    for fields in ({"client": "bob"}, {"client": "ada", "name": "Bob"}):
+        assert await reading(ada, **fields) == await speaking(ada, **fields) == "not_allowed"
+    assert await reading(ada, client="ada") is await speaking(ada, client="ada") is None
+
+
+async def test_a_message_has_the_client_and_the_name_of_the_ticket(
+    server: Server, room: str
+) -> None:
+    """Its sender need not repeat them, and cannot leave them out to be somebody else."""
+    for transport in SPEAKING:
+        assert await speak(server, transport, "query", ticket(sub="ada", name="Ada"), room) is None
+    async with Attacker(server) as raw:
+        query = {"ticket": ticket()}
+        _, body = await raw.get(f"/rooms/{room}/short_polling", query)
+    said = [event for event in json.loads(body)["events"] if event["kind"] == "say"]
+    assert [(event["client"], event["name"]) for event in said] == 4 * [("ada", "Ada")]
+
+
+async def test_rooms_members_figures_and_metrics_need_a_ticket_too(
+    server: Server, room: str
+) -> None:
+    assert await speak(server, "sse", "header", ticket(), room) is None
+    members = f"/rooms/{room}/members"
+    other, all_rooms = ticket(rooms=["another"]), ticket()
+    cases = [
+        # path, the code without a ticket, with one for another room, and with one for all rooms
+        ("/rooms", "no_ticket", None, None),
+        (members, "no_ticket", "not_allowed", None),
+        ("/wire", "no_ticket", "not_allowed", None),
+        ("/metrics", "no_ticket", "not_allowed", None),
+    ]
+    async with Attacker(server) as raw:
+        for path, *codes in cases:
+            for query, code in zip(
+                ({}, {"ticket": other}, {"ticket": all_rooms}), codes, strict=True
+            ):
+                assert code_of(*await raw.get(path, query)) == code, (path, query)
+        _, shown = await raw.get("/rooms", {"ticket": other, "limit": "500"})
+        assert json.loads(shown)["rooms"] == []
+        for public in ("/healthz", "/readyz", "/lab", "/demos/"):
+            status, _ = await raw.get(public, {})
+            assert status == 200, public
+
+
+async def test_nobody_removes_counts_or_resets_in_the_name_of_another(
+    server: Server, room: str
+) -> None:
+    ada, moderator = ticket(sub="ada"), ticket(actions=["moderate"], rooms=[room])
+    async with Attacker(server) as raw:
+
+        async def delete(path: str, token: str) -> str | None:
+            line, host = f"DELETE {path}?ticket={token} HTTP/1.1", f"127.0.0.1:{server.port}"
+            raw.send(f"{line}\r\nHost: {host}\r\n\r\n".encode())
+            return code_of(*await raw.response())
+
+        assert await delete(f"/rooms/{room}/members/bob", ada) == "not_allowed"
+        assert await delete(f"/rooms/{room}/members/ada", ada) is None
+        assert code_of(*await raw.get("/wire", {"client": "bob", "ticket": ada})) == "not_allowed"
+        assert code_of(*await raw.get("/wire", {"client": "ada", "ticket": ada})) is None
+        assert await delete(f"/rooms/{room}", ada) == "bad_key"
+        assert await delete(f"/rooms/{room}2", moderator) == "bad_key"
+        assert await delete(f"/rooms/{room}", moderator) is None
+
+
+# --- the cookie ----------------------------------------------------------------------------------
+
+
+@every_transport
+async def test_a_page_of_another_site_cannot_use_the_cookie(
+    server: Server, room: str, transport: str
+) -> None:
+    """A browser sends it with an image of such a page, to an http address without `Origin`."""
+    browser = "User-Agent: Mozilla/5.0"
+    cookie = f"Cookie: realtime_ticket={ticket()}"
+    paths = {
+        "sockjs": f"/sockjs/000/{secrets.token_hex(8)}/eventsource?",
+        "socketio": f"/socket.io/?EIO=4&transport=polling&roomid={room}&after=now&",
+    }
+    path = paths.get(transport, f"/rooms/{room}/{transport}?wait=0&")
+    upgrade = UPGRADE if transport == "websocket" else ()
+    for evil in (
+        [browser],
+        [browser, "Referer: http://evil.example/"],
+        ["Origin: http://evil.example"],
+    ):
+        async with Attacker(server) as raw:
+            raw.ask(path, *evil, cookie, *upgrade)
+            if transport == "sockjs" and not evil[-1].startswith("Origin"):
+                assert (await raw.response())[0] == 200  # a session, which has joined nothing
+            else:
+                assert code_of(*await raw.response()) == "foreign_origin"
+
+
+# --- a stream that outlives its ticket -----------------------------------------------------------
+
+
+@asynccontextmanager
+async def opened(server: Server, path: str, *fields: str) -> AsyncIterator[Attacker]:
+    async with Attacker(server) as raw:
+        raw.ask(path, *fields)
+        head = await raw.head()
+        assert head[0].split()[1] in ("101", "200"), head
+        yield raw
+
+
+def short() -> str:
+    """Return a ticket that ends in a moment."""
+    return ticket(exp=time.time() + 0.6)
+
+
+EXPIRED_TEXT = b"ticket_expired"
+STREAM_ENDS = {
+    "iframe_streaming": b"0\r\n\r\n",
+    "sse": b"retry: 0\n: ticket_expired\n\n\r\n0\r\n\r\n",
+    "fetch_streaming": b"0\r\n\r\n",
+    # A close frame: the code, and the reason.
+    "websocket": b"\x88\x10" + (4498).to_bytes(2) + EXPIRED_TEXT,
+}
+
+
+@pytest.mark.parametrize("transport", STREAM_ENDS)
+async def test_a_stream_ends_with_its_ticket(server: Server, room: str, transport: str) -> None:
+    upgrade = UPGRADE if transport == "websocket" else ()
+    path = f"/rooms/{room}/{transport}?after=now&ticket={short()}"
+    async with opened(server, path, *upgrade) as raw:
+        assert (await raw.until(STREAM_ENDS[transport])).endswith(STREAM_ENDS[transport])
+
+
+async def test_a_long_poll_ends_with_its_ticket_and_the_next_one_is_refused(
+    server: Server, room: str
+) -> None:
+    query = {"after": "now", "wait": "60", "ticket": short()}
+    async with Attacker(server) as raw:
+        status, body = await raw.get(f"/rooms/{room}/long_polling", query)
+        assert (status, json.loads(body)["events"]) == (200, [])
+        for transport in ("long_polling", "short_polling"):
+            refused = await raw.get(f"/rooms/{room}/{transport}", query)
+            assert code_of(*refused) == "ticket_expired"
+
+
+async def test_a_sockjs_session_ends_with_its_ticket(server: Server, room: str) -> None:
+    async with Attacker(server) as raw:
+        session = SockJS(raw, short(), "message")
+        assert await session.join(room=room) is None
+        assert await session.poll() == b'c[4498,"ticket_expired"]\n'
+
+
+async def test_a_socketio_session_ends_with_its_ticket(server: Server, room: str) -> None:
+    async with Attacker(server) as raw:
+        session = SocketIO(raw, short(), "message")
+        assert await session.join(room=room) is None
+        event, trouble = json.loads((await session.next())[2:])
+        assert (event, trouble["code"]) == ("trouble", "ticket_expired")
+        assert await session.next() == "1"  # CLOSE of Engine.IO
+
+
+async def test_a_client_of_socketio_may_show_another_ticket_after_a_refusal(
+    server: Server, room: str
+) -> None:
+    async with Attacker(server) as raw:
+        session = SocketIO(raw, "forged", "message")
+        assert await session.join(room=room) == "bad_ticket"
+        assert await session.connect(None) == "no_ticket"
+        assert await session.connect({"ticket": ticket()}) is None
+        assert await session.send({"text": "hello"}) is None
+
+
+@every_transport
+async def test_a_reader_resumes_with_a_new_ticket_and_its_cursor(
+    server: Server, room: str, transport: str
+) -> None:
+    def client(after: str | None, token: str) -> Any:
+        headers = {"Authorization": f"Bearer {token}"}
+        return CLIENTS[transport](server.url, room, after=after, headers=headers)
+
+    for text in ("one", "two", "three"):
+        async with client("now", ticket()) as speaker:
+            await speaker.send(text)
+    async with client(None, ticket()) as reader:
+        assert (await reader.receive())["text"] == "one"
+        cursor = (await reader.receive())["cursor"]
+    async with client(cursor, ticket(sub="later")) as reader:
+        assert (await reader.receive())["text"] == "three"
