@@ -59,6 +59,8 @@ FORBIDDEN = {
     "core.room": {"asyncio", "time"},
     "core.rate_limit": {"asyncio", "time"},
     "core.admission": {"asyncio", "time"},
+    "core.access": {"asyncio", "time"},
+    "core.names": {"asyncio", "time"},
     "protocol.origin": {"asyncio", "time"},
 }
 TRANSPORTS = (
@@ -244,7 +246,7 @@ BESIDE = {
     "demos/static/transports/{}.js": set(),
     "benchmarks/clients/{}.py": {"__init__", "base", "http", "protocols", "sansio"},
     "tests/transports/test_{}.py": {
-        *("acks", "affinity", "base", "exchange", "handler", "lingering", "membership"),
+        *("access", "acks", "affinity", "base", "exchange", "handler", "lingering", "membership"),
         *("polling", "promises", "publish", "streaming"),
     },
 }

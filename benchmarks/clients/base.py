@@ -35,6 +35,7 @@ from benchmarks.clients.sansio import (
     RoomQuery,
     StreamProtocol,
     Update,
+    client_id,
     parse_poll,
 )
 
@@ -46,7 +47,8 @@ class Client(ABC):
     `receive` may be cancelled, by a timeout for example, and loses nothing.
 
     `after` is a cursor, ``"now"``, or None for the last 50 events.  A `client` with a `name` is a
-    member of the room.  `host` replaces the authority of `url` in the `Host` field; `headers` are
+    member of the room.  With a `secret`, the client has the id that only its owner can use, unless
+    `client` is given.  `host` replaces the authority of `url` in the `Host` field; `headers` are
     sent with every request (a cookie, an origin); `source` is a local address to connect from.
 
     `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
@@ -62,18 +64,21 @@ class Client(ABC):
         *,
         client: str | None = None,
         name: str | None = None,
+        secret: str | None = None,
         after: str | None = None,
         host: str | None = None,
         headers: Headers | None = None,
         source: str | None = None,
     ) -> None:
+        if secret is not None and client is None:
+            client = client_id(secret)
         self.room = room
         self.client = client
         self.name = name
         self.cursor: str | None = None
         self.down = ByteCount()
         self.up = ByteCount()
-        self._query = RoomQuery(room, after, client, name)
+        self._query = RoomQuery(room, after, client, name, secret)
         self._endpoint = Endpoint(url, host, source)
         self._headers = headers or {}
         self._updates: deque[Update] = deque()
@@ -137,7 +142,8 @@ class Client(ABC):
     async def send_body(self, body: bytes) -> dict[str, Any]:
         """Publish a message as these bytes, valid or not."""
         async with self._post_lock:
-            response = await self._posts.request("POST", messages_path(self.room), body)
+            path = messages_path(self.room, self._query.secret)
+            response = await self._posts.request("POST", path, body)
         receipt: dict[str, Any] = response.check(200, 201).json()
         return receipt
 

@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 Headers = Mapping[str, str]
 
@@ -495,8 +495,9 @@ async def post(url: str, room: str, **fields: Any) -> Response:
     return await request(url, "POST", messages_path(room), encode(fields))
 
 
-def messages_path(room: str) -> str:
-    return f"/rooms/{quote(room, safe='')}/messages"
+def messages_path(room: str, secret: str | None = None) -> str:
+    path = f"/rooms/{quote(room, safe='')}/messages"
+    return path if secret is None else f"{path}?{urlencode({'secret': secret})}"
 
 
 def encode(value: Any) -> bytes:

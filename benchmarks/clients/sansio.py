@@ -10,6 +10,7 @@ both parse the same bytes with the same code, and both are held to the wire cont
 Time is an argument, as in aioquic: seconds of any one clock.
 """
 
+import hashlib
 import json
 import re
 from abc import ABC, abstractmethod
@@ -51,28 +52,35 @@ def room_path(transport: str, room: str, **query: str | None) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
+def client_id(secret: str) -> str:
+    """Return the id that only who has `secret` can use."""
+    return "key-" + hashlib.sha256(secret.encode()).hexdigest()[:32]
+
+
 @dataclass(frozen=True, slots=True)
 class RoomQuery:
     """Which room to read, from which cursor, and as which member.
 
-    `after` is a cursor, ``"now"``, or None for the last 50 events.
+    `after` is a cursor, ``"now"``, or None for the last 50 events.  `secret` proves that the
+    client may use its id, if that is the hash of one.
     """
 
     room: str
     after: str | None = None
     client: str | None = None
     name: str | None = None
+    secret: str | None = None
 
     def path(self, transport: str, cursor: str | None, **more: str) -> str:
         """Return the address from which a reader at `cursor` continues."""
-        after = cursor or self.after
-        return room_path(
-            transport, self.room, after=after, client=self.client, name=self.name, **more
-        )
+        return room_path(transport, self.room, **self.fields(cursor), **more)
 
     def fields(self, cursor: str | None) -> dict[str, str]:
         """Return the same as fields, for a transport that has no room in its address."""
-        fields = {"client": self.client, "name": self.name, "after": cursor or self.after}
+        fields = {
+            **{"after": cursor or self.after, "client": self.client, "name": self.name},
+            "secret": self.secret,
+        }
         return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -55,9 +55,9 @@ class SockJSProtocol(WebSocketProtocol):
         loads: Loads = json.loads,
     ) -> None:
         session = f"{PREFIX}/{secrets.randbelow(1000):03}/{secrets.token_hex(8)}/websocket"
-        address = _with_client(session, query.client)
+        address = _with_client(session, query)
         super().__init__(endpoint, lambda cursor: address, headers=headers, loads=loads)
-        self.info_path = _with_client(f"{PREFIX}/info", query.client)
+        self.info_path = _with_client(f"{PREFIX}/info", query)
         self._query = query
         self._request_info = request_info
         self._awaiting_info = False
@@ -92,7 +92,9 @@ class SockJSProtocol(WebSocketProtocol):
 
     def _join(self) -> None:
         join = {"kind": "join", "id": str(uuid.uuid4()), "room": self._query.room}
-        self.publish(encode(join | self._query.fields(self.cursor)))
+        fields = self._query.fields(self.cursor)
+        fields.pop("secret", None)  # the address has it
+        self.publish(encode(join | fields))
 
     # --- receive ---------------------------------------------------------------------------------
 
@@ -130,9 +132,11 @@ def check_info(response: Response) -> None:
         raise BadResponse("the server has switched WebSocket off")
 
 
-def _with_client(path: str, client: str | None) -> str:
+def _with_client(path: str, query: RoomQuery) -> str:
     """Add the client to an address, as our page does, so that the server counts its bytes."""
-    return path if client is None else f"{path}?{urlencode({'client': client})}"
+    given = {"client": query.client, "secret": query.secret}
+    fields = {name: value for name, value in given.items() if value is not None}
+    return f"{path}?{urlencode(fields)}" if fields else path
 
 
 class SockJSClient(WebSocketClient):

@@ -2,6 +2,7 @@
 // An `ApiError` says whether a retry can help, and how long the server wants us to wait before it.
 
 import { explain, t } from "./i18n.js";
+import { secretOf } from "./identity.js";
 
 // The same request may succeed in a moment.
 const TRANSIENT = new Set(["network", "too_fast", "busy", "no_broker", "going_away", "too_slow"]);
@@ -26,13 +27,20 @@ export function serverError(code, serverMessage, options) {
 // and below any path at which a proxy has the server (`--root-path`).
 export const ROOT = new URL("../../", import.meta.url);
 
-/** The URL of a room, at `ROOT` or at `base`, another port of the same server. */
+/**
+ * The URL of a room, at `ROOT` or at `base`, another port of the same server.  With a `client` of this page
+ * in its query, it also has the secret of that client.
+ */
 export function roomUrl(room, path, query = {}, base = ROOT) {
   const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
-  for (const [key, value] of Object.entries(query)) {
-    if (value !== undefined) url.searchParams.set(key, value);
-  }
+  url.search = new URLSearchParams(withSecret(query));
   return url;
+}
+
+/** The parameters of a query that have a value, and the secret of its client. */
+export function withSecret(query) {
+  const all = Object.entries({ ...query, secret: query.secret ?? secretOf(query.client) });
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined));
 }
 
 /** Fetch, or throw an `ApiError`. */

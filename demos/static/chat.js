@@ -5,12 +5,13 @@ import { ApiError, requestJSON, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { language, number, t } from "./i18n.js";
+import { secretOf } from "./identity.js";
 import { Log, person } from "./log.js";
 import { networkControl } from "./networks.js";
 import { Outbox } from "./outbox.js";
 import { transportLabel } from "./page_layout.js";
 import { uuid } from "./publish.js";
-import { chooseName, rememberName, save, take, takeClient } from "./tab_state.js";
+import { chooseName, rememberName, save, saveClient, take, takeClient } from "./tab_state.js";
 import { openTap } from "./wire/tap.js";
 import { showTraffic } from "./wire/workspace.js";
 import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
@@ -207,11 +208,11 @@ function open() {
 
 function close() {
   stop();
-  save("client", client);
+  saveClient(client);
   save(unsent, outbox.messages);
   // The server announces the quit after a grace period, so a reload, which returns as the same client,
   // causes none.
-  const url = roomUrl(room, `members/${client}`);
+  const url = roomUrl(room, `members/${client}`, { secret: secretOf(client) });
   fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
 }
 
@@ -219,7 +220,7 @@ addEventListener("pagehide", close);
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   // Restored from the back/forward cache with all its state, so the saved copy is removed.
-  take("client");
+  take("secret");
   take(unsent);
   start();
 });

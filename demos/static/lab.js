@@ -1,10 +1,11 @@
 // The lab: all transports side by side in one room, with one text field, as one client of the server.
 // This file connects the parts; each of them is in lab/.
 
-import { requestJSON, ROOT, roomUrl } from "./api.js";
+import { requestJSON, ROOT, roomUrl, withSecret } from "./api.js";
 import { byId } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { number, t, translate } from "./i18n.js";
+import { newClient, secretOf } from "./identity.js";
 import { ConsistencyChecker } from "./lab/audit.js";
 import { stripLabels } from "./lab/delay_strip.js";
 import { LatencyChart } from "./lab/latency_chart.js";
@@ -13,7 +14,6 @@ import { Pane } from "./lab/pane.js";
 import { baseFor, connectionsUsed, exhaustConnections, MAX_CONNECTIONS } from "./lab/ports.js";
 import { networkControl } from "./networks.js";
 import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
-import { uuid } from "./publish.js";
 import { chooseName, rememberName } from "./tab_state.js";
 
 const DRAW_INTERVAL = 100; // ms: faster than people can read numbers
@@ -28,7 +28,7 @@ const [FIRST_RATE, FIRST_COUNT, FIRST_SIZE] = [10, 50, 100];
 const query = new URLSearchParams(location.search);
 const room = query.get("room") || "lobby";
 const name = chooseName(query.get("name"));
-const client = uuid();
+const client = newClient();
 
 translate();
 fillHeader();
@@ -198,7 +198,7 @@ async function fetchTraffic() {
   fetchingTraffic = true;
   try {
     const url = new URL("wire", ROOT);
-    url.search = new URLSearchParams({ client });
+    url.search = new URLSearchParams(withSecret({ client }));
     const { transports } = await requestJSON(url, { signal: AbortSignal.timeout(TRAFFIC_TIMEOUT) });
     panes.forEach((pane) => pane.setTraffic(transports[pane.transport]));
   } catch {
@@ -231,7 +231,8 @@ byId("who").addEventListener("submit", (submit) => {
 
 addEventListener("pagehide", () => {
   panes.forEach((pane) => pane.stop());
-  fetch(roomUrl(room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
+  const url = roomUrl(room, `members/${client}`, { secret: secretOf(client) });
+  fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
 });
 addEventListener("pageshow", ({ persisted }) => { if (persisted) panes.forEach(switchPane); });
 

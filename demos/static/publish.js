@@ -2,12 +2,14 @@
 // The sender chooses the id of a message, so a retry is safe: the server keeps each id once.
 
 import { requestJSON, roomUrl } from "./api.js";
+import { secretOf } from "./identity.js";
 
 const TIMEOUT = 10_000;
 
 /** Publish one message; resolves with `{id, cursor}`, its position in the log. */
 export function publish(room, message, { base, trace } = {}) {
-  return requestJSON(roomUrl(room, "messages", { trace }, base), {
+  const query = { trace, secret: secretOf(message.client) };
+  return requestJSON(roomUrl(room, "messages", query, base), {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(message),

@@ -1,9 +1,9 @@
-// What a tab keeps over a reload: its client id and its unsent messages.  They are in sessionStorage only
+// What a tab keeps over a reload: the secret of its client id and its unsent messages.  They are in sessionStorage only
 // while no page holds them, because a duplicated tab copies sessionStorage and must not become the same
 // client.
 
 import { t } from "./i18n.js";
-import { uuid } from "./publish.js";
+import { newClient, secretOf } from "./identity.js";
 import { local, session } from "./storage.js";
 
 /** Read a value and remove it, so that no other page has it. */
@@ -18,7 +18,11 @@ export function save(key, value) {
 }
 
 export function takeClient() {
-  return take("client") ?? uuid();
+  return newClient(take("secret"));
+}
+
+export function saveClient(client) {
+  save("secret", secretOf(client));
 }
 
 // --- names ------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
+from realtime.core.names import Names
 from realtime.core.room import History, Room
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -26,7 +27,7 @@ _EVICT_INTERVAL_SECONDS = 60.0
 
 @dataclass
 class _Log:
-    """The state of one room, which Redis keeps in six keys."""
+    """The state of one room, which Redis keeps in seven keys."""
 
     room: Room
     events_expire_at: float = -math.inf
@@ -36,6 +37,7 @@ class _Log:
     leaving: set[str] = field(default_factory=set)
     # client: the nodes where it has an open stream, the oldest first
     streams: dict[str, list[str]] = field(default_factory=dict)
+    names: Names = field(default_factory=Names)
 
     def is_listed(self, client: str) -> bool:
         return client not in self.leaving or client in self.streams
@@ -83,7 +85,8 @@ class MemoryBroker:
         offset, expiry = log.seen.get(draft.id.lower(), (0, -math.inf))
         if expiry > now:
             return Receipt(Cursor(log.room.epoch, offset), draft.id, created=False)
-        event = self._append(draft.room, draft.kind, draft.json_tail)
+        suffix = log.names.suffix(draft.client, draft.name)
+        event = self._append(draft.room, draft.kind, draft.json_tail_with(suffix))
         self._remember_id(log, draft.id.lower(), event.cursor.offset, now)
         return Receipt(event.cursor, draft.id, created=True)
 
@@ -168,7 +171,7 @@ class MemoryBroker:
         old = self._log(room)
         self._logs[room] = new = self._new_log()
         new.people, new.leases, new.leaving = old.people, old.leases, old.leaving
-        new.streams = old.streams
+        new.streams, new.names = old.streams, old.names
         for member in old.people.values():
             self._append_presence("join", room, member)
 
@@ -177,10 +180,13 @@ class MemoryBroker:
     async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         log, client = self._log(room), member.client
         old = log.people.get(client)
+        suffix = log.names.suffix(client, member.name)
+        member, name = replace(member, name=member.name + suffix), member.name
         nodes = log.set_stream(client, node_id, stream)
         free = old is None or client in log.leaving or old.name == member.name
         if nodes[:1] == [node_id] or (not nodes and free):
             log.people[client] = member
+            log.names.take(client, name, suffix)
         log.leaving.discard(client)
         log.leases[client, node_id] = self._clock() + self._limits.lease_seconds
         if old is None:
@@ -212,6 +218,7 @@ class MemoryBroker:
         for client in dict(expired):
             if not any(other == client for other, _ in log.leases):
                 log.leaving.discard(client)
+                log.names.release(client)
                 self._append_presence("quit", room, log.people.pop(client))
 
     async def members(

@@ -185,8 +185,13 @@ class Draft:
     @property
     def json_tail(self) -> bytes:
         """The JSON of the event after its cursor, up to ``published``, which the broker adds."""
+        return self.json_tail_with("")
+
+    def json_tail_with(self, suffix: str) -> bytes:
+        """The same, with the number of the name (see `names`)."""
+        name = self.name and self.name + suffix
         return b'"id":%b,"client":%b,"name":%b,"text":%b,"via":%b,"sent":%b' % (
-            *map(_json, (self.id, self.client, self.name, self.text, self.via, self.sent)),
+            *map(_json, (self.id, self.client, name, self.text, self.via, self.sent)),
         )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -489,6 +490,59 @@ async def test_a_poll_renames_only_a_member_that_has_left(
     await broker.leave(room, "ada", None, 5)
     await broker.enter(room, eve, "one")
     assert list(await broker.members(room)) == [eve]
+
+
+async def names_in(broker: Broker, room: str) -> list[tuple[str, str]]:
+    """The kind and the name of every event."""
+    events = [json.loads(event.json) for event in (await broker.history(room, NEVER)).events]
+    return [(event["kind"], event["name"]) for event in events]
+
+
+async def test_a_name_in_use_is_numbered_in_the_order_of_joining_at_every_process(
+    factory: BrokerFactory, room: str
+) -> None:
+    one, other = await factory.broker(), await factory.broker()
+    if isinstance(one, MemoryBroker):
+        other = one
+    for n, broker in enumerate((one, other, one)):
+        for stream in (False, True, True):  # a renewal changes nothing
+            await broker.enter(
+                room, Member(f"c{n}", ("Ada", "ada", "Ａda")[n], "sse"), f"node {n}", stream=stream
+            )
+    shown = ["Ada", "ada (2)", "Ａda (3)"]
+    assert [member.name for member in await other.members(room)] == shown
+    await one.leave(room, "c0", "node 0", 0)
+    await one.sweep(room)
+    assert [member.name for member in await one.members(room)] == shown[1:]
+    await one.enter(room, Member("c3", "Ada", "sse"), "node")
+    joins = [("join", name) for name in shown]
+    assert await names_in(one, room) == [*joins, ("quit", "Ada"), ("join", "Ada")]
+
+
+async def test_a_message_has_the_number_of_its_client_and_a_stranger_gets_the_next(
+    factory: BrokerFactory, room: str
+) -> None:
+    broker = await factory.broker()
+    for client in ("ada", "second"):
+        await broker.enter(room, Member(client, '","text":"Ada', "sse"), "one")
+    for client in ("ada", "second", "third", None):
+        message = replace(draft(room), client=client, name='","text":"Ada')
+        await broker.publish(message)
+    await broker.publish(replace(draft(room), client="second", name="Bo"))
+    await broker.publish(replace(draft(room), client="second", name=None))
+    said = [name for kind, name in await names_in(broker, room) if kind == "say"]
+    numbered = [f'","text":"Ada{number}' for number in ("", " (2)", " (3)", " (3)")]
+    assert said == [*numbered, "Bo", None]
+
+
+async def test_a_reset_keeps_the_numbers(factory: BrokerFactory, room: str) -> None:
+    broker = await factory.broker()
+    for client in ("ada", "second"):
+        await broker.enter(room, Member(client, "Ada", "sse"), "one")
+    await broker.reset(room)
+    assert sorted(await names_in(broker, room)) == [("join", "Ada"), ("join", "Ada (2)")]
+    await broker.enter(room, Member("second", "Ada", "sse"), "one")
+    assert [member.name for member in await broker.members(room)] == ["Ada", "Ada (2)"]
 
 
 async def test_a_node_that_died_holds_no_member(factory: BrokerFactory, room: str) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
@@ -159,8 +160,9 @@ async def test_the_byte_counts_are_the_server_s(
     page = await open_lab(context, lab, room)
     await post(lab.url, room, text="count me")
     await expect(figure(page, "sse", "received")).to_have_text("2")
-    members = (await get_json(lab.url, f"/rooms/{room}/members"))["members"]
-    row = (await get_json(lab.url, f"/wire?client={members[0]['client']}"))["transports"]["sse"]
+    async with page.expect_request("**/wire?*") as requested:  # it has the secret of the page
+        query = urlsplit((await requested.value).url).query
+    row = (await get_json(lab.url, f"/wire?{query}"))["transports"]["sse"]
     await expect(figure(page, "sse", "down")).to_have_text(f"{row['bytes_out']:,} B")
     await expect(figure(page, "sse", "up")).to_have_text(f"{row['bytes_in']:,} B")
     await expect(figure(page, "sse", "requests")).to_have_text("1")

@@ -107,7 +107,11 @@ async def test_the_totals_are_those_of_the_server(chat: Chat) -> None:
     await send(page, "count me")
     await expect(page.locator(WIRE_LIST)).to_contain_text("count me")
     members = (await get_json(url, f"/rooms/{chat.room}/members"))["members"]
-    rows = (await get_json(url, f"/wire?client={members[0]['client']}"))["transports"]
+    client = members[0]["client"]
+    secret = await page.evaluate(
+        "client => import('/demos/static/identity.js').then((one) => one.secretOf(client))", client
+    )
+    rows = (await get_json(url, f"/wire?client={client}&secret={secret}"))["transports"]
     # Other requests, such as those for the members, do not carry the tap's secret.
     counted = [rows[name] for name in (chat.transport, "messages") if name in rows]
     up, down = (sum(row[way] for row in counted) for way in ("bytes_in", "bytes_out"))

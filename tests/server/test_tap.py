@@ -14,6 +14,7 @@ from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from benchmarks.clients import get_json, post, request
+from benchmarks.clients.sansio import client_id
 from realtime.server.tap import Tap, TapRegistry, TapSubscriber
 from tests.conftest import Servers
 from tests.fake_server import until
@@ -128,6 +129,25 @@ async def test_the_next_request_is_copied_only_with_the_secret(
     assert b"private" not in bytes_of(records, "up")
     assert bytes_of(records, "up").count(b"GET ") == 3
     assert bytes_of(records, "down").count(b"HTTP/1.1 200 OK") == 3
+
+
+async def test_a_capture_has_no_secret_of_a_client_id_but_all_its_bytes(
+    server: Server, room: str, secret: str
+) -> None:
+    hidden = "of-ada-1815-and-nobody"
+    client = client_id(hidden)
+    body = json.dumps({"text": "hi", "client": client, "secret": hidden}).encode()
+    sent = (
+        f"POST /rooms/{room}/messages?trace={secret}&secret={hidden} HTTP/1.1\r\n"
+        "Host: localhost\r\n"
+        f"Referer: http://localhost/?stream=%2Fsse%3Fsecret%3D{hidden}\r\n"
+        f"X-Client-Secret: {hidden}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    async with subscribed(server, secret) as subscriber, Raw(server) as raw:
+        raw.send(sent)
+        up = bytes_of(await records_until(subscriber, b'"id"'), "up")
+    assert up == sent.replace(hidden.encode(), b"*" * len(hidden))
 
 
 async def test_another_secret_receives_nothing(server: Server, room: str, secret: str) -> None:

@@ -4,6 +4,7 @@
 import { requestJSON, ROOT } from "../api.js";
 import { el } from "../dom.js";
 import { t, translate } from "../i18n.js";
+import { newClient } from "../identity.js";
 import { publish, uuid } from "../publish.js";
 
 /** Fill a lesson's section from our own markup; returns the function that finds its parts by name. */
@@ -107,7 +108,7 @@ export function failure(error) {
  * returns the message's id and the promise of its acknowledgement, `{id, done}`.
  */
 export function testUser(room) {
-  const client = uuid();
+  const client = newClient();
   function send(text, via) {
     const message = { id: uuid(), client, name: t("lesson.stranger"), text, via, sent: Date.now() };
     return { id: message.id, done: publish(room, message) };

@@ -5,8 +5,8 @@
 
 import { el } from "../dom.js";
 import { number, t, translate } from "../i18n.js";
+import { newClient } from "../identity.js";
 import { transportLabel, transportName } from "../page_layout.js";
-import { uuid } from "../publish.js";
 import { bytes as bytesText, duration } from "../wire/labels.js";
 import { RttEstimate } from "../wire/rtt_estimate.js";
 import { Trace } from "../wire/trace.js";
@@ -60,7 +60,7 @@ class Entries extends Trace {
 }
 
 export class Lane {
-  client = uuid();
+  client = newClient();
   state = "connecting";
   wastedBytes = 0; // of empty responses and their requests
   #options;

@@ -2,7 +2,7 @@
 // where it can.  It could also reconnect, but it does not keep our cursor, so we do that.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { ROOT, serverError } from "../api.js";
+import { ROOT, serverError, withSecret } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
@@ -24,7 +24,7 @@ export function connect(room, { client, name, base, trace, setting, onTransports
       const io = await loadScript("socket.io-client/socket.io.min.js", "io");
       if (stopped) return;
       if (!io) return attempt.ended(libraryMissing());
-      const query = defined({ roomid: room, client, name, after: attempt.cursor, trace });
+      const query = withSecret({ roomid: room, client, name, after: attempt.cursor, trace });
       const { origin, pathname: path } = new URL("socket.io", base ?? ROOT);
       socket = io(origin, { path, query, transports, reconnection: false, forceNew: true });
       listen();
@@ -85,8 +85,4 @@ export function connect(room, { client, name, base, trace, setting, onTransports
 
   const reader = keepConnected(connectOnce, options);
   return { send, close: reader.close };
-}
-
-function defined(query) {
-  return Object.fromEntries(Object.entries(query).filter(([, value]) => value !== undefined));
 }

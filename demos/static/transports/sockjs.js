@@ -2,7 +2,7 @@
 // Its session is lost when it ends, so our first message says which client we are and our cursor.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { ROOT } from "../api.js";
+import { ROOT, withSecret } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { uuid } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
@@ -83,9 +83,9 @@ export function connect(room, { client, name, base, trace, setting, onTransports
   return { send, close: reader.close };
 }
 
-// The library repeats the query of this URL in all its requests.
+// The library repeats the query of this URL in all its requests.  So the join, a frame, needs no secret.
 function sessionUrl(client, trace, base = ROOT) {
   const url = new URL("sockjs", base);
-  url.search = new URLSearchParams({ client, ...(trace && { trace }) });
+  url.search = new URLSearchParams(withSecret({ client, trace }));
   return url.href;
 }

@@ -84,11 +84,11 @@ function tail(target) {
   return path.slice(path.lastIndexOf("/") + 1);
 }
 
-// Without the client, its name and the tap's secret, which are the same in each request.
+// Without the client, its name and the secrets, which are the same in each request.
 function shortTarget(target) {
   const [path, query] = target.split("?");
   const parameters = new URLSearchParams(query);
-  for (const name of ["client", "name", "trace"]) parameters.delete(name);
+  for (const name of ["client", "name", "secret", "trace"]) parameters.delete(name);
   return parameters.size ? `${path}?${parameters}` : path;
 }
 

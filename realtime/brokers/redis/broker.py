@@ -38,6 +38,7 @@ from realtime.brokers.redis.topology import FAILURES, parse_topology
 from realtime.core.broker import META_TTL_FACTOR, SEEN_SECONDS, Listener, RoomSummary
 from realtime.core.clock import SteadyClock
 from realtime.core.events import Cursor, Draft, Event, Member, Receipt
+from realtime.core.names import skeleton
 from realtime.core.room import History
 from realtime.errors import BadCursor, NoBroker
 from realtime.limits import Limits
@@ -82,17 +83,18 @@ class _Scripts:
 
     def __init__(self, prefix: bytes) -> None:
         head = b"local PUBLISH = '%bPUBLISH'" % prefix
-        self.publish = _script("log", "publish", head=head)
+        self.publish = _script("log", "names", "publish", head=head)
         self.history = _script("log", "history", head=head)
-        self.enter = _script("log", "people", "enter", head=head)
-        self.leave = _script("log", "people", "leave", head=head)
-        self.sweep = _script("log", "people", "sweep", head=head)
-        self.reset = _script("log", "people", "reset", head=head)
+        self.enter = _script("log", "names", "people", "enter", head=head)
+        self.leave = _script("log", "names", "people", "leave", head=head)
+        self.sweep = _script("log", "names", "people", "sweep", head=head)
+        self.reset = _script("log", "names", "people", "reset", head=head)
 
 
 # These publish nothing to a room.
 _MEMBERS = _script("members")
 _REPORTS, _CLOCK, _CHECK, _TYPES = map(_script, ("reports", "clock", "check", "types"))
+_PRESENCE_KEYS = (b"log", b"meta", b"presence", b"members", b"people", b"listed", b"names")
 # What a client receives; the reason is for the operator, in the log and at /readyz.
 _REFUSED = "The hub refuses the command; its operator finds the reason in the log and at /readyz."
 
@@ -184,8 +186,11 @@ class RedisBroker:
 
     async def publish(self, draft: Draft) -> Receipt:
         seen = b"seen:" + draft.id.lower().encode()
-        keys = self._keys.room(draft.room, b"log", b"meta", b"presence", seen)
-        arguments = [draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)]
+        keys = self._keys.room(draft.room, b"log", b"meta", b"presence", seen, b"names")
+        arguments = [
+            *(draft.kind.encode(), draft.json_tail, b"%d" % (SEEN_SECONDS * 1000)),
+            *((draft.client or "").encode(), skeleton(draft.name or "").encode()),
+        ]
         script = self._scripts.publish
         epoch, offset, created = await self._call(script, draft.room, keys, arguments)
         return Receipt(Cursor(epoch.decode(), int(offset)), draft.id, bool(created))
@@ -211,6 +216,7 @@ class RedisBroker:
     async def enter(self, room: str, member: Member, node_id: str, *, stream: bool = False) -> None:
         lease = [member.client.encode(), node_id.encode(), member.json_tail]
         arguments = [*lease, _new_id(), self._lease_ms, b"%d" % stream]
+        arguments.append(skeleton(member.name).encode())
         await self._call_presence(self._scripts.enter, room, arguments)
 
     async def leave(self, room: str, client: str, node_id: str | None, seconds: float) -> None:
@@ -223,7 +229,7 @@ class RedisBroker:
 
     async def _call_presence(self, script: Script, room: str, arguments: list[bytes]) -> Any:
         # On the connection for publishing, so that joins and messages keep their order.
-        keys = self._keys.room(room, b"log", b"meta", b"presence", b"members", b"people", b"listed")
+        keys = self._keys.room(room, *_PRESENCE_KEYS)
         return await self._call(script, room, keys, arguments)
 
     async def members(

@@ -1,5 +1,5 @@
--- KEYS log meta presence members people listed
--- ARGV … client node_id json_tail id lease_ms 1-if-stream
+-- KEYS log meta presence members people listed names
+-- ARGV … client node_id json_tail id lease_ms 1-if-stream skeleton-of-the-name
 local client, node_id, json_tail, id, lease_ms = ARGV[11], ARGV[12], ARGV[13], ARGV[14], ARGV[15]
 repair_members(lease_ms)
 -- A renewal stores nothing new, so a full Redis must accept it: see the first lines of `log.lua`.
@@ -8,6 +8,8 @@ if redis.call('ZSCORE', LEASES, client .. ' ' .. node_id) then
 end
 extend_leases_after_restart(lease_ms)
 local old = redis.call('HGET', PEOPLE, client)
+local suffix = name_suffix(client, ARGV[17])
+json_tail = number_name(json_tail, ',"via":', suffix)
 local is_new = redis.call('ZADD', LEASES, digits(NOW + lease_ms), client .. ' ' .. node_id) == 1
 if not old then
   append('join', '"id":"' .. id .. '",' .. json_tail)
@@ -22,6 +24,7 @@ local was_leaving = redis.call('HDEL', PEOPLE, client .. '!') == 1
 local free = not old or was_leaving or named(old) == named(json_tail)
 if first == node_id or (not first and free) then
   redis.call('HSET', PEOPLE, client, json_tail)
+  take_name(client, ARGV[17] .. suffix)
 end
 list(client)
 redis.call('PEXPIRE', LEASES, META_MS)

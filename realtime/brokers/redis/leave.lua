@@ -1,4 +1,4 @@
--- KEYS log meta presence members people listed   ARGV … client node_id-or-empty ms
+-- KEYS log meta presence members people listed names   ARGV … client node_id-or-empty ms
 local client, node_id, expiry = ARGV[11], ARGV[12], digits(NOW + ARGV[13])
 if redis.call('HEXISTS', PEOPLE, client) == 0 then
   return

@@ -1,4 +1,4 @@
--- Leases of members, for the scripts that start with `log.lua` and this file.
+-- Leases of members, for the scripts that start with `log.lua`, `names.lua` and this file.
 -- Several server processes may serve one client at once (two tabs, or a page that reloads at
 -- another process).  So a lease belongs to a client *and* a node (one server process), and a member
 -- quits when its last lease ends.
@@ -46,13 +46,13 @@ local function repair_members(lease_ms)
   local has_leases = #redis.call('ZRANGE', LEASES, 0, 0) == 1
   local has_people = redis.call('EXISTS', PEOPLE) == 1
   if has_leases == has_people then
-    if not has_leases and redis.call('EXISTS', LISTED) == 1 then
-      redis.call('DEL', LISTED)
+    if not has_leases and redis.call('EXISTS', LISTED, NAMES) > 0 then
+      redis.call('DEL', LISTED, NAMES)
     end
     return
   end
   if has_leases then
-    redis.call('DEL', LEASES, LISTED)
+    redis.call('DEL', LEASES, LISTED, NAMES)
     return
   end
   for _, client in ipairs(redis.call('HKEYS', PEOPLE)) do

@@ -1,4 +1,4 @@
--- KEYS log meta presence seen   ARGV … kind json_tail seen_ms   →  {epoch, offset, 1 if new}
+-- KEYS log meta presence seen names   ARGV … kind json_tail seen_ms client skeleton   →  {epoch, offset, 1 if new}
 local SEEN = KEYS[4]
 local offset = redis.call('GET', SEEN)
 local epoch, top = position()
@@ -7,6 +7,7 @@ local epoch, top = position()
 if offset and tonumber(offset) <= top then
   return {epoch, offset, 0}
 end
-epoch, offset = append(ARGV[11], ARGV[12])
+local suffix = name_suffix(ARGV[14], ARGV[15])
+epoch, offset = append(ARGV[11], number_name(ARGV[12], ',"text":', suffix))
 redis.call('SET', SEEN, offset, 'PX', ARGV[13])
 return {epoch, offset, 1}

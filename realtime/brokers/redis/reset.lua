@@ -1,4 +1,4 @@
--- KEYS log meta presence members people listed   ARGV … id
+-- KEYS log meta presence members people listed names   ARGV … id
 -- Delete the log and start a new epoch, which every reader notices; then log a join per member.
 redis.call('DEL', LOG, META, PRESENCE)
 local fields = redis.call('HGETALL', PEOPLE)

@@ -1,4 +1,4 @@
--- KEYS log meta presence members people listed   ARGV … id lease_ms   →  number of expired leases
+-- KEYS log meta presence members people listed names   ARGV … id lease_ms   →  number of expired leases
 repair_members(ARGV[12])
 if redis.call('EXISTS', LEASES) == 0 then
   return 0
@@ -15,6 +15,7 @@ for i, lease in ipairs(expired) do
     local json_tail = redis.call('HGET', PEOPLE, client)
     redis.call('HDEL', PEOPLE, client, client .. '#', client .. '!', client .. '@')
     redis.call('ZREM', LISTED, client)
+    release_name(client)
     -- Each quit needs its own id: the UUID of the call, with the last four digits counted up.
     local id = ARGV[11]:sub(1, 32) .. string.format('%04x', i)
     if json_tail then
