@@ -4,6 +4,7 @@ The drivers below are programs of an attacker: each opens one transport with any
 place that the transport has for one, and returns the code of the error that it receives.
 """
 
+import base64
 import json
 import secrets
 import time
@@ -107,16 +108,20 @@ class SockJS:
         self._raw = raw
         query, self._fields = placed(token, place)
         self._message = {"ticket": token} if place == "message" and token is not None else {}
-        self._path = f"/sockjs/000/{secrets.token_hex(8)}/%s?{urlencode(query)}"
+        self._session, self._query = f"/sockjs/000/{secrets.token_hex(8)}", query
 
-    async def join(self, **fields: Any) -> str | None:
+    def _path(self, transport: str) -> str:
+        return f"{self._session}/{transport}?{urlencode(self._query)}"
+
+    async def join(self, trace: str = "", **fields: Any) -> str | None:
         """Open the session and join; return the code of the refusal."""
-        status, body = await self._raw.post(self._path % "xhr", b"", *self._fields)
+        self._query |= {"trace": trace} if trace else {}
+        status, body = await self._raw.post(self._path("xhr"), b"", *self._fields)
         assert (status, body) == (200, b"o\n")
         return await self.send({"kind": "join", "id": "join", **self._message, **fields})
 
     async def send(self, message: Any) -> str | None:
-        status, _ = await self._raw.post(self._path % "xhr_send", [json.dumps(message)])
+        status, _ = await self._raw.post(self._path("xhr_send"), [json.dumps(message)])
         assert status == 204
         async for reply in self.replies():
             if reply["kind"] in ("ack", "error"):
@@ -129,7 +134,7 @@ class SockJS:
                 yield json.loads(message)
 
     async def poll(self) -> bytes:
-        status, body = await self._raw.post(self._path % "xhr", b"")
+        status, body = await self._raw.post(self._path("xhr"), b"")
         assert status == 200
         return body
 
@@ -149,7 +154,8 @@ class SocketIO:
         status, body = await self._raw.get("/socket.io/", query, *self._fields)
         if code := code_of(status, body):
             return code
-        self.path = f"/socket.io/?EIO=4&transport=polling&sid={json.loads(body[1:])['sid']}"
+        kept = {name: query[name] for name in ("EIO", "transport", "trace") if name in query}
+        self.path = f"/socket.io/?{urlencode({**kept, 'sid': json.loads(body[1:])['sid']})}"
         return await self.connect(self._auth)
 
     async def connect(self, auth: Any) -> str | None:
@@ -360,6 +366,21 @@ async def test_nobody_removes_counts_or_resets_in_the_name_of_another(
         assert await delete(f"/rooms/{room}", ada) == "bad_key"
         assert await delete(f"/rooms/{room}2", moderator) == "bad_key"
         assert await delete(f"/rooms/{room}", moderator) is None
+
+
+async def test_a_capture_shows_every_byte_but_no_ticket(server: Server, room: str) -> None:
+    tap, token = secrets.token_hex(16), ticket(sub="ada")
+    async with opened(server, f"/wire/{tap}", *UPGRADE) as subscriber:
+        for transport in CLIENTS:
+            for place in places_of(transport):
+                assert await read(server, transport, place, token, room, trace=tap) is None
+        captured = b""
+        while b'40{"ticket": "' not in captured:  # the last: `auth` of Socket.IO
+            record = json.loads((await subscriber.unframe())[1])
+            if record.get("direction") == "up":
+                captured += base64.b64decode(record["data"])
+    assert token.encode() not in captured
+    assert captured.count(b"*" * len(token)) >= 3 * len(CLIENTS) + 2
 
 
 # --- the cookie ----------------------------------------------------------------------------------
