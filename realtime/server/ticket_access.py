@@ -20,9 +20,9 @@ from realtime.protocol.http1 import origin_fields
 from realtime.protocol.origin import OriginPolicy
 from realtime.protocol.tickets import KeySet, Ticket
 
-COOKIE = "realtime_ticket"
+TICKET_COOKIE = "realtime_ticket"
 # Where Tornado has joined two fields, it wrote a comma.
-_COOKIE = re.compile(rf"(?:^|[;,]) *{COOKIE}=([^;,\s]*)")
+_COOKIE = re.compile(rf"(?:^|[;,]) *{TICKET_COOKIE}=([^;,\s]*)")
 _BEARER = re.compile(r"bearer +(\S+) *", re.IGNORECASE)  # RFC 9110 §11.1: in any case
 
 

@@ -386,6 +386,25 @@ async def test_a_capture_shows_every_byte_but_no_ticket(server: Server, room: st
 # --- the cookie ----------------------------------------------------------------------------------
 
 
+async def test_a_link_with_a_ticket_puts_it_into_a_cookie_that_only_our_pages_use(
+    server: Server, room: str
+) -> None:
+    token = ticket(rooms=[room])
+    async with Attacker(server) as raw:
+        raw.ask(f"/demos/sse.html?room={room}&ticket={token}&name=%C3%84")
+        head = await raw.head()
+        await raw.body(head)
+        fields = dict(line.split(": ", 1) for line in head[1:])
+        assert head[0] == "HTTP/1.1 302 Found"
+        assert fields["Location"] == f"sse.html?room={room}&name=%C3%84"
+        cookie, *attributes = fields["Set-Cookie"].split("; ")
+        assert cookie == f"realtime_ticket={token}"
+        assert {"HttpOnly", "Path=/", "SameSite=Strict"} <= set(attributes)
+        path = f"/rooms/{room}/short_polling"
+        assert code_of(*await raw.get(path, {}, f"Cookie: {cookie}")) is None
+        assert code_of(*await raw.get("/demos/sse.html", {"ticket": "forged"})) == "bad_ticket"
+
+
 @every_transport
 async def test_a_page_of_another_site_cannot_use_the_cookie(
     server: Server, room: str, transport: str
