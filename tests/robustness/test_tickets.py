@@ -4,12 +4,14 @@ The drivers below are programs of an attacker: each opens one transport with any
 place that the transport has for one, and returns the code of the error that it receives.
 """
 
+import asyncio
 import base64
 import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -32,10 +34,16 @@ PLACES = ("header", "query", "cookie", "message")
 
 
 @pytest.fixture(scope="module")
-def server(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Server:
-    """A server that knows a secret and an RSA key, without leeway: a ticket can end soon."""
-    keys = tmp_path_factory.mktemp("keys") / "keys.json"
-    keys.write_bytes(jwks(secret=SECRET, public=rsa_key()))
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The key file of the server: a secret, and the public part of an RSA key."""
+    path = tmp_path_factory.mktemp("keys") / "keys.json"
+    path.write_bytes(jwks(secret=SECRET, public=rsa_key()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def server(servers: Servers, keys: Path) -> Server:
+    """A server with these keys, and without leeway: a ticket can end soon."""
     return servers.get(
         *("memory", "--access", "tickets", "--ticket-keys", str(keys)),
         *("--ticket-leeway-seconds", "0", "--grace-seconds", "0.2"),
@@ -286,6 +294,25 @@ async def test_a_valid_ticket_opens_every_transport_from_every_place(
             assert await speak(server, transport, place, ticket(), room) is None, place
 
 
+async def test_keys_are_rotated_without_a_restart(server: Server, keys: Path, room: str) -> None:
+    before, new = keys.read_bytes(), b"the secret of tomorrow, with more than 32 bytes"
+    token = jwt.encode(claims(), new, "HS256", headers={"kid": "new"})
+
+    async def until(code: str | None) -> None:
+        async with Attacker(server) as raw, asyncio.timeout(10):
+            path = f"/rooms/{room}/short_polling"
+            while code_of(*await raw.get(path, {"ticket": token})) != code:
+                await asyncio.sleep(0.05)
+            assert code_of(*await raw.get(path, {"ticket": ticket()})) is None
+
+    await until("bad_ticket")
+    keys.write_bytes(jwks(secret=SECRET, public=rsa_key(), new=new))
+    await until(None)
+    keys.write_bytes(b"damaged")  # the old keys stay: `until` would see it otherwise
+    keys.write_bytes(before)
+    await until("bad_ticket")
+
+
 # --- valid tickets for something else ------------------------------------------------------------
 
 
@@ -346,6 +373,26 @@ async def test_rooms_members_figures_and_metrics_need_a_ticket_too(
         for public in ("/healthz", "/readyz", "/lab", "/demos/"):
             status, _ = await raw.get(public, {})
             assert status == 200, public
+
+
+async def test_the_name_of_a_ticket_makes_a_member_only_of_who_joins(
+    server: Server, room: str
+) -> None:
+    ada = ticket(sub="ada", name="Ada")
+    path = f"/rooms/{room}/short_polling"
+
+    async def members(raw: Attacker) -> list[str]:
+        _, body = await raw.get(f"/rooms/{room}/members", {"ticket": ada})
+        return [member["name"] for member in json.loads(body)["members"]]
+
+    async with Attacker(server) as raw:
+        assert code_of(*await raw.get(path, {"ticket": ada})) is None
+        head = f"HEAD {path}?client=ada&ticket={ada} HTTP/1.1"
+        raw.send(f"{head}\r\nHost: 127.0.0.1:{server.port}\r\n\r\n".encode())
+        await raw.head()
+        assert await members(raw) == []
+        assert code_of(*await raw.get(path, {"client": "ada", "ticket": ada})) is None
+        assert await members(raw) == ["Ada"]
 
 
 async def test_nobody_removes_counts_or_resets_in_the_name_of_another(
