@@ -34,6 +34,8 @@ from realtime.web.lab import (
     NetworksHandler,
     QRCodeHandler,
     RoomHandler,
+    RuleHandler,
+    RulesHandler,
     TapHandler,
 )
 
@@ -76,6 +78,9 @@ def make_router(
             # Rooms and members, then what an operator uses.
             (f"{room}/members", operations.MembersHandler, only_services),
             (f"{room}/members/([^/]+)", operations.MemberHandler, only_services),
+            (f"{room}/rules", RulesHandler, with_lab),
+            (f"{room}/rules/(locked)", RuleHandler, with_lab),
+            (f"{room}/rules/(muted|removed)/([^/]+)", RuleHandler, with_lab),
             (room, RoomHandler, with_lab),
             ("/rooms", operations.RoomsHandler, only_services),
             ("/healthz", operations.HealthHandler, {"services": services, "hub": hub_label}),

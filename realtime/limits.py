@@ -56,6 +56,10 @@ class Limits:
     joins_per_second_per_address: float = _limit(
         50, "new members, on average; all its connections at once"
     )
+    joins_per_second_per_client: float = _limit(
+        2, "new memberships, on average, and as many quits; in a class only"
+    )
+    streams_per_client: int = _limit(32, "open at once, in a class only: the lab opens eight")
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
     status_connections: int = _limit(64, "open at the status port of a cluster: its operators")

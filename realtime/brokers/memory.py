@@ -62,6 +62,7 @@ class MemoryBroker:
         self._logs: dict[str, _Log] = {}
         self._subscribed: set[str] = set()
         self._reports: dict[str, tuple[bytes, float]] = {}  # worker: (text, expiry)
+        self._rules: dict[str, tuple[dict[str, str], float]] = {}  # room: (fields, expiry)
         self._listener: Listener | None = None
         self._evict_again_at = -math.inf
         self._supervisor = Supervisor()
@@ -249,6 +250,21 @@ class MemoryBroker:
 
     def _append_presence(self, kind: str, room: str, member: Member) -> None:
         self._append(room, kind, b'"id":"%b",%b' % (str(uuid.uuid4()).encode(), member.json_tail))
+
+    # --- rules -----------------------------------------------------------------------------------
+
+    async def rules(self, room: str) -> Mapping[str, str]:
+        fields, expiry = self._rules.get(room, ({}, -math.inf))
+        return fields if expiry > self._clock() else {}
+
+    async def change_rules(self, room: str, changes: Mapping[str, str | None]) -> None:
+        now = self._clock()
+        fields: dict[str, str | None] = {**await self.rules(room), **changes}
+        kept = {field: value for field, value in fields.items() if value is not None}
+        self._rules = {room: one for room, one in self._rules.items() if one[1] > now}
+        self._rules[room] = kept, now + self._limits.history_seconds * META_TTL_FACTOR
+        if room in self._subscribed:
+            self._notify(lambda listener: listener.on_rules(room))
 
     # --- processes -------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from realtime.cli.config import (
     HUB_VARIABLE,
     KEY_VARIABLE,
     CommandError,
-    add_access_options,
+    add_access,
     add_limits,
     add_prefix,
     add_proxy_options,
@@ -67,7 +67,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_workers(parser)
     _add_in_front(parser)
     add_proxy_options(parser)
-    add_access_options(parser)
     parser.add_argument_group("pages").add_argument(
         "--key",
         help="what the lecturer's page needs to reset a room, at all workers "
@@ -110,6 +109,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         f"(${HUB_VARIABLE}, or else spawn)",
     )
     add_prefix(group)
+    add_access(parser)
 
 
 def _add_in_front(parser: argparse.ArgumentParser) -> None:

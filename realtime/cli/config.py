@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
+from realtime.protocol.addresses import is_loopback
 from realtime.protocol.origin import parse_host_name
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
@@ -21,11 +22,14 @@ from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
 # Secrets can come from the environment: every user of a machine can read a command line.
 HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 
+ACCESS_MODES = ("open", "class", "tickets")
+
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
     *("messages_per_second", "message_burst", "messages_per_second_per_connection"),
     *("messages_per_second_per_address", "messages_per_second_per_room"),
-    *("joins_per_second_per_address", "presence_events", "wrong_keys_per_minute"),
+    *("joins_per_second_per_address", "joins_per_second_per_client"),
+    *("presence_events", "wrong_keys_per_minute"),
     *("grace_seconds", "wait_seconds", "drain_seconds", "ticket_leeway_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
@@ -63,6 +67,7 @@ _LIMIT_GROUPS = {
     "limits: tickets": ("ticket_bytes", "ticket_leeway_seconds", "kept_tickets"),
     "limits: presence, the key and shutdown": (
         *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
+        *("joins_per_second_per_client", "streams_per_client"),
         *("drain_seconds", "wrong_keys_per_minute"),
     ),
 }
@@ -92,13 +97,21 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         trust_proxy=tuple(options.trust_proxy),
         root_path=options.root_path,
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
-        access=options.access,
+        access=options.access or _default_access(options),
         ticket_keys=_ticket_keys(options),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
+
+
+def _default_access(options: argparse.Namespace) -> str:
+    """Return the mode of a server whose operator chose none: by who can reach it."""
+    nginx = getattr(options, "nginx", None)  # of `realtime cluster`: its host and port
+    hosts = [options.host] if nginx is None else [options.host, nginx[0]]
+    proxied = options.trust_proxy or options.allow_host
+    return "open" if all(map(is_loopback, hosts)) and not proxied else "class"
 
 
 def _key(text: str | None) -> str:
@@ -145,7 +158,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     add_prefix(hub)
     add_proxy_options(parser)
-    add_access_options(parser)
+    add_access(parser)
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
         "--key",
@@ -163,6 +176,24 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     )
     add_runtime_options(parser)
     add_limits(parser)
+
+
+def add_access(parser: argparse.ArgumentParser) -> None:
+    """Add the mode that says who may do what."""
+    group = parser.add_argument_group("who may do what")
+    group.add_argument(
+        "--access",
+        choices=ACCESS_MODES,
+        help="open: everybody reads and speaks everywhere; class: as well, and the lecturer's key "
+        "mutes and removes clients and locks rooms; tickets: a request may do what its JSON Web "
+        "Token says (default: open where only this machine can connect, otherwise class)",
+    )
+    group.add_argument(
+        "--ticket-keys",
+        metavar="FILE",
+        help="what verifies tickets: a secret for HS256, public keys in PEM for EdDSA or RS256, or "
+        "a JWKS; the file is read again when it changes",
+    )
 
 
 def add_address(group: Group, *, port: int) -> None:
@@ -226,24 +257,6 @@ def add_root_path(group: Group) -> None:
         metavar="PATH",
         help="the path below which browsers reach this server through the proxy, as /chat; the "
         "proxy may remove it from its requests, or not",
-    )
-
-
-def add_access_options(parser: argparse.ArgumentParser) -> None:
-    """Add who may do what."""
-    group = parser.add_argument_group("access")
-    group.add_argument(
-        "--access",
-        choices=("open", "tickets"),
-        default="open",
-        help="open: everybody may read and speak everywhere; tickets: what the ticket of a request "
-        "says, a JSON Web Token (%(default)s)",
-    )
-    group.add_argument(
-        "--ticket-keys",
-        metavar="FILE",
-        help="what verifies tickets: a secret for HS256, public keys in PEM for EdDSA or RS256, or "
-        "a JWKS; the file is read again when it changes",
     )
 
 

@@ -24,6 +24,7 @@ from realtime.cluster.registry import NodeReporter
 from realtime.core.access import Access, FreeAccess
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
+from realtime.core.moderation import Moderation
 from realtime.core.presence import Presence
 from realtime.errors import NoBroker
 from realtime.limits import Limits
@@ -102,6 +103,10 @@ async def _serve(
         reason = str(error.__cause__) or "it does not answer"
         raise HubError(f"the hub {choice.label} cannot be reached: {reason}") from error
     presence.start(lambda: hub.rooms)
+    moderation = None if config.access == "open" else Moderation(choice.broker)
+    if moderation is not None:
+        hub.rules_changed = moderation.on_rules
+        moderation.start()
     # The policy needs the ports of the network emulators, and those need ours: it gets them last.
     origin_policy = OriginPolicy(sockets.own_names(config))
     sockets.find_full_name(origin_policy.allow_name)
@@ -117,6 +122,7 @@ async def _serve(
         services = Services(
             *(hub, presence, origin_policy, Admission(limits), limits),
             access=_access(config, keys, origin_policy),
+            moderation=moderation,
         )
         router = make_router(
             services, traffic, choice.label, lab, config.sockjs_also, config.root_path
@@ -142,17 +148,19 @@ async def _serve(
         await _drain_on_signal(signals, hub, presence, limits)
         await server.close()
         await reporter.close()
+    if moderation is not None:
+        await moderation.close()
     await presence.close()
     await hub.close()
 
 
 def load_keys(config: ServerConfig) -> KeyFile | None:
     """Open the key file of mode `tickets`; raises `CommandError`."""
-    if config.ticket_keys is None:
+    if config.access != "tickets":
         return None
     try:
         load_pyjwt()
-        return KeyFile(config.ticket_keys)
+        return KeyFile(config.ticket_keys or "")
     except TicketsUnavailable as error:
         raise CommandError(f"--access tickets: {error}") from error
     except (OSError, ValueError) as error:

@@ -21,6 +21,8 @@ EVENT_OVERHEAD_BYTES = 512
 # What a room costs besides its events: two streams and three hashes in Redis.
 ROOM_OVERHEAD_BYTES = 8192
 _RETRY_SECONDS = 30
+# A client of a class may join, or quit, as often at once as in so many seconds.
+_CLIENT_BURST_SECONDS = 20.0
 
 
 @dataclass(slots=True)
@@ -120,6 +122,14 @@ class Admission:
             "One address",
             "new members",
         )
+        self._joins_of_client, self._quits_of_client = (
+            RateLimiter(
+                limits.joins_per_second_per_client,
+                _CLIENT_BURST_SECONDS * limits.joins_per_second_per_client,
+                what=what,
+            )
+            for what in ("joins", "quits")
+        )
 
     def admit_message(self, draft: Draft, connection: str | None, address: str, now: float) -> None:
         """Count a message; `connection` is None for one that many clients share."""
@@ -135,6 +145,14 @@ class Admission:
         self._joins.check(address, now)
         self._quota.reserve(room, address, 0, now)
         self._joins.take(address, now)
+
+    def admit_join(self, client: str, now: float) -> None:
+        """Count a join of a client in a class, whose address may be that of all."""
+        self._joins_of_client.acquire(client, now)
+
+    def admit_quit(self, client: str, now: float) -> None:
+        """Count a quit of a client in a class."""
+        self._quits_of_client.acquire(client, now)
 
 
 def _busy(reason: str) -> Busy:

@@ -34,6 +34,9 @@ class Listener(Protocol):
     def on_publication(self, room: str, event: Event) -> None:
         """Called for each published event; it may come twice, out of order, or not at all."""
 
+    def on_rules(self, room: str) -> None:
+        """Called when the rules of a room have changed; it may be missed."""
+
     def on_subscribed(self, room: str) -> None:
         """Called when a subscription starts or is renewed: earlier events may have been missed."""
 
@@ -100,6 +103,14 @@ class Broker(Protocol):
 
     async def rooms(self, after: str = "", limit: int | None = None) -> Sequence[RoomSummary]:
         """List rooms that have a log or a member by name: those after `after`, as `members`."""
+
+    # --- rules -----------------------------------------------------------------------------------
+
+    async def rules(self, room: str) -> Mapping[str, str]:
+        """Return the rules of a room, as fields with values (see `moderation`)."""
+
+    async def change_rules(self, room: str, changes: Mapping[str, str | None]) -> None:
+        """Set these fields, delete those that are None, and announce it to all processes."""
 
     # --- processes -------------------------------------------------------------------------------
 

@@ -318,6 +318,8 @@ class Hub:
         self._supervisor = Supervisor()
         self._drain_window: float | None = None  # seconds; None until the server starts to stop
         self._closed = False
+        # Called with a room whose rules have changed.
+        self.rules_changed: Callable[[str], None] = lambda room: None
 
     async def start(self) -> None:
         """Connect to the broker; raises `NoBroker` if that fails."""
@@ -431,6 +433,9 @@ class Hub:
     def on_publication(self, room: str, event: Event) -> None:
         if replica := self._replicas.get(room):
             replica.on_publication(event)
+
+    def on_rules(self, room: str) -> None:
+        self.rules_changed(room)
 
     def on_subscribed(self, room: str) -> None:
         if replica := self._replicas.get(room):

@@ -11,6 +11,7 @@ with another name changes nothing while the member is there.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -64,6 +65,7 @@ class Presence:
         self._limits = limits
         self._node_id = node_id
         self._tracked: dict[tuple[str, str], _TrackedClient] = {}
+        self._streams_of: Counter[str] = Counter()  # client: its open streams, in all rooms
         self._extra_grace = 0.0  # seconds
         self._supervisor = Supervisor()
 
@@ -92,6 +94,10 @@ class Presence:
         """Return whether a client of this process is in a room, or was a short while ago."""
         return (room, client) in self._tracked
 
+    def count_streams(self, client: str) -> int:
+        """Return how many streams a client has open at this process, in all rooms."""
+        return self._streams_of[client]
+
     # --- joining and leaving ---------------------------------------------------------------------
 
     async def track(self, room: str, member: Member, *, stream: bool) -> None:
@@ -104,6 +110,7 @@ class Presence:
         tracked.idle_passes = 0
         if stream:
             tracked.streams.append(member)
+            self._streams_of[member.client] += 1
         else:
             tracked.polls += 1
         is_first = stream and len(tracked.streams) == 1
@@ -122,6 +129,9 @@ class Presence:
             tracked.polls -= 1
             return
         tracked.streams.remove(member)
+        self._streams_of[member.client] -= 1
+        if not self._streams_of[member.client]:
+            del self._streams_of[member.client]
         if tracked.ref_count > 0:
             # On a reload, the new page may connect before the old one calls `leave`.  So the stream
             # that left may be the one that ends here, and the others stay.

@@ -31,6 +31,12 @@ def limited_address(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can connect to a server that listens at `host`."""
+    address = parse_address(host)
+    return host == "localhost" if address is None else address.is_loopback
+
+
 def url_host(host: str) -> str:
     """Return `host` as it is written in a URL: an IPv6 address in brackets (RFC 3986 §3.2.2)."""
     return f"[{host}]" if ":" in host else host

@@ -33,6 +33,7 @@ from realtime.core.events import (
     parse_room,
 )
 from realtime.core.hub import After, Hub
+from realtime.core.moderation import Moderation
 from realtime.core.presence import Presence
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
@@ -44,6 +45,7 @@ from realtime.tasks import Turns
 DEFAULT_HISTORY = 50
 # ... and one with `after=now`.
 NOW = 0
+TOO_MANY_STREAMS = "You have too many streams open; close some, or try again later."
 TOO_MANY_CONNECTIONS = "Too many connections are open; close some, or try again later."
 # A body that is too long, or not expected, is read and discarded up to this size, so that the
 # client receives our error: a client that still sends when we close would only see a reset.
@@ -91,21 +93,44 @@ class Services:
     limits: Limits
     turns: Turns = field(default_factory=Turns)  # of requests that are costly to answer
     access: Access = field(default_factory=FreeAccess)
+    moderation: Moderation | None = None  # nobody moderates in the mode `open`
 
     async def publish(self, draft: Draft, sender: "Sender") -> Receipt:
         """Publish if the limits of the client, its connection, its address and the room allow it.
 
         `draft` is what `sender.parse` has returned.
         """
-        now = asyncio.get_running_loop().time()
-        self.admission.admit_message(draft, sender.connection, sender.address, now)
+        if self.moderation is not None:
+            (await self.moderation.rules(draft.room)).check_speaker(draft.client)
+        self.admission.admit_message(draft, sender.connection, sender.address, _now())
         return await self.hub.publish(draft)
 
-    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
-        """Make `member` a member of the room, if the limits of its address allow one more."""
-        if not self.presence.is_tracked(room, member.client):
-            self.admission.admit_member(room, address, asyncio.get_running_loop().time())
-        await self.presence.track(room, member, stream=stream)
+    async def admit_member(self, room: str, member: Member, address: str, *, stream: bool) -> None:
+        """Return if the rules and limits of the room allow this member; raises a named error.
+
+        It comes before `Presence.track`, so that a refusal has nothing to release.
+        """
+        now, is_new = _now(), not self.presence.is_tracked(room, member.client)
+        if self.moderation is not None:
+            (await self.moderation.rules(room)).check_member(member.client)
+            self._check_limits_of_client(member.client, now, joins=is_new, stream=stream)
+        if is_new:
+            self.admission.admit_member(room, address, now)
+
+    async def leave(self, room: str, client: str) -> None:
+        """Take a client off the list of members now, see `Presence.leave`."""
+        if self.moderation is not None:
+            self.admission.admit_quit(client, _now())
+        await self.presence.leave(room, client)
+
+    def _check_limits_of_client(
+        self, client: str, now: float, *, joins: bool, stream: bool
+    ) -> None:
+        """Raise `TooFast` or `Busy` for one of a class that takes more than its share."""
+        if joins:
+            self.admission.admit_join(client, now)
+        if stream and self.presence.count_streams(client) >= self.limits.streams_per_client:
+            raise errors.Busy(TOO_MANY_STREAMS, retry_after=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,8 +328,10 @@ class _PollingMember(AbstractAsyncContextManager[None]):
         self._address = address
 
     async def __aenter__(self) -> None:
+        services, room, member = self._services, self._room, self._member
+        await services.admit_member(room, member, self._address, stream=False)
         try:
-            await self._services.track(self._room, self._member, self._address, stream=False)
+            await services.presence.track(room, member, stream=False)
         except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
@@ -319,6 +346,10 @@ def decode_path_segment(data: bytes) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise errors.BadRoom("A name in a URL must be percent-encoded UTF-8.") from error
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _parse_after(text: Any) -> After:

@@ -77,7 +77,10 @@ class DrainingSubscriber:
 class Membership:
     """One client in one room: tracked as a member, subscribed to its events; ended exactly once."""
 
-    __slots__ = ("_address", "_expiry", "_member", "_room", "_services", "_subscriber", "left")
+    __slots__ = (
+        *("_address", "_error", "_expiry", "_member", "_room", "_services", "_subscriber"),
+        "left",
+    )
 
     def __init__(self, services: Services, room: str, address: str) -> None:
         self.left = False
@@ -86,18 +89,29 @@ class Membership:
         self._room = room
         self._member: Member | None = None
         self._subscriber: AttachableSubscriber | None = None
+        self._error: RealtimeError | None = None  # which ended it
         self._expiry: asyncio.TimerHandle | None = None
 
     async def track(self, member: Member | None) -> None:
         """Make `member` a member of the room; None, or a call after `leave`, does nothing."""
         if member is None or self.left:
             return
-        self._member = member
+        services = self._services
         try:
-            await self._services.track(self._room, member, self._address, stream=True)
+            if not await self._is_admitted(member):
+                return
+            self._member = member
+            await services.presence.track(self._room, member, stream=True)
         except BaseException:  # also a cancellation: the member must not stay forever
             self.leave()
             raise
+        if (moderation := services.moderation) is not None and not self.left:
+            moderation.add(self._room, member.client, self)
+
+    async def _is_admitted(self, member: Member) -> bool:
+        """Return whether the client is still here when its admission is decided."""
+        await self._services.admit_member(self._room, member, self._address, stream=True)
+        return not self.left
 
     async def follow(
         self, cursor: Cursor, subscriber: AttachableSubscriber, expires: float = math.inf
@@ -117,15 +131,21 @@ class Membership:
         subscriber.attach(broadcaster)
         if self.left:  # while we waited: `leave` found no subscriber to detach
             subscriber.detach()
+            if self._error is not None:
+                subscriber.close(self._error)
             return
         self._subscriber = subscriber
         if expires < math.inf:
+            error = TicketExpired("The ticket has ended; resume with a new one.")
             seconds = max(0.0, expires - time.time())
-            self._expiry = asyncio.get_running_loop().call_later(seconds, self._expire, subscriber)
+            self._expiry = asyncio.get_running_loop().call_later(seconds, self.end, error)
 
-    def _expire(self, subscriber: AttachableSubscriber) -> None:
-        self.unsubscribe()
-        subscriber.close(TicketExpired("The ticket has ended; resume with a new one."))
+    def end(self, error: RealtimeError) -> None:
+        """Leave the room, and close the connection or session with this error."""
+        subscriber, self._error = self._subscriber, error
+        self.leave()
+        if subscriber is not None:
+            subscriber.close(error)
 
     def unsubscribe(self) -> None:
         """Receive no more events, but stay a member: the connection is about to close."""
@@ -142,5 +162,7 @@ class Membership:
             return
         self.left = True
         self.unsubscribe()
+        if self._services.moderation is not None:
+            self._services.moderation.discard(self._room, self)
         if self._member is not None:
             self._services.presence.untrack(self._room, self._member, stream=True)

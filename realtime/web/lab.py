@@ -12,7 +12,8 @@ import segno
 
 from realtime import errors
 from realtime.core.access import Action
-from realtime.core.events import parse_room
+from realtime.core.events import parse_client, parse_room
+from realtime.core.moderation import EVERYBODY, Moderation
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
@@ -104,6 +105,7 @@ class LabHandler(_LabBase):
                 "lanes": self.lab.lanes if nameable else [self.stream.local_address[1]],
                 "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
+                "access": self.services.access.mode,
                 **{name: getattr(limits, name) for name in names},
             }
         )
@@ -177,6 +179,64 @@ class RoomHandler(_LabBase):
         self.require_moderator(room)
         await self.services.hub.reset(room)
         self.no_content()
+
+
+class _ModerationHandler(_LabBase):
+    def moderation(self, room: str) -> Moderation:
+        """Return what keeps the rules, if the request may read and change them."""
+        self.require_moderator(parse_room(room))
+        if self.services.moderation is None:
+            raise errors.NotFound("Nobody moderates here; start the server with --access class.")
+        return self.services.moderation
+
+
+class RulesHandler(_ModerationHandler):
+    """The rules of a room: ``{"locked", "muted": [client, …], "removed": […]}``; needs the key."""
+
+    async def get(self, room: str) -> None:
+        rules = await self.moderation(room).rules(parse_room(room))
+        lists = {"muted": sorted(rules.muted), "removed": sorted(rules.removed)}
+        self.reply({"locked": rules.locked, **lists})
+
+
+class RuleHandler(_ModerationHandler):
+    """One rule; PUT sets it, DELETE lifts it.
+
+    ``locked`` is for a room: no new members, but those inside stay, and return.  ``muted`` and
+    ``removed`` are for a client; `*` in its place mutes everybody.
+    """
+
+    async def put(self, room: str, rule: str, client: str | None = None) -> None:
+        moderation, room = self.moderation(room), parse_room(room)
+        changes: dict[str, str | None] = {_field(rule, client): "1"}
+        if rule == "locked":
+            changes |= {_field("inside", one): "1" for one in await self._members(room)}
+        await moderation.change(room, changes)
+        if rule == "removed" and client is not None:
+            await self.services.presence.leave(room, client)
+        self.no_content()
+
+    async def delete(self, room: str, rule: str, client: str | None = None) -> None:
+        moderation, room = self.moderation(room), parse_room(room)
+        changes: dict[str, str | None] = {_field(rule, client): None}
+        if rule == "locked":
+            rules = await moderation.rules(room)
+            changes |= {_field("inside", one): None for one in rules.inside}
+        await moderation.change(room, changes)
+        self.no_content()
+
+    async def _members(self, room: str) -> list[str]:
+        clients: list[str] = []
+        while page := await self.services.presence.members(room, clients[-1] if clients else ""):
+            clients += [member.client for member in page]
+        return clients
+
+
+def _field(rule: str, client: str | None) -> str:
+    """Return the name of a rule as `Rules.parse` reads it."""
+    if client is None:
+        return rule
+    return f"{rule} {client if (rule, client) == ('muted', EVERYBODY) else parse_client(client)}"
 
 
 class QRCodeHandler(_LabBase):

@@ -116,7 +116,7 @@ class MemberHandler(OperationHandler):
     async def delete(self, room: str, client: str) -> None:
         room = parse_room(room)
         self.admit().require(Action.READ, room)
-        await self.services.presence.leave(room, self.check_client(client))
+        await self.services.leave(room, self.check_client(client))
         self.no_content()
 
 

@@ -35,10 +35,15 @@ class RecordingListener:
     def __init__(self) -> None:
         self.events: dict[str, list[Event]] = defaultdict(list)
         self.confirmations: Counter[str] = Counter()
+        self.changed_rules: Counter[str] = Counter()
         self._changed = asyncio.Event()
 
     def on_publication(self, room: str, event: Event) -> None:
         self.events[room].append(event)
+        self._changed.set()
+
+    def on_rules(self, room: str) -> None:
+        self.changed_rules[room] += 1
         self._changed.set()
 
     def on_subscribed(self, room: str) -> None:
@@ -49,6 +54,10 @@ class RecordingListener:
         """Return the events of a room when there are at least `count`."""
         await self._until(lambda: len(self.events[room]) >= count)
         return self.events[room]
+
+    async def announced_rules(self, room: str) -> None:
+        """Return when a change of the rules of a room has been announced."""
+        await self._until(lambda: self.changed_rules[room] > 0)
 
     async def subscribed(self, room: str, times: int = 1) -> None:
         """Return when the subscription to a room has been confirmed `times` times."""

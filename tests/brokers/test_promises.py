@@ -535,6 +535,25 @@ async def test_a_message_has_the_number_of_its_client_and_a_stranger_gets_the_ne
     assert said == [*numbered, "Bo", None]
 
 
+async def test_the_rules_of_a_room_are_those_of_every_process(
+    factory: BrokerFactory, room: str
+) -> None:
+    listener = RecordingListener()
+    one = await factory.broker(listener)
+    other = one if isinstance(one, MemoryBroker) else await factory.broker()
+    one.listen(room)
+    await listener.subscribed(room)
+    assert await one.rules(room) == {}
+    await other.change_rules(room, {"locked": "1", "muted ada": "1"})
+    await listener.announced_rules(room)
+    assert await one.rules(room) == {"locked": "1", "muted ada": "1"}
+    await other.change_rules(room, {"locked": None, "removed bo": "1"})
+    await one.reset(room)  # the lecturer readmits whom he has removed, nothing else does
+    assert await one.rules(room) == {"muted ada": "1", "removed bo": "1"}
+    assert await one.rules(f"{room}.other") == {}
+    assert await kinds(one, room) == []  # no event of the room
+
+
 async def test_a_reset_keeps_the_numbers(factory: BrokerFactory, room: str) -> None:
     broker = await factory.broker()
     for client in ("ada", "second"):

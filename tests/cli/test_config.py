@@ -29,6 +29,26 @@ def test_without_options_every_field_has_its_default() -> None:
     assert config == ServerConfig(key=config.key)
 
 
+@pytest.mark.parametrize(
+    ("words", "mode"),
+    [
+        ("", "open"),
+        ("--host localhost", "open"),
+        ("--host ::1", "open"),
+        ("--host 0.0.0.0", "class"),
+        ("--host ::", "class"),
+        ("--host 192.168.1.7", "class"),
+        ("--host lab.example.org", "class"),
+        ("--trust-proxy 10.0.0.1", "class"),
+        ("--allow-host chat.example.org", "class"),
+        ("--host 0.0.0.0 --access open", "open"),
+        ("--access class", "class"),
+    ],
+)
+def test_the_access_mode_is_by_default_that_of_who_can_connect(words: str, mode: str) -> None:
+    assert config_of(*words.split()).access == mode
+
+
 def test_each_option_sets_its_field() -> None:
     options = {
         "--host": "::1",

@@ -52,6 +52,9 @@ class FaultyBroker(MemoryBroker):
         else:
             self.hub.on_publication(room, event)
 
+    def on_rules(self, room: str) -> None:
+        raise NotImplementedError
+
     def on_subscribed(self, room: str) -> None:
         self.hub.on_subscribed(room)
 

@@ -156,9 +156,9 @@ class SocketIO:
         self._auth = {"ticket": token} if place == "message" and token is not None else None
         self._queue: list[str] = []
 
-    async def join(self, **fields: Any) -> str | None:
-        query = {"EIO": "4", "transport": "polling", "roomid": fields.pop("room"), "after": "now"}
-        query |= fields | self._ticket
+    async def join(self, after: str | None = "now", **fields: Any) -> str | None:
+        query = {"EIO": "4", "transport": "polling", "roomid": fields.pop("room")}
+        query |= fields | self._ticket | ({"after": after} if after else {})
         status, body = await self._raw.get("/socket.io/", query, *self._fields)
         if code := code_of(status, body):
             return code
@@ -175,8 +175,8 @@ class SocketIO:
         code: str = json.loads(packet[2:])["data"]["code"]
         return code
 
-    async def send(self, message: Any) -> str | None:
-        await self.post("427" + json.dumps(["say", message]))
+    async def send(self, message: Any, event: str = "say") -> str | None:
+        await self.post("427" + json.dumps([event, message]))
         while not (packet := await self.next()).startswith("437"):
             pass
         (reply,) = json.loads(packet[3:])
@@ -550,6 +550,19 @@ async def test_a_client_of_socketio_may_show_another_ticket_after_a_refusal(
         assert await session.connect(None) == "no_ticket"
         assert await session.connect({"ticket": ticket()}) is None
         assert await session.send({"text": "hello"}) is None
+
+
+async def test_a_client_of_the_tutorial_is_the_one_of_its_ticket(server: Server, room: str) -> None:
+    """It knows nothing of tickets; the page that creates it puts one into the URL."""
+    async with Attacker(server) as raw:
+        session = SocketIO(raw, ticket(sub="ada", name="Ada", rooms=[room]), "query")
+        assert await session.join(after=None, room=room) is None
+        assert await session.send({"username": "Bob"}, "join") == "not_allowed"
+        assert await session.send({"username": "Ada"}, "join") is None
+        assert await session.send({"text": "hello"}) is None
+        _, body = await raw.get(f"/rooms/{room}/short_polling", {"ticket": ticket()})
+    events = [(e["kind"], e["client"], e["name"]) for e in json.loads(body)["events"]]
+    assert events == [("join", "ada", "Ada"), ("say", "ada", "Ada")]
 
 
 @every_transport

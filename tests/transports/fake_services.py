@@ -4,6 +4,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from realtime.core.access import FreeAccess
 from realtime.core.events import Cursor
 from realtime.limits import Limits
 
@@ -17,6 +18,7 @@ class FakeServices:
     def __init__(self, held: str) -> None:
         self.hub = self.presence = self
         self.limits = Limits()
+        self.moderation, self.access = None, FreeAccess()
         self.calls: list[str] = []
         self._held = held
         self._waiting, self._released = asyncio.Event(), asyncio.Event()
@@ -41,7 +43,10 @@ class FakeServices:
         await self._call("read")
         return SimpleNamespace(cursor=Cursor("epoch", 7))
 
-    async def track(self, room: str, member: Any, address: str, *, stream: bool = False) -> None:
+    async def admit_member(self, room: str, member: Any, address: str, *, stream: bool) -> None:
+        """Admit everybody."""
+
+    async def track(self, room: str, member: Any, *, stream: bool = False) -> None:
         await self._call("track")
 
     def untrack(self, room: str, member: Any, *, stream: bool = False) -> None:

@@ -1,19 +1,22 @@
-"""Who may do what, with every transport, at the bytes: ids that need the secret of their owner."""
+"""Who may do what, with every transport: ids that need a secret, and a lecturer who moderates."""
 
 import json
-from urllib.parse import quote
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from urllib.parse import quote, urlencode
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Refused, get_json, post, request
+from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from benchmarks.clients.http import Response
 from benchmarks.clients.sansio import client_id
 from realtime.errors import WrongSecret
+from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import reader, say_in, take, texts
 
 SECRET, OTHER_SECRET = "the-secret-of-ada-1815", "the-secret-of-mallory-"
 ADA = client_id(SECRET)
-FRAMED = {"websocket", "sockjs", "socketio"}
 
 every_transport = pytest.mark.parametrize("transport", CLIENTS)
 
@@ -102,3 +105,166 @@ async def test_plain_ids_work_as_they_always_did(server: Server, room: str, tran
         await ada.send("one")
         await say_in(server, room, "two")
         assert texts(await take(ada, 2)) == ["one", "two"]
+
+
+# --- class: the lecturer's key moderates ---------------------------------------------------------
+
+KEY = "the lecturer knows"
+CLASS = ("--access", "class", "--key", KEY, "--grace-seconds", "0.2")
+
+
+@pytest.fixture(scope="session", params=["memory", "redis"])
+def classroom(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    return servers.get(request.param, *CLASS)
+
+
+async def moderate(server: Server, method: str, room: str, rule: str, key: str = KEY) -> Response:
+    path = f"/rooms/{quote(room)}/rules{rule}?{urlencode({'key': key})}"
+    return await request(server.url, method, path)
+
+
+async def set_rule(server: Server, room: str, rule: str) -> None:
+    assert (await moderate(server, "PUT", room, rule)).status == 204
+
+
+async def lift_rule(server: Server, room: str, rule: str) -> None:
+    assert (await moderate(server, "DELETE", room, rule)).status == 204
+
+
+async def refused(action: Awaitable[object], code: str) -> None:
+    with pytest.raises(Refused) as error:
+        await action
+    assert (error.value.code, error.value.status in (403, None)) == (code, True)
+
+
+@every_transport
+async def test_a_removed_client_loses_its_stream_and_may_not_return_until_it_is_readmitted(
+    classroom: Server, room: str, transport: str
+) -> None:
+    async with reader(classroom, "sse", room) as witness:
+        bad = reader(classroom, transport, room, client="bad", name="Bad")
+        async with bad:
+            await take(bad, 1)
+            await set_rule(classroom, room, "/removed/bad")
+            assert await members(classroom, room) == []
+            await refused(post_as(classroom, room, "bad"), "removed")
+            with pytest.raises((Refused, Closed)) as ended:
+                await take(bad, 1)
+            if isinstance(ended.value, Closed) and ended.value.code is not None:
+                assert (ended.value.code, ended.value.reason) == (4403, "removed")
+        # Somebody reads on, and receives the quit.
+        assert texts(await take(witness, 2)) == ["join", "quit"]
+    again = reader(classroom, transport, room, client="bad", name="Bad")
+    with pytest.raises((Refused, Closed)) as error:
+        async with again:
+            await take(again, 1)
+    assert "removed" in (getattr(error.value, "code", ""), getattr(error.value, "reason", ""))
+    await lift_rule(classroom, room, "/removed/bad")
+    async with reader(classroom, transport, room, client="bad", name="Bad") as back:
+        await back.send("sorry")
+
+
+async def post_as(server: Server, room: str, client: str | None, text: str = "x") -> None:
+    (await post(server.url, room, client=client, text=text)).check(200, 201)
+
+
+@every_transport
+async def test_a_muted_client_reads_on_and_may_not_speak(
+    classroom: Server, room: str, transport: str
+) -> None:
+    async with reader(classroom, transport, room, client="loud", name="Loud") as loud:
+        await take(loud, 1)
+        await set_rule(classroom, room, "/muted/loud")
+        await refused(loud.send("hey"), "muted")
+        await post_as(classroom, room, "other", "quiet now")
+        assert texts(await take(loud, 1)) == ["quiet now"]
+        await lift_rule(classroom, room, "/muted/loud")
+        await set_rule(classroom, room, "/muted/*")
+        await refused(loud.send("hey"), "muted")
+        await lift_rule(classroom, room, "/muted/*")
+        await loud.send("hey")
+
+
+@every_transport
+async def test_a_locked_room_keeps_its_members_and_takes_no_others(
+    classroom: Server, room: str, transport: str
+) -> None:
+    async with reader(classroom, transport, room, client="in", name="In") as inside:
+        await take(inside, 1)
+        await set_rule(classroom, room, "/locked")
+        await inside.send("still here")
+        for client in ("new", None):
+            await refused(post_as(classroom, room, client), "room_locked")
+        late = reader(classroom, transport, room, client="late", name="Late")
+        with pytest.raises((Refused, Closed)) as error:
+            async with late:
+                await take(late, 1)
+        assert "room_locked" in (
+            getattr(error.value, "code", ""),
+            getattr(error.value, "reason", ""),
+        )
+    async with reader(classroom, transport, room, client="in", name="In") as returned:
+        await returned.send("back")
+    await lift_rule(classroom, room, "/locked")
+    async with reader(classroom, transport, room, client="late", name="Late") as admitted:
+        await admitted.send("at last")
+
+
+async def test_one_client_of_a_class_cannot_use_up_what_all_share(
+    servers: Servers, room: str
+) -> None:
+    limits = ("--streams-per-client", "2", "--joins-per-second-per-client", "0.1")
+    server = servers.get("memory", *CLASS, *limits)
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            client = reader(server, "sse", room, client="greedy", name="Greedy")
+            await stack.enter_async_context(client)
+        third = reader(server, "fetch_streaming", room, client="greedy", name="Greedy")
+        await busy(third, "busy")
+        other = reader(server, "fetch_streaming", room, client="other", name="Other")
+        await stack.enter_async_context(other)
+    flapping = reader(server, "short_polling", f"{room}.1", client="greedy", name="Greedy")
+    async with flapping:
+        pass
+    again = reader(server, "short_polling", f"{room}.2", client="greedy", name="Greedy")
+    await busy(again, "too_fast")
+    left = [await leave(server, room, client) for client in ("greedy", "greedy", "greedy", "other")]
+    assert left == [204, 204, 429, 204]
+
+
+async def busy(client: Client, code: str) -> None:
+    error = await refusal(client)
+    assert error.code == code
+    assert error.retry_after
+
+
+async def leave(server: Server, room: str, client: str) -> int:
+    path = f"/rooms/{quote(room)}/members/{client}"
+    return (await request(server.url, "DELETE", path)).status
+
+
+async def test_a_rule_holds_at_every_process_and_after_a_restart(
+    servers: Servers, room: str
+) -> None:
+    one, other = (servers.get("redis", *CLASS, copy=copy) for copy in (0, 1))
+    async with reader(other, "websocket", room, client="bad", name="Bad") as bad:
+        await take(bad, 1)
+        await set_rule(one, room, "/removed/bad")
+        with pytest.raises(Closed, match="removed"):
+            await take(bad, 1)
+    with servers.make("redis", *CLASS) as fresh:
+        await refused(post_as(fresh, room, "bad"), "removed")
+        rules = (await moderate(fresh, "GET", room, "")).check(200).json()
+    assert rules == {"locked": False, "muted": [], "removed": ["bad"]}
+
+
+async def test_only_the_key_moderates_and_only_in_a_class(
+    servers: Servers, classroom: Server, room: str
+) -> None:
+    for method, rule in (("GET", ""), ("PUT", "/locked"), ("DELETE", "/muted/x")):
+        assert (await moderate(classroom, method, room, rule, key="wrong")).status in (403, 429)
+    assert (await get_json(classroom.url, "/lab"))["access"] == "class"
+    without = servers.get("memory")
+    assert (await get_json(without.url, "/lab"))["access"] == "open"
+    for wrong in ("/muted/a%20b", "/removed/*", "/removed/" + "x" * 65):
+        assert (await moderate(classroom, "PUT", room, wrong)).status == 400

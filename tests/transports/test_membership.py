@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.core.events import Cursor, Member
-from realtime.errors import Busy
+from realtime.errors import Busy, RealtimeError, Removed
 from realtime.transports.membership import DrainingSubscriber, Membership
 
 ADA = Member("ada", "Ada", "sse")
@@ -25,14 +25,21 @@ class FakeRoom:
         self.hold = asyncio.Event()
         self.hold.set()
         self.error: BaseException | None = None
-        self.services: Any = SimpleNamespace(hub=self, presence=self, track=self.track)
+        self.refusal: RealtimeError | None = None
+        self.services: Any = SimpleNamespace(
+            hub=self, presence=self, moderation=None, admit_member=self.admit_member
+        )
 
     async def _wait(self) -> None:
         await self.hold.wait()
         if self.error is not None:
             raise self.error
 
-    async def track(self, room: str, member: Member, address: str, *, stream: bool) -> None:
+    async def admit_member(self, room: str, member: Member, address: str, *, stream: bool) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def track(self, room: str, member: Member, *, stream: bool) -> None:
         assert stream
         self.calls.append(f"track {member.client} in {room}")
         await self._wait()
@@ -56,6 +63,9 @@ class FakeSubscriber:
 
     def detach(self) -> None:
         self._calls.append("detach")
+
+    def close(self, error: RealtimeError) -> None:
+        self._calls.append(f"close {error.code}")
 
 
 TRACK, UNTRACK = "track ada in lobby", "untrack ada in lobby"
@@ -215,3 +225,32 @@ def test_a_detached_subscriber_is_not_called_again() -> None:
     subscriber.detach()
     assert connection.drained is None
     assert connection.calls == ["remove"]
+
+
+async def test_a_member_who_is_refused_is_not_untracked(
+    room: FakeRoom, membership: Membership
+) -> None:
+    """Its id may be that of a member who is there."""
+    room.refusal = Removed("removed")
+    with pytest.raises(Removed):
+        await membership.track(ADA)
+    assert membership.left
+    assert room.calls == []
+
+
+async def test_the_end_closes_the_stream_with_the_error(
+    room: FakeRoom, membership: Membership, subscriber: Any
+) -> None:
+    await membership.track(ADA)
+    await membership.follow(CURSOR, subscriber)
+    membership.end(Removed("removed"))
+    assert room.calls == [TRACK, FOLLOW, "attach", "detach", UNTRACK, "close removed"]
+
+
+async def test_an_end_before_the_subscription_closes_it_as_well(
+    room: FakeRoom, membership: Membership, subscriber: Any
+) -> None:
+    await membership.track(ADA)
+    membership.end(Removed("removed"))
+    await membership.follow(CURSOR, subscriber)
+    assert room.calls == [TRACK, UNTRACK, FOLLOW, "attach", "detach", "close removed"]

@@ -187,7 +187,7 @@ async def test_a_client_that_disconnects_during_its_join_leaves_the_room(call: s
         server=SimpleNamespace(services=services), is_closed=False, try_send=None, drained=None
     )
     connection = RoomConnection(session)
-    connection.on_open(SimpleNamespace(ip="127.0.0.1"))
+    connection.on_open(SimpleNamespace(ip="127.0.0.1", headers={}, arguments={}))
     joining = asyncio.create_task(connection.on_message(join("lobby", client="c1", name="Ada")))
     await services.wait_until_held()
     connection.on_close()

@@ -91,8 +91,10 @@ class _Scripts:
         self.reset = _script("log", "names", "people", "reset", head=head)
 
 
-# These publish nothing to a room.
-_MEMBERS = _script("members")
+# These publish no event to a room.
+_MEMBERS, _RULES = _script("members"), _script("rules")
+# The message that announces a change of rules.
+_RULES_CHANGED = b"rules"
 _REPORTS, _CLOCK, _CHECK, _TYPES = map(_script, ("reports", "clock", "check", "types"))
 _PRESENCE_KEYS = (b"log", b"meta", b"presence", b"members", b"people", b"listed", b"names")
 # What a client receives; the reason is for the operator, in the log and at /readyz.
@@ -130,6 +132,7 @@ class RedisBroker:
             b"%d" % limits.presence_events,
             b"%d" % limits.room_bytes,
         ]
+        self._meta_ttl_ms = b"%d" % (meta_ttl * 1000)
         self._clock_ttl_ms = b"%d" % (2 * meta_ttl * 1000)
         self._lease_ms = b"%d" % (limits.lease_seconds * 1000)
 
@@ -310,6 +313,27 @@ class RedisBroker:
             if isinstance(reply, Exception):
                 raise reply
         return True
+
+    # --- rules -----------------------------------------------------------------------------------
+
+    async def rules(self, room: str) -> Mapping[str, str]:
+        flat = await self._call_rules(room, [])
+        return {
+            field.decode(): value.decode()
+            for field, value in zip(flat[::2], flat[1::2], strict=True)
+        }
+
+    async def change_rules(self, room: str, changes: Mapping[str, str | None]) -> None:
+        flat = [part for change in changes.items() for part in change]
+        await self._call_rules(room, [(part or "").encode() for part in flat])
+
+    async def _call_rules(self, room: str, changes: list[bytes]) -> Any:
+        # On the connection for history, so that no message waits behind it.
+        keys, publish = self._keys.room(room, b"rules"), self._topology.prefix + b"PUBLISH"
+        arguments = [self._keys.channel(room), self._meta_ttl_ms, publish, *changes]
+        return await self._on_node(
+            room, keys, lambda node: node.history_pipeline.call(_RULES, keys, arguments)
+        )
 
     # --- processes -------------------------------------------------------------------------------
 
@@ -572,6 +596,9 @@ class RedisBroker:
     def on_message(self, channel: bytes, payload: bytes) -> None:
         """Deliver a message, see `PubSubListener`."""
         assert self._listener is not None
+        if payload == _RULES_CHANGED:
+            self._listener.on_rules(self._keys.room_of_channel(channel))
+            return
         try:
             event = _parse_message(payload)
         except (ValueError, BadCursor):  # a publisher to the channel can publish anything

@@ -1,0 +1,129 @@
+"""The rules of a room, and the streams that they end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from realtime.brokers.memory import MemoryBroker
+from realtime.core import moderation as module
+from realtime.core.moderation import Moderation, Rules
+from realtime.errors import Muted, NoBroker, RealtimeError, Removed, RoomLocked
+from realtime.limits import Limits
+
+
+class Stream:
+    """A stream that records how it was ended."""
+
+    def __init__(self) -> None:
+        self.error: asyncio.Future[RealtimeError] = asyncio.get_running_loop().create_future()
+
+    def end(self, error: RealtimeError) -> None:
+        self.error.set_result(error)
+
+
+class BrokerWithoutReply(MemoryBroker):
+    down = False
+
+    async def rules(self, room: str) -> dict[str, str]:
+        if self.down:
+            raise NoBroker
+        return dict(await super().rules(room))
+
+
+@pytest.fixture
+async def broker() -> BrokerWithoutReply:
+    return BrokerWithoutReply(Limits())
+
+
+@pytest.fixture
+async def moderation(broker: BrokerWithoutReply) -> AsyncIterator[Moderation]:
+    made = Moderation(broker)
+    yield made
+    await made.close()
+
+
+def test_rules_are_read_from_the_fields_of_a_broker() -> None:
+    fields = {"locked": "1", "muted a": "1", "muted b": "1", "removed c": "1", "inside a": "1"}
+    expected = Rules(True, frozenset("ab"), frozenset("c"), frozenset("a"))
+    assert Rules.parse(fields) == expected
+    assert Rules.parse({}) == Rules()
+
+
+def test_who_is_removed_is_no_member_and_does_not_speak() -> None:
+    rules = Rules(removed=frozenset(["bad"]))
+    for check in (rules.check_member, rules.check_speaker):
+        check("good")
+        with pytest.raises(Removed):
+            check("bad")
+
+
+def test_a_lock_keeps_those_inside_and_nobody_else() -> None:
+    rules = Rules(locked=True, inside=frozenset(["in"]))
+    rules.check_member("in")
+    rules.check_speaker("in")
+    with pytest.raises(RoomLocked):
+        rules.check_member("new")
+    with pytest.raises(RoomLocked):
+        rules.check_speaker(None)
+
+
+def test_who_is_muted_stays_a_member() -> None:
+    rules = Rules(muted=frozenset(["loud"]))
+    rules.check_member("loud")
+    rules.check_speaker("other")
+    rules.check_speaker(None)
+    with pytest.raises(Muted):
+        rules.check_speaker("loud")
+    with pytest.raises(Muted):
+        Rules(muted=frozenset("*")).check_speaker(None)
+
+
+async def test_a_change_ends_the_streams_of_the_removed_client(moderation: Moderation) -> None:
+    bad, good, elsewhere, gone = (Stream() for _ in range(4))
+    for room, client, stream in (
+        *(("lobby", "bad", bad), ("lobby", "good", good)),
+        *(("other", "bad", elsewhere), ("lobby", "bad", gone)),
+    ):
+        moderation.add(room, client, stream)
+    moderation.discard("lobby", gone)
+    moderation.discard("lobby", gone)
+    await moderation.change("lobby", {"removed bad": "1"})
+    assert isinstance(bad.error.result(), Removed)
+    assert not any(stream.error.done() for stream in (good, elsewhere, gone))
+
+
+async def test_an_announcement_of_another_process_ends_them_too(
+    broker: BrokerWithoutReply, moderation: Moderation
+) -> None:
+    stream = Stream()
+    moderation.add("lobby", "bad", stream)
+    await Moderation(broker).change("lobby", {"removed bad": "1"})
+    moderation.on_rules("lobby")
+    async with asyncio.timeout(10):
+        assert isinstance(await stream.error, Removed)
+
+
+async def test_an_announcement_that_was_lost_is_found_soon(
+    broker: BrokerWithoutReply, moderation: Moderation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_COPY_SECONDS", 0.01)
+    stream = Stream()
+    moderation.add("lobby", "bad", stream)
+    assert await moderation.rules("lobby") == Rules()
+    moderation.start()
+    await broker.change_rules("lobby", {"removed bad": "1"})
+    async with asyncio.timeout(10):
+        assert isinstance(await stream.error, Removed)
+    assert (await moderation.rules("lobby")).removed == {"bad"}
+
+
+async def test_while_the_broker_is_down_the_last_rules_hold(
+    broker: BrokerWithoutReply, moderation: Moderation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await moderation.change("lobby", {"muted bad": "1"})
+    monkeypatch.setattr(module, "_COPY_SECONDS", 0)
+    broker.down = True
+    assert (await moderation.rules("lobby")).muted == {"bad"}
+    with pytest.raises(NoBroker):
+        await moderation.rules("never read")
