@@ -478,6 +478,21 @@ async def test_a_page_of_another_site_cannot_use_the_cookie(
                 assert code_of(*await raw.response()) == "foreign_origin"
 
 
+async def test_a_session_without_a_ticket_does_not_last(servers: Servers, keys: Path) -> None:
+    impatient = servers.get(
+        *("memory", "--access", "tickets", "--ticket-keys", str(keys), "--request-seconds", "0.3")
+    )
+    async with Attacker(impatient) as raw:
+        session = SockJS(raw, None, "message")
+        assert await session.join(room="lobby") == "no_ticket"
+        assert await session.poll() == b'c[4401,"no_ticket"]\n'
+    async with Attacker(impatient) as raw:
+        other = SocketIO(raw, None, "message")
+        assert await other.join(room="lobby") == "no_ticket"
+        assert json.loads((await other.next())[2:])[1]["code"] == "no_ticket"
+        assert await other.next() == "1"
+
+
 # --- a stream that outlives its ticket -----------------------------------------------------------
 
 

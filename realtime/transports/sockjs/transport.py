@@ -5,6 +5,7 @@ the first message is a join with a cursor, the others are drafts to publish.  No
 room's log holds waits in a session.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,14 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         # Of the first request of the session.  Its query is also where a page has its secret.
         self.header_fields: Mapping[str, str] = request.headers
         self.arguments: Mapping[str, Sequence[bytes]] = request.arguments
+        if self.services.access.mode == "tickets":
+            loop, seconds = asyncio.get_running_loop(), self.services.limits.request_seconds
+            loop.call_later(seconds, self._close_without_ticket)
+
+    def _close_without_ticket(self) -> None:
+        """End a session that has not joined: nobody has shown a ticket for it."""
+        if self._subscription is None and not self.is_closed:
+            self._end(errors.NoTicket("No ticket came in time."))
 
     async def on_message(self, message: str) -> None:
         if self._subscription is None:
