@@ -6,6 +6,7 @@ import { byId } from "./dom.js";
 import { t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
+import { showModeration } from "./lecturer/moderation.js";
 import { RoomStats } from "./lecturer/room_stats.js";
 import { gapText } from "./log.js";
 import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
@@ -91,6 +92,7 @@ addEventListener("keydown", ({ key }) => {
 
 // --- resetting the room ----------------------------------------------------------------------------
 
+showModeration(byId("moderation"), room, key);
 byId("reset").disabled = !key;
 byId("keyless").hidden = Boolean(key);
 byId("reset").addEventListener("click", () => {

@@ -113,13 +113,16 @@ function languageOption(code, name) {
   return option;
 }
 
-/** Link the glossary, and show which message broker is in use, and why: all measurements depend on it. */
+/**
+ * Link the glossary, and show who may do what here, and which message broker is in use, and why: all
+ * measurements depend on it.
+ */
 export async function fillFooter() {
   const footer = byId("hub");
   footer.after(" ", el("a", { href: `../demos/glossary.html${keptQuery()}` }, t("header.glossary")));
   try {
-    const { hub, version } = await requestJSON(new URL("healthz", ROOT));
-    footer.textContent = t("foot.hub", { hub, version });
+    const { hub, access, version } = await requestJSON(new URL("healthz", ROOT));
+    footer.textContent = `${t("foot.hub", { hub, version })} ${t(`foot.access.${access}`)}`;
   } catch {
     footer.textContent = t("foot.silent");
   }

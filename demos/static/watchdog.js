@@ -58,17 +58,17 @@ async function isDead(room, attempt, base) {
 
 /**
  * Find out why a connection was refused, where the browser shows no status: a short poll receives the
- * error.  Undefined when the poll succeeds, and all we know is that the connection ended.
+ * error.  Undefined when the poll succeeds, and all we know is that the connection ended.  It is sent as the
+ * `member` that was refused: a lecturer may have removed it.
  */
-export async function diagnose(room, attempt, name, base) {
+export async function diagnose(room, attempt, member, base) {
   try {
-    await probe(room, { after: attempt.cursor, name }, base);
+    await probe(room, { after: attempt.cursor, ...member }, base);
   } catch (error) {
     return error;
   }
 }
 
-// Without `client`: a probe makes nobody a member.
 function probe(room, query, base) {
   const signal = AbortSignal.timeout(PROBE_TIMEOUT);
   return requestJSON(roomUrl(room, "short_polling", query, base), { signal });

@@ -132,14 +132,18 @@ class ProbeHandler(OperationHandler):
 
 
 class HealthHandler(ProbeHandler):
-    """Liveness: the process responds.  Every page shows at its foot which hub it uses, and why."""
+    """Liveness: the process responds.
+
+    Every page shows at its foot which hub it uses and why, and who may do what.
+    """
 
     def initialize(self, services: Services, hub: str) -> None:  # type: ignore[override]
         super().initialize(services)
         self.hub = hub
 
     def get(self) -> None:
-        self.reply({"status": "ok", "hub": self.hub, "version": __version__})
+        access = self.services.access.mode
+        self.reply({"status": "ok", "hub": self.hub, "access": access, "version": __version__})
 
 
 class ReadinessHandler(ProbeHandler):

@@ -548,7 +548,7 @@ async def test_the_rules_of_a_room_are_those_of_every_process(
     await listener.announced_rules(room)
     assert await one.rules(room) == {"locked": "1", "muted ada": "1"}
     await other.change_rules(room, {"locked": None, "removed bo": "1"})
-    await one.reset(room)  # the lecturer readmits whom he has removed, nothing else does
+    await one.reset(room)  # only the lecturer readmits a client
     assert await one.rules(room) == {"muted ada": "1", "removed bo": "1"}
     assert await one.rules(f"{room}.other") == {}
     assert await kinds(one, room) == []  # no event of the room

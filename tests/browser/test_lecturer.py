@@ -215,3 +215,30 @@ async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_
     await expect(page.locator("#exercises .exercise")).to_have_count(4)
     assert not any("one way" in body for body in bodies)
     assert console_errors == []
+
+
+# --- moderation ----------------------------------------------------------------------------------
+
+
+async def test_the_key_removes_mutes_and_locks_with_the_keyboard(
+    school: Server, context: BrowserContext, room: str
+) -> None:
+    eve = await open_chat(context, school.url, "websocket", room, "Eve")
+    page = await open_lecturer(context, school.url, room, f"#key={KEY}")
+    mute = page.get_by_role("button", name="Mute Eve", exact=True)
+    await mute.press("Enter")
+    await expect(mute).to_have_attribute("aria-pressed", "true")
+    await expect(mute).to_be_focused()
+    await send(eve, "hey")
+    await expect(eve.locator("#error")).to_contain_text("muted you")
+    await mute.press("Enter")
+    await expect(mute).to_have_attribute("aria-pressed", "false")
+    await page.get_by_role("button", name="Remove Eve").press("Enter")
+    await expect(eve.locator("#state-text")).to_contain_text("removed you")
+    await page.get_by_role("button", name="Readmit Eve").press("Enter")
+    await expect(page.locator("#moderation [data-part=removed] li")).to_have_count(0)
+    await page.get_by_role("button", name="Lock the room").press("Enter")
+    late = await context.new_page()
+    await late.goto(f"{school.url}/demos/sse.html?room={room}&name=Late")
+    await expect(late.locator("#state-text")).to_contain_text("locked this room")
+    await expect(page.locator("#hub")).to_contain_text("--access class")

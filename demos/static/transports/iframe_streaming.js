@@ -31,7 +31,7 @@ export function connect(room, { client, name, base, trace, setting, ...options }
         // Not while the calling script runs: it still has to remove itself.
         if (size > RECYCLE_AT) setTimeout(attempt.renew);
       },
-      ended: async () => attempt.ended(opened ? undefined : await diagnose(room, attempt, name, base)),
+      ended: async () => attempt.ended(opened ? undefined : await diagnose(room, attempt, { client, name }, base)),
     });
 
     return () => {

@@ -56,7 +56,7 @@ export function connect(room, { client, name, base, trace, setting, onTransports
       });
       socket.on("connect_error", async () => {
         closed();
-        attempt.ended(await diagnose(room, attempt, name, base));
+        attempt.ended(await diagnose(room, attempt, { client, name }, base));
       });
     }
 

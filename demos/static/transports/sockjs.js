@@ -2,7 +2,7 @@
 // Its session is lost when it ends, so our first message says which client we are and our cursor.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { ROOT, withSecret } from "../api.js";
+import { ROOT, serverError, withSecret } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { uuid } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
@@ -15,6 +15,7 @@ export const LIBRARY_TRANSPORTS = [
 // The library's default is 8 characters of 32: a client that guesses one takes over the session (see
 // docs/sessions.md).
 const ID_LENGTH = 16;
+const REFUSED = 4403; // the server's own: 4000 + the HTTP status
 
 export function connect(room, { client, name, base, trace, setting, onTransports = () => {}, ...options }) {
   const acks = new PendingAcks();
@@ -39,10 +40,11 @@ export function connect(room, { client, name, base, trace, setting, onTransports
         const frame = JSON.parse(data);
         if (!acks.receive(frame)) attempt.receive(frame);
       };
-      session.onclose = async () => {
+      session.onclose = async ({ code, reason }) => {
         const wasOpen = open === session;
         closed();
-        attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, name, base));
+        if (code === REFUSED) return attempt.ended(serverError(reason));
+        attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, { client, name }, base));
       };
     }
 

@@ -25,7 +25,7 @@ export function connect(room, { client, name, base, trace, ...options }) {
       // After a broken stream the state is CONNECTING: the browser retries every few seconds.
       if (source.readyState === EventSource.CONNECTING) attempt.paused();
       // After any status but 200 it is CLOSED for good, and the page does not learn the status.
-      else attempt.ended(await diagnose(room, attempt, name, base));
+      else attempt.ended(await diagnose(room, attempt, { client, name }, base));
     };
 
     return () => {

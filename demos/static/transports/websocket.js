@@ -7,6 +7,7 @@ import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
 
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
+const REFUSED = 4403; // the server's own: 4000 + the HTTP status
 
 export function connect(room, { client, name, base, trace, ...options }) {
   const acks = new PendingAcks();
@@ -29,11 +30,12 @@ export function connect(room, { client, name, base, trace, ...options }) {
       const frame = JSON.parse(data);
       if (!acks.receive(frame)) attempt.receive(frame);
     };
-    socket.onclose = async ({ code }) => {
+    socket.onclose = async ({ code, reason }) => {
       const wasOpen = open === socket;
       closed(code);
+      if (code === REFUSED) return attempt.ended(serverError(reason));
       // A refused handshake and a dead network look the same from here (1006).
-      attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, name, base));
+      attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, { client, name }, base));
     };
 
     return () => {
