@@ -118,18 +118,24 @@ class BadRequest(RealtimeError):
 # --- 401 to 431: the request is well formed, but refused -------------------------------------
 
 
+class NoTicket(RealtimeError):
+    code = "no_ticket"
+    status = 401
+    headers = (("WWW-Authenticate", "Bearer"),)  # RFC 9110 §15.5.2 requires the field
+
+
 class BadTicket(RealtimeError):
-    """There is no ticket, or a forged one, or one that we cannot check."""
+    """A forged ticket, one that is not valid yet, or something else in the place of a ticket."""
 
     code = "bad_ticket"
     status = 401
-    headers = (("WWW-Authenticate", "Bearer"),)  # RFC 9110 §15.5.2 requires the field
+    headers = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3.1
 
 
 class TicketExpired(RealtimeError):
     code = "ticket_expired"
     status = 401
-    headers = (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750 §3.1
+    headers = BadTicket.headers
 
     @property
     def close_code(self) -> int:

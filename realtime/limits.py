@@ -85,6 +85,13 @@ class Limits:
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
     wrong_keys_per_minute: float = _limit(6, "from one address, and as many at once: typing errors")
+    ticket_bytes: int = _limit(4096, "characters of a ticket: what a cookie can hold")
+    ticket_leeway_seconds: float = _limit(
+        5, "that the clocks of the issuer of a ticket and of the server may differ"
+    )
+    kept_tickets: int = _limit(
+        4096, "tickets whose signature is checked once: 1 KB each, 60 µs for an RSA key"
+    )
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")
 

@@ -36,6 +36,7 @@ from realtime.cli.config import (
     port_number,
     server_config,
 )
+from realtime.cli.serve import load_keys
 from realtime.cluster import nginx_config, status
 from realtime.cluster.config import ClusterConfig
 from realtime.cluster.master import Master, NullListener, watch_signals
@@ -167,6 +168,7 @@ async def run(config: ClusterConfig) -> None:
     signals = watch_signals()
     # A mistake in these would stop every worker, again and again.
     sockets.load_tls(config.server)
+    load_keys(config.server)
     sockets.close_listeners([sockets.open_port(0, config.server.host, "--base-port")])
     hub = _shared_hub(config.server.hub)
     supervisor = Supervisor()

@@ -22,7 +22,7 @@ from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
 # Secrets can come from the environment: every user of a machine can read a command line.
 HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
 
-ACCESS_MODES = ("open", "class")
+ACCESS_MODES = ("open", "class", "tickets")
 
 # A heartbeat or a lease of 0 seconds would spin; these limits may be switched off by 0.
 _MAY_BE_ZERO = {
@@ -30,7 +30,7 @@ _MAY_BE_ZERO = {
     *("messages_per_second_per_address", "messages_per_second_per_room"),
     *("joins_per_second_per_address", "joins_per_second_per_client"),
     *("presence_events", "wrong_keys_per_minute"),
-    *("grace_seconds", "wait_seconds", "drain_seconds"),
+    *("grace_seconds", "wait_seconds", "drain_seconds", "ticket_leeway_seconds"),
 }
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
 _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
@@ -67,6 +67,7 @@ _LIMIT_GROUPS = {
         *("networks_per_address", "network_lease_seconds", "network_connections"),
         *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
+    "limits: tickets": ("ticket_bytes", "ticket_leeway_seconds", "kept_tickets"),
     "limits: presence, the key and shutdown": (
         *("lease_seconds", "grace_seconds", "joins_per_second_per_address"),
         *("joins_per_second_per_client", "streams_per_client"),
@@ -100,6 +101,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         root_path=options.root_path,
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
         access=options.access or _default_access(options),
+        ticket_keys=_ticket_keys(options),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
@@ -123,6 +125,13 @@ def _key(text: str | None) -> str:
             "or it is soon guessed"
         )
     return text or make_key()
+
+
+def _ticket_keys(options: argparse.Namespace) -> str | None:
+    """Return the absolute path of the key file, if the mode needs one; raises `CommandError`."""
+    if (options.access == "tickets") != bool(options.ticket_keys):
+        raise CommandError("--access tickets and --ticket-keys FILE need each other")
+    return os.path.abspath(options.ticket_keys) if options.ticket_keys else None
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -174,12 +183,19 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
 
 def add_access(parser: argparse.ArgumentParser) -> None:
     """Add the mode that says who may do what."""
-    parser.add_argument_group("who may do what").add_argument(
+    group = parser.add_argument_group("who may do what")
+    group.add_argument(
         "--access",
         choices=ACCESS_MODES,
         help="open: everybody reads and speaks everywhere; class: as well, and the lecturer's key "
-        "mutes and removes clients and locks rooms (default: open where only this machine can "
-        "connect, otherwise class)",
+        "mutes and removes clients and locks rooms; tickets: a request may do what its JSON Web "
+        "Token says (default: open where only this machine can connect, otherwise class)",
+    )
+    group.add_argument(
+        "--ticket-keys",
+        metavar="FILE",
+        help="what verifies tickets: a secret for HS256, public keys in PEM for EdDSA or RS256, or "
+        "a JWKS; the file is read again when it changes",
     )
 
 

@@ -14,13 +14,14 @@ import secrets
 import signal
 import ssl
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 
 from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
-from realtime.cli.config import stop_signals
+from realtime.cli.config import CommandError, stop_signals
 from realtime.cluster.registry import NodeReporter
-from realtime.core.access import FreeAccess
+from realtime.core.access import Access, FreeAccess
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
 from realtime.core.moderation import Moderation
@@ -32,10 +33,13 @@ from realtime.netem.proxy_pool import ProxyPool
 from realtime.netem.tunnel_registry import TunnelRegistry
 from realtime.protocol.addresses import limited_address, url_host
 from realtime.protocol.origin import OriginPolicy
+from realtime.protocol.tickets import TicketsUnavailable, load_pyjwt
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
 from realtime.server.forwarded import TrustedProxies
+from realtime.server.key_file import KeyFile
 from realtime.server.server import Server
+from realtime.server.ticket_access import TicketAccess
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 from realtime.transports.base import Services
@@ -54,11 +58,11 @@ async def run(config: ServerConfig) -> None:
     SIGTERM, the signal of service managers, disconnects readers one by one, and so does SIGHUP, the
     signal of a terminal that closes; SIGINT (Ctrl-C) disconnects all at once.
     """
-    tls = sockets.load_tls(config)
+    tls, keys = sockets.load_tls(config), load_keys(config)
     listeners = sockets.open_listeners(config)
     try:
         choice = await choose(config.hub, config.limits, config.prefix)
-        await _with_hub(config, choice, listeners, tls)
+        await _with_hub(config, choice, listeners, tls, keys)
     finally:
         sockets.close_listeners(listeners)
 
@@ -68,13 +72,14 @@ async def _with_hub(
     choice: HubChoice,
     listeners: Sequence[sockets.BoundSockets],
     tls: ssl.SSLContext | None,
+    keys: KeyFile | None,
 ) -> None:
     """Serve, and keep the private Redis alive meanwhile, if the hub is one."""
     supervisor = Supervisor()
     if choice.server is not None:
         supervisor.supervise("watch the private server", choice.server.watch)
     try:
-        await _serve(config, choice, listeners, tls)
+        await _serve(config, choice, listeners, tls, keys)
     finally:
         await supervisor.close()
         if choice.server is not None:
@@ -86,6 +91,7 @@ async def _serve(
     choice: HubChoice,
     listeners: Sequence[sockets.BoundSockets],
     tls: ssl.SSLContext | None,
+    keys: KeyFile | None,
 ) -> None:
     limits = config.limits
     hub = Hub(choice.broker, limits)
@@ -115,7 +121,7 @@ async def _serve(
         traffic = TrafficStats()
         services = Services(
             *(hub, presence, origin_policy, Admission(limits), limits),
-            access=FreeAccess(config.access),
+            access=_access(config, keys, origin_policy),
             moderation=moderation,
         )
         router = make_router(
@@ -146,6 +152,25 @@ async def _serve(
         await moderation.close()
     await presence.close()
     await hub.close()
+
+
+def load_keys(config: ServerConfig) -> KeyFile | None:
+    """Open the key file of mode `tickets`; raises `CommandError`."""
+    if config.access != "tickets":
+        return None
+    try:
+        load_pyjwt()
+        return KeyFile(config.ticket_keys or "")
+    except TicketsUnavailable as error:
+        raise CommandError(f"--access tickets: {error}") from error
+    except (OSError, ValueError) as error:
+        raise CommandError(f"--ticket-keys: {error}") from error
+
+
+def _access(config: ServerConfig, keys: KeyFile | None, origin_policy: OriginPolicy) -> Access:
+    if keys is None:
+        return FreeAccess(config.access)
+    return TicketAccess(lambda: keys.keys(time.monotonic()), origin_policy, config.limits)
 
 
 @contextlib.asynccontextmanager

@@ -107,8 +107,11 @@ class Access(Protocol):
 
     mode: str
 
-    def admit(self, request: AccessRequest) -> Grant:
-        """Return what a request may do; raises a named error if its credentials are wrong."""
+    def admit(self, request: AccessRequest, ticket: Any = None) -> Grant:
+        """Return what a request may do; raises a named error if its credentials are wrong.
+
+        `ticket` is one that came in a message; it counts before those in the request.
+        """
 
 
 class FreeAccess:
@@ -117,7 +120,7 @@ class FreeAccess:
     def __init__(self, mode: str = "open") -> None:
         self.mode = mode
 
-    def admit(self, request: AccessRequest) -> Grant:
+    def admit(self, request: AccessRequest, ticket: Any = None) -> Grant:
         return EVERYTHING
 
 

@@ -11,6 +11,7 @@ header fields.  The fast path parses such a request, and caches its fields.  Any
 import re
 import string
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -56,7 +57,7 @@ _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\r\n\x00]*")
 OriginFields = tuple[str | None, str | None, str | None]
 
 
-def origin_fields(fields: HTTPHeaders) -> OriginFields:
+def origin_fields(fields: Mapping[str, str]) -> OriginFields:
     return fields.get("Host"), fields.get("Origin"), fields.get("Sec-Fetch-Site")
 
 

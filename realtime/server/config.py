@@ -29,8 +29,9 @@ class ServerConfig:
     `network_count` as many proxies with a bad network (``--networks``).  `key` opens the lecturer's
     page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
     `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
-    a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what.
-    `master` names the cluster this process belongs to; it is empty outside of one.
+    a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what, and
+    `ticket_keys` the file with the keys of mode `tickets`.  `master` names the cluster this process
+    belongs to; it is empty outside of one.
     """
 
     host: str = "127.0.0.1"
@@ -45,6 +46,7 @@ class ServerConfig:
     root_path: str = ""
     key: str = field(default_factory=make_key)
     access: str = "open"
+    ticket_keys: str | None = None
     network_count: int = 0
     sockjs_also: tuple[str, ...] = ()
     loop: str = "auto"

@@ -18,6 +18,7 @@ from contextlib import suppress
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
 
 from realtime.limits import Limits
+from realtime.server.redaction import Redactor
 from realtime.server.tap import Direction, Tap
 from realtime.server.traffic import OTHER, TrafficStats
 
@@ -44,7 +45,7 @@ class MeteredStream(IOStream):
         *("_fast_send", "_awaiting_drain", "_unread", "_reading_once", "_reads_paused"),
         *("half_closed", "lingering", "_on_half_close"),
         *("_write_progress", "_read_started", "_idle_since"),
-        *("connection_id", "_tap", "_trace_buffer"),
+        *("connection_id", "_tap", "_trace_buffer", "_redactor"),
     )
 
     def __init__(self, connection: socket.socket, address: str, traffic: TrafficStats) -> None:
@@ -71,6 +72,7 @@ class MeteredStream(IOStream):
         self.connection_id = traffic.next_connection_id()
         self._tap: Tap | None = None  # receives a copy of what crosses the socket
         self._trace_buffer = b""  # the start of a traced request, until its transport is known
+        self._redactor: Redactor | None = None
         # What the last timeout check saw, and since when.
         now = time.monotonic()
         self._write_progress: tuple[int | None, float] = None, now
@@ -99,7 +101,7 @@ class MeteredStream(IOStream):
     def stop_trace(self) -> None:
         """Copy nothing more: the next request can be another client's, which must ask as well."""
         if self._tap is not None:
-            self._tap = self._fast_send = None
+            self._tap = self._fast_send = self._redactor = None
 
     async def read_once(self) -> bytes:
         """Read what has arrived, and nothing more: the caller can `unread` it first.
@@ -277,19 +279,24 @@ class MeteredStream(IOStream):
         self.in_request = True
         if self._trace_buffer:
             data, self._trace_buffer = self._trace_buffer, b""
-            self._copy_to_tap("up", data)
+            self._copy_to_tap("up", data, is_head=True)
 
     def trace(self, tap: Tap, data: bytes) -> None:
         """Copy to `tap` the request that starts with `data`, and its response."""
         self._tap, self._fast_send = tap, None
         self._trace_buffer = data
+        self._redactor = Redactor()
 
-    def _copy_to_tap(self, direction: Direction, data: bytes) -> None:
+    def _copy_to_tap(self, direction: Direction, data: bytes, *, is_head: bool = False) -> None:
         assert self._tap is not None
+        assert self._redactor is not None
         if self._trace_buffer:  # the transport is not known before `begin_request`
             self._trace_buffer += data
-        else:
-            self._tap.copy(self.connection_id, self.transport, direction, data)
+            return
+        if direction == "up":
+            redact = self._redactor.redact_head if is_head else self._redactor.redact
+            data = redact(data)
+        self._tap.copy(self.connection_id, self.transport, direction, data)
 
     def end_request(self) -> None:
         """Mark the request as answered: what is read from now on belongs to the next one.

@@ -25,12 +25,6 @@ from realtime.protocol.websocket_frames import text_frame
 
 # Anybody who has the secret sees the bytes.  20 random characters are 120 bits: too many to guess.
 SECRET = re.compile(r"[\w-]{20,64}", re.ASCII)
-# The secret of a client id (see `core.access`): in a URL, in a header field, or in JSON.  A capture
-# is shown to a class.
-_CLIENT_SECRET = re.compile(
-    rb'((?:[?&]|%26|%3F)secret(?:=|%3D)|X-Client-Secret:[ \t]*|"secret"[ \t]*:[ \t]*")([^&%\s"]+)',
-    re.I,
-)
 # Records of so many seconds are sent together.
 _BATCH_SECONDS = 0.02
 # One batch ends after so many bytes: a subscriber that stops reading keeps it in memory.
@@ -95,12 +89,11 @@ class Tap:
         self._send_soon()
 
     def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
-        """Send a copy of bytes that crossed the socket of `connection`, without secrets."""
+        """Send a copy of bytes that crossed the socket of `connection`."""
         if self._subscribers:
-            shown = _CLIENT_SECRET.sub(_mask, data) if direction == "up" else data
             record = {
                 **{"connection": connection, "transport": transport, "at": _now_ms()},
-                **{"direction": direction, "data": base64.b64encode(shown).decode()},
+                **{"direction": direction, "data": base64.b64encode(data).decode()},
             }
             self._append(record, len(data))
 
@@ -202,11 +195,6 @@ class TapRegistry:
         self._addresses[address] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
-
-
-def _mask(match: re.Match[bytes]) -> bytes:
-    """Replace a secret by as many asterisks: the page counts the bytes."""
-    return match[1] + b"*" * len(match[2])
 
 
 def _frame(fields: dict[str, Any]) -> bytes:

@@ -55,7 +55,7 @@ SECRET_FIELD = "X-Client-Secret"
 # What a page at another of our ports may read, and send (CORS, in the Fetch standard).
 CORS_HEADERS = {"Access-Control-Expose-Headers": "Retry-After", "Vary": "Origin"}
 PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
     "Access-Control-Max-Age": "7200",
 }
 
@@ -192,8 +192,9 @@ class Subscription:
             parse_name(name, limits)
         room, after = parse_room(room), _parse_after(after)
         grant.require(Action.READ, room)
+        is_member = client is not None  # without an id it only listens, whoever it is
         client, name = grant.identify(client, name, secret)
-        member = Member(client, name, via) if client and name else None
+        member = Member(client, name, via) if is_member and client and name else None
         return cls(room, after, member, grant, secret)
 
     def sender(self, address: str, connection: str) -> Sender:
@@ -250,9 +251,12 @@ class RequestBase:
             return None
         return self.argument("secret", errors.WrongSecret) or self.header_fields.get(SECRET_FIELD)
 
-    def admit(self) -> Grant:
-        """What this request may do; raises a named error if its credentials are wrong."""
-        return self.services.access.admit(self)
+    def admit(self, ticket: Any = None) -> Grant:
+        """What this request may do; raises a named error if its credentials are wrong.
+
+        `ticket` is one that came later, in a message.
+        """
+        return self.services.access.admit(self, ticket)
 
     # --- the query -------------------------------------------------------------------------------
 
@@ -277,7 +281,9 @@ class RequestBase:
             raise error(f"`{name}` must be a number from 0 to {maximum:g}.")
         return value
 
-    def parse_subscription(self, room: str, resume: str | None = None) -> Subscription:
+    def parse_subscription(
+        self, room: str, resume: str | None = None, ticket: Any = None
+    ) -> Subscription:
         """Parse ``?after=&client=&name=``, common to all transports; `resume` wins over `after`.
 
         Raises `ForeignOrigin` if a page of another site wants to make a member.
@@ -290,9 +296,11 @@ class RequestBase:
             None if self.is_head else self.argument("name", errors.BadName),
             via=self.transport,
             limits=self.services.limits,
-            grant=self.admit(),
+            grant=self.admit(ticket),
             secret=self.secret_of(client),
         )
+        if self.is_head and subscription.member is not None:  # the name is that of its grant
+            return replace(subscription, member=None)
         if subscription.member is not None:
             self.services.origin_policy.check_joiner(self.origin_fields[0], self.header_fields)
         return subscription

@@ -6,6 +6,7 @@ and the traffic statistics.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ from realtime.transports.base import (
     check_connection_limit,
     decode_path_segment,
 )
+
+log = logging.getLogger(__name__)
 
 
 class JSONErrorHandler(RequestHandler):
@@ -57,7 +60,7 @@ class JSONErrorHandler(RequestHandler):
         # cancelled ourselves.
         expected = RealtimeError | StreamClosedError | HTTPError | asyncio.CancelledError
         if not isinstance(value, expected):
-            super().log_exception(typ, value, tb)
+            log_failure(self, value)
 
 
 @stream_request_body
@@ -112,6 +115,11 @@ class Handler(RequestBase, JSONErrorHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         self.count(None)
         super().write_error(status_code, **kwargs)
+
+
+def log_failure(handler: RequestHandler, error: BaseException | None) -> None:
+    """Log our failure without the URL, which Tornado would log: it can contain a ticket."""
+    log.error("a request failed", extra={"handler": type(handler).__name__}, exc_info=error)
 
 
 def write_error_response(handler: RequestHandler, error: RealtimeError) -> None:

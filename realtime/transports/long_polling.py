@@ -4,6 +4,8 @@ A message is sent at once if a request is waiting.  A message that arrives betwe
 the next request waits for that request: up to three transits of the network instead of one.
 """
 
+import time
+
 from realtime.errors import BadWait
 from realtime.transports.exchange import Exchange
 from realtime.transports.polling import PollResponse
@@ -29,6 +31,7 @@ class LongPolling(Exchange):
                 self.services.hub.check_open()  # nobody starts to wait while the server drains
                 self.on_close(reader.cancel)
                 self.check_reader_after_half_close()
-                await reader.wait(seconds, self.transport)
+                left = max(0.0, subscription.grant.expires - time.time())
+                await reader.wait(min(seconds, left), self.transport)
                 answer = reader.poll(PollResponse)
             self.answer(answer)

@@ -7,12 +7,15 @@ every transport with a live connection leaves the room through the same object:
          └── waits        └── waits                              at any time, from anywhere, once
 """
 
+import asyncio
+import math
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from realtime.core.broadcaster import Broadcaster, Framing, Subscriber
 from realtime.core.events import Cursor, Member
-from realtime.errors import RealtimeError
+from realtime.errors import RealtimeError, TicketExpired
 from realtime.transports.base import Services
 
 
@@ -74,7 +77,10 @@ class DrainingSubscriber:
 class Membership:
     """One client in one room: tracked as a member, subscribed to its events; ended exactly once."""
 
-    __slots__ = ("_address", "_error", "_member", "_room", "_services", "_subscriber", "left")
+    __slots__ = (
+        *("_address", "_error", "_expiry", "_member", "_room", "_services", "_subscriber"),
+        "left",
+    )
 
     def __init__(self, services: Services, room: str, address: str) -> None:
         self.left = False
@@ -84,6 +90,7 @@ class Membership:
         self._member: Member | None = None
         self._subscriber: AttachableSubscriber | None = None
         self._error: RealtimeError | None = None  # which ended it
+        self._expiry: asyncio.TimerHandle | None = None
 
     async def track(self, member: Member | None) -> None:
         """Make `member` a member of the room; None, or a call after `leave`, does nothing."""
@@ -106,9 +113,12 @@ class Membership:
         await self._services.admit_member(self._room, member, self._address, stream=True)
         return not self.left
 
-    async def follow(self, cursor: Cursor, subscriber: AttachableSubscriber) -> None:
+    async def follow(
+        self, cursor: Cursor, subscriber: AttachableSubscriber, expires: float = math.inf
+    ) -> None:
         """Push to `subscriber` what came after `cursor` until `leave`.
 
+        At `expires`, a time of the system clock, the subscriber is closed: its ticket has ended.
         Raises what `Hub.follow` raises; the client has then left the room.
         """
         try:
@@ -123,8 +133,12 @@ class Membership:
             subscriber.detach()
             if self._error is not None:
                 subscriber.close(self._error)
-        else:
-            self._subscriber = subscriber
+            return
+        self._subscriber = subscriber
+        if expires < math.inf:
+            error = TicketExpired("The ticket has ended; resume with a new one.")
+            seconds = max(0.0, expires - time.time())
+            self._expiry = asyncio.get_running_loop().call_later(seconds, self.end, error)
 
     def end(self, error: RealtimeError) -> None:
         """Leave the room, and close the connection or session with this error."""
@@ -135,6 +149,9 @@ class Membership:
 
     def unsubscribe(self) -> None:
         """Receive no more events, but stay a member: the connection is about to close."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
         if self._subscriber is not None:
             self._subscriber.detach()
             self._subscriber = None

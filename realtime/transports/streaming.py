@@ -73,7 +73,7 @@ class StreamExchange(Exchange):
             await membership.track(subscription.member)
             self.begin(content_type, *fields, opening=opening(reader.cursor))
             self.on_close(lambda: self._end(None))
-            await membership.follow(reader.cursor, subscriber)
+            await membership.follow(reader.cursor, subscriber, subscription.grant.expires)
             # A client that has gone answers a heartbeat with a reset.
             self.stream.set_half_close_callback(
                 lambda: self.stream.push(self._envelope(heartbeat), 0)

@@ -100,7 +100,9 @@ class WebSocket(Upgrade):
         assert self._membership is not None
         try:
             await self._membership.track(subscription.member)
-            await self._membership.follow(self._reader.cursor, subscriber)
+            await self._membership.follow(
+                self._reader.cursor, subscriber, subscription.grant.expires
+            )
         except RealtimeError as error:
             self._end(error)
 

@@ -2,15 +2,19 @@
 
 import gzip
 import re
+import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from tornado.web import StaticFileHandler
 
+from realtime.errors import BadTicket
+from realtime.server.ticket_access import TICKET_COOKIE
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
 
@@ -20,6 +24,8 @@ _BRIDGE_PAGE = "frame.html"
 _CONNECT_SCHEMES = ("http", "https", "ws", "wss")
 # Text, which gzip makes three times smaller: a phone on a slow network opens the first page sooner.
 _COMPRESSIBLE = (".html", ".js", ".css", ".json", ".svg")
+# RFC 6265bis §5.6.1: a browser keeps a cookie for 400 days at most.
+_LONGEST_COOKIE_SECONDS = 400 * 24 * 3600
 # RFC 9110 §12.4.2: "a value of 0 means not acceptable".
 _ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
@@ -82,6 +88,33 @@ class PageHandler(Handler, StaticFileHandler):
     def check_request_origin(self) -> None:
         # Other sites may link to our pages, so only the host name is checked.
         self.services.origin_policy.check_host(self.request.headers.get("Host"))
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        ticket = self.argument("ticket", BadTicket)
+        if ticket is not None and self.services.access.mode == "tickets":
+            self._keep_ticket(ticket)
+        else:
+            await StaticFileHandler.get(self, path, include_body)
+
+    def _keep_ticket(self, ticket: str) -> None:
+        """Put a ticket into a cookie, and send the browser to the same page without it.
+
+        The browser then sends it with every request of the page, and no URL shows it to a class.
+        A script of the page cannot read the cookie, and other sites cannot cause its use.
+        """
+        expires = self.services.access.admit(self, ticket).expires
+        self.set_cookie(
+            TICKET_COOKIE,
+            ticket,
+            expires=min(expires, time.time() + _LONGEST_COOKIE_SECONDS),
+            httponly=True,
+            secure=self.request.protocol == "https",
+            samesite="Strict",
+        )
+        query = [(k, v) for k, vs in self.arguments.items() if k != "ticket" for v in vs]
+        # Relative, since a proxy may have us below a path.
+        page = self.request.path.rpartition("/")[2] or "./"
+        self.redirect(page + (f"?{urlencode(query)}" if query else ""))
 
     def set_extra_headers(self, path: str) -> None:
         self.set_header(

@@ -72,6 +72,7 @@ def test_a_cluster_starts_a_redis_of_its_own_unless_there_is_another(
         (["--hub", "memory"], 1, "each worker would have a chat of its own"),
         (["--hub", "http://:secret@x"], 1, "--hub must be "),
         (["--host", "nosuch.invalid"], 1, "(--host nosuch.invalid)"),
+        (["--access", "tickets", "--ticket-keys", "nowhere"], 1, "--ticket-keys: [Errno 2]"),
         (["--tls-certificate", "nowhere.pem"], 1, "--tls-certificate, --tls-key: [Errno 2]"),
     ],
 )

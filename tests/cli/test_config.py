@@ -61,6 +61,8 @@ def test_each_option_sets_its_field() -> None:
         "--allow-host": "chat.example",
         "--trust-proxy": "10.0.0.0/8",
         "--key": "secret",
+        "--access": "tickets",
+        "--ticket-keys": "/keys.json",
         "--networks": "8",
         "--sockjs-also": "jsonp",
         "--root-path": "/school/chat/",
@@ -81,7 +83,8 @@ def test_each_option_sets_its_field() -> None:
         trust_proxy=(ip_network("10.0.0.0/8"),),
         root_path="/school/chat",
         key="secret",
-        access="class",  # since others can connect
+        access="tickets",
+        ticket_keys="/keys.json",
         network_count=8,
         sockjs_also=("jsonp",),
         loop="asyncio",

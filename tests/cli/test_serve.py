@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
+import sys
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -156,6 +158,10 @@ def test_at_an_ipv6_address_the_url_has_brackets_and_there_are_no_lanes_for_a_re
         (["--tls-certificate", "nowhere.pem"], "--tls-certificate, --tls-key: [Errno 2]"),
         (["--tls-certificate", __file__], "--tls-certificate, --tls-key: [SSL"),
         (["--tls-key", "key.pem"], "--tls-key: a key needs its --tls-certificate"),
+        (["--access", "tickets"], "--access tickets and --ticket-keys FILE need each other"),
+        (["--ticket-keys", "x"], "--access tickets and --ticket-keys FILE need each other"),
+        (["--access", "tickets", "--ticket-keys", "nowhere"], "--ticket-keys: [Errno 2]"),
+        (["--access", "tickets", "--ticket-keys", os.devnull], "--ticket-keys: a secret for HS256"),
         (["--hub", "http://127.0.0.1/"], "--hub must be auto, memory, spawn or an address"),
         (["--hub", "redis://127.0.0.1:1"], "the hub redis://127.0.0.1:1 cannot be reached: "),
         (["--hub", "redis://nobody.invalid"], "the hub redis://nobody.invalid cannot be reached: "),
@@ -170,6 +176,24 @@ def test_what_cannot_start_is_one_line_and_exit_1(options: list[str], message: s
     result = run("--port", "0", *options)
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert result.stderr.startswith(f"realtime: {message}")
+
+
+@pytest.mark.parametrize("package", ["jwt", "cryptography.hazmat.primitives.asymmetric"])
+@pytest.mark.parametrize(
+    "command", [["--port", "0"], ["cluster", "--status-port", "0"], ["ticket"]]
+)
+def test_without_pyjwt_only_tickets_do_not_work(
+    command: list[str], package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(b"x" * 32)
+    for module in [name for name in sys.modules if name.split(".")[0] == "jwt"]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    options = ["--key"] if command == ["ticket"] else ["--access", "tickets", "--ticket-keys"]
+    result = run(*command, *options, str(keys))
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert "pip install 'realtime-transports[tickets]'" in result.stderr
 
 
 @pytest.mark.parametrize("command", [["--port", "0"], ["cluster", "--status-port", "0"]])

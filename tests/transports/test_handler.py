@@ -143,3 +143,15 @@ async def test_an_error_response_is_the_same_from_every_sender(
 def test_retry_after_is_rounded_up_to_at_least_one_second(seconds: float, header: str) -> None:
     response = error_response(errors.Busy("Try again.", retry_after=seconds))
     assert dict(response.headers)["Retry-After"] == header
+
+
+def test_the_log_of_our_failure_has_no_url(caplog: pytest.LogCaptureFixture) -> None:
+    """A URL can contain a ticket; Tornado would log it."""
+    request: Any = SimpleNamespace(uri="/rooms?ticket=abc", path="/rooms", headers={})
+    handler = JSONErrorHandler.__new__(JSONErrorHandler)
+    handler.request = request
+    error = ZeroDivisionError("ours")
+    handler.log_exception(ZeroDivisionError, error, None)
+    (record,) = caplog.records
+    assert (record.message, record.exc_info[1]) == ("a request failed", error)  # type: ignore[index]
+    assert "abc" not in caplog.text

@@ -109,7 +109,7 @@ async def test_a_page_of_one_port_may_send_requests_to_another(lab: Server, room
     assert preflight.status == 204
     assert fields["access-control-allow-origin"] == page["Origin"]
     assert fields["access-control-allow-methods"] == "POST"
-    assert fields["access-control-allow-headers"] == "Content-Type"
+    assert fields["access-control-allow-headers"] == "Content-Type, Authorization"
     said = await request(
         there, "POST", f"/rooms/{room}/messages", headers=page, body=b'{"text":"hi"}'
     )

@@ -10,6 +10,7 @@ and drafts as every other transport, and resumes by cursor.
 
 import json
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from realtime import errors, metrics
@@ -22,6 +23,9 @@ from realtime.transports.membership import Membership
 from realtime.transports.socketio.session import EngineIOSession, packet, payload
 
 TRANSPORT = "socketio"
+
+# Parses the subscription of a handshake with this ticket, and finds its cursor.
+Subscribe = Callable[[Any], Awaitable[tuple[Subscription, Cursor]]]
 
 # The events that the tutorial's client can show, by the kinds of ours.
 _LEGACY_EVENTS = {"join": "join", "say": "broadcast_say", "quit": "broadcast_quit"}
@@ -54,15 +58,27 @@ class SocketIOClient(EngineIOSession):
 
     events: ClassVar[frozenset[str]]  # the events that it may emit
     connected = False
+    # Set while it needs a ticket, which its CONNECT packet may have: finds out what that grants.
+    subscribe: Subscribe | None = None
 
     def __init__(
         self, services: Services, address: str, subscription: Subscription, cursor: Cursor
     ) -> None:
         super().__init__(services, address)
-        self.room, self.member = subscription.room, subscription.member
-        self._subscription = subscription
+        self.room = subscription.room
         self.membership = Membership(services, subscription.room, address)
-        self._cursor = cursor
+        self._set_subscription(subscription, cursor)
+
+    def _set_subscription(self, subscription: Subscription, cursor: Cursor) -> None:
+        self._subscription, self._cursor = subscription, cursor
+        self.member = subscription.member
+
+    async def authenticate(self, auth: Any) -> None:
+        """Take the ticket of a CONNECT packet, if the handshake had none; raises a named error."""
+        if self.subscribe is not None:
+            ticket = auth.get("ticket") if isinstance(auth, dict) else None
+            self._set_subscription(*await self.subscribe(ticket))
+            self.subscribe = None
 
     async def connect(self) -> None:
         """Start to read; the client has its CONNECT packet already."""
@@ -70,7 +86,7 @@ class SocketIOClient(EngineIOSession):
         try:
             await self.membership.track(self.member)
             self.services.hub.check_open()
-            await self.membership.follow(self._cursor, self)
+            await self.membership.follow(self._cursor, self, self._subscription.grant.expires)
         except RealtimeError as error:
             self.close(error)
 
@@ -123,7 +139,7 @@ class LegacyClient(SocketIOClient):
     ) -> None:
         super().__init__(services, address, subscription, cursor)
         # Not the session's id: with that, anybody at the same address could use the session.
-        self._client = secrets.token_hex(10)
+        self._random_client = secrets.token_hex(10)
 
     async def handle_event(self, event: str, argument: Any) -> bytes:
         fields = argument if isinstance(argument, dict) else {}
@@ -132,12 +148,18 @@ class LegacyClient(SocketIOClient):
         if self.member is None:
             raise errors.BadName("Emit `join` with a `username` first.")
         return await self.publish(
-            {"text": fields.get("text"), "client": self._client, "name": self.member.name}
+            {
+                "text": fields.get("text"),
+                "client": self.member.client,
+                "name": self.member.name,
+            }
         )
 
     async def _join(self, name: str) -> bytes:
         if self.member is None:
-            self.member = Member(self._client, name, TRANSPORT)
+            grant = self._subscription.grant
+            grant.identify(None, name, None)
+            self.member = Member(grant.client or self._random_client, name, TRANSPORT)
             try:
                 await self.membership.track(self.member)
             except RealtimeError as error:  # the membership has ended, and so has the session

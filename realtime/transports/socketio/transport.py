@@ -7,19 +7,23 @@ them, it is the client of the tutorial: it emits ``join`` and ``say``, and recei
 ``message``.
 """
 
+import asyncio
+import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from socketio import AsyncServer
-from socketio.packet import CONNECT, DISCONNECT, EVENT, Packet
+from socketio.packet import CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 
-from realtime import errors
-from realtime.core.events import parse_room
+from realtime import errors, metrics
+from realtime.core.access import Grant
+from realtime.core.events import Cursor, parse_room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.base import Services, Subscription
+from realtime.transports.base import NOW, Services, Subscription
 from realtime.transports.socketio.clients import (
     TRANSPORT,
     CursorClient,
@@ -93,6 +97,13 @@ class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
         self._clients[eio_sid] = client
         self._addresses[client.address] += 1
         self.eio.monitor_pings()
+        if client.subscribe is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(self._limits.request_seconds, self._close_without_ticket, client)
+
+    def _close_without_ticket(self, client: SocketIOClient) -> None:
+        if client.subscribe is not None:
+            client.close(errors.NoTicket("No ticket came in time."))
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         await super()._handle_eio_disconnect(eio_sid, reason)
@@ -121,6 +132,8 @@ class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
         packet = self._parse_packet(data)
         in_namespace = packet.namespace in (None, "/")
         if packet.packet_type == CONNECT:
+            if in_namespace and not await self._authenticate(client, packet.data):
+                return
             await self._handle_connect(client.id, packet.namespace, packet.data)
             if in_namespace and not client.connected:
                 await client.connect()
@@ -133,6 +146,17 @@ class SocketIOServer(AsyncServer):  # type: ignore[misc]  # the package has no t
             await client.dispatch(event, arguments[0] if arguments else None, packet.id)
         else:  # acknowledgements, which we never request, and binary data
             raise errors.BadRequest("Send only CONNECT, DISCONNECT and EVENT packets.")
+
+    async def _authenticate(self, client: SocketIOClient, auth: Any) -> bool:
+        """Return whether a client may connect; if not, it gets a CONNECT_ERROR packet."""
+        try:
+            await client.authenticate(auth)
+        except RealtimeError as error:
+            metrics.REFUSED.labels(error.code).inc()
+            data = {"message": error.message, "data": {"code": error.code}}
+            client.send(f"{CONNECT_ERROR}{json.dumps(data)}")
+            return False
+        return True
 
     def _parse_packet(self, data: str) -> Packet:
         try:
@@ -161,21 +185,42 @@ class SocketIOHandler(EngineIOHandler):
         return self.server.find_client(id)
 
     async def new_session(self) -> EngineIOSession:
-        room = parse_room(self.argument("roomid", errors.BadRoom) or "")
-        has_cursor = not self.arguments.keys().isdisjoint({"client", "name", "after"})
-        subscription = (
-            self.parse_subscription(room)
-            if has_cursor
-            else Subscription.parse(
+        room, address = (
+            parse_room(self.argument("roomid", errors.BadRoom) or ""),
+            self.stream.address,
+        )
+        self.services.hub.check_open()
+        self.server.check_capacity(address)
+        kind = CursorClient if self._has_cursor else LegacyClient
+        try:
+            # Read before the session exists, so that an error still has its own HTTP status.
+            return kind(self.services, address, *await self._subscribe(room, address))
+        except errors.NoTicket:  # a browser's client has it in `auth`, which comes later
+            client = kind(self.services, address, *_no_subscription(room))
+            client.subscribe = partial(self._subscribe, room, address)
+            return client
+
+    @property
+    def _has_cursor(self) -> bool:
+        return not self.arguments.keys().isdisjoint({"client", "name", "after"})
+
+    async def _subscribe(
+        self, room: str, address: str, ticket: Any = None
+    ) -> tuple[Subscription, Cursor]:
+        """Parse what the handshake asks for; `address` is its client's, also when it has ended."""
+        if self._has_cursor:
+            subscription = self.parse_subscription(room, ticket=ticket)
+        else:
+            subscription = Subscription.parse(
                 *(room, "now", None, None),
                 via=TRANSPORT,
                 limits=self.services.limits,
-                grant=self.admit(),
+                grant=self.admit(ticket),
             )
-        )
-        self.services.hub.check_open()
-        self.server.check_capacity(self.stream.address)
-        # Read before the session exists, so that an error still has its own HTTP status.
-        reader = await self.services.hub.read(room, subscription.after, self.stream.address)
-        kind = CursorClient if has_cursor else LegacyClient
-        return kind(self.services, self.stream.address, subscription, reader.cursor)
+        reader = await self.services.hub.read(room, subscription.after, address)
+        return subscription, reader.cursor
+
+
+def _no_subscription(room: str) -> tuple[Subscription, Cursor]:
+    """Return the subscription of a client that has not shown its ticket: it may do nothing."""
+    return Subscription(room, NOW, None, Grant(actions=frozenset())), Cursor("0", 0)

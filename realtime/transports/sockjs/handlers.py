@@ -22,6 +22,7 @@ from sockjs.tornado.basehandler import PreflightHandler
 from sockjs.tornado.static import GreetingsHandler, IFrameHandler, InfoHandler
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
+from realtime.transports.handler import log_failure
 from realtime.transports.sockjs.interfaces import RouterProtocol
 
 # A body that is too long is read and discarded up to this size, so that the sender can read the
@@ -103,7 +104,7 @@ class SockJSHandler(RequestHandler):
 
     def log_exception(self, typ: Any, value: BaseException | None, tb: Any) -> None:
         if not self.server.is_expected(value):
-            super().log_exception(typ, value, tb)
+            log_failure(self, value)
 
     def on_finish(self) -> None:
         self.server.request_finished(self)

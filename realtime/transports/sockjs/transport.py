@@ -5,6 +5,7 @@ the first message is a join with a cursor, the others are drafts to publish.  No
 room's log holds waits in a session.
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -68,6 +69,14 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         # Of the first request of the session.  Its query is also where a page has its secret.
         self.header_fields: Mapping[str, str] = request.headers
         self.arguments: Mapping[str, Sequence[bytes]] = request.arguments
+        if self.services.access.mode == "tickets":
+            loop, seconds = asyncio.get_running_loop(), self.services.limits.request_seconds
+            loop.call_later(seconds, self._close_without_ticket)
+
+    def _close_without_ticket(self) -> None:
+        """End a session that has not joined: nobody has shown a ticket for it."""
+        if self._subscription is None and not self.is_closed:
+            self._end(errors.NoTicket("No ticket came in time."))
 
     async def on_message(self, message: str) -> None:
         if self._subscription is None:
@@ -105,7 +114,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             *arguments,
             via=TRANSPORT,
             limits=self.services.limits,
-            grant=self.services.access.admit(self),
+            grant=self.services.access.admit(self, fields.get("ticket")),
             secret=fields.get("secret") or _argument(self.arguments, "secret"),
         )
 
@@ -114,7 +123,8 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         self._membership = membership = Membership(self.services, subscription.room, self._address)
         reader = await self.services.hub.read(subscription.room, subscription.after, self._address)
         await membership.track(subscription.member)
-        await membership.follow(reader.cursor, SockJSSubscriber(self.session, self._end))
+        subscriber = SockJSSubscriber(self.session, self._end)
+        await membership.follow(reader.cursor, subscriber, subscription.grant.expires)
         return reader.cursor
 
     def _end(self, error: RealtimeError) -> None:

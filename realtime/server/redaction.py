@@ -1,0 +1,108 @@
+"""What a capture does not show: secrets of client ids, and tickets.
+
+A capture is shown to a class, but whoever has a ticket can use it.  Each secret becomes as many
+asterisks, so that the page still counts the right bytes.  Secrets are found by their names:
+
+    ?secret=…  ?ticket=…          in a URL, also in one inside another URL
+    Authorization: Bearer …       and `X-Client-Secret`
+    Cookie: realtime_ticket=…
+    "secret":"…"  "ticket":"…"    in JSON, also in JSON inside a string of JSON, and in frames
+"""
+
+import re
+
+# A name, and its value behind it.  The names in a URL can be percent-encoded as parts of another.
+_SECRETS = re.compile(
+    rb"""(
+        (?:[?&]|%26|%3F) (?:secret|ticket) (?:=|%3D)
+      | \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)?
+      | realtime_ticket =
+      | \\*" (?:secret|ticket) \\*" [ \t\r\n]* : [ \t\r\n]* \\*"
+    )
+    ( [^&%\s";,\\]+ )""",
+    re.IGNORECASE | re.VERBOSE,
+)
+# The end of a piece can be the start of a name.
+_CONTEXT_BYTES = 64
+_UPGRADE = re.compile(rb"\nUpgrade:[ \t]*websocket[ \t]*\r?\n", re.IGNORECASE)
+
+
+class Redactor:
+    """Replaces secrets in the bytes of one request, and of the frames that follow a handshake."""
+
+    def __init__(self) -> None:
+        self._text = _Text()
+        self._redact = self._text.redact
+
+    def redact_head(self, data: bytes) -> bytes:
+        """Replace the secrets in the first piece: the header section, and what follows it."""
+        if not _UPGRADE.search(data):
+            return self._redact(data)
+        head, end, frames = data.partition(b"\r\n\r\n")
+        shown = self._redact(head + end)
+        self._redact = _Frames(self._text).redact
+        return shown + self._redact(frames)
+
+    def redact(self, data: bytes) -> bytes:
+        """Replace the secrets in the next piece, wherever it was cut."""
+        return self._redact(data)
+
+
+class _Text:
+    """Bytes in which secrets are found as they are, or in the payloads of frames."""
+
+    def __init__(self) -> None:
+        self._context = b""  # the end of what came before, as far as it matters
+
+    def redact(self, data: bytes) -> bytes:
+        text, start = self._context + data, len(self._context)
+        shown = bytearray(text)
+        self._context = text[-_CONTEXT_BYTES:]
+        for match in _SECRETS.finditer(text):
+            shown[match.start(2) : match.end()] = b"*" * len(match[2])
+            if match.end() == len(text):  # it may continue in the next piece
+                self._context = match[1] + b"*"
+        return bytes(shown[start:])
+
+
+class _Frames:
+    """Frames of a client, whose payloads are masked (RFC 6455 §5.3)."""
+
+    def __init__(self, text: _Text) -> None:
+        self._text = text
+        self._head = b""  # the start of a frame, until it is complete
+        self._key = b""  # the mask of the next bytes of the payload
+        self._payload_left = 0
+
+    def redact(self, data: bytes) -> bytes:
+        shown = bytearray()
+        while data:
+            if self._payload_left:
+                payload, data = data[: self._payload_left], data[self._payload_left :]
+                self._payload_left -= len(payload)
+                shown += self._mask(self._text.redact(self._mask(payload)))
+                turned = len(payload) % 4
+                self._key = self._key[turned:] + self._key[:turned]
+            else:
+                byte, data = data[:1], data[1:]
+                self._head += byte
+                shown += byte
+                self._start_payload()
+        return bytes(shown)
+
+    def _start_payload(self) -> None:
+        """Parse the header of a frame, if it is complete."""
+        head = self._head
+        if len(head) < 2:
+            return
+        extended, is_masked = {126: 2, 127: 8}.get(head[1] & 0x7F, 0), head[1] >= 0x80
+        if len(head) < 2 + extended + 4 * is_masked:
+            return
+        self._payload_left = int.from_bytes(head[2 : 2 + extended]) if extended else head[1] & 0x7F
+        self._key = head[-4:] if is_masked else bytes(4)
+        self._head = b""
+
+    def _mask(self, payload: bytes) -> bytes:
+        """Put the mask on, or take it off."""
+        key = (self._key * (len(payload) // 4 + 1))[: len(payload)]
+        return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(len(payload))
