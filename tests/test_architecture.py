@@ -238,6 +238,8 @@ BESIDE = {
         "glossary",
         "lab",
         "lecturer",
+        "class",
+        "projector",
         "spinner",
         "sticky",
     },

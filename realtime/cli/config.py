@@ -10,6 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
@@ -17,6 +18,7 @@ from realtime.protocol.origin import parse_host_name
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
+from realtime.web.plan import PlanError, parse_plan
 
 # Secrets can come from the environment: every user of a machine can read a command line.
 HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
@@ -91,6 +93,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         trust_proxy=tuple(options.trust_proxy),
         root_path=options.root_path,
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
+        plan=_plan(options.plan),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
@@ -106,6 +109,20 @@ def _key(text: str | None) -> str:
             "or it is soon guessed"
         )
     return text or make_key()
+
+
+def _plan(path: str | None) -> str:
+    """Return the JSON of the plan in this file; raises `CommandError` if it is none."""
+    if path is None:
+        return ""
+    try:
+        text = Path(path).read_text("utf-8")
+        parse_plan(text)
+    except UnicodeDecodeError as error:
+        raise CommandError(f"--plan {path}: this is not UTF-8: {error.reason}") from error
+    except PlanError as error:
+        raise CommandError(f"--plan {path}, {error}") from error
+    return text
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -138,9 +155,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
         "--key",
-        help="what the lecturer's page needs to reset a room "
+        help="what the lecturer's page needs to reset a room and to direct a class "
         f"(${KEY_VARIABLE}, or else a new one at each start)",
     )
+    add_plan(pages)
     pages.add_argument(
         "--networks",
         dest="network_count",
@@ -170,6 +188,15 @@ def add_tls(group: Group) -> None:
         help="serve https with this certificate and its chain, in PEM",
     )
     group.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
+
+
+def add_plan(group: Group) -> None:
+    group.add_argument(
+        "--plan",
+        metavar="FILE",
+        help="the steps of your lesson, as JSON: docs/class.md lists the fields; by default a "
+        "lesson of 45 minutes",
+    )
 
 
 def add_prefix(group: Group) -> None:

@@ -27,10 +27,11 @@ class ServerConfig:
 
     `port` 0 is a free one; `port_count` more than 1 opens extra ports (``--lanes``), and
     `network_count` as many proxies with a bad network (``--networks``).  `key` opens the lecturer's
-    page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
-    `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
-    a proxy has this server, as ``/chat``.  `master` names the cluster this process belongs to; it
-    is empty outside of one.
+    page; `plan` is the JSON of a lesson, empty for the one that comes with the server.  `prefix`
+    starts all names in Redis.  `allow_host` are further host names of this server, `trust_proxy`
+    the networks whose `X-Forwarded-For` we believe, `root_path` the path below which a proxy has
+    this server, as ``/chat``.  `master` names the cluster this process belongs to; it is empty
+    outside of one.
     """
 
     host: str = "127.0.0.1"
@@ -44,6 +45,7 @@ class ServerConfig:
     trust_proxy: tuple[IPNetwork, ...] = ()
     root_path: str = ""
     key: str = field(default_factory=make_key)
+    plan: str = ""
     network_count: int = 0
     sockjs_also: tuple[str, ...] = ()
     loop: str = "auto"

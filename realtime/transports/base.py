@@ -20,6 +20,7 @@ from realtime.core.events import (
     Draft,
     Member,
     Receipt,
+    is_lecturers_room,
     parse_client,
     parse_name,
     parse_room,
@@ -86,6 +87,8 @@ class Services:
 
         `connection` identifies a connection or session; None if many clients share it.
         """
+        if is_lecturers_room(draft.room):
+            raise errors.LecturersOnly("Only the lecturer publishes in a room that ends in .class.")
         now = asyncio.get_running_loop().time()
         self.admission.admit_message(draft, connection, address, now)
         return await self.hub.publish(draft)

@@ -36,7 +36,7 @@ class Lab:
     """What this server offers its pages.
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
-    secret in the lecturer's URL, which `key_check` compares.
+    secret in the lecturer's URL, which `key_check` compares; `plan` is the JSON of a lesson.
     """
 
     lanes: tuple[int, ...]
@@ -44,6 +44,7 @@ class Lab:
     addresses: tuple[str, ...]
     key: str
     key_check: "KeyCheck"
+    plan: str = "{}"
 
 
 class KeyCheck:
@@ -72,15 +73,21 @@ class KeyCheck:
         raise errors.BadKey("The key is in the lecturer's URL, which the server prints at start.")
 
 
-class _LabBase(OperationHandler):
+class LabBase(OperationHandler):
     """A handler that also has the `lab`."""
 
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
         super().initialize(services)
         self.lab = lab
 
+    def check_key(self) -> None:
+        """Return if ``?key=`` is the lecturer's key; raises `BadKey` or `TooFast`."""
+        key = self.argument("key", errors.BadKey) or ""
+        now = asyncio.get_running_loop().time()
+        self.lab.key_check.check(key, self.stream.address, now)
 
-class LabHandler(_LabBase):
+
+class LabHandler(LabBase):
     """Ports, networks, addresses, and the limits that a page may reach."""
 
     def get(self) -> None:
@@ -103,7 +110,7 @@ class LabHandler(_LabBase):
 # --- network conditions --------------------------------------------------------------------------
 
 
-class _NetworkBase(_LabBase):
+class _NetworkBase(LabBase):
     def parse_conditions(self) -> NetworkConditions:
         """Parse ``?network=rtt=200ms``; raises `BadNetwork`."""
         try:
@@ -144,7 +151,7 @@ class NetworkHandler(_NetworkBase):
         self.no_content()
 
 
-class NetworkFaultHandler(_LabBase):
+class NetworkFaultHandler(LabBase):
     """Pause a network for some seconds, or disconnect everybody on it."""
 
     def post(self, id: str, how: str) -> None:
@@ -160,19 +167,17 @@ class NetworkFaultHandler(_LabBase):
 # --- for a class ---------------------------------------------------------------------------------
 
 
-class RoomHandler(_LabBase):
+class RoomHandler(LabBase):
     """Reset a room; this needs the lecturer's key."""
 
     async def delete(self, room: str) -> None:
         room = parse_room(room)
-        key = self.argument("key", errors.BadKey) or ""
-        now = asyncio.get_running_loop().time()
-        self.lab.key_check.check(key, self.stream.address, now)
+        self.check_key()
         await self.services.hub.reset(room)
         self.no_content()
 
 
-class QRCodeHandler(_LabBase):
+class QRCodeHandler(LabBase):
     """A QR code of ``?path=`` at our address in the local network, for phones."""
 
     async def get(self) -> None:
