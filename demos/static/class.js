@@ -7,7 +7,8 @@ import { ApiError, ROOT, roomUrl } from "./api.js";
 import { EXPERIMENTS } from "./classroom/lesson.js";
 import { RunReport } from "./classroom/run_report.js";
 import { classRooms, parseText } from "./classroom/rooms.js";
-import { takeSeat } from "./classroom/seat.js";
+import { clockOffset, takeSeat } from "./classroom/seat.js";
+import { VoteForm } from "./classroom/vote_form.js";
 import { byId } from "./dom.js";
 import { t } from "./i18n.js";
 import { Log } from "./log.js";
@@ -40,7 +41,8 @@ const outbox = new Outbox(send, (message, state, error) => {
 
 // --- the connection --------------------------------------------------------------------------------
 
-let seat; // {number, offset}
+let seat; // a number
+let clockAhead; // ms
 let order = { room: home, transports: TRANSPORTS };
 let wanted; // {room, transport, port}, as text: what we are connected to
 let connection, cursor;
@@ -49,7 +51,7 @@ let transport;
 let offlineUntil = 0; // by our clock
 
 async function follow() {
-  transport = order.transports[seat.number % order.transports.length];
+  transport = order.transports[seat % order.transports.length];
   const { room, port } = order;
   const next = JSON.stringify({ room, transport, port });
   if (next === wanted) return;
@@ -115,6 +117,7 @@ byId("say").addEventListener("submit", (submit) => {
 let last; // the last command, an event
 let settling;
 let report;
+const voteForm = new VoteForm(rooms.votes, client);
 
 function onCommand(event) {
   if (event.kind !== "say") return;
@@ -126,7 +129,8 @@ function obey() {
   settling = undefined;
   const command = parseText(last);
   order = { ...order, ...command, port: command.port };
-  const { run } = command;
+  const { run, vote } = command;
+  voteForm.show(vote);
   if (run && report?.run !== run.id) start(run, last.published);
   follow();
 }
@@ -142,7 +146,7 @@ function start(run, published) {
 
 /** The server's clock. */
 function now() {
-  return Date.now() + seat.offset;
+  return Date.now() + clockAhead;
 }
 
 function stayOffline(left) {
@@ -165,6 +169,7 @@ addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload
 
 try {
   seat = await takeSeat(rooms.seats, client);
+  clockAhead = await clockOffset(rooms.reports, client);
   connectControl(rooms.commands, { onEvent: onCommand, onState() {} });
   follow();
 } catch (error) {

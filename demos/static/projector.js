@@ -7,20 +7,23 @@ import { requestJSON, ROOT } from "./api.js";
 import { classChannel } from "./classroom/channel.js";
 import { ClassFigures } from "./classroom/figures.js";
 import { FiguresTable } from "./classroom/figures_table.js";
-import { textOf } from "./classroom/lesson.js";
+import { stepsWith, textOf } from "./classroom/lesson.js";
+import { VoteView } from "./classroom/vote_view.js";
 import { byId, el } from "./dom.js";
 import { language, number, t } from "./i18n.js";
 import { codeUrl, joinPath, linkTo } from "./lecturer/join_codes.js";
 
 const room = new URLSearchParams(location.search).get("room") || "lobby";
 const channel = classChannel(room, onMessage);
-const VIEWS = ["wait", "join", "question", "page", "class"];
+const VIEWS = ["wait", "join", "question", "page", "class", "vote"];
+const VOTE_BEATS = ["vote", "bars", "result"];
 
 let plan, lab;
 let state = channel.state();
 let key;
 const table = new FiguresTable(byId("figures"));
 const figures = new ClassFigures(room, showFigures);
+const vote = new VoteView(room, figures);
 
 function onMessage(message) {
   if (message.key !== undefined) ({ key } = message);
@@ -31,16 +34,18 @@ function onMessage(message) {
 // --- what is shown -----------------------------------------------------------------------------------
 
 function show() {
-  const step = state && plan.steps[state.step];
+  const step = state && stepsWith(plan.steps, state.extra)[state.step];
   if (!step) return showView("wait");
   byId("title").textContent = textOf(step.title, language);
   byId("ask").textContent = step.ask ? textOf(step.ask, language) : "";
   showView(viewOf(step, state.name));
   showPage(step);
   figures.measure({ ...state, key });
+  vote.show(state.vote, state.name === "result");
 }
 
 function viewOf(step, beat) {
+  if (VOTE_BEATS.includes(beat)) return "vote";
   return beat === "run" ? "class" : step.show;
 }
 
@@ -76,6 +81,7 @@ function showFigures({ rows, phones, run, left, frozen, error }) {
   byId("run-name").textContent = t(`classroom.run.${run.kind}`);
   byId("run-state").textContent = stateText(run, left, frozen);
   table.show(rows, run);
+  vote.measured(frozen ? rows : undefined, run);
   if (frozen) channel.send({ frozen: run.id });
 }
 

@@ -37,7 +37,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that other machines can reach, with a plan and network emulators."""
     plan = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.write_text(json.dumps(PLAN))
-    options = ("--key", KEY, "--networks", "2", "--plan", str(plan))
+    options = ("--key", KEY, "--networks", "4", "--plan", str(plan))
     with Server("--hub", "memory", "--host", "0.0.0.0", *options) as server:
         server.url = f"http://127.0.0.1:{server.port}"
         yield server
@@ -94,7 +94,7 @@ async def test_next_sets_up_each_step_for_projector_and_phones(
     networks = await lecturer.evaluate(
         "fetch('/networks', { method: 'POST' }).then((answer) => answer.json())"
     )
-    assert "port" in networks  # of two, the step uses one
+    assert "port" in networks  # others are left
     await expect(projector.locator("tr[data-via=sse] .phones")).to_have_text("2")
     await lecturer.reload()
     await expect(lecturer.locator("#step-title")).to_have_text("Price")
@@ -151,6 +151,59 @@ async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(
     await expect(projector.locator(".frozen")).to_be_visible()
     assert await projector.locator("#figures").inner_text() == frozen
     assert console_errors == []
+
+
+async def test_the_class_predicts_before_it_measures(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await lecturer.press("body", "ArrowRight")
+    phones = [await open_phone(context, school.url, room) for _ in range(3)]
+    await expect(projector.locator("#phones")).to_have_text("phones: 3")
+    await lecturer.select_option("#exercise", "lab_price")
+    await lecturer.click("#ask-class")
+    for phone, choice in zip(phones, "abc", strict=True):
+        await phone.locator(f"#vote input[value={choice}]").check()
+    await phones[0].locator("#vote input[value=c]").check()  # the last one counts
+    for phone in phones:
+        await expect(phone.locator("#vote-state")).to_contain_text("Your vote is in")
+    # Whoever has no seat has no vote.
+    vote = await lecturer.evaluate("JSON.parse(localStorage['realtime.class." + room + "']).vote")
+    text = json.dumps({"vote": vote["id"], "choice": "a"})
+    await post(school.url, f"{room}.votes", text=text, client="mallory")
+    voters = projector.locator("#voters")
+    await expect(voters).to_have_text("Vote on your phone. 3 of 3 have voted.")
+    counts = projector.locator("#choices .count")
+    assert await counts.all_text_contents() == ["", "", ""]
+
+    await phones[1].reload()
+    await expect(phones[1].locator("#vote input[value=b]")).to_be_checked()
+    await lecturer.press("body", "ArrowRight")
+    await expect(voters).to_have_text("3 of 3 phones have voted.")
+    for phone in phones:
+        await expect(phone.locator("#vote input").first).to_be_disabled()
+    late = json.dumps({"vote": vote["id"], "choice": "a"})
+    await post(school.url, f"{room}.votes", text=late, client=await client_of(lecturer, room))
+    await projector.reload()
+    await expect(voters).to_have_text("3 of 3 phones have voted.")
+    assert await counts.all_text_contents() == ["0", "1", "2"]
+    widths = "all => all.map((bar) => bar.style.width)"
+    assert (await projector.locator("#choices .bar").evaluate_all(widths))[0] == "0%"
+    await expect(projector.locator("#choices .right")).to_have_count(0)
+    await lecturer.press("body", "ArrowRight")
+    await expect(projector.locator("#choices .right")).to_have_attribute("data-choice", "c")
+    await expect_large(projector)
+    await lecturer.press("body", "ArrowRight")  # the plan goes on
+    await expect(lecturer.locator("#step-title")).to_have_text("Price")
+    await expect(phones[0].locator("#vote")).to_be_hidden()
+    assert console_errors == []
+
+
+async def client_of(lecturer: Page, room: str) -> str:
+    """The client of one phone."""
+    path = f"/class/{room}/traffic?key={KEY}"
+    members = await lecturer.evaluate(f"fetch('{path}').then((answer) => answer.json())")
+    return str(members["members"][0]["client"])
 
 
 async def test_a_student_cannot_direct_the_phones(

@@ -4,10 +4,12 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
-  beatsOf, dueMessages, EXPERIMENTS, isOfRun, newRun, nextPosition, previousPosition, stopwatch, textOf,
+  beatsOf, dueMessages, EXPERIMENTS, isOfRun, newRun, nextPosition, plannedUpTo, previousPosition, stepsWith,
+  stopwatch, textOf,
 } from "../../demos/static/classroom/lesson.js";
 import { difference, median, merge, rowsOf, snapshot, takeReports } from "../../demos/static/classroom/measure.js";
 import { classRooms, cursorAt, offsetOf } from "../../demos/static/classroom/rooms.js";
+import { tally, voteText, votesIn } from "../../demos/static/classroom/votes.js";
 
 const RUN = "3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677";
 const PLAN = [{}, { exercise: "lab_price", experiment: "messages" }, { experiment: "quiet" }];
@@ -25,6 +27,15 @@ test("back is the beat before, or the start of the step before", () => {
   assert.deepEqual(previousPosition({ step: 1, beat: 3 }), { step: 1, beat: 2 });
   assert.deepEqual(previousPosition({ step: 1, beat: 0 }), { step: 0, beat: 0 });
   assert.deepEqual(previousPosition({ step: 0, beat: 0 }), { step: 0, beat: 0 });
+});
+
+test("an added exercise is a step after the current one, and the plan goes on after it", () => {
+  const extra = { at: 1, step: { exercise: "sse_idle" } };
+  assert.deepEqual(stepsWith([1, 2, 3], extra), [1, extra.step, 2, 3]);
+  assert.deepEqual(stepsWith([1, 2], undefined), [1, 2]);
+  // The next added one replaces it: after step 1, after the added one, and after step 2 of the plan.
+  assert.deepEqual([0, 1, 2].map((step) => plannedUpTo(step, extra)), [1, 1, 2]);
+  assert.deepEqual([0, 1].map((step) => plannedUpTo(step, undefined)), [1, 2]);
 });
 
 test("a text of the plan is for all languages, or has one for each and English for the others", () => {
@@ -97,4 +108,19 @@ test("the last report of each phone about this run counts, and a row is the mean
     websocket: { phones: 0, requests: undefined, bytes: undefined, received: undefined, delay: undefined },
   });
   assert.equal(median([3, 1, 2]), 2);
+});
+
+test("the last vote of each phone counts, until the vote was closed", () => {
+  let offset = 0;
+  const vote = (client, text) => ({ client, text, cursor: `e-${++offset}` });
+  const votes = votesIn([
+    vote("ada", voteText("one", "a")), vote("ben", voteText("one", "b")), vote("ada", voteText("one", "c")),
+    vote("cai", voteText("other", "a")), vote("dan", voteText("one", "d")), vote(null, voteText("one", "a")),
+    vote("eve", "no JSON {"), vote("mallory", voteText("one", "a")), vote("ben", voteText("one", "a")),
+  ]);
+  const phones = new Set(["ada", "ben", "cai", "dan", "eve"]);
+  assert.deepEqual(tally(votes, { id: "one" }, phones), { counts: { a: 1, b: 0, c: 1 }, voters: 2 });
+  const closed = tally(votes, { id: "one", until: "e-8" }, phones);
+  assert.deepEqual(closed, { counts: { a: 0, b: 1, c: 1 }, voters: 2 });
+  assert.deepEqual(tally(votes, { id: "one", until: "e-0" }, phones).voters, 0);
 });

@@ -43,6 +43,11 @@ export class ClassFigures {
     setInterval(() => this.#send(), SEND_INTERVAL);
   }
 
+  /** The phones that are, or were lately, in the room. */
+  get clients() {
+    return new Set(Object.keys(this.#last));
+  }
+
   /** Measure this run from now on; `room` is where the class chats. */
   measure(lesson) {
     const isNew = lesson.run.id !== this.#lesson?.run.id;

@@ -12,6 +12,16 @@ export const EXPERIMENTS = {
   disconnect: { seconds: 20, messages: 20, perSecond: 2, offline: 5 },
 };
 
+/** The steps of the plan, and between them the exercise that a lecturer added: `{at, step}`. */
+export function stepsWith(steps, extra) {
+  return extra ? [...steps.slice(0, extra.at), extra.step, ...steps.slice(extra.at)] : steps;
+}
+
+/** The number of steps of the plan up to the one at `step`, without the added one. */
+export function plannedUpTo(step, extra) {
+  return extra && step >= extra.at ? step : step + 1;
+}
+
 /** The beats of a step of the plan. */
 export function beatsOf({ exercise, experiment }) {
   return [

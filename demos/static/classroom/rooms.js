@@ -7,11 +7,11 @@ const TIMEOUT = 10_000;
 
 /**
  * `commands` is where only the lecturer publishes (the server checks it), `seats` gives each phone a number,
- * and `reports` has the delays that the phones measured.
+ * `reports` has the delays that the phones measured, and `votes` their predictions.
  */
 export function classRooms(room) {
   const base = [...room].slice(0, MAX_BASE).join("");
-  return { commands: `${base}.class`, seats: `${base}.seats`, reports: `${base}.reports` };
+  return { commands: `${base}.class`, seats: `${base}.seats`, reports: `${base}.reports`, votes: `${base}.votes` };
 }
 
 /** A cursor is `EPOCH-OFFSET`: the offsets of one epoch count the events of the room. */

@@ -2,13 +2,15 @@
 //
 //   next ─▶ state ─▶ localStorage, BroadcastChannel (the projector), POST /class/ROOM.class/messages (phones)
 
-import { ApiError, request, requestJSON, ROOT } from "../api.js";
+import { ApiError, request, requestJSON, ROOT, roomUrl } from "../api.js";
 import { classChannel } from "../classroom/channel.js";
 import { command } from "../classroom/figures.js";
 import {
-  beatsOf, EXPERIMENTS, newRun, nextPosition, previousPosition, stopwatch, textOf,
+  beatsOf, EXPERIMENTS, newRun, nextPosition, plannedUpTo, previousPosition, stepsWith, stopwatch, textOf,
 } from "../classroom/lesson.js";
+import { classRooms } from "../classroom/rooms.js";
 import { byId, el } from "../dom.js";
+import { EXERCISE_IDS } from "../exercises.js";
 import { language, number, t } from "../i18n.js";
 import { TRANSPORTS } from "../page_layout.js";
 import { uuid } from "../publish.js";
@@ -24,7 +26,7 @@ export class Presenter {
   #room;
   #key;
   #channel;
-  #steps = [];
+  #plan = [];
   #state;
   #lease; // {id, port} of the emulated network of this step
   #queue = Promise.resolve();
@@ -37,17 +39,21 @@ export class Presenter {
 
   async start() {
     try {
-      this.#steps = (await requestJSON(new URL("plan", ROOT))).steps;
+      this.#plan = (await requestJSON(new URL("plan", ROOT))).steps;
     } catch (error) {
       return this.#fail(error);
     }
     const kept = this.#channel.state();
-    this.#state = this.#steps[kept?.step] ? kept : undefined;
+    this.#state = stepsWith(this.#plan, kept?.extra)[kept?.step] ? kept : undefined;
     this.#lease = this.#state?.lease;
     this.#fillPage();
     this.#listen();
     this.#show();
     this.#sendKey();
+  }
+
+  get #steps() {
+    return stepsWith(this.#plan, this.#state?.extra);
   }
 
   // --- the page --------------------------------------------------------------------------------------
@@ -58,18 +64,19 @@ export class Presenter {
     byId("experiments").append(...kinds.map((kind) => el("button", {
       type: "button", id: `run-${kind}`, onclick: () => this.#do(() => this.#run(kind)),
     }, t(`classroom.do.${kind}`))));
+    byId("exercise").append(...EXERCISE_IDS.map((id) => new Option(t(`exercise.${id}.title`), id)));
     for (const button of byId("presenter").querySelectorAll("button:not(#project)")) button.disabled = !this.#key;
     if (!this.#key) this.#say(t("lecturer.keyless"));
   }
 
   #rows() {
     let minute = 0;
-    return this.#steps.map((step, n) => {
+    return this.#plan.map((step, n) => {
       const from = minute;
       minute += step.minutes;
       const times = el("th", { scope: "row" }, `${number(from)}–${number(minute)}`);
       const go = el("button", {
-        type: "button", className: "step", disabled: !this.#key, onclick: () => this.#do(() => this.#enter({ step: n, beat: 0 })),
+        type: "button", className: "step", disabled: !this.#key, onclick: () => this.#do(() => this.#goTo(n)),
       }, textOf(step.title, language));
       const link = step.page ? [" ", this.#link(step.page)] : [];
       const notes = step.notes ? ` ${textOf(step.notes, language)}` : "";
@@ -85,6 +92,7 @@ export class Presenter {
   #listen() {
     byId("next").addEventListener("click", () => this.#next());
     byId("previous").addEventListener("click", () => this.#previous());
+    byId("ask-class").addEventListener("click", () => this.#do(() => this.#add(byId("exercise").value)));
     byId("project").addEventListener("click", () => this.#open());
     addEventListener("keydown", (press) => {
       const typing = press.target.closest?.("input, select, textarea, dialog");
@@ -127,6 +135,21 @@ export class Presenter {
     if (this.#state) this.#do(() => this.#enter(previousPosition(this.#state)));
   }
 
+  /** Enter a step of the plan; an added exercise ends. */
+  async #goTo(step) {
+    if (this.#state?.extra) this.#state = { ...this.#state, extra: undefined, step: undefined };
+    byId("presenter").scrollIntoView({ block: "nearest" });
+    await this.#enter({ step, beat: 0 });
+  }
+
+  /** Put an exercise to the class: a step after the current one. */
+  async #add(exercise) {
+    const at = this.#state ? plannedUpTo(this.#state.step, this.#state.extra) : 0;
+    const step = { minutes: 3, title: t(`exercise.${exercise}.title`), show: "class", exercise };
+    this.#state = { startedAt: Date.now(), ...this.#state, extra: { at, step }, step: undefined };
+    await this.#enter({ step: at, beat: 1 });
+  }
+
   // One after the other: two quick presses are two beats.
   #do(action) {
     this.#queue = this.#queue.then(action).catch((error) => this.#fail(error));
@@ -145,13 +168,25 @@ export class Presenter {
         room: step.room ?? this.#room,
         transports: step.transports ?? TRANSPORTS,
         run: newRun(uuid(), "live", now),
+        vote: undefined,
       });
       state.lease = await this.#network(step.network);
     }
     const beat = beatsOf(step)[position.beat];
     Object.assign(state, { name: beat });
     if (beat === "run") state.run = this.#newRun(step.experiment, step.seconds);
+    if (beat === "vote") state.vote = { id: uuid(), exercise: step.exercise, ...state.vote, open: true, until: undefined };
+    if (beat !== "vote" && state.vote?.open) state.vote = { ...state.vote, open: false };
     await this.#publish(state);
+    if (state.vote && !state.vote.open && !state.vote.until) await this.#closeVote();
+  }
+
+  // After the command: a vote that was sent before the phones learned of it counts.
+  async #closeVote() {
+    const { votes } = classRooms(this.#room);
+    const { cursor } = await requestJSON(roomUrl(votes, "short_polling", { after: "now" }));
+    this.#state = { ...this.#state, vote: { ...this.#state.vote, until: cursor } };
+    this.#channel.save(this.#state);
   }
 
   async #run(kind) {
@@ -169,8 +204,8 @@ export class Presenter {
     this.#state = state;
     this.#channel.save(state);
     this.#show();
-    const { room, transports, lease, run } = state;
-    await command(this.#room, this.#key, { room, transports, port: lease?.port, run });
+    const { room, transports, lease, run, vote } = state;
+    await command(this.#room, this.#key, { room, transports, port: lease?.port, run, vote });
   }
 
   // --- the emulated network --------------------------------------------------------------------------
@@ -210,7 +245,7 @@ export class Presenter {
     }
     byId("next").textContent = this.#nextText();
     [...byId("steps").rows].forEach((row, n) => {
-      if (n === state?.step) row.setAttribute("aria-current", "step");
+      if (step && step === this.#plan[n]) row.setAttribute("aria-current", "step");
       else row.removeAttribute("aria-current");
     });
     this.#showTime();
