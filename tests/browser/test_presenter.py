@@ -1,19 +1,23 @@
 """A lesson: the lecturer's window, the projector and the phones of a class."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import post, request
-from tests.browser.chat_page import message
+from tests.browser.chat_page import TRANSPORTS, message
 from tests.server_process import Server
+from tests.transports.readers import reader
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 KEY = "sesame"
+VOTE_ID = "(room) => JSON.parse(localStorage[`realtime.class.${room}`]).vote.id"
 PLAN = {
     "steps": [
         {"minutes": 1, "title": "Join", "show": "join", "notes": "Say hello"},
@@ -168,8 +172,7 @@ async def test_the_class_predicts_before_it_measures(
     for phone in phones:
         await expect(phone.locator("#vote-state")).to_contain_text("Your vote is in")
     # Whoever has no seat has no vote.
-    vote = await lecturer.evaluate("JSON.parse(localStorage['realtime.class." + room + "']).vote")
-    text = json.dumps({"vote": vote["id"], "choice": "a"})
+    text = json.dumps({"vote": await lecturer.evaluate(VOTE_ID, room), "choice": "a"})
     await post(school.url, f"{room}.votes", text=text, client="mallory")
     voters = projector.locator("#voters")
     await expect(voters).to_have_text("Vote on your phone. 3 of 3 have voted.")
@@ -182,8 +185,7 @@ async def test_the_class_predicts_before_it_measures(
     await expect(voters).to_have_text("3 of 3 phones have voted.")
     for phone in phones:
         await expect(phone.locator("#vote input").first).to_be_disabled()
-    late = json.dumps({"vote": vote["id"], "choice": "a"})
-    await post(school.url, f"{room}.votes", text=late, client=await client_of(lecturer, room))
+    await post(school.url, f"{room}.votes", text=text, client=await client_of(lecturer, room))
     await projector.reload()
     await expect(voters).to_have_text("3 of 3 phones have voted.")
     assert await counts.all_text_contents() == ["0", "1", "2"]
@@ -196,6 +198,47 @@ async def test_the_class_predicts_before_it_measures(
     await lecturer.press("body", "ArrowRight")  # the plan goes on
     await expect(lecturer.locator("#step-title")).to_have_text("Price")
     await expect(phones[0].locator("#vote")).to_be_hidden()
+    assert console_errors == []
+
+
+async def test_forty_phones_of_which_three_are_hostile(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await lecturer.press("body", "ArrowRight")
+    async with AsyncExitStack() as stack:
+        for n in range(40):
+            seat = await post(school.url, f"{room}.seats", text="seat", client=f"p{n}-{room}")
+            assert seat.json()["cursor"].endswith(f"-{n + 1}")
+            phone = reader(
+                school, TRANSPORTS[n % 8], room, client=f"p{n}-{room}", name=f"Phone {n}"
+            )
+            await stack.enter_async_context(phone)
+        await expect(projector.locator("#phones")).to_have_text("phones: 40")
+        for transport in TRANSPORTS:
+            phones = projector.locator(f"tr[data-via={transport}] .phones")
+            await expect(phones).to_have_text("5")
+
+        await lecturer.select_option("#exercise", "lab_price")
+        await lecturer.click("#ask-class")
+        await expect(projector.locator("#voters")).to_contain_text("0 of 40")
+        vote = await lecturer.evaluate(VOTE_ID, room)
+
+        async def choose(client: str, choice: str) -> None:
+            text = json.dumps({"vote": vote, "choice": choice})
+            await post(school.url, f"{room}.votes", text=text, client=client)
+
+        await asyncio.gather(*(choose(f"p{n}-{room}", "c") for n in range(37)))
+        for choice in "abcabcab":  # the first votes again and again
+            await choose(f"p37-{room}", choice)
+        for n in range(30):  # the second votes for phones that it invents
+            await choose(f"invented-{n}", "a")
+        command = json.dumps({"text": json.dumps({"vote": None})}).encode()
+        path = f"/rooms/{room}.class/messages"  # the third ends the vote
+        assert (await request(school.url, "POST", path, body=command)).status == 403
+        await expect(projector.locator("#voters")).to_contain_text("38 of 40")
+        await lecturer.press("body", "ArrowRight")
+        await expect(projector.locator("#choices .count")).to_have_text(["0", "1", "37"])
     assert console_errors == []
 
 
