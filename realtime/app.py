@@ -26,6 +26,7 @@ from realtime.transports.sockjs.transport import RoomRouter
 from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.web import operations, pages
+from realtime.web.classroom import ClassTrafficHandler, CommandHandler, PlanHandler
 from realtime.web.lab import (
     Lab,
     LabHandler,
@@ -93,6 +94,10 @@ def make_router(
             (r"/networks/([\w-]+)", NetworkHandler, with_lab),
             (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),
             ("/demos/qr.svg", QRCodeHandler, with_lab),
+            # What a lecturer uses to direct a class.
+            ("/plan", PlanHandler, with_lab),
+            ("/class/([^/]+)/messages", CommandHandler, with_lab),
+            ("/class/([^/]+)/traffic", ClassTrafficHandler, {**with_lab, "traffic": traffic}),
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
             (r"\*", operations.ServerOptionsHandler, only_services),
             ("/favicon.ico()", pages.IconHandler, files),

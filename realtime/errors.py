@@ -178,6 +178,13 @@ class ForeignHost(RealtimeError):
     status = 403
 
 
+class LecturersOnly(RealtimeError):
+    """A message in the room by which a lecturer directs the pages of a class."""
+
+    code = "lecturers_only"
+    status = 403
+
+
 class BadKey(RealtimeError):
     code = "bad_key"
     status = 403

@@ -240,6 +240,8 @@ BESIDE = {
         "glossary",
         "lab",
         "lecturer",
+        "class",
+        "projector",
         "spinner",
         "sticky",
     },

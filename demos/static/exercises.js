@@ -22,6 +22,23 @@ const EXERCISES = {
 const LETTERS = ["a", "b", "c"];
 const PREFIX = "exercise.";
 
+const RIGHT = Object.assign({}, ...Object.values(EXERCISES));
+
+/** The names of all exercises. */
+export const EXERCISE_IDS = Object.keys(RIGHT);
+
+/** The correct prediction of an exercise. */
+export function rightChoice(id) {
+  return RIGHT[id];
+}
+
+/** An element with a text of an exercise: `ask`, `title` or the letter of a choice. */
+export function exerciseText(tag, id, part) {
+  const element = translated(tag, key(id, part));
+  element.innerHTML = t(key(id, part)); // our own text, which contains markup
+  return element;
+}
+
 /** Fill `element` with the exercises of a page: a transport's, or `lab`. */
 export function showExercises(element, page) {
   const intro = el("p", "small", t("exercise.intro"));

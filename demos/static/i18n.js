@@ -9,7 +9,7 @@ import { formatter } from "./format.js";
 import { local } from "./storage.js";
 
 export const LANGUAGES = { en: "English", "zh-Hans": "简体中文", "zh-Hant": "繁體中文" };
-const ATTRIBUTES = ["placeholder", "aria-label", "title"];
+const ATTRIBUTES = ["alt", "placeholder", "aria-label", "title"];
 const TIMEOUT = 5_000;
 
 export let language;

@@ -7,6 +7,7 @@ import { t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { showModeration } from "./lecturer/moderation.js";
+import { Presenter } from "./lecturer/presenter.js";
 import { RoomStats } from "./lecturer/room_stats.js";
 import { gapText } from "./log.js";
 import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
@@ -31,13 +32,14 @@ function pagePath(page, room) {
   return `${page}?${new URLSearchParams({ room })}`;
 }
 
-for (const link of document.querySelectorAll("a.go")) {
-  link.href = pagePath(link.getAttribute("href"), room);
-}
+// --- the lesson --------------------------------------------------------------------------------------
+
+await new Presenter(room, key).start();
 
 // --- the address for phones ------------------------------------------------------------------------
 
 const target = byId("target");
+target.append(new Option(t("classroom.target"), "demos/class.html"));
 target.append(new Option(t("lecturer.target.lab"), "demos/lab.html"));
 target.append(...TRANSPORTS.map((transport) => new Option(transportName(transport), `demos/${transport}.html`)));
 target.value = "demos/websocket.html"; // works best on a phone

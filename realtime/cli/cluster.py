@@ -27,6 +27,7 @@ from realtime.cli.config import (
     CommandError,
     add_access,
     add_limits,
+    add_plan,
     add_prefix,
     add_proxy_options,
     add_runtime_options,
@@ -67,11 +68,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     _add_workers(parser)
     _add_in_front(parser)
     add_proxy_options(parser)
-    parser.add_argument_group("pages").add_argument(
+    pages = parser.add_argument_group("pages")
+    pages.add_argument(
         "--key",
-        help="what the lecturer's page needs to reset a room, at all workers "
+        help="what the lecturer's page needs to reset a room and to direct a class, at all workers "
         f"(${KEY_VARIABLE}, or else a new one at each start)",
     )
+    add_plan(pages)
     add_runtime_options(parser)
     add_limits(parser)
     # Options of a single server: they are accepted here to be refused with a better message.

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from realtime.brokers.redis.keys import DEFAULT_PREFIX, check_prefix
 from realtime.limits import Limits
@@ -18,6 +19,7 @@ from realtime.protocol.origin import parse_host_name
 from realtime.server.config import ServerConfig, make_key
 from realtime.server.forwarded import IPNetwork, parse_network
 from realtime.transports.sockjs.transport import LEGACY_TRANSPORTS
+from realtime.web.plan import PlanError, parse_plan
 
 # Secrets can come from the environment: every user of a machine can read a command line.
 HUB_VARIABLE, KEY_VARIABLE = "REALTIME_HUB", "REALTIME_KEY"
@@ -102,6 +104,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         key=_key(options.key or os.environ.get(KEY_VARIABLE)),
         access=options.access or _default_access(options),
         ticket_keys=_ticket_keys(options),
+        plan=_plan(options.plan),
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
@@ -132,6 +135,20 @@ def _ticket_keys(options: argparse.Namespace) -> str | None:
     if (options.access == "tickets") != bool(options.ticket_keys):
         raise CommandError("--access tickets and --ticket-keys FILE need each other")
     return os.path.abspath(options.ticket_keys) if options.ticket_keys else None
+
+
+def _plan(path: str | None) -> str:
+    """Return the JSON of the plan in this file; raises `CommandError` if it is none."""
+    if path is None:
+        return ""
+    try:
+        text = Path(path).read_text("utf-8")
+        parse_plan(text)
+    except UnicodeDecodeError as error:
+        raise CommandError(f"--plan {path}: this is not UTF-8: {error.reason}") from error
+    except PlanError as error:
+        raise CommandError(f"--plan {path}, {error}") from error
+    return text
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -165,9 +182,10 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     pages = parser.add_argument_group("pages and network conditions")
     pages.add_argument(
         "--key",
-        help="what the lecturer's page needs to reset a room "
+        help="what the lecturer's page needs to reset a room and to direct a class "
         f"(${KEY_VARIABLE}, or else a new one at each start)",
     )
+    add_plan(pages)
     pages.add_argument(
         "--networks",
         dest="network_count",
@@ -215,6 +233,15 @@ def add_tls(group: Group) -> None:
         help="serve https with this certificate and its chain, in PEM",
     )
     group.add_argument("--tls-key", metavar="FILE", help="its key, if it is in another file")
+
+
+def add_plan(group: Group) -> None:
+    group.add_argument(
+        "--plan",
+        metavar="FILE",
+        help="the steps of your lesson, as JSON: docs/class.md lists the fields; by default a "
+        "lesson of 45 minutes",
+    )
 
 
 def add_prefix(group: Group) -> None:

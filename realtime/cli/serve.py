@@ -44,6 +44,7 @@ from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 from realtime.transports.base import Services
 from realtime.web.lab import KeyCheck, Lab
+from realtime.web.plan import default_plan
 
 # Ten thousand connections are a million objects.  By default Python looks for garbage after 700
 # allocations.
@@ -117,7 +118,8 @@ async def _serve(
         origin_policy.ports = frozenset(ports).union(networks.ports)
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
-        lab = Lab(ports, networks, addresses, config.key, key_check)
+        plan = config.plan or default_plan()
+        lab = Lab(ports, networks, addresses, config.key, key_check, plan)
         traffic = TrafficStats()
         services = Services(
             *(hub, presence, origin_policy, Admission(limits), limits),

@@ -34,6 +34,8 @@ _VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
 _ROOM_LENGTH = 64
 # A letter and its accent may be two characters, which NFC makes one; none has more than four.
 _MAX_DECOMPOSED = 4 * _ROOM_LENGTH
+# Rooms whose name ends so direct the pages of a class: only its lecturer publishes there.
+_LECTURERS_SUFFIX = ".class"
 _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
 # JSON can contain half a surrogate pair ("\\ud800"); UTF-8 cannot encode it (RFC 3629 §3).
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -297,6 +299,11 @@ def parse_room(value: Any) -> str:
         "A room name must be 1 to 64 letters, digits, `_`, `.` or `-`, of any script; "
         "`.` and `..` alone are no names."
     )
+
+
+def is_lecturers_room(room: str) -> bool:
+    """Return whether only the holder of the lecturer's key may publish in this room."""
+    return room.endswith(_LECTURERS_SUFFIX)
 
 
 def _is_room_name(text: str) -> bool:

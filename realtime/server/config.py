@@ -30,7 +30,8 @@ class ServerConfig:
     page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
     `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
     a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what, and
-    `ticket_keys` the file with the keys of mode `tickets`.  `master` names the cluster this process
+    `ticket_keys` the file with the keys of mode `tickets`.  `plan` is the JSON of a lesson, empty
+    for the one that comes with the server.  `master` names the cluster this process
     belongs to; it is empty outside of one.
     """
 
@@ -47,6 +48,7 @@ class ServerConfig:
     key: str = field(default_factory=make_key)
     access: str = "open"
     ticket_keys: str | None = None
+    plan: str = ""
     network_count: int = 0
     sockjs_also: tuple[str, ...] = ()
     loop: str = "auto"

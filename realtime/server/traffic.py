@@ -5,7 +5,7 @@ another request, when it closes, and when a report is requested.
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count as counting
 from typing import TYPE_CHECKING
@@ -52,6 +52,13 @@ class TrafficStats:
             transport: {"open": open_now[transport]} | asdict(row)
             for transport, row in rows.items()
         }
+
+    def report_each(self, clients: Sequence[str]) -> list[Mapping[str, Mapping[str, int]]]:
+        """Return the counters of each of `clients` per transport, without the open connections."""
+        for stream in self.streams:
+            self.flush_counts(stream)
+        found = (self._clients.get(client, {}) for client in clients)
+        return [{transport: asdict(row) for transport, row in rows.items()} for rows in found]
 
     # --- called by streams -----------------------------------------------------------------------
 

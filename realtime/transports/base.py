@@ -28,6 +28,7 @@ from realtime.core.events import (
     Draft,
     Member,
     Receipt,
+    is_lecturers_room,
     parse_client,
     parse_name,
     parse_room,
@@ -100,6 +101,8 @@ class Services:
 
         `draft` is what `sender.parse` has returned.
         """
+        if is_lecturers_room(draft.room):
+            raise errors.LecturersOnly("Only the lecturer publishes in a room that ends in .class.")
         if self.moderation is not None:
             (await self.moderation.rules(draft.room)).check_speaker(draft.client)
         self.admission.admit_message(draft, sender.connection, sender.address, _now())

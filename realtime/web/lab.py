@@ -38,7 +38,7 @@ class Lab:
     """What this server offers its pages.
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
-    secret in the lecturer's URL, which `key_check` compares.
+    secret in the lecturer's URL, which `key_check` compares; `plan` is the JSON of a lesson.
     """
 
     lanes: tuple[int, ...]
@@ -46,6 +46,7 @@ class Lab:
     addresses: tuple[str, ...]
     key: str
     key_check: "KeyCheck"
+    plan: str = "{}"
 
 
 class KeyCheck:
@@ -74,7 +75,7 @@ class KeyCheck:
         raise errors.BadKey("The key is in the lecturer's URL, which the server prints at start.")
 
 
-class _LabBase(OperationHandler):
+class LabBase(OperationHandler):
     """A handler that also has the `lab`."""
 
     def initialize(self, services: Services, lab: Lab) -> None:  # type: ignore[override]
@@ -83,14 +84,17 @@ class _LabBase(OperationHandler):
 
     def require_moderator(self, room: str) -> None:
         """Return if the request has the lecturer's key, or a ticket to moderate this room."""
-        if self.admit().allows(Action.MODERATE, room):
-            return
+        if not self.admit().allows(Action.MODERATE, room):
+            self.check_key()
+
+    def check_key(self) -> None:
+        """Return if ``?key=`` is the lecturer's key; raises `BadKey` or `TooFast`."""
         key = self.argument("key", errors.BadKey) or ""
         now = asyncio.get_running_loop().time()
         self.lab.key_check.check(key, self.stream.address, now)
 
 
-class LabHandler(_LabBase):
+class LabHandler(LabBase):
     """Ports, networks, addresses, and the limits that a page may reach."""
 
     def get(self) -> None:
@@ -114,7 +118,7 @@ class LabHandler(_LabBase):
 # --- network conditions --------------------------------------------------------------------------
 
 
-class _NetworkBase(_LabBase):
+class _NetworkBase(LabBase):
     def parse_conditions(self) -> NetworkConditions:
         """Parse ``?network=rtt=200ms``; raises `BadNetwork`."""
         try:
@@ -155,7 +159,7 @@ class NetworkHandler(_NetworkBase):
         self.no_content()
 
 
-class NetworkFaultHandler(_LabBase):
+class NetworkFaultHandler(LabBase):
     """Pause a network for some seconds, or disconnect everybody on it."""
 
     def post(self, id: str, how: str) -> None:
@@ -171,7 +175,7 @@ class NetworkFaultHandler(_LabBase):
 # --- for a class ---------------------------------------------------------------------------------
 
 
-class RoomHandler(_LabBase):
+class RoomHandler(LabBase):
     """Reset a room; this needs the lecturer's key."""
 
     async def delete(self, room: str) -> None:
@@ -181,7 +185,7 @@ class RoomHandler(_LabBase):
         self.no_content()
 
 
-class _ModerationHandler(_LabBase):
+class _ModerationHandler(LabBase):
     def moderation(self, room: str) -> Moderation:
         """Return what keeps the rules, if the request may read and change them."""
         self.require_moderator(parse_room(room))
@@ -239,7 +243,7 @@ def _field(rule: str, client: str | None) -> str:
     return f"{rule} {client if (rule, client) == ('muted', EVERYBODY) else parse_client(client)}"
 
 
-class QRCodeHandler(_LabBase):
+class QRCodeHandler(LabBase):
     """A QR code of ``?path=`` at our address in the local network, for phones."""
 
     async def get(self) -> None:

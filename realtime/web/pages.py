@@ -37,14 +37,15 @@ def content_security_policy(
 
     A message can then never become code, even if a page inserts it wrongly.
     `own_origins` are our other ports, ``name:port``, which a page may request; a page that is
-    `framed` may be embedded by theirs.
+    `framed` may be embedded by theirs, every other page only by ours of the same port: the
+    projector shows them.
     `forms` allows forms to be sent to us: JSONP can only send that way.
     """
     connect = "".join(
         f" {scheme}://{origin}" for origin in own_origins for scheme in _CONNECT_SCHEMES
     )
     frames = "".join(f" {origin}" for origin in own_origins)
-    ancestors = f"'self'{frames}" if framed else "'none'"
+    ancestors = f"'self'{frames}" if framed else "'self'"
     action = "'self'" if forms else "'none'"
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

@@ -26,6 +26,8 @@ PAGES = [
     "/",
     "/demos/lab.html",
     "/demos/lecturer.html",
+    "/demos/projector.html",
+    "/demos/class.html",
     "/demos/cluster.html",
     "/demos/sticky.html",
 ]

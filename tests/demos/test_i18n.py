@@ -16,7 +16,7 @@ PAGES = sorted(DEMOS.glob("*.html"))
 VISIBLE = [page for page in PAGES if page.name != "frame.html"]
 TRANSPORT_PAGES = [DEMOS / f"{script.stem}.html" for script in DEMOS.glob("static/transports/*.js")]
 SCRIPTS = sorted((DEMOS / "static").rglob("*.js"))
-ATTRIBUTES = ("placeholder", "aria-label", "title")
+ATTRIBUTES = ("alt", "placeholder", "aria-label", "title")
 
 NAME = (
     r"(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket"

@@ -26,12 +26,18 @@ function code(path) {
   return Object.assign(new Image(130, 130), { src: codeUrl(path), alt: "" });
 }
 
-function codeUrl(path) {
+/** The page of a phone in this room. */
+export function joinPath(room) {
+  return `demos/class.html?${new URLSearchParams({ room })}`;
+}
+
+/** The QR code of a path at our address in the local network. */
+export function codeUrl(path) {
   return `../demos/qr.svg?${new URLSearchParams({ path: `/${path}` })}`;
 }
 
-// People type this URL, so it shows the name of the room in its own script.
-function linkTo(url) {
+/** A link that shows its URL.  People type it, so it shows the name of the room in its own script. */
+export function linkTo(url) {
   // A long URL may break after a slash or before the query.
   const segments = decodeURI(url.href).split(/(?<=[^/]\/)|(?=\?)/);
   return el("a", { href: url.href }, ...segments.flatMap((segment) => [segment, el("wbr")]));

@@ -1,0 +1,177 @@
+// The page of a phone in class: it takes a seat, which decides its transport, and obeys the lecturer.
+//
+//   POST ROOM.seats ─▶ number n ─▶ transport n of the command's list, in turn
+//   ROOM.class ─▶ the last command: {room, transports, port, run}.  Only the lecturer can publish there.
+
+import { ApiError, ROOT, roomUrl } from "./api.js";
+import { EXPERIMENTS } from "./classroom/lesson.js";
+import { RunReport } from "./classroom/run_report.js";
+import { classRooms, parseText } from "./classroom/rooms.js";
+import { clockOffset, takeSeat } from "./classroom/seat.js";
+import { VoteForm } from "./classroom/vote_form.js";
+import { byId } from "./dom.js";
+import { t } from "./i18n.js";
+import { Log } from "./log.js";
+import { Outbox } from "./outbox.js";
+import { transportLabel, transportName, TRANSPORTS } from "./page_layout.js";
+import { uuid } from "./publish.js";
+import { chooseName, save, takeClient } from "./tab_state.js";
+import { connect as connectControl } from "./transports/websocket.js";
+
+// As on the page of each transport; the libraries may use all of theirs.
+const SETTINGS = { interval: 2, pad: 0 };
+const SETTLE = 50; // ms: the commands before the last one arrive together
+// All phones reconnect after a disconnection, but not in one instant.
+const JITTER = 1000;
+
+const query = new URLSearchParams(location.search);
+const home = query.get("room") || "lobby";
+const rooms = classRooms(home);
+const client = takeClient();
+const name = chooseName(query.get("name"));
+
+byId("room-name").textContent = home;
+document.title = `${document.title} · ${home}`;
+
+const log = new Log(byId("log"), byId("messages"), client);
+const outbox = new Outbox(send, (message, state, error) => {
+  log.showUnsent(message, state, error);
+  byId("error").textContent = error?.message ?? "";
+});
+
+// --- the connection --------------------------------------------------------------------------------
+
+let seat; // a number
+let clockAhead; // ms
+let order = { room: home, transports: TRANSPORTS };
+let wanted; // {room, transport, port}, as text: what we are connected to
+let connection, cursor;
+let shown = new Set();
+let transport;
+let offlineUntil = 0; // by our clock
+
+async function follow() {
+  transport = order.transports[seat % order.transports.length];
+  const { room, port } = order;
+  const next = JSON.stringify({ room, transport, port });
+  if (next === wanted) return;
+  const moved = wanted && JSON.parse(wanted).room !== room;
+  wanted = next;
+  disconnect();
+  if (moved) {
+    cursor = undefined;
+    shown = new Set();
+  }
+  byId("transport").replaceChildren(transportLabel(transport, transportName(transport)));
+  await open(next);
+}
+
+async function open(plan) {
+  const { connect } = await import(`./transports/${transport}.js`);
+  if (plan !== wanted || connection || Date.now() < offlineUntil) return; // there is a newer command
+  connection = connect(order.room, {
+    after: cursor, shown, client, name, base: baseAt(order.port), setting: (id) => SETTINGS[id], onEvent, onState,
+  });
+}
+
+function disconnect() {
+  connection?.close();
+  connection = undefined;
+}
+
+function baseAt(port) {
+  if (!port) return undefined;
+  const base = new URL(ROOT);
+  base.port = port;
+  return base;
+}
+
+function onEvent(event) {
+  cursor = event.cursor;
+  outbox.settle(event.id);
+  log.show(event);
+  if (event.kind === "say") report?.count(event);
+}
+
+function onState(state, { error } = {}) {
+  byId("state").dataset.state = state;
+  const why = error?.message ?? t("chat.state.ended");
+  const texts = { waiting: "chat.state.waiting", refused: "chat.state.refused" };
+  byId("state-text").textContent = texts[state] ? t(texts[state], { why }) : t(`chat.state.${state}`);
+  if (state === "open") outbox.wake();
+}
+
+async function send(message) {
+  if (!connection) throw new ApiError("network", t("trouble.no_connection"));
+  return connection.send(message);
+}
+
+byId("say").addEventListener("submit", (submit) => {
+  submit.preventDefault();
+  outbox.add({ id: uuid(), client, name, text: byId("text").value, via: transport, sent: Date.now() });
+  byId("text").value = "";
+});
+
+// --- commands --------------------------------------------------------------------------------------
+
+let last; // the last command, an event
+let settling;
+let report;
+const voteForm = new VoteForm(rooms.votes, client);
+
+function onCommand(event) {
+  if (event.kind !== "say") return;
+  last = event;
+  settling ??= setTimeout(obey, SETTLE);
+}
+
+function obey() {
+  settling = undefined;
+  const command = parseText(last);
+  order = { ...order, ...command, port: command.port };
+  const { run, vote } = command;
+  voteForm.show(vote);
+  if (run && report?.run !== run.id) start(run, last.published);
+  follow();
+}
+
+function start(run, published) {
+  report?.stop();
+  report = new RunReport(rooms.reports, { client, run, now });
+  byId("notice").textContent = run.kind === "live" ? "" : t(`classroom.notice.${run.kind}`);
+  const { offline } = EXPERIMENTS[run.kind] ?? {};
+  const left = offline ? published + offline * 1000 - now() : 0;
+  if (left > 0) stayOffline(left);
+}
+
+/** The server's clock. */
+function now() {
+  return Date.now() + clockAhead;
+}
+
+function stayOffline(left) {
+  const wait = left + Math.random() * JITTER;
+  offlineUntil = Date.now() + wait;
+  disconnect();
+  byId("state").dataset.state = "waiting";
+  byId("state-text").textContent = t("classroom.phone.offline");
+  setTimeout(() => open(wanted), wait + 1);
+}
+
+// --- opening and closing the page --------------------------------------------------------------------
+
+addEventListener("pagehide", () => {
+  disconnect();
+  save("client", client);
+  fetch(roomUrl(order.room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
+});
+addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
+
+try {
+  seat = await takeSeat(rooms.seats, client);
+  clockAhead = await clockOffset(rooms.reports, client);
+  connectControl(rooms.commands, { onEvent: onCommand, onState() {} });
+  follow();
+} catch (error) {
+  byId("error").textContent = error.message;
+}

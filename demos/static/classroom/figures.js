@@ -1,0 +1,132 @@
+// Measures the phones of a class, once a second, from the start of a run to its end; then the result stays.
+//
+// What a reload must not lose is in localStorage: the id of the run, the counters at its start, the result.
+
+import { ApiError, request, requestJSON, ROOT } from "../api.js";
+import { TRANSPORTS } from "../page_layout.js";
+import { publish } from "../publish.js";
+import { read, write } from "./channel.js";
+import { dueMessages } from "./lesson.js";
+import { difference, merge, rowsOf, snapshot, takeReports } from "./measure.js";
+import { classRooms, RoomReader } from "./rooms.js";
+
+const INTERVAL = 1000; // ms between two readings
+const SEND_INTERVAL = 100;
+const TIMEOUT = 10_000;
+
+export class ClassFigures {
+  #key;
+  #phonesKey;
+  #rooms;
+  #onFigures;
+  #seats;
+  #reportReader;
+  #phones; // the clients that have taken a seat
+  #reports = {};
+  #last = {};
+  #lesson; // {room, run, key}
+  #measurement; // {id, first, result}
+  #sent = new Set();
+  #busy = false;
+
+  /** `onFigures({rows, phones, run, left, frozen, error})` is called after each reading. */
+  constructor(room, onFigures) {
+    this.#key = `measured.${room}`;
+    this.#phonesKey = `phones.${room}`;
+    this.#rooms = classRooms(room);
+    this.#onFigures = onFigures;
+    this.#seats = new RoomReader(this.#rooms.seats);
+    this.#reportReader = new RoomReader(this.#rooms.reports);
+    // The server forgets a room that was idle for an hour.
+    this.#phones = new Set(read(this.#phonesKey));
+    setInterval(() => this.#measure(), INTERVAL);
+    setInterval(() => this.#send(), SEND_INTERVAL);
+  }
+
+  /** The phones that are, or were lately, in the room. */
+  get clients() {
+    return new Set(Object.keys(this.#last));
+  }
+
+  /** Measure this run from now on; `room` is where the class chats. */
+  measure(lesson) {
+    const isNew = lesson.run.id !== this.#lesson?.run.id;
+    this.#lesson = lesson;
+    if (!isNew) return;
+    const kept = read(this.#key);
+    this.#measurement = kept?.id === lesson.run.id ? kept : { id: lesson.run.id };
+    this.#reports = {};
+    this.#last = {};
+    this.#sent = new Set();
+    this.#reportReader = new RoomReader(this.#rooms.reports);
+    this.#measure();
+  }
+
+  async #measure() {
+    if (this.#busy || !this.#lesson?.key) return;
+    this.#busy = true;
+    const { run } = this.#lesson;
+    try {
+      await this.#read(this.#lesson);
+      if (run === this.#lesson.run) this.#report(run);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      this.#report(run, error);
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  async #read({ room, run, key }) {
+    const [{ events: seats }, { events: reports }, { members }] = await Promise.all([
+      this.#seats.read(),
+      this.#reportReader.read(),
+      trafficOf(room, key),
+    ]);
+    if (run !== this.#lesson.run) return; // it has changed meanwhile
+    for (const { client } of seats) this.#phones.add(client);
+    if (seats.length) write(this.#phonesKey, [...this.#phones]);
+    takeReports(this.#reports, reports, run.id);
+    this.#last = merge(this.#last, snapshot(members, this.#phones));
+    if (!this.#measurement.first) this.#keep({ first: this.#last });
+  }
+
+  #report(run, error) {
+    const left = run.seconds === undefined ? undefined : run.at / 1000 + run.seconds - Date.now() / 1000;
+    const costs = difference(this.#measurement.first ?? {}, this.#last);
+    const rows = this.#measurement.result ?? rowsOf(TRANSPORTS, costs, this.#reports);
+    if (left <= 0 && !error && !this.#measurement.result) this.#keep({ result: rows });
+    const phones = Object.keys(this.#last).length;
+    this.#onFigures({ rows, phones, run, left, frozen: Boolean(this.#measurement.result), error });
+  }
+
+  #keep(more) {
+    Object.assign(this.#measurement, more);
+    write(this.#key, this.#measurement);
+  }
+
+  // Without a client: a lecturer's messages belong to no phone.
+  async #send() {
+    if (!this.#lesson || !this.#measurement.first || this.#measurement.result) return;
+    const { room, run } = this.#lesson;
+    for (const id of dueMessages(run, Date.now())) {
+      if (this.#sent.has(id)) continue;
+      this.#sent.add(id);
+      publish(room, { id, text: `${this.#sent.size}`, via: "lecturer" }).catch(() => this.#sent.delete(id));
+    }
+  }
+}
+
+function trafficOf(room, key) {
+  const url = new URL(`class/${encodeURIComponent(room)}/traffic`, ROOT);
+  url.search = new URLSearchParams({ key });
+  return requestJSON(url, { signal: AbortSignal.timeout(TIMEOUT) });
+}
+
+/** Publish a command to the pages of the class. */
+export async function command(room, key, value) {
+  const url = new URL(`class/${encodeURIComponent(classRooms(room).commands)}/messages`, ROOT);
+  url.search = new URLSearchParams({ key });
+  const signal = AbortSignal.timeout(TIMEOUT);
+  await request(url, { method: "POST", body: JSON.stringify({ text: JSON.stringify(value) }), signal });
+}

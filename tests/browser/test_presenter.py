@@ -1,0 +1,262 @@
+"""A lesson: the lecturer's window, the projector and the phones of a class."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from benchmarks.clients import post, request
+from tests.browser.chat_page import TRANSPORTS, message
+from tests.server_process import Server
+from tests.transports.readers import reader
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+KEY = "sesame"
+VOTE_ID = "(room) => JSON.parse(localStorage[`realtime.class.${room}`]).vote.id"
+PLAN = {
+    "steps": [
+        {"minutes": 1, "title": "Join", "show": "join", "notes": "Say hello"},
+        {
+            "minutes": 2,
+            "title": {"en": "Price", "zh-Hant": "價格"},
+            "show": "class",
+            "transports": ["sse", "websocket"],
+            "network": "rtt=4ms",
+            "experiment": "messages",
+            "answer": "It depends",
+        },
+        {"minutes": 1, "title": "Read", "show": "page", "page": "glossary", "transports": ["sse"]},
+        {"minutes": 1, "title": "Discuss", "show": "question", "ask": "For what?"},
+    ]
+}
+
+
+@pytest.fixture(scope="session")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that other machines can reach, with a plan and network emulators."""
+    plan = tmp_path_factory.mktemp("plan") / "plan.json"
+    plan.write_text(json.dumps(PLAN))
+    options = ("--key", KEY, "--networks", "4", "--plan", str(plan))
+    with Server("--hub", "memory", "--host", "0.0.0.0", *options) as server:
+        server.url = f"http://127.0.0.1:{server.port}"
+        yield server
+
+
+async def open_class(context: BrowserContext, url: str, room: str) -> tuple[Page, Page]:
+    """The lecturer's window, and the projector, which a button opens."""
+    lecturer = await context.new_page()
+    await lecturer.goto(f"{url}/demos/lecturer.html?room={room}&lang=en#key={KEY}")
+    await expect(lecturer.locator("#steps tr")).to_have_count(len(PLAN["steps"]))
+    async with context.expect_page() as opened:
+        await lecturer.click("#project")
+    return lecturer, await opened.value
+
+
+async def open_phone(context: BrowserContext, url: str, room: str) -> Page:
+    phone = await context.new_page()
+    await phone.goto(f"{url}/demos/class.html?room={room}&lang=en")
+    await expect(phone.locator("#state")).to_have_attribute("data-state", "open")
+    return phone
+
+
+def transport(phone: Page) -> Locator:
+    return phone.locator("#transport .transport-label")
+
+
+async def test_next_sets_up_each_step_for_projector_and_phones(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await expect(projector.locator("#view-wait")).to_be_visible()
+    await lecturer.press("body", "ArrowRight")
+    await expect(projector.locator("#address")).to_contain_text("/demos/class.html")
+    await expect(projector.locator("#command")).to_contain_text("--host 0.0.0.0")
+    drawn = "image => image.decode().then(() => image.naturalWidth)"
+    assert await projector.locator("#code").evaluate(drawn) > 0
+    await expect(lecturer.locator("#notes")).to_have_text("Say hello")
+    # The phones are dealt over the transports, one after the other.
+    phones = [await open_phone(context, school.url, room) for _ in range(3)]
+    for phone, name in zip(
+        phones, ("short_polling", "long_polling", "iframe_streaming"), strict=True
+    ):
+        await expect(transport(phone)).to_have_attribute("data-via", name)
+    await expect(projector.locator("#phones")).to_have_text("phones: 3")
+
+    # With the projector in front, its keys count.  The reload of a window loses nothing.
+    await projector.press("body", "PageDown")
+    await expect(lecturer.locator("#step-title")).to_have_text("Price")
+    await expect(lecturer.locator("#answer")).to_have_text("It depends")
+    await expect(projector.locator("#view-class")).to_be_visible()
+    for phone, name in zip(phones, ("sse", "websocket", "sse"), strict=True):
+        await expect(transport(phone)).to_have_attribute("data-via", name)
+        await expect(phone.locator("#state")).to_have_attribute("data-state", "open")
+    networks = await lecturer.evaluate(
+        "fetch('/networks', { method: 'POST' }).then((answer) => answer.json())"
+    )
+    assert "port" in networks  # others are left
+    await expect(projector.locator("tr[data-via=sse] .phones")).to_have_text("2")
+    await lecturer.reload()
+    await expect(lecturer.locator("#step-title")).to_have_text("Price")
+    await projector.reload()
+    await expect(projector.locator("tr[data-via=sse] .phones")).to_have_text("2")
+
+    await lecturer.locator("#steps .step").nth(2).click()
+    frame = projector.frame_locator("#page")
+    await expect(frame.locator("h1")).to_have_text("Glossary")
+    await lecturer.press("body", "ArrowRight")
+    await expect(projector.locator("#ask")).to_have_text("For what?")
+    await lecturer.press("body", "ArrowRight")
+    await expect(lecturer.locator("#next")).to_have_text("The end")
+    await lecturer.press("body", "ArrowLeft")
+    await expect(lecturer.locator("#step-title")).to_have_text("Read")
+    await expect_large(projector)
+    assert KEY not in projector.url
+    assert console_errors == []
+
+
+async def expect_large(projector: Page) -> None:
+    """No text of the projected window is smaller than 28 px."""
+    sizes = """[...document.querySelectorAll("body *")].filter((one) => one.textContent.trim())
+      .map((one) => parseFloat(getComputedStyle(one).fontSize))"""
+    assert min(await projector.evaluate(sizes)) >= 28
+
+
+async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await lecturer.press("body", "ArrowRight")
+    phones = [await open_phone(context, school.url, room) for _ in range(2)]
+    await expect(projector.locator("#phones")).to_have_text("phones: 2")
+    stranger = await context.new_page()  # a page of the room that is no phone
+    await stranger.goto(f"{school.url}/demos/short_polling.html?room={room}&name=Lecturer")
+    await expect(stranger.locator("#member-count")).to_have_text("3")
+    await lecturer.click("#run-disconnect")
+    for phone in phones:
+        await expect(phone.locator("#state-text")).to_have_text("Disconnected by the lecturer")
+    row = projector.locator("tr[data-via=short_polling]")
+    await projector.reload()  # in the middle
+    await expect(projector.locator(".frozen"), "the result").to_be_visible(timeout=40_000)
+    await expect(projector.locator("#run-state")).to_have_text("The result")
+    await expect(row.locator(".phones")).to_have_text("1")
+    for name in ("short_polling", "long_polling"):
+        received = projector.locator(f"tr[data-via={name}] .received")
+        await expect(received).to_have_text("20 of 20")
+    await expect(row.locator(".delay")).to_have_text(re.compile(r"^[\d,]+ ms$"))
+    frozen = await projector.locator("#figures").inner_text()
+    await post(school.url, room, text="afterwards")
+    await expect(message(phones[0], "afterwards")).to_have_count(1)
+    await projector.reload()
+    await expect(projector.locator(".frozen")).to_be_visible()
+    assert await projector.locator("#figures").inner_text() == frozen
+    assert console_errors == []
+
+
+async def test_the_class_predicts_before_it_measures(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await lecturer.press("body", "ArrowRight")
+    phones = [await open_phone(context, school.url, room) for _ in range(3)]
+    await expect(projector.locator("#phones")).to_have_text("phones: 3")
+    await lecturer.select_option("#exercise", "lab_price")
+    await lecturer.click("#ask-class")
+    for phone, choice in zip(phones, "abc", strict=True):
+        await phone.locator(f"#vote input[value={choice}]").check()
+    await phones[0].locator("#vote input[value=c]").check()  # the last one counts
+    for phone in phones:
+        await expect(phone.locator("#vote-state")).to_contain_text("Your vote is in")
+    # Whoever has no seat has no vote.
+    text = json.dumps({"vote": await lecturer.evaluate(VOTE_ID, room), "choice": "a"})
+    await post(school.url, f"{room}.votes", text=text, client="mallory")
+    voters = projector.locator("#voters")
+    await expect(voters).to_have_text("Vote on your phone. 3 of 3 have voted.")
+    counts = projector.locator("#choices .count")
+    assert await counts.all_text_contents() == ["", "", ""]
+
+    await phones[1].reload()
+    await expect(phones[1].locator("#vote input[value=b]")).to_be_checked()
+    await lecturer.press("body", "ArrowRight")
+    await expect(voters).to_have_text("3 of 3 phones have voted.")
+    for phone in phones:
+        await expect(phone.locator("#vote input").first).to_be_disabled()
+    await post(school.url, f"{room}.votes", text=text, client=await client_of(lecturer, room))
+    await projector.reload()
+    await expect(voters).to_have_text("3 of 3 phones have voted.")
+    assert await counts.all_text_contents() == ["0", "1", "2"]
+    widths = "all => all.map((bar) => bar.style.width)"
+    assert (await projector.locator("#choices .bar").evaluate_all(widths))[0] == "0%"
+    await expect(projector.locator("#choices .right")).to_have_count(0)
+    await lecturer.press("body", "ArrowRight")
+    await expect(projector.locator("#choices .right")).to_have_attribute("data-choice", "c")
+    await expect_large(projector)
+    await lecturer.press("body", "ArrowRight")  # the plan goes on
+    await expect(lecturer.locator("#step-title")).to_have_text("Price")
+    await expect(phones[0].locator("#vote")).to_be_hidden()
+    assert console_errors == []
+
+
+async def test_forty_phones_of_which_three_are_hostile(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer, projector = await open_class(context, school.url, room)
+    await lecturer.press("body", "ArrowRight")
+    async with AsyncExitStack() as stack:
+        for n in range(40):
+            seat = await post(school.url, f"{room}.seats", text="seat", client=f"p{n}-{room}")
+            assert seat.json()["cursor"].endswith(f"-{n + 1}")
+            phone = reader(
+                school, TRANSPORTS[n % 8], room, client=f"p{n}-{room}", name=f"Phone {n}"
+            )
+            await stack.enter_async_context(phone)
+        await expect(projector.locator("#phones")).to_have_text("phones: 40")
+        for transport in TRANSPORTS:
+            phones = projector.locator(f"tr[data-via={transport}] .phones")
+            await expect(phones).to_have_text("5")
+
+        await lecturer.select_option("#exercise", "lab_price")
+        await lecturer.click("#ask-class")
+        await expect(projector.locator("#voters")).to_contain_text("0 of 40")
+        vote = await lecturer.evaluate(VOTE_ID, room)
+
+        async def choose(client: str, choice: str) -> None:
+            text = json.dumps({"vote": vote, "choice": choice})
+            await post(school.url, f"{room}.votes", text=text, client=client)
+
+        await asyncio.gather(*(choose(f"p{n}-{room}", "c") for n in range(37)))
+        for choice in "abcabcab":  # the first votes again and again
+            await choose(f"p37-{room}", choice)
+        for n in range(30):  # the second votes for phones that it invents
+            await choose(f"invented-{n}", "a")
+        command = json.dumps({"text": json.dumps({"vote": None})}).encode()
+        path = f"/rooms/{room}.class/messages"  # the third ends the vote
+        assert (await request(school.url, "POST", path, body=command)).status == 403
+        await expect(projector.locator("#voters")).to_contain_text("38 of 40")
+        await lecturer.press("body", "ArrowRight")
+        await expect(projector.locator("#choices .count")).to_have_text(["0", "1", "37"])
+    assert console_errors == []
+
+
+async def client_of(lecturer: Page, room: str) -> str:
+    """The client of one phone."""
+    path = f"/class/{room}/traffic?key={KEY}"
+    members = await lecturer.evaluate(f"fetch('{path}').then((answer) => answer.json())")
+    return str(members["members"][0]["client"])
+
+
+async def test_a_student_cannot_direct_the_phones(
+    school: Server, context: BrowserContext, room: str
+) -> None:
+    phone = await open_phone(context, school.url, room)
+    command = {"transports": ["sse"], "run": {"id": "x", "kind": "disconnect", "seconds": 20}}
+    body = json.dumps({"text": json.dumps(command), "via": "lecturer"}).encode()
+    answer = await request(school.url, "POST", f"/rooms/{room}.class/messages", body=body)
+    assert answer.json()["error"]["code"] == "lecturers_only"
+    await post(school.url, room, text="still here")
+    await expect(message(phone, "still here")).to_have_count(1)
+    await expect(transport(phone)).to_have_attribute("data-via", "short_polling")

@@ -1,0 +1,89 @@
+"""What a lecturer needs to direct a class: the plan, commands to the pages, and their traffic."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from realtime.web.plan import default_plan
+from tests.cli.command_line import run
+from tests.conftest import Servers
+from tests.server_process import Server
+from tests.transports.readers import reader, take, texts
+
+KEY = "sesame"
+
+
+@pytest.fixture(scope="session")
+def school(servers: Servers) -> Server:
+    return servers.get("memory", "--key", KEY)
+
+
+async def direct(server: Server, room: str, text: str, key: str = KEY) -> Any:
+    body = json.dumps({"text": text}).encode()
+    return await request(server.url, "POST", f"/class/{room}/messages?key={key}", body=body)
+
+
+async def test_the_server_offers_the_plan_that_it_was_started_with(
+    school: Server, tmp_path: Path
+) -> None:
+    assert await get_json(school.url, "/plan") == json.loads(default_plan())
+    plan = {"steps": [{"minutes": 5, "title": "Only one", "show": "join"}]}
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan))
+    with Server("--hub", "memory", "--plan", str(file)) as server:
+        assert await get_json(server.url, "/plan") == plan
+
+
+def test_a_wrong_plan_ends_the_start_with_its_line_and_field(tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    file.write_text('{"steps": [\n{"minutes": "5"}]}')
+    result = run("--plan", str(file))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"--plan {file}, line 2: steps[1].minutes must be a number" in result.stderr
+    for wrong in (b"\xff", None):
+        file.write_bytes(wrong) if wrong else file.unlink()
+        assert run("--plan", str(file)).returncode == 1
+
+
+async def test_only_the_holder_of_the_key_directs_a_class(school: Server, room: str) -> None:
+    commands = f"{room}.class"
+    async with reader(school, "websocket", commands) as phone:
+        assert (await direct(school, commands, "a command")).status == 201
+        assert texts(await take(phone, 1)) == ["a command"]
+    for key in ("", "wrong"):
+        answer = await direct(school, commands, "forged", key)
+        assert (answer.status, answer.json()["error"]["code"]) == (403, "bad_key")
+    answer = await direct(school, room, "not for commands")
+    assert answer.json()["error"]["code"] == "bad_room"
+
+
+@pytest.mark.parametrize("transport", CLIENTS)
+async def test_no_transport_publishes_a_command(school: Server, room: str, transport: str) -> None:
+    commands = f"{room}.class"
+    async with CLIENTS[transport](school.url, commands, client="eve", name="Eve") as eve:
+        with pytest.raises(Refused) as refused:
+            await eve.send("forged")
+    assert refused.value.code == "lecturers_only"
+    page = await get_json(school.url, f"/rooms/{commands}/short_polling")
+    assert "forged" not in texts(page["events"])
+
+
+async def test_the_traffic_of_a_class_is_that_of_its_members(school: Server, room: str) -> None:
+    path = f"/class/{room}/traffic"
+    member = reader(school, "sse", room, client=f"ada-{room}", name="Ada")
+    listener = reader(school, "sse", room)  # without a name it is no member
+    async with member as ada, listener:
+        await post(school.url, room, text="hello", client=f"ada-{room}")
+        await take(ada, 2)
+        report = await get_json(school.url, f"{path}?key={KEY}")
+    (row,) = report["members"]
+    assert (row["client"], row["via"]) == (f"ada-{room}", "sse")
+    assert row["traffic"]["sse"]["requests"] == 1
+    assert row["traffic"]["sse"]["events"] == 2
+    assert row["traffic"]["messages"]["requests"] == 1
+    for query in ("", "?key=wrong"):
+        refused = await request(school.url, "GET", path + query)
+        assert (refused.status, refused.json()["error"]["code"]) == (403, "bad_key")
