@@ -30,7 +30,8 @@ class ServerConfig:
     page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
     `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
     a proxy has this server, as ``/chat``.  `master` names the cluster this process belongs to; it
-    is empty outside of one.
+    is empty outside of one.  `fault_controls` lets the lecturer inject faults, see `web.faults`.
+    `page_ports` are further ports of this machine whose pages may use this server.
     """
 
     host: str = "127.0.0.1"
@@ -48,6 +49,8 @@ class ServerConfig:
     sockjs_also: tuple[str, ...] = ()
     loop: str = "auto"
     master: str = ""
+    fault_controls: bool = False
+    page_ports: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -70,7 +73,7 @@ class ServerConfig:
             values = json.loads(text)
             values["limits"] = Limits(**values["limits"])
             values["trust_proxy"] = tuple(map(parse_network, values["trust_proxy"]))
-            for name in ("allow_host", "sockjs_also"):
+            for name in ("allow_host", "sockjs_also", "page_ports"):
                 values[name] = tuple(values[name])
             return cls(**values)
         except (TypeError, LookupError) as error:
