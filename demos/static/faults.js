@@ -20,12 +20,15 @@ const MAX_UNSENT = 20; // while nothing is confirmed, no more messages are added
 const SECONDS = [2, 5, 10, 20, 30];
 const FIRST_SECONDS = 5;
 const MAX_LINES = 12;
-const FIGURES = ["received", "missing", "duplicated", "reordered"];
+const FAULTS = ["missing", "duplicated", "reordered"];
+const SILENT = 3; // seconds without a message
+const SAME_GAP = 5; // seconds: gaps of the same reason are one line in the log
 
 const key = takeKey();
 const room = new URLSearchParams(location.search).get("room") || "fault-audit";
 const client = uuid();
 const now = () => performance.now() / 1000;
+const startedAt = now();
 
 const checker = new ConsistencyChecker();
 const readers = TRANSPORTS.map((transport) => new AuditedReader(transport, checker));
@@ -34,6 +37,7 @@ const outbox = new Outbox((message) => publish(room, message, { base: bases[0] }
 let bases = [undefined]; // where browsers find the rooms
 let sentCount = 0;
 let confirmed = 0;
+let gap = {}; // the latest line about one: {text, at, line}
 const known = new Map(); // the number of each fault that the log has, and its line
 
 for (const [code, name] of Object.entries(LANGUAGES)) byId("language").append(new Option(name, code));
@@ -94,7 +98,9 @@ async function newestCursor() {
 function onEvent(reader, event) {
   if (event.kind !== "gap") return;
   checker.reset();
-  log(transportLabel(reader.transport), `: ${gapText(event)}`);
+  const text = gapText(event);
+  if (gap.text !== text || now() - gap.at > SAME_GAP) gap = { text, at: now(), line: log(text) };
+  gap.line.append(" ", transportLabel(reader.transport));
 }
 
 function sendNext() {
@@ -144,8 +150,9 @@ function show(report) {
 
 function showFault(fault) {
   if (!known.has(fault.number)) {
-    known.set(fault.number, log());
-    readers.forEach((reader) => reader.restart(now() - fault.age));
+    const at = now() - fault.age;
+    known.set(fault.number, logAt(Date.now() - fault.age * 1000, ""));
+    if (at > startedAt) readers.forEach((reader) => reader.restart(at));
   }
   known.get(fault.number).lastChild.textContent = faultText(fault);
 }
@@ -158,8 +165,12 @@ function faultText({ kind, target, seconds, state, healed_after: after }) {
   return `${what} ${result}`;
 }
 
-function log(...content) {
-  const line = el("li", "", el("time", "", time(Date.now())), el("span", "", ...content));
+function log(text) {
+  return logAt(Date.now(), text);
+}
+
+function logAt(at, text) {
+  const line = el("li", "", el("time", "", time(at)), el("span", "", text));
   byId("log-lines").prepend(line);
   if (byId("log-lines").children.length > MAX_LINES) byId("log-lines").lastChild.remove();
   return line;
@@ -168,7 +179,7 @@ function log(...content) {
 function showAudit() {
   byId("readers").tBodies[0].replaceChildren(...readers.map(readerRow));
   const sum = (name) => readers.reduce((all, { figures }) => all + figures[name], 0);
-  const [lost, twice, reordered] = ["missing", "duplicated", "reordered"].map(sum);
+  const [lost, twice, reordered] = FAULTS.map(sum);
   const gaps = readers.reduce((all, reader) => all + reader.gaps, 0);
   const values = { lost, twice, reordered, gaps };
   byId("verdict").textContent = t("faults.verdict", Object.fromEntries(
@@ -181,16 +192,18 @@ function showAudit() {
 
 function readerRow(reader) {
   const { figures, gaps } = reader;
+  const state = reader.state === "open" && reader.silence(now()) > SILENT ? "silent" : reader.state;
   const seconds = number(reader.longestWait(now()), { minimumFractionDigits: 1, maximumFractionDigits: 1 });
   const row = el(
     "tr", "",
     el("th", { scope: "row" }, transportLabel(reader.transport)),
-    el("td", "state", t(`faults.reader.${reader.state}`)),
+    el("td", "state", t(`faults.reader.${state}`)),
     figure(t("faults.n_seconds", { n: seconds })),
-    ...FIGURES.map((name) => figure(number(figures[name]), name !== "received" && figures[name] > 0)),
+    el("td", "figure received", number(figures.received)),
+    ...FAULTS.map((name) => figure(number(figures[name]), figures[name] > 0)),
     figure(number(gaps)),
   );
-  row.dataset.state = reader.state;
+  row.dataset.state = state;
   return row;
 }
 

@@ -64,6 +64,7 @@ export class SystemMap {
       row.append(button);
     }
     const card = el("div", "card", el("h3", "", name), fields.state, fields.links, row);
+    card.dataset.kind = kind;
     this.#cards.set(id, { card, ...fields });
     return card;
   }

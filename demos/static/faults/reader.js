@@ -51,6 +51,11 @@ export class AuditedReader {
     return Math.max(this.#longest, now - this.#latest);
   }
 
+  /** Seconds without an event up to now. */
+  silence(now) {
+    return now - this.#latest;
+  }
+
   get figures() {
     return {
       received: this.#before.received + this.#audit.received,
