@@ -47,7 +47,7 @@ byId("seconds").append(...SECONDS.map((n) => {
   return new Option(t("faults.n_seconds", { n }), n, n === FIRST_SECONDS, n === FIRST_SECONDS);
 }));
 byId("keyless").hidden = Boolean(key);
-byId("duration").hidden = !key;
+byId("duration").hidden = byId("flow").hidden = !key;
 start();
 
 async function start() {
@@ -62,7 +62,8 @@ async function start() {
   byId("system").hidden = false;
   bases = report.entries.length ? report.entries.map(baseOf) : [undefined];
   await startReaders();
-  setInterval(sendNext, SEND_INTERVAL);
+  // A class that watches must not send as well.
+  if (key) setInterval(sendNext, SEND_INTERVAL);
   refresh();
 }
 
