@@ -101,4 +101,4 @@ async def test_a_frozen_worker_ends_with_its_cluster() -> None:
         (await inject(cluster.url, "freeze", address(cluster), seconds=30)).check(202)
         await until_state(worker["pid"], "T")
     await until_gone([worker["pid"]])
-    assert cluster.steps("a worker has ended") == [(cluster.ports[0], "a worker has ended")]
+    assert "stopped by SIGINT" in cluster.log  # and not killed after a timeout

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from benchmarks.clients import get_json, post, request
 from realtime import errors
@@ -134,6 +135,12 @@ async def test_a_redis_of_others_is_never_touched(servers: Servers) -> None:
     assert [control["target"] for control in report["controls"]] == ["clients", "pubsub"]
 
 
+async def subscriptions_of(servers: Servers) -> set[str]:
+    """Return the pub/sub connections of all servers at this Redis."""
+    async with Redis.from_url(servers.redis.url) as redis:
+        return {client["id"] for client in await redis.client_list(_type="pubsub")}
+
+
 # --- that all recovers ---------------------------------------------------------------------------
 
 
@@ -145,8 +152,10 @@ async def test_readers_and_the_subscription_resume_after_their_connections_were_
     async with client:
         await post(server.url, room, text="before")
         assert texts(await take(client, 1)) == ["before"]
+        subscriptions = await subscriptions_of(servers)
         answer = (await inject(server.url, "close", "pubsub")).check(202)
         await until_healed(server.url, answer.json()["number"])
+        assert len(subscriptions - await subscriptions_of(servers)) == 1
         await post(server.url, room, text="through")
         assert texts(await take(client, 1)) == ["through"]
         (await inject(server.url, "close", "clients")).check(202)
