@@ -234,6 +234,7 @@ BESIDE = {
     "demos/{}.html": {
         "index",
         "cluster",
+        "faults",
         "frame",
         "glossary",
         "lab",

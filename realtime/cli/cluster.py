@@ -39,7 +39,7 @@ from realtime.cli.config import (
 )
 from realtime.cluster import nginx_config, status
 from realtime.cluster.config import ClusterConfig
-from realtime.cluster.faults import ClusterFaults
+from realtime.cluster.fault_controls import ClusterFaults
 from realtime.cluster.master import Master, NullListener, watch_signals
 from realtime.cluster.nginx_process import NginxProcess
 from realtime.cluster.worker import WorkerProcess

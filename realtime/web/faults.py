@@ -87,7 +87,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Topology:
+class SystemState:
     """Who is connected to whom: `parts` and `links`, as JSON.
 
     `entries` are ports and paths, as ``8080/``, at which a page of another port finds the rooms.
@@ -101,13 +101,13 @@ class Topology:
 class FaultControls:
     """The faults that this server offers, those that were injected, and the state of all parts.
 
-    `look` returns the current topology.
+    `look` returns the current state of all parts.
     """
 
-    def __init__(self, key_check: KeyCheck, look: Callable[[], Awaitable[Topology]]) -> None:
+    def __init__(self, key_check: KeyCheck, look: Callable[[], Awaitable[SystemState]]) -> None:
         self.key_check = key_check
         self._look = look
-        self._topology = Topology()
+        self._system = SystemState()
         self._controls: dict[tuple[str, str], Control] = {}
         self._refused: dict[str, str] = {}
         self._active: dict[str, Fault] = {}
@@ -170,9 +170,9 @@ class FaultControls:
             ],
             "refused": self._refused,
             "faults": [fault.report(_now()) for fault in self._history],
-            "entries": self._topology.entries,
-            "parts": self._topology.parts,
-            "links": self._topology.links,
+            "entries": self._system.entries,
+            "parts": self._system.parts,
+            "links": self._system.links,
         }
 
     def _find(self, kind: str, target: str) -> Control:
@@ -205,7 +205,7 @@ class FaultControls:
 
     async def _look_loop(self) -> None:
         while True:
-            self._topology = await self._look()
+            self._system = await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -11,7 +11,7 @@ from realtime.web.faults import (
     FaultControls,
     Injected,
     OwnProcess,
-    Topology,
+    SystemState,
     do_nothing,
     freeze_and_kill,
 )
@@ -43,14 +43,14 @@ def server_faults(
             return False
         return True
 
-    async def look() -> Topology:
-        topology = Topology(parts=[{"id": "server", "kind": "server", "state": "up"}])
+    async def look() -> SystemState:
+        system = SystemState(parts=[{"id": "server", "kind": "server", "state": "up"}])
         if drop_subscriptions is not None:
             up = "up" if await is_hub_up() else "down"
             state = "frozen" if faults.is_active("freeze", "redis") else up
-            topology.parts.append({"id": "redis", "kind": "redis", "label": label, "state": state})
-            topology.links.append({"from": "server", "to": "redis", "state": up})
-        return topology
+            system.parts.append({"id": "redis", "kind": "redis", "label": label, "state": state})
+            system.links.append({"from": "server", "to": "redis", "state": up})
+        return system
 
     faults = FaultControls(key_check, look)
     faults.add(_close_clients(traffic))

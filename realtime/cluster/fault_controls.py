@@ -16,7 +16,7 @@ from realtime.web.faults import (
     Control,
     FaultControls,
     Injected,
-    Topology,
+    SystemState,
     freeze_and_kill,
 )
 from realtime.web.lab import KeyCheck
@@ -108,22 +108,22 @@ class ClusterFaults:
             return False
         return True
 
-    async def _look(self) -> Topology:
+    async def _look(self) -> SystemState:
         asked = (worker.ask("/readyz", seconds=_LOOK_SECONDS) for worker in self._workers.values())
         hub_is_up, *statuses = await asyncio.gather(self._is_hub_up(), *asked)
-        topology = Topology(list(self._entries))
+        system = SystemState(list(self._entries))
         if self._cuts:
-            topology.parts.append({"id": "nginx", "kind": "nginx", "state": "up"})
+            system.parts.append({"id": "nginx", "kind": "nginx", "state": "up"})
         for (address, worker), status in zip(self._workers.items(), statuses, strict=True):
-            self._add_worker(topology, address, worker, status)
+            self._add_worker(system, address, worker, status)
         state = self._state("redis", "up" if hub_is_up else "down")
-        topology.parts.append(
+        system.parts.append(
             {"id": "redis", "kind": "redis", "label": self._choice.label, "state": state}
         )
-        return topology
+        return system
 
     def _add_worker(
-        self, topology: Topology, address: str, worker: WorkerProcess, status: int
+        self, system: SystemState, address: str, worker: WorkerProcess, status: int
     ) -> None:
         state, to_hub = _BY_STATUS.get(status, ("down", "down"))
         if state == "down" and worker.state in (State.STARTING, State.WAITING):
@@ -131,10 +131,10 @@ class ClusterFaults:
         state = self._state(address, state)
         cut = self.controls.is_active("cut", address)
         from_nginx = "cut" if cut else "up" if state == "up" else "down"
-        topology.parts.append({"id": address, "kind": "worker", "state": state})
+        system.parts.append({"id": address, "kind": "worker", "state": state})
         if self._cuts:
-            topology.links.append({"from": "nginx", "to": address, "state": from_nginx})
-        topology.links.append({"from": address, "to": "redis", "state": to_hub})
+            system.links.append({"from": "nginx", "to": address, "state": from_nginx})
+        system.links.append({"from": address, "to": "redis", "state": to_hub})
 
     def _state(self, target: str, state: str) -> str:
         return "frozen" if self.controls.is_active("freeze", target) else state
