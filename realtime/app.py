@@ -27,6 +27,8 @@ from realtime.transports.sse import ServerSentEvents
 from realtime.transports.websocket import WebSocket
 from realtime.web import operations, pages
 from realtime.web.classroom import ClassTrafficHandler, CommandHandler, PlanHandler
+from realtime.web.faults import FaultControls
+from realtime.web.faults import routes as fault_routes
 from realtime.web.lab import (
     Lab,
     LabHandler,
@@ -58,13 +60,14 @@ def make_router(
     lab: Lab,
     sockjs_also: Sequence[str] = (),
     root_path: str = "",
+    faults: FaultControls | None = None,
 ) -> Router:
     """Build the table of URLs; this is the only place that knows every transport.
 
     `hub_label` is what ``/healthz`` and the pages show as the hub.  `lab` is what the demo pages
     may use: ports, network emulators, the lecturer's key.  `sockjs_also` adds legacy transports of
-    SockJS.  `root_path` is where a proxy has this server.  A new transport needs one line here: in
-    `EXCHANGES`, or in the table below.
+    SockJS.  `root_path` is where a proxy has this server.  `faults` are those that may be
+    injected, if any.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
     taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
@@ -90,6 +93,7 @@ def make_router(
             ("/wire/([^/]+)", TapHandler, {"services": services, "taps": taps}),
             # What the demo pages use besides the chat.
             ("/lab", LabHandler, with_lab),
+            *fault_routes(services, faults),
             ("/networks", NetworksHandler, with_lab),
             (r"/networks/([\w-]+)", NetworkHandler, with_lab),
             (r"/networks/([\w-]+)/(pause|unplug)", NetworkFaultHandler, with_lab),

@@ -111,6 +111,10 @@ class BadPath(RealtimeError):
     code = "bad_path"
 
 
+class BadFault(RealtimeError):
+    code = "bad_fault"
+
+
 class BadRequest(RealtimeError):
     code = "bad_request"
 
@@ -205,6 +209,20 @@ class NoNetwork(RealtimeError):
 class BadMethod(RealtimeError):
     code = "bad_method"
     status = 405
+
+
+class NotOurs(RealtimeError):
+    """A fault for a process that this server did not start."""
+
+    code = "not_ours"
+    status = 409
+
+
+class TargetBusy(RealtimeError):
+    """A fault for a part that has one already, or that does not run."""
+
+    code = "target_busy"
+    status = 409
 
 
 class UpgradeRequired(RealtimeError):

@@ -236,6 +236,7 @@ BESIDE = {
     "demos/{}.html": {
         "index",
         "cluster",
+        "faults",
         "frame",
         "glossary",
         "lab",

@@ -38,7 +38,8 @@ async function refresh() {
   setTimeout(refresh, INTERVAL);
 }
 
-function show({ hub, workers, connections, readers }) {
+function show({ hub, workers, connections, readers, fault_controls: faults }) {
+  byId("faults").hidden = !faults;
   const values = {
     ready: number(workers.filter((worker) => worker.state === "ready").length),
     workers: number(workers.length),

@@ -8,6 +8,7 @@ The client of Redis takes a seventh of the CPU time of a start, so only those hu
 import it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,15 @@ class HubError(Exception):
 
 @dataclass
 class HubChoice:
-    """A broker, its label for the first line and the pages, and the process started for it."""
+    """A broker, its label for the first line and the pages, and the process started for it.
+
+    `drop_subscriptions` loses its pub/sub connections; a broker in memory has none.
+    """
 
     broker: Broker
     label: str
     server: "RedisProcess | None" = None
+    drop_subscriptions: Callable[[], None] | None = None
 
 
 async def choose(hub: str, limits: Limits, prefix: str = DEFAULT_PREFIX) -> HubChoice:
@@ -51,9 +56,10 @@ async def choose(hub: str, limits: Limits, prefix: str = DEFAULT_PREFIX) -> HubC
         addresses = ", ".join(f"{scheme}://…" for scheme in SCHEMES)
         raise HubError(f"--hub must be auto, memory, spawn or an address: {addresses}")
     try:
-        return HubChoice(RedisBroker(hub, limits, prefix), _without_password(hub))
+        broker = RedisBroker(hub, limits, prefix)
     except ValueError as error:
         raise HubError("--hub: this is not a valid Redis address") from error
+    return HubChoice(broker, _without_password(hub), None, broker.drop_subscriptions)
 
 
 async def _spawn(limits: Limits, prefix: str, *, or_memory: bool) -> HubChoice:
@@ -71,7 +77,8 @@ async def _spawn(limits: Limits, prefix: str, *, or_memory: bool) -> HubChoice:
             raise HubError(str(error)) from error
         return HubChoice(MemoryBroker(limits), f"memory, {error}")
     name = program.name.removesuffix("-server")
-    return HubChoice(RedisBroker(server.url, limits, prefix), f"{name}, spawned", server)
+    broker = RedisBroker(server.url, limits, prefix)
+    return HubChoice(broker, f"{name}, spawned", server, broker.drop_subscriptions)
 
 
 def _without_password(url: str) -> str:

@@ -16,9 +16,10 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
 
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import (
@@ -26,6 +27,7 @@ from realtime.cli.config import (
     KEY_VARIABLE,
     CommandError,
     add_access,
+    add_fault_controls,
     add_limits,
     add_plan,
     add_prefix,
@@ -40,14 +42,18 @@ from realtime.cli.config import (
 from realtime.cli.serve import load_keys
 from realtime.cluster import nginx_config, status
 from realtime.cluster.config import ClusterConfig
+from realtime.cluster.fault_controls import ClusterFaults
 from realtime.cluster.master import Master, NullListener, watch_signals
 from realtime.cluster.nginx_process import NginxProcess
 from realtime.cluster.worker import WorkerProcess
 from realtime.errors import NoBroker
+from realtime.netem.proxy import Proxy
 from realtime.protocol.addresses import url_host
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import sockets
 from realtime.tasks import Supervisor
+from realtime.web.faults import FaultControls
+from realtime.web.lab import KeyCheck
 
 HELP = "run several servers on this machine over one hub, and restart those that die"
 _EPILOG = (
@@ -57,6 +63,7 @@ _EPILOG = (
 
 # The page that lecturers open first; the browser does not send what follows the `#`.
 _LECTURER_PAGE = "demos/lecturer.html#key="
+_FAULTS_PAGE = "demos/faults.html#key="
 
 
 # --- options -------------------------------------------------------------------------------------
@@ -75,6 +82,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         f"(${KEY_VARIABLE}, or else a new one at each start)",
     )
     add_plan(pages)
+    add_fault_controls(pages)
     add_runtime_options(parser)
     add_limits(parser)
     # Options of a single server: they are accepted here to be refused with a better message.
@@ -225,14 +233,38 @@ async def _run(
     supervisor: Supervisor,
 ) -> None:
     ports = _worker_ports(config)
-    nginx = _make_nginx(config, ports)
+    async with _open_relays(config, ports) as relays:
+        await _run_workers(config, choice, listener, signals, supervisor, ports, relays)
+
+
+async def _run_workers(
+    config: ClusterConfig,
+    choice: HubChoice,
+    listener: sockets.BoundSockets,
+    signals: "asyncio.Queue[signal.Signals]",
+    supervisor: Supervisor,
+    ports: Sequence[int],
+    relays: Mapping[str, Proxy],
+) -> None:
+    nginx = _make_nginx(config, ports, relays)
     # Reports of workers carry it: a master on another machine may use the same ports and pids.
     name = secrets.token_hex(6)
-    workers = list(map(WorkerProcess, config.worker_configs(ports, master=name)))
-    overview = status.ClusterStatus(workers, config.server.host, choice.broker, choice.label, name)
+    # The ports that browsers use, and whose pages may use each other.
+    entries = [nginx.port] if nginx is not None else list(ports)
+    page_ports = [sockets.port_of(listener), *entries] if config.server.fault_controls else []
+    configs = config.worker_configs(ports, master=name, page_ports=page_ports)
+    workers = list(map(WorkerProcess, configs))
+    overview = status.ClusterStatus(
+        *(workers, config.server.host, choice.broker, choice.label, name),
+        fault_controls=config.server.fault_controls,
+    )
     origin_policy = OriginPolicy([*sockets.own_names(config.server), config.status_host])
+    origin_policy.ports = frozenset(page_ports)
     sockets.find_full_name(origin_policy.allow_name)
-    server = status.make_server(overview, choice.broker, origin_policy, config.server.limits)
+    faults = _make_faults(config, choice, workers, relays, entries)
+    server = status.make_server(
+        overview, choice.broker, origin_policy, config.server.limits, faults
+    )
     server.add_sockets(listener)
     server.start_timeouts()
     for worker in workers:
@@ -245,9 +277,14 @@ async def _run(
         addresses = f"{nginx.url}, {addresses}"
         lecturer_url = f"{nginx.url}{_LECTURER_PAGE}{config.server.key}"
         print(f"realtime: nginx at {nginx.url}; for lecturers {lecturer_url}")
+    if faults is not None:
+        faults.start()
+        page = f"{_status_url(config, listener)}{_FAULTS_PAGE}{config.server.key}"
+        print(f"realtime: fault controls at {page}")
     sys.stdout.flush()
     try:
-        await Master(workers, addresses).handle_signals(signals)
+        before_stop = None if faults is None else faults.close
+        await Master(workers, addresses, before_stop).handle_signals(signals)
     finally:
         # Last: while workers drain, nginx sends their clients to the ones that still run.
         if nginx is not None:
@@ -267,14 +304,64 @@ def _worker_ports(config: ClusterConfig) -> list[int]:
     return ports
 
 
-def _make_nginx(config: ClusterConfig, ports: Sequence[int]) -> NginxProcess | None:
+@asynccontextmanager
+async def _open_relays(
+    config: ClusterConfig, ports: Sequence[int]
+) -> AsyncIterator[Mapping[str, Proxy]]:
+    """Open a relay in front of each worker, by the worker's address, for an nginx to cut off."""
+    relays: dict[str, Proxy] = {}
+    async with AsyncExitStack() as stack:
+        if config.nginx is not None and config.server.fault_controls:
+            host = sockets.local_host(config.server)
+            for port in ports:
+                listeners = sockets.open_port(0, host, "--base-port")
+                relay = Proxy(host, port, listen=url_host(host), listeners=listeners)
+                relays[f"{url_host(host)}:{port}"] = await stack.enter_async_context(relay)
+        yield relays
+
+
+def _make_faults(
+    config: ClusterConfig,
+    choice: HubChoice,
+    workers: Sequence[WorkerProcess],
+    relays: Mapping[str, Proxy],
+    entries: Sequence[int],
+) -> FaultControls | None:
+    if not config.server.fault_controls:
+        return None
+    host = url_host(sockets.local_host(config.server))
+    by_address = {f"{host}:{worker.port}": worker for worker in workers}
+    cuts = {address: partial(_cut, relay) for address, relay in relays.items()}
+    key = config.server.key
+    key_check = KeyCheck(key, config.server.limits.wrong_keys_per_minute)
+    where = [f"{port}{config.server.root_path}/" for port in entries]
+    return ClusterFaults(by_address, choice, key, key_check, cuts, where).controls
+
+
+def _cut(relay: Proxy) -> Callable[[], None]:
+    """Disconnect nginx from a worker, and return the function that connects them again."""
+
+    def reconnect() -> None:
+        relay.accepting = True
+
+    relay.accepting = False
+    relay.reset_connections()
+    return reconnect
+
+
+def _make_nginx(
+    config: ClusterConfig, ports: Sequence[int], relays: Mapping[str, Proxy]
+) -> NginxProcess | None:
     """Prepare the nginx of ``--nginx``, if any; raises `CommandError` or OSError."""
     if config.nginx is None:
         return None
     host = url_host(sockets.local_host(config.server))
     try:
         workers = [f"{host}:{port}" for port in ports]
-        return NginxProcess(*config.nginx, workers, config.routing, config.server.root_path)
+        addresses = {worker: f"{host}:{relay.port}" for worker, relay in relays.items()}
+        return NginxProcess(
+            *(*config.nginx, workers, config.routing, config.server.root_path), relays=addresses
+        )
     except ValueError as error:
         raise CommandError(f"--nginx: {error}") from error
 

@@ -108,6 +108,7 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         network_count=options.network_count,
         sockjs_also=tuple(options.sockjs_also),
         loop=options.loop,
+        fault_controls=options.fault_controls,
         limits=Limits(**{limit.name: getattr(options, limit.name) for limit in Limits.named()}),
     )
 
@@ -186,6 +187,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         f"(${KEY_VARIABLE}, or else a new one at each start)",
     )
     add_plan(pages)
+    add_fault_controls(pages)
     pages.add_argument(
         "--networks",
         dest="network_count",
@@ -252,6 +254,15 @@ def add_prefix(group: Group) -> None:
         metavar="NAME",
         help="the first part of all keys and channels in Redis: give each deployment that shares "
         "a Redis its own (%(default)s)",
+    )
+
+
+def add_fault_controls(group: Group) -> None:
+    group.add_argument(
+        "--fault-controls",
+        action="store_true",
+        help="let the lecturer's key freeze, kill and disconnect parts of this system from the "
+        "page /demos/faults.html; never on a server that others rely on (off)",
     )
 
 

@@ -68,7 +68,8 @@ def parse(arguments: Sequence[str]) -> Command:
             if arguments[0] != "cluster":
                 parser.error("write the options of a cluster after the word `cluster`")
             try:
-                return Command(cluster.run, cluster.cluster_config(options), options.loop)
+                config = cluster.cluster_config(options)
+                return Command(cluster.run, config, config.event_loop)
             except ValueError as error:
                 parser.error(str(error))
         case "proxy":  # its delays need more than the whole milliseconds of uvloop's timers

@@ -43,8 +43,10 @@ from realtime.server.ticket_access import TicketAccess
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
 from realtime.transports.base import Services
+from realtime.web.faults import FaultControls
 from realtime.web.lab import KeyCheck, Lab
 from realtime.web.plan import default_plan
+from realtime.web.server_faults import server_faults
 
 # Ten thousand connections are a million objects.  By default Python looks for garbage after 700
 # allocations.
@@ -115,7 +117,7 @@ async def _serve(
     signals = _watch_stop_signals()
     tunnels = TunnelRegistry(limits, limited_address)
     async with _open_networks(config, listeners, tunnels) as networks:
-        origin_policy.ports = frozenset(ports).union(networks.ports)
+        origin_policy.ports = frozenset(ports).union(networks.ports, config.page_ports)
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
         plan = config.plan or default_plan()
@@ -127,7 +129,7 @@ async def _serve(
             moderation=moderation,
         )
         router = make_router(
-            services, traffic, choice.label, lab, config.sockjs_also, config.root_path
+            services, traffic, choice.label, lab, config.sockjs_also, config.root_path, faults
         )
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(
@@ -147,7 +149,7 @@ async def _serve(
         server.start_timeouts()
         reporter.start()
         _print_addresses(config, choice, lab)
-        await _drain_on_signal(signals, hub, presence, limits)
+        await _drain_on_signal(signals, hub, presence, limits, faults)
         await server.close()
         await reporter.close()
     if moderation is not None:
@@ -173,6 +175,22 @@ def _access(config: ServerConfig, keys: KeyFile | None, origin_policy: OriginPol
     if keys is None:
         return FreeAccess(config.access)
     return TicketAccess(lambda: keys.keys(time.monotonic()), origin_policy, config.limits)
+
+
+def _make_faults(
+    config: ServerConfig,
+    key_check: KeyCheck,
+    hub: Hub,
+    choice: HubChoice,
+    traffic: TrafficStats,
+) -> FaultControls | None:
+    """Offer the faults of this process, if `config` allows it."""
+    if not config.fault_controls:
+        return None
+    redis, drop = choice.server, choice.drop_subscriptions
+    faults = server_faults(key_check, hub, choice.label, traffic, redis, drop)
+    faults.start()
+    return faults
 
 
 @contextlib.asynccontextmanager
@@ -213,6 +231,8 @@ def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
         print(f"realtime: other machines find it at {url}")
     local = sockets.local_url(config, lab.lanes[0])
     print(f"realtime: for lecturers {local}demos/lecturer.html#key={lab.key}")
+    if config.fault_controls and not config.master:
+        print(f"realtime: fault controls at {local}demos/faults.html#key={lab.key}")
     sys.stdout.flush()
 
 
@@ -221,10 +241,16 @@ def _list(ports: Sequence[int]) -> str:
 
 
 async def _drain_on_signal(
-    signals: "asyncio.Queue[signal.Signals]", hub: Hub, presence: Presence, limits: Limits
+    signals: "asyncio.Queue[signal.Signals]",
+    hub: Hub,
+    presence: Presence,
+    limits: Limits,
+    faults: FaultControls | None,
 ) -> None:
     """Wait for a signal; but on SIGINT close the streams one by one within `drain_seconds`."""
     number = await signals.get()
+    if faults is not None:
+        await faults.close()
     seconds = 0 if number == signal.SIGINT else limits.drain_seconds
     log.info("stopping", extra={"signal": number.name, "seconds": seconds, **hub.count()})
     # A stream that is closed at the end of the window also needs its time to reconnect.

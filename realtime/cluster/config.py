@@ -33,6 +33,12 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         self.validate()
 
+    @property
+    def event_loop(self) -> str:
+        """The event loop of the master: its relays to the workers need that of asyncio."""
+        has_relays = self.server.fault_controls and self.nginx is not None
+        return "asyncio" if has_relays else self.server.loop
+
     def validate(self) -> None:
         """Raise ValueError, which names the option, if the values contradict each other."""
         if (self.server.port_count, self.server.network_count) != (1, 0):
@@ -49,8 +55,12 @@ class ClusterConfig:
         if self.base_port + self.workers - 1 > 65535:
             raise ValueError("--base-port: no port follows 65535")
 
-    def worker_configs(self, ports: Sequence[int], master: str) -> list[ServerConfig]:
+    def worker_configs(
+        self, ports: Sequence[int], master: str, page_ports: Sequence[int] = ()
+    ) -> list[ServerConfig]:
         """Return the configuration of each worker: the shared one, at its own port.
+
+        `page_ports` are further ports whose pages may use the workers.
 
         An nginx of ours runs on this machine and reaches a worker by the worker's own address, so
         that is also the address it connects from, and the one to trust.
@@ -58,5 +68,7 @@ class ClusterConfig:
         trusted = self.server.trust_proxy
         if self.nginx is not None:
             trusted = (*trusted, parse_network(sockets.local_host(self.server)))
-        shared = replace(self.server, master=master, trust_proxy=trusted)
+        shared = replace(
+            self.server, master=master, trust_proxy=trusted, page_ports=tuple(page_ports)
+        )
         return [replace(shared, port=port) for port in ports]

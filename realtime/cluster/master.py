@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from realtime.cluster.worker import WorkerProcess
 from realtime.core.events import Event
@@ -22,10 +22,19 @@ log = logging.getLogger(__name__)
 
 
 class Master:
-    """Replaces, drains and stops `workers`; prints `addresses` when all of them are ready."""
+    """Replaces, drains and stops `workers`; prints `addresses` when all of them are ready.
 
-    def __init__(self, workers: Sequence[WorkerProcess], addresses: str) -> None:
+    `before_stop` runs first when a signal asks to stop: a worker that is frozen could not drain.
+    """
+
+    def __init__(
+        self,
+        workers: Sequence[WorkerProcess],
+        addresses: str,
+        before_stop: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         self._workers = workers
+        self._before_stop = before_stop
         self._addresses = addresses
         self._replace_requested = asyncio.Event()
         self._supervisor = Supervisor()
@@ -37,6 +46,8 @@ class Master:
         while (number := await signals.get()) == signal.SIGHUP:
             self._replace_requested.set()
         log.info("stopping", extra={"signal": number.name, "workers": len(self._workers)})
+        if self._before_stop is not None:
+            await self._before_stop()
         await self._supervisor.close()
         if number == signal.SIGTERM:
             await run_until_first_exits(self._drain(), _second_signal(signals))

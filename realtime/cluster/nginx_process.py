@@ -6,11 +6,12 @@ Its configuration is the one that ``realtime nginx`` prints; its files are in a 
 import asyncio
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,11 +32,18 @@ class NginxProcess:
     """nginx at `host` and `port` (0: a free one), in front of `workers`, each ``host:port``.
 
     Raises OSError if nginx is not installed or the port is taken, and ValueError if nginx cannot be
-    configured for these workers.
+    configured for these workers.  `relays` has the address to connect to instead of a worker's own,
+    by the latter.
     """
 
     def __init__(
-        self, host: str, port: int, workers: Sequence[str], routing: str, root_path: str = ""
+        self,
+        host: str,
+        port: int,
+        workers: Sequence[str],
+        routing: str,
+        root_path: str = "",
+        relays: Mapping[str, str] | None = None,
     ) -> None:
         program = shutil.which("nginx", path=_PATH)
         if program is None:
@@ -50,6 +58,8 @@ class NginxProcess:
             open_files=max_open_files(),
             root_path=root_path,
         )
+        for worker, relay in (relays or {}).items():
+            text = re.sub(rf"server {re.escape(worker)}(?=[ ;])", f"server {relay}", text)
         self._folder = Path(tempfile.mkdtemp(prefix="realtime-"))
         # If root starts nginx, its workers run as another user, who must reach these files.
         self._folder.chmod(0o711)

@@ -30,6 +30,8 @@ from realtime.server.server import Server
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.web import pages
+from realtime.web.faults import FaultControls
+from realtime.web.faults import routes as fault_routes
 from realtime.web.operations import OperationHandler
 
 # Rooms that get a row in the metrics: Prometheus keeps each time series for its whole retention.
@@ -45,7 +47,14 @@ class ClusterStatus:
     """The state of all workers; ours are `workers` at `host`, and their reports name `master`."""
 
     def __init__(
-        self, workers: Sequence[WorkerProcess], host: str, broker: Broker, label: str, master: str
+        self,
+        workers: Sequence[WorkerProcess],
+        host: str,
+        broker: Broker,
+        label: str,
+        master: str,
+        *,
+        fault_controls: bool = False,
     ) -> None:
         self._workers = workers
         self._host = host
@@ -53,6 +62,7 @@ class ClusterStatus:
         self._label = label
         self._machine = registry.machine_name()
         self._master = master
+        self._fault_controls = fault_controls
 
     def ready(self) -> bool:
         """Whether all of our workers are ready."""
@@ -73,6 +83,7 @@ class ClusterStatus:
         return {
             "hub": {"label": self._label, "up": up},
             "version": __version__,
+            "fault_controls": self._fault_controls,
             "workers": rows,
             **registry.totals(known),
         }
@@ -116,7 +127,11 @@ def _other_row(node: NodeInfo) -> Status:
 
 
 def make_server(
-    overview: ClusterStatus, broker: Broker, origin_policy: OriginPolicy, limits: Limits
+    overview: ClusterStatus,
+    broker: Broker,
+    origin_policy: OriginPolicy,
+    limits: Limits,
+    faults: FaultControls | None = None,
 ) -> Server:
     """Build the server of the status port, with the timeouts of all servers and its own limits.
 
@@ -134,23 +149,27 @@ def make_server(
         Admission(limits),
         limits,
     )
-    router = Router(services, {}, _make_application(services, overview))
+    router = Router(services, {}, _make_application(services, overview, faults))
     return Server(router, traffic=TrafficStats(), limits=limits)
 
 
-def _make_application(services: Services, overview: ClusterStatus) -> Application:
+def _make_application(
+    services: Services, overview: ClusterStatus, faults: FaultControls | None
+) -> Application:
     """Build the table of URLs."""
     public = {"services": services}
     own = {**public, "overview": overview}
     files = {**public, "path": str(pages.folder())}
     return Application(
         [
-            ("/", _PageHandler, own),
+            ("/()", _PageHandler, own),
+            (r"/demos/(faults\.html)", _PageHandler, own),
+            *fault_routes(services, faults),
             ("/status", _StatusHandler, own),
             ("/metrics", _MetricsHandler, own),
             ("/healthz", _HealthHandler, own),
             ("/readyz", _ReadinessHandler, own),
-            (r"/demos/((?:static|i18n)/[\w./-]+)", _FileHandler, files),
+            (r"/demos/((?:static|i18n|vendor)/[\w./-]+)", _FileHandler, files),
         ],
         default_handler_class=_NotFoundHandler,
         default_handler_args=public,
@@ -185,11 +204,15 @@ class _OwnHostHandler(_Handler):
 
 
 class _PageHandler(_OwnHostHandler):
-    """The status page, which reads ``/status`` every second."""
+    """The status page, which reads ``/status`` every second, and the page of faults."""
 
-    def get(self) -> None:
+    def get(self, name: str) -> None:
+        # The page of faults reads rooms through nginx, or at the workers.
+        own_origins = self.services.origin_policy.own_origins(self.request.headers.get("Host"))
+        policy = pages.content_security_policy(own_origins)
+        self.set_header("Content-Security-Policy", policy)
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish((pages.folder() / "cluster.html").read_bytes())
+        self.finish((pages.folder() / (name or "cluster.html")).read_bytes())
 
 
 class _StatusHandler(_OwnHostHandler):

@@ -78,6 +78,22 @@ class WorkerProcess:
 
     # --- for the master --------------------------------------------------------------------------
 
+    async def ask(self, path: str, *, method: str = "GET", seconds: float = _PROBE_TIMEOUT) -> int:
+        """Send a request, and return the status of the response; 0 if there is none."""
+        try:
+            response = await self._client.fetch(
+                self._url + path,
+                method=method,
+                allow_nonstandard_methods=True,  # a POST without a body
+                raise_error=False,
+                connect_timeout=seconds,
+                request_timeout=seconds,
+                validate_cert=False,  # the certificate has the public name, not this address
+            )
+        except Exception:  # any of Tornado's: there was no response
+            return 0
+        return response.code
+
     def start(self) -> None:
         """Let `supervise` start the process."""
         self._wanted.set()
@@ -220,7 +236,7 @@ class WorkerProcess:
         except TimeoutError:
             self._kill(f"it did not listen within {_START_SECONDS:g} s")
             return
-        while await self._probe("/readyz") != 200:
+        while await self.ask("/readyz") != 200:
             await asyncio.sleep(_READY_SECONDS)
         if self.state is State.STARTING:
             self.state = State.READY
@@ -229,26 +245,12 @@ class WorkerProcess:
         missed = 0
         while missed < _MAX_MISSED_PROBES:
             await asyncio.sleep(_PROBE_INTERVAL)
-            missed = 0 if await self._probe("/healthz") else missed + 1
+            missed = 0 if await self.ask("/healthz") else missed + 1
         self._kill(f"it did not answer {_MAX_MISSED_PROBES} times in a row")
 
     def _kill(self, why: str) -> None:
         self._kill_reason = f"killed: {why}"
         self._signal(signal.SIGKILL)
-
-    async def _probe(self, path: str) -> int:
-        """Send a request, and return the status of the response; 0 if there is none."""
-        try:
-            response = await self._client.fetch(
-                self._url + path,
-                raise_error=False,
-                connect_timeout=_PROBE_TIMEOUT,
-                request_timeout=_PROBE_TIMEOUT,
-                validate_cert=False,  # the certificate has the public name, not this address
-            )
-        except Exception:  # any of Tornado's: there was no response
-            return 0
-        return response.code
 
 
 def _exit_reason(status: int, last_line: str) -> str:

@@ -31,8 +31,9 @@ class ServerConfig:
     `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
     a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what, and
     `ticket_keys` the file with the keys of mode `tickets`.  `plan` is the JSON of a lesson, empty
-    for the one that comes with the server.  `master` names the cluster this process
-    belongs to; it is empty outside of one.
+    for the one that comes with the server.  `fault_controls` lets the lecturer inject faults, see
+    `web.faults`.  `page_ports` are further ports of this machine whose pages may use this server.
+    `master` names the cluster this process belongs to; it is empty outside of one.
     """
 
     host: str = "127.0.0.1"
@@ -53,6 +54,8 @@ class ServerConfig:
     sockjs_also: tuple[str, ...] = ()
     loop: str = "auto"
     master: str = ""
+    fault_controls: bool = False
+    page_ports: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -75,7 +78,7 @@ class ServerConfig:
             values = json.loads(text)
             values["limits"] = Limits(**values["limits"])
             values["trust_proxy"] = tuple(map(parse_network, values["trust_proxy"]))
-            for name in ("allow_host", "sockjs_also"):
+            for name in ("allow_host", "sockjs_also", "page_ports"):
                 values[name] = tuple(values[name])
             return cls(**values)
         except (TypeError, LookupError) as error:

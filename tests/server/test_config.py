@@ -26,6 +26,8 @@ OTHER = ServerConfig(
     sockjs_also=("htmlfile", "jsonp"),
     loop="asyncio",
     master="abc",
+    fault_controls=True,
+    page_ports=(6100, 8080),
     limits=Limits(**{limit.name: limit.default + 1 for limit in Limits.named()}),
 )
 

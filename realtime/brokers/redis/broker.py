@@ -161,6 +161,11 @@ class RedisBroker:
             await node.close()
         await self._topology.close()
 
+    def drop_subscriptions(self) -> None:
+        """Lose every pub/sub connection; for the fault controls."""
+        for node in self._nodes.values():
+            node.pubsub.drop()
+
     async def ping(self) -> None:
         self._supervisor.check()
         nodes = list(self._nodes.values())

@@ -101,6 +101,10 @@ class RedisProcess:
                     await asyncio.sleep(0.02)
         raise RedisStartError(f"{program.name} did not start")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     async def watch(self) -> None:
         """Restart the process when it dies; nothing else on this machine watches it."""
         while True:

@@ -71,6 +71,7 @@ class PubSubConnection:
         self._changed = asyncio.Event()
         self._probe_channel = keys.probe_channel + secrets.token_hex(8).encode()
         self._probe_received = asyncio.Event()
+        self._dropped = asyncio.Event()
 
     def subscribe(self, channel: bytes) -> None:
         self._wanted.add(channel)
@@ -83,6 +84,11 @@ class PubSubConnection:
     def resubscribe(self) -> None:
         """Try again to subscribe to the channels that were not at this server."""
         self._changed.set()
+
+    def drop(self) -> None:
+        """Lose the connection, as a network could do at any time; `run` opens the next one."""
+        self.healthy = False
+        self._dropped.set()
 
     async def run(self, listener: PubSubListener) -> None:
         failures = 0
@@ -111,15 +117,21 @@ class PubSubConnection:
 
     async def _run_once(self, listener: PubSubListener) -> None:
         connection = self._connect()
+        self._dropped.clear()
         try:
             await self._send(connection, b"SUBSCRIBE", [self._probe_channel])
             await run_until_first_exits(
                 self._sync_subscriptions(connection),
                 self._read(connection, listener),
                 self._probe(),
+                self._fail_when_dropped(),
             )
         finally:
             await connection.disconnect(nowait=True)
+
+    async def _fail_when_dropped(self) -> None:
+        await self._dropped.wait()
+        raise ConnectionResetError("it was dropped on request")
 
     async def _sync_subscriptions(self, connection: AbstractConnection) -> None:
         """Subscribe to the wanted channels; only this task does, so no two commands cross."""
