@@ -128,6 +128,7 @@ async def _serve(
             access=_access(config, keys, origin_policy),
             moderation=moderation,
         )
+        faults = _make_faults(config, key_check, hub, choice, traffic)
         router = make_router(
             services, traffic, choice.label, lab, config.sockjs_also, config.root_path, faults
         )
