@@ -54,6 +54,15 @@ def _start_order(item: pytest.Item) -> int:
     return next((i for i, path in enumerate(_LONG) if item.nodeid.startswith(path)), len(_LONG))
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With `-m clocked`, import no module without such tests: that takes seconds of CPU time."""
+    if config.option.markexpr != "clocked" or collection_path.suffix != ".py":
+        return None
+    if collection_path.parent.name == "benchmarks" or "clocked" in collection_path.read_text():
+        return None
+    return True
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
     """Mark the tests of benchmarks that measure time; start the longest tests first.
