@@ -20,11 +20,13 @@ async def test_the_page_shows_each_worker_and_its_clients(
     await page.goto(f"{server.url}/?lang=en")
     rows = page.locator("#workers tbody tr")
     await expect(rows).to_have_count(2)
-    await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready60011,2341,234sse 1,2340")
+    await expect(rows.nth(0)).to_have_text(
+        "127.0.0.1:6001ready60011,2341,234Server-sent events 1,2340"
+    )
     await expect(rows.nth(1).locator(".reason")).to_have_text(f"exit status 1: {evil}")
     await expect(page.locator("#rooms tbody th")).to_have_text(evil)
-    await expect(page.locator("#rooms tbody .by")).to_have_text("sse 1,234")
-    await expect(page.locator("#transports tbody tr")).to_have_text("sse1,2341,234")
+    await expect(page.locator("#rooms tbody .by")).to_have_text("Server-sent events 1,234")
+    await expect(page.locator("#transports tbody tr")).to_have_text("Server-sent events1,2341,234")
     server.hub.away = True
     await expect(page.locator("#error")).to_contain_text("The message broker does not respond")
     await expect(rows.nth(0)).to_have_text("127.0.0.1:6001ready6001––0")
