@@ -22,6 +22,7 @@ OTHER = ServerConfig(
     root_path="/chat",
     key='"\\\n',
     plan='{"steps": []}',
+    access="class",
     network_count=8,
     sockjs_also=("htmlfile", "jsonp"),
     loop="asyncio",
