@@ -1,5 +1,4 @@
-// The lecturer's page: the plan of a lesson, large figures of the class's room, the address for phones,
-// rooms for groups, and resetting a room.  lecturer.html has the texts.
+// The lecturer's page: the lesson, the address for phones, rooms for groups, and resetting a room.  lecturer.html has the texts.
 
 import { request, requestJSON, ROOT } from "./api.js";
 import { byId } from "./dom.js";
@@ -7,7 +6,6 @@ import { t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { Presenter } from "./lecturer/presenter.js";
-import { RoomStats } from "./lecturer/room_stats.js";
 import { gapText } from "./log.js";
 import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
 
@@ -67,28 +65,6 @@ target.addEventListener("change", showAddresses);
 byId("count").addEventListener("input", showAddresses);
 byId("print").addEventListener("click", () => print());
 showAddresses();
-
-// --- the figures -----------------------------------------------------------------------------------
-
-new RoomStats(room).start();
-
-function showOnlyFigures(on) {
-  document.body.classList.toggle("only-figures", on);
-  // Without full screen the figures still fill the window.
-  if (on) document.documentElement.requestFullscreen?.().catch(() => {});
-  else if (document.fullscreenElement) document.exitFullscreen();
-  byId(on ? "back" : "full").focus();
-}
-
-byId("full").addEventListener("click", () => showOnlyFigures(true));
-byId("back").addEventListener("click", () => showOnlyFigures(false));
-// The browser itself leaves full screen on Escape.
-document.addEventListener("fullscreenchange", () => {
-  if (!document.fullscreenElement) showOnlyFigures(false);
-});
-addEventListener("keydown", ({ key }) => {
-  if (key === "Escape" && document.body.classList.contains("only-figures")) showOnlyFigures(false);
-});
 
 // --- resetting the room ----------------------------------------------------------------------------
 

@@ -114,7 +114,8 @@ export class Presenter {
     open(new URL(`demos/projector.html?${query}`, ROOT), `projector ${this.#room}`, "popup,width=1280,height=720");
   }
 
-  #onMessage({ hello, press, frozen }) {
+  #onMessage({ hello, press, frozen, phones }) {
+    if (phones !== undefined) byId("phones").textContent = t("classroom.projector.phones", { count: number(phones) });
     if (hello) this.#sendKey();
     if (press) this.#press(press);
     if (frozen && frozen === this.#state?.run.id) this.#say(t("classroom.run.frozen"));
