@@ -7,7 +7,7 @@ import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { Presenter } from "./lecturer/presenter.js";
 import { gapText } from "./log.js";
-import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
+import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
 
 const MAX_GROUPS = 24;
 
@@ -38,7 +38,7 @@ await new Presenter(room, key).start();
 const target = byId("target");
 target.append(new Option(t("classroom.target"), "demos/class.html"));
 target.append(new Option(t("lecturer.target.lab"), "demos/lab.html"));
-target.append(...TRANSPORTS.map((transport) => new Option(transport, `demos/${transport}.html`)));
+target.append(...TRANSPORTS.map((transport) => new Option(transportName(transport), `demos/${transport}.html`)));
 const addresses = await fetchAddresses();
 
 async function fetchAddresses() {

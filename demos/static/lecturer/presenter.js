@@ -12,7 +12,7 @@ import { classRooms } from "../classroom/rooms.js";
 import { byId, el } from "../dom.js";
 import { EXERCISE_IDS } from "../exercises.js";
 import { language, number, t } from "../i18n.js";
-import { TRANSPORTS } from "../page_layout.js";
+import { TRANSPORTS, transportName } from "../page_layout.js";
 import { uuid } from "../publish.js";
 
 const KEYS = {
@@ -86,7 +86,7 @@ export class Presenter {
 
   #link(page) {
     const url = new URL(`demos/${page}.html?${new URLSearchParams({ room: this.#room })}`, ROOT);
-    return el("a", { className: "go", href: url.href }, page);
+    return el("a", { className: "go", href: url.href }, TRANSPORTS.includes(page) ? transportName(page) : page);
   }
 
   #listen() {
