@@ -91,7 +91,8 @@ async def workspace(browser: Browser, url: str) -> None:
 async def lecturer(browser: Browser, url: str) -> None:
     page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
     await page.goto(f"{url}/demos/lecturer.html?room=race#key=picture")
-    await expect(page.locator("main")).to_be_visible()
+    await page.get_by_role("button", name="Long polling").click()
+    await expect(page.locator("#step-title")).to_have_text("Long polling")
     await page.screenshot(path=PICTURES / "lecturer.png")
 
 

@@ -13,7 +13,7 @@ import { byId } from "./dom.js";
 import { t } from "./i18n.js";
 import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
-import { transportLabel, transportName, TRANSPORTS } from "./page_layout.js";
+import { transportLabel, TRANSPORTS } from "./page_layout.js";
 import { uuid } from "./publish.js";
 import { chooseName, save, takeClient } from "./tab_state.js";
 import { connect as connectControl } from "./transports/websocket.js";
@@ -62,7 +62,7 @@ async function follow() {
     cursor = undefined;
     shown = new Set();
   }
-  byId("transport").replaceChildren(transportLabel(transport, transportName(transport)));
+  byId("transport").replaceChildren(transportLabel(transport));
   await open(next);
 }
 

@@ -1,5 +1,4 @@
-// The lecturer's page: the plan of a lesson, large figures of the class's room, the address for phones,
-// rooms for groups, and resetting a room.  lecturer.html has the texts.
+// The lecturer's page: the lesson, the address for phones, rooms for groups, and resetting a room.  lecturer.html has the texts.
 
 import { request, requestJSON, ROOT } from "./api.js";
 import { byId } from "./dom.js";
@@ -8,7 +7,6 @@ import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { showModeration } from "./lecturer/moderation.js";
 import { Presenter } from "./lecturer/presenter.js";
-import { RoomStats } from "./lecturer/room_stats.js";
 import { gapText } from "./log.js";
 import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
 
@@ -42,7 +40,6 @@ const target = byId("target");
 target.append(new Option(t("classroom.target"), "demos/class.html"));
 target.append(new Option(t("lecturer.target.lab"), "demos/lab.html"));
 target.append(...TRANSPORTS.map((transport) => new Option(transportName(transport), `demos/${transport}.html`)));
-target.value = "demos/websocket.html"; // works best on a phone
 const addresses = await fetchAddresses();
 
 async function fetchAddresses() {
@@ -69,28 +66,6 @@ target.addEventListener("change", showAddresses);
 byId("count").addEventListener("input", showAddresses);
 byId("print").addEventListener("click", () => print());
 showAddresses();
-
-// --- the figures -----------------------------------------------------------------------------------
-
-new RoomStats(room).start();
-
-function showOnlyFigures(on) {
-  document.body.classList.toggle("only-figures", on);
-  // Without full screen the figures still fill the window.
-  if (on) document.documentElement.requestFullscreen?.().catch(() => {});
-  else if (document.fullscreenElement) document.exitFullscreen();
-  byId(on ? "back" : "full").focus();
-}
-
-byId("full").addEventListener("click", () => showOnlyFigures(true));
-byId("back").addEventListener("click", () => showOnlyFigures(false));
-// The browser itself leaves full screen on Escape.
-document.addEventListener("fullscreenchange", () => {
-  if (!document.fullscreenElement) showOnlyFigures(false);
-});
-addEventListener("keydown", ({ key }) => {
-  if (key === "Escape" && document.body.classList.contains("only-figures")) showOnlyFigures(false);
-});
 
 // --- resetting the room ----------------------------------------------------------------------------
 

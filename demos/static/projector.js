@@ -82,7 +82,7 @@ function showFigures({ rows, phones, run, left, frozen, error }) {
   byId("run-state").textContent = stateText(run, left, frozen);
   table.show(rows, run);
   vote.measured(frozen ? rows : undefined, run);
-  if (frozen) channel.send({ frozen: run.id });
+  channel.send({ phones, frozen: frozen ? run.id : undefined });
 }
 
 function stateText({ kind }, left, frozen) {

@@ -55,10 +55,6 @@ class RecordingListener:
         await self._until(lambda: len(self.events[room]) >= count)
         return self.events[room]
 
-    async def announced_rules(self, room: str) -> None:
-        """Return when a change of the rules of a room has been announced."""
-        await self._until(lambda: self.changed_rules[room] > 0)
-
     async def received_until(self, room: str, cursor: Cursor) -> list[Event]:
         """Return the events of a room when the one at `cursor` has arrived."""
         await self._until(lambda: any(event.cursor == cursor for event in self.events[room]))

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from benchmarks.clients import post
-from tests.browser.chat_page import TRANSPORTS, message, open_chat, open_tab, send
+from tests.browser.chat_page import message, open_chat, open_tab, send
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -28,51 +27,9 @@ def school() -> Iterator[Server]:
 
 async def open_lecturer(context: BrowserContext, url: str, room: str, tail: str = "") -> Page:
     page = await context.new_page()
-    await page.clock.install()
     await page.goto(f"{url}/demos/lecturer.html?room={room}{tail}")
-    await expect(page.locator("#here")).to_have_text(re.compile(r"\d"))
+    await expect(page.locator("#steps tr")).to_have_count(10)
     return page
-
-
-# --- the figures ---------------------------------------------------------------------------------
-
-
-async def test_the_figures_are_those_of_the_room(
-    school: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    page = await open_lecturer(context, school.url, room)
-    await expect(page.locator("#here")).to_have_text("0")
-    for transport in ("sse", "websocket"):
-        await open_chat(context, school.url, transport, room)
-    await expect(page.locator("#here")).to_have_text("2")
-    for transport in TRANSPORTS:
-        members = page.locator(f"tr[data-via={transport}] .members")
-        await expect(members).to_have_text("1" if transport in ("sse", "websocket") else "0")
-    for n in range(10):
-        await post(school.url, room, text=f"hello {n}")
-    await expect(page.locator("#heard")).to_have_text("10")
-    await expect(page.locator("#rate")).to_have_text("2")  # of the last five seconds
-    await page.clock.fast_forward(6_000)
-    await expect(page.locator("#rate")).to_have_text("0")
-    await expect(page.locator("tr[data-via=sse] .bytes")).to_contain_text("B")
-    # The page itself is not a member.
-    await expect(page.locator("#here")).to_have_text("2")
-    assert console_errors == []
-
-
-async def test_the_figures_fill_the_screen_until_a_click(
-    school: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_lecturer(context, school.url, room)
-    await page.set_viewport_size({"width": 1280, "height": 720})
-    await page.click("#full")
-    await expect(page.locator("#order")).to_be_hidden()
-    await expect(page.locator("#figures-room")).to_have_text(room)
-    assert await page.evaluate("document.documentElement.scrollHeight <= innerHeight")
-    size = "parseFloat(getComputedStyle(document.getElementById('here')).fontSize)"
-    assert await page.evaluate(size) > 100
-    await page.click("#back")
-    await expect(page.locator("#order")).to_be_visible()
 
 
 # --- resetting the room --------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { transportLabel, transportName, TRANSPORTS } from "../page_layout.js";
+import { transportLabel, TRANSPORTS } from "../page_layout.js";
 import { EXPERIMENTS } from "./lesson.js";
 
 const COLUMNS = ["phones", "requests", "bytes", "received", "delay"];
@@ -12,7 +12,7 @@ export class FiguresTable {
 
   constructor(table) {
     for (const transport of TRANSPORTS) {
-      const name = el("th", { scope: "row" }, transportLabel(transport, transportName(transport)));
+      const name = el("th", { scope: "row" }, transportLabel(transport));
       const cells = COLUMNS.map((column) => el("td", column, "–"));
       const row = el("tr", "", name, ...cells);
       row.dataset.via = transport;

@@ -3,21 +3,39 @@
 // The server numbers the messages of a room, so each phone gets another number in the room of seats, and the
 // phones are dealt evenly over the transports.
 
-import { requestJSON, roomUrl } from "../api.js";
+import { ApiError, requestJSON, roomUrl } from "../api.js";
 import { publish, uuid } from "../publish.js";
 import { session } from "../storage.js";
 import { cursorAt, epochOf, offsetOf } from "./rooms.js";
 
 const PROBES = 4;
+const RETRY_JITTER = 2; // seconds
 
 /** The number of our seat: 0 for the first phone. */
 export async function takeSeat(room, client) {
   const kept = JSON.parse(session.get(`seat.${room}`) ?? "null");
   // A duplicated tab is another client, and after a reset of the room nobody has a seat.
-  if (kept?.client === client && epochOf(kept.cursor) === epochOf(await topOf(room))) return offsetOf(kept.cursor) - 1;
-  const { cursor } = await publish(room, { id: uuid(), client, text: "seat", via: "class" });
+  if (kept?.client === client) {
+    const top = await retried(() => topOf(room));
+    if (epochOf(kept.cursor) === epochOf(top)) return offsetOf(kept.cursor) - 1;
+  }
+  const message = { id: uuid(), client, text: "seat", via: "class" }; // the same id: one seat, however often we try
+  const { cursor } = await retried(() => publish(room, message));
   session.set(`seat.${room}`, JSON.stringify({ client, cursor }));
   return offsetOf(cursor) - 1;
+}
+
+// Forty phones come in the same minute, perhaps from one address: the server may ask some to wait.
+async function retried(action) {
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.final) throw error;
+      const seconds = error.retryAfter + Math.random() * RETRY_JITTER;
+      await new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+    }
+  }
 }
 
 async function topOf(room) {
@@ -30,7 +48,7 @@ async function topOf(room) {
  */
 export async function clockOffset(room, client) {
   const probes = [];
-  for (let n = 0; n < PROBES; n++) probes.push(await probeClock(room, client));
+  for (let n = 0; n < PROBES; n++) probes.push(await retried(() => probeClock(room, client)));
   probes.sort((one, other) => one.took - other.took);
   return probes[0].offset;
 }

@@ -5,7 +5,7 @@ import { ApiError } from "../api.js";
 import { byId, el } from "../dom.js";
 import { exerciseText, rightChoice } from "../exercises.js";
 import { number, t } from "../i18n.js";
-import { transportLabel, transportName } from "../page_layout.js";
+import { transportLabel } from "../page_layout.js";
 import { read, write } from "./channel.js";
 import { figureTexts } from "./figures_table.js";
 import { EXPERIMENTS } from "./lesson.js";
@@ -50,7 +50,7 @@ export class VoteView {
     byId("measured-rows").replaceChildren(...measured.map(([transport, figures]) => {
       const { requests, bytes, delay } = figureTexts(figures, sent);
       const texts = [requests, bytes, ...(sent ? [delay] : [])];
-      const label = transportLabel(transport, transportName(transport));
+      const label = transportLabel(transport);
       return el("li", "", label, el("span", "", texts.join(" · ")));
     }));
     byId("measured-what").textContent = t(sent ? "classroom.measured" : "classroom.measured_quiet");

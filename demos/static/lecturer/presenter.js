@@ -12,7 +12,7 @@ import { classRooms } from "../classroom/rooms.js";
 import { byId, el } from "../dom.js";
 import { EXERCISE_IDS } from "../exercises.js";
 import { language, number, t } from "../i18n.js";
-import { TRANSPORTS } from "../page_layout.js";
+import { TRANSPORTS, transportName } from "../page_layout.js";
 import { uuid } from "../publish.js";
 
 const KEYS = {
@@ -86,7 +86,7 @@ export class Presenter {
 
   #link(page) {
     const url = new URL(`demos/${page}.html?${new URLSearchParams({ room: this.#room })}`, ROOT);
-    return el("a", { className: "go", href: url.href }, page);
+    return el("a", { className: "go", href: url.href }, TRANSPORTS.includes(page) ? transportName(page) : page);
   }
 
   #listen() {
@@ -114,7 +114,8 @@ export class Presenter {
     open(new URL(`demos/projector.html?${query}`, ROOT), `projector ${this.#room}`, "popup,width=1280,height=720");
   }
 
-  #onMessage({ hello, press, frozen }) {
+  #onMessage({ hello, press, frozen, phones }) {
+    if (phones !== undefined) byId("phones").textContent = t("classroom.projector.phones", { count: number(phones) });
     if (hello) this.#sendKey();
     if (press) this.#press(press);
     if (frozen && frozen === this.#state?.run.id) this.#say(t("classroom.run.frozen"));
