@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from realtime.core.broker import Broker
-from realtime.core.events import Draft, Event, Receipt
+from realtime.core.events import Cursor, Draft, Event, Receipt
 from realtime.errors import NoBroker
 from tests.brokers.private_redis import PrivateRedis
 from tests.brokers.topologies import ClusterDeployment
@@ -58,6 +58,11 @@ class RecordingListener:
     async def announced_rules(self, room: str) -> None:
         """Return when a change of the rules of a room has been announced."""
         await self._until(lambda: self.changed_rules[room] > 0)
+
+    async def received_until(self, room: str, cursor: Cursor) -> list[Event]:
+        """Return the events of a room when the one at `cursor` has arrived."""
+        await self._until(lambda: any(event.cursor == cursor for event in self.events[room]))
+        return self.events[room]
 
     async def subscribed(self, room: str, times: int = 1) -> None:
         """Return when the subscription to a room has been confirmed `times` times."""
