@@ -168,6 +168,13 @@ class RoomLocked(RealtimeError):
     status = 403
 
 
+class NameNotApproved(RealtimeError):
+    """The lecturer has not approved the name yet: a client may wait for that."""
+
+    code = "name_not_approved"
+    status = 403
+
+
 class ForeignOrigin(RealtimeError):
     code = "foreign_origin"
     status = 403

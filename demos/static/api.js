@@ -5,7 +5,9 @@ import { explain, t } from "./i18n.js";
 import { secretOf } from "./identity.js";
 
 // The same request may succeed in a moment.
-const TRANSIENT = new Set(["network", "too_fast", "busy", "no_broker", "going_away", "too_slow"]);
+const TRANSIENT = new Set([
+  "network", "too_fast", "busy", "no_broker", "going_away", "too_slow", "name_not_approved",
+]);
 
 /** `message` is for people, in their language; `serverMessage` is the server's own, where it sent one. */
 export class ApiError extends Error {
@@ -70,7 +72,8 @@ export async function requestJSON(url, options) {
 async function responseError(response) {
   const retryAfter = Number(response.headers.get("Retry-After")) || 0;
   const { status } = response;
-  const final = status < 500 && ![408, 429].includes(status);
+  // A refusal is final, unless the server says when to try again.
+  const final = status < 500 && ![408, 429].includes(status) && !retryAfter;
   // A proxy in between sends its own error page, not our JSON.
   const { error } = await response.json().catch(() => ({}));
   if (error) return serverError(error.code, error.message, { retryAfter, final });

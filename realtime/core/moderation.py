@@ -14,35 +14,46 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from realtime.core.broker import Broker
-from realtime.errors import Muted, NoBroker, RealtimeError, Removed, RoomLocked
+from realtime.errors import Muted, NameNotApproved, NoBroker, RealtimeError, Removed, RoomLocked
 from realtime.tasks import Supervisor
 
 # A copy is renewed after this time: an announcement can be lost.
 _COPY_SECONDS = 2.0
 # Copies that are kept; older ones of other rooms are dropped above that.
 _MAX_COPIES = 2_000
+# Names that wait for approval; a client that invents names must not fill the memory of the hub.
+_MAX_WANTED = 200
+# A client whose name waits tries again after this time.
+_APPROVAL_SECONDS = 5
 # In place of a client: everybody.
 EVERYBODY = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of one room; `inside` are the clients that were members when it was locked."""
+    """The rules of one room; `inside` are the clients that were members when it was locked.
+
+    With `approval`, only a name in `names` may join or speak; `wanted` are those that tried.
+    """
 
     locked: bool = False
+    approval: bool = False
     muted: frozenset[str] = frozenset()
     removed: frozenset[str] = frozenset()
     inside: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    wanted: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, fields: Mapping[str, str]) -> Self:
-        """Parse what a broker stores: ``{"locked": …, "muted CLIENT": …, …}``."""
-        clients = defaultdict(set)
+        """Parse what a broker stores: ``{"locked": …, "muted CLIENT": …, "names NAME": …, …}``."""
+        found = defaultdict(set)
         for field in fields:
-            rule, _, client = field.partition(" ")
-            clients[rule].add(client)
-        lists = (frozenset(clients[rule]) for rule in ("muted", "removed", "inside"))
-        return cls("locked" in clients, *lists)
+            rule, _, whose = field.partition(" ")
+            found[rule].add(whose)
+        lists = ("muted", "removed", "inside", "names", "wanted")
+        switches = ("locked" in found, "approval" in found)
+        return cls(*switches, *(frozenset(found[rule]) for rule in lists))
 
     def check_member(self, client: str) -> None:
         """Return if this client may be a member; raises `Removed` or `RoomLocked`."""
@@ -57,6 +68,10 @@ class Rules:
         self._check_lock(client)
         if client in self.muted or EVERYBODY in self.muted:
             raise Muted("The lecturer has muted you; you can read on.")
+
+    def approves(self, name: str | None) -> bool:
+        """Return whether a client with this name may join and speak."""
+        return not self.approval or name in self.names
 
     def _check_lock(self, client: str | None) -> None:
         if self.locked and client not in self.inside:
@@ -91,11 +106,11 @@ class Moderation:
         """Return the rules of a room; raises `NoBroker` if they were never read."""
         copy, now = self._copies.get(room), _now()
         if copy is None:
-            return await self._read(room)
+            return await self.read(room)
         if now - copy[1] >= _COPY_SECONDS:
             self._copies[room] = copy[0], now  # others use the old copy until it is renewed
             try:
-                return await self._read(room)
+                return await self.read(room)
             except NoBroker:  # what the lecturer said still holds
                 return copy[0]
         return copy[0]
@@ -105,11 +120,23 @@ class Moderation:
         await self._broker.change_rules(room, changes)
         await self._enforce(room)
 
+    async def check_name(self, room: str, rules: Rules, name: str | None) -> None:
+        """Return if the name may be used; otherwise ask the lecturer, and raise the error."""
+        if rules.approves(name):
+            return
+        if name is not None and name not in rules.wanted and len(rules.wanted) < _MAX_WANTED:
+            await self._broker.change_rules(room, {f"wanted {name}": "1"})
+        raise NameNotApproved(
+            "The lecturer approves the names in this room; wait for yours.",
+            retry_after=_APPROVAL_SECONDS,
+        )
+
     def on_rules(self, room: str) -> None:
         """Another process may have changed the rules of a room."""
         self._supervisor.spawn("read rules", lambda: self._try_enforce(room))
 
-    async def _read(self, room: str) -> Rules:
+    async def read(self, room: str) -> Rules:
+        """Return the rules of a room as they are now; raises `NoBroker`."""
         rules = Rules.parse(await self._broker.rules(room))
         if len(self._copies) >= _MAX_COPIES:
             self._copies = {r: c for r, c in self._copies.items() if _now() - c[1] < _COPY_SECONDS}
@@ -131,7 +158,7 @@ class Moderation:
 
     async def _enforce(self, room: str) -> None:
         """Read the rules of a room, and end the streams of those who were removed."""
-        rules = await self._read(room)
+        rules = await self.read(room)
         if not rules.removed:
             return
         for stream, client in list(self._streams.get(room, {}).items()):

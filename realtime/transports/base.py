@@ -101,7 +101,9 @@ class Services:
         `draft` is what `sender.parse` has returned.
         """
         if self.moderation is not None:
-            (await self.moderation.rules(draft.room)).check_speaker(draft.client)
+            rules = await self.moderation.rules(draft.room)
+            rules.check_speaker(draft.client)
+            await self.moderation.check_name(draft.room, rules, draft.name)
         self.admission.admit_message(draft, sender.connection, sender.address, _now())
         return await self.hub.publish(draft)
 
@@ -112,7 +114,9 @@ class Services:
         """
         now, is_new = _now(), not self.presence.is_tracked(room, member.client)
         if self.moderation is not None:
-            (await self.moderation.rules(room)).check_member(member.client)
+            rules = await self.moderation.rules(room)
+            rules.check_member(member.client)
+            await self.moderation.check_name(room, rules, member.name)
             self._check_limits_of_client(member.client, now, joins=is_new, stream=stream)
         if is_new:
             self.admission.admit_member(room, address, now)

@@ -12,7 +12,7 @@ import segno
 
 from realtime import errors
 from realtime.core.access import Action
-from realtime.core.events import parse_client, parse_room
+from realtime.core.events import Member, parse_client, parse_name, parse_room
 from realtime.core.moderation import EVERYBODY, Moderation
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
@@ -191,52 +191,74 @@ class _ModerationHandler(_LabBase):
 
 
 class RulesHandler(_ModerationHandler):
-    """The rules of a room: ``{"locked", "muted": [client, …], "removed": […]}``; needs the key."""
+    """The rules of a room; needs the key.
+
+    ``{"locked", "approval", "muted": [client, …], "removed": […], "names": [name, …], "wanted"}``
+    """
 
     async def get(self, room: str) -> None:
-        rules = await self.moderation(room).rules(parse_room(room))
-        lists = {"muted": sorted(rules.muted), "removed": sorted(rules.removed)}
-        self.reply({"locked": rules.locked, **lists})
+        rules = await self.moderation(room).read(parse_room(room))
+        lists = ("muted", "removed", "names", "wanted")
+        self.reply(
+            {
+                **{"locked": rules.locked, "approval": rules.approval},
+                **{name: sorted(getattr(rules, name)) for name in lists},
+            }
+        )
 
 
 class RuleHandler(_ModerationHandler):
     """One rule; PUT sets it, DELETE lifts it.
 
-    ``locked`` is for a room: no new members, but those inside stay, and return.  ``muted`` and
-    ``removed`` are for a client; `*` in its place mutes everybody.
+    ``locked`` is for a room: no new members, but those inside stay, and return.  ``approval`` is
+    as well: only names that the lecturer approves join and speak, and those in use.  ``muted`` and
+    ``removed`` are for a client, where `*` mutes everybody, and ``names`` for a name.
     """
 
-    async def put(self, room: str, rule: str, client: str | None = None) -> None:
+    async def put(self, room: str, rule: str, whose: str | None = None) -> None:
         moderation, room = self.moderation(room), parse_room(room)
-        changes: dict[str, str | None] = {_field(rule, client): "1"}
+        field = self._field(rule, whose)
+        changes: dict[str, str | None] = {field: "1"}
         if rule == "locked":
-            changes |= {_field("inside", one): "1" for one in await self._members(room)}
+            changes |= {f"inside {one.client}": "1" for one in await self._members(room)}
+        elif rule == "approval":
+            changes |= {f"names {one.name}": "1" for one in await self._members(room)}
+        elif rule == "names":
+            changes[f"wanted {whose}"] = None
         await moderation.change(room, changes)
-        if rule == "removed" and client is not None:
-            await self.services.presence.leave(room, client)
+        if rule == "removed" and whose is not None:
+            await self.services.presence.leave(room, whose)
         self.no_content()
 
-    async def delete(self, room: str, rule: str, client: str | None = None) -> None:
+    async def delete(self, room: str, rule: str, whose: str | None = None) -> None:
         moderation, room = self.moderation(room), parse_room(room)
-        changes: dict[str, str | None] = {_field(rule, client): None}
+        changes: dict[str, str | None] = {self._field(rule, whose): None}
+        rules = await moderation.read(room)
         if rule == "locked":
-            rules = await moderation.rules(room)
-            changes |= {_field("inside", one): None for one in rules.inside}
+            changes |= {f"inside {one}": None for one in rules.inside}
+        elif rule == "approval":
+            changes |= {f"names {one}": None for one in rules.names}
+            changes |= {f"wanted {one}": None for one in rules.wanted}
+        elif rule == "names":
+            changes[f"wanted {whose}"] = None
         await moderation.change(room, changes)
         self.no_content()
 
-    async def _members(self, room: str) -> list[str]:
-        clients: list[str] = []
-        while page := await self.services.presence.members(room, clients[-1] if clients else ""):
-            clients += [member.client for member in page]
-        return clients
+    async def _members(self, room: str) -> list[Member]:
+        members: list[Member] = []
+        while page := await self.services.presence.members(
+            room, members[-1].client if members else ""
+        ):
+            members += page
+        return members
 
-
-def _field(rule: str, client: str | None) -> str:
-    """Return the name of a rule as `Rules.parse` reads it."""
-    if client is None:
-        return rule
-    return f"{rule} {client if (rule, client) == ('muted', EVERYBODY) else parse_client(client)}"
+    def _field(self, rule: str, whose: str | None) -> str:
+        """Return the name of a rule as `Rules.parse` reads it; raises a named error."""
+        if whose is None:
+            return rule
+        if rule == "names":
+            return f"{rule} {parse_name(whose, self.services.limits)}"
+        return f"{rule} {whose if (rule, whose) == ('muted', EVERYBODY) else parse_client(whose)}"
 
 
 class QRCodeHandler(_LabBase):

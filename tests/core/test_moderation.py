@@ -8,7 +8,7 @@ import pytest
 from realtime.brokers.memory import MemoryBroker
 from realtime.core import moderation as module
 from realtime.core.moderation import Moderation, Rules
-from realtime.errors import Muted, NoBroker, RealtimeError, Removed, RoomLocked
+from realtime.errors import Muted, NameNotApproved, NoBroker, RealtimeError, Removed, RoomLocked
 from realtime.limits import Limits
 
 
@@ -44,9 +44,16 @@ async def moderation(broker: BrokerWithoutReply) -> AsyncIterator[Moderation]:
 
 
 def test_rules_are_read_from_the_fields_of_a_broker() -> None:
-    fields = {"locked": "1", "muted a": "1", "muted b": "1", "removed c": "1", "inside a": "1"}
-    expected = Rules(True, frozenset("ab"), frozenset("c"), frozenset("a"))
-    assert Rules.parse(fields) == expected
+    fields = ["locked", "approval", "muted a", "muted b", "removed c", "inside a", "names Ada L."]
+    expected = Rules(
+        locked=True,
+        approval=True,
+        muted=frozenset("ab"),
+        removed=frozenset("c"),
+        inside=frozenset("a"),
+        names=frozenset(["Ada L."]),
+    )
+    assert Rules.parse(dict.fromkeys(fields, "1")) == expected
     assert Rules.parse({}) == Rules()
 
 
@@ -77,6 +84,25 @@ def test_who_is_muted_stays_a_member() -> None:
         rules.check_speaker("loud")
     with pytest.raises(Muted):
         Rules(muted=frozenset("*")).check_speaker(None)
+
+
+async def test_a_name_waits_for_approval_once_and_not_too_many_do(
+    moderation: Moderation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_WANTED", 2)
+    await moderation.change("lobby", {"approval": "1", "names Ada": "1"})
+    for name in ("Ada", "Bo", "Bo", "Cy", "Di", None):
+        await moderation.change("lobby", {})  # a fresh copy
+        rules = await moderation.rules("lobby")
+        if name == "Ada":
+            await moderation.check_name("lobby", rules, name)
+            continue
+        with pytest.raises(NameNotApproved) as waits:
+            await moderation.check_name("lobby", rules, name)
+        assert waits.value.retry_after
+    await moderation.change("lobby", {"names Bo": "1", "wanted Bo": None})
+    assert (await moderation.rules("lobby")).wanted == {"Cy"}
+    await moderation.check_name("lobby", await moderation.rules("lobby"), "Bo")
 
 
 async def test_a_change_ends_the_streams_of_the_removed_client(moderation: Moderation) -> None:

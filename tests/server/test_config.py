@@ -21,6 +21,7 @@ OTHER = ServerConfig(
     trust_proxy=(ip_network("10.0.0.0/8"), ip_network("fd00::1/128")),
     root_path="/chat",
     key='"\\\n',
+    access="class",
     network_count=8,
     sockjs_also=("htmlfile", "jsonp"),
     loop="asyncio",

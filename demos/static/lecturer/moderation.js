@@ -16,8 +16,13 @@ const PANEL = `
   <p class="line">
     <button type="button" data-rule="locked" data-i18n="lecturer.lock">Lock the room</button>
     <button type="button" data-rule="muted/*" data-i18n="lecturer.mute_all">Mute everybody</button>
+    <button type="button" data-rule="approval" data-i18n="lecturer.approval">Approve each name</button>
     <span role="status"></span>
   </p>
+  <div data-part="waiting">
+    <h3 data-i18n="lecturer.who_waits">Names that wait for approval</h3>
+    <ul data-part="wanted"></ul>
+  </div>
   <h3 data-i18n="lecturer.who">Who is here</h3>
   <ul data-part="members"></ul>
   <h3 data-i18n="lecturer.who_removed">Removed</h3>
@@ -67,8 +72,11 @@ export async function showModeration(section, room, key) {
     for (const { client, name } of members) names.set(client, name);
     const lines = members.map(memberLine);
     part("members").replaceChildren(...(lines.length ? lines : [el("li", "", t("lecturer.nobody"))]));
+    part("waiting").hidden = !rules.approval;
+    part("wanted").replaceChildren(...rules.wanted.map(wantedLine));
     part("removed").replaceChildren(...rules.removed.map(removedLine));
     setPressed(section.querySelector('[data-rule="locked"]'), rules.locked);
+    setPressed(section.querySelector('[data-rule="approval"]'), rules.approval);
     setPressed(section.querySelector('[data-rule="muted/*"]'), isSet("muted", "*"));
     // The lists are new elements: a keyboard stays where it was.
     if (focused) section.querySelector(`[data-rule="${CSS.escape(focused)}"]`)?.focus();
@@ -82,10 +90,12 @@ export async function showModeration(section, room, key) {
 
   function removedLine(client) {
     const name = names.get(client) ?? client;
-    const readmit = button(`removed/${client}`, "readmit", name);
-    setPressed(readmit, true);
-    readmit.removeAttribute("aria-pressed");
-    return el("li", "line", person(name), readmit);
+    return el("li", "line", person(name), lifting(button(`removed/${client}`, "readmit", name)));
+  }
+
+  function wantedLine(name) {
+    const rule = `names/${encodeURIComponent(name)}`;
+    return el("li", "line", person(name), button(rule, "approve", name), lifting(button(rule, "refuse", name)));
   }
 
   section.addEventListener("click", ({ target }) => {
@@ -100,6 +110,12 @@ function button(rule, what, name) {
   made.setAttribute("aria-label", t(`lecturer.${what}_name`, { name }));
   made.dataset.rule = rule;
   return made;
+}
+
+/** A button that lifts a rule, and never sets it. */
+function lifting(button) {
+  button.setAttribute("data-on", "");
+  return button;
 }
 
 // A click on a button that is on lifts its rule.
