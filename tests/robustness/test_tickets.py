@@ -30,6 +30,7 @@ UPGRADE = (
 )
 # The first publishes by POST, like all transports of one way.
 SPEAKING = ("sse", "websocket", "sockjs", "socketio")
+KEY = "the-key-of-the-lecturer"
 PLACES = ("header", "query", "cookie", "message")
 
 
@@ -46,7 +47,7 @@ def server(servers: Servers, keys: Path) -> Server:
     """A server with these keys, and without leeway: a ticket can end soon."""
     return servers.get(
         *("memory", "--access", "tickets", "--ticket-keys", str(keys)),
-        *("--ticket-leeway-seconds", "0", "--grace-seconds", "0.2"),
+        *("--ticket-leeway-seconds", "0", "--grace-seconds", "0.2", "--key", KEY),
     )
 
 
@@ -416,9 +417,12 @@ async def test_nobody_removes_counts_or_resets_in_the_name_of_another(
         assert await delete(f"/rooms/{room}/members/ada", ada) is None
         assert code_of(*await raw.get("/wire", {"client": "bob", "ticket": ada})) == "not_allowed"
         assert code_of(*await raw.get("/wire", {"client": "ada", "ticket": ada})) is None
-        assert await delete(f"/rooms/{room}", ada) == "bad_key"
-        assert await delete(f"/rooms/{room}2", moderator) == "bad_key"
+        assert await delete(f"/rooms/{room}", ada) == "not_allowed"
+        assert await delete(f"/rooms/{room}2", moderator) == "not_allowed"
         assert await delete(f"/rooms/{room}", moderator) is None
+        assert code_of(*await raw.get(f"/rooms/{room}/rules", {"ticket": ada})) == "not_allowed"
+        for moderates in ({"ticket": moderator}, {"key": KEY}):  # the lecturer needs no ticket
+            assert code_of(*await raw.get(f"/rooms/{room}/rules", moderates)) is None
 
 
 async def test_a_capture_shows_every_byte_but_no_ticket(server: Server, room: str) -> None:
