@@ -16,7 +16,7 @@ import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
 import { uuid } from "./publish.js";
 import { chooseName, rememberName } from "./tab_state.js";
 
-const DRAW_INTERVAL = 100; // ms: faster than people can read numbers
+const DRAW_INTERVAL = 250; // ms: faster than people can read numbers
 const TRAFFIC_INTERVAL = 1000; // ms between two requests for the byte counts
 const TRAFFIC_TIMEOUT = 10_000;
 // The choices of the schedule, and those chosen at first.
@@ -66,7 +66,7 @@ function onEvent(event, pane, delay) {
 // --- the panes -----------------------------------------------------------------------------------
 
 const setting = (id) => byId(id)?.value ?? 0;
-const lab = { room, client, name, setting, checker, now, delayOf, onEvent };
+const lab = { room, client, name, setting, checker, now, delayOf, onEvent, drawSoon };
 
 async function createPane(transport) {
   const { connect } = await import(`./transports/${transport}.js`);
@@ -187,8 +187,23 @@ function showSender() {
 function draw() {
   if (document.hidden) return;
   panes.forEach((pane) => pane.draw());
+  // After all texts: a canvas reads its style, and after each change that would be computed again.
+  panes.forEach((pane) => pane.drawStrip());
   chart.draw();
   showSender();
+}
+
+const waiting = new Set(); // panes to draw in the next frame
+
+// A single message is visible in the frame after it arrives, so the rows change in the order of arrival.
+function drawSoon(pane) {
+  if (!waiting.size) requestAnimationFrame(drawWaiting);
+  waiting.add(pane);
+}
+
+function drawWaiting() {
+  waiting.forEach((pane) => pane.draw());
+  waiting.clear();
 }
 
 let fetchingTraffic = false;
@@ -230,6 +245,7 @@ byId("who").addEventListener("submit", (submit) => {
 });
 
 addEventListener("pagehide", () => {
+  sender.stop();
   panes.forEach((pane) => pane.stop());
   fetch(roomUrl(room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
 });

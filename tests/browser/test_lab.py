@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.chat_page import HARD, TRANSPORTS
+from tests.browser.chat_page import HARD, TRANSPORTS, expect_after_reconnect
+from tests.browser.test_networks import press
 from tests.server_process import Server
 
 # The transports whose colour is in the chart.
@@ -130,14 +131,34 @@ async def test_every_pane_shows_a_message_and_a_refused_one_returns_to_the_field
     await page.close()
 
 
-async def test_scheduled_messages_are_all_shown_in_one_order(
+# Collects the sockets that send a schedule: they are no member's.
+SENDERS = """window.senders = [];
+window.WebSocket = class extends WebSocket {
+  frames = 0;
+  constructor(url) {
+    super(url);
+    if (!`${url}`.includes("client=")) senders.push(this);
+  }
+  send(data) {
+    this.frames += 1;
+    super.send(data);
+  }
+};"""
+
+
+async def test_scheduled_messages_are_all_shown_in_one_order_even_if_their_socket_breaks(
     lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
+    await context.add_init_script(SENDERS)
     page = await open_lab(context, lab, room)
-    await page.select_option("#rate", "100")
+    await page.select_option("#rate", "50")
     await page.select_option("#count", "200")
     await page.click("#send-many")
+    await page.wait_for_function("() => senders[0].frames > 9")
+    await page.evaluate("senders[0].close()")
     await expect(page.locator("#sent")).to_have_text("200 sent, 0 to go", timeout=20_000)
+    # The schedule is over, and so are its sockets.
+    await page.wait_for_function("() => senders.every(({ readyState }) => readyState >= 2)")
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 201)
     await page.locator("#chart").scroll_into_view_if_needed()
@@ -234,9 +255,10 @@ async def test_without_extra_ports_the_seventh_request_waits(
     await page.close()
 
 
-async def test_all_panes_connect_through_the_chosen_network(
+async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_loses_nothing(
     lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
+    await context.clock.install()
     page = await open_lab(context, lab, room)
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms")
@@ -255,7 +277,14 @@ async def test_all_panes_connect_through_the_chosen_network(
         assert took.endswith(" s") or float(took.removesuffix(" ms").replace(",", "")) >= 50
         await expect_clean(page, transport)
     assert console_errors == []
-    await page.close()
+    await press(page, "Disconnect for 5 s")
+    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await post(lab.url, room, text="while the plug was out")
+    for transport in TRANSPORTS:
+        said = pane(page, transport).locator(".said")
+        await expect_after_reconnect(page, said.filter(has_text="while the plug was out"))
+        await expect_clean(page, transport, 3)  # and the page's own join
+    await release(page)
 
 
 async def test_its_first_load_is_small_and_has_no_chain_of_modules(
@@ -389,6 +418,15 @@ async def test_on_a_phone_the_controls_stay_in_reach_and_the_rows_are_compact(
     await page.evaluate("scrollTo(0, document.body.scrollHeight)")
     for control in ("#text", ".network-choice", "#send-many"):
         await expect(page.locator(control)).to_be_in_viewport()
+    await page.evaluate("scrollTo(0, 0)")
+    await page.click("#big")
+    faults = await page.evaluate(FAULTS)
+    assert [fault for fault in faults if "over each other" in fault] == []
+    await page.click("#big")
+    # A zoom of 200 % on a projector: the controls leave room for the rows.
+    await page.set_viewport_size({"width": 640, "height": 360})
+    assert await page.evaluate("document.querySelector('.bar').offsetHeight") < 130
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 640
     await page.close()
 
 

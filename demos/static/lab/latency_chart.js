@@ -14,7 +14,7 @@ const MAX_SECONDS = 60; // width of the plot …
 const MIN_SECONDS = 10;
 // … in which 20 messages a second are dots enough, and few enough to be drawn in a few milliseconds.
 const MIN_INTERVAL = 0.045;
-const DRAW_TICKS = 5;
+const DRAW_TICKS = 2;
 const LABEL_HEIGHT = 26;
 const MARGIN = { left: 62, right: 245, top: 14, bottom: 34 };
 // On a phone the names are below the plot (lab.css).

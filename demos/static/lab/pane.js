@@ -1,6 +1,6 @@
 // One transport of the lab: its connection, its latest message, and its figures.
-// Messages are counted as they arrive and drawn ten times a second, and only what has changed is drawn: the
-// page must not be the bottleneck.
+// A message after a pause is drawn in the next frame.  Of many only the latest is drawn, four times a second, and
+// only what has changed: the page must not be the bottleneck.
 
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
@@ -11,12 +11,14 @@ import { drawDelayStrip } from "./delay_strip.js";
 import { Delays } from "./delays.js";
 import { Details } from "./details.js";
 import { bytes, milliseconds, ratio, setText } from "./figures.js";
+import { TrafficCounts } from "./traffic_counts.js";
 
 const STRIP_DELAYS = 40;
 // Drawings between two of the strip, the most expensive part; an unchanged one is drawn less often, for changes
 // of size and theme.
-const STRIP_TICKS = 3;
-const IDLE_STRIP_TICKS = 12;
+const STRIP_TICKS = 2;
+const IDLE_STRIP_TICKS = 5;
+const PAUSE = 0.25; // s without an event, after which the next one is drawn at once
 // Seconds after which the page says what it does not know.
 const QUIET_RESPONSE = 3; // s: less than an iframe waits for its first byte
 const LATE = 3;
@@ -46,18 +48,19 @@ export class Pane {
   #lastGap = "";
   #fields = {};
   #details;
-  #traffic = {};
-  #trafficBefore = {}; // what the figures do not count, since they were cleared
+  #traffic = new TrafficCounts();
   #stateSince = 0;
   #retryAt; // when the next attempt starts, in the seconds of now()
   #ticks = 0;
+  #eventAt = -Infinity; // the latest event, in the seconds of now()
   #changed = true; // since the last drawing
   #stripChanged = true;
   #quantiles = [];
   state = "off";
   errorMessage = "";
 
-  /** `lab` is {room, client, name, setting, checker, now(), delayOf(event), onEvent(event, pane)}. */
+  /** `lab` is {room, client, name, setting, checker, now(), delayOf(event), onEvent(event, pane),
+   *  drawSoon(pane)}. */
   constructor(transport, connect, lab) {
     this.transport = transport;
     this.#connect = connect;
@@ -113,7 +116,7 @@ export class Pane {
   clear() {
     this.audit.restart();
     this.delays.clear();
-    this.#trafficBefore = this.#traffic;
+    this.#traffic.clear();
     this.#lastGap = "";
     this.#changed = true;
   }
@@ -150,6 +153,9 @@ export class Pane {
     if (event.kind === "say" || this.#latest?.event.kind !== "say") this.#latest = { event, delay };
     this.#changed = true;
     this.#lab.onEvent(event, this, delay);
+    const now = this.#lab.now();
+    if (now - this.#eventAt > PAUSE) this.#lab.drawSoon(this);
+    this.#eventAt = now;
   }
 
   #showGap(event) {
@@ -161,7 +167,7 @@ export class Pane {
 
   /** Take the byte counts of this client, as `/wire` reports them. */
   setTraffic(row) {
-    this.#traffic = row ?? {};
+    this.#traffic.set(row);
   }
 
   draw() {
@@ -177,10 +183,11 @@ export class Pane {
     this.#drawAudit();
     this.#stripChanged ||= this.#changed;
     this.#changed = false;
-    if (this.#ticks++ % (this.#stripChanged ? STRIP_TICKS : IDLE_STRIP_TICKS) === 0) this.#drawStrip();
   }
 
-  #drawStrip() {
+  /** Draw the strip in some of the calls. */
+  drawStrip() {
+    if (this.#ticks++ % (this.#stripChanged ? STRIP_TICKS : IDLE_STRIP_TICKS)) return;
     const delays = this.delays.last(STRIP_DELAYS);
     drawDelayStrip(this.element.querySelector(".strip"), delays, this.#quantiles[0]);
     this.#stripChanged = false;
@@ -231,14 +238,14 @@ export class Pane {
   }
 
   #drawFigures() {
-    const since = (name) => Math.max(0, (this.#traffic[name] ?? 0) - (this.#trafficBefore[name] ?? 0));
-    const [up, down, requests, events] = ["bytes_in", "bytes_out", "requests", "events"].map(since);
+    const names = ["bytes_in", "bytes_out", "requests", "events"];
+    const [up, down, requests, events] = names.map((name) => this.#traffic.since(name));
     const [p50, p95, p99] = this.#quantiles.map(milliseconds);
     const values = {
       p50, p95, p99,
       bytes_each: events ? bytes((up + down) / events) : "–",
       requests_each: events ? ratio(requests / events) : "–",
-      open: this.#traffic.open ?? 0, down: bytes(down), up: bytes(up), requests,
+      open: this.#traffic.open, down: bytes(down), up: bytes(up), requests,
     };
     for (const name of FIGURES) setText(this.#fields[name], values[name]);
     this.#details.show(values, this.audit);

@@ -44,8 +44,11 @@ export function connect(room, { client, name, base, trace, ...options }) {
     };
   }
 
+  // A socket that is closing drops what it sends, before it reports that it is closed.
+  const isOpen = () => open?.readyState === WebSocket.OPEN;
+
   async function send(message) {
-    if (!open) throw notConnected();
+    if (!isOpen()) throw notConnected();
     return acks.wait(message.id, () => open.send(JSON.stringify(message)));
   }
 
@@ -55,5 +58,5 @@ export function connect(room, { client, name, base, trace, ...options }) {
   }
 
   const reader = keepConnected(connectOnce, options);
-  return { send, close: reader.close };
+  return { send, isOpen, close: reader.close };
 }
