@@ -8,6 +8,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.conftest import FLAGS, chromium
+from tests.cluster_fixture import Cluster
 from tests.server_process import ROOT, Server
 
 PICTURES = ROOT / "docs" / "pictures"
@@ -32,6 +33,7 @@ async def main() -> None:
             await lab(browser, server.url)
             await workspace(browser, server.url)
             await lecturer(browser, server.url)
+            await faults(browser)
             await browser.close()
 
 
@@ -94,6 +96,19 @@ async def lecturer(browser: Browser, url: str) -> None:
     await page.get_by_role("button", name="Long polling").click()
     await expect(page.locator("#step-title")).to_have_text("Long polling")
     await page.screenshot(path=PICTURES / "lecturer.png")
+
+
+async def faults(browser: Browser) -> None:
+    """A cluster whose Redis is frozen, seen by its page of faults."""
+    with Cluster("spawn", "--nginx", "0", "--fault-controls", "--key", "picture") as cluster:
+        await cluster.until_ready()
+        page = await browser.new_page(viewport=WIDE, reduced_motion="reduce")
+        await page.goto(f"{cluster.url}/demos/faults.html#key=picture")
+        await expect(page.locator("#readers tr[data-state=open]")).to_have_count(8)
+        await expect(page.locator(".card[data-state=up]")).to_have_count(6)
+        await page.get_by_role("button", name="Freeze: Redis").click()
+        await expect(page.locator("#map line[data-state=down]")).to_have_count(3)
+        await page.screenshot(path=PICTURES / "faults.png")
 
 
 async def open_chat(

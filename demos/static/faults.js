@@ -47,7 +47,7 @@ byId("seconds").append(...SECONDS.map((n) => {
   return new Option(t("faults.n_seconds", { n }), n, n === FIRST_SECONDS, n === FIRST_SECONDS);
 }));
 byId("keyless").hidden = Boolean(key);
-byId("duration").hidden = byId("flow").hidden = !key;
+byId("flow").hidden = !key;
 start();
 
 async function start() {
@@ -60,6 +60,7 @@ async function start() {
     return void setTimeout(start, 1000);
   }
   byId("system").hidden = false;
+  byId("duration").hidden = !key || !report.controls.some(({ timed }) => timed);
   bases = report.entries.length ? report.entries.map(baseOf) : [undefined];
   await startReaders();
   // A class that watches must not send as well.
@@ -163,7 +164,8 @@ function faultText({ kind, target, seconds, state, healed_after: after }) {
   const part = target === "redis" ? t("faults.part.redis") : target;
   const what = t(`faults.did.${named}`, { part, seconds });
   const result = t(`faults.then.${state}`, { after: number(after ?? 0, { maximumFractionDigits: 1 }) });
-  return `${what} ${result}`;
+  // When readers have recovered, only the table shows: the server's part of it is over at once.
+  return target === "clients" ? what : `${what} ${result}`;
 }
 
 function log(text) {

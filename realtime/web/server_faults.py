@@ -54,13 +54,13 @@ def server_faults(
 
     faults = FaultControls(key_check, look)
     faults.add(_close_clients(traffic))
-    if drop_subscriptions is not None:
-        faults.add(_close_pubsub(drop_subscriptions, is_hub_up))
     if redis is None:
         faults.refuse("redis", _NOT_OUR_REDIS)
     else:
         for control in freeze_and_kill("redis", redis, is_hub_up):
             faults.add(control)
+    if drop_subscriptions is not None:
+        faults.add(_close_pubsub(drop_subscriptions, is_hub_up))
     return faults
 
 

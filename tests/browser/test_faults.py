@@ -56,6 +56,7 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         await expect(student.locator(".card")).to_have_count(5)
         await expect(student.locator("#keyless")).to_be_visible()
         await expect(student.locator(".card button")).to_have_count(0)
+        await expect(student.locator("#duration")).to_be_hidden()
         await student.goto(f"{cluster.url}/?lang=en")
         await expect(student.locator("#faults")).to_be_visible()
         await student.close()
