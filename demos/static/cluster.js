@@ -4,22 +4,27 @@
 import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, number, t } from "./i18n.js";
-import { transportLabel, TRANSPORTS } from "./page_layout.js";
+import { fillHeader, transportLabel, TRANSPORTS } from "./page_layout.js";
 
 const INTERVAL = 1000;
 const MAX_ROOMS = 100;
 
 const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
 
-for (const [code, name] of Object.entries(LANGUAGES)) byId("language").append(new Option(name, code));
-byId("language").value = language;
-byId("language").addEventListener("change", () => choose(byId("language").value));
 // The master serves this page at "/" and its data at /status.  Other servers have the page among the demos,
 // and no data for it.
 if (location.pathname.endsWith("/demos/cluster.html")) showElsewhere();
-else refresh();
+else showCluster();
+
+function showCluster() {
+  for (const [code, name] of Object.entries(LANGUAGES)) byId("language").append(new Option(name, code));
+  byId("language").value = language;
+  byId("language").addEventListener("change", () => choose(byId("language").value));
+  refresh();
+}
 
 function showElsewhere() {
+  fillHeader();
   byId("cluster").hidden = true;
   byId("elsewhere").hidden = false;
 }

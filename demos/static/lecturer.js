@@ -8,7 +8,7 @@ import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { RoomStats } from "./lecturer/room_stats.js";
 import { gapText } from "./log.js";
-import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
+import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
 
 const MAX_GROUPS = 24;
 
@@ -38,7 +38,7 @@ for (const link of document.querySelectorAll("a.go")) {
 
 const target = byId("target");
 target.append(new Option(t("lecturer.target.lab"), "demos/lab.html"));
-target.append(...TRANSPORTS.map((transport) => new Option(transport, `demos/${transport}.html`)));
+target.append(...TRANSPORTS.map((transport) => new Option(transportName(transport), `demos/${transport}.html`)));
 target.value = "demos/websocket.html"; // works best on a phone
 const addresses = await fetchAddresses();
 

@@ -56,7 +56,7 @@ function fillSkipLink(link) {
 }
 
 function transportLink(transport) {
-  return el("a", { href: `../demos/${transport}.html` }, transportLabel(transport, transportName(transport)));
+  return el("a", { href: `../demos/${transport}.html` }, transportLabel(transport));
 }
 
 // `aria-current` is for screen readers.  On a narrow screen the row of names scrolls to the current page.
@@ -79,8 +79,9 @@ export function transportName(transport) {
   return t(`transport.${transport}`);
 }
 
-/** The name of a transport, with its colour. */
-export function transportLabel(transport, name = transport) {
+/** The name of a transport, with its colour.  Other senders (curl, a script) name themselves. */
+export function transportLabel(transport) {
+  const name = TRANSPORTS.includes(transport) ? transportName(transport) : transport;
   const label = el("span", "transport-label", name);
   label.dataset.via = transport;
   return label;

@@ -20,6 +20,10 @@ const MAX_ROWS = 10;
 const clientY = (n) => 26 + n * 52;
 const workerY = (n) => 46 + n * 84;
 const NGINX_Y = 130;
+// The columns of the drawing, as [x, width]: a phone shows all three, with text of the same size.
+const WIDE = { width: 900, clients: [10, 190], nginx: [380, 120], workers: [640, 250], inset: 14, address: 42 };
+const NARROW = { width: 356, clients: [1, 146], nginx: [170, 48], workers: [242, 113], inset: 7, address: 22 };
+const narrow = matchMedia("(width < 56rem)");
 const chosen = { way: "socketio", routing: "any", people: "many" };
 let simulation;
 let timer;
@@ -33,6 +37,7 @@ addChoices("people", "people", Object.keys(ADDRESSES));
 byId("step").addEventListener("click", step);
 byId("reset").addEventListener("click", reset);
 byId("play").addEventListener("click", () => (timer ? pause() : play()));
+narrow.addEventListener("change", () => draw());
 reset();
 
 // --- the controls --------------------------------------------------------------------------------
@@ -106,40 +111,43 @@ function draw(request) {
   const { clients, workers, requests, lostSessions } = simulation;
   byId("sum").textContent = t("sticky.sum", { asked: number(requests), lost: number(lostSessions) });
   const most = Math.max(1, ...workers.map((worker) => worker.requests));
+  const layout = narrow.matches ? NARROW : WIDE;
+  const [x, width] = layout.nginx;
+  byId("picture").setAttribute("viewBox", `0 0 ${layout.width} 260`);
   byId("picture").replaceChildren(
-    ...(request ? [drawPath(request)] : []),
-    ...clients.flatMap(drawClient),
-    svgEl("rect", { x: 380, y: NGINX_Y - 45, width: 120, height: 90, rx: 6 }),
-    drawText("nginx", 440, NGINX_Y + 6, "middle"),
-    ...workers.flatMap((worker, n) => drawWorker(worker, n, most)),
+    ...(request ? [drawPath(request, layout)] : []),
+    ...clients.flatMap((client, n) => drawClient(client, n, layout)),
+    svgEl("rect", { x, y: NGINX_Y - 45, width, height: 90, rx: 6 }),
+    drawText("nginx", x + width / 2, NGINX_Y + 6, "middle"),
+    ...workers.flatMap((worker, n) => drawWorker(worker, n, most, layout)),
   );
 }
 
-function drawPath({ client, worker, known }) {
-  const from = clientY(client);
-  const to = workerY(worker);
-  const [left, right] = [`C 290 ${from} 290 ${NGINX_Y} 380 ${NGINX_Y}`, `C 570 ${NGINX_Y} 570 ${to} 640 ${to}`];
-  const d = `M 200 ${from} ${left} M 500 ${NGINX_Y} ${right}`;
-  return svgEl("path", { d, class: known ? "now" : "now refused" });
+function drawPath({ client, worker, known }, { clients, nginx, workers }) {
+  const way = (x, y, toX, toY) => `M ${x} ${y} C ${(x + toX) / 2} ${y} ${(x + toX) / 2} ${toY} ${toX} ${toY}`;
+  const there = way(clients[0] + clients[1], clientY(client), nginx[0], NGINX_Y);
+  const onwards = way(nginx[0] + nginx[1], NGINX_Y, workers[0], workerY(worker));
+  return svgEl("path", { d: `${there} ${onwards}`, class: known ? "now" : "now refused" });
 }
 
-function drawClient({ address, lost }, n) {
+function drawClient({ address, lost }, n, { clients: [x, width], inset, address: indent }) {
   const y = clientY(n);
   return [
-    svgEl("rect", { x: 10, y: y - 22, width: 190, height: 44, rx: 6 }),
-    drawText(nameOf(n), 24, y + 6),
-    drawText(address, 52, y + 5, "start", "small"),
-    ...(lost ? [drawText(`✗ ${number(lost)}`, 190, y + 6, "end", "lost")] : []),
+    svgEl("rect", { x, y: y - 22, width, height: 44, rx: 6 }),
+    drawText(nameOf(n), x + inset, y + 6),
+    drawText(address, x + indent, y + 5, "start", "small"),
+    ...(lost ? [drawText(`✗${number(lost)}`, x + width - 4, y + 6, "end", "lost")] : []),
   ];
 }
 
-function drawWorker({ requests }, n, most) {
+function drawWorker({ requests }, n, most, { workers: [x, width], inset }) {
   const y = workerY(n);
+  const full = width - 2 * inset;
   return [
-    svgEl("rect", { x: 640, y: y - 36, width: 250, height: 72, rx: 6 }),
-    drawText(t("sticky.worker_n", { n: number(n + 1) }), 656, y - 8),
-    drawText(number(requests), 876, y - 8, "end"),
-    svgEl("rect", { x: 656, y: y + 8, width: (220 * requests) / most, height: 14, class: "load" }),
+    svgEl("rect", { x, y: y - 36, width, height: 72, rx: 6 }),
+    drawText(t("sticky.worker_n", { n: number(n + 1) }), x + inset, y - 8),
+    drawText(number(requests), x + width - inset, y - 8, "end"),
+    svgEl("rect", { x: x + inset, y: y + 8, width: (full * requests) / most, height: 14, class: "load" }),
   ];
 }
 

@@ -31,6 +31,9 @@ _MAY_BE_ZERO = {
 # The hub counts in milliseconds; a history of more than about thirty years is a mistake.
 _MIN_AMOUNT, _MAX_AMOUNT = 0.001, 1e9
 
+# Each network emulator listens at its own port; a class of forty needs eight.
+_MAX_NETWORKS = 1000
+
 # With `wrong_keys_per_minute`, a program needs months to guess even six digits.
 _MIN_KEY_LENGTH = 6
 _ROOT_PATH = re.compile(r"(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)+", re.ASCII)
@@ -144,7 +147,7 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
     pages.add_argument(
         "--networks",
         dest="network_count",
-        type=count_or_zero,
+        type=_network_count,
         default=0,
         metavar="N",
         help="offer N network emulators to the pages, each at its own port; the event loop "
@@ -288,6 +291,13 @@ def count(text: str) -> int:
 
 def count_or_zero(text: str) -> int:
     return 0 if text == "0" else count(text)
+
+
+def _network_count(text: str) -> int:
+    count = count_or_zero(text)
+    if count > _MAX_NETWORKS:
+        raise argparse.ArgumentTypeError(f"must be at most {_MAX_NETWORKS}: each needs a port")
+    return count
 
 
 def _type_of(name: str, kind: object) -> Callable[[str], float]:

@@ -44,6 +44,16 @@ def quiet(servers: Servers) -> Server:
     return servers.get("memory", "--messages-per-second", "0")
 
 
+def current_cursor(server: Server, room: str) -> str:
+    """Return where a reader starts that misses nothing from now on, even before its first event.
+
+    A reader of `now` that is reset before it has received an event starts at a later `now`.
+    """
+    response = asyncio.run(post(server.url, room, text="before"))
+    cursor: str = response.check(201).json()["cursor"]
+    return cursor
+
+
 # --- time ----------------------------------------------------------------------------------------
 
 
@@ -155,9 +165,11 @@ def test_every_reader_receives_every_message_once(
 def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     transport: str, quiet: Server, room: str
 ) -> None:
+    after = current_cursor(quiet, room)
     with LoadGenerator() as load:
         readers = load.add_readers(
-            make_protocol(transport, Endpoint(quiet.url), room, interval=0.02) for _ in range(5)
+            make_protocol(transport, Endpoint(quiet.url), room, after=after, interval=0.02)
+            for _ in range(5)
         )
 
         def reset_all() -> None:
@@ -306,8 +318,9 @@ def test_an_unacknowledged_message_does_not_replace_an_acknowledged_one() -> Non
 def test_a_connection_that_breaks_is_counted_and_the_reader_reconnects(
     quiet: Server, room: str
 ) -> None:
+    after = current_cursor(quiet, room)
     with Relay(quiet.url) as relay, LoadGenerator() as load:
-        [reader] = load.add_readers([make_protocol("sse", Endpoint(relay.url), room)])
+        [reader] = load.add_readers([make_protocol("sse", Endpoint(relay.url), room, after=after)])
         times = constant_arrivals(0.0, 100.0, 30, random.Random(1))
         marks = [(0.1, lambda: relay.call(relay.proxy.reset_connections))]
         transcript = run_workload(load, post_message(quiet.url, room, 20), times, marks=marks)

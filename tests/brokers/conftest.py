@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from realtime.core.broker import Broker
-from realtime.core.events import Draft, Event, Receipt
+from realtime.core.events import Cursor, Draft, Event, Receipt
 from realtime.errors import NoBroker
 from tests.brokers.private_redis import PrivateRedis
 from tests.brokers.topologies import ClusterDeployment
@@ -48,6 +48,11 @@ class RecordingListener:
     async def received(self, room: str, count: int) -> list[Event]:
         """Return the events of a room when there are at least `count`."""
         await self._until(lambda: len(self.events[room]) >= count)
+        return self.events[room]
+
+    async def received_until(self, room: str, cursor: Cursor) -> list[Event]:
+        """Return the events of a room when the one at `cursor` has arrived."""
+        await self._until(lambda: any(event.cursor == cursor for event in self.events[room]))
         return self.events[room]
 
     async def subscribed(self, room: str, times: int = 1) -> None:

@@ -9,7 +9,8 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.chat_page import HARD, TRANSPORTS
+from tests.browser.chat_page import HARD, TRANSPORTS, expect_after_reconnect
+from tests.browser.test_networks import press
 from tests.server_process import Server
 
 # The transports whose colour is in the chart.
@@ -254,9 +255,10 @@ async def test_without_extra_ports_the_seventh_request_waits(
     await page.close()
 
 
-async def test_all_panes_connect_through_the_chosen_network(
+async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_loses_nothing(
     lab: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
+    await context.clock.install()
     page = await open_lab(context, lab, room)
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms")
@@ -275,7 +277,14 @@ async def test_all_panes_connect_through_the_chosen_network(
         assert took.endswith(" s") or float(took.removesuffix(" ms").replace(",", "")) >= 50
         await expect_clean(page, transport)
     assert console_errors == []
-    await page.close()
+    await press(page, "Disconnect for 5 s")
+    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await post(lab.url, room, text="while the plug was out")
+    for transport in TRANSPORTS:
+        said = pane(page, transport).locator(".said")
+        await expect_after_reconnect(page, said.filter(has_text="while the plug was out"))
+        await expect_clean(page, transport, 3)  # and the page's own join
+    await release(page)
 
 
 async def test_its_first_load_is_small_and_has_no_chain_of_modules(

@@ -34,14 +34,23 @@ def server() -> Iterator[Server]:
         yield server
 
 
-async def open_chat(context: BrowserContext, url: str, transport: str, room: str) -> Page:
+async def open_chat(
+    context: BrowserContext, url: str, transport: str, room: str, tab: str = ""
+) -> Page:
     page = await open_page(context, url, transport, room)
-    await open_tab(page, "A closer look")
+    await open_lesson(page, tab)
     return page
 
 
-async def lesson(chat: Chat) -> Page:
-    await open_tab(chat.page, "A closer look")
+async def open_lesson(page: Page, tab: str) -> None:
+    """Show the lesson, and a part of it, where it has several."""
+    await open_tab(page, "A closer look")
+    if tab:
+        await open_tab(page, tab)
+
+
+async def lesson(chat: Chat, tab: str) -> Page:
+    await open_lesson(chat.page, tab)
     return chat.page
 
 
@@ -58,7 +67,7 @@ def figures(text: str) -> list[float]:
 
 @only("websocket")
 async def test_the_handshake_is_this_connection_s(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "The handshake")
     await expect(part(page, "whose")).to_contain_text("of this page’s connection")
     key = await part(page, "key").input_value()
     accept = base64.b64encode(hashlib.sha1((key + GUID).encode()).digest()).decode()
@@ -81,7 +90,7 @@ async def test_the_handshake_is_this_connection_s(chat: Chat) -> None:
 
 @only("websocket")
 async def test_a_frame_is_shown_bit_by_bit_and_unmasked(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "A frame, bit by bit")
     await send(page, "你好, mask")
     await part(page, "frames").locator('[data-direction="up"][data-opcode="1"]').first.click()
     await expect(part(page, "text")).to_contain_text("你好, mask")
@@ -103,12 +112,14 @@ async def test_a_frame_is_shown_bit_by_bit_and_unmasked(chat: Chat) -> None:
 
 @only("websocket")
 async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "A frame, bit by bit")
     frames = part(page, "frames")
     await expect(frames.locator('[data-opcode="9"][data-direction="down"]').first).to_be_visible()
     await frames.locator('[data-opcode="10"][data-direction="up"]').first.click()
     await expect(part(page, "about")).to_contain_text("§5.5.3")
+    await open_tab(page, "The handshake")
     await part(page, "again").click()
+    await open_tab(page, "A frame, bit by bit")
     await frames.locator('[data-opcode="8"]').first.click()
     await expect(part(page, "about")).to_contain_text("§7.4")
     mine = frames.locator('[data-direction="up"][data-opcode="1"]')
@@ -134,7 +145,9 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: 
 async def test_kept_blocks_grow_and_removed_ones_do_not(
     server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await open_chat(context, server.url, "iframe_streaming", room)
+    page = await open_chat(
+        context, server.url, "iframe_streaming", room, "What an endless page keeps"
+    )
     await part(page, "open").click()
     await part(page, "count").select_option("50")
     await part(page, "say").click()
@@ -194,6 +207,7 @@ async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
     # From now on the page is connected through the slow network.
     slow = re.compile(r"round trip of \d{3} ms")
     await expect(part(page, "figures")).to_contain_text(slow, timeout=15_000)
+    await open_tab(page, "Two messages, one millisecond apart")
     # Both messages may arrive before the response leaves, and share it: then try again.
     for _ in range(10):
         await part(page, "say").click()
@@ -263,20 +277,21 @@ async def test_the_browser_resumes_a_broken_stream_of_events(
     order = [await step.get_attribute("data-step") for step in await steps.all()]
     assert order == ["open", "heard", "broken", "said-meanwhile", "open-again", "heard"]
     before = (await steps.nth(1).inner_text()).split()[-1]
-    await expect(part(page, "requests").locator("mark")).to_have_text(before)
     await expect(steps.nth(5)).to_contain_text("sent during the disconnection")
+    await open_tab(page, "The requests")
+    await expect(part(page, "requests").locator("mark")).to_have_text(before)
 
 
 @only("sse")
 async def test_heartbeats_cross_the_network_and_the_page_does_not_see_them(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "Heartbeats")
     await expect(part(page, "beats").locator("path.comment")).not_to_have_count(1)  # the legend's
     await expect(part(page, "count")).to_contain_text(re.compile(r"On the wire: [1-9]"))
 
 
 @only("fetch_streaming")
 async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "Lines, chunks and reads")
     # A line for each message, after the empty one with which every stream starts.
     await part(page, "say").click()
     await expect(page.locator(".strip.lines span")).to_have_count(5)
@@ -293,7 +308,7 @@ async def test_lines_chunks_and_reads_divide_the_same_bytes(chat: Chat) -> None:
 
 @only("fetch_streaming")
 async def test_a_character_in_two_chunks_is_decoded_as_one(chat: Chat) -> None:
-    page = await lesson(chat)
+    page = await lesson(chat, "A character cut in two")
     await part(page, "word").fill("é你😀")
     for at in range(10):
         await part(page, "at").fill(str(at))

@@ -6,14 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.chat_page import (
-    TRANSPORTS,
-    expect_message,
-    expect_no_gap,
-    message,
-    open_chat,
-    send,
-)
+from tests.browser.chat_page import expect_message, expect_no_gap, message, open_chat, send
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -62,7 +55,8 @@ async def close(page: Page) -> None:
     await page.close()
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS[1:])
+# test_lab.py does the same with every transport, on one page.
+@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_page_connects_through_the_network_and_a_disconnect_loses_nothing(
     lab: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
 ) -> None:
@@ -134,11 +128,11 @@ async def test_a_page_that_is_closed_releases_its_network(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
     """The server has two; three pages can lease one, one after the other."""
+    page = await context.new_page()
     for _ in range(3):
-        page = await open_chat(context, lab.url, "short_polling", room)
+        await page.goto(f"{lab.url}/demos/short_polling.html?room={room}")
         await choose(page, "rtt=1ms")
         await page.goto("about:blank")
-        await page.close()
 
 
 async def test_without_networks_the_page_names_the_option(

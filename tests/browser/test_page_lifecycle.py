@@ -64,8 +64,9 @@ async def test_a_page_reconnects_at_once_when_the_network_is_back(
         relay.reset_connections()
         await page.clock.fast_forward(30_000)  # several attempts fail
         await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
-        # Timers stand still now, so only the event can reconnect the page.
-        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 0.05"))
+        # Timers stand still after one more attempt, so only the event can reconnect the page.
+        await page.clock.pause_at(await page.evaluate("Date.now() / 1000 + 60"))
+        await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
         relay.accepting = True
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")

@@ -6,8 +6,17 @@ from contextlib import ExitStack
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import post
+from benchmarks.clients import get_json, post
 from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat, send
+from tests.browser.test_engines import (
+    ALL_HAVE,
+    ALL_OPEN,
+    CONNECT,
+    IDS,
+    QUIET_PAGE,
+    READ,
+    SEND_OVER_EACH,
+)
 from tests.nginx_fixture import Nginx
 from tests.server_process import ROOT, Server
 
@@ -18,6 +27,16 @@ OTHER_PAGES = [
     for page in (ROOT / "demos").glob("*.html")
     if page.stem not in [*TRANSPORTS, "frame", "cluster"]
 ]
+# The files that the HTML of a page names, each with the status of its response.
+FILES = """async (page) => {
+  const text = await (await fetch(page)).text();
+  const html = new DOMParser().parseFromString(text, "text/html");
+  const named = [...html.querySelectorAll("link[href], script[src]")];
+  return Promise.all(named.map(async (one) => {
+    const url = new URL(one.getAttribute("href") ?? one.getAttribute("src"), page);
+    return [url.href, (await fetch(url, { method: "HEAD" })).status];
+  }));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -34,24 +53,38 @@ def site() -> Iterator[tuple[str, Server]]:
 async def test_every_transport_sends_and_receives(
     site: tuple[str, Server], context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
+    """All of them on one page, since a page load takes longer than all that it sends."""
     url, server = site
-    for transport in TRANSPORTS:
-        page = await open_chat(context, url, transport, room)
-        await send(page, f"up {transport}")
-        await expect(message(page, f"up {transport}").locator(".delay")).to_contain_text("ms")
-        await post(server.url, room, text=f"down {transport}")
-        await expect_message(page, f"down {transport}")
-        await page.close()
+    start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
+    page = await context.new_page()
+    await page.goto(f"{url}/{QUIET_PAGE}")
+    await page.evaluate(CONNECT, {"room": room, "after": start, "transports": TRANSPORTS})
+    await page.wait_for_function(ALL_OPEN)
+    await page.evaluate(SEND_OVER_EACH, IDS)
+    await page.wait_for_function(ALL_HAVE, arg=len(TRANSPORTS))
+    await post(server.url, room, text="down")
+    await page.wait_for_function(ALL_HAVE, arg=len(TRANSPORTS) + 1)
+    for texts, repeats in (await page.evaluate(READ)).values():
+        assert (sorted(texts[:-1]), texts[-1], repeats) == (sorted(TRANSPORTS), "down", 0)
+    await page.close()
     assert console_errors == []
 
 
 async def test_every_page_opens_and_stays_on_the_site(
     site: tuple[str, Server], context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
+    """The pages of the transports differ in their HTML alone, so one of them is enough to open."""
     url, _ = site
     requests: list[str] = []
     context.on("request", lambda request: requests.append(request.url))
-    page = await context.new_page()
+    page = await open_chat(context, url, "websocket", room)
+    await send(page, "hello")
+    await expect(message(page, "hello").locator(".delay")).to_contain_text("ms")
+    await expect_message(page, "hello")
+    for transport in TRANSPORTS:
+        files = await page.evaluate(FILES, f"{url}/demos/{transport}.html")
+        assert len(files) >= 4
+        assert [one for one in files if not one[0].startswith(url) or one[1] != 200] == []
     for name in ["/", "", *(f"/demos/{name}" for name in OTHER_PAGES)]:
         await page.goto(f"{url}{name}?room={room}")
         if await page.locator("#hub").count():

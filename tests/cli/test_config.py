@@ -108,6 +108,7 @@ def test_an_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) ->
         (["--port", "x"], "argument --port: a port is a number from 0 to 65535"),
         (["--lanes", "0"], "argument --lanes: must be a whole number above 0"),
         (["--networks", "-1"], "argument --networks: must be a whole number above 0"),
+        (["--networks", "70000"], "argument --networks: must be at most 1000: each needs a port"),
         (["--text-bytes", "0"], "argument --text-bytes: must be a whole number above 0"),
         (["--text-bytes", "1.5"], "argument --text-bytes: must be a whole number above 0"),
         (["--messages-per-second", "-1"], "argument --messages-per-second: must be a number from"),

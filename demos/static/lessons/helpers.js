@@ -5,6 +5,7 @@ import { requestJSON, ROOT } from "../api.js";
 import { el } from "../dom.js";
 import { t, translate } from "../i18n.js";
 import { publish, uuid } from "../publish.js";
+import { showTabs } from "../tabs.js";
 
 /** Fill a lesson's section from our own markup; returns the function that finds its parts by name. */
 export function fillLesson(section, html) {
@@ -17,7 +18,22 @@ export function fillLesson(section, html) {
     box.setAttribute("role", "group");
     box.setAttribute("aria-label", t("lesson.table"));
   }
+  showParts(section);
   return (name) => section.querySelector(`[data-part="${name}"]`);
+}
+
+// A lesson with several headings has a tab for each, which shows what follows the heading.
+function showParts(section) {
+  if (section.querySelectorAll(":scope > :is(h2, h3)").length < 2) return;
+  const parts = [];
+  for (const node of [...section.children]) {
+    if (node.matches("h2, h3")) parts.push([node.textContent, el("div")]);
+    else parts.at(-1)[1].append(node);
+  }
+  const list = el("div", "tabs");
+  list.setAttribute("aria-label", t("part.lesson"));
+  section.replaceChildren(list, ...parts.map(([, panel]) => panel));
+  showTabs(list, parts);
 }
 
 /** A row of a table; the first cell is its header. */

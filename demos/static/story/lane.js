@@ -21,7 +21,7 @@ const SETTINGS = { interval: 2, pad: 0 };
 
 const MARKUP = `
   <div class="lane-head">
-    <h2 class="lane-name"></h2> <span class="lane-state"></span>
+    <h2 class="lane-name"></h2> <span class="lane-claim"></span> <span class="lane-state"></span>
     <dl class="counters">
       <div><dt class="delay-label" data-i18n="story.delay">message delay</dt><dd class="delay">–</dd></div>
       <div><dt class="bytes-label" data-i18n="story.bytes">bytes per message</dt><dd class="bytes">–</dd></div>
@@ -73,6 +73,7 @@ export class Lane {
   #trace = new Entries((entry) => this.#add(entry));
   #builder = new TraceBuilder(this.#trace, new RttEstimate());
   #unsent = 0; // messages that the user has sent and the capture has not shown
+  #undelivered = 0; // of these, those that no dot has brought back
   #received = []; // messages that no dot has brought yet
   #counting = false;
   #bytes = 0;
@@ -98,7 +99,8 @@ export class Lane {
     element.dataset.transport = this.transport;
     element.setAttribute("aria-label", transportName(this.transport));
     translate(element);
-    element.querySelector(".lane-name").append(transportLabel(this.transport, transportName(this.transport)));
+    element.querySelector(".lane-name").append(transportLabel(this.transport));
+    element.querySelector(".lane-claim").textContent = t(`story.${this.transport}.claim`);
     return element;
   }
 
@@ -134,10 +136,12 @@ export class Lane {
     this.expectMessage();
     this.#timeline.userSends(performance.now());
     this.#unsent += 1;
+    this.#undelivered += 1;
     try {
       await this.#connection.send({ ...message, client: this.client, via: this.transport });
     } catch (error) {
       this.#unsent = Math.max(0, this.#unsent - 1);
+      this.#undelivered = Math.max(0, this.#undelivered - 1);
       throw error;
     }
   }
@@ -238,7 +242,10 @@ export class Lane {
   // A dot leaves the server: it was what the server held.
   #leave({ direction, type, exchange }, kind) {
     if (direction !== "down") return;
-    if (kind === "message") delete this.element.dataset.stored;
+    if (kind === "message") {
+      this.#undelivered = Math.max(0, this.#undelivered - 1);
+      delete this.element.dataset.stored;
+    }
     if (type === "response" && exchange.transport) delete this.element.dataset.held;
   }
 
@@ -247,7 +254,8 @@ export class Lane {
     this.#count(entry, kind);
     const { direction, type, exchange, events } = entry;
     const { dataset } = this.element;
-    if (direction === "up" && kind === "message") dataset.stored = "";
+    // The other lane may have published the same message first: then it has already been delivered here.
+    if (direction === "up" && kind === "message" && this.#undelivered) dataset.stored = "";
     if (type === "request" && isHeld(exchange)) dataset.held = "";
     if (type === "stream") dataset.pipe = "";
     if (type === "finish" || type === "disconnect") delete dataset.pipe;
@@ -313,6 +321,7 @@ function isHeld({ transport, responseEnd }) {
 const LABELS = {
   request: ({ method }, kind) => (kind === "message" ? t("story.dot.post") : method),
   response: ({ status }, kind) => {
+    if (status === 201) return t("story.dot.stored", { status });
     if (kind === "other") return String(status);
     return t(kind === "empty" ? "story.dot.empty" : "story.dot.response", { status });
   },

@@ -75,6 +75,10 @@ def parse_topology(url: str) -> Topology:
     scheme, plus, kind = url.partition("://")[0].partition("+")
     try:
         if not plus:
+            # redis-py ignores a path that is no number, and uses database 0.
+            path = urlsplit(url).path.removeprefix("/")
+            if scheme != "unix" and path and not (path.isascii() and path.isdecimal()):
+                raise ValueError(f"{path!r} is not the number of a database")
             return Standalone(url)
         address = urlsplit(scheme + url.removeprefix(f"{scheme}+{kind}"))
         return SentinelManaged(address) if kind == "sentinel" else ShardedCluster(address)

@@ -15,9 +15,7 @@ from realtime.brokers.redis.topology import (
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_every_scheme_is_parsed(scheme: str) -> None:
-    topology = parse_topology(
-        f"{scheme}://localhost/name".replace("cluster://localhost/name", "cluster://h")
-    )
+    topology = parse_topology(f"{scheme}://h/name" if "sentinel" in scheme else f"{scheme}://h")
     expected = {"sentinel": SentinelManaged, "cluster": ShardedCluster}.get(
         scheme.partition("+")[2], Standalone
     )
@@ -76,6 +74,8 @@ async def test_the_options_of_a_cluster_apply_to_each_node() -> None:
     "address",
     [
         "redis://h?strange=1",
+        "redis://h/database",
+        "rediss://h/-1",
         "redis+sentinel://h",
         "redis+sentinel:///chat",
         "redis+sentinel://h:port/chat",
