@@ -8,12 +8,18 @@ const TIMEOUT = 10_000;
 
 export class PendingAcks {
   #pending = new Map(); // id: {resolve, reject, timer}
+  #timeout;
+
+  /** `timeout` is in ms. */
+  constructor(timeout = TIMEOUT) {
+    this.#timeout = timeout;
+  }
 
   /** Call `send()`; resolves with the ack of `id`, rejects with its error or after a timeout. */
   wait(id, send) {
     return new Promise((resolve, reject) => {
       const timeout = new ApiError("network", t("trouble.no_answer"));
-      const timer = setTimeout(() => this.#settle(id, "reject", timeout), TIMEOUT);
+      const timer = setTimeout(() => this.#settle(id, "reject", timeout), this.#timeout);
       this.#pending.set(id, { resolve, reject, timer });
       send();
     });

@@ -9,6 +9,9 @@ import { publish, uuid } from "../publish.js";
 import { connect } from "../transports/websocket.js";
 
 const MAX_SCHEDULED = 5_000;
+// ms for an acknowledgement.  A message that waits in the queue of a slow server is late, not refused; a broken
+// connection is noticed much earlier (watchdog.js).
+const ACK_TIMEOUT = 300_000;
 
 export class OpenLoopSender {
   #room;
@@ -36,7 +39,12 @@ export class OpenLoopSender {
     this.refused = 0;
     this.error = undefined;
     this.remaining = count;
-    this.#socket ??= connect(this.#room, { after: "now", onEvent() {}, onState() {} });
+    this.#socket ??= connect(this.#room, {
+      after: "now",
+      ackTimeout: ACK_TIMEOUT,
+      onEvent() {},
+      onState() {},
+    });
     const start = performance.now();
     const interval = 1000 / rate;
     let n = 0;

@@ -10,8 +10,8 @@ import { diagnose, probingWatchdog } from "../watchdog.js";
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
 const REFUSED = 4403; // the server's own: 4000 + the HTTP status
 
-export function connect(room, { client, name, base, trace, ...options }) {
-  const acks = new PendingAcks();
+export function connect(room, { client, name, base, trace, ackTimeout, ...options }) {
+  const acks = new PendingAcks(ackTimeout);
   let open; // the socket, while it is open
 
   function connectOnce(attempt) {
