@@ -64,6 +64,8 @@ class Grant:
 
     def require(self, action: Action, room: str) -> None:
         """Return if this action is allowed in this room; raises `NotAllowed` otherwise."""
+        if self is EVERYTHING and action is not Action.MODERATE:
+            return  # at once: every poll asks
         if not self.allows(action, room):
             raise NotAllowed(f"You may not {action} in the room {room}.")
 

@@ -3,6 +3,7 @@
 
 import { PendingAcks, notConnected } from "../acks.js";
 import { roomUrl, serverError } from "../api.js";
+import { secretOf } from "../identity.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
 
@@ -51,7 +52,9 @@ export function connect(room, { client, name, base, trace, ...options }) {
 
   async function send(message) {
     if (!isOpen()) throw notConnected();
-    return acks.wait(message.id, () => open.send(JSON.stringify(message)));
+    // The connection was opened with the secret of its own client, and of no other.
+    const secret = message.client === client ? undefined : secretOf(message.client);
+    return acks.wait(message.id, () => open.send(JSON.stringify({ ...message, secret })));
   }
 
   function closed(code) {
