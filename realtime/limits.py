@@ -90,7 +90,7 @@ class Limits:
         5, "that the clocks of the issuer of a ticket and of the server may differ"
     )
     kept_tickets: int = _limit(
-        4096, "tickets whose signature is checked once: 1 KB each, 60 µs for an RSA key"
+        4096, "tickets whose signature is checked once, and not at each poll: 1 KB each"
     )
     grace_seconds: float = _limit(5, "a stream that reconnects by then did not quit: a reload")
     drain_seconds: float = _limit(3, "on SIGTERM, streams close at random times within it")

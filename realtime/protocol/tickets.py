@@ -156,7 +156,8 @@ class KeySet:
         """
         if len(token) > limits.ticket_bytes:
             raise BadTicket(f"A ticket has at most {limits.ticket_bytes} bytes.")
-        jwt = load_pyjwt()
+        import jwt  # installed, or `load_pyjwt` would have raised at the start
+
         try:
             header = jwt.get_unverified_header(token)
             for key in self._candidates(header):
@@ -194,7 +195,7 @@ class KeySet:
 
 # Times are checked at each use, by `Ticket.check_time`.  PyJWT refuses a token that names an
 # audience (`aud`): it was made for another service.
-_OUR_CHECKS = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
+_OUR_CHECKS: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
 
 def parse_keys(data: bytes) -> KeySet:
