@@ -11,11 +11,12 @@ import { clockOffset, takeSeat } from "./classroom/seat.js";
 import { VoteForm } from "./classroom/vote_form.js";
 import { byId } from "./dom.js";
 import { t } from "./i18n.js";
+import { secretOf } from "./identity.js";
 import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
 import { transportLabel, TRANSPORTS } from "./page_layout.js";
 import { uuid } from "./publish.js";
-import { chooseName, save, takeClient } from "./tab_state.js";
+import { chooseName, saveClient, takeClient } from "./tab_state.js";
 import { connect as connectControl } from "./transports/websocket.js";
 
 // As on the page of each transport; the libraries may use all of theirs.
@@ -162,8 +163,9 @@ function stayOffline(left) {
 
 addEventListener("pagehide", () => {
   disconnect();
-  save("client", client);
-  fetch(roomUrl(order.room, `members/${client}`), { method: "DELETE", keepalive: true }).catch(() => {});
+  saveClient(client);
+  const url = roomUrl(order.room, `members/${client}`, { secret: secretOf(client) });
+  fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
 });
 addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
 
