@@ -1,11 +1,12 @@
 """The page of a transport, as a student uses it."""
 
+import json
 from dataclasses import dataclass
 
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from tests.server_process import Server
+from tests.server_process import ROOT, Server
 
 TRANSPORTS = [
     "short_polling",
@@ -17,6 +18,9 @@ TRANSPORTS = [
     "sockjs",
     "socketio",
 ]
+_CATALOGUE = json.loads((ROOT / "demos/i18n/en.json").read_text("utf-8"))
+# As the pages show them.
+NAMES = {transport: _CATALOGUE[f"transport.{transport}"] for transport in TRANSPORTS}
 # A text with everything that could break out of markup or turn a line around.
 HARD = "</script><script>alert(1)</script> \"'&amp; \u2028 😀 \u202eשלום"
 # More than any wait before a reconnect.

@@ -114,7 +114,12 @@ async def check_pages_send_and_receive(engine: Engine, server: Server, room: str
 
 async def check_readers_recover(engine: Engine, server: Server, room: str) -> None:
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
-    async with Proxy("127.0.0.1", server.port) as relay:
+    # A second socket holds the port, or the system could give it to another program meanwhile.
+    listener = socket.create_server(("127.0.0.1", 0), reuse_port=True)
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    held.bind(listener.getsockname())
+    async with Proxy("127.0.0.1", server.port, listeners=[listener]) as relay:
         await engine.open(f"{relay.url}{QUIET_PAGE}")
         await engine.run(CONNECT, {"room": room, "after": start, "transports": TRANSPORTS})
         # Also those that have nothing to receive yet.
@@ -125,8 +130,8 @@ async def check_readers_recover(engine: Engine, server: Server, room: str) -> No
     for number in range(3):
         await post(server.url, room, text=f"meanwhile {number}")
     await wait_until(engine, TWO_ATTEMPTS_FAILED)
-    listener = socket.create_server(("127.0.0.1", relay.port))
-    async with Proxy("127.0.0.1", server.port, listeners=[listener]):
+    held.listen()
+    async with Proxy("127.0.0.1", server.port, listeners=[held]):
         await wait_until(engine, ALL_OPEN)
         await post(server.url, room, text="after")
         await wait_until(engine, ALL_HAVE, len(TRANSPORTS) + 4)

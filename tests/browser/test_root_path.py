@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 OTHER_PAGES = [
     page.name
     for page in (ROOT / "demos").glob("*.html")
-    if page.stem not in [*TRANSPORTS, "frame", "cluster"]
+    if page.stem not in [*TRANSPORTS, "frame", "cluster", "faults"]
 ]
 # The files that the HTML of a page names, each with the status of its response.
 FILES = """async (page) => {

@@ -8,6 +8,7 @@ from playwright.async_api import Locator, Page, expect
 from benchmarks.clients import get_json, post
 from tests.browser.chat_page import (
     HARD,
+    NAMES,
     TRANSPORTS,
     Chat,
     expect_message,
@@ -220,9 +221,9 @@ async def test_two_tabs_on_two_transports_talk(chat: Chat) -> None:
     await send(ben, "你好，我是 Ben")
     for page in (ada, ben):
         await expect(message(page, "hello from Ada")).to_have_count(1)
-        await expect(message(page, "hello from Ada")).to_contain_text(one)
+        await expect(message(page, "hello from Ada")).to_contain_text(NAMES[one])
         await expect(message(page, "你好，我是 Ben")).to_have_count(1)
-        await expect(message(page, "你好，我是 Ben")).to_contain_text(other)
+        await expect(message(page, "你好，我是 Ben")).to_contain_text(NAMES[other])
     await expect(ada.locator("#members")).to_contain_text("Ben")
     await ben.close()
 

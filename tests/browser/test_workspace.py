@@ -1,5 +1,7 @@
 """The workspace of a transport's page: chat, sequence diagram and bytes, side by side."""
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
@@ -119,7 +121,8 @@ async def test_an_error_that_has_passed_is_not_shown_any_more(
     refused = []
 
     async def refuse(route: Route) -> None:
-        refused.append(route.request.post_data_json)
+        (secret,) = parse_qs(urlsplit(route.request.url).query)["secret"]
+        refused.append(route.request.post_data_json | {"secret": secret})
         await route.abort()
 
     await context.route("**/messages*", refuse)
