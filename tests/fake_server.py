@@ -20,6 +20,7 @@ class FakeServer:
         self.errors: list[OSError] = []
         self._answer = answer
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -27,22 +28,27 @@ class FakeServer:
         return self
 
     async def __aexit__(self, *error: object) -> None:
+        self._closed = True
         self._server.close()
         await cancel_and_wait(self._tasks)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Not a coroutine: one that is cancelled before its first step never closes anything."""
+        if self._closed:  # the connection had arrived before that
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._answer(reader, writer)
             writer.close()
             await writer.wait_closed()
         except OSError as error:
             self.errors.append(error)
-        finally:
-            writer.transport.abort()
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

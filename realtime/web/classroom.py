@@ -5,18 +5,26 @@ can publish there, so a page obeys whatever it reads (see `Services.publish`).
 """
 
 from realtime.core.events import Draft, is_lecturers_room, parse_room
-from realtime.errors import BadRoom
+from realtime.errors import BadKey, BadRoom
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.web.lab import Lab, LabBase
+from realtime.web.plan import for_the_class
 
 
 class PlanHandler(LabBase):
-    """``/plan``: the steps of the lesson, with the notes of the lecturer."""
+    """``/plan``: the steps of the lesson.
+
+    Only with the lecturer's key does it have the notes and the expected answers.
+    """
 
     def get(self) -> None:
+        plan = for_the_class(self.lab.plan)
+        if self.argument("key", BadKey) is not None:
+            self.check_key()
+            plan = self.lab.plan
         self.set_header("Content-Type", "application/json")
-        self.finish(self.lab.plan)
+        self.finish(plan)
 
 
 class CommandHandler(LabBase):

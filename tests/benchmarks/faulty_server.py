@@ -9,8 +9,11 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
+
+from tests.fake_server import FakeServer
 
 # It reports no CPU time and no memory.
 METRICS = b"process_cpu_seconds_total 0\nprocess_resident_memory_bytes 0\n"
@@ -48,7 +51,6 @@ class FaultyServer:
         self._stalls = stalls or {}
         self._tamper = tamper
         self._number = 0
-        self._writers: list[asyncio.StreamWriter] = []
         self._streams: list[asyncio.StreamWriter] = []
         self._ready = threading.Event()
 
@@ -69,26 +71,15 @@ class FaultyServer:
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        self._ready.set()
-        await self._end.wait()
-        server.close()
-        for writer in self._writers:
-            writer.close()
-        # A client that left with unread bytes has reset its connection; that is no fault.
-        closing = (writer.wait_closed() for writer in self._writers)
-        await asyncio.gather(*closing, return_exceptions=True)
+        async with FakeServer(self._talk) as server:
+            self.url = f"http://127.0.0.1:{server.port}"
+            self._ready.set()
+            await self._end.wait()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        try:
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
             while head := await reader.readuntil(b"\r\n\r\n"):
                 await self._answer(head.decode(), reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
 
     async def _answer(
         self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter

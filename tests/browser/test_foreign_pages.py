@@ -9,6 +9,7 @@ from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import get_json
 from tests.browser.chat_page import TRANSPORTS
+from tests.fake_server import FakeServer
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -39,12 +40,9 @@ async def other_site(html: str) -> AsyncIterator[str]:
         await reader.readuntil(b"\r\n\r\n")
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\n"
         writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
-        await writer.drain()
-        writer.close()
 
-    site = await asyncio.start_server(answer, "127.0.0.1", 0)
-    async with site:
-        yield f"http://127.0.0.1:{site.sockets[0].getsockname()[1]}/"
+    async with FakeServer(answer) as site:
+        yield f"http://127.0.0.1:{site.port}/"
 
 
 async def test_our_pages_join_and_a_page_of_another_site_does_not(

@@ -13,6 +13,8 @@ from realtime.netem import proxy_pool
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from realtime.netem.proxy_pool import ProxyPool
+from tests.fake_server import FakeServer
+from tests.fake_server import echo as send_back
 from tests.transports.readers import SECONDS
 
 SLOW = NetworkConditions(rtt=0.01)
@@ -22,16 +24,8 @@ ADA, BEN = "192.0.2.1", "192.0.2.2"
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
     """The port of an echo server."""
-
-    async def say_again(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while data := await reader.read(100):
-                writer.write(data)
-        writer.close()
-
-    server = await asyncio.start_server(say_again, "127.0.0.1", 0)
-    yield server.sockets[0].getsockname()[1]
-    server.close()
+    async with FakeServer(send_back) as server:
+        yield server.port
 
 
 class Clock:

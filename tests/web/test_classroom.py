@@ -29,12 +29,20 @@ async def direct(server: Server, room: str, text: str, key: str = KEY) -> Any:
 async def test_the_server_offers_the_plan_that_it_was_started_with(
     school: Server, tmp_path: Path
 ) -> None:
-    assert await get_json(school.url, "/plan") == json.loads(default_plan())
+    assert await get_json(school.url, f"/plan?key={KEY}") == json.loads(default_plan())
     plan = {"steps": [{"minutes": 5, "title": "Only one", "show": "join"}]}
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(plan))
     with Server("--hub", "memory", "--plan", str(file)) as server:
         assert await get_json(server.url, "/plan") == plan
+
+
+async def test_only_with_the_key_the_plan_has_the_notes_and_the_answers(school: Server) -> None:
+    plan = await get_json(school.url, "/plan")
+    assert len(plan["steps"]) == len(json.loads(default_plan())["steps"])
+    assert not any(field in step for step in plan["steps"] for field in ("notes", "answer"))
+    response = await request(school.url, "GET", "/plan?key=wrong")
+    assert (response.status, response.json()["error"]["code"]) == (403, "bad_key")
 
 
 def test_a_wrong_plan_ends_the_start_with_its_line_and_field(tmp_path: Path) -> None:
