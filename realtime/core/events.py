@@ -34,6 +34,8 @@ _VIA = re.compile(r"[\w.-]{1,32}", re.ASCII)
 _ROOM_LENGTH = 64
 # A letter and its accent may be two characters, which NFC makes one; none has more than four.
 _MAX_DECOMPOSED = 4 * _ROOM_LENGTH
+# The phones of a class take seats, vote and report in ``ROOM.seats`` and so on.
+_CLASS_ROOMS = {"seats", "votes", "reports"}
 # Rooms whose name ends so direct the pages of a class: only its lecturer publishes there.
 _LECTURERS_SUFFIX = ".class"
 _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
@@ -299,6 +301,12 @@ def parse_room(value: Any) -> str:
         "A room name must be 1 to 64 letters, digits, `_`, `.` or `-`, of any script; "
         "`.` and `..` alone are no names."
     )
+
+
+def moderated_room(room: str) -> str:
+    """Return the room whose rules hold for this one, which may be one of a class."""
+    base, _, purpose = room.rpartition(".")
+    return base if base and purpose in _CLASS_ROOMS else room
 
 
 def is_lecturers_room(room: str) -> bool:

@@ -10,7 +10,7 @@ the copy of any other process is renewed soon.
 import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from realtime.core.broker import Broker
@@ -68,6 +68,8 @@ class Rules:
         self._check_lock(client)
         if client in self.muted or EVERYBODY in self.muted:
             raise Muted("The lecturer has muted you; you can read on.")
+        if client is None and (self.muted or self.removed):
+            raise Muted("Somebody is muted here, so a message needs its `client`.")
 
     def approves(self, name: str | None) -> bool:
         """Return whether a client with this name may join and speak."""
@@ -124,7 +126,10 @@ class Moderation:
         """Return if the name may be used; otherwise ask the lecturer, and raise the error."""
         if rules.approves(name):
             return
+        rules, read_at = self._copies.get(room, (rules, _now()))
         if name is not None and name not in rules.wanted and len(rules.wanted) < _MAX_WANTED:
+            # Into the copy first: other names arrive before the broker has answered.
+            self._copies[room] = replace(rules, wanted=rules.wanted | {name}), read_at
             await self._broker.change_rules(room, {f"wanted {name}": "1"})
         raise NameNotApproved(
             "The lecturer approves the names in this room; wait for yours.",

@@ -10,6 +10,7 @@ contents of files and the time are passed in.
 PyJWT does the cryptography.  It is an optional dependency, imported where it is needed.
 """
 
+import codecs
 import json
 import re
 import unicodedata
@@ -33,6 +34,8 @@ _MAX_KEYS = 16
 _MAX_ROOMS = 64
 # The end of the year 9999: later than any ticket, and still a time that a timer accepts.
 _MAX_TIME = 253_402_300_799
+# A file with a secret has one line.
+_SECRET = re.compile(rb"[ -~]*")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
 # One key in JSON has members (RFC 7517 §4), a set of them has `keys` (§5).
 _JSON_START = b"{"
@@ -186,9 +189,13 @@ class KeySet:
         for key in self.keys:
             if key.signing is not None:
                 header = {} if key.id is None else {"kid": key.id}
-                token: str = load_pyjwt().encode(
-                    dict(claims), key.signing, algorithm=key.algorithm, headers=header
-                )
+                jwt = load_pyjwt()
+                try:
+                    token: str = jwt.encode(
+                        dict(claims), key.signing, algorithm=key.algorithm, headers=header
+                    )
+                except jwt.PyJWTError as error:
+                    raise ValueError(f"the key cannot sign: {error}") from error
                 return token
         raise ValueError("the file has public keys only; to sign, the private key is needed")
 
@@ -200,15 +207,25 @@ _OUR_CHECKS: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": Fals
 
 def parse_keys(data: bytes) -> KeySet:
     """Parse the content of a key file: a JWKS, keys in PEM, or a secret; raises `ValueError`."""
+    data = data.removeprefix(codecs.BOM_UTF8)
     if data.lstrip().startswith(_JSON_START):
         keys = list(_parse_jwks(data))
     elif b"-----BEGIN" in data:
         keys = [_parse_pem(match[0]) for match in _PEM.finditer(data)]
     else:
-        keys = [_secret_key(data.strip(), None)]
+        keys = [_plain_secret(data.strip())]
     if not 1 <= len(keys) <= _MAX_KEYS:
         raise ValueError(f"a key file has 1 to {_MAX_KEYS} keys for {HS256}, {EDDSA} or {RS256}")
     return KeySet(tuple(keys))
+
+
+def _plain_secret(secret: bytes) -> TicketKey:
+    # A public key in a format that we do not know must not become a secret that everybody knows.
+    if not _SECRET.fullmatch(secret) or secret.startswith((b"[", b"<", b"ssh-")):
+        raise ValueError(
+            "the file is no JWKS and has no keys in PEM; a secret is one line of printable ASCII"
+        )
+    return _secret_key(secret, None)
 
 
 def _secret_key(secret: bytes, id: str | None) -> TicketKey:

@@ -3,23 +3,27 @@
 A capture is shown to a class, but whoever has a ticket can use it.  Each secret becomes as many
 asterisks, so that the page still counts the right bytes.  Secrets are found by their names:
 
-    ?secret=…  ?ticket=…          in a URL, also in one inside another URL
+    ?secret=…  ?ticket=…  ?key=…  in a URL, also in one inside another URL
     Authorization: Bearer …       and `X-Client-Secret`
     Cookie: realtime_ticket=…
-    "secret":"…"  "ticket":"…"    in JSON, also in JSON inside a string of JSON, and in frames
+    "secret":"…"  "ticket":"…"    in JSON, also in JSON inside a string of JSON, percent-encoded in
+                                  a form, and in frames
 """
 
 import re
 
 # A name, and its value behind it.  The names in a URL can be percent-encoded as parts of another.
 _SECRETS = re.compile(
-    rb"""(
-        (?:[?&]|%26|%3F) (?:secret|ticket) (?:=|%3D)
-      | \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)?
-      | realtime_ticket =
-      | \\*" (?:secret|ticket) \\*" [ \t\r\n]* : [ \t\r\n]* \\*"
-    )
-    ( [^&%\s";,\\]+ )""",
+    rb"""
+        ( [?&] (?:secret|ticket|key) = ) ( [^&\s"\#;,\\]+ )
+      | ( (?:%26|%3F) (?:secret|ticket|key) (?:=|%3D) ) ( (?: [^&%\s"\#;,\\] | %(?!26|23|22) )+ )
+      | ( \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)? ) ( [^\r\n]+ )
+      | ( realtime_ticket = ) ( [^\s";,]+ )
+      | ( " (?:secret|ticket) " [ \t\r\n]* : [ \t\r\n]* " ) ( (?: [^"\\] | \\. )+ )
+      | ( \\+" (?:secret|ticket) \\+" [ \t\r\n]* : [ \t\r\n]* \\+" ) ( [^"\\]+ )
+      | ( (?:%5C)*%22 (?:secret|ticket) (?:%5C)*%22 (?:%20|\+)* (?::|%3A) (?:%20|\+)* (?:%5C)*%22 )
+        ( [^&%\s"]+ )
+    """,
     re.IGNORECASE | re.VERBOSE,
 )
 # The end of a piece can be the start of a name.
@@ -59,9 +63,10 @@ class _Text:
         shown = bytearray(text)
         self._context = text[-_CONTEXT_BYTES:]
         for match in _SECRETS.finditer(text):
-            shown[match.start(2) : match.end()] = b"*" * len(match[2])
+            value = match.lastindex or 0  # a group of the name, and one of its value
+            shown[match.start(value) : match.end()] = b"*" * len(match[value])
             if match.end() == len(text):  # it may continue in the next piece
-                self._context = match[1] + b"*"
+                self._context = match[value - 1] + b"*"
         return bytes(shown[start:])
 
 

@@ -29,6 +29,7 @@ from realtime.core.events import (
     Member,
     Receipt,
     is_lecturers_room,
+    moderated_room,
     parse_client,
     parse_name,
     parse_room,
@@ -104,10 +105,14 @@ class Services:
         if is_lecturers_room(draft.room):
             raise errors.LecturersOnly("Only the lecturer publishes in a room that ends in .class.")
         if self.moderation is not None:
-            rules = await self.moderation.rules(draft.room)
+            room = moderated_room(draft.room)
+            rules = await self.moderation.rules(room)
             rules.check_speaker(draft.client)
-            await self.moderation.check_name(draft.room, rules, draft.name)
+            if sender.member is not None:  # a message need not name the client of its connection
+                rules.check_speaker(sender.member)
         self.admission.admit_message(draft, sender.connection, sender.address, _now())
+        if self.moderation is not None and room == draft.room:  # a vote has no name
+            await self.moderation.check_name(room, rules, draft.name)
         return await self.hub.publish(draft)
 
     async def admit_member(self, room: str, member: Member, address: str, *, stream: bool) -> None:
@@ -119,8 +124,8 @@ class Services:
         if self.moderation is not None:
             rules = await self.moderation.rules(room)
             rules.check_member(member.client)
-            await self.moderation.check_name(room, rules, member.name)
             self._check_limits_of_client(member.client, now, joins=is_new, stream=stream)
+            await self.moderation.check_name(room, rules, member.name)
         if is_new:
             self.admission.admit_member(room, address, now)
 
@@ -145,13 +150,15 @@ class Sender:
     """Who sends messages, and what it may do.
 
     `connection` identifies a connection or session; None if many clients share it.  `secret` is the
-    one of the request that opened it: then its messages need not repeat it.
+    one of the request that opened it: then its messages need not repeat it.  `member` is the client
+    that has joined on the connection.
     """
 
     address: str
     connection: str | None
     grant: Grant
     secret: str | None = field(default=None, repr=False)
+    member: str | None = None
 
     def parse(self, body: bytes, room: str, limits: Limits, via: str) -> Draft:
         """Parse a message that it may publish; raises a named error."""
@@ -206,7 +213,8 @@ class Subscription:
 
     def sender(self, address: str, connection: str) -> Sender:
         """Return who sends messages on the connection of this reader."""
-        return Sender(address, connection, self.grant, self.secret)
+        member = self.member.client if self.member else None
+        return Sender(address, connection, self.grant, self.secret, member)
 
 
 class RequestBase:

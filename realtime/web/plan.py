@@ -30,6 +30,7 @@ _MAX_MINUTES = 600
 _MAX_SECONDS = 600  # of the quiet time of an experiment
 _MAX_TEXT = 2000
 _PAGE = re.compile(r"[a-z_]{1,32}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 # One token of JSON: a string, a sign, or a number or word.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[][{},:]|[^][{},:\s"]+')
 
@@ -141,7 +142,8 @@ def _text(value: Any, path: Path) -> None:
 
 
 def _string(value: Any, path: Path) -> None:
-    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_TEXT:
+    # JSON can contain half of a surrogate pair, which has no UTF-8.
+    if not isinstance(value, str) or not 1 <= len(value) <= _MAX_TEXT or _SURROGATE.search(value):
         languages = ", ".join(f'"{one}"' for one in LANGUAGES)
         _fail(path, f"must be a text of 1 to {_MAX_TEXT} characters, or an object with {languages}")
 

@@ -213,6 +213,11 @@ def test_a_room_in_a_ticket_has_the_name_that_it_has_in_a_url() -> None:
     [
         (b"", "at least 32 bytes"),
         (b"short", "at least 32 bytes"),
+        # Text that is public elsewhere must not become a secret.
+        (b'[{"kty":"oct"}]' + 32 * b" ", "no JWKS"),
+        (b"<!DOCTYPE" + 40 * b"x", "no JWKS"),
+        (b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA a@b", "no JWKS"),
+        ("-----BEGIN PUBLIC KEY-----".encode("utf-16"), "no JWKS"),
         (b"{", "no JSON"),
         (b'{"keys": {}}', "array of objects"),
         (b'{"keys": []}', "1 to 16 keys"),

@@ -2,6 +2,7 @@
 
 import json
 from itertools import pairwise
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,33 @@ def redacted(head: bytes, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize("head", HEADS)
 def test_a_secret_in_a_header_section_is_as_many_asterisks(head: str) -> None:
     assert redacted(head.encode()).decode() == head.replace(SECRET, SHOWN)
+
+
+@pytest.mark.parametrize(
+    ("head", "shown"),
+    [
+        (
+            "GET /?secret=ab%2BcdEF%3D&after=now HTTP/1.1",
+            "GET /?secret=************&after=now HTTP/1.1",
+        ),
+        ("GET /?u=%3Fsecret%3Da%2Bb%26c=d HTTP/1.1", "GET /?u=%3Fsecret%3D*****%26c=d HTTP/1.1"),
+        ("DELETE /rooms/a?key=sesame HTTP/1.1", "DELETE /rooms/a?key=****** HTTP/1.1"),
+        (
+            "GET / HTTP/1.1\r\nX-Client-Secret: a b,c\r\nA: b",
+            "GET / HTTP/1.1\r\nX-Client-Secret: *****\r\nA: b",
+        ),
+    ],
+)
+def test_a_secret_with_any_characters_is_found(head: str, shown: str) -> None:
+    assert redacted(f"{head}\r\n\r\n".encode()).decode() == f"{shown}\r\n\r\n"
+
+
+def test_a_secret_in_a_form_is_found() -> None:
+    """SockJS sends JSON like this where a page can only submit a form (jsonp_send)."""
+    form = f"d={quote(json.dumps([JOIN]), safe='')}".encode()
+    assert redacted(b"POST / HTTP/1.1\r\n\r\n", form).endswith(
+        form.replace(SECRET.encode(), SHOWN.encode())
+    )
 
 
 @pytest.mark.parametrize("body", BODIES)

@@ -176,6 +176,9 @@ async def test_a_muted_client_reads_on_and_may_not_speak(
         await take(loud, 1)
         await set_rule(classroom, room, "/muted/loud")
         await refused(loud.send("hey"), "muted")
+        # Without a client, the one of the connection counts; and a POST has none.
+        await refused(loud.send("hey", client=None), "muted")
+        await refused(post_as(classroom, room, None), "muted")
         await post_as(classroom, room, "other", "quiet now")
         assert texts(await take(loud, 1)) == ["quiet now"]
         await lift_rule(classroom, room, "/muted/loud")
@@ -183,6 +186,14 @@ async def test_a_muted_client_reads_on_and_may_not_speak(
         await refused(loud.send("hey"), "muted")
         await lift_rule(classroom, room, "/muted/*")
         await loud.send("hey")
+
+
+async def test_the_rules_of_a_class_hold_for_its_votes(classroom: Server, room: str) -> None:
+    await set_rule(classroom, room, "/removed/bad")
+    await set_rule(classroom, room, "/approval")
+    for purpose in ("seats", "votes", "reports"):
+        await refused(post_as(classroom, f"{room}.{purpose}", "bad"), "removed")
+        await post_as(classroom, f"{room}.{purpose}", "good")
 
 
 @every_transport

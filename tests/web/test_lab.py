@@ -217,6 +217,15 @@ def test_an_address_that_guesses_the_key_must_wait(caplog: pytest.LogCaptureFixt
     assert [record.address for record in caplog.records] == ["192.0.2.1"]  # type: ignore[attr-defined]
 
 
+def test_nobody_locks_the_holder_of_a_long_key_out() -> None:
+    check = KeyCheck("twelve chars", wrong_per_minute=1).check
+    with pytest.raises(errors.BadKey):
+        check("wrong", "192.0.2.1", 1000.0)
+    with pytest.raises(errors.TooFast):
+        check("wrong again", "192.0.2.1", 1000.0)
+    check("twelve chars", "192.0.2.1", 1000.0)
+
+
 async def test_too_many_wrong_keys_are_refused_with_retry_after(
     servers: Servers, room: str
 ) -> None:

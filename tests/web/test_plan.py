@@ -80,6 +80,10 @@ def test_an_error_names_the_line_and_the_field(fields: dict[str, object], messag
         ('{"steps": []}', "line 1: steps must be a list of 1 to 100 steps"),
         ('{"steps":\n[{"show": "join"}]}', "line 2: steps[1] needs the field `minutes`"),
         ('{"steps": [],\n"steps": []}', "line 2: steps is there twice"),
+        (
+            '{"steps":\n[{"minutes": 1, "title": "\\ud800", "show": "join"}]}',
+            "line 2: steps[1].title must be a text",
+        ),
     ],
 )
 def test_what_is_no_plan_is_refused(text: str, message: str) -> None:
