@@ -22,6 +22,8 @@ import { connect as connectControl } from "./transports/websocket.js";
 // As on the page of each transport; the libraries may use all of theirs.
 const SETTINGS = { interval: 2, pad: 0 };
 const SETTLE = 50; // ms: the commands before the last one arrive together
+const RETRY = 5000;
+const LOCKED_OUT = ["removed", "room_locked"];
 // All phones reconnect after a disconnection, but not in one instant.
 const JITTER = 1000;
 
@@ -100,6 +102,14 @@ function onState(state, { error } = {}) {
   const texts = { waiting: "chat.state.waiting", refused: "chat.state.refused" };
   byId("state-text").textContent = texts[state] ? t(texts[state], { why }) : t(`chat.state.${state}`);
   if (state === "open") outbox.wake();
+  // The lecturer may let a phone in again.
+  if (state === "refused" && LOCKED_OUT.includes(error?.code)) setTimeout(retry, RETRY, wanted);
+}
+
+function retry(plan) {
+  if (plan !== wanted) return;
+  disconnect();
+  open(plan);
 }
 
 async function send(message) {
@@ -118,6 +128,7 @@ byId("say").addEventListener("submit", (submit) => {
 let last; // the last command, an event
 let settling;
 let report;
+let noticeEnd; // a timer
 const voteForm = new VoteForm(rooms.votes, client);
 
 function onCommand(event) {
@@ -139,10 +150,17 @@ function obey() {
 function start(run, published) {
   report?.stop();
   report = new RunReport(rooms.reports, { client, run, now });
-  byId("notice").textContent = run.kind === "live" ? "" : t(`classroom.notice.${run.kind}`);
+  showNotice(run);
   const { offline } = EXPERIMENTS[run.kind] ?? {};
   const left = offline ? published + offline * 1000 - now() : 0;
   if (left > 0) stayOffline(left);
+}
+
+function showNotice({ kind, at, seconds = 0 }) {
+  const left = at + seconds * 1000 - now();
+  clearTimeout(noticeEnd);
+  byId("notice").textContent = kind === "live" || left <= 0 ? "" : t(`classroom.notice.${kind}`);
+  if (left > 0) noticeEnd = setTimeout(() => { byId("notice").textContent = ""; }, left);
 }
 
 /** The server's clock. */
@@ -169,11 +187,17 @@ addEventListener("pagehide", () => {
 });
 addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
 
-try {
-  seat = await takeSeat(rooms.seats, client);
-  clockAhead = await clockOffset(rooms.reports, client);
+async function enter() {
+  try {
+    seat = await takeSeat(rooms.seats, client);
+    clockAhead = await clockOffset(rooms.reports, client);
+  } catch (error) {
+    byId("error").textContent = error.message;
+    return void setTimeout(enter, RETRY);
+  }
+  byId("error").textContent = "";
   connectControl(rooms.commands, { onEvent: onCommand, onState() {} });
   follow();
-} catch (error) {
-  byId("error").textContent = error.message;
 }
+
+enter();

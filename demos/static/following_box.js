@@ -6,14 +6,19 @@ export class FollowingBox {
   #margin;
   #held = false;
   #following = true;
+  #size; // of the box and its content, at the last scroll event
 
   /** A reader within `margin` px of the end follows. */
   constructor(box, margin = 40) {
     this.#box = box;
     this.#margin = margin;
+    // A box that shrinks, or whose content grows, scrolls as well: then it was not the user.
     box.addEventListener("scroll", () => {
-      if (!this.#held) this.#following = this.#isAtEnd();
+      const size = `${box.clientHeight} ${box.scrollHeight}`;
+      if (!this.#held && (this.#isAtEnd() || size === this.#size)) this.#following = this.#isAtEnd();
+      this.#size = size;
     });
+    new ResizeObserver(() => this.follow()).observe(box);
   }
 
   /** Something was added: scroll to it, if the box follows. */

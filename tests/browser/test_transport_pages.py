@@ -205,6 +205,21 @@ async def test_bytes_of_other_clients_are_not_shown(chat: Chat) -> None:
 # --- the chat -------------------------------------------------------------------------------------
 
 
+@only("sse")
+async def test_a_log_that_becomes_lower_still_shows_its_last_message(chat: Chat) -> None:
+    for number in range(30):
+        await post(chat.server.url, chat.room, text=f"line {number}")
+    await expect_message(chat.page, "line 29")
+    for height in (520, 480, 720):
+        await chat.page.set_viewport_size({"width": 1280, "height": height})
+        await chat.page.wait_for_function(
+            """() => {
+              const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#log");
+              return scrollHeight > clientHeight && scrollHeight - scrollTop - clientHeight < 2;
+            }"""
+        )
+
+
 @only("websocket")
 async def test_a_refused_message_is_reported_to_its_sender(chat: Chat) -> None:
     await send(chat.page, "汉" * 1400)

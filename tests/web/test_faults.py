@@ -96,7 +96,7 @@ async def test_wrong_keys_are_limited(servers: Servers) -> None:
     server = servers.get("memory", *OPTIONS, "--wrong-keys-per-minute", "1")
     codes = [
         (await inject(server.url, "close", "clients", key=key)).json()["error"]["code"]
-        for key in ("wrong", "wrong again")
+        for key in ("wrong", "wrong-again")
     ]
     assert codes == ["bad_key", "too_fast"]
 

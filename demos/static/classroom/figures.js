@@ -60,6 +60,8 @@ export class ClassFigures {
     this.#sent = new Set();
     this.#reportReader = new RoomReader(this.#rooms.reports);
     this.#measure();
+    const { at } = lesson.run;
+    if (Date.now() < at) setTimeout(() => this.#measure(), at - Date.now() - 1);
   }
 
   async #measure() {
@@ -88,7 +90,8 @@ export class ClassFigures {
     if (seats.length) write(this.#phonesKey, [...this.#phones]);
     takeReports(this.#reports, reports, run.id);
     this.#last = merge(this.#last, snapshot(members, this.#phones));
-    if (!this.#measurement.first) this.#keep({ first: this.#last });
+    // Until the run starts, which is a moment after the command, there is always a newer first reading.
+    if (!this.#measurement.first || Date.now() < run.at) this.#keep({ first: this.#last });
   }
 
   #report(run, error) {

@@ -59,6 +59,8 @@ export class Presenter {
   // --- the page --------------------------------------------------------------------------------------
 
   #fillPage() {
+    const minutes = this.#plan.reduce((sum, step) => sum + step.minutes, 0);
+    byId("order-title").textContent = t("lecturer.order", { minutes: number(minutes) });
     byId("steps").replaceChildren(...this.#rows());
     const kinds = [...Object.keys(EXPERIMENTS), "live"];
     byId("experiments").append(...kinds.map((kind) => el("button", {
