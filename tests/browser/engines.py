@@ -103,8 +103,10 @@ class Firefox:
         try:
             await self._page.goto(url)
         except Error as error:
-            # Firefox rejects an address now and then, without a reason, and accepts it again.
-            if "Address rejected" not in error.message:
+            # Firefox rejects or aborts a navigation now and then, and accepts it again.
+            if not any(
+                text in error.message for text in ("Address rejected", "NS_BINDING_ABORTED")
+            ):
                 raise
             await self._page.goto(url)
 
