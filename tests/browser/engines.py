@@ -45,6 +45,9 @@ _COLLECT_ERRORS = """() => {
 }"""
 
 
+_FIREFOX_REASONS = ("Address rejected", "NS_BINDING_ABORTED")
+
+
 class Engine(Protocol):
     """A browser with one tab."""
 
