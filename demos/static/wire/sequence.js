@@ -114,7 +114,9 @@ export class Sequence {
       list.getEntries().forEach((timing) => this.#rtt.addTiming(timing));
       this.#changed = true;
     }).observe({ type: "resource", buffered: true });
-    new ResizeObserver(() => this.#draw()).observe(this.#box);
+    new ResizeObserver(() => {
+      if (!document.hidden) this.#draw();
+    }).observe(this.#box);
     new IntersectionObserver(([{ isIntersecting }]) => {
       this.#inView = isIntersecting;
     }).observe(this.#box);
