@@ -18,12 +18,17 @@ const ROUND_CONSTANTS = [
 
 /** The SHA-256 digest of `bytes`: 32 bytes. */
 export function sha256(bytes) {
+  return digest(bytes, INITIAL_STATE, processBlock);
+}
+
+/** What all hashes of this family do: each block of 64 bytes changes a state of 32-bit words. */
+export function digest(bytes, initialState, processBlock) {
   const padded = pad(bytes);
-  let state = INITIAL_STATE;
+  let state = initialState;
   for (let at = 0; at < padded.byteLength; at += 64) {
     state = processBlock(state, new DataView(padded.buffer, at, 64));
   }
-  const result = new DataView(new ArrayBuffer(32));
+  const result = new DataView(new ArrayBuffer(4 * state.length));
   state.forEach((word, i) => result.setUint32(4 * i, word));
   return new Uint8Array(result.buffer);
 }

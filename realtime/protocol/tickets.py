@@ -3,7 +3,7 @@
     file ─▶ parse_keys ─▶ KeySet ── verify(token, limits, now) ─▶ Ticket, or BadTicket
                             └────── sign(claims) ─▶ token
 
-A ticket is signed and not encrypted: whoever has it can read it, and use it.  The issuer and the
+A ticket is signed and not encrypted: anybody who has it can read and use it.  The issuer and the
 server share a secret, or the issuer has a private key and the server the public one.  Pure: the
 contents of files and the time are passed in.
 

@@ -1,6 +1,6 @@
 """What a capture does not show: secrets of client ids, and tickets.
 
-A capture is shown to a class, but whoever has a ticket can use it.  Each secret becomes as many
+A capture is shown to a class, but anybody who has a ticket can use it.  Each secret becomes as many
 asterisks, so that the page still counts the right bytes.  Secrets are found by their names:
 
     ?secret=…  ?ticket=…  ?key=…  in a URL, also in one inside another URL

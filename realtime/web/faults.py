@@ -88,7 +88,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class SystemState:
-    """Who is connected to whom: `parts` and `links`, as JSON.
+    """The parts and their connections: `parts` and `links`, as JSON.
 
     `entries` are ports and paths, as ``8080/``, at which a page of another port finds the rooms.
     """

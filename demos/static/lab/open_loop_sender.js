@@ -2,7 +2,7 @@
 // however late it leaves.  A closed loop, which waits for each response before it sends the next message,
 // hides every stall ("coordinated omission").
 //
-// A schedule has a WebSocket of its own, which is no member of the room and belongs to no row.  A POST costs the
+// A schedule has its own WebSocket, which is no member of the room and belongs to no row.  A POST costs the
 // browser several times the CPU of a frame, and 200 of them per second wait for the six connections of the page.
 
 import { publish, uuid } from "../publish.js";

@@ -2,27 +2,13 @@
 // LAN, and here students can read it.  SHA-1 is good enough for a handshake: it protects no secret, it
 // only proves that the server speaks WebSocket.
 
+import { digest } from "../sha256.js";
+
 const INITIAL_STATE = [0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476, 0xc3d2e1f0];
 
 /** The SHA-1 digest of `bytes`: 20 bytes. */
 export function sha1(bytes) {
-  const padded = pad(bytes);
-  let state = INITIAL_STATE;
-  for (let at = 0; at < padded.byteLength; at += 64) {
-    state = processBlock(state, new DataView(padded.buffer, at, 64));
-  }
-  const result = new DataView(new ArrayBuffer(20));
-  state.forEach((word, i) => result.setUint32(4 * i, word));
-  return new Uint8Array(result.buffer);
-}
-
-// §4: append a one bit, zeros, and the length in bits, up to whole blocks of 64 bytes.
-function pad(bytes) {
-  const padded = new Uint8Array(Math.ceil((bytes.length + 9) / 64) * 64);
-  padded.set(bytes);
-  padded[bytes.length] = 0x80;
-  new DataView(padded.buffer).setBigUint64(padded.length - 8, BigInt(8 * bytes.length));
-  return padded;
+  return digest(bytes, INITIAL_STATE, processBlock);
 }
 
 // §6.1: eighty rounds mix one block into the five words of the state.

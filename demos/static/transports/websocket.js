@@ -52,7 +52,7 @@ export function connect(room, { client, name, base, trace, ackTimeout, ...option
 
   async function send(message) {
     if (!isOpen()) throw notConnected();
-    // The connection was opened with the secret of its own client, and of no other.
+    // The connection was opened with the secret of its client only.
     const secret = message.client === client ? undefined : secretOf(message.client);
     return acks.wait(message.id, () => open.send(JSON.stringify({ ...message, secret })));
   }
