@@ -23,7 +23,7 @@ from realtime.core.broadcaster import Broadcaster, Subscriber
 from realtime.core.broker import Broker
 from realtime.core.events import Cursor, Draft, Event, Receipt
 from realtime.core.room import AppendResult, Page, Room
-from realtime.errors import Busy, GoingAway, NoBroker
+from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
 from realtime.tasks import Supervisor, backoff
 
@@ -260,7 +260,7 @@ def _too_many_rooms(address: str = "") -> Busy:
     return Busy(f"{where} is at its limit of open rooms; leave some, or retry.", retry_after=10)
 
 
-def _settle(future: "asyncio.Future[None]", error: NoBroker | None) -> None:
+def _settle(future: "asyncio.Future[None]", error: RealtimeError | None) -> None:
     if not future.done():
         future.set_exception(error) if error else future.set_result(None)
 
@@ -276,6 +276,7 @@ class Reader:
         self.cursor = cursor
         self._replica = replica
         self._waiter: asyncio.Future[None] | None = None
+        self._error: RealtimeError | None = None
 
     def poll(self, render: Callable[[Page], T]) -> T:
         """Render what came after the cursor, perhaps nothing, and move the cursor past it.
@@ -291,8 +292,10 @@ class Reader:
     async def wait(self, seconds: float, transport: str) -> None:
         """Return when there is something to `poll`, after `seconds`, or on `cancel`.
 
-        While it waits, the reader is counted under `transport`.
+        While it waits, the reader is counted under `transport`.  Raises the error of a `cancel`.
         """
+        if self._error is not None:
+            raise self._error
         if self._replica.room.cursor != self.cursor:
             return
         self._waiter = waiter = self._replica.add_waiter(seconds, transport)
@@ -301,10 +304,11 @@ class Reader:
         finally:
             self._replica.remove_waiter(waiter)
 
-    def cancel(self) -> None:
-        """End a `wait`, because the client has disconnected."""
+    def cancel(self, error: RealtimeError | None = None) -> None:
+        """End a `wait`: the client has disconnected, or may not read on because of `error`."""
+        self._error = error
         if self._waiter is not None:
-            _settle(self._waiter, None)
+            _settle(self._waiter, error)
 
 
 class Hub:

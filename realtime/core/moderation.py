@@ -1,4 +1,4 @@
-"""What the lecturer has forbidden: the rules of a room, and the streams here that they end.
+"""What the lecturer has forbidden: the rules of a room, and the streams and polls that they end.
 
 The rules are in the hub, so they hold at every process and survive its restart.  A process keeps a
 copy for a short while.  The hub announces a change to the processes that have readers of the room;
@@ -81,7 +81,7 @@ class Rules:
 
 
 class Endable(Protocol):
-    """A client in a room, whose stream `end` closes with an error."""
+    """A client in a room, whose stream or waiting poll `end` closes with an error."""
 
     def end(self, error: RealtimeError) -> None: ...
 
@@ -151,8 +151,13 @@ class Moderation:
     # --- the streams -----------------------------------------------------------------------------
 
     def add(self, room: str, client: str, stream: Endable) -> None:
-        """End this stream when its client is removed."""
+        """End this stream, or this poll, when its client may no longer be a member.
+
+        That can be at once: the rules may have changed since the client was admitted.
+        """
         self._streams.setdefault(room, {})[stream] = client
+        if copy := self._copies.get(room):
+            _end_unless_member(stream, client, copy[0])
 
     def discard(self, room: str, stream: Endable) -> None:
         """Forget a stream that has ended."""
@@ -162,13 +167,14 @@ class Moderation:
             self._streams.pop(room, None)
 
     async def _enforce(self, room: str) -> None:
-        """Read the rules of a room, and end the streams of those who were removed."""
+        """Read the rules of a room, and end the streams of those who may not be members.
+
+        Of a locked room, that is who was admitted while the lecturer locked it.
+        """
         rules = await self.read(room)
-        if not rules.removed:
-            return
-        for stream, client in list(self._streams.get(room, {}).items()):
-            if client in rules.removed:
-                stream.end(Removed("The lecturer has removed you from this room."))
+        if rules.removed or rules.locked:
+            for stream, client in list(self._streams.get(room, {}).items()):
+                _end_unless_member(stream, client, rules)
 
     async def _try_enforce(self, room: str) -> None:
         try:
@@ -183,6 +189,13 @@ class Moderation:
             for room in rooms:
                 await asyncio.sleep(_COPY_SECONDS / len(rooms))  # not all at once
                 await self._try_enforce(room)
+
+
+def _end_unless_member(stream: Endable, client: str, rules: Rules) -> None:
+    try:
+        rules.check_member(client)
+    except RealtimeError as error:
+        stream.end(error)
 
 
 def _now() -> float:

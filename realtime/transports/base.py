@@ -34,7 +34,7 @@ from realtime.core.events import (
     parse_name,
     parse_room,
 )
-from realtime.core.hub import After, Hub
+from realtime.core.hub import After, Hub, Reader
 from realtime.core.moderation import Moderation
 from realtime.core.presence import Presence
 from realtime.errors import RealtimeError
@@ -320,12 +320,17 @@ class RequestBase:
             self.services.origin_policy.check_joiner(self.origin_fields[0], self.header_fields)
         return subscription
 
-    def tracked(self, subscription: Subscription) -> AbstractAsyncContextManager[None]:
-        """Be a member of the room during a poll, and until the lease ends."""
+    def tracked(
+        self, subscription: Subscription, reader: Reader
+    ) -> AbstractAsyncContextManager[None]:
+        """Be a member of the room during a poll, and until the lease ends.
+
+        If the member is removed meanwhile, `reader.wait` raises that error.
+        """
         if subscription.member is None:
             return nullcontext()
         return _PollingMember(
-            self.services, subscription.room, subscription.member, self.stream.address
+            self.services, subscription.room, subscription.member, self.stream.address, reader
         )
 
 
@@ -336,23 +341,38 @@ def check_connection_limit(stream: Stream) -> None:
 
 
 class _PollingMember(AbstractAsyncContextManager[None]):
-    def __init__(self, services: Services, room: str, member: Member, address: str) -> None:
+    def __init__(
+        self, services: Services, room: str, member: Member, address: str, reader: Reader
+    ) -> None:
         self._services = services
         self._room = room
         self._member = member
         self._address = address
+        self._reader = reader
+        self._error: RealtimeError | None = None  # which ended it
 
     async def __aenter__(self) -> None:
         services, room, member = self._services, self._room, self._member
         await services.admit_member(room, member, self._address, stream=False)
         try:
             await services.presence.track(room, member, stream=False)
+            if services.moderation is not None:
+                services.moderation.add(room, member.client, self)
+            if self._error is not None:
+                raise self._error
         except BaseException:  # also a cancellation: the member must not stay forever
             await self.__aexit__()
             raise
 
     async def __aexit__(self, *error: object) -> None:
+        if self._services.moderation is not None:
+            self._services.moderation.discard(self._room, self)
         self._services.presence.untrack(self._room, self._member, stream=False)
+
+    def end(self, error: RealtimeError) -> None:
+        """Answer the poll with this error, if it waits."""
+        self._error = error
+        self._reader.cancel(error)
 
 
 def decode_path_segment(data: bytes) -> str:

@@ -25,7 +25,7 @@ class LongPolling(Exchange):
         reader = await self.services.hub.read(
             subscription.room, subscription.after, self.stream.address
         )
-        async with self.tracked(subscription):
+        async with self.tracked(subscription, reader):
             answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed() and not self.is_head:
                 self.services.hub.check_open()  # nobody starts to wait while the server drains

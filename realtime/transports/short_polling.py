@@ -17,5 +17,5 @@ class ShortPolling(Exchange):
         reader = await self.services.hub.read(
             subscription.room, subscription.after, self.stream.address
         )
-        async with self.tracked(subscription):
+        async with self.tracked(subscription, reader):
             self.answer(reader.poll(PollResponse))

@@ -131,6 +131,21 @@ async def test_a_change_ends_the_streams_of_the_removed_client(moderation: Moder
     assert not any(stream.error.done() for stream in (good, elsewhere, gone))
 
 
+async def test_a_client_that_was_admitted_during_a_change_does_not_stay(
+    moderation: Moderation,
+) -> None:
+    """Its stream is added after its admission, so the change did not end it."""
+    early, inside, late, removed = (Stream() for _ in range(4))
+    moderation.add("lobby", "early", early)
+    await moderation.change("lobby", {"locked": "1", "inside in": "1", "removed bad": "1"})
+    for client, stream in (("in", inside), ("late", late), ("bad", removed)):
+        moderation.add("lobby", client, stream)
+    assert isinstance(early.error.result(), RoomLocked)
+    assert isinstance(late.error.result(), RoomLocked)
+    assert isinstance(removed.error.result(), Removed)
+    assert not inside.error.done()
+
+
 async def test_an_announcement_of_another_process_ends_them_too(
     broker: BrokerWithoutReply, moderation: Moderation
 ) -> None:

@@ -12,8 +12,9 @@ from benchmarks.clients.http import Response
 from benchmarks.clients.sansio import client_id
 from realtime.errors import WrongSecret
 from tests.conftest import Servers
+from tests.robustness.attacker import Attacker, SocketIO, SockJS, code_of
 from tests.server_process import Server
-from tests.transports.readers import reader, say_in, take, texts
+from tests.transports.readers import reader, say_in, take, texts, until_waiting
 
 SECRET, OTHER_SECRET = "the-secret-of-ada-1815", "the-secret-of-mallory-"
 ADA = client_id(SECRET)
@@ -162,6 +163,28 @@ async def test_a_removed_client_loses_its_stream_and_may_not_return_until_it_is_
     await lift_rule(classroom, room, "/removed/bad")
     async with reader(classroom, transport, room, client="bad", name="Bad") as back:
         await back.send("sorry")
+
+
+async def test_a_poll_that_waits_ends_when_its_client_is_removed(
+    classroom: Server, room: str
+) -> None:
+    """It must not receive the next message, which may be about its removal."""
+    me = {"client": "bad", "name": "Bad"}
+    async with Attacker(classroom) as raw, Attacker(classroom) as other:
+        await say_in(classroom, room, "first")
+        await raw.get(f"/rooms/{quote(room)}/short_polling", me)  # join, so that nothing more comes
+        raw.ask(f"/rooms/{quote(room)}/long_polling?{urlencode({'after': 'now', **me})}")
+        await until_waiting(classroom, 1)
+        sockjs, socketio = SockJS(other, None, "query"), SocketIO(other, None, "query")
+        assert await sockjs.join(room=room, after="now", **me) is None
+        assert await socketio.join(room=room, **me) is None
+        await set_rule(classroom, room, "/removed/bad")
+        await post_as(classroom, room, "good", "he is gone")
+        assert code_of(*await raw.response()) == "removed"
+        assert await sockjs.poll() == b'c[4403,"removed"]\n'
+        # A session of Socket.IO is gone at once, if no poll of it waits.
+        other.ask(socketio.path)
+        assert code_of(*await other.response()) == "bad_request"
 
 
 async def post_as(server: Server, room: str, client: str | None, text: str = "x") -> None:
