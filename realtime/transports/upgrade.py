@@ -6,6 +6,7 @@ request, and subclasses handle the messages.
 
 import asyncio
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from tornado.iostream import StreamClosedError
@@ -167,34 +168,40 @@ def check_connected(stream: Stream) -> None:
         raise StreamClosedError
 
 
+def requests_websocket(fields: Mapping[str, str]) -> bool:
+    """Return whether a request wants to upgrade to WebSocket (RFC 9110 §7.8)."""
+    tokens = [token.strip() for token in fields.get("Connection", "").lower().split(",")]
+    return "upgrade" in tokens and fields.get("Upgrade", "").lower() == "websocket"
+
+
+def has_handshake_fields(fields: Mapping[str, str]) -> bool:
+    """Return whether a handshake has a host, and a key: 16 bytes in base64.
+
+    Tornado answers a handshake without them with a line of text.
+    """
+    return bool(fields.get("Host") and _KEY.fullmatch(fields.get("Sec-WebSocket-Key", "")))
+
+
 class Upgrade(Handler, WebSocketHandler):
     """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
 
     def check_upgrade(self) -> None:
         """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
         check_connected(self.stream)
-        head = self.request.headers
-        upgrade, tokens = head.get("Upgrade", "").lower(), head.get("Connection", "").lower()
-        requested = (
-            self.request.method,
-            self.request.version,
-            upgrade,
-            head.get("Sec-WebSocket-Version"),
-        )
-        key = head.get("Sec-WebSocket-Key", "")
-        # HTTP/1.1, and a key that is 16 bytes in base64.
-        valid = requested == ("GET", "HTTP/1.1", "websocket", "13") and _KEY.fullmatch(key)
-        if not valid or "upgrade" not in tokens:
+        request = self.request
+        start_line = request.method, request.version, request.headers.get("Sec-WebSocket-Version")
+        valid = start_line == ("GET", "HTTP/1.1", "13") and has_handshake_fields(request.headers)
+        if not valid or not requests_websocket(request.headers):
             raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 
     async def upgrade(self) -> None:
         await WebSocketHandler.get(self)
 
+    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
+        return None  # `check_request_origin` has checked it, as for every transport
+
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
-
-    def check_origin(self, origin: str) -> bool:
-        return True  # `check_request_origin` has checked it, as for every transport
 
     def on_finish(self) -> None:
         # Tornado finishes the request at the handshake; we still count what follows.

@@ -216,7 +216,7 @@ async def test_errors_over_http_have_our_codes(server: Server) -> None:
         ("POST", f"{new_session()}/nonsense", 404, "not_found"),
         ("GET", f"{new_session()}/xhr", 405, "bad_method"),
         ("GET", f"{new_session()}/jsonp?c=x", 404, "not_found"),
-        ("GET", f"{new_session()}/websocket", 400, "bad_request"),
+        ("GET", f"{new_session()}/websocket", 426, "upgrade_required"),
     ):
         response = await endpoint.request(method, path)
         assert (response.status, json.loads(response.body)["error"]["code"]) == (status, code)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from itertools import product
 
 import pytest
 
@@ -57,18 +58,53 @@ def test_the_example_of_the_rfc_is_correct() -> None:
     assert base64.b64encode(hashlib.sha1(KEY.encode() + guid).digest()).decode() == ACCEPT
 
 
-@pytest.mark.parametrize("missing", range(4))
-async def test_an_incomplete_handshake_receives_the_supported_version(
-    server: Server, room: str, missing: int
+WRONG_FIELDS = (
+    *(
+        "Connection: keep-alive",
+        "Connection: not-upgrade",
+        "Upgrade: h2c",
+        "Sec-WebSocket-Version: 12",
+    ),
+    *("Sec-WebSocket-Key: ", "Sec-WebSocket-Key: c2hvcnQ=", f"Sec-WebSocket-Key: {KEY}, {KEY}"),
+)
+
+
+def incomplete_handshakes() -> list[list[str]]:
+    """Header fields with one missing, or one wrong."""
+    without = [[one for one in UPGRADE if one is not missing] for missing in UPGRADE]
+    names = [(wrong.partition(":")[0], wrong) for wrong in WRONG_FIELDS]
+    return without + [
+        [wrong if one.startswith(f"{name}:") else one for one in UPGRADE] for name, wrong in names
+    ]
+
+
+async def test_an_incomplete_handshake_receives_the_supported_version_wherever_it_is(
+    server: Server, room: str
 ) -> None:
+    paths = (
+        f"/rooms/{room}/websocket",
+        f"/wire/{'x' * 20}",
+        "/sockjs/0/session/websocket",
+        f"/socket.io/?EIO=4&transport=websocket&roomid={room}",
+    )
     async with Raw(server) as raw:
-        raw.ask(f"/rooms/{room}/websocket", *UPGRADE[:missing], *UPGRADE[missing + 1 :])
-        head = await raw.head()
-        response = json.loads(await raw.body(head))
-    assert head[0] == "HTTP/1.1 426 Upgrade Required"
-    assert "Upgrade: websocket" in head  # RFC 9110 §15.5.22
-    assert "sec-websocket-version: 13" in [line.lower() for line in head]  # RFC 6455 §4.4
-    assert response["error"]["code"] == "upgrade_required"
+        for path, fields in product(paths, incomplete_handshakes()):
+            raw.ask(path, *fields)
+            head = await raw.head()
+            assert head[0] == "HTTP/1.1 426 Upgrade Required", (path, fields)
+            assert "Upgrade: websocket" in head  # RFC 9110 §15.5.22
+            assert "sec-websocket-version: 13" in [line.lower() for line in head]  # RFC 6455 §4.4
+            response = json.loads(await raw.body(head))
+            assert response["error"]["code"] == "upgrade_required", (path, fields)
+
+
+async def test_who_sends_no_origin_may_say_that_its_page_is_of_the_same_site(
+    server: Server, room: str
+) -> None:
+    for path in (f"/rooms/{room}/websocket", "/sockjs/0/session/websocket"):
+        async with Raw(server) as raw:
+            raw.ask(path, *UPGRADE, "Sec-Fetch-Site: same-site")
+            assert (await raw.head())[0].split()[1] == "101"
 
 
 # --- frames --------------------------------------------------------------------------------------

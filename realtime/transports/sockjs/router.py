@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 from tornado.websocket import WebSocketClosedError
 
+from realtime.errors import UpgradeRequired
 from realtime.protocol.http1 import allowed_methods
 from realtime.transports.sockjs import framing, handlers, http_transports, websocket_transports
 from realtime.transports.sockjs.session import HardenedSession
@@ -145,6 +146,9 @@ class HardenedSockJSRouter(SockJSRouter):  # type: ignore[misc]
             handler.finish()
             return
         handler.set_status(status)
+        if status == UpgradeRequired.status:
+            for name, value in UpgradeRequired.headers:
+                handler.set_header(name, value)
         handler.set_header("Content-Type", "text/plain; charset=UTF-8")
         handler.finish((error.log_message if isinstance(error, HTTPError) else None) or "")
 

@@ -23,6 +23,7 @@ from realtime.transports.handler import as_realtime_error, write_error_response
 from realtime.transports.membership import DrainingSubscriber, Membership
 from realtime.transports.sockjs import HardenedSockJSRouter, SockJSConnection, framing
 from realtime.transports.sockjs.handlers import SockJSHandler
+from realtime.transports.sockjs.websocket_transports import WebSocketReceiver
 
 TRANSPORT = "sockjs"
 PREFIX = "/sockjs"
@@ -184,7 +185,10 @@ class RoomRouter(HardenedSockJSRouter):
         handler.stream.end_request()
 
     def send_error(self, handler: SockJSHandler, status: int, error: BaseException | None) -> None:
-        write_error_response(handler, _to_realtime_error(status, error))
+        named = _to_realtime_error(status, error)
+        if isinstance(handler, WebSocketReceiver) and isinstance(named, errors.BadRequest):
+            named = errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
+        write_error_response(handler, named)
 
     def is_expected(self, error: BaseException | None) -> bool:
         return isinstance(error, RealtimeError) or super().is_expected(error)

@@ -6,7 +6,7 @@ detects a peer that is gone although TCP has not noticed.
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sockjs.tornado.transports import RawWebSocketTransport, WebSocketTransport
@@ -18,10 +18,15 @@ from realtime.protocol.websocket_frames import PING
 from realtime.transports.sockjs import framing
 from realtime.transports.sockjs.handlers import SockJSHandler
 from realtime.transports.sockjs.interfaces import Receiver, RouterProtocol
-from realtime.transports.upgrade import StrictWebSocketProtocol, check_connected
+from realtime.transports.upgrade import (
+    StrictWebSocketProtocol,
+    check_connected,
+    has_handshake_fields,
+)
 
 _NOT_WEBSOCKET = 'Can "Upgrade" only to "WebSocket".'
 _WRONG_CONNECTION = '"Connection" must be "Upgrade".'
+_NO_HANDSHAKE = "This is not a handshake of RFC 6455, version 13."
 # Drafts of RFC 6455 whose frames are the same.
 _DRAFT_VERSIONS = ("7", "8")
 # The close code for a message that is too big (RFC 6455 §7.4.1).
@@ -57,11 +62,17 @@ class WebSocketReceiver(SockJSHandler, Receiver, SockJSWebSocketHandler):  # typ
         check_connected(self.stream)
         if head.get("Sec-WebSocket-Version") in _DRAFT_VERSIONS:
             head["Sec-WebSocket-Version"] = "13"
+        valid = head.get("Sec-WebSocket-Version") == "13" and has_handshake_fields(head)
+        if not valid or self.request.version != "HTTP/1.1":
+            raise HTTPError(426, _NO_HANDSHAKE)
         await WebSocketHandler.get(self, session_id)
 
     @property
     def max_message_size(self) -> int:
         return int(self.server.settings["body_bytes"])
+
+    def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
+        return None  # checked in `acquire`
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
