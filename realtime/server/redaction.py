@@ -11,63 +11,182 @@ asterisks, so that the page still counts the right bytes.  Secrets are found by 
 """
 
 import re
+from typing import Protocol
 
-# A name, and its value behind it.  The names in a URL can be percent-encoded as parts of another.
-_SECRETS = re.compile(
+from realtime.errors import RealtimeError
+from realtime.protocol.http1 import parse_head
+
+# The names, up to the value.  Those in a URL can be percent-encoded as parts of another.
+_NAMES = re.compile(
     rb"""
-        ( [?&] (?:secret|ticket|key) = ) ( [^&\s"\#;,\\]+ )
-      | ( (?:%26|%3F) (?:secret|ticket|key) (?:=|%3D) ) ( (?: [^&%\s"\#;,\\] | %(?!26|23|22) )+ )
-      | ( \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)? ) ( [^\r\n]+ )
-      | ( realtime_ticket = ) ( [^\s";,]+ )
-      | ( " (?:secret|ticket) " [ \t\r\n]* : [ \t\r\n]* " ) ( (?: [^"\\] | \\. )+ )
-      | ( \\+" (?:secret|ticket) \\+" [ \t\r\n]* : [ \t\r\n]* \\+" ) ( [^"\\]+ )
-      | ( (?:%5C)*%22 (?:secret|ticket) (?:%5C)*%22 (?:%20|\+)* (?::|%3A) (?:%20|\+)* (?:%5C)*%22 )
-        ( [^&%\s"]+ )
+        (?P<url> [?&] (?:secret|ticket|key) = )
+      | (?P<encoded> (?:%26|%3F) (?:secret|ticket|key) (?:=|%3D) )
+      | (?P<field> \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)? )
+      | (?P<cookie> realtime_ticket = )
+      | (?P<nested> \\" (?:secret|ticket) \\" [ \t\r\n]* : [ \t\r\n]* \\" )
+      | (?P<deep> \\+" (?:secret|ticket) \\+" [ \t\r\n]* : [ \t\r\n]* \\+" )
+      | (?P<json> " (?:secret|ticket) " [ \t\r\n]* : [ \t\r\n]* " )
+      | (?P<form> (?:%5C)*%22 (?:secret|ticket) (?:%5C)*%22
+          (?:%20|\+)* (?::|%3A) (?:%20|\+)* (?:%5C)*%22 )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-# The end of a piece can be the start of a name.
+
+
+def _value(characters: bytes, incomplete: bytes = b"(?!)") -> tuple[re.Pattern[bytes], ...]:
+    flags = re.IGNORECASE | re.VERBOSE | re.DOTALL
+    return re.compile(b"(?:%b)*" % characters, flags), re.compile(incomplete, flags)
+
+
+# By name: the value, and the first bytes of one of its characters.
+_VALUES = {
+    "url": _value(rb'[^&\s"\#;,\\]'),
+    "encoded": _value(rb'[^&%\s"\#;,\\] | %(?!26|23|22)[^&%\s"]{2}', rb'%[^&%\s"]?'),
+    "field": _value(rb"[^\r\n]"),
+    "cookie": _value(rb'[^\s";,]'),
+    "json": _value(rb'[^"\\] | \\.', rb"\\"),
+    # JSON in a string of JSON: `\"` ends it, and `\\` starts an escape of the inner one.
+    "nested": _value(rb'[^"\\] | \\\\ (?: \\. | [^"\\] )', rb"\\{1,3}"),
+    "deep": _value(rb'[^"\\]'),
+    "form": _value(rb'[^&%\s"] | %(?!22|5C)[^&%\s"]{2}', rb'%[^&%\s"]?'),
+}
+# The end of a piece can be the start of a name, which is no longer, apart from spaces.
 _CONTEXT_BYTES = 64
-_UPGRADE = re.compile(rb"\nUpgrade:[ \t]*websocket[ \t]*\r?\n", re.IGNORECASE)
+_SPACES = re.compile(rb"[ \t\r\n]+(?=[ \t\r\n])|(?:%20|\+)+(?=%20|\+)")
+_HEAD_END = re.compile(rb"\n\r?\n")
+_DIGIT = re.compile(rb"[^%\\]")
+_CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,16}", re.IGNORECASE)
+
+
+class _Bytes(Protocol):
+    """What follows a header section; `redact` returns a piece of it without its secrets."""
+
+    def redact(self, data: bytes) -> bytes: ...
 
 
 class Redactor:
-    """Replaces secrets in the bytes of one request, and of the frames that follow a handshake."""
+    """Replaces secrets in the bytes of one request, and of the frames that follow a handshake.
+
+    What follows the request is not part of it, and not returned.
+    """
 
     def __init__(self) -> None:
         self._text = _Text()
-        self._redact = self._text.redact
+        self._rest: _Bytes = self._text
 
     def redact_head(self, data: bytes) -> bytes:
         """Replace the secrets in the first piece: the header section, and what follows it."""
-        if not _UPGRADE.search(data):
-            return self._redact(data)
-        head, end, frames = data.partition(b"\r\n\r\n")
-        shown = self._redact(head + end)
-        self._redact = _Frames(self._text).redact
-        return shown + self._redact(frames)
+        end = _HEAD_END.search(data)
+        if end is None:  # the request is refused
+            return self._text.redact(data)
+        head, rest = data[: end.end()], data[end.end() :]
+        shown = self._text.redact(head)
+        self._rest = self._find_framing(head)
+        return shown + self._rest.redact(rest)
 
     def redact(self, data: bytes) -> bytes:
         """Replace the secrets in the next piece, wherever it was cut."""
-        return self._redact(data)
+        return self._rest.redact(data)
+
+    def _find_framing(self, head: bytes) -> _Bytes:
+        """Return how the bytes after this header section must be read."""
+        try:
+            request = parse_head(head)
+        except RealtimeError:  # it is refused as well
+            return self._text
+        if request.length is None:
+            return _Chunks(self._text)
+        if request.method == "GET" and request.fields.get("Upgrade", "").lower() == "websocket":
+            return _Frames(self._text)
+        return _Sized(self._text, request.length)
 
 
 class _Text:
     """Bytes in which secrets are found as they are, or in the payloads of frames."""
 
     def __init__(self) -> None:
-        self._context = b""  # the end of what came before, as far as it matters
+        # The end of what came before: perhaps the start of a name, or of a character of a secret.
+        self._context = b""
+        self._name: str | None = None  # of the secret that is being replaced
 
     def redact(self, data: bytes) -> bytes:
-        text, start = self._context + data, len(self._context)
-        shown = bytearray(text)
-        self._context = text[-_CONTEXT_BYTES:]
-        for match in _SECRETS.finditer(text):
-            value = match.lastindex or 0  # a group of the name, and one of its value
-            shown[match.start(value) : match.end()] = b"*" * len(match[value])
-            if match.end() == len(text):  # it may continue in the next piece
-                self._context = match[value - 1] + b"*"
-        return bytes(shown[start:])
+        shown = bytearray()
+        while data:
+            known, find = len(self._context), self._find_name if self._name is None else self._hide
+            seen = find(self._context + data)
+            shown += seen[known:]
+            data = data[len(seen) - known :]
+        return bytes(shown)
+
+    def _find_name(self, text: bytes) -> bytes:
+        """Return `text` up to where a name ends, and so its secret starts."""
+        if match := _NAMES.search(text):
+            self._name, self._context = match.lastgroup, b""
+            return text[: match.end()]
+        self._context = _SPACES.sub(b"", text)[-_CONTEXT_BYTES:]
+        return text
+
+    def _hide(self, text: bytes) -> bytes:
+        """Return `text` up to the end of the secret that it starts with, as asterisks."""
+        assert self._name is not None
+        value, incomplete = _VALUES[self._name]
+        match = value.match(text)
+        assert match is not None  # it can be empty
+        hidden, rest = b"*" * len(match[0]), text[match.end() :]
+        if incomplete.fullmatch(rest):  # a secret that goes on, or its end
+            self._context = rest
+            return hidden + _DIGIT.sub(b"*", rest)
+        if rest:
+            self._name = None
+        # What was seen before, and is no part of the secret, can start a name.
+        self._context, seen = (self._context, self._context) if not hidden else (b"", hidden)
+        return seen
+
+
+class _Sized:
+    """A body with a length."""
+
+    def __init__(self, text: _Text, length: int) -> None:
+        self._text = text
+        self._left = length
+
+    def redact(self, data: bytes) -> bytes:
+        part = data[: self._left]
+        self._left -= len(part)
+        return self._text.redact(part)
+
+
+class _Chunks:
+    """A chunked body (RFC 9112 §7.1): a secret can be in several chunks."""
+
+    def __init__(self, text: _Text) -> None:
+        self._text = text
+        self._line = b""  # the start of the line of a size, until it is complete
+        self._left = 0  # of the chunk
+        self._in_trailer = self._ended = False
+
+    def redact(self, data: bytes) -> bytes:
+        shown = bytearray()
+        while data and not self._ended:
+            if self._left:
+                part, data = data[: self._left], data[self._left :]
+                self._left -= len(part)
+                shown += self._text.redact(part)
+            else:
+                line, end, data = data.partition(b"\n")
+                shown += line + end
+                self._line += line
+                if end:
+                    self._end_line()
+        return bytes(shown)
+
+    def _end_line(self) -> None:
+        line, self._line = self._line.strip(), b""
+        if self._in_trailer:
+            self._ended = not line
+        elif size := _CHUNK_SIZE.match(line):  # else the end of a chunk
+            self._left = int(size[0], 16)
+            self._in_trailer = not self._left
 
 
 class _Frames:
@@ -78,6 +197,7 @@ class _Frames:
         self._head = b""  # the start of a frame, until it is complete
         self._key = b""  # the mask of the next bytes of the payload
         self._payload_left = 0
+        self._is_control = False
 
     def redact(self, data: bytes) -> bytes:
         shown = bytearray()
@@ -85,7 +205,9 @@ class _Frames:
             if self._payload_left:
                 payload, data = data[: self._payload_left], data[self._payload_left :]
                 self._payload_left -= len(payload)
-                shown += self._mask(self._text.redact(self._mask(payload)))
+                if not self._is_control:  # it can be between the fragments of a message (§5.4)
+                    payload = self._mask(self._text.redact(self._mask(payload)))
+                shown += payload
                 turned = len(payload) % 4
                 self._key = self._key[turned:] + self._key[:turned]
             else:
@@ -105,6 +227,7 @@ class _Frames:
             return
         self._payload_left = int.from_bytes(head[2 : 2 + extended]) if extended else head[1] & 0x7F
         self._key = head[-4:] if is_masked else bytes(4)
+        self._is_control = head[0] & 0x08 != 0
         self._head = b""
 
     def _mask(self, payload: bytes) -> bytes:
