@@ -17,7 +17,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from tornado.iostream import StreamClosedError
 
 from realtime import __version__
-from realtime.core.access import Action
+from realtime.core.access import KEY_PREFIX, Action, Grant
+from realtime.core.broker import RoomSummary
 from realtime.core.events import parse_room
 from realtime.errors import BadClient, BadCursor, BadLimit, NoBroker, NotFound
 from realtime.server.traffic import TrafficStats
@@ -77,16 +78,26 @@ class RoomsHandler(_PageHandler):
         after, limit = self.parse_page()
         grant = self.admit()
         async with self.turn():
-            rooms = await self.services.presence.rooms(after, limit + 1)
-            rows = [
-                {"room": r.room, "members": r.members, "top": r.top}
-                for r in rooms[:limit]
-                if grant.allows(Action.READ, r.room)
-            ]
+            rooms = await self._read(after, limit + 1, grant)
+            rows = [{"room": r.room, "members": r.members, "top": r.top} for r in rooms[:limit]]
             page: dict[str, Any] = {"rooms": rows}
             if len(rooms) > limit:
-                page["next"] = rooms[limit - 1].room
+                page["next"] = rows[-1]["room"]
             self.reply(page)
+
+    async def _read(self, after: str, count: int, grant: Grant) -> list[RoomSummary]:
+        """Read so many rooms that `grant` may read.
+
+        The others are passed over: `next` must not name one of them.
+        """
+        found: list[RoomSummary] = []
+        while len(found) < count:
+            rooms = await self.services.presence.rooms(after, count)
+            found += [room for room in rooms if grant.allows(Action.READ, room.room)]
+            if len(rooms) < count:
+                break
+            after = rooms[-1].room
+        return found[:count]
 
 
 class MembersHandler(_PageHandler):
@@ -167,11 +178,13 @@ class WireHandler(OperationHandler):
         self.traffic = traffic
 
     async def get(self) -> None:
-        client = self.argument("client", BadClient)
+        client, grant = self.argument("client", BadClient), self.admit()
         if client:
             self.check_client(client)
-        else:
-            self.admit().require_all()
+        # The counts of a client are of all rooms.  Only its owner may read them anyway: that is the
+        # one of the ticket, or whoever has the secret of the id.
+        if not client or (grant.client is None and not client.startswith(KEY_PREFIX)):
+            grant.require_all()
         async with self.turn():
             self.reply({"transports": self.traffic.report(client)})
 

@@ -19,6 +19,7 @@ import jwt
 import pytest
 
 from benchmarks.clients import CLIENTS
+from benchmarks.clients.sansio import client_id
 from tests.conftest import Servers
 from tests.robustness.attacker import UPGRADE, Attacker, SocketIO, SockJS, code_of, placed
 from tests.server_process import Server
@@ -226,6 +227,22 @@ async def test_rooms_members_figures_and_metrics_need_a_ticket_too(
                 assert code_of(*await raw.get(path, query)) == code, (path, query)
         _, shown = await raw.get("/rooms", {"ticket": other, "limit": "500"})
         assert json.loads(shown)["rooms"] == []
+        # Not even the cursor of the list names a room that the ticket may not read.
+        later = f"{room}-later"
+        assert await speak(server, "sse", "header", ticket(), later) is None
+        page = {"limit": "1", "after": room[:-1], "ticket": ticket(rooms=[later])}
+        _, shown = await raw.get("/rooms", page)
+        assert json.loads(shown) == {"rooms": [{"room": later, "members": 0, "top": 1}]}
+        # The counts of a client are of all rooms: they need its ticket, its secret, or all rooms.
+        mine = client_id("the secret of a client")
+        for query, code in (
+            ({"client": "x", "ticket": other}, "not_allowed"),
+            ({"client": "x", "ticket": all_rooms}, None),
+            ({"client": "x", "ticket": ticket(rooms=["another"], sub="x")}, None),
+            ({"client": mine, "ticket": other}, "wrong_secret"),
+            ({"client": mine, "ticket": other, "secret": "the secret of a client"}, None),
+        ):
+            assert code_of(*await raw.get("/wire", query)) == code, query
         for public in ("/healthz", "/readyz", "/lab", "/demos/"):
             status, _ = await raw.get(public, {})
             assert status == 200, public
