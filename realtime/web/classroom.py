@@ -4,6 +4,8 @@ The pages of a class follow the room ``ROOM.class``.  Nobody but the holder of t
 can publish there, so a page obeys whatever it reads (see `Services.publish`).
 """
 
+from dataclasses import replace
+
 from realtime.core.events import Draft, is_lecturers_room, parse_room
 from realtime.errors import BadKey, BadRoom
 from realtime.server.traffic import TrafficStats
@@ -42,10 +44,14 @@ class CommandHandler(LabBase):
 
     async def post(self, room: str) -> None:
         room = parse_room(room)
-        self.require_moderator(room)
+        grant = self.require_moderator(room)
         if not is_lecturers_room(room):
             raise BadRoom("The name of a room for commands ends in .class.")
         draft = Draft.parse(self._body, room, self.services.limits, via="lecturer")
+        # The key directs a class, and makes nobody another client.
+        secret = draft.secret or self.secret_of(draft.client)
+        client, name = grant.identify(draft.client, draft.name, secret)
+        draft = replace(draft, client=client, name=name)
         receipt = await self.services.hub.publish(draft)
         self.set_status(201)
         self.reply({"cursor": str(receipt.cursor), "id": receipt.id})

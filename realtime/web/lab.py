@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import segno
 
 from realtime import errors
-from realtime.core.access import Action
+from realtime.core.access import EVERYTHING, Action, Grant
 from realtime.core.events import Member, parse_client, parse_name, parse_room
 from realtime.core.moderation import EVERYBODY, Moderation
 from realtime.core.rate_limit import RateLimiter
@@ -89,13 +89,18 @@ class LabBase(OperationHandler):
         super().initialize(services)
         self.lab = lab
 
-    def require_moderator(self, room: str) -> None:
-        """Return if the request has the lecturer's key, or a ticket to moderate this room."""
+    def require_moderator(self, room: str) -> Grant:
+        """Return the grant of a request with the lecturer's key, or a ticket to moderate this room.
+
+        Raises a named error for all others.
+        """
         key = self.argument("key", errors.BadKey)
         if key is None and self.services.access.mode == "tickets":
-            self.admit().require(Action.MODERATE, room)
-        else:
-            self.check_key()
+            grant = self.admit()
+            grant.require(Action.MODERATE, room)
+            return grant
+        self.check_key()
+        return EVERYTHING
 
     def check_key(self) -> None:
         """Return if ``?key=`` is the lecturer's key; raises `BadKey` or `TooFast`."""

@@ -204,8 +204,14 @@ def _transports(value: Any, path: Path) -> None:
 
 def _name_of(path: Path) -> str:
     """Write a path as a reader counts: `steps[3].title` is of the third step."""
-    parts = (f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in path)
-    return "".join(parts).removeprefix(".")
+
+    def write(part: str | int) -> str:
+        if isinstance(part, int):
+            return f"[{part + 1}]"
+        # Any text can be the name of a field, also one that would control a terminal.
+        return f".{part}" if part.isidentifier() and part.isascii() else f"[{ascii(part)}]"
+
+    return "".join(map(write, path)).removeprefix(".")
 
 
 def _values(text: str) -> Iterator[tuple[Path, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from benchmarks.clients.sansio import client_id
 from realtime.web.plan import default_plan
 from tests.cli.command_line import run
 from tests.conftest import Servers
@@ -95,3 +96,16 @@ async def test_the_traffic_of_a_class_is_that_of_its_members(school: Server, roo
     for query in ("", "?key=wrong"):
         refused = await request(school.url, "GET", path + query)
         assert (refused.status, refused.json()["error"]["code"]) == (403, "bad_key")
+
+
+async def test_the_key_does_not_make_its_holder_another_client(school: Server, room: str) -> None:
+    secret, path = "the secret of a student", f"/class/{room}.class/messages?key={KEY}"
+    fields = {"text": "{}", "client": client_id(secret)}
+
+    async def direct_as(**more: str) -> int:
+        body = json.dumps({**fields, **more}).encode()
+        return (await request(school.url, "POST", path, body=body)).status
+
+    assert await direct_as() == 403
+    assert await direct_as(secret="another") == 403
+    assert await direct_as(secret=secret) == 201

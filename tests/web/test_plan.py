@@ -64,6 +64,7 @@ def test_a_plan_has_texts_a_room_a_network_transports_and_an_experiment() -> Non
         ({"transports": ["sse", "ss"]}, "line 9: steps[1].transports[2] must be one of"),
         ({"transports": []}, "line 7: steps[1].transports must be a list"),
         ({"minute": 3}, "line 7: steps[1].minute is no field here; there are minutes, "),
+        ({"a.\x1b[2J": 1}, r"line 7: steps[1]['a.\x1b[2J'] is no field here"),
     ],
 )
 def test_an_error_names_the_line_and_the_field(fields: dict[str, object], message: str) -> None:
