@@ -209,7 +209,7 @@ def _name_of(path: Path) -> str:
         if isinstance(part, int):
             return f"[{part + 1}]"
         # Any text can be the name of a field, also one that would control a terminal.
-        return f".{part}" if part.isidentifier() and part.isascii() else f"[{ascii(part)}]"
+        return f".{part}" if part.isidentifier() and part.isascii() else f"[{part!a}]"
 
     return "".join(map(write, path)).removeprefix(".")
 
