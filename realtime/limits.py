@@ -34,6 +34,9 @@ class Limits:
     history_bytes_per_address: int = _limit(67108864, "of them, in the rooms of one address")
     kept_rooms: int = _limit(20000, "rooms that keep messages: 8 KB each before the first one")
     kept_rooms_per_address: int = _limit(5000, "of them, that one address wrote to first")
+    kept_rooms_per_client: int = _limit(
+        100, "of them, by one client, in a class only: those of a day of lessons"
+    )
     kept_ids: int = _limit(500000, "ids of messages remembered for 5 minutes, for retries")
     answer_events: int = _limit(300, "events in one poll response: about 100 KB of usual messages")
     answer_bytes: int = _limit(131072, "bytes of one poll response: what it may hold in memory")
@@ -70,8 +73,12 @@ class Limits:
     )
     taps: int = _limit(400, "open at /wire/SECRET: each page opens one")
     taps_per_address: int = _limit(100, "of them, from one address: two pages per student")
+    taps_per_client: int = _limit(8, "of them, by one client, in a class only: a page opens one")
     tap_bytes: int = _limit(262144, "that a tap keeps for its slow subscribers, shared by them")
     networks_per_address: int = _limit(6, "network emulators leased to one address, of eight")
+    networks_per_client: int = _limit(
+        2, "of them, to one client, in a class only: its page, and an experiment on it"
+    )
     network_lease_seconds: float = _limit(
         900, "after this, an emulator goes to an address that has fewer: one exercise"
     )
@@ -81,6 +88,9 @@ class Limits:
     network_bytes: int = _limit(33554432, "on the way through all emulators: a few per connection")
     rooms: int = _limit(1000, "rooms open in one process: each holds a window of history")
     rooms_per_address: int = _limit(250, "of them, opened by one address: a quarter")
+    rooms_per_client: int = _limit(
+        32, "of them, opened by one client, in a class only: as many as its streams"
+    )
     list_rows: int = _limit(500, "rows of one page of rooms or members: some 5 ms of the server")
     idle_room_seconds: float = _limit(60, "a room nobody reads is kept this long: polls return")
     lease_seconds: float = _limit(30, "a member without a poll or stream for this long has quit")
@@ -103,6 +113,15 @@ class Limits:
         One address alone gets 3/4 of `total`, two get 3/7 each, and the next one still finds some.
         """
         return held < min(per_address, self.address_share * (total - used))
+
+    @staticmethod
+    def admits_client(client: str | None, held: int, per_client: int, per_address: int) -> bool:
+        """Return whether a client of a class that holds `held` things may have one more.
+
+        All without an id (``""``) share half of what their address may have: so there is something
+        left for the others.  None has no limit: it is in no class.
+        """
+        return client is None or held < (per_client if client else per_address // 2)
 
     @classmethod
     def named(cls) -> Iterator["Field[Any]"]:

@@ -16,6 +16,17 @@ export function newClient(secret = hex(crypto.getRandomValues(new Uint8Array(16)
   return client;
 }
 
+let page;
+
+/**
+ * The client of this page for what belongs to no room: captures and networks.  The server counts them for it, so
+ * that one page of a class cannot use up what all share.
+ */
+export function pageClient() {
+  page ??= newClient();
+  return page;
+}
+
 /** The secret of a client of this page; undefined for all others. */
 export function secretOf(client) {
   return secrets.get(client);

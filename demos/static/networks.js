@@ -1,9 +1,10 @@
 // Network conditions: the server leases a proxy to this page, at its own port, and the page's
 // transports connect through it.  The page can change, pause and disconnect it meanwhile.
 
-import { ApiError, request, requestJSON, ROOT } from "./api.js";
+import { ApiError, request, requestJSON, ROOT, withSecret } from "./api.js";
 import { el } from "./dom.js";
 import { t } from "./i18n.js";
+import { pageClient } from "./identity.js";
 
 // The presets, in the syntax of `realtime proxy`; each has a text that says what to watch for.
 const PRESETS = {
@@ -123,7 +124,7 @@ class NetworkControl {
         this.#end();
       }
     }
-    return requestJSON(networkUrl("", "", { network }), { method: "POST" });
+    return requestJSON(networkUrl("", "", withSecret({ network, client: pageClient() })), { method: "POST" });
   }
 
   async #interrupt(how) {

@@ -53,8 +53,8 @@ _LIMIT_GROUPS = {
         *("messages_per_second_per_room", "kept_ids"),
         *("history_events", "history_seconds", "presence_events"),
         *("room_bytes", "history_bytes", "history_bytes_per_address"),
-        *("kept_rooms", "kept_rooms_per_address"),
-        *("rooms", "rooms_per_address", "list_rows", "idle_room_seconds"),
+        *("kept_rooms", "kept_rooms_per_address", "kept_rooms_per_client"),
+        *("rooms", "rooms_per_address", "rooms_per_client", "list_rows", "idle_room_seconds"),
     ),
     "limits: polls and streams": (
         *("answer_events", "answer_bytes", "wait_seconds", "heartbeat_seconds"),
@@ -63,10 +63,15 @@ _LIMIT_GROUPS = {
     "limits: connections": (
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
         *("status_connections", "status_connections_per_address", "reserved_files"),
-        *("address_share", "taps", "taps_per_address", "tap_bytes"),
+        *("address_share", "taps", "taps_per_address", "taps_per_client", "tap_bytes"),
     ),
     "limits: simulated networks": (
-        *("networks_per_address", "network_lease_seconds", "network_connections"),
+        *(
+            "networks_per_address",
+            "networks_per_client",
+            "network_lease_seconds",
+            "network_connections",
+        ),
         *("network_connections_per_address", "network_connections_per_emulator", "network_bytes"),
     ),
     "limits: tickets": ("ticket_bytes", "ticket_leeway_seconds", "kept_tickets"),

@@ -27,9 +27,10 @@ _CLIENT_BURST_SECONDS = 20.0
 
 @dataclass(slots=True)
 class _StoredRoom:
-    """A room that this process has written to: who opened it, and about how much it stores."""
+    """A room that this process has written to: who wrote first, and about how much it stores."""
 
     address: str
+    client: str | None
     events: int = 0
     bytes: int = 0
     expires_at: float = 0.0
@@ -47,17 +48,23 @@ class StorageQuota:
         # In the order of the last write, so that the expired ones are at the front.
         self._rooms: dict[str, _StoredRoom] = {}
         self._rooms_of: Counter[str] = Counter()
+        self._rooms_of_client: Counter[tuple[str, str | None]] = Counter()  # by address and client
         self._bytes_of: Counter[str] = Counter()
         self._bytes = 0
 
-    def reserve(self, room: str, address: str, size: int, now: float) -> None:
-        """Count an event of `size` bytes of JSON; raises `Busy` if there is no space for it."""
+    def reserve(
+        self, room: str, address: str, size: int, now: float, client: str | None = None
+    ) -> None:
+        """Count an event of `size` bytes of JSON; raises `Busy` if there is no space for it.
+
+        `client` is one of a class, see `Limits.admits_client`.
+        """
         self._remove_expired(now)
         stored = self._rooms.get(room)
         size += EVENT_OVERHEAD_BYTES
         if stored is None:
-            self._check_rooms(address)
-            stored = _StoredRoom(address)
+            self._check_rooms(address, client)
+            stored = _StoredRoom(address, client)
             size += ROOM_OVERHEAD_BYTES
         full = stored.events >= self._limits.history_events
         # A full log drops its oldest event; we count one of average size.
@@ -66,13 +73,18 @@ class StorageQuota:
         self._check_bytes(stored.address, growth)
         if self._rooms.pop(room, None) is None:
             self._rooms_of[address] += 1
+            self._rooms_of_client[address, client] += 1
         stored.events += not full
         stored.expires_at = now + self._limits.history_seconds
         self._rooms[room] = stored
         self._add_bytes(stored, growth)
 
-    def _check_rooms(self, address: str) -> None:
+    def _check_rooms(self, address: str, client: str | None) -> None:
         limits, held, used = self._limits, self._rooms_of[address], len(self._rooms)
+        of_client = self._rooms_of_client[address, client]
+        each = limits.kept_rooms_per_client, limits.kept_rooms_per_address
+        if not limits.admits_client(client, of_client, *each):
+            raise _busy("You have written to as many rooms as one client may")
         if used >= limits.kept_rooms:
             raise _busy("The server keeps the messages of as many rooms as it can")
         if not limits.admits(held, limits.kept_rooms_per_address, used, limits.kept_rooms):
@@ -102,6 +114,9 @@ class StorageQuota:
             del self._rooms[name]
             self._add_bytes(stored, -stored.bytes)
             self._rooms_of[stored.address] -= 1
+            self._rooms_of_client[stored.address, stored.client] -= 1
+            if not self._rooms_of_client[stored.address, stored.client]:
+                del self._rooms_of_client[stored.address, stored.client]
             if not self._rooms_of[stored.address]:
                 del self._rooms_of[stored.address], self._bytes_of[stored.address]
 
@@ -131,19 +146,29 @@ class Admission:
             for what in ("joins", "quits")
         )
 
-    def admit_message(self, draft: Draft, connection: str | None, address: str, now: float) -> None:
-        """Count a message; `connection` is None for one that many clients share."""
+    def admit_message(
+        self,
+        draft: Draft,
+        connection: str | None,
+        address: str,
+        now: float,
+        client: str | None = None,
+    ) -> None:
+        """Count a message; `connection` is None for one that many clients share.
+
+        `client` is one of a class, see `Limits.admits_client`.
+        """
         self._rates.acquire(draft.client, connection, address, draft.room, now)
         try:
             self._ids.acquire("", now)
         except TooFast as error:
             raise _busy("The server remembers as many messages as it can") from error
-        self._quota.reserve(draft.room, address, len(draft.json_tail), now)
+        self._quota.reserve(draft.room, address, len(draft.json_tail), now, client)
 
-    def admit_member(self, room: str, address: str, now: float) -> None:
+    def admit_member(self, room: str, address: str, now: float, client: str | None = None) -> None:
         """Count a client that joins a room."""
         self._joins.check(address, now)
-        self._quota.reserve(room, address, 0, now)
+        self._quota.reserve(room, address, 0, now, client)
         self._joins.take(address, now)
 
     def admit_join(self, client: str, now: float) -> None:

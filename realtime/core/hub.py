@@ -65,10 +65,17 @@ class RoomReplica:
     """One room, which this process keeps in sync with the broker."""
 
     def __init__(
-        self, name: str, address: str, broker: Broker, limits: Limits, supervisor: Supervisor
+        self,
+        name: str,
+        owner: tuple[str, str | None],
+        broker: Broker,
+        limits: Limits,
+        supervisor: Supervisor,
     ) -> None:
         self.name = name
-        self.address = address  # of the client that opened the room here
+        # Who opened the room here: an address, and the client if that is one of a class.
+        self.owner = owner
+        self.address = owner[0]
         self.opening = 0  # readers that wait for a sync before their first page
         self.closed = False
         self.room = Room(limits.history_events, limits.presence_events, limits.room_bytes)
@@ -255,9 +262,8 @@ class RoomReplica:
         return history.more
 
 
-def _too_many_rooms(address: str = "") -> Busy:
-    where = "Your address" if address else "This server"
-    return Busy(f"{where} is at its limit of open rooms; leave some, or retry.", retry_after=10)
+def _too_many_rooms(owner: str) -> Busy:
+    return Busy(f"{owner} is at its limit of open rooms; leave some, or retry.", retry_after=10)
 
 
 def _settle(future: "asyncio.Future[None]", error: RealtimeError | None) -> None:
@@ -267,6 +273,10 @@ def _settle(future: "asyncio.Future[None]", error: RealtimeError | None) -> None
 
 def _now() -> float:
     return time.monotonic()
+
+
+def _is_any(replica: RoomReplica) -> bool:
+    return True
 
 
 class Reader:
@@ -359,8 +369,8 @@ class Hub:
         limit = _now() - OUT_OF_SYNC_SECONDS
         if any((r.out_of_sync_since or limit) < limit for r in self._replicas.values()):
             raise Busy("A room is out of sync with the hub; try again soon.", retry_after=5)
-        if len(self._replicas) >= self._limits.rooms and self._idlest("") is None:
-            raise _too_many_rooms()
+        if len(self._replicas) >= self._limits.rooms and self._idlest(_is_any) is None:
+            raise _too_many_rooms("This server")
 
     async def check_broker(self) -> None:
         """Return if the broker answers and its pub/sub works.
@@ -410,12 +420,15 @@ class Hub:
                     raise Busy(message, retry_after=30) from error
                 raise
 
-    async def read(self, room: str, after: After, address: str = "") -> Reader:
+    async def read(
+        self, room: str, after: After, address: str = "", client: str | None = None
+    ) -> Reader:
         """Return a reader that starts after a cursor, or before the last N events.
 
-        `address` is the client's; it counts as the owner of the room if it opens it here.
+        `address` is the client's; it counts as the owner of the room if it opens it here.  `client`
+        is one of a class, see `Limits.admits_client`.
         """
-        replica = await self._synced_replica(room, after, address)
+        replica = await self._synced_replica(room, after, address, client)
         return Reader(replica, replica.start_cursor(after))
 
     async def follow(
@@ -451,10 +464,12 @@ class Hub:
     def rooms(self) -> list[str]:
         return list(self._replicas)
 
-    async def _synced_replica(self, room: str, after: After, address: str) -> RoomReplica:
+    async def _synced_replica(
+        self, room: str, after: After, address: str, client: str | None = None
+    ) -> RoomReplica:
         if self._closed:
             raise self._going_away()
-        replica = self._replicas.get(room) or self._open(room, address)
+        replica = self._replicas.get(room) or self._open(room, address, client)
         replica.touch()
         if not replica.is_synced(after):
             # A room that is being opened is in use.  If other readers could evict it meanwhile,
@@ -468,29 +483,37 @@ class Hub:
             raise self._going_away()
         return replica
 
-    def _open(self, room: str, address: str) -> RoomReplica:
-        """Keep one room more; raises `Busy` if all others are in use, first those of `address`."""
-        limits, used = self._limits, len(self._replicas)
+    def _open(self, room: str, address: str, client: str | None) -> RoomReplica:
+        """Keep one room more; raises `Busy` if all others are in use.
+
+        They are first those of `client`, then those of `address`.
+        """
+        limits, used, owner = self._limits, len(self._replicas), (address, client)
         of_address = self._opened[address] if address else 0
-        if of_address >= limits.rooms_per_address:
-            self._evict_idlest(address)
-        elif not limits.admits(of_address, limits.rooms_per_address, used, limits.rooms):
-            self._evict_idlest("")
-        replica = RoomReplica(room, address, self._broker, self._limits, self._supervisor)
+        per_address = limits.rooms_per_address
+        # Counted only in a class, and when a room is opened.
+        held = client is not None and sum(r.owner == owner for r in self._replicas.values())
+        if not limits.admits_client(client, held, limits.rooms_per_client, per_address):
+            self._evict_idlest("This client", lambda replica: replica.owner == owner)
+        elif of_address >= per_address:
+            self._evict_idlest("Your address", lambda replica: replica.address == address)
+        elif not limits.admits(of_address, per_address, used, limits.rooms):
+            self._evict_idlest("This server")
+        replica = RoomReplica(room, owner, self._broker, self._limits, self._supervisor)
         self._replicas[room] = replica
         self._opened[address] += 1
         self._broker.listen(room)
         return replica
 
-    def _evict_idlest(self, address: str) -> None:
-        idlest = self._idlest(address)
+    def _evict_idlest(self, owner: str, is_owned: Callable[[RoomReplica], bool] = _is_any) -> None:
+        idlest = self._idlest(is_owned)
         if idlest is None:
-            raise _too_many_rooms(address)
+            raise _too_many_rooms(owner)
         self._forget(idlest)
 
-    def _idlest(self, address: str) -> RoomReplica | None:
-        """Return the room that is idle for longest; with an address, of those it has opened."""
-        rooms = (r for r in self._replicas.values() if not address or r.address == address)
+    def _idlest(self, is_owned: Callable[[RoomReplica], bool]) -> RoomReplica | None:
+        """Return the room that is idle for longest, of all or of one owner."""
+        rooms = filter(is_owned, self._replicas.values())
         idlest = max(rooms, key=RoomReplica.idle_seconds, default=None)
         return idlest if idlest and idlest.idle_seconds() >= _MIN_IDLE_SECONDS else None
 

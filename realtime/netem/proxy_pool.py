@@ -23,14 +23,20 @@ UNUSED_SECONDS = 60.0
 class LeasedProxy:
     """A proxy while somebody has it; `id` is a secret that only its holder knows.
 
-    `address` is the holder's.
+    `address` is the holder's, and `client` its id if it is in a class.
     """
 
     def __init__(
-        self, proxy: Proxy, network: NetworkConditions, address: str, clock: Callable[[], float]
+        self,
+        proxy: Proxy,
+        network: NetworkConditions,
+        address: str,
+        client: str | None,
+        clock: Callable[[], float],
     ) -> None:
         self.id = secrets.token_urlsafe(16)
         self.address = address
+        self.client = client
         self._proxy = proxy
         self._clock = clock
         self._since = clock()
@@ -113,18 +119,24 @@ class ProxyPool:
         for proxy in proxies:
             proxy.accepting = False
 
-    def acquire(self, network: NetworkConditions, address: str) -> LeasedProxy:
-        """Lease a proxy to a client at `address`; raises `Busy` if it cannot have one more."""
+    def acquire(
+        self, network: NetworkConditions, address: str, client: str | None = None
+    ) -> LeasedProxy:
+        """Lease a proxy to a client at `address`; raises `Busy` if it cannot have one more.
+
+        `client` is one of a class, see `Limits.admits_client`.
+        """
         for lease, _ in list(self._leased.values()):
             if lease.is_unused():
                 self.release(lease.id)
         self._check_share(address)
+        self._check_client(address, client)
         if not self._free:
             self._end_old_lease(address)
         if not self._free:
             raise Busy("All network emulators are in use; see --networks.", retry_after=10)
         proxy = self._free.pop()
-        lease = LeasedProxy(proxy, network, address, self._clock)
+        lease = LeasedProxy(proxy, network, address, client, self._clock)
         self._leased[lease.id] = lease, proxy
         self._held[address] += 1
         return lease
@@ -138,6 +150,14 @@ class ProxyPool:
                 "Your address has its share of the network emulators; release one, or wait.",
                 retry_after=10,
             )
+
+    def _check_client(self, address: str, client: str | None) -> None:
+        limits, mine = self._limits, (address, client)
+        held = sum((lease.address, lease.client) == mine for lease, _ in self._leased.values())
+        each = limits.networks_per_client, limits.networks_per_address
+        if not limits.admits_client(client, held, *each):
+            message = "You have as many network emulators as one client may; release one, or wait."
+            raise Busy(message, retry_after=10)
 
     def _end_old_lease(self, address: str) -> None:
         """End the oldest lease if it is too old, and its holder has more than this address."""

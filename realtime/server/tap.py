@@ -175,26 +175,36 @@ class TapRegistry:
         self._limits = limits
         self._taps: WeakValueDictionary[str, Tap] = WeakValueDictionary()
         self._addresses: Counter[str] = Counter()  # subscribers by address
+        self._clients: Counter[tuple[str, str | None]] = Counter()  # by address and client
 
     def find(self, secret: str) -> Tap | None:
         return self._taps.get(secret)
 
-    def open(self, secret: str, address: str) -> Tap:
+    def open(self, secret: str, address: str, client: str | None = None) -> Tap:
         """Return the tap of a secret for one more subscriber, until `close`; raises `Busy`.
 
-        It exists while the caller, or another, holds it.
+        It exists while the caller, or another, holds it.  `client` is one of a class, see
+        `Limits.admits_client`.
         """
         limits, held, used = self._limits, self._addresses[address], self._addresses.total()
-        if not limits.admits(held, limits.taps_per_address, used, limits.taps):
+        of_client, most = self._clients[address, client], limits.taps_per_address
+        if not (
+            limits.admits(held, most, used, limits.taps)
+            and limits.admits_client(client, of_client, limits.taps_per_client, most)
+        ):
             raise Busy("Too many pages watch the wire; close some, or wait.", retry_after=10)
         self._addresses[address] += 1
+        self._clients[address, client] += 1
         return self._taps.setdefault(secret, Tap(limits.tap_bytes))
 
-    def close(self, address: str) -> None:
-        """Count a subscriber less for `address`."""
+    def close(self, address: str, client: str | None = None) -> None:
+        """Count a subscriber less for `address` and `client`."""
         self._addresses[address] -= 1
+        self._clients[address, client] -= 1
         if not self._addresses[address]:
             del self._addresses[address]
+        if not self._clients[address, client]:
+            del self._clients[address, client]
 
 
 def _frame(fields: dict[str, Any]) -> bytes:

@@ -110,7 +110,8 @@ class Services:
             rules.check_speaker(draft.client)
             if sender.member is not None:  # a message need not name the client of its connection
                 rules.check_speaker(sender.member)
-        self.admission.admit_message(draft, sender.connection, sender.address, _now())
+        share = self.share_of(draft.client or sender.member)
+        self.admission.admit_message(draft, sender.connection, sender.address, _now(), share)
         if self.moderation is not None and room == draft.room:  # a vote has no name
             await self.moderation.check_name(room, rules, draft.name)
         return await self.hub.publish(draft)
@@ -127,7 +128,17 @@ class Services:
             self._check_limits_of_client(member.client, now, joins=is_new, stream=stream)
             await self.moderation.check_name(room, rules, member.name)
         if is_new:
-            self.admission.admit_member(room, address, now)
+            self.admission.admit_member(room, address, now, self.share_of(member.client))
+
+    def share_of(self, client: str | None) -> str | None:
+        """Return whose share counts in a class: a client, or ``""`` for all without an id."""
+        return None if self.moderation is None else client or ""
+
+    async def read(self, subscription: "Subscription", address: str) -> Reader:
+        """Return a reader of what `subscription` requests, see `Hub.read`."""
+        member = subscription.member
+        share = self.share_of(member.client if member else None)
+        return await self.hub.read(subscription.room, subscription.after, address, share)
 
     async def leave(self, room: str, client: str) -> None:
         """Take a client off the list of members now, see `Presence.leave`."""
@@ -259,6 +270,11 @@ class RequestBase:
         """Return a client id if this request may use it; raises a named error otherwise."""
         self.admit().identify(parse_client(client), None, self.secret_of(client))
         return client
+
+    def share(self) -> str | None:
+        """Whose share of a class this request uses, by ``?client=``; raises a named error."""
+        client = self.argument("client", errors.BadClient)
+        return self.services.share_of(client and self.check_client(client))
 
     def secret_of(self, client: str | None) -> str | None:
         """The secret that the request shows for a client id, if such an id needs one."""

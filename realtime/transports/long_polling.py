@@ -22,9 +22,7 @@ class LongPolling(Exchange):
         seconds = self.number(
             "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )
-        reader = await self.services.hub.read(
-            subscription.room, subscription.after, self.stream.address
-        )
+        reader = await self.services.read(subscription, self.stream.address)
         async with self.tracked(subscription, reader):
             answer = reader.poll(PollResponse)
             if not answer.events and not self.stream.closed() and not self.is_head:

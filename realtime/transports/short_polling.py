@@ -14,8 +14,6 @@ class ShortPolling(Exchange):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
-        reader = await self.services.hub.read(
-            subscription.room, subscription.after, self.stream.address
-        )
+        reader = await self.services.read(subscription, self.stream.address)
         async with self.tracked(subscription, reader):
             self.answer(reader.poll(PollResponse))

@@ -59,7 +59,7 @@ class StreamExchange(Exchange):
         # Read before the response starts, so that an error can still have its HTTP status.
         self.services.hub.check_open()
         address = self.stream.address
-        reader = await self.services.hub.read(subscription.room, subscription.after, address)
+        reader = await self.services.read(subscription, address)
         if self.is_head:
             self.begin(content_type, *fields, opening=b"")
             return

@@ -83,9 +83,7 @@ class WebSocket(Upgrade):
         self._membership = Membership(self.services, self._subscription.room, address)
         self.services.hub.check_open()
         # Read before the upgrade, so that an error can still have its HTTP status.
-        self._reader = await self.services.hub.read(
-            self._subscription.room, self._subscription.after, address
-        )
+        self._reader = await self.services.read(self._subscription, address)
         await self.upgrade()
 
     # --- down ------------------------------------------------------------------------------------

@@ -150,7 +150,9 @@ class NetworksHandler(_NetworkBase):
     """POST: lease a network emulator; 503 if all are in use."""
 
     def post(self) -> None:
-        lease = self.lab.networks.acquire(self.parse_conditions(), self.stream.address)
+        lease = self.lab.networks.acquire(
+            self.parse_conditions(), self.stream.address, self.share()
+        )
         self.set_status(201)
         self.show(lease)
 
@@ -322,8 +324,8 @@ class TapHandler(Upgrade):
             raise errors.BadTrace("A secret is 20 to 64 random letters, digits, - or _.")
         self.check_upgrade()
         # Subscribed before the handshake is answered, so that every later request is captured.
-        self._address = self.stream.address
-        self._tap = self._taps.open(secret, self._address)
+        self._owner = self.stream.address, self.share()
+        self._tap = self._taps.open(secret, *self._owner)
         self._subscriber = TapSubscriber(lambda frames: self.stream.push(frames, 0))
         self._tap.add(self._subscriber)
         self.stream.drained = self._on_drained
@@ -350,4 +352,4 @@ class TapHandler(Upgrade):
         if self._tap is not None:
             self._tap.remove(self._subscriber)
             self._tap = None
-            self._taps.close(self._address)
+            self._taps.close(*self._owner)

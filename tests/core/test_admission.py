@@ -59,6 +59,22 @@ def test_all_addresses_together_fill_the_rooms() -> None:
         rooms.reserve("new", YOURS, 1, 0)
 
 
+def test_a_client_of_a_class_has_a_share_and_those_without_an_id_have_half() -> None:
+    rooms = quota(kept_rooms_per_address=4, kept_rooms_per_client=1, history_seconds=60)
+    rooms.reserve("a", MINE, 1, 0, "ada")
+    with pytest.raises(Busy, match="one client"):
+        rooms.reserve("b", MINE, 1, 0, "ada")
+    rooms.reserve("b", YOURS, 1, 0, "ada")
+    for name in ("c", "d"):
+        rooms.reserve(name, MINE, 1, 0, "")
+    with pytest.raises(Busy, match="one client"):
+        rooms.reserve("e", MINE, 1, 0, "")
+    rooms.reserve("e", MINE, 1, 0, "bo")
+    with pytest.raises(Busy, match="Your address"):
+        rooms.reserve("f", MINE, 1, 0, "cy")
+    rooms.reserve("f", MINE, 1, 60, "ada")
+
+
 def test_a_room_counts_until_its_history_has_expired() -> None:
     rooms = quota(kept_rooms_per_address=1, history_seconds=60)
     rooms.reserve("a", MINE, 1, 0)

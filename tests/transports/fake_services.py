@@ -39,7 +39,7 @@ class FakeServices:
     def check_open(self) -> None:
         pass
 
-    async def read(self, room: str, after: Any, address: str) -> Any:
+    async def read(self, subscription: Any, address: str) -> Any:
         await self._call("read")
         return SimpleNamespace(cursor=Cursor("epoch", 7))
 

@@ -12,7 +12,7 @@ from benchmarks.clients.http import Response
 from benchmarks.clients.sansio import client_id
 from realtime.errors import WrongSecret
 from tests.conftest import Servers
-from tests.robustness.attacker import Attacker, SocketIO, SockJS, code_of
+from tests.robustness.attacker import UPGRADE, Attacker, SocketIO, SockJS, code_of
 from tests.server_process import Server
 from tests.transports.readers import reader, say_in, take, texts, until_waiting
 
@@ -290,6 +290,47 @@ async def test_one_client_of_a_class_cannot_use_up_what_all_share(
     await busy(again, "too_fast")
     left = [await leave(server, room, client) for client in ("greedy", "greedy", "greedy", "other")]
     assert left == [204, 204, 429, 204]
+
+
+async def test_a_client_of_a_class_has_its_share_of_rooms_networks_and_captures(
+    servers: Servers, room: str
+) -> None:
+    shares = ("--networks-per-client", "1", "--taps-per-client", "1", "--networks", "3")
+    rooms = ("--rooms-per-client", "2", "--kept-rooms-per-client", "2")
+    server = servers.get("memory", *CLASS, *shares, *rooms)
+    networks, path = "/networks?network=none", f"/rooms/{quote(room)}"
+
+    async def code(method: str, target: str, body: bytes = b"") -> str | None:
+        response = await request(server.url, method, target, body)
+        return response.json()["error"]["code"] if response.status >= 400 else None
+
+    async with AsyncExitStack() as stack:
+        # Networks, and captures; an id that needs a secret is used by its owner alone.
+        for target in (f"{networks}&client={ADA}&secret={SECRET}", f"{networks}&client=bo"):
+            lease = (await request(server.url, "POST", target)).check(201).json()
+            assert await code("POST", target) == "busy"
+            stack.push_async_callback(request, server.url, "DELETE", f"/networks/{lease['id']}")
+        assert await code("POST", f"{networks}&client={ADA}") == "wrong_secret"
+        one, two, other = [await stack.enter_async_context(Attacker(server)) for _ in range(3)]
+        for raw, query, expected in (
+            (one, {"client": "greedy"}, None),
+            (two, {"client": "greedy"}, "busy"),
+            (other, {"client": "other"}, None),
+        ):
+            assert code_of(*await raw.get(f"/wire/{'x' * 20}", query, *UPGRADE)) == expected
+        # Rooms that it writes to, and rooms that it opens.
+        for number, client, expected in (
+            *((1, "greedy", None), (2, "greedy", None), (3, "greedy", "busy"), (3, "bo", None)),
+            *((3, "greedy", None), (4, None, None)),
+        ):
+            body = json.dumps({"client": client, "text": "x"}).encode()
+            assert await code("POST", f"{path}.{number}/messages", body) == expected
+        for number in range(2):
+            me = {"client": "reader", "name": "R", "after": "now"}
+            stream = reader(server, "sse", f"{room}.{number}", **me)
+            await stack.enter_async_context(stream)
+        assert await code("GET", f"{path}.new/short_polling?{urlencode(me)}") == "busy"
+        assert await code("GET", f"{path}.new/short_polling?client=other&name=O") is None
 
 
 async def busy(client: Client, code: str) -> None:

@@ -2,7 +2,7 @@
 //
 //   next ─▶ state ─▶ localStorage, BroadcastChannel (the projector), POST /class/ROOM.class/messages (phones)
 
-import { ApiError, request, requestJSON, ROOT, roomUrl } from "../api.js";
+import { ApiError, request, requestJSON, ROOT, roomUrl, withSecret } from "../api.js";
 import { classChannel } from "../classroom/channel.js";
 import { command } from "../classroom/figures.js";
 import {
@@ -12,6 +12,7 @@ import { classRooms } from "../classroom/rooms.js";
 import { byId, el } from "../dom.js";
 import { EXERCISE_IDS } from "../exercises.js";
 import { language, number, t } from "../i18n.js";
+import { pageClient } from "../identity.js";
 import { TRANSPORTS, transportName } from "../page_layout.js";
 import { uuid } from "../publish.js";
 
@@ -287,21 +288,21 @@ export class Presenter {
 }
 
 function lease(network) {
-  return requestJSON(leaseUrl("", network), { method: "POST" });
+  return requestJSON(leaseUrl("", { network, client: pageClient() }), { method: "POST" });
 }
 
 // A lease may have ended: then another one.
 function change({ id }, network) {
-  return requestJSON(leaseUrl(id, network), { method: "PUT" }).catch(() => lease(network));
+  return requestJSON(leaseUrl(id, { network }), { method: "PUT" }).catch(() => lease(network));
 }
 
 async function release({ id }) {
   await request(leaseUrl(id), { method: "DELETE" }).catch(() => {}); // it ends by itself, too
 }
 
-function leaseUrl(id = "", network = undefined) {
+function leaseUrl(id, query = {}) {
   const url = new URL(["networks", id].filter(Boolean).join("/"), ROOT);
-  if (network) url.searchParams.set("network", network);
+  url.search = new URLSearchParams(withSecret(query));
   return url;
 }
 

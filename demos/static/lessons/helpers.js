@@ -1,10 +1,10 @@
 // What the lessons share: a section from a template, table rows, a few statistics, a test user, and drawing
 // once per animation frame.
 
-import { requestJSON, ROOT } from "../api.js";
+import { requestJSON, ROOT, withSecret } from "../api.js";
 import { el } from "../dom.js";
 import { t, translate } from "../i18n.js";
-import { newClient } from "../identity.js";
+import { newClient, pageClient } from "../identity.js";
 import { publish, uuid } from "../publish.js";
 import { showTabs } from "../tabs.js";
 
@@ -95,7 +95,7 @@ export function onClick(button, action) {
 /** Lease a proxy with network conditions for an experiment; undefined where the server has none. */
 export async function leaseNetwork(conditions) {
   const url = new URL("networks", ROOT);
-  url.searchParams.set("network", conditions);
+  url.search = new URLSearchParams(withSecret({ network: conditions, client: pageClient() }));
   const response = await fetch(url, { method: "POST" }).catch(() => undefined);
   if (!response?.ok) return undefined;
   const { id, port } = await response.json();

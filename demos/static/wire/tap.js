@@ -1,7 +1,8 @@
 // The tap: a copy of the bytes that crossed the server's socket, for every request that carries our secret.
 // It has its own connection, directly to the server, whatever network conditions the others have.
 
-import { ROOT } from "../api.js";
+import { ROOT, withSecret } from "../api.js";
+import { pageClient } from "../identity.js";
 
 const OPEN_TIMEOUT = 2_000;
 // The wait before a reconnect, at first and at most.
@@ -53,6 +54,7 @@ class Tap {
 
   #connect() {
     const url = new URL(`wire/${this.secret}`, ROOT);
+    url.search = new URLSearchParams(withSecret({ client: pageClient() }));
     url.protocol = url.protocol.replace("http", "ws");
     this.#socket = new WebSocket(url);
     this.#socket.onopen = () => this.#setOpen(true);

@@ -217,7 +217,7 @@ class SocketIOHandler(EngineIOHandler):
                 limits=self.services.limits,
                 grant=self.admit(ticket),
             )
-        reader = await self.services.hub.read(room, subscription.after, address)
+        reader = await self.services.read(subscription, address)
         return subscription, reader.cursor
 
 

@@ -122,7 +122,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
     async def _join(self, subscription: Subscription) -> Cursor:
         self.services.hub.check_open()
         self._membership = membership = Membership(self.services, subscription.room, self._address)
-        reader = await self.services.hub.read(subscription.room, subscription.after, self._address)
+        reader = await self.services.read(subscription, self._address)
         await membership.track(subscription.member)
         subscriber = SockJSSubscriber(self.session, self._end)
         await membership.follow(reader.cursor, subscriber, subscription.grant.expires)
