@@ -94,6 +94,7 @@ function onEvent(event) {
   outbox.settle(event.id);
   log.show(event);
   if (event.kind === "say") report?.count(event);
+  if (event.kind === "gap") report?.countGap();
 }
 
 function onState(state, { error } = {}) {

@@ -7,7 +7,7 @@ import { requestJSON, ROOT } from "./api.js";
 import { classChannel } from "./classroom/channel.js";
 import { ClassFigures } from "./classroom/figures.js";
 import { FiguresTable } from "./classroom/figures_table.js";
-import { stepsWith, textOf } from "./classroom/lesson.js";
+import { EXPERIMENTS, stepsWith, textOf } from "./classroom/lesson.js";
 import { VoteView } from "./classroom/vote_view.js";
 import { byId, el } from "./dom.js";
 import { language, number, t } from "./i18n.js";
@@ -17,6 +17,8 @@ const room = new URLSearchParams(location.search).get("room") || "lobby";
 const channel = classChannel(room, onMessage);
 const VIEWS = ["wait", "join", "question", "page", "class", "vote"];
 const VOTE_BEATS = ["vote", "bars", "result"];
+const PAGE_SCALE = 1.65; // at least: 17 px become 28
+const PAGE_WIDTH = 1280 / PAGE_SCALE;
 
 let plan, lab;
 let state = channel.state();
@@ -63,9 +65,15 @@ function showPage({ page }) {
   }
 }
 
+// A page has the same width in CSS pixels on every large screen, so its text is as large a part of it.
+function scalePage() {
+  const scale = Math.max(PAGE_SCALE, innerWidth / PAGE_WIDTH);
+  document.documentElement.style.setProperty("--scale", scale);
+}
+
 function showAddress() {
   const [address] = lab.addresses;
-  byId("code").hidden = !address;
+  for (const id of ["code", "join", "address"]) byId(id).hidden = !address;
   byId("closed").hidden = Boolean(address);
   if (!address) return;
   byId("code").src = codeUrl(joinPath(room));
@@ -74,13 +82,14 @@ function showAddress() {
 
 // --- the figures -------------------------------------------------------------------------------------
 
-function showFigures({ rows, phones, run, left, frozen, error }) {
+function showFigures({ rows, phones, run, left, frozen, silent, error }) {
   byId("phones").textContent = t("classroom.projector.phones", { count: number(phones) });
   byId("trouble").textContent = error?.message ?? "";
   byId("view-class").classList.toggle("frozen", frozen);
   byId("run-name").textContent = t(`classroom.run.${run.kind}`);
   byId("run-state").textContent = stateText(run, left, frozen);
   table.show(rows, run);
+  byId("figures-note").textContent = noteText(Object.values(rows), run, frozen, silent);
   vote.measured(frozen ? rows : undefined, run);
   channel.send({ phones, frozen: frozen ? run.id : undefined });
 }
@@ -88,6 +97,15 @@ function showFigures({ rows, phones, run, left, frozen, error }) {
 function stateText({ kind }, left, frozen) {
   if (frozen) return t("classroom.run.frozen");
   return kind === "live" ? t("classroom.run.live_state") : t("classroom.run.left", { seconds: number(Math.ceil(left)) });
+}
+
+// Of messages that have not arrived a phone knows only by a gap that they are lost.
+function noteText(rows, { kind }, frozen, silent) {
+  if (silent) return t("classroom.silent_workers", { count: number(silent) });
+  const gaps = rows.reduce((sum, row) => sum + (row.gaps ?? 0), 0);
+  if (gaps) return t("classroom.lost", { phones: number(gaps) });
+  const { messages } = EXPERIMENTS[kind] ?? {};
+  return frozen && messages && rows.some(({ received }) => received < messages) ? t("classroom.late") : "";
 }
 
 // --- keys --------------------------------------------------------------------------------------------
@@ -101,6 +119,8 @@ addEventListener("keydown", ({ key: pressed, ctrlKey, altKey, metaKey }) => {
 
 // --- start -------------------------------------------------------------------------------------------
 
+scalePage();
+addEventListener("resize", scalePage);
 try {
   [plan, lab] = await Promise.all(["plan", "lab"].map((path) => requestJSON(new URL(path, ROOT))));
   showAddress();
