@@ -8,6 +8,7 @@ import { classChannel } from "./classroom/channel.js";
 import { ClassFigures } from "./classroom/figures.js";
 import { FiguresTable } from "./classroom/figures_table.js";
 import { EXPERIMENTS, stepsWith, textOf } from "./classroom/lesson.js";
+import { deliveryOf } from "./classroom/measure.js";
 import { VoteView } from "./classroom/vote_view.js";
 import { byId, el } from "./dom.js";
 import { language, number, t } from "./i18n.js";
@@ -57,7 +58,8 @@ function showView(name) {
 
 // The frame keeps its page while another beat of the same step is shown.
 function showPage({ page }) {
-  const source = page ? new URL(`demos/${page}.html?${new URLSearchParams({ room: state.room })}`, ROOT).href : "about:blank";
+  const query = new URLSearchParams({ room: state.room, lang: language });
+  const source = page ? new URL(`demos/${page}.html?${query}`, ROOT).href : "about:blank";
   const frame = byId("page");
   if (frame.dataset.source !== source) {
     frame.dataset.source = source;
@@ -89,7 +91,11 @@ function showFigures({ rows, phones, run, left, frozen, silent, error }) {
   byId("run-name").textContent = t(`classroom.run.${run.kind}`);
   byId("run-state").textContent = stateText(run, left, frozen);
   table.show(rows, run);
-  byId("figures-note").textContent = noteText(Object.values(rows), run, frozen, silent);
+  const { messages } = EXPERIMENTS[run.kind] ?? {};
+  const note = frozen ? deliveryOf(rows, messages) : {};
+  byId("figures-note").textContent = silent
+    ? t("classroom.silent_workers", { count: number(silent) })
+    : note.what ? t(`classroom.${note.what}`, { phones: number(note.phones) }) : "";
   vote.measured(frozen ? rows : undefined, run);
   channel.send({ phones, frozen: frozen ? run.id : undefined });
 }
@@ -97,15 +103,6 @@ function showFigures({ rows, phones, run, left, frozen, silent, error }) {
 function stateText({ kind }, left, frozen) {
   if (frozen) return t("classroom.run.frozen");
   return kind === "live" ? t("classroom.run.live_state") : t("classroom.run.left", { seconds: number(Math.ceil(left)) });
-}
-
-// Of messages that have not arrived a phone knows only by a gap that they are lost.
-function noteText(rows, { kind }, frozen, silent) {
-  if (silent) return t("classroom.silent_workers", { count: number(silent) });
-  const gaps = rows.reduce((sum, row) => sum + (row.gaps ?? 0), 0);
-  if (gaps) return t("classroom.lost", { phones: number(gaps) });
-  const { messages } = EXPERIMENTS[kind] ?? {};
-  return frozen && messages && rows.some(({ received }) => received < messages) ? t("classroom.late") : "";
 }
 
 // --- keys --------------------------------------------------------------------------------------------

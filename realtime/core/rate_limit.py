@@ -12,8 +12,8 @@ from realtime.limits import Limits
 # An address, a connection and a room may send as much at once as they may in so many seconds.  A
 # class behind one NAT that comes back from a network failure sends all its outboxes together.
 BURST_SECONDS = 4.0
-# A vote counts as so many messages.  The room of the votes keeps its last 1,000: so a projector that
-# reads it once a second misses no vote, however many are sent.
+# A vote counts as so many messages.  The room of the votes keeps its last 1,000: so a projector
+# that reads it once a second misses no vote, however many are sent.
 VOTE_COST = 4
 
 

@@ -58,6 +58,17 @@ export function rowsOf(transports, costs, reports) {
   }));
 }
 
+/**
+ * What became of messages that a phone had not received at the end: `{what, phones}`, "lost" where a phone has
+ * reported a gap, otherwise "late"; an empty object if all were received.
+ */
+export function deliveryOf(rows, sent) {
+  const all = Object.values(rows);
+  const phones = all.reduce((sum, { gaps = 0 }) => sum + gaps, 0);
+  if (phones) return { what: "lost", phones };
+  return all.some(({ received }) => received < sent) ? { what: "late", phones } : {};
+}
+
 function mean(values) {
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : undefined;
 }
