@@ -131,7 +131,8 @@ export async function fillFooter() {
 
 function morePages() {
   const links = MORE_PAGES.map((page) => {
-    const link = el("a", { href: `../demos/${page}.html${keptQuery()}` }, t(`header.${page}`));
+    const link = el("a", { href: `../demos/${page}.html` }, t(`header.${page}`));
+    link.href = link.pathname + keptQuery();
     if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
     return link;
   });
