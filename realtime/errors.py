@@ -190,7 +190,7 @@ class ForeignHost(RealtimeError):
 
 
 class LecturersOnly(RealtimeError):
-    """A message in the room by which a lecturer directs the pages of a class."""
+    """A message that only the holder of the lecturer's key may send: a command, for example."""
 
     code = "lecturers_only"
     status = 403

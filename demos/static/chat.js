@@ -178,6 +178,9 @@ byId("say").addEventListener("submit", (submit) => {
   outbox.add({ id: uuid(), client, name, text, via: transport, sent: Date.now() });
 });
 
+const ERROR_TIME = 10_000; // ms
+let errorEnd; // a timer
+
 function showUnsent(message, state, error) {
   log.showUnsent(message, state, error);
   if (error) showError(error, state === "pending");
@@ -190,6 +193,9 @@ function showError({ message, serverMessage }, passes) {
   // none, ours contains it.
   const more = serverMessage && !message.includes(serverMessage);
   byId("error").replaceChildren(message, ...(more ? [" ", el("q", { lang: "en" }, serverMessage)] : []));
+  // What refused it may be lifted, such as a mute, and nobody says so; the line of the message keeps the error.
+  clearTimeout(errorEnd);
+  if (!passes) errorEnd = setTimeout(() => byId("error").replaceChildren(), ERROR_TIME);
   byId("error").toggleAttribute("data-passing", passes);
 }
 

@@ -23,6 +23,7 @@ import { connect as connectControl } from "./transports/websocket.js";
 const SETTINGS = { interval: 2, pad: 0 };
 const SETTLE = 50; // ms: the commands before the last one arrive together
 const RETRY = 5000;
+const ERROR_TIME = 10_000;
 const LOCKED_OUT = ["removed", "room_locked"];
 // All phones reconnect after a disconnection, but not in one instant.
 const JITTER = 1000;
@@ -39,8 +40,18 @@ document.title = `${document.title} · ${home}`;
 const log = new Log(byId("log"), byId("messages"), client);
 const outbox = new Outbox(send, (message, state, error) => {
   log.showUnsent(message, state, error);
-  byId("error").textContent = error?.message ?? "";
+  showError(error?.message);
 });
+
+let errorEnd; // a timer
+
+// What refused a message may be lifted, such as a mute, and nobody says so to a phone: the error passes.  The
+// line of the message keeps it.
+function showError(text = "") {
+  clearTimeout(errorEnd);
+  byId("error").textContent = text;
+  if (text) errorEnd = setTimeout(showError, ERROR_TIME);
+}
 
 // --- the connection --------------------------------------------------------------------------------
 
@@ -94,6 +105,7 @@ function onEvent(event) {
   outbox.settle(event.id);
   log.show(event);
   if (event.kind === "say") report?.count(event);
+  if (event.kind === "gap") report?.countGap();
 }
 
 function onState(state, { error } = {}) {
@@ -192,10 +204,10 @@ async function enter() {
     seat = await takeSeat(rooms.seats, client);
     clockAhead = await clockOffset(rooms.reports, client);
   } catch (error) {
-    byId("error").textContent = error.message;
+    showError(error.message);
     return void setTimeout(enter, RETRY);
   }
-  byId("error").textContent = "";
+  showError();
   connectControl(rooms.commands, { onEvent: onCommand, onState() {} });
   follow();
 }

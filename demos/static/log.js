@@ -166,13 +166,19 @@ export class Log {
 
 }
 
+// An experiment's messages have no client.  Only the holder of the lecturer's key sends by this name.
+function sender({ name, via }) {
+  if (via === "lecturer") return [person(name ?? t("chat.experiment"))];
+  return [person(name), " ", transportLabel(via)];
+}
+
 export function person(name) {
   return el("bdi", "name", name ?? t("chat.somebody"));
 }
 
-function message({ name, via, text }, delay) {
-  const head = el("p", "head", person(name), " ", transportLabel(via), " ", el("span", "delay", delay));
-  return [head, textParagraph(text)];
+function message(event, delay) {
+  const head = el("p", "head", ...sender(event), " ", el("span", "delay", delay));
+  return [head, textParagraph(event.text)];
 }
 
 function textParagraph(text) {

@@ -11,6 +11,8 @@ export const TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
   "sockjs", "socketio",
 ];
+// Linked at the foot: most visitors need them rarely, and a long header is hard to read.
+const MORE_PAGES = ["cluster", "sticky", "glossary"];
 // The query parameters that a link to another page keeps.
 const KEPT_PARAMETERS = ["room", "name", "lang"];
 
@@ -21,8 +23,6 @@ const HEADER = `
     <a href="../demos/lab.html" data-i18n="header.lab">Lab</a>
     <div id="ways"></div>
     <a href="../demos/lecturer.html" data-i18n="header.class">Class</a>
-    <a href="../demos/cluster.html" data-i18n="header.cluster">Cluster</a>
-    <a href="../demos/sticky.html" data-i18n="header.sticky">Sticky</a>
   </nav>
   <div class="looks">
     <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
@@ -115,16 +115,28 @@ function languageOption(code, name) {
 }
 
 /**
- * Link the glossary, and show who may do what here, and which message broker is in use, and why: all
+ * Link further pages, and show who may do what here, and which message broker is in use, and why: all
  * measurements depend on it.
  */
 export async function fillFooter() {
   const footer = byId("hub");
-  footer.after(" ", el("a", { href: `../demos/glossary.html${keptQuery()}` }, t("header.glossary")));
+  footer.after(" ", morePages());
   try {
     const { hub, access, version } = await requestJSON(new URL("healthz", ROOT));
     footer.textContent = `${t("foot.hub", { hub, version })} ${t(`foot.access.${access}`)}`;
   } catch {
     footer.textContent = t("foot.silent");
   }
+}
+
+function morePages() {
+  const links = MORE_PAGES.map((page) => {
+    const link = el("a", { href: `../demos/${page}.html` }, t(`header.${page}`));
+    link.href = link.pathname + keptQuery();
+    if (link.pathname === location.pathname) link.setAttribute("aria-current", "page");
+    return link;
+  });
+  const nav = el("nav", "more-pages", ...links);
+  nav.setAttribute("aria-label", t("foot.more"));
+  return nav;
 }

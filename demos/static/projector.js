@@ -7,7 +7,8 @@ import { requestJSON, ROOT } from "./api.js";
 import { classChannel } from "./classroom/channel.js";
 import { ClassFigures } from "./classroom/figures.js";
 import { FiguresTable } from "./classroom/figures_table.js";
-import { stepsWith, textOf } from "./classroom/lesson.js";
+import { EXPERIMENTS, stepsWith, textOf } from "./classroom/lesson.js";
+import { deliveryOf } from "./classroom/measure.js";
 import { VoteView } from "./classroom/vote_view.js";
 import { byId, el } from "./dom.js";
 import { language, number, t } from "./i18n.js";
@@ -17,6 +18,8 @@ const room = new URLSearchParams(location.search).get("room") || "lobby";
 const channel = classChannel(room, onMessage);
 const VIEWS = ["wait", "join", "question", "page", "class", "vote"];
 const VOTE_BEATS = ["vote", "bars", "result"];
+const PAGE_SCALE = 1.65; // at least: 17 px become 28
+const PAGE_WIDTH = 1280 / PAGE_SCALE;
 
 let plan, lab;
 let state = channel.state();
@@ -55,7 +58,8 @@ function showView(name) {
 
 // The frame keeps its page while another beat of the same step is shown.
 function showPage({ page }) {
-  const source = page ? new URL(`demos/${page}.html?${new URLSearchParams({ room: state.room })}`, ROOT).href : "about:blank";
+  const query = new URLSearchParams({ room: state.room, lang: language });
+  const source = page ? new URL(`demos/${page}.html?${query}`, ROOT).href : "about:blank";
   const frame = byId("page");
   if (frame.dataset.source !== source) {
     frame.dataset.source = source;
@@ -63,9 +67,15 @@ function showPage({ page }) {
   }
 }
 
+// A page has the same width in CSS pixels on every large screen, so its text is as large a part of it.
+function scalePage() {
+  const scale = Math.max(PAGE_SCALE, innerWidth / PAGE_WIDTH);
+  document.documentElement.style.setProperty("--scale", scale);
+}
+
 function showAddress() {
   const [address] = lab.addresses;
-  byId("code").hidden = !address;
+  for (const id of ["code", "join", "address"]) byId(id).hidden = !address;
   byId("closed").hidden = Boolean(address);
   if (!address) return;
   byId("code").src = codeUrl(joinPath(room));
@@ -74,13 +84,18 @@ function showAddress() {
 
 // --- the figures -------------------------------------------------------------------------------------
 
-function showFigures({ rows, phones, run, left, frozen, error }) {
+function showFigures({ rows, phones, run, left, frozen, silent, error }) {
   byId("phones").textContent = t("classroom.projector.phones", { count: number(phones) });
   byId("trouble").textContent = error?.message ?? "";
   byId("view-class").classList.toggle("frozen", frozen);
   byId("run-name").textContent = t(`classroom.run.${run.kind}`);
   byId("run-state").textContent = stateText(run, left, frozen);
   table.show(rows, run);
+  const { messages } = EXPERIMENTS[run.kind] ?? {};
+  const note = frozen ? deliveryOf(rows, messages) : {};
+  byId("figures-note").textContent = silent
+    ? t("classroom.silent_workers", { count: number(silent) })
+    : note.what ? t(`classroom.${note.what}`, { phones: number(note.phones) }) : "";
   vote.measured(frozen ? rows : undefined, run);
   channel.send({ phones, frozen: frozen ? run.id : undefined });
 }
@@ -101,6 +116,8 @@ addEventListener("keydown", ({ key: pressed, ctrlKey, altKey, metaKey }) => {
 
 // --- start -------------------------------------------------------------------------------------------
 
+scalePage();
+addEventListener("resize", scalePage);
 try {
   [plan, lab] = await Promise.all(["plan", "lab"].map((path) => requestJSON(new URL(path, ROOT))));
   showAddress();

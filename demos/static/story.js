@@ -59,8 +59,13 @@ async function show(step) {
   live.hidden = !step.transports.length;
   if (live.hidden) return;
   section.querySelector(".slot").append(live);
-  live.classList.toggle("compact", step.transports.length > 2);
+  live.classList.toggle("compact", isCompact(step));
   await openLanes(step);
+}
+
+// Many lanes share one line of headings, which says "per message".
+function isCompact({ transports }) {
+  return transports.length > 2;
 }
 
 function showNavigation(index) {
@@ -107,7 +112,7 @@ function closeLanes() {
 
 async function openLanes(step) {
   const options = {
-    room, isCaptured: () => captured, delayOf, onShown: showVerdict, onState: showState,
+    room, showsIdle: !isCompact(step), isCaptured: () => captured, delayOf, onShown: showVerdict, onState: showState,
   };
   lanes = step.transports.map((transport) => new Lane(transport, options));
   byId("lanes").append(...lanes.map(({ element }) => element));

@@ -1,7 +1,7 @@
 // What the browser must know before the first paint, or the page would flash: light or dark, the size, and
 // the language.  A classic script in <head>, because a module runs after the first paint.
 //
-//   <html data-theme="auto|light|dark" data-big data-words="awaited" lang="zh-Hans">
+//   <html data-theme="auto|light|dark" data-big data-framed data-words="awaited" lang="zh-Hans">
 
 {
   const LANGUAGES = ["en", "zh-Hans", "zh-Hant"];
@@ -34,7 +34,10 @@
   }
 
   root.dataset.theme = stored("theme") ?? "auto";
-  root.toggleAttribute("data-big", stored("big") === "yes");
+  // The projector frames a page and enlarges it.
+  const isFramed = self !== top;
+  root.toggleAttribute("data-framed", isFramed);
+  root.toggleAttribute("data-big", !isFramed && stored("big") === "yes");
   root.lang = chooseLanguage();
 
   // Hide the English of the HTML until the catalogue has arrived.  If it does not arrive in time, English

@@ -16,13 +16,15 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 from realtime.app import make_router
 from realtime.brokers.choose import HubChoice, HubError, choose
 from realtime.cli.config import CommandError, stop_signals
-from realtime.cluster.registry import NodeReporter
+from realtime.cluster.registry import NodeReporter, list_nodes
 from realtime.core.access import Access, FreeAccess
 from realtime.core.admission import Admission
+from realtime.core.broker import Broker
 from realtime.core.hub import Hub
 from realtime.core.moderation import Moderation
 from realtime.core.presence import Presence
@@ -121,7 +123,8 @@ async def _serve(
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
         plan = config.plan or default_plan()
-        lab = Lab(ports, networks, addresses, config.key, key_check, plan)
+        peers = partial(_peers, config, choice.broker, ports[0])
+        lab = Lab(ports, networks, addresses, config.key, key_check, plan, peers)
         traffic = TrafficStats()
         services = Services(
             *(hub, presence, origin_policy, Admission(limits), limits),
@@ -157,6 +160,15 @@ async def _serve(
         await moderation.close()
     await presence.close()
     await hub.close()
+
+
+async def _peers(config: ServerConfig, broker: Broker, own_port: int) -> list[str]:
+    """Return the URLs of the other workers of our cluster, which are on this machine."""
+    if not config.master:
+        return []
+    nodes = await list_nodes(broker)
+    ports = {int(n.worker.rpartition(":")[2]) for n in nodes if n.master == config.master}
+    return [sockets.local_url(config, port) for port in sorted(ports - {own_port})]
 
 
 def load_keys(config: ServerConfig) -> KeyFile | None:

@@ -68,7 +68,14 @@ class ClusterConfig:
         trusted = self.server.trust_proxy
         if self.nginx is not None:
             trusted = (*trusted, parse_network(sockets.local_host(self.server)))
+        limits = self.server.limits
+        # Each worker counts for itself, and who guesses may try all of them.
+        share = limits.wrong_keys_per_minute / len(ports)
         shared = replace(
-            self.server, master=master, trust_proxy=trusted, page_ports=tuple(page_ports)
+            self.server,
+            master=master,
+            trust_proxy=trusted,
+            page_ports=tuple(page_ports),
+            limits=replace(limits, wrong_keys_per_minute=share),
         )
         return [replace(shared, port=port) for port in ports]

@@ -36,8 +36,11 @@ _ROOM_LENGTH = 64
 _MAX_DECOMPOSED = 4 * _ROOM_LENGTH
 # The phones of a class take seats, vote and report in ``ROOM.seats`` and so on.
 _CLASS_ROOMS = {"seats", "votes", "reports"}
+_VOTES_SUFFIX = ".votes"
 # Rooms whose name ends so direct the pages of a class: only its lecturer publishes there.
 _LECTURERS_SUFFIX = ".class"
+# What the lecturer sends is marked with this, in place of a transport; no client can send that.
+LECTURER = "lecturer"
 _PLAIN_ROOM = re.compile(rf"[\w.-]{{1,{_ROOM_LENGTH}}}", re.ASCII)
 # JSON can contain half a surrogate pair ("\\ud800"); UTF-8 cannot encode it (RFC 3629 §3).
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -307,6 +310,11 @@ def moderated_room(room: str) -> str:
     """Return the room whose rules hold for this one, which may be one of a class."""
     base, _, purpose = room.rpartition(".")
     return base if base and purpose in _CLASS_ROOMS else room
+
+
+def is_votes_room(room: str) -> bool:
+    """Return whether the phones of a class vote in this room."""
+    return room.endswith(_VOTES_SUFFIX)
 
 
 def is_lecturers_room(room: str) -> bool:

@@ -5,12 +5,16 @@ Pure: time is passed in, as seconds of any monotonic clock.
 
 import math
 
+from realtime.core.events import is_votes_room
 from realtime.errors import TooFast
 from realtime.limits import Limits
 
 # An address, a connection and a room may send as much at once as they may in so many seconds.  A
 # class behind one NAT that comes back from a network failure sends all its outboxes together.
 BURST_SECONDS = 4.0
+# A vote counts as so many messages.  The room of the votes keeps its last 1,000: so a projector
+# that reads it once a second misses no vote, however many are sent.
+VOTE_COST = 4
 
 
 class RateLimiter:
@@ -35,23 +39,23 @@ class RateLimiter:
         self.check(key, now)
         self.take(key, now)
 
-    def check(self, key: str, now: float) -> None:
-        """Raise `TooFast` if the bucket is empty; take nothing."""
+    def check(self, key: str, now: float, cost: float = 1) -> None:
+        """Raise `TooFast` if the bucket has fewer than `cost` tokens; take nothing."""
         if self._rate <= 0:
             return
-        tokens = self._tokens(key, now)
-        if tokens < 1:
+        tokens, cost = self._tokens(key, now), min(cost, self._burst)
+        if tokens < cost:
             # A Retry-After is whole seconds (RFC 9110 §10.2.3), and 0 would mean "at once".
-            wait = math.ceil((1 - tokens) / self._rate)
+            wait = math.ceil((cost - tokens) / self._rate)
             raise TooFast(self._message, retry_after=wait)
 
-    def take(self, key: str, now: float) -> None:
-        """Take one token, after a `check`."""
+    def take(self, key: str, now: float, cost: float = 1) -> None:
+        """Take `cost` tokens, after a `check`."""
         if self._rate <= 0:
             return
         if len(self._buckets) >= self._PRUNE_AT:
             self._remove_full(now)
-        self._buckets[key] = (self._tokens(key, now) - 1, now)
+        self._buckets[key] = (self._tokens(key, now) - min(cost, self._burst), now)
 
     def _tokens(self, key: str, now: float) -> float:
         tokens, counted = self._buckets.get(key, (self._burst, now))
@@ -84,10 +88,10 @@ class MessageRates:
     def acquire(
         self, client: str | None, connection: str | None, address: str, room: str, now: float
     ) -> None:
-        """Take one token of each bucket, or none; raises `TooFast` if one of them is empty.
+        """Take a token of each bucket, or none; raises `TooFast` if one of them is empty.
 
-        Without a client id, the address is the client.  `connection` is None for one that many
-        clients share, such as a proxy's.
+        A vote takes `VOTE_COST`.  Without a client id, the address is the client.  `connection` is
+        None for one that many clients share, such as a proxy's.
         """
         if self._off:
             return
@@ -98,7 +102,8 @@ class MessageRates:
         ]
         if connection is not None:
             buckets.append((self._connection, connection))
+        cost = VOTE_COST if is_votes_room(room) else 1
         for limiter, key in buckets:
-            limiter.check(key, now)
+            limiter.check(key, now, cost)
         for limiter, key in buckets:
-            limiter.take(key, now)
+            limiter.take(key, now, cost)

@@ -24,6 +24,7 @@ from realtime.core.access import (
 )
 from realtime.core.admission import Admission
 from realtime.core.events import (
+    LECTURER,
     Cursor,
     Draft,
     Member,
@@ -104,6 +105,8 @@ class Services:
         """
         if is_lecturers_room(draft.room):
             raise errors.LecturersOnly("Only the lecturer publishes in a room that ends in .class.")
+        if draft.via == LECTURER:
+            raise errors.LecturersOnly("Only the lecturer's messages have `via` lecturer.")
         if self.moderation is not None:
             room = moderated_room(draft.room)
             rules = await self.moderation.rules(room)

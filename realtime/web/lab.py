@@ -6,6 +6,7 @@ import io
 import logging
 import math
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import segno
@@ -35,12 +36,17 @@ _LOG_INTERVAL_SECONDS = 60.0
 _PATH = re.compile(r"/[!-~]{0,199}")
 
 
+async def _no_peers() -> Sequence[str]:
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Lab:
     """What this server offers its pages.
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
     secret in the lecturer's URL, which `key_check` compares; `plan` is the JSON of a lesson.
+    `peers` returns the URLs of the other workers of our cluster.
     """
 
     lanes: tuple[int, ...]
@@ -49,6 +55,7 @@ class Lab:
     key: str
     key_check: "KeyCheck"
     plan: str = "{}"
+    peers: Callable[[], Awaitable[Sequence[str]]] = _no_peers
 
 
 class KeyCheck:

@@ -308,11 +308,11 @@ async def expect_complete(page: Page, path: str, language: str) -> None:
 
 
 async def expect_links(page: Page, path: str, language: str) -> None:
-    """The header links to all pages and keeps room, name and language, but nothing else."""
+    """Header and footer link to all pages, and keep room, name and language, but nothing else."""
     await expect(page.locator("#ways a")).to_have_count(len(TRANSPORTS))
-    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky"]
+    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky", "glossary"]
     for there in ["/", *(f"/demos/{name}.html" for name in others)]:
-        link = page.locator(f"header a[href^='{there}?']")
+        link = page.locator(f":is(header, footer) a[href^='{there}?']")
         await expect(link).to_have_count(1)
         href = str(await link.get_attribute("href"))
         assert all(part in href for part in ("room=", "name=Ada", f"lang={language}"))

@@ -1,6 +1,8 @@
 """Firefox and WebKit: the pages and the transports in the engines that other tests do not use."""
 
+import json
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,6 +35,28 @@ SEND = """(text) => {
   document.getElementById("text").value = text;
   document.getElementById("say").requestSubmit();
 }"""
+# A class in one tab: the lecturer's window, and in frames the projector and a phone.
+KEY = "sesame"
+PLAN = {"steps": [{"minutes": 1, "title": "All join", "show": "class"}]}
+OPEN_CLASS = """(room) => {
+  window.frameOf = {};
+  for (const page of ["projector", "class"]) {
+    const frame = document.createElement("iframe");
+    frame.src = new URL(`${page}.html?${new URLSearchParams({ room, name: "Ada" })}`, location);
+    Object.assign(frame.style, { width: "1280px", height: "720px" });
+    document.body.append(frame);
+    window.frameOf[page] = frame;
+  }
+  window.part = (page, selector) => {
+    const { contentDocument } = window.frameOf[page] ?? { contentDocument: document };
+    return contentDocument?.querySelector(selector);
+  };
+}"""
+CLICK = "([page, selector]) => window.part(page, selector).click()"
+PART_EXISTS = "(selector) => Boolean(document.querySelector(selector))"
+PART_SHOWS = """([page, selector, text]) =>
+  window.part(page, selector)?.checkVisibility()
+    && window.part(page, selector).textContent.includes(text)"""
 # A line of the room, not one that waits to be sent.
 SHOWS = """(text) => [...document.querySelectorAll("#messages li:not([data-state])")]
   .some((line) => line.textContent.includes(text))"""
@@ -77,14 +101,17 @@ IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(len(TRANSPORTS))
 
 @pytest.mark.parametrize("name", ["firefox", "webkit"])
 async def test_every_page_opens_and_every_transport_delivers_and_recovers(
-    name: str, room: str
+    name: str, room: str, tmp_path: Path
 ) -> None:
     """One test for each engine, since a browser takes longer to start than these need."""
     # No heartbeat comes to help: what opens, opens by its first bytes.
     options = ("--heartbeat-seconds", "300", "--messages-per-second", "0", "--lanes", "2")
-    with Server("--hub", "memory", *options) as server:
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps(PLAN))
+    with Server("--hub", "memory", *options, "--key", KEY, "--plan", str(plan)) as server:
         async with getattr(engines, name)() as engine:
             await check_pages_open(engine, server, room)
+            await check_a_class_votes_and_is_measured(engine, server, f"{room}-class")
             await check_pages_send_and_receive(engine, server, f"{room}-pages")
             await check_readers_recover(engine, server, f"{room}-readers")
             await check_a_stopped_server_is_noticed(engine, server, f"{room}-stopped")
@@ -110,6 +137,25 @@ async def check_pages_send_and_receive(engine: Engine, server: Server, room: str
     assert [pair for pair in said if pair[0].startswith("up")] == [
         (f"up {transport}", transport) for transport in TRANSPORTS
     ]
+
+
+async def check_a_class_votes_and_is_measured(engine: Engine, server: Server, room: str) -> None:
+    await engine.open(f"{server.url}/demos/lecturer.html?room={room}&lang=en#key={KEY}")
+    await wait_until(engine, PART_EXISTS, "#steps tr")
+    await engine.run(OPEN_CLASS, room)
+    await engine.run(CLICK, ["lecturer", "#next"])
+    row = "#figures tr[data-via=short_polling]"
+    await wait_until(engine, PART_SHOWS, ["projector", f"{row} .phones", "1"])
+    await engine.run(CLICK, ["lecturer", "#ask-class"])
+    await wait_until(engine, PART_SHOWS, ["class", "#vote-choices", " "])
+    await engine.run(CLICK, ["class", "#vote-choices input[value=b]"])
+    await wait_until(engine, PART_SHOWS, ["projector", "#voters", "1 of 1"])
+    await engine.run(CLICK, ["lecturer", "#next"])
+    await wait_until(engine, PART_SHOWS, ["projector", "#choices [data-choice=b] .count", "1"])
+    await engine.run(CLICK, ["lecturer", "#run-messages"])
+    await wait_until(engine, PART_SHOWS, ["class", "#messages", "Experiment (lecturer)"])
+    await wait_until(engine, PART_SHOWS, ["projector", f"{row} .received", " of 50"])
+    assert await engine.errors() == []
 
 
 async def check_readers_recover(engine: Engine, server: Server, room: str) -> None:

@@ -123,6 +123,8 @@ async def test_every_pane_shows_a_message_and_a_refused_one_returns_to_the_field
         for name in ("p50", "bytes_each", "requests_each"):
             shown = pane(page, transport).locator(f".figures .{name} dd")
             await expect(shown).to_contain_text(re.compile(r"\d"))
+    # One request for two events.
+    await expect(figure(page, "sse", "requests_each")).to_have_text("1 per 2")
     assert await page.evaluate("document.querySelectorAll('.said script').length") == 0
     assert console_errors == []
     await page.fill("#text", "长" * 4000)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Frame, Page, expect
 
+from benchmarks.clients import post
 from tests.browser.chat_page import message, open_chat, open_tab, send
 from tests.server_process import Server
 
@@ -19,8 +20,9 @@ KEY = "sesame"
 
 @pytest.fixture(scope="session")
 def school() -> Iterator[Server]:
-    """A server that other machines can reach."""
-    with Server("--hub", "memory", "--host", "0.0.0.0", "--key", KEY) as server:
+    """A server that other machines can reach, with the network that the plan needs."""
+    options = ("--host", "0.0.0.0", "--key", KEY, "--networks", "1")
+    with Server("--hub", "memory", *options) as server:
         server.url = f"http://127.0.0.1:{server.port}"
         yield server
 
@@ -125,6 +127,14 @@ async def test_an_unreachable_server_shows_the_option_that_opens_it_and_the_less
     page = await open_lecturer(context, server.url, room)
     await expect(page.locator("#unreachable")).to_contain_text("--host 0.0.0.0")
     await expect(page.locator("#reachable")).to_be_hidden()
+    projector = await context.new_page()
+    await projector.goto(f"{server.url}/demos/projector.html?room={room}&lang=en")
+    hidden = '(ids) => ids.map((id) => document.getElementById(id).hidden).join(" ")'
+    ids = ["join", "code", "address", "closed"]
+    await projector.wait_for_function(
+        f"(ids) => ({hidden})(ids) === 'true true true false'", arg=ids
+    )
+    assert "Stop it (Ctrl+C)" in str(await projector.text_content("#closed"))
     await expect(page.locator("#cards a")).to_have_count(6)
     # The plan links to the pages in the class's room.
     await expect(page.locator("#steps tr")).to_have_count(10)
@@ -170,6 +180,76 @@ async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_
     await expect(page.locator("#exercises .exercise")).to_have_count(4)
     assert not any("one way" in body for body in bodies)
     assert console_errors == []
+
+
+# --- the projector -------------------------------------------------------------------------------
+
+# [size in px of the projector's screen, text] of all visible text; `scale` is that of a frame.
+TEXTS = """(scale) => [...document.querySelectorAll("body *")]
+  .filter((one) => one.checkVisibility({ visibilityProperty: true })
+    && [...one.childNodes].some(({ nodeType, data }) => nodeType === Node.TEXT_NODE && data.trim()))
+  .map((one) => {
+    const zoom = one.getScreenCTM?.().a ?? 1; // of a drawing
+    return [scale * zoom * parseFloat(getComputedStyle(one).fontSize), one.textContent.trim()];
+  })"""
+SCALE = """() => {
+  const page = document.getElementById("page");
+  return page.getBoundingClientRect().width / page.offsetWidth;
+}"""
+PARTS = "() => ['#text', '#messages li:last-child'].map((part) => document.querySelector(part))"
+IN_VIEW = f"""() => ({PARTS})().every((part) => {{
+  const box = part?.getBoundingClientRect();
+  return box?.height > 0 && box.top >= 0 && box.bottom <= innerHeight;
+}})"""
+
+
+async def test_all_that_the_class_reads_is_large_in_each_step_of_the_plan(
+    school: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    lecturer = await open_lecturer(context, school.url, room, f"&lang=zh-Hans#key={KEY}")
+    async with context.expect_page() as opened:
+        await lecturer.click("#project")
+    projector = await opened.value
+    await projector.set_viewport_size({"width": 1280, "height": 720})
+    steps = lecturer.locator("#steps .step")
+    shown = set()
+    for number in range(await steps.count()):
+        await steps.nth(number).click()
+        await expect(projector.locator("#title")).to_have_text(await steps.nth(number).inner_text())
+        view = await projector.evaluate("document.querySelector('main > :not([hidden])').id")
+        shown.add(view)
+        if view == "view-page":
+            await expect_framed_page_is_large(projector, school, room)
+        await expect_large(projector)
+    assert shown == {"view-join", "view-page", "view-class", "view-question"}
+    await steps.nth(1).click()
+    for view in ("vote", "vote", "class", "vote"):  # the vote, the bars, the experiment, the result
+        await lecturer.press("body", "ArrowRight")
+        await expect(projector.locator(f"#view-{view}")).to_be_visible()
+        await expect_large(projector)
+    assert console_errors == []
+
+
+async def expect_large(page: Page | Frame, scale: float = 1) -> None:
+    texts = await page.evaluate(TEXTS, scale)
+    assert texts
+    assert [text for text in texts if text[0] < 28] == []
+
+
+async def expect_framed_page_is_large(projector: Page, server: Server, room: str) -> None:
+    """It has no navigation, and its text field and newest message are in view."""
+    frame = projector.frames[1]
+    await expect(frame.locator("#state")).to_have_attribute("data-state", "open")
+    await post(server.url, room, text="the newest")
+    await expect(frame.locator("#messages li").last).to_contain_text("the newest")
+    await frame.wait_for_function(IN_VIEW)
+    await expect(frame.locator("header, footer").first).to_be_hidden()
+    await expect(frame.locator("html")).to_have_attribute("lang", "zh-Hans")
+    scale = await projector.evaluate(SCALE)
+    await expect_large(frame, scale)
+    await frame.locator("#views [role=tab]").nth(1).click()
+    await expect(frame.locator("#sequence svg .label").first).to_be_visible()
+    await expect_large(frame, scale)
 
 
 # --- moderation ----------------------------------------------------------------------------------

@@ -138,6 +138,8 @@ async def test_every_transport_has_a_step_with_its_lane_alone(
         await expect_fits(page)
     await page.click("#next")
     await expect_open(page, *TRANSPORTS)
+    # The heading says "per message", and there was none.
+    assert set(await page.locator(".lane .bytes").all_text_contents()) == {"–"}
     await page.fill("#text", HARD)
     await page.click("#send")
     for transport in TRANSPORTS:

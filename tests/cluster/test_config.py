@@ -11,9 +11,11 @@ from realtime.server.config import ServerConfig
 
 def test_each_worker_gets_all_that_the_workers_share_and_a_port_of_its_own() -> None:
     shared = ServerConfig(hub="redis://x", key="k", limits=Limits(text_bytes=3))
+    # Who guesses the lecturer's key may try every worker, and each counts for itself.
+    limits = Limits(text_bytes=3, wrong_keys_per_minute=shared.limits.wrong_keys_per_minute / 2)
     workers = ClusterConfig(shared, workers=2).worker_configs([7001, 7002], master="abc")
     assert workers == [
-        ServerConfig(port=port, hub="redis://x", key="k", master="abc", limits=Limits(text_bytes=3))
+        ServerConfig(port=port, hub="redis://x", key="k", master="abc", limits=limits)
         for port in (7001, 7002)
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, post, request
+from benchmarks.clients import CLIENTS, get_json, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.cluster_fixture import SECONDS, Cluster
 from tests.conftest import Servers
@@ -28,18 +28,39 @@ def hub(servers: Servers) -> str:
 
 
 async def test_its_workers_are_one_chat_over_one_redis_that_ends_with_them(room: str) -> None:
-    with Cluster("spawn", "--text-bytes", "3", workers=2) as cluster:
+    with Cluster("spawn", "--text-bytes", "3", "--key", "hushed", workers=2) as cluster:
         status = await cluster.until_ready()
         async with CLIENTS["sse"](cluster.urls[1], room, after="now") as reader:
             assert (await post(cluster.urls[0], room, text="one")).status == 201
             assert texts(await take(reader, 1)) == ["one"]
         assert (await post(cluster.urls[1], room, text="four")).status == 413
+        await expect_figures_of_all_workers(cluster, room)
         pids = [worker["pid"] for worker in status["workers"]]
         children = cluster.children()
         assert {*children} > {*pids}
         assert len(children) == len(pids) + 1  # one Redis for all
         assert "redis" in status["hub"]["label"] or "valkey" in status["hub"]["label"]
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+async def expect_figures_of_all_workers(cluster: Cluster, room: str) -> None:
+    """The counters of a phone are the sums of all workers; one that hangs is reported."""
+    poll = f"/rooms/{room}/short_polling?client=ada&name=Ada"
+    for url in cluster.urls:
+        await get_json(url, poll)
+
+    async def figures() -> tuple[int, int]:
+        report = await get_json(cluster.urls[0], f"/class/{room}/traffic?key=hushed")
+        (row,) = report["members"]
+        return row["traffic"]["short_polling"]["requests"], report["silent"]
+
+    assert await figures() == (2, 0)
+    (pid,) = [row["pid"] for row in (await cluster.status())["workers"][1:]]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert await figures() == (1, 1)
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_other_users_cannot_see_the_password_or_the_key() -> None:

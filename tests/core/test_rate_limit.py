@@ -2,8 +2,9 @@
 
 import pytest
 
-from realtime.core.rate_limit import RateLimiter
+from realtime.core.rate_limit import VOTE_COST, MessageRates, RateLimiter
 from realtime.errors import TooFast
+from realtime.limits import Limits
 
 
 def allowed(limiter: RateLimiter, client: str, now: float) -> bool:
@@ -70,3 +71,32 @@ def test_retry_after_is_in_whole_seconds_and_never_0() -> None:
     with pytest.raises(TooFast) as raised:
         limiter.acquire("a", 0)
     assert raised.value.retry_after == 1
+
+
+def test_a_reader_of_votes_once_a_second_misses_none_of_a_flood() -> None:
+    """From ever new clients at ever new addresses, in one second after a quiet time."""
+    limits = Limits()
+    rates, accepted = MessageRates(limits), 0
+    for number in range(3 * limits.history_events):
+        try:
+            rates.acquire(f"c{number}", None, f"a{number}", "class.votes", number / 3000)
+        except TooFast:
+            continue
+        accepted += 1
+    assert 500 < accepted < limits.history_events
+
+
+def test_a_vote_counts_as_several_messages_of_its_client() -> None:
+    rates, limits = MessageRates(Limits()), Limits()
+    for _ in range(int(limits.message_burst / VOTE_COST)):
+        rates.acquire("ada", None, "address", "class.votes", 0)
+    with pytest.raises(TooFast) as raised:
+        rates.acquire("ada", None, "address", "class.votes", 0)
+    assert raised.value.retry_after == 1
+
+
+def test_a_bucket_smaller_than_the_cost_of_a_vote_admits_one_when_it_is_full() -> None:
+    rates = MessageRates(Limits(message_burst=2))
+    rates.acquire("ada", None, "address", "class.votes", 0)
+    with pytest.raises(TooFast):
+        rates.acquire("ada", None, "address", "class.votes", 0)

@@ -7,9 +7,9 @@ import {
   beatsOf, dueMessages, EXPERIMENTS, isOfRun, newRun, nextPosition, plannedUpTo, previousPosition, stepsWith,
   stopwatch, textOf,
 } from "../../demos/static/classroom/lesson.js";
-import { difference, median, merge, rowsOf, snapshot, takeReports } from "../../demos/static/classroom/measure.js";
+import { deliveryOf, difference, median, merge, rowsOf, snapshot, takeReports } from "../../demos/static/classroom/measure.js";
 import { classRooms, cursorAt, offsetOf } from "../../demos/static/classroom/rooms.js";
-import { tally, voteText, votesIn } from "../../demos/static/classroom/votes.js";
+import { latest, tally, voteText, votesIn } from "../../demos/static/classroom/votes.js";
 
 const RUN = "3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677";
 const PLAN = [{}, { exercise: "lab_price", experiment: "messages" }, { experiment: "quiet" }];
@@ -97,17 +97,32 @@ test("a phone costs what its counters grew by; one that joins later, or by anoth
 test("the last report of each phone about this run counts, and a row is the mean of its phones", () => {
   const say = (client, value) => ({ client, text: typeof value === "string" ? value : JSON.stringify(value) });
   const reports = takeReports({}, [
-    say("a", { run: RUN, received: 1, delay: 5 }), say("a", { run: RUN, received: 4, delay: 10 }),
+    say("a", { run: RUN, received: 1, delay: 5 }), say("a", { run: RUN, received: 4, delay: 10, gaps: 2 }),
     say("b", { run: RUN, received: 2, delay: 20 }), say("c", { run: "other", received: 9, delay: 1 }),
     say("d", "no JSON {"), say("e", { run: RUN, received: "many" }), say(null, { run: RUN, received: 1 }),
   ], RUN);
   assert.deepEqual(Object.keys(reports), ["a", "b"]);
   const costs = { a: { via: "sse", requests: 1, bytes: 100 }, b: { via: "sse", requests: 3, bytes: 300 } };
   assert.deepEqual(rowsOf(["sse", "websocket"], costs, reports), {
-    sse: { phones: 2, requests: 2, bytes: 200, received: 3, delay: 15 },
-    websocket: { phones: 0, requests: undefined, bytes: undefined, received: undefined, delay: undefined },
+    sse: { phones: 2, requests: 2, bytes: 200, received: 3, delay: 15, gaps: 1 },
+    websocket: { phones: 0, requests: undefined, bytes: undefined, received: undefined, delay: undefined, gaps: 0 },
   });
   assert.equal(median([3, 1, 2]), 2);
+});
+
+test("a message that has not arrived is late, and lost only where a phone reports a gap", () => {
+  const [all, some] = [{ received: 50, gaps: 0 }, { received: 39, gaps: 0 }];
+  assert.deepEqual(deliveryOf({ sse: all, websocket: { received: undefined } }, 50), {});
+  assert.deepEqual(deliveryOf({ sse: some, websocket: all }, 50), { what: "late", phones: 0 });
+  assert.deepEqual(deliveryOf({ sse: some, websocket: { received: 50, gaps: 1 } }, 50), { what: "lost", phones: 1 });
+  assert.deepEqual(deliveryOf({ sse: some }, undefined), {});
+});
+
+test("of each phone two votes are kept, so that one after the end does not delete the one before", () => {
+  const votes = [1, 2, 3, 4].map((offset) => ({ client: "ada", vote: "one", choice: "a", offset }));
+  votes.push({ client: "ben", vote: "other", choice: "a", offset: 5 }, { client: "cai", vote: "one", choice: "b", offset: 6 });
+  assert.deepEqual(latest(votes, "one").map(({ offset }) => offset), [3, 4, 6]);
+  assert.equal(tally(latest(votes, "one"), { id: "one", until: "e-3" }, new Set(["ada"])).voters, 1);
 });
 
 test("the last vote of each phone counts, until the vote was closed", () => {

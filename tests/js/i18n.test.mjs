@@ -18,7 +18,7 @@ function languageOf({ languages = ["en"], query = "", stored }) {
   const localStorage = { getItem: (key) => (key === "realtime.language" ? stored : null) ?? null };
   runInNewContext(THEME, {
     document: { documentElement }, localStorage, location: { search: query }, navigator: { languages },
-    Intl, setTimeout() {}, URLSearchParams,
+    Intl, setTimeout() {}, URLSearchParams, self: "a window", top: "a window",
   });
   return documentElement.lang;
 }

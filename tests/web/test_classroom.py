@@ -65,8 +65,22 @@ async def test_only_the_holder_of_the_key_directs_a_class(school: Server, room: 
     for key in ("", "wrong"):
         answer = await direct(school, commands, "forged", key)
         assert (answer.status, answer.json()["error"]["code"]) == (403, "bad_key")
-    answer = await direct(school, room, "not for commands")
-    assert answer.json()["error"]["code"] == "bad_room"
+
+
+async def test_only_the_holder_of_the_key_speaks_as_the_lecturer(
+    servers: Servers, room: str
+) -> None:
+    """The messages of an experiment; muting everybody does not stop them."""
+    school = servers.get("memory", "--key", KEY, "--access", "class")
+    muted = f"/rooms/{room}/rules/muted/*?key={KEY}"
+    assert (await request(school.url, "PUT", muted)).status == 204
+    assert (await direct(school, room, "1")).status == 201
+    forged = json.dumps({"text": "1", "via": "lecturer", "client": "eve"}).encode()
+    await request(school.url, "DELETE", muted)
+    answer = await request(school.url, "POST", f"/rooms/{room}/messages", body=forged)
+    assert (answer.status, answer.json()["error"]["code"]) == (403, "lecturers_only")
+    (event,) = (await get_json(school.url, f"/rooms/{room}/short_polling"))["events"]
+    assert (event["via"], event["client"], event["text"]) == ("lecturer", None, "1")
 
 
 @pytest.mark.parametrize("transport", CLIENTS)
@@ -88,6 +102,7 @@ async def test_the_traffic_of_a_class_is_that_of_its_members(school: Server, roo
         await post(school.url, room, text="hello", client=f"ada-{room}")
         await take(ada, 2)
         report = await get_json(school.url, f"{path}?key={KEY}")
+    assert report["silent"] == 0
     (row,) = report["members"]
     assert (row["client"], row["via"]) == (f"ada-{room}", "sse")
     assert row["traffic"]["sse"]["requests"] == 1

@@ -4,7 +4,6 @@
 
 import { ApiError, request, requestJSON, ROOT } from "../api.js";
 import { TRANSPORTS } from "../page_layout.js";
-import { publish } from "../publish.js";
 import { read, write } from "./channel.js";
 import { dueMessages } from "./lesson.js";
 import { difference, merge, rowsOf, snapshot, takeReports } from "./measure.js";
@@ -24,12 +23,14 @@ export class ClassFigures {
   #phones; // the clients that have taken a seat
   #reports = {};
   #last = {};
+  #clients = new Set();
   #lesson; // {room, run, key}
   #measurement; // {id, first, result}
   #sent = new Set();
+  #silent = 0; // workers of a cluster whose counters are missing
   #busy = false;
 
-  /** `onFigures({rows, phones, run, left, frozen, error})` is called after each reading. */
+  /** `onFigures({rows, phones, run, left, frozen, silent, error})` is called after each reading. */
   constructor(room, onFigures) {
     this.#key = `measured.${room}`;
     this.#phonesKey = `phones.${room}`;
@@ -45,7 +46,7 @@ export class ClassFigures {
 
   /** The phones that are, or were lately, in the room. */
   get clients() {
-    return new Set(Object.keys(this.#last));
+    return this.#clients;
   }
 
   /** Measure this run from now on; `room` is where the class chats. */
@@ -80,7 +81,7 @@ export class ClassFigures {
   }
 
   async #read({ room, run, key }) {
-    const [{ events: seats }, { events: reports }, { members }] = await Promise.all([
+    const [{ events: seats }, { events: reports }, { members, silent }] = await Promise.all([
       this.#seats.read(),
       this.#reportReader.read(),
       trafficOf(room, key),
@@ -90,6 +91,8 @@ export class ClassFigures {
     if (seats.length) write(this.#phonesKey, [...this.#phones]);
     takeReports(this.#reports, reports, run.id);
     this.#last = merge(this.#last, snapshot(members, this.#phones));
+    this.#clients = new Set(Object.keys(this.#last));
+    this.#silent = silent;
     // Until the run starts, which is a moment after the command, there is always a newer first reading.
     if (!this.#measurement.first || Date.now() < run.at) this.#keep({ first: this.#last });
   }
@@ -100,7 +103,8 @@ export class ClassFigures {
     const rows = this.#measurement.result ?? rowsOf(TRANSPORTS, costs, this.#reports);
     if (left <= 0 && !error && !this.#measurement.result) this.#keep({ result: rows });
     const phones = Object.keys(this.#last).length;
-    this.#onFigures({ rows, phones, run, left, frozen: Boolean(this.#measurement.result), error });
+    const frozen = Boolean(this.#measurement.result);
+    this.#onFigures({ rows, phones, run, left, frozen, silent: this.#silent, error });
   }
 
   #keep(more) {
@@ -108,14 +112,14 @@ export class ClassFigures {
     write(this.#key, this.#measurement);
   }
 
-  // Without a client: a lecturer's messages belong to no phone.
+  // With the key: these messages belong to no phone, and no rule that the lecturer has set stops them.
   async #send() {
     if (!this.#lesson || !this.#measurement.first || this.#measurement.result) return;
-    const { room, run } = this.#lesson;
+    const { room, run, key } = this.#lesson;
     for (const id of dueMessages(run, Date.now())) {
       if (this.#sent.has(id)) continue;
       this.#sent.add(id);
-      publish(room, { id, text: `${this.#sent.size}`, via: "lecturer" }).catch(() => this.#sent.delete(id));
+      publishAsLecturer(room, key, { id, text: `${this.#sent.size}` }).catch(() => this.#sent.delete(id));
     }
   }
 }
@@ -127,9 +131,13 @@ function trafficOf(room, key) {
 }
 
 /** Publish a command to the pages of the class. */
-export async function command(room, key, value) {
-  const url = new URL(`class/${encodeURIComponent(classRooms(room).commands)}/messages`, ROOT);
+export function command(room, key, value) {
+  return publishAsLecturer(classRooms(room).commands, key, { text: JSON.stringify(value) });
+}
+
+async function publishAsLecturer(room, key, message) {
+  const url = new URL(`class/${encodeURIComponent(room)}/messages`, ROOT);
   url.search = new URLSearchParams({ key });
   const signal = AbortSignal.timeout(TIMEOUT);
-  await request(url, { method: "POST", body: JSON.stringify({ text: JSON.stringify(value) }), signal });
+  await request(url, { method: "POST", body: JSON.stringify(message), signal });
 }

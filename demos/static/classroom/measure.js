@@ -32,14 +32,17 @@ export function difference(first, last) {
 /** Keep the last report of each phone about this run; `reports` is `{client: {received, delay}}`. */
 export function takeReports(reports, messages, run) {
   for (const message of messages) {
-    const { run: of, received, delay } = parseText(message);
+    const { run: of, received, delay, gaps } = parseText(message);
     if (of !== run || !message.client || !Number.isFinite(received)) continue;
-    reports[message.client] = { received, delay: Number.isFinite(delay) ? delay : undefined };
+    reports[message.client] = { received, delay: Number.isFinite(delay) ? delay : undefined, gaps: gaps > 0 };
   }
   return reports;
 }
 
-/** One row per transport: `{phones, requests, bytes, received, delay}`; each is the mean per phone, the delay a median. */
+/**
+ * One row per transport: `{phones, requests, bytes, received, delay, gaps}`; each is the mean per phone, the delay
+ * a median, and `gaps` the number of phones that have reported one.
+ */
 export function rowsOf(transports, costs, reports) {
   return Object.fromEntries(transports.map((transport) => {
     const phones = Object.entries(costs).filter(([, { via }]) => via === transport);
@@ -50,8 +53,20 @@ export function rowsOf(transports, costs, reports) {
       bytes: mean(phones.map(([, { bytes }]) => bytes)),
       received: mean(reported.map(({ received }) => received)),
       delay: median(reported.map(({ delay }) => delay).filter((delay) => delay !== undefined)),
+      gaps: reported.filter(({ gaps }) => gaps).length,
     }];
   }));
+}
+
+/**
+ * What became of messages that a phone had not received at the end: `{what, phones}`, "lost" where a phone has
+ * reported a gap, otherwise "late"; an empty object if all were received.
+ */
+export function deliveryOf(rows, sent) {
+  const all = Object.values(rows);
+  const phones = all.reduce((sum, { gaps = 0 }) => sum + gaps, 0);
+  if (phones) return { what: "lost", phones };
+  return all.some(({ received }) => received < sent) ? { what: "late", phones } : {};
 }
 
 function mean(values) {

@@ -28,13 +28,14 @@ export function cursorAt(cursor, offset) {
   return `${epochOf(cursor)}-${offset}`;
 }
 
-/** Reads all messages of a room in their order, from its first one on, with short polls. */
+/** Reads all messages of a room in their order, from its first one on, or after a cursor, with short polls. */
 export class RoomReader {
   #room;
   #cursor;
 
-  constructor(room) {
+  constructor(room, cursor) {
     this.#room = room;
+    this.#cursor = cursor;
   }
 
   /** The messages since the last call, and the cursor after them. */

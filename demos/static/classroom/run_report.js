@@ -12,7 +12,8 @@ export class RunReport {
   #run;
   #now;
   #delays = [];
-  #reported = 0;
+  #gaps = 0;
+  #reported = 0; // messages and gaps
   #timer = setInterval(() => this.#send(), INTERVAL);
 
   /** `now()` is the server's clock. */
@@ -34,15 +35,21 @@ export class RunReport {
     this.#delays.push(Math.max(0, this.#now() - published));
   }
 
+  /** The room has dropped what this phone had not received yet. */
+  countGap() {
+    this.#gaps += 1;
+  }
+
   stop() {
     clearInterval(this.#timer);
   }
 
   async #send() {
     const received = this.#delays.length;
-    if (received === this.#reported) return;
-    this.#reported = received;
-    const text = JSON.stringify({ run: this.run, received, delay: median(this.#delays) });
+    const gaps = this.#gaps;
+    if (received + gaps === this.#reported) return;
+    this.#reported = received + gaps;
+    const text = JSON.stringify({ run: this.run, received, delay: median(this.#delays), gaps });
     const message = { id: uuid(), client: this.#client, text, via: "class" };
     await publish(this.#room, message).catch(() => { this.#reported = 0; }); // again in a moment
   }

@@ -10,15 +10,16 @@ import { read, write } from "./channel.js";
 import { figureTexts } from "./figures_table.js";
 import { EXPERIMENTS } from "./lesson.js";
 import { classRooms, offsetOf, RoomReader } from "./rooms.js";
-import { CHOICES, tally, votesIn } from "./votes.js";
+import { CHOICES, latest, tally, votesIn } from "./votes.js";
 
 const INTERVAL = 1000; // ms between two readings
 
 export class VoteView {
   #key;
+  #ballotsKey;
   #figures;
   #reader;
-  #votes = [];
+  #votes; // those of the current vote
   #readTo = 0; // the offset up to which we have read
   #vote; // {id, exercise, open, until}
   #revealed = false;
@@ -27,8 +28,12 @@ export class VoteView {
   /** `figures.clients` are the phones whose votes count. */
   constructor(room, figures) {
     this.#key = `votes.${room}`;
+    this.#ballotsKey = `ballots.${room}`;
     this.#figures = figures;
-    this.#reader = new RoomReader(classRooms(room).votes);
+    // The room keeps its last messages only: after a reload, we go on where we were.
+    const { cursor, votes = [] } = read(this.#ballotsKey) ?? {};
+    this.#votes = votes;
+    this.#reader = new RoomReader(classRooms(room).votes, cursor);
     setInterval(() => this.#read(), INTERVAL);
   }
 
@@ -77,8 +82,8 @@ export class VoteView {
     this.#busy = true;
     try {
       const { events, cursor } = await this.#reader.read();
-      this.#votes.push(...votesIn(events));
       this.#readTo = offsetOf(cursor);
+      if (events.length) this.#keep(votesIn(events), cursor);
       if (this.#vote) this.#draw();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error; // it reads again in a moment
@@ -87,13 +92,16 @@ export class VoteView {
     }
   }
 
+  #keep(votes, cursor) {
+    this.#votes = latest([...this.#votes, ...votes], this.#vote?.id);
+    write(this.#ballotsKey, { cursor, votes: this.#votes });
+  }
+
   #draw() {
     const { counts, voters } = this.#result();
     const { open, exercise } = this.#vote;
     const phones = Math.max(voters, this.#figures.clients.size);
-    byId("voters").textContent = t(open ? "classroom.vote_open" : "classroom.vote_closed", {
-      voters: number(voters), phones: number(phones),
-    });
+    byId("voters").textContent = t(votersText(open, phones), { voters: number(voters), phones: number(phones) });
     for (const line of byId("choices").children) {
       const { choice } = line.dataset;
       const share = open || !voters ? 0 : counts[choice] / voters;
@@ -114,4 +122,10 @@ export class VoteView {
     if (isComplete && this.#figures.clients.size) write(this.#key, { id, until, ...result });
     return result;
   }
+}
+
+// The phones are not counted yet just after the page was opened.
+function votersText(open, phones) {
+  if (open && !phones) return "classroom.vote_start";
+  return open ? "classroom.vote_open" : "classroom.vote_closed";
 }

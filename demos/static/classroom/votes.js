@@ -19,6 +19,18 @@ export function votesIn(messages) {
 }
 
 /**
+ * The votes of `vote` that can still count: the last two of each client, since the last one may have been
+ * published after the vote was closed.
+ */
+export function latest(votes, vote) {
+  const kept = new Map();
+  for (const one of votes) {
+    if (one.vote === vote) kept.set(one.client, [...(kept.get(one.client) ?? []).slice(-1), one]);
+  }
+  return [...kept.values()].flat();
+}
+
+/**
  * `{counts: {a, b, c}, voters}` of one vote, by these clients.  `until` is the cursor at which it was closed:
  * what was published later does not count, whenever it is read.
  */

@@ -244,7 +244,7 @@ export class Pane {
     const values = {
       p50, p95, p99,
       bytes_each: events ? bytes((up + down) / events) : "–",
-      requests_each: events ? ratio(requests / events) : "–",
+      requests_each: requestsText(requests, events),
       open: this.#traffic.open, down: bytes(down), up: bytes(up), requests,
     };
     for (const name of FIGURES) setText(this.#fields[name], values[name]);
@@ -274,4 +274,11 @@ function figure(list, name) {
   const value = el("dd");
   list.append(el("div", `figure ${name}`, el("dt", "", t(`lab.figure.${name}`)), value));
   return value;
+}
+
+// "1 per 4", since nobody reads 0.25 requests.
+function requestsText(requests, events) {
+  if (!events) return "–";
+  if (requests >= events || !requests) return ratio(requests / events);
+  return t("lab.one_per", { messages: ratio(events / requests) });
 }

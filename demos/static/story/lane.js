@@ -84,7 +84,10 @@ export class Lane {
   #width = 0;
   #resizing = new ResizeObserver(([{ contentRect }]) => { this.#width = contentRect.width; });
 
-  /** `options` are {room, isCaptured(), delayOf(event), onShown(lane, id, delay), onState()}. */
+  /**
+   * `options` are {room, showsIdle, isCaptured(), delayOf(event), onShown(lane, id, delay), onState()}; with
+   * `showsIdle` it shows the bytes without a message, too.
+   */
   constructor(transport, options) {
     this.transport = transport;
     this.#options = options;
@@ -293,7 +296,8 @@ export class Lane {
 
   #drawCounts() {
     const perMessage = this.#messages > 0;
-    this.#write(".bytes", bytesText(Math.round(this.#bytes / Math.max(1, this.#messages))));
+    const each = bytesText(Math.round(this.#bytes / Math.max(1, this.#messages)));
+    this.#write(".bytes", perMessage || this.#options.showsIdle ? each : "–");
     this.#write(".bytes-label", t(perMessage ? "story.bytes" : "story.bytes_idle"));
     this.#write(".counts", t("story.counts", {
       requests: number(this.#requests), empty: number(this.#empty), messages: number(this.#messages),
