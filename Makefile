@@ -12,7 +12,7 @@ bin := .venv/bin
 pytest = { $(bin)/python -m pytest --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
-.PHONY: help run cluster test check format soak bench peers vendor pictures constraints clean
+.PHONY: help run cluster test check format soak bench reference peers vendor pictures constraints clean
 # One target at a time, even with -j: check and test share a terminal.
 .NOTPARALLEL:
 
@@ -51,6 +51,9 @@ soak: .venv/dev.stamp ## random faults, then an audit: make soak SECONDS=3600 SE
 
 bench: .venv/bench.stamp ## run all benchmarks: make bench ARGS=--quick (5 minutes)
 	@$(bin)/python -m benchmarks $(ARGS)
+
+reference: .venv/bench.stamp ## publish the results of `make bench`: copy them, and update the tables of docs/scale.md
+	@$(bin)/python -m benchmarks.method.reference $(ARGS)
 
 # Socket.IO runs on Node.js; nchan is Debian's libnginx-mod-nchan.  `bench` reports what is missing.
 peers: benchmarks/competitors/node_modules/.package-lock.json ## set up what benchmarks.peers compares with

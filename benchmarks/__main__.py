@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.method.options import positive_int
 from benchmarks.method.runner import INTERRUPTED, Benchmark, run
 from benchmarks.report.__main__ import main as write_report
 from realtime.cli import stdio
@@ -71,6 +72,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="rough results, within 4 minutes")
     parser.add_argument("--url", help="a running server (default: start one)")
     parser.add_argument("--hub", default="auto", help="the hub that the server uses (%(default)s)")
+    parser.add_argument(
+        "--runs", type=positive_int, help="repetitions of every cell (default: as each script says)"
+    )
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000))
     parser.add_argument("--out", type=Path, default=Path("results"), help="(%(default)s)")
     parser.add_argument(
@@ -94,6 +98,7 @@ def _names(text: str) -> list[str]:
 def _arguments(options: argparse.Namespace, name: str) -> list[str]:
     arguments = ["--seed", str(options.seed), "--out", str(options.out), "--hub", options.hub]
     arguments += ["--url", options.url] if options.url and name not in STARTS_SERVERS else []
+    arguments += ["--runs", str(options.runs)] if options.runs else []
     return arguments + (["--quick"] if options.quick else [])
 
 

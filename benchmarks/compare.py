@@ -3,16 +3,25 @@
     python -m benchmarks.compare before after --out compared
 
 prints a table, and with --out also writes a page with plots.  Lost messages come first, then
-differences that make the comparison invalid, then the measured values.
+differences that make the comparison invalid, then the measured values, then a line for each
+regression.  The exit status is for scripts: 0, nothing regressed; 1, something did; 2, the files
+cannot tell.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.method.comparison import ComparedMeasure, Comparison, Difference, compare
+from benchmarks.method.comparison import (
+    ComparedMeasure,
+    Comparison,
+    Difference,
+    cell_label,
+    compare,
+)
 from benchmarks.method.results import TRANSPORTS, Estimate, ResultError, load
+from benchmarks.method.stats import MIN_RUNS
 from benchmarks.report import html_tables
 from benchmarks.report.__main__ import date, machine, slug, title
 from benchmarks.report.html import Markup, join, tag
@@ -25,30 +34,57 @@ EXAMPLES = """\
 examples:
   python -m benchmarks.compare before/latency.json after/latency.json
   python -m benchmarks.compare before after --out compared
+  python -m benchmarks.compare --quiet before after || echo slower
+
+The exit status is 0 if nothing regressed, 1 if something did, and 2 if A and B cannot tell: a file
+is unreadable, or no measure has five runs on both sides with the same machine and settings.
 """
+# Exit statuses, those of diff(1) and of argparse.
+REGRESSED, UNUSABLE = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line, print the table, return the exit status."""
+    """Read the command line, print what was found, return the exit status."""
     options = _parser().parse_args(arguments)
     try:
         found, alone = compare(load([options.a]), load([options.b]))
     except ResultError as error:
         print(error, file=sys.stderr)
-        return 1
+        return UNUSABLE
     translations = load_translations()
-    print("\n".join(text_lines(found, alone, translations["en"])))
-    if options.out is None:
-        return 0
-    path = options.out / "compare.html"
+    if not options.quiet:
+        print("\n".join([*text_lines(found, alone, translations["en"]), ""]))
+    regressed = [line for one in found for line in regression_lines(one, options.tolerance)]
+    for line in regressed:
+        print(line)
+    for one in found:
+        if not one.judged:
+            print(f"not judged: {one.a.benchmark}: {_obstacle(one)}", file=sys.stderr)
+    if options.out is not None and not _write_page(options.out, found, alone, translations):
+        return UNUSABLE
+    if regressed:
+        return REGRESSED
+    if not any(one.judged for one in found):
+        print(f"{options.a}, {options.b}: nothing can be judged", file=sys.stderr)
+        return UNUSABLE
+    return 0
+
+
+def _write_page(
+    folder: Path,
+    found: Sequence[Comparison],
+    alone: Sequence[str],
+    translations: Mapping[str, Translations],
+) -> bool:
+    path = folder / "compare.html"
     bodies = {language: html_body(found, alone, i18n) for language, i18n in translations.items()}
     try:
         write({path: page(bodies, translations, "compare.title")})
     except OSError as error:
-        print(f"{options.out}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    print(f"\n{path}")
-    return 0
+        print(f"{folder}: {error.strerror or error}", file=sys.stderr)
+        return False
+    print(path)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,7 +97,47 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("a", type=Path, metavar="A", help="a result file, or a folder of them")
     parser.add_argument("b", type=Path, metavar="B", help="the file or folder to compare with A")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="also write compare.html there")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print the regressions only, one per line"
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=_percent,
+        default=5.0,
+        metavar="PERCENT",
+        help="a smaller difference is no regression, except of counted bytes (%(default)g)",
+    )
     return parser
+
+
+def _percent(text: str) -> float:
+    value = float(text)  # argparse reports a ValueError
+    if not 0 <= value < 1000:
+        raise argparse.ArgumentTypeError("must be from 0 to 1000")
+    return value
+
+
+# --- regressions ---------------------------------------------------------------------------------
+
+
+def regression_lines(one: Comparison, tolerance: float) -> Iterable[str]:
+    """Yield a line for each regression, with the names of the result file."""
+    for fault in one.new_faults:
+        yield f"regression: {one.a.benchmark}: {fault.name} {fault.a} -> {fault.b}"
+    for line in one.regressions(tolerance / 100):
+        unit = one.a.measures[line.measure].unit if line.measure in one.a.measures else ""
+        figures = f"{_written(line.a)} -> {_written(line.b)} {unit}".rstrip()
+        yield (
+            f"regression: {one.a.benchmark}, {cell_label(line.factors)}: "
+            f"{line.measure} {figures}, B / A {_written(line.ratio)}"
+        )
+
+
+def _obstacle(one: Comparison) -> str:
+    """Say why a benchmark has no verdict at all."""
+    if one.void:
+        return "; ".join(f"{each.name} is {each.a} in A, {each.b} in B" for each in one.void)
+    return f"no measure has {MIN_RUNS} runs on both sides"
 
 
 # --- text ----------------------------------------------------------------------------------------

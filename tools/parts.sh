@@ -49,6 +49,7 @@ skipped() {
     webkit2gtk-driver | xvfb) echo 'the pages and the transports in WebKit' ;;
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
+    curl | wrk) echo 'the recipe of the benchmarks for this tool' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
     axe-core) echo 'the accessibility of the pages' ;;
@@ -88,7 +89,7 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev"
+installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk"
 # shellcheck disable=SC2086  # several words, on purpose
 programs=$(missing $installable "$(browser)")
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -120,6 +120,9 @@ def files(folder: Path, **changes: Any) -> Path:
                 {"workers": workers, "readers": readers},
                 workers_us=60 + 40 * min(workers, readers) + 3 * readers,
                 redis_us=25 + 5 * min(workers, readers),
+                per_second=1000,
+                deliveries=1000 * readers,
+                opened=500,
             )
             for workers in (1, 2, 4)
             for readers in (1, 16)

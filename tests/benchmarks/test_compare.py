@@ -234,17 +234,98 @@ def test_it_prints_a_table_and_writes_nothing_unless_asked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = result("idle_cost")
-    assert run(tmp_path, before, scaled(before, "cpu_ms", 2), out=False) == 0
+    assert run(tmp_path, before, scaled(before, "cpu_ms", 0.5), out=False) == 0
     printed = capsys.readouterr().out
-    assert "worse" in printed
+    assert "better" in printed
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def exit_status(folder: Path, *results: Json, options: tuple[str, ...] = ("--quiet",)) -> int:
+    return main([*options, *map(str, save(folder, *results))])
+
+
+def test_a_regression_is_one_line_and_exit_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = result("idle_cost", cells=result("idle_cost")["cells"][:2])
+    assert exit_status(tmp_path, before, scaled(before, "cpu_ms", 2)) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" ")[:4] for line in lines] == [
+        ["regression:", "idle_cost,", f"{transport}:", "cpu_ms"]
+        for transport in ("short_polling", "long_polling")
+    ]
+    assert all(", B / A 2" in line for line in lines)
+
+
+def test_without_a_regression_quiet_prints_nothing_and_exits_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = result("idle_cost")
+    assert exit_status(tmp_path, before, before) == 0
+    assert exit_status(tmp_path, before, scaled(before, "cpu_ms", 0.5)) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_difference_below_the_tolerance_is_no_regression(tmp_path: Path) -> None:
+    one = cell({"transport": "sse"}, {"cpu_ms": 1.0, "bytes_down": 32.0}, runs=5)
+    for run_ in one["runs"]:
+        run_.update(cpu_ms=1.0, bytes_down=32.0)
+    one["summary"] = {
+        name: {"value": value, "low": value, "high": value}
+        for name, value in (("cpu_ms", 1.0), ("bytes_down", 32.0))
+    }
+    before = result("idle_cost", cells=[one], measures={"cpu_ms": {}, "bytes_down": {}})
+    slower = scaled(before, "cpu_ms", 1.2)
+    assert exit_status(tmp_path, before, slower) == 1
+    assert exit_status(tmp_path, before, slower, options=("--tolerance", "25")) == 0
+    # Bytes are counted, so one byte more is one byte more.
+    assert exit_status(tmp_path, before, scaled(before, "bytes_down", 33 / 32)) == 1
+
+
+def test_lost_messages_are_a_regression_whatever_the_measures_say(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = result("overhead")
+    losing = changed(before, lambda b: b["correctness"].update(lost=3))
+    assert exit_status(tmp_path, before, losing) == 1
+    assert capsys.readouterr().out == "regression: overhead: lost 0 -> 3\n"
+    assert exit_status(tmp_path, losing, before) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda b: b["settings"].update(rate=20.0), "rate is 10.0 in A, 20.0 in B"),
+        (lambda b: [one["runs"].pop() for one in b["cells"]], "no measure has 5 runs"),
+        (lambda b: b["cells"].clear(), "no measure has 5 runs"),
+    ],
+)
+def test_results_that_cannot_be_judged_are_exit_2_and_say_why(
+    change: Callable[[Json], object],
+    reason: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = result("idle_cost")
+    assert exit_status(tmp_path, before, changed(before, change)) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"not judged: idle_cost: {reason}" in err
+    assert "nothing can be judged" in err
+
+
+def test_more_deliveries_are_better() -> None:
+    one = cell({"workers": 1, "readers": 1}, {"deliveries": 100.0, "opened": 9.0})
+    before = result("multi_worker", cells=[one], measures={"deliveries": {}, "opened": {}})
+    assert verdicts(compared(before, scaled(before, "deliveries", 2)), "deliveries") == {"better"}
+    assert verdicts(compared(before, scaled(before, "opened", 0.5)), "opened") == {"worse"}
 
 
 def test_a_file_that_cannot_be_read_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     [path] = save(tmp_path, result("poll_gap"))
-    assert main([str(path), str(tmp_path / "none.json")]) == 1
+    assert main([str(path), str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.json'}: No such file")
 
 
@@ -257,9 +338,11 @@ def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
         assert "<svg" in page
 
 
-def test_results_without_a_common_benchmark_are_no_error(tmp_path: Path) -> None:
-    assert run(tmp_path, result("poll_gap"), result("peers")) == 0
-    assert run(tmp_path / "empty", result("poll_gap", cells=[]), result("poll_gap", cells=[])) == 0
+def test_results_without_a_common_benchmark_still_have_a_page(tmp_path: Path) -> None:
+    assert run(tmp_path, result("poll_gap"), result("peers")) == 2
+    empty = result("poll_gap", cells=[])
+    assert run(tmp_path / "empty", empty, empty) == 2
+    assert (tmp_path / "empty" / "out" / "compare.html").exists()
 
 
 def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +350,7 @@ def test_hostile_names_stay_text(tmp_path: Path, capsys: pytest.CaptureFixture[s
     bad["cells"][0]["factors"]["transport"] = HOSTILE
     bad["settings"] = {HOSTILE: HOSTILE}
     other: dict[str, Any] = {**bad, "settings": {}, "seed": 1}
-    assert run(tmp_path, bad, other) == 0
+    assert run(tmp_path, bad, other) == 2  # other settings
     page = (tmp_path / "out" / "compare.html").read_text("utf-8")
     assert page.count("<script") == 1
     assert "<b onclick" not in page
@@ -298,7 +381,7 @@ async def test_the_page_opens_in_each_language(
     context: BrowserContext, console_errors: list[str], tmp_path: Path
 ) -> None:
     before = result("idle_cost")
-    assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 0
+    assert run(tmp_path, before, scaled(before, "cpu_ms", 2)) == 1
     page = await context.new_page()
     await page.goto((tmp_path / "out" / "compare.html").as_uri())
     for language, own in LANGUAGES.items():
