@@ -32,7 +32,7 @@ cluster: .venv/run.stamp vendor ## a Redis, four workers, and nginx in front: ma
 # nginx is in /usr/sbin, which Debian has only in the PATH of root.
 test: export PATH := $(PATH):/usr/sbin
 # Missing programs are reported before the tests and, where people look, after them.
-test: .venv/dev.stamp tests/vendor/vendor.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
+test: .venv/dev.stamp tests/vendor/vendor.stamp benchmarks/report/vendor/vendor.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT=1: nothing may be missing.'; exit 1; }
 	@$(call pytest,-n 4 -m 'not clocked') && $(call pytest,-n 2 -m clocked); status=$$?; cat .venv/missing; exit $$status
@@ -49,7 +49,7 @@ SECONDS ?= 120
 soak: .venv/dev.stamp ## random faults, then an audit: make soak SECONDS=3600 SEED=7
 	@$(bin)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/bench.stamp ## run all benchmarks: make bench ARGS=--quick (5 minutes)
+bench: .venv/bench.stamp benchmarks/report/vendor/vendor.stamp ## run all benchmarks: make bench ARGS=--quick (5 minutes)
 	@$(bin)/python -m benchmarks $(ARGS)
 
 reference: .venv/bench.stamp ## publish the results of `make bench`: copy them, and update the tables of docs/scale.md
@@ -68,9 +68,13 @@ demos/vendor/vendor.stamp: package-lock.json tools/vendor.py | $(bin)/python
 	@if $(bin)/python tools/vendor.py; then touch $@; fi
 
 tests/vendor/vendor.stamp: package-lock.json tools/vendor.py | $(bin)/python
-	@if $(bin)/python tools/vendor.py --tests; then touch $@ demos/vendor/vendor.stamp; fi
+	@if $(bin)/python tools/vendor.py demos tests; then touch $@ demos/vendor/vendor.stamp; fi
 
-pictures: .venv/dev.stamp vendor ## take the screenshots of the docs again, from the real pages
+# Vega draws the charts of the report, which has them inside its one file.
+benchmarks/report/vendor/vendor.stamp: benchmarks/report/package-lock.json tools/vendor.py | $(bin)/python
+	@if $(bin)/python tools/vendor.py report; then touch $@; fi
+
+pictures: .venv/dev.stamp vendor ## make the pictures of the docs again: screenshots of the real pages, charts of the results
 	@$(bin)/python -m tools.pictures
 
 constraints: $(bin)/python ## update constraints.txt to the newest versions that setup.cfg allows
@@ -80,7 +84,7 @@ constraints: $(bin)/python ## update constraints.txt to the newest versions that
 		--output-file constraints.txt
 
 clean: ## remove everything that make has created
-	@rm -rf .venv build dist results report test-output demos/vendor tests/vendor benchmarks/competitors/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv build dist results report test-output demos/vendor tests/vendor benchmarks/report/vendor benchmarks/competitors/node_modules *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # On Debian, Python may lack ensurepip, and a .venv would have no pip: check first.

@@ -2,7 +2,7 @@
 
     python -m benchmarks.compare before after --out compared
 
-prints a table, and with --out also writes a page with plots.  Lost messages come first, then
+prints a table, and with --out also writes a page with charts.  Lost messages come first, then
 differences that make the comparison invalid, then the measured values, then a line for each
 regression.  The exit status is for scripts: 0, nothing regressed; 1, something did; 2, the files
 cannot tell.
@@ -11,6 +11,7 @@ cannot tell.
 import argparse
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.method.comparison import (
@@ -20,14 +21,16 @@ from benchmarks.method.comparison import (
     cell_label,
     compare,
 )
-from benchmarks.method.results import TRANSPORTS, Estimate, ResultError, load
+from benchmarks.method.results import Estimate, ResultError, load
 from benchmarks.method.stats import MIN_RUNS
-from benchmarks.report import html_tables
+from benchmarks.report import tables
 from benchmarks.report.__main__ import date, machine, slug, title
-from benchmarks.report.html import Markup, join, tag
+from benchmarks.report.charts import Bar, bar_chart
+from benchmarks.report.figures import Figure, style_of
 from benchmarks.report.i18n import Translations, load_translations
-from benchmarks.report.page import figure, page, table, warning, write
-from benchmarks.report.plots import BarChart, Mark, Panel, Row, draw_bar_chart, format_estimate
+from benchmarks.report.numbers import format_estimate
+from benchmarks.report.page import page, write
+from benchmarks.report.tables import Table, TableCell
 from realtime.cli import stdio
 
 EXAMPLES = """\
@@ -77,9 +80,8 @@ def _write_page(
     translations: Mapping[str, Translations],
 ) -> bool:
     path = folder / "compare.html"
-    bodies = {language: html_body(found, alone, i18n) for language, i18n in translations.items()}
     try:
-        write({path: page(bodies, translations, "compare.title")})
+        write({path: html_page(found, alone, translations)})
     except OSError as error:
         print(f"{folder}: {error.strerror or error}", file=sys.stderr)
         return False
@@ -198,7 +200,7 @@ def _remarks(one: Comparison, i18n: Translations) -> list[str]:
 
 
 def _heads(one: Comparison, i18n: Translations) -> list[str]:
-    names = [html_tables.factor_name(factor, i18n) for factor in one.a.factors]
+    names = [tables.factor_name(factor, i18n) for factor in one.a.factors]
     last = [i18n.t("compare.ratio"), i18n.t("compare.verdict")]
     return [*names, i18n.t("measure"), "A", "B", *last]
 
@@ -220,8 +222,8 @@ def _level(line: ComparedMeasure, factor: str, i18n: Translations) -> str:
 
 
 def _measure(one: Comparison, line: ComparedMeasure, i18n: Translations) -> str:
-    unit = html_tables.unit(one.a, line.measure, i18n)
-    name = html_tables.measure_name(one.a, line.measure, i18n)
+    unit = tables.unit(one.a, line.measure, i18n)
+    name = tables.measure_name(one.a, line.measure, i18n)
     return name if unit in name else name + i18n.t("and") + unit
 
 
@@ -240,97 +242,119 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def html_body(found: Sequence[Comparison], alone: Sequence[str], i18n: Translations) -> Markup:
-    """Return the content of the page in one language."""
-    return join(
-        tag("p", i18n.t("compare.intro")),
-        *(warning(alarm) for alarm in _alarms(found, i18n)),
-        tag("p", i18n.t("compare.missing", what=i18n.t("and").join(alone))) if alone else "",
-        *(_section(one, i18n) for one in found),
-    )
+@dataclass(frozen=True)
+class Caution:
+    """What makes a comparison doubtful or, if it is loud, wrong."""
+
+    heading: str
+    lines: Sequence[str]
+    loud: bool
 
 
-def _section(one: Comparison, i18n: Translations) -> Markup:
-    return tag(
-        "section",
-        tag("h2", title(one.a, i18n)),
-        *(
-            tag("p", f"{name}: {_origin(one, n, i18n)}", class_="small")
-            for n, name in enumerate("AB")
-        ),
-        *(
-            warning(
-                heading,
-                *(_describe(difference, i18n) for difference in differences),
-                css="warning alarm" if loud else "warning",
-            )
-            for heading, differences, loud in _warnings(one, i18n)
-        ),
-        *(tag("p", sentence) for sentence in _remarks(one, i18n)),
-        *(figure(drawing, caption) for drawing, caption in _plots(one, i18n)),
-        _table(one, i18n) if one.lines else tag("p", i18n.t("empty")),
-        id=f"{i18n.language}-{slug(one.a.benchmark)}",
-    )
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one benchmark."""
+
+    name: str
+    title: str
+    origins: Sequence[str]
+    warnings: Sequence[Caution]
+    remarks: Sequence[str]
+    figures: Sequence[Figure]
+    table: Table
 
 
-def _table(one: Comparison, i18n: Translations) -> Markup:
-    head = tag("tr", *(tag("th", name, scope="col") for name in _heads(one, i18n)))
-    rows = [
-        tag(
-            "tr",
-            *(
-                tag("th", html_tables.level_label(line.factors.get(f, "–"), f, i18n), scope="row")
-                for f in one.a.factors
-            ),
-            tag("td", _measure(one, line, i18n)),
-            *(html_tables.estimate_cell(estimate) for estimate in (line.a, line.b, line.ratio)),
-            tag("td", i18n.t(f"compare.{line.verdict}"), class_=LOOKS.get(line.verdict)),
+@dataclass(frozen=True)
+class Article:
+    """The content of the page in one language."""
+
+    alarms: Sequence[str]
+    missing: str
+    sections: Sequence[Section]
+
+
+def html_page(
+    found: Sequence[Comparison], alone: Sequence[str], translations: Mapping[str, Translations]
+) -> str:
+    """Return the page."""
+    articles = {
+        language: Article(
+            _alarms(found, i18n),
+            i18n.t("compare.missing", what=i18n.t("and").join(alone)) if alone else "",
+            [_section(one, i18n) for one in found],
         )
+        for language, i18n in translations.items()
+    }
+    return page("compare.html", articles, translations, "compare.title")
+
+
+def _section(one: Comparison, i18n: Translations) -> Section:
+    name = slug(one.a.benchmark)
+    return Section(
+        name=name,
+        title=title(one.a, i18n),
+        origins=[f"{side}: {_origin(one, number, i18n)}" for number, side in enumerate("AB")],
+        warnings=[
+            Caution(heading, [_describe(difference, i18n) for difference in differences], loud)
+            for heading, differences, loud in _warnings(one, i18n)
+        ],
+        remarks=_remarks(one, i18n),
+        figures=[replace(figure, name=f"{name}-{figure.name}") for figure in _charts(one, i18n)],
+        table=_table(one, i18n),
+    )
+
+
+def _table(one: Comparison, i18n: Translations) -> Table:
+    rows = [
+        [
+            *(tables.level_cell(line.factors.get(f, "–"), f, i18n) for f in one.a.factors),
+            TableCell(_measure(one, line, i18n)),
+            *(tables.estimate_cell(estimate) for estimate in (line.a, line.b, line.ratio)),
+            TableCell(i18n.t(f"compare.{line.verdict}"), look=LOOKS.get(line.verdict, "")),
+        ]
         for line in one.lines
     ]
-    return table(head, rows, i18n.t("figures"))
+    return Table(i18n.t("figures"), [tables.head(name) for name in _heads(one, i18n)], rows)
 
 
 LOOKS = {"better": "good", "worse": "bad"}
 
 
-def _plots(one: Comparison, i18n: Translations) -> Iterable[tuple[Markup, str]]:
-    """Yield the ratios of all measures; then A beside B, one plot per measure."""
+def _charts(one: Comparison, i18n: Translations) -> Iterable[Figure]:
+    """Yield the ratios of each measure; then A beside B, one chart per measure."""
     measures = list(dict.fromkeys(line.measure for line in one.lines))
-    panels = [_ratios(one, measure, i18n) for measure in measures]
-    panels = [panel for panel in panels if panel.rows]
-    if panels:
-        heading, about = i18n.t("compare.plot.ratios"), i18n.t("compare.read.ratios")
-        yield draw_bar_chart(BarChart(heading, about, panels)), about
+    for measure in measures:
+        bars = _ratios(one, measure, i18n)
+        if bars:
+            name = tables.measure_name(one.a, measure, i18n)
+            heading = i18n.t("colon").join((i18n.t("compare.plot.ratios"), name))
+            about, unit = i18n.t("compare.read.ratios"), i18n.t("compare.ratio")
+            spec = bar_chart(heading, about, unit, bars, dots=True, ratio=True)
+            yield Figure(f"ratio-{slug(measure)}", about, spec)
     about = i18n.t("compare.read")
     for measure in measures:
-        name = html_tables.measure_name(one.a, measure, i18n)
-        panel = _beside(one, measure, i18n)
-        yield (
-            draw_bar_chart(
-                BarChart(i18n.t("compare.plot", measure=name), about, [panel], ["A", "B"])
-            ),
-            about,
-        )
+        name = tables.measure_name(one.a, measure, i18n)
+        unit = tables.unit(one.a, measure, i18n)
+        heading = i18n.t("compare.plot", measure=name)
+        spec = bar_chart(heading, about, unit, _beside(one, measure, i18n))
+        yield Figure(f"beside-{slug(measure)}", about, spec)
 
 
-def _ratios(one: Comparison, measure: str, i18n: Translations) -> Panel:
-    rows = [
-        Row(_label(one, line, i18n), _style(line), [Mark(line.ratio)])
+def _ratios(one: Comparison, measure: str, i18n: Translations) -> list[Bar]:
+    return [
+        Bar(_label(one, line, i18n), line.ratio, _style(line))
         for line in one.lines
         if line.measure == measure and line.ratio
     ]
-    name = html_tables.measure_name(one.a, measure, i18n)
-    return Panel(name, i18n.t("compare.ratio"), rows, bars=False, ratio=True)
 
 
-def _beside(one: Comparison, measure: str, i18n: Translations) -> Panel:
-    rows = [
-        Row(_label(one, line, i18n), _style(line), [Mark(line.a), Mark(line.b, shape=1)])
+def _beside(one: Comparison, measure: str, i18n: Translations) -> list[Bar]:
+    return [
+        Bar(_label(one, line, i18n), estimate, _style(line), side)
         for line in one.lines
         if line.measure == measure
+        for side, estimate in (("A", line.a), ("B", line.b))
     ]
-    return Panel("", html_tables.unit(one.a, measure, i18n), rows)
 
 
 def _label(one: Comparison, line: ComparedMeasure, i18n: Translations) -> str:
@@ -340,8 +364,7 @@ def _label(one: Comparison, line: ComparedMeasure, i18n: Translations) -> str:
 
 
 def _style(line: ComparedMeasure) -> int | None:
-    name = line.factors.get("transport")
-    return TRANSPORTS.index(name) if name in TRANSPORTS and isinstance(name, str) else None
+    return style_of(line.factors.get("transport", ""))
 
 
 if __name__ == "__main__":

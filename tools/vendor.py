@@ -1,10 +1,12 @@
-"""Copy the pages' third-party libraries to demos/vendor: ``.venv/bin/python tools/vendor.py``.
+"""Copy third-party libraries of the pages: ``.venv/bin/python tools/vendor.py NAME…``.
 
-With ``--tests`` also what only the tests load, to tests/vendor, which is in no wheel.
+    demos     SockJS and Socket.IO, for the pages; the default
+    tests     what only the tests load; it is in no wheel
+    report    the libraries that draw the charts of benchmarks.report
 
-`package.json` names them, and `package-lock.json` has their hashes.  If this machine has no npm, a
-temporary one comes from a wheel.  If that fails, or without a network, the pages work without the
-libraries, and say so.
+A package.json names them, and the package-lock.json beside it has their hashes.  If this machine
+has no npm, a temporary one comes from a wheel.  If that fails, or without a network, the pages work
+without the libraries, and say so.
 """
 
 import os
@@ -13,42 +15,72 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-VENDOR = ROOT / "demos" / "vendor"
-# The files of each package that a browser loads, and its licence.
-FILES = {
-    "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
-    "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
+
+
+class Libraries(NamedTuple):
+    """The files of each package that a browser loads, its licence, and where they belong."""
+
+    project: Path  # the folder of package.json
+    target: Path
+    files: dict[str, tuple[str, ...]]
+
+
+LIBRARIES = {
+    "demos": Libraries(
+        ROOT,
+        ROOT / "demos" / "vendor",
+        {
+            "sockjs-client": ("dist/sockjs.min.js", "LICENSE"),
+            "socket.io-client": ("dist/socket.io.min.js", "LICENSE"),
+        },
+    ),
+    "tests": Libraries(ROOT, ROOT / "tests" / "vendor", {"axe-core": ("axe.min.js", "LICENSE")}),
+    "report": Libraries(
+        ROOT / "benchmarks" / "report",
+        ROOT / "benchmarks" / "report" / "vendor",
+        {
+            "vega": ("build/vega.min.js", "LICENSE"),
+            # The tests check each chart with the schema.
+            "vega-lite": ("build/vega-lite.min.js", "build/vega-lite-schema.json", "LICENSE"),
+            "vega-embed": ("build/vega-embed.min.js", "LICENSE"),
+        },
+    ),
 }
-TEST_VENDOR = ROOT / "tests" / "vendor"
-TEST_FILES = {"axe-core": ("axe.min.js", "LICENSE")}
 # A user who waits for the first page should not wait for three attempts.
 NPM_OPTIONS = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=0")
 TIMEOUT = 300
 
 
 def main() -> int:
-    with_tests = "--tests" in sys.argv
-    options = NPM_OPTIONS if with_tests else (*NPM_OPTIONS, "--omit=dev")
+    names = sys.argv[1:] or ["demos"]
+    wanted = [LIBRARIES[name] for name in names]
+    options = NPM_OPTIONS if "tests" in names else (*NPM_OPTIONS, "--omit=dev")
+    for project in dict.fromkeys(one.project for one in wanted):
+        if not install(project, options, [one for one in wanted if one.project == project]):
+            return 1
+    return 0
+
+
+def install(project: Path, options: tuple[str, ...], wanted: list[Libraries]) -> bool:
+    """Install the packages of a project into a temporary folder, and copy their files."""
     with tempfile.TemporaryDirectory() as folder:
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(ROOT / name, folder)
+            shutil.copy(project / name, folder)
         try:
             run(*npm(folder), *options, cwd=folder)
         except (OSError, subprocess.SubprocessError) as error:
             reason = getattr(error, "stderr", None) or str(error)
-            print(
-                f"!!! No SockJS and Socket.IO: {', '.join(FILES)} could not be downloaded.",
-                file=sys.stderr,
-            )
+            packages = ", ".join(package for one in wanted for package in one.files)
+            print(f"!!! {packages} could not be downloaded.", file=sys.stderr)
             print(reason.strip()[:200], file=sys.stderr)
-            return 1
-        for package, files in FILES.items():
-            copy(Path(folder, "node_modules", package), VENDOR / package, files)
-        for package, files in TEST_FILES.items() if with_tests else ():
-            copy(Path(folder, "node_modules", package), TEST_VENDOR / package, files)
-    return 0
+            return False
+        for one in wanted:
+            for package, files in one.files.items():
+                copy(Path(folder, "node_modules", package), one.target / package, files)
+    return True
 
 
 def npm(folder: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from benchmarks.clients import CLIENTS
 from benchmarks.method.samples import FAULTS, Measure
+from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold
 
 # About the order in which the web adopted them; all tables and plots use it.
@@ -141,6 +142,17 @@ class Result:
         """Return the violations of the delivery guarantee and their counts, without the zeros."""
         counts = {name: self.correctness.get(name) or 0 for name in FAULTS}
         return {name: count for name, count in counts.items() if count}
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether the runs were short ones, of `--quick`."""
+        return self.settings.get("quick") == "true"
+
+    @property
+    def judges_limits(self) -> bool:
+        """Whether the runs are long and many enough to say that a limit holds, or does not."""
+        several = all(len(cell.runs) >= MIN_RUNS for cell in self.cells)
+        return several and not self.is_quick
 
     def levels(self, factor: str) -> list[Factor]:
         """Return the distinct values of `factor`, in display order."""

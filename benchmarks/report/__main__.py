@@ -1,9 +1,9 @@
-"""Make one page and its plots from result files: first lost messages, then speed, then theory.
+"""Make one page from result files: first which transport to take, then every measured value.
 
     python -m benchmarks.report results --out report
 
-writes report/report.html, which is self-contained, and one SVG file per plot and language in
-report/plots.  If a file is not a result, one line names it and nothing is written.
+writes report/report.html, which is self-contained.  If a file is not a result, one line names it
+and nothing is written.
 """
 
 import argparse
@@ -11,17 +11,17 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.method.results import Result, ResultError, load
+from benchmarks.method.results import TRANSPORTS, Result, ResultError, load
 from benchmarks.method.samples import FAULTS
-from benchmarks.report import html_tables
-from benchmarks.report.axes import format_number
+from benchmarks.report.answer import Column, answer, charts, column_text, conclusions, condition
 from benchmarks.report.figures import Figure, figures
-from benchmarks.report.html import Markup, join, tag
 from benchmarks.report.i18n import Translations, load_translations
-from benchmarks.report.page import facts, figure, page, table, warning, write
-from benchmarks.report.svg import standalone
+from benchmarks.report.numbers import format_number
+from benchmarks.report.page import libraries, page, write
+from benchmarks.report.tables import Table, all_tables
 from realtime.cli import stdio
 
 EXAMPLES = """\
@@ -37,13 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         results = load(options.files or [Path("results")])
-        write({options.out / name: text for name, text in report(results).items()})
+        write({options.out / "report.html": report(results)})
     except ResultError as error:
         print(error, file=sys.stderr)
         return 1
     except OSError as error:
         print(f"{options.out}: {error.strerror or error}", file=sys.stderr)
         return 1
+    if not libraries():
+        print("no charts: `make bench` downloads the libraries that draw them", file=sys.stderr)
     print(options.out / "report.html")
     return 0
 
@@ -68,23 +70,21 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def report(results: Sequence[Result]) -> dict[str, str]:
-    """Return the files of a report: the page, and each plot in each language."""
+def report(results: Sequence[Result]) -> str:
+    """Return the page of these results."""
     translations = load_translations()
     names = _names(results)
-    drawn = {
-        language: {name: figures(result, i18n) for name, result in names.items()}
-        for language, i18n in translations.items()
-    }
-    bodies = {
-        language: _body(names, drawn[language], i18n) for language, i18n in translations.items()
-    }
-    files = {"report.html": page(bodies, translations, "report.title")}
-    for language, plots in drawn.items():
-        for name, found in plots.items():
-            for stem, one in zip(_stems(name, found), found, strict=True):
-                files[f"plots/{stem}.{language}.svg"] = standalone(one.drawing, language)
-    return files
+    columns = answer(results)
+    articles = {language: _article(names, columns, i18n) for language, i18n in translations.items()}
+    return page(
+        "report.html",
+        articles,
+        translations,
+        "report.title",
+        transports=TRANSPORTS,
+        column_text=column_text,
+        condition=condition,
+    )
 
 
 def _names(results: Sequence[Result]) -> dict[str, Result]:
@@ -98,17 +98,6 @@ def _names(results: Sequence[Result]) -> dict[str, Result]:
     return names
 
 
-def _stems(name: str, found: Sequence[Figure]) -> list[str]:
-    """Return file names for plots, unique even where the names in the result file are not."""
-    seen: Counter[str] = Counter()
-    stems = []
-    for one in found:
-        stem = f"{name}-{slug(one.name)}"
-        seen[stem] += 1
-        stems.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return stems
-
-
 def slug(text: str) -> str:
     """Turn any text into a file name or anchor: letters, digits and hyphens."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:60] or "other"
@@ -117,62 +106,98 @@ def slug(text: str) -> str:
 # --- the page ------------------------------------------------------------------------------------
 
 
-def _body(
-    names: Mapping[str, Result], drawn: Mapping[str, Sequence[Figure]], i18n: Translations
-) -> Markup:
-    alarm = any(result.faults for result in names.values())
-    return join(
-        tag("p", i18n.t("report.intro")),
-        warning(i18n.t("report.alarm")) if alarm else "",
-        _overview(names, i18n),
-        *(_section(name, result, drawn[name], i18n) for name, result in names.items()),
+@dataclass(frozen=True)
+class Section:
+    """What the page shows of one result."""
+
+    name: str
+    result: Result
+    title: str
+    question: str
+    date: str
+    origin: str
+    state: str
+    verdict: str
+    counts: Sequence[Mapping[str, str]]
+    limits: str
+    limits_look: str
+    figures: Sequence[Figure]
+    tables: Sequence[Table]
+    has_single_run: bool
+    facts: Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Article:
+    """The content of the page in one language."""
+
+    alarm: bool
+    is_rough: bool
+    conclusions: Sequence[str]
+    columns: Sequence[Column]
+    charts: Sequence[Figure]
+    sections: Sequence[Section]
+
+
+def _article(names: Mapping[str, Result], columns: Sequence[Column], i18n: Translations) -> Article:
+    results = names.values()
+    return Article(
+        alarm=any(result.faults for result in results),
+        is_rough=any(result.is_quick for result in results),
+        conclusions=conclusions(columns, i18n),
+        columns=columns,
+        charts=[replace(one, name=f"answer-{one.name}") for one in charts(columns, i18n)],
+        sections=[_section(name, result, i18n) for name, result in names.items()],
     )
 
 
-def _overview(names: Mapping[str, Result], i18n: Translations) -> Markup:
-    heads = [i18n.t(key) for key in ("question", "measured", "machine", "messages")]
-    rows = [
-        tag(
-            "tr",
-            tag("td", tag("a", title(result, i18n), href=f"#{i18n.language}-{name}")),
-            tag("td", tag("span", date(result), class_="date"), *_stopped(result, i18n)),
-            tag("td", machine(result, i18n)),
-            tag("td", _verdict(result, i18n), class_=_state(result)),
-        )
-        for name, result in names.items()
-    ]
-    head = tag("tr", *(tag("th", name, scope="col") for name in heads))
-    return table(head, rows, i18n.t("contents"))
-
-
-def _stopped(result: Result, i18n: Translations) -> list[str]:
-    if result.complete:
-        return []
-    return [tag("br"), tag("span", i18n.t("incomplete.short"), class_="bad")]
-
-
-def _section(name: str, result: Result, drawn: Sequence[Figure], i18n: Translations) -> Markup:
-    question = i18n.name(f"question.{result.benchmark}", "")
-    return tag(
-        "section",
-        tag("h2", title(result, i18n)),
-        tag("p", question, class_="question") if question else "",
-        tag("p", _origin(result, i18n), class_="small"),
-        "" if result.complete else warning(i18n.t("incomplete")),
-        correctness(result, i18n),
-        html_tables.thresholds(result, i18n),
-        *(figure(one.drawing, one.caption) for one in drawn),
-        "" if drawn or not result.cells else tag("p", i18n.t("unknown")),
-        tag("h3", i18n.t("figures")),
-        html_tables.cells(result, i18n),
-        html_tables.capacity(result, i18n),
-        html_tables.budget(result, i18n),
-        html_tables.ratios(result, i18n),
-        tag("p", i18n.t("interval.none"), class_="small") if _single(result) else "",
-        _notes(result, i18n),
-        _details(result, i18n),
-        id=f"{i18n.language}-{name}",
+def _section(name: str, result: Result, i18n: Translations) -> Section:
+    limits, look = _limits(result, i18n)
+    return Section(
+        name=name,
+        result=result,
+        title=title(result, i18n),
+        question=i18n.name(f"question.{result.benchmark}", ""),
+        date=date(result),
+        origin=_origin(result, i18n),
+        state=_state(result),
+        verdict=_verdict(result, i18n),
+        counts=[_counts(result, i18n), _lateness(result, i18n)],
+        limits=limits,
+        limits_look=look,
+        figures=_named(name, figures(result, i18n)),
+        tables=all_tables(result, i18n),
+        # Without two runs a cell has no interval.
+        has_single_run=any(len(cell.runs) < 2 for cell in result.cells),
+        facts=_facts(result, i18n),
     )
+
+
+def _named(name: str, found: Sequence[Figure]) -> list[Figure]:
+    """Give each figure an anchor, unique even where the names in the result file are not."""
+    seen: Counter[str] = Counter()
+    named = []
+    for one in found:
+        anchor = f"{name}-{slug(one.name)}"
+        seen[anchor] += 1
+        number = "" if seen[anchor] == 1 else f"-{seen[anchor]}"
+        named.append(replace(one, name=anchor + number))
+    return named
+
+
+def _limits(result: Result, i18n: Translations) -> tuple[str, str]:
+    """Return in one sentence how many limits hold, and its look; a short run judges none."""
+    verdicts = [one.holds if one.value is not None else None for one in result.thresholds]
+    verdicts += [one.holds for one in result.budget]
+    if not verdicts:
+        return "", ""
+    if not result.judges_limits:
+        return i18n.t("limits.not_judged", n=str(len(verdicts))), "small"
+    counts = {"n": str(verdicts.count(True)), "of": str(len(verdicts))}
+    broken = verdicts.count(False)
+    if not broken:
+        return i18n.t("limits.good", **counts), "good"
+    return i18n.t("limits.bad", broken=str(broken), **counts), "bad"
 
 
 def title(result: Result, i18n: Translations) -> str:
@@ -204,33 +229,22 @@ def _origin(result: Result, i18n: Translations) -> str:
     return line + i18n.t("and") + i18n.t("took", seconds=format_number(result.seconds))
 
 
-def _single(result: Result) -> bool:
-    """Whether any cell has fewer than two runs, and therefore no interval."""
-    return any(len(cell.runs) < 2 for cell in result.cells)
-
-
 # --- correctness ---------------------------------------------------------------------------------
 
 
-def correctness(result: Result, i18n: Translations) -> Markup:
-    """Return whether every message arrived, and the delays of the load generator itself."""
-    counts = {
-        i18n.name(f"count.{name}", name): _count(value)
-        for name, value in result.correctness.items()
-    }
-    lateness = {
+def _counts(result: Result, i18n: Translations) -> dict[str, str]:
+    found = result.correctness.items()
+    return {i18n.name(f"count.{name}", name): _count(value) for name, value in found}
+
+
+def _lateness(result: Result, i18n: Translations) -> dict[str, str]:
+    """Return the delays of the load generator itself."""
+    found = result.generator.items()
+    return {
         i18n.name(f"generator.{name}", name): format_number(value)
-        for name, value in result.generator.items()
+        for name, value in found
         if value is not None
     }
-    return tag(
-        "div",
-        tag("h3", _verdict(result, i18n)),
-        facts(counts, "counts"),
-        facts(lateness, "counts"),
-        class_="verdict",
-        data_state=_state(result),
-    )
 
 
 def _count(value: float | None) -> str:
@@ -259,33 +273,19 @@ def _verdict(result: Result, i18n: Translations) -> str:
     return i18n.t(f"correct.{_state(result)}", faults=i18n.t("and").join(faults))
 
 
-# --- notes and details ---------------------------------------------------------------------------
+# --- details --------------------------------------------------------------------------------------
 
 
-def _notes(result: Result, i18n: Translations) -> Markup:
-    if not result.notes:
-        return Markup()
-    # The benchmark writes its notes in English.
-    notes = tag("ul", *(tag("li", note, lang="en") for note in result.notes), class_="notes")
-    return join(tag("h3", i18n.t("notes")), notes)
-
-
-def _details(result: Result, i18n: Translations) -> Markup:
+def _facts(result: Result, i18n: Translations) -> dict[str, Mapping[str, str]]:
+    """Return the groups of facts about a result that are not empty, by their headings."""
     groups = {
-        "settings": result.settings,
-        "machine": result.machine,
-        "versions": {"realtime": result.realtime, **result.versions},
-        "server": result.server,
+        "": {i18n.t("file"): result.path, i18n.t("seed"): result.seed or "–"},
+        i18n.t("settings"): result.settings,
+        i18n.t("machine"): result.machine,
+        i18n.t("versions"): {"realtime": result.realtime, **result.versions},
+        i18n.t("server"): result.server,
     }
-    parts = [join(tag("h3", i18n.t(key)), _pairs(found)) for key, found in groups.items() if found]
-    origin = {i18n.t("file"): result.path, i18n.t("seed"): result.seed or "–"}
-    summary = tag("summary", i18n.t("details"))
-    return tag("details", summary, _pairs(origin), *parts)
-
-
-def _pairs(found: Mapping[str, str]) -> Markup:
-    rows = [part for name, value in found.items() for part in (tag("dt", name), tag("dd", value))]
-    return tag("dl", *rows, class_="facts")
+    return {heading: facts for heading, facts in groups.items() if facts}
 
 
 if __name__ == "__main__":

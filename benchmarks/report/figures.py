@@ -1,42 +1,55 @@
-"""Which plots a report shows for each benchmark: one function per benchmark.
+"""Which charts a report shows for each benchmark: one function per benchmark.
 
-Each function selects the values and their axes; plots.py draws them.
+Each function selects the values and their axes; charts.py makes the specification.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmarks.method.results import TRANSPORTS, Factor, Result, ResultCell
-from benchmarks.report.axes import format_number
-from benchmarks.report.html import Markup
-from benchmarks.report.i18n import Translations
-from benchmarks.report.plots import (
-    BarChart,
+from benchmarks.report.charts import (
+    Bar,
     Dot,
-    LineChart,
-    Mark,
-    Panel,
-    Row,
     Series,
-    draw_bar_chart,
-    draw_line_chart,
-    interpolate,
+    Spec,
+    bar_chart,
+    extent,
+    line_chart,
 )
+from benchmarks.report.i18n import Translations
+from benchmarks.report.numbers import format_number
+
+# Points that make a line look smooth on a logarithmic axis.
+SMOOTH = 60
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A plot, its file name, and a sentence on how to read it."""
+    """A chart, its name within the result, and a sentence on how to read it."""
 
     name: str
     caption: str
-    drawing: Markup
+    spec: Spec
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The rows of one chart; the charts of a benchmark that share a unit share their axis."""
+
+    name: str
+    title: str
+    unit: str
+    bars: Sequence[Bar]
+    dots: bool = False
+    ratio: bool = False
 
 
 def figures(result: Result, i18n: Translations) -> list[Figure]:
-    """Return the plots of a result that have data; an unknown benchmark has no plots."""
-    make = PLOTS.get(result.benchmark)
+    """Return the charts of a result that have data; an unknown benchmark has none."""
+    make = CHARTS.get(result.benchmark)
     return [figure for figure in make(result, i18n) if figure] if make else []
 
 
@@ -45,30 +58,41 @@ def _latency(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         series = [
             Series(
                 str(name),
-                _style(name),
-                curve=interpolate(cell.ecdf),
+                style_of(name),
+                curve=cell.ecdf,
                 theory=interpolate(cell.theory_ecdf),
             )
             for name, cell in _by(result, "transport", group)
             if cell.ecdf or cell.theory_ecdf
         ]
-        data = LineChart(
-            i18n.t("plot.ecdf", where=_describe_group(group, i18n)),
-            i18n.t("read.ecdf"),
-            i18n.t("axis.ms"),
-            i18n.t("axis.share"),
-            series,
-            log_y=False,
-            y_values=(0, 1),
-            percent=True,
-        )
-        yield _line_figure("-".join(["ecdf", *_distinguishing_levels(result, group)]), data, i18n)
+        if any(one.curve or one.theory for one in series):
+            spec = line_chart(
+                i18n.t("plot.ecdf", where=_describe_group(group, i18n)),
+                i18n.t("read.ecdf"),
+                i18n.t("axis.ms"),
+                i18n.t("axis.share"),
+                series,
+                log_y=False,
+                include=(0, 1),
+                percent=True,
+            )
+            name = "-".join(["ecdf", *_distinguishing_levels(result, group)])
+            yield Figure(name, i18n.t("read.ecdf"), spec)
     panels = [
-        _panel(result, i18n, group, ("p50", "p99"), "axis.ms", bars=False)
+        _panel(result, i18n, group, ("p50", "p99"), "axis.ms", dots=True)
         for group in _groups(result, "network", "rate")
     ]
-    legend = [i18n.t("measure.p50"), i18n.t("measure.p99")]
-    yield _bar_figure("percentiles", "percentiles", panels, i18n, legend)
+    yield from _panels("percentiles", "percentiles", panels, i18n)
+
+
+def interpolate(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Insert points into a line: on a logarithmic axis its segments are not straight."""
+    pieces = max(1, SMOOTH // max(1, len(line)))
+    return [
+        (x1 + (x2 - x1) * n / pieces, y1 + (y2 - y1) * n / pieces)
+        for (x1, y1), (x2, y2) in itertools.pairwise(line)
+        for n in range(pieces)
+    ] + list(line[-1:])
 
 
 def _poll_gap(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -78,18 +102,18 @@ def _poll_gap(result: Result, i18n: Translations) -> Iterable[Figure | None]:
             for style, group in enumerate(_groups(result, "network", "connection"))
         ]
         share = measure == "at_once"
-        data = LineChart(
-            i18n.t(f"plot.poll_gap.{measure}"),
-            i18n.t(f"read.poll_gap.{measure}"),
-            i18n.t("axis.rate"),
-            i18n.t(f"axis.{measure}"),
+        yield _line_figure(
+            measure.replace("_", "-"),
+            i18n,
+            f"poll_gap.{measure}",
+            "axis.rate",
+            f"axis.{measure}",
             series,
             log_x=True,
             log_y=False if share else None,
-            y_values=(0, 1) if share else (),
+            include=(0, 1) if share else (),
             percent=share,
         )
-        yield _line_figure(measure.replace("_", "-"), data, i18n)
 
 
 def _rate_series(
@@ -105,28 +129,21 @@ def _rate_series(
 
 
 def _overhead(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    groups = _groups(result, "size", "rate")
     panels = [
         _panel(result, i18n, group, ("bytes_down", "bytes_up"), "axis.bytes_per_message")
-        for group in groups
+        for group in _groups(result, "size", "rate")
     ]
-    legend = [i18n.t("measure.bytes_down"), i18n.t("measure.bytes_up")]
-    yield _bar_figure("bytes", "overhead", panels, i18n, legend)
+    yield from _panels("bytes", "overhead", panels, i18n)
 
 
 def _idle_cost(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     asked = [
-        (("bytes_down", "bytes_up"), "axis.bytes_per_minute"),
-        (("requests",), "axis.requests_per_minute"),
-        (("cpu_ms",), "axis.cpu_per_minute"),
-        (("memory_kib",), "axis.kib"),
+        (("bytes_down", "bytes_up"), "axis.bytes_per_minute", "panel.bytes_up"),
+        (("requests",), "axis.requests_per_minute", "panel.requests"),
+        (("cpu_ms",), "axis.cpu_per_minute", "panel.cpu_ms"),
+        (("memory_kib",), "axis.kib", "panel.memory_kib"),
     ]
-    panels = [
-        replace(_panel(result, i18n, {}, measures, unit), title=i18n.t(f"panel.{measures[-1]}"))
-        for measures, unit in asked
-    ]
-    legend = [i18n.t("measure.bytes_down"), i18n.t("measure.bytes_up")]
-    yield _bar_figure("cost", "idle_cost", panels, i18n, legend, shared=False)
+    yield from _titled(result, i18n, "idle_cost", asked)
 
 
 def _fanout(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -136,46 +153,46 @@ def _fanout(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         for name in ("first_ms", "last_ms")
         if name in cell.summary
     ]
-    # The first and the last share one y axis, so readers can compare the two plots.
+    # The first and the last share one y axis, so readers can compare the two charts.
     for measure, axis, values in [
         ("first_ms", "axis.ms", both),
         ("last_ms", "axis.ms", both),
         ("cpu_us", "axis.us_per_delivery", []),
     ]:
-        data = LineChart(
-            i18n.t(f"plot.{measure}"),
-            i18n.t(f"read.{measure}"),
-            i18n.t("axis.followers"),
-            i18n.t(axis),
+        yield _line_figure(
+            measure.replace("_", "-"),
+            i18n,
+            measure,
+            "axis.followers",
+            axis,
             _transport_series(result, "followers", measure),
             log_x=True,
             log_y=True,
-            y_values=values,
+            include=values,
         )
-        yield _line_figure(measure.replace("_", "-"), data, i18n)
 
 
 def _capacity(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     names = sorted(result.capacity, key=_position)
-    rows = [Row(name, _style(name), [Mark(result.capacity[name])]) for name in names]
-    panel = Panel("", i18n.t("axis.clients"), rows)
-    yield _bar_figure("clients", "capacity", [panel], i18n)
+    bars = [Bar(name, result.capacity[name], style_of(name)) for name in names]
+    panel = Panel("clients", "", i18n.t("axis.clients"), bars)
+    yield from _panels("", "capacity", [panel], i18n)
     bound = result.bound_ms
-    data = LineChart(
-        i18n.t("plot.capacity.p99"),
-        i18n.t("read.capacity.p99"),
-        i18n.t("axis.clients"),
-        i18n.t("axis.p99"),
+    yield _line_figure(
+        "p99",
+        i18n,
+        "capacity.p99",
+        "axis.clients",
+        "axis.p99",
         _transport_series(result, "clients", "p99"),
         log_x=True,
         level=None if bound is None else (i18n.t("bound", ms=format_number(bound)), bound),
     )
-    yield _line_figure("p99", data, i18n)
 
 
 def _slow_reader(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    panels = [
-        replace(_panel(result, i18n, {}, (measure,), unit), title=i18n.t(f"panel.{measure}"))
+    asked = [
+        ((measure,), unit, f"panel.{measure}")
         for measure, unit in [
             ("server_kib", "axis.kib"),
             ("kernel_kib", "axis.kib"),
@@ -183,17 +200,15 @@ def _slow_reader(result: Result, i18n: Translations) -> Iterable[Figure | None]:
             ("closed_s", "axis.s"),
         ]
     ]
-    yield _bar_figure("cost", "slow_reader", panels, i18n, shared=False)
+    yield from _titled(result, i18n, "slow_reader", asked)
 
 
 def _recovery(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    measures = ("p50", "p99", "max")
     panels = [
-        _panel(result, i18n, group, measures, "axis.ms", bars=False)
+        _panel(result, i18n, group, ("p50", "p99", "max"), "axis.ms", dots=True)
         for group in _groups(result, "network")
     ]
-    legend = [i18n.t(f"measure.{measure}") for measure in measures]
-    yield _bar_figure("time", "recovery", panels, i18n, legend)
+    yield from _panels("time", "recovery", panels, i18n)
 
 
 def _session(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -201,7 +216,7 @@ def _session(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         _panel(result, i18n, group, ("arrival_ms",), "axis.ms", factor="way")
         for group in _groups(result, "network")
     ]
-    yield _bar_figure("time", "session", panels, i18n)
+    yield from _panels("time", "session", panels, i18n)
 
 
 def _sticky(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -209,35 +224,26 @@ def _sticky(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         _panel(result, i18n, group, ("held", "busiest"), "axis.percent", factor="way")
         for group in _groups(result, "routing", "people")
     ]
-    yield _bar_figure("held", "sticky", panels, i18n)
+    yield from _panels("held", "sticky", panels, i18n)
 
 
 def _publish(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    panels = _titled_panels(
-        result,
-        i18n,
-        [
-            (("per_second",), "unit.1/s", "panel.per_second"),
-            (("message_us",), "unit.µs", "panel.cpu_message"),
-            (("ack_p50", "ack_p99"), "axis.ms", "panel.ack"),
-        ],
-        factor="via",
-    )
-    yield _bar_figure("cost", "publish", panels, i18n, shared=False)
+    asked = [
+        (("per_second",), "unit.1/s", "panel.per_second"),
+        (("message_us",), "unit.µs", "panel.cpu_message"),
+        (("ack_p50", "ack_p99"), "axis.ms", "panel.ack"),
+    ]
+    yield from _titled(result, i18n, "publish", asked, factor="via")
 
 
 def _burst(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    panels = _titled_panels(
-        result,
-        i18n,
-        [
-            (("cpu_us",), "unit.µs", "panel.cpu_us"),
-            (("per_push",), "axis.messages", "panel.per_push"),
-            (("spread_ms",), "axis.ms", "panel.spread_ms"),
-            (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
-        ],
-    )
-    yield _bar_figure("cost", "burst", panels, i18n, shared=False)
+    asked = [
+        (("cpu_us",), "unit.µs", "panel.cpu_us"),
+        (("per_push",), "axis.messages", "panel.per_push"),
+        (("spread_ms",), "axis.ms", "panel.spread_ms"),
+        (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
+    ]
+    yield from _titled(result, i18n, "burst", asked)
 
 
 def _fanout_cost(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -266,7 +272,7 @@ def _series(
     found = [cell for cell in cells if factor in cell.factors and measure in cell.summary]
     dots = [Dot(_float(cell.factors[factor]), cell.summary[measure]) for cell in found]
     if isinstance(name, str):
-        return Series(i18n.level("transport", name), _style(name), dots)
+        return Series(i18n.level("transport", name), style_of(name), dots)
     return Series(i18n.t(f"measure.{measure}"), int(name), dots)
 
 
@@ -279,30 +285,18 @@ def _factor_figure(
     series: Sequence[Series],
     log: bool = False,
 ) -> Figure | None:
-    data = LineChart(
-        i18n.t(f"plot.{key}"),
-        i18n.t(f"read.{key}"),
-        i18n.t(f"axis.{x}"),
-        i18n.t(f"axis.{y}"),
-        series,
-        log_x=log,
-        log_y=log,
-        y_values=() if log else (0,),
-    )
-    return _line_figure(name, data, i18n)
+    include = () if log else (0,)
+    axes = f"axis.{x}", f"axis.{y}"
+    return _line_figure(name, i18n, key, *axes, series, log_x=log, log_y=log, include=include)
 
 
 def _c10k(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    panels = _titled_panels(
-        result,
-        i18n,
-        [
-            (("memory_kib",), "axis.kib", "panel.memory_kib"),
-            (("p99", "last_ms"), "axis.ms", "panel.reached"),
-            (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
-        ],
-    )
-    yield _bar_figure("cost", "c10k", panels, i18n, shared=False)
+    asked = [
+        (("memory_kib",), "axis.kib", "panel.memory_kib"),
+        (("p99", "last_ms"), "axis.ms", "panel.reached"),
+        (("health_p99", "poll_p99"), "axis.ms", "panel.others"),
+    ]
+    yield from _titled(result, i18n, "c10k", asked)
 
 
 def _multi_worker(result: Result, i18n: Translations) -> Iterable[Figure | None]:
@@ -317,52 +311,39 @@ def _multi_worker(result: Result, i18n: Translations) -> Iterable[Figure | None]
     yield _factor_figure("cost", i18n, "multi_worker.costs", "workers", "us_per_message", costs)
 
 
-def _titled_panels(
-    result: Result,
-    i18n: Translations,
-    asked: Iterable[tuple[Sequence[str], str, str]],
-    factor: str = "transport",
-) -> list[Panel]:
-    """Return a panel with unit and title for each group of measures."""
-    return [
-        replace(_panel(result, i18n, {}, measures, unit, factor=factor), title=i18n.t(title))
-        for measures, unit, title in asked
-    ]
-
-
 def _peers(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     panels = [
-        panel
+        _ratios(result, i18n, measure, load)
         for load in result.levels("load") or [""]
         for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us")
-        if (panel := _ratios(result, i18n, measure, load)).rows
     ]
-    yield _bar_figure("ratios", "peers", panels, i18n)
+    # Each has an axis of its own: 1 is in its middle.
+    for panel in panels:
+        yield from _panels("ratios", "peers", [panel], i18n)
 
 
 def _ratios(result: Result, i18n: Translations, measure: str, load: Factor) -> Panel:
     """Return one measure of all systems under one load; their names in the file end with it."""
     end = f", {load}" if load else ""
-    rows = [
-        Row(peer, _peer_style(peer), [Mark(ratios[measure])])
+    bars = [
+        Bar(peer, ratios[measure], _peer_style(peer))
         for name, ratios in result.ratios.items()
         if measure in ratios and name.endswith(end)
         for peer in [name.removesuffix(end)]
     ]
     title = [i18n.t(f"panel.{measure}"), *([i18n.level("load", load)] if load else [])]
     unit = i18n.t("axis.ratio", peer=result.against)
-    return Panel(i18n.t("and").join(title), unit, rows, bars=False, ratio=True)
+    name = f"{measure}-{load}"
+    return Panel(name, i18n.t("and").join(title), unit, bars, dots=True, ratio=True)
 
 
 def _cost_breakdown(result: Result, i18n: Translations) -> Iterable[Figure | None]:
-    panels = [
-        _panel(result, i18n, group, ("cpu_us",), "unit.µs", factor="step")
-        for group in _groups(result, "path")
-    ]
-    yield _bar_figure("cpu", "cost_breakdown", panels, i18n, shared=False)
+    for group in _groups(result, "path"):
+        panel = _panel(result, i18n, group, ("cpu_us",), "unit.µs", factor="step")
+        yield from _panels("cpu", "cost_breakdown", [panel], i18n)
 
 
-PLOTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] = {
+CHARTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] = {
     "latency": _latency,
     "poll_gap": _poll_gap,
     "overhead": _overhead,
@@ -383,26 +364,52 @@ PLOTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] =
 }
 
 
-def _line_figure(name: str, data: LineChart, i18n: Translations) -> Figure | None:
-    if not any(series.dots or series.curve or series.theory for series in data.series):
-        return None
-    data = replace(data, theory=i18n.t("theory"))
-    return Figure(name, data.about, draw_line_chart(data))
-
-
-def _bar_figure(
+def _line_figure(
     name: str,
-    key: str,
-    panels: Sequence[Panel],
     i18n: Translations,
-    legend: Sequence[str] = (),
-    shared: bool = True,
+    key: str,
+    x: str,
+    y: str,
+    series: Sequence[Series],
+    **options: Any,
 ) -> Figure | None:
-    if not any(panel.rows for panel in panels):
+    """Return a line chart whose texts have these keys, or None without data."""
+    if not any(one.dots or one.curve or one.theory for one in series):
         return None
     title, about = i18n.t(f"plot.{key}"), i18n.t(f"read.{key}")
-    data = BarChart(title, about, panels, legend, 1 if shared else 2, shared, i18n.t("theory"))
-    return Figure(name, about, draw_bar_chart(data))
+    return Figure(name, about, line_chart(title, about, i18n.t(x), i18n.t(y), series, **options))
+
+
+def _titled(
+    result: Result,
+    i18n: Translations,
+    key: str,
+    asked: Iterable[tuple[Sequence[str], str, str]],
+    factor: str = "transport",
+) -> Iterable[Figure]:
+    """Yield a chart for each group of measures, which has a unit, a title and an axis."""
+    for measures, unit, title in asked:
+        panel = _panel(result, i18n, {}, measures, unit, factor=factor)
+        yield from _panels("", key, [replace(panel, name=measures[0], title=i18n.t(title))], i18n)
+
+
+def _panels(name: str, key: str, panels: Sequence[Panel], i18n: Translations) -> Iterable[Figure]:
+    """Yield a chart for each panel with data; all of them have the same axis."""
+    values = [value for panel in panels for value in extent(panel.bars)]
+    about = i18n.t(f"read.{key}")
+    for panel in panels:
+        if any(bar.estimate for bar in panel.bars):
+            title = i18n.t("colon").join(filter(None, (i18n.t(f"plot.{key}"), panel.title)))
+            spec = bar_chart(
+                title,
+                about,
+                panel.unit,
+                panel.bars,
+                dots=panel.dots,
+                ratio=panel.ratio,
+                include=values,
+            )
+            yield Figure("-".join(filter(None, (name, panel.name))), about, spec)
 
 
 def _panel(
@@ -411,23 +418,24 @@ def _panel(
     group: Mapping[str, Factor],
     measures: Sequence[str],
     unit: str,
-    bars: bool = True,
+    dots: bool = False,
     factor: str = "transport",
 ) -> Panel:
-    """Return a row per transport with a mark per measure."""
-    rows = [
-        Row(
+    """Return a row per transport with a bar per measure."""
+    several = len(measures) > 1
+    bars = [
+        Bar(
             i18n.level(factor, name),
-            _style(name),
-            [_mark(cell, m, shape) for shape, m in enumerate(measures)],
+            cell.summary.get(measure),
+            style_of(name),
+            i18n.t(f"measure.{measure}") if several else "",
+            cell.theory.get(measure),
         )
         for name, cell in _by(result, factor, group)
+        for measure in measures
     ]
-    return Panel(_describe_group(group, i18n), i18n.t(unit), rows, bars)
-
-
-def _mark(cell: ResultCell, measure: str, shape: int) -> Mark:
-    return Mark(cell.summary.get(measure), cell.theory.get(measure), shape)
+    name = "-".join(map(str, group.values()))
+    return Panel(name, _describe_group(group, i18n), i18n.t(unit), bars, dots)
 
 
 def _transport_series(result: Result, factor: str, measure: str) -> list[Series]:
@@ -437,7 +445,7 @@ def _transport_series(result: Result, factor: str, measure: str) -> list[Series]
         cells = [(_float(x), cell) for x, cell in _by(result, factor, {"transport": name})]
         dots = [Dot(x, cell.summary[measure]) for x, cell in cells if measure in cell.summary]
         theory = [(x, cell.theory[measure]) for x, cell in cells if measure in cell.theory]
-        found.append(Series(str(name), _style(name), dots, theory=theory))
+        found.append(Series(str(name), style_of(name), dots, theory=theory))
     return found
 
 
@@ -469,14 +477,15 @@ def _distinguishing_levels(result: Result, group: Mapping[str, Factor]) -> list[
     return [str(level) for factor, level in group.items() if several[factor] or factor == "network"]
 
 
-def _style(name: Factor) -> int | None:
+def style_of(name: Factor) -> int | None:
+    """Return the index of a transport's colour and shape; other names have none."""
     return TRANSPORTS.index(name) if isinstance(name, str) and name in TRANSPORTS else None
 
 
 def _peer_style(peer: str) -> int | None:
     """Give our own transports their usual colours: "realtime sse" has that of sse."""
     system, _, name = peer.partition(" ")
-    return _style(name) if system == "realtime" else None
+    return style_of(name) if system == "realtime" else None
 
 
 def _position(name: str) -> int:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.report.axes import format_number
+from benchmarks.report.numbers import format_number
 
 LANGUAGES = {"en": "English", "zh-Hans": "简体", "zh-Hant": "繁體"}
 CATALOGUE = Path(__file__).with_name("words.json")

@@ -1,99 +1,86 @@
-"""A self-contained page: one file in three languages, with its style and a few lines of script.
+"""A self-contained page: one file in three languages, with its style, script and libraries.
 
 The page fetches nothing.  Its Content-Security-Policy enforces that: the browser runs only the
-style and the script whose hashes are in the policy.
+style and the scripts whose hashes are in the policy, and no text becomes code (`eval`).
 """
 
 import base64
 import hashlib
+import json
 import os
+import re
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
-from benchmarks.report.html import Markup, tag
+from tornado.template import Loader
+
+from benchmarks.report.charts import dark_style
 from benchmarks.report.i18n import LANGUAGES, Translations
-from benchmarks.report.svg import STYLE
 
 HERE = Path(__file__).parent
+VENDOR = HERE / "vendor"
+# In this order: each uses the one before.
+LIBRARIES = ("vega", "vega-lite", "vega-embed")
+_LOADER = Loader(str(HERE / "templates"))
 
 
-def page(bodies: Mapping[str, Markup], translations: Mapping[str, Translations], title: str) -> str:
-    """Return the HTML of a page; `bodies` has its content by language, `title` is a text key."""
-    style = Markup((HERE / "report.css").read_text("utf-8") + STYLE)
-    script = Markup((HERE / "report.js").read_text("utf-8"))
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}"
+def page(
+    template: str,
+    articles: Mapping[str, object],
+    translations: Mapping[str, Translations],
+    title: str,
+    **more: Any,
+) -> str:
+    """Return a page from a file in templates/: an article per language; `title` is a text key."""
+    style = (HERE / "report.css").read_text("utf-8") + dark_style()
+    script = (HERE / "report.js").read_text("utf-8")
+    code = libraries()
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; "
+    policy += f"script-src {' '.join(_hash(text) for text in (code, script) if text)}"
+    html = _LOADER.load(template).generate(
+        policy=policy,
+        style=style,
+        script=script,
+        libraries=code,
+        articles=articles,
+        translations=translations,
+        title=title,
+        languages=LANGUAGES,
+        json_text=json_text,
+        **more,
     )
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", translations["en"].t(title)),
-        # Without a link element, browsers request /favicon.ico.
-        tag("link", rel="icon", href="data:,"),
-        tag("style", style),
-    )
-    articles = [
-        tag("article", tag("h1", translations[language].t(title)), body, lang=language)
-        for language, body in bodies.items()
-    ]
-    body = tag("body", _switch(translations), tag("main", *articles), tag("script", script))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return html.decode()
+
+
+@cache
+def libraries() -> str:
+    """Return the code that draws charts, with its licences; empty without `make bench`."""
+    try:
+        return "\n".join(_library(name) for name in LIBRARIES)
+    except FileNotFoundError:
+        return ""
+
+
+def _library(name: str) -> str:
+    folder = VENDOR / name
+    licence = (folder / "LICENSE").read_text("utf-8").replace("*/", "* /")
+    code = (folder / f"{name}.min.js").read_text("utf-8")
+    code = re.sub(r"\n?//# sourceMappingURL=\S+\s*$", "", code)
+    # Inside a script element, HTML gives these a meaning; in JavaScript the backslash has none.
+    code = re.sub(r"<(/script|!--)", r"<\\\1", code, flags=re.IGNORECASE)
+    return f"/*! {name}\n\n{licence}*/\n{code}"
+
+
+def json_text(value: object) -> str:
+    """Return JSON for a script element, which no text inside can end."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _hash(text: str) -> str:
     digest = hashlib.sha256(text.encode()).digest()
     return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _switch(translations: Mapping[str, Translations]) -> Markup:
-    """Return one radio button per language; CSS alone switches, with or without the script."""
-    name = " / ".join(translations[language].t("language") for language in LANGUAGES)
-    choices = [
-        tag(
-            "label",
-            tag(
-                "input",
-                type="radio",
-                name="language",
-                id=f"to-{language}",
-                value=language,
-                checked="" if language == "en" else None,
-                # Without this, a reload restores the old choice and contradicts the script.
-                autocomplete="off",
-            ),
-            tag("span", own, lang=language),
-        )
-        for language, own in LANGUAGES.items()
-    ]
-    return tag("header", tag("fieldset", *choices, aria_label=name), class_="switch")
-
-
-def facts(pairs: Mapping[str, str], css: str) -> Markup:
-    """Return names and values as a description list."""
-    rows = [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs.items()]
-    return tag("dl", *rows, class_=css)
-
-
-def table(head: Markup, rows: list[Markup], label: str) -> Markup:
-    """Return a table that scrolls on a narrow screen."""
-    inside = tag("table", tag("thead", head), tag("tbody", *rows))
-    return tag("div", inside, class_="scroll", role="region", tabindex="0", aria_label=label)
-
-
-def figure(drawing: Markup, caption: str) -> Markup:
-    scroll = tag("div", drawing, class_="scroll", role="region", tabindex="0", aria_label=caption)
-    return tag("figure", scroll, tag("figcaption", caption))
-
-
-def warning(heading: str, *lines: str, css: str = "warning alarm") -> Markup:
-    return tag("div", tag("h3", heading), *(tag("p", line) for line in lines), class_=css)
-
-
-def transport_label(name: str) -> Markup:
-    """Return the name of a transport, preceded by its colour."""
-    return tag("span", name, class_="transport", data_transport=name)
 
 
 def write(files: Mapping[Path, str]) -> None:
