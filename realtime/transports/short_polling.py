@@ -5,11 +5,10 @@ anything in between.  A message waits half an interval on average, and each idle
 whole request.
 """
 
-from realtime.transports.exchange import Exchange
-from realtime.transports.polling import PollResponse
+from realtime.transports.polling import Poll, PollResponse
 
 
-class ShortPolling(Exchange):
+class ShortPolling(Poll):
     transport = "short_polling"
 
     async def get(self, room: str) -> None:
@@ -18,4 +17,5 @@ class ShortPolling(Exchange):
             subscription.room, subscription.after, self.stream.address
         )
         async with self.tracked(subscription):
+            self.subscription = subscription
             self.answer(reader.poll(PollResponse))
