@@ -97,8 +97,10 @@ class ServerConnection:
     A poll that comes again with another cursor is served without this coroutine, by `_serve_again`.
     """
 
-    _poll: Poll | None = None  # the last request, if it can be repeated
-    _repeated_head: RepeatedHead | None = None
+    __slots__ = (
+        *("protocol", "remote_ip", "_limits", "_peer", "_proxies", "_router", "_stream"),
+        *("_poll", "_repeated_head"),
+    )
 
     def __init__(
         self,
@@ -115,6 +117,8 @@ class ServerConnection:
         self._limits = limits
         self._peer = stream.address
         self._proxies = proxies
+        self._poll: Poll | None = None  # the last request, if it can be repeated
+        self._repeated_head: RepeatedHead | None = None
 
     async def serve(self) -> None:
         """Answer requests until either side closes, or the connection has become a WebSocket."""
