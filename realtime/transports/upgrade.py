@@ -214,6 +214,7 @@ class Upgrade(Handler, WebSocketHandler):
             raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 
     async def upgrade(self) -> None:
+        """Answer the handshake, and call `open`; frames are read in another task."""
         await WebSocketHandler.get(self)
 
     def _detach_stream(self) -> IOStream:
