@@ -25,7 +25,6 @@ from benchmarks.clients.sse import EventStreamParser
 from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.competitors.system import (
     FOLDER,
-    PACED,
     SMALL,
     START_SECONDS,
     System,
@@ -113,7 +112,6 @@ class NchanLongPolling(Nchan):
     """Each response is one message, however many are waiting: a burst is as many responses."""
 
     name = "nchan longpoll"
-    loads = (PACED,)
 
     def protocol(self, room: str) -> ClientProtocol:
         return _LongPollProtocol(self.reader_endpoint, self.address(room))

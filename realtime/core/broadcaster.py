@@ -8,8 +8,7 @@ drained.
     room.since(cursor) ─▶ frame once per transport ─▶ push, push, push …
                                                         └─ refused: lagging, with its cursor
 
-A flush to many subscribers runs in time slices: after some milliseconds it lets the event loop
-serve other callbacks once, and then continues where it stopped.
+When a flush runs, and how long it may block the event loop, is decided in `pacing`.
 """
 
 import asyncio
@@ -19,25 +18,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from realtime import metrics
 from realtime.core.events import Cursor, Event
+from realtime.core.pacing import SENDS_PER_STEP, SLICE_SECONDS, PacedFlush, rotated
 from realtime.core.room import Page, Room
 from realtime.errors import GoingAway, RealtimeError
 from realtime.limits import Limits
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
 # Pages that one lagging subscriber may read before the next one is served.
 _PAGES_PER_STEP = 4
-# A screen shows 60 frames a second: events within one frame are seen at the same time.
-_FRAME_SECONDS = 1 / 60
-# How long a flush may block the event loop, and how many pushes it makes per check of the clock.
-_SLICE_SECONDS = 0.005
-_PUSHES_PER_STEP = 32
 
 
 class Framing(NamedTuple):
@@ -89,9 +82,7 @@ class Broadcaster:
         self._live: dict[Framing, Group] = {}
         self._lagging: dict[Subscriber, Cursor] = {}
         self._ready: Group = {}  # the lagging ones whose sockets have drained
-        self._flush_timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._flushing: Iterator[None] | None = None
-        self._next_flush_at = 0.0
+        self._pace = PacedFlush(self.flush_steps, self._has_more)
         self._last_push_at = 0.0  # to all live subscribers
         self._heartbeat_timer: asyncio.TimerHandle | None = None
 
@@ -139,46 +130,11 @@ class Broadcaster:
     # --- the flush -------------------------------------------------------------------------------
 
     def flush_soon(self) -> None:
-        """Push new events: at once when idle, otherwise after the cooldown of the last flush.
+        """Push new events: at once when idle, otherwise after the cooldown of the last flush."""
+        self._pace.run_soon()
 
-        So at most half of the time is spent flushing, the event loop stays responsive, and the
-        events of one cooldown cost one write per subscriber instead of one each.
-        """
-        if self._flush_timer is None and self._flushing is None:
-            loop = asyncio.get_running_loop()
-            delay = self._next_flush_at - time.monotonic()
-            self._flush_timer = (
-                loop.call_later(delay, self._flush) if delay > 0 else loop.call_soon(self._flush)
-            )
-
-    def _flush(self) -> None:
-        self._flush_timer = None
-        self._flushing = self.flush_steps()
-        self._run_slice(0.0)
-
-    def _run_slice(self, spent: float) -> None:
-        """Run one time slice of the flush; earlier slices took `spent` seconds."""
-        started = time.monotonic()  # an event loop may update its own clock once per iteration
-        try:
-            ended = self._run_until(started + _SLICE_SECONDS)
-        except BaseException:
-            self._flushing = None  # the next flush starts over
-            raise
-        now = time.monotonic()
-        spent += now - started
-        if not ended:
-            # Not `call_soon`: sockets that are ready to be read come first.
-            asyncio.get_running_loop().call_later(0, self._run_slice, spent)
-            return
-        self._flushing = None
-        self._next_flush_at = now + _cooldown(spent)
-        if self._ready or self._cursor != self._room.cursor:
-            self.flush_soon()
-
-    def _run_until(self, deadline: float) -> bool:
-        """Continue the flush; return whether it ended before the deadline."""
-        assert self._flushing is not None
-        return not any(time.monotonic() >= deadline for _ in self._flushing)
+    def _has_more(self) -> bool:
+        return bool(self._ready) or self._cursor != self._room.cursor
 
     def flush_steps(self) -> Iterator[None]:
         """Flush, and yield wherever the event loop may run other callbacks."""
@@ -203,16 +159,13 @@ class Broadcaster:
     def _batches(
         self, encode: Callable[[Framing], bytes]
     ) -> Iterator[tuple[bytes, Group, Sequence[Subscriber]]]:
-        """Yield all live subscribers in batches, each with the bytes to push to it.
-
-        The order starts at a random subscriber each time, so that nobody is always the last.
-        """
+        """Yield all live subscribers in batches, each with the bytes to push to it."""
         self._last_push_at = time.monotonic()
-        for framing, group in _rotated(list(self._live.items())):
-            subscribers = _rotated(list(group))
+        for framing, group in rotated(list(self._live.items())):
+            subscribers = rotated(list(group))
             frames = encode(framing) if subscribers else b""
-            for start in range(0, len(subscribers), _PUSHES_PER_STEP):
-                yield frames, group, subscribers[start : start + _PUSHES_PER_STEP]
+            for start in range(0, len(subscribers), SENDS_PER_STEP):
+                yield frames, group, subscribers[start : start + SENDS_PER_STEP]
 
     def _observe_latency(self, events: Sequence[Event]) -> None:
         if any(self._live.values()):
@@ -283,11 +236,10 @@ class Broadcaster:
             return
         idle = time.monotonic() - self._last_push_at >= self._heartbeat_seconds
         # A flush that is due or running pushes to the same streams, so no heartbeat is needed.
-        if idle and self._flushing is None and self._flush_timer is None:
-            self._flushing = self._heartbeat_steps()
-            self._run_slice(0.0)
+        if idle and self._pace.idle:
+            self._pace.run(self._heartbeat_steps())
         due = self._last_push_at + self._heartbeat_seconds - time.monotonic()
-        self._schedule_heartbeat(max(due, _SLICE_SECONDS))
+        self._schedule_heartbeat(max(due, SLICE_SECONDS))
 
     def _heartbeat_steps(self) -> Iterator[None]:
         for heartbeat, group, batch in self._batches(lambda framing: framing.encode_heartbeat()):
@@ -295,20 +247,6 @@ class Broadcaster:
                 if subscriber in group and not subscriber.send_heartbeat(heartbeat):
                     self._fall_behind(subscriber)
             yield
-
-
-def _cooldown(spent: float) -> float:
-    """Return the seconds between two flushes.
-
-    As long as the last flush took; up to three times that while it stays below one screen frame.
-    """
-    return max(spent, min(3 * spent, _FRAME_SECONDS))
-
-
-def _rotated(items: list[T]) -> list[T]:
-    """Return the same items in the same cyclic order, starting at a random one."""
-    start = random.randrange(len(items)) if items else 0
-    return items[start:] + items[:start]
 
 
 def _close(subscriber: Subscriber, error: Callable[[], RealtimeError]) -> None:

@@ -10,11 +10,12 @@ the replica's own cursor.
 """
 
 import asyncio
+import logging
 import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from realtime import metrics
 from realtime.core.broadcaster import Broadcaster, Subscriber
 from realtime.core.broker import Broker
 from realtime.core.events import Cursor, Draft, Event, Receipt
+from realtime.core.pacing import SENDS_PER_STEP, PacedFlush, rotated
 from realtime.core.room import AppendResult, Page, Room
 from realtime.errors import Busy, GoingAway, NoBroker, RealtimeError
 from realtime.limits import Limits
@@ -38,11 +40,17 @@ _MIN_IDLE_SECONDS = 0.2
 _TIMER_GRANULARITY_SECONDS = 0.02
 # Waiting readers have the newest cursors, so few rendered pages are worth caching.
 _MAX_RENDERED = 8
+# Each response to a poll brings a request, and to read that costs as much again.
+_COST_OF_A_WAKE = 2.0
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 # Where a reader starts: after a cursor, or before the last N events.
 After = Cursor | int
+# Called when there may be something to poll.
+Waiter = Callable[[], None]
 
 
 class SyncCause(StrEnum):
@@ -87,7 +95,9 @@ class RoomReplica:
         # For each cursor: the page after it, what was rendered of it, and by which function.
         self._rendered: dict[Cursor, tuple[Page, Any, Callable[[Page], Any]]] = {}
         # Each waiting reader: its deadline and its transport.
-        self._waiting: dict[asyncio.Future[None], tuple[float, str]] = {}
+        self._waiting: dict[Waiter, tuple[float, str]] = {}
+        self._has_news = False  # since the waiting readers were last woken
+        self._wakes = PacedFlush(self._wake_steps, lambda: self._has_news, _COST_OF_A_WAKE)
         self._next_timeout = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._syncing = False
@@ -128,16 +138,14 @@ class RoomReplica:
             self._rendered[cursor] = rendered
         return rendered
 
-    def add_waiter(self, seconds: float, transport: str) -> "asyncio.Future[None]":
-        """Return a future that is done at the next event, or after `seconds`."""
-        waiter = asyncio.get_running_loop().create_future()
+    def add_waiter(self, waiter: Waiter, seconds: float, transport: str) -> None:
+        """Call `waiter` once: after the next event, or after `seconds`."""
         deadline = _now() + seconds
         self._waiting[waiter] = deadline, transport
         if deadline < self._next_timeout:
             self._set_timer(deadline)
-        return waiter
 
-    def remove_waiter(self, waiter: "asyncio.Future[None]") -> None:
+    def remove_waiter(self, waiter: Waiter) -> None:
         self._waiting.pop(waiter, None)
 
     def _set_timer(self, when: float) -> None:
@@ -152,10 +160,9 @@ class RoomReplica:
         self._timer, self._next_timeout = None, math.inf
         now = _now()
         for waiter in [waiter for waiter, (until, _) in self._waiting.items() if until <= now]:
-            _settle(waiter, None)
-            self.remove_waiter(waiter)
+            self._wake(waiter)
         if self._waiting:
-            soonest, _ = min(self._waiting.values())
+            soonest = min(until for until, _ in self._waiting.values())
             self._set_timer(max(soonest, now + _TIMER_GRANULARITY_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
@@ -194,13 +201,31 @@ class RoomReplica:
     def _notify(self) -> None:
         self._rendered.clear()
         self.broadcaster.flush_soon()
-        self.wake_waiters()
+        if self._waiting:
+            self._has_news = True
+            self._wakes.run_soon()
 
     def wake_waiters(self) -> None:
-        """End every wait, so that each reader polls again."""
-        waiting, self._waiting = self._waiting, {}
-        for waiter in waiting:
-            _settle(waiter, None)
+        """End every wait now, so that each reader polls again."""
+        for waiter in list(self._waiting):
+            self._wake(waiter)
+
+    def _wake_steps(self) -> Iterator[None]:
+        self._has_news = False
+        waiters = rotated(list(self._waiting))
+        for start in range(0, len(waiters), SENDS_PER_STEP):
+            for waiter in waiters[start : start + SENDS_PER_STEP]:
+                self._wake(waiter)
+            yield
+
+    def _wake(self, waiter: Waiter) -> None:
+        """End one wait, unless it has ended meanwhile."""
+        if self._waiting.pop(waiter, None) is None:
+            return
+        try:
+            waiter()
+        except Exception:  # one reader's failure must not keep the event from those after it
+            log.exception("a waiting reader could not be woken")
 
     # --- keeping in sync -------------------------------------------------------------------------
 
@@ -282,10 +307,12 @@ def _is_any(replica: RoomReplica) -> bool:
 class Reader:
     """A cursor that can wait; each poll has one."""
 
+    __slots__ = ("_error", "_replica", "_woken", "cursor")
+
     def __init__(self, replica: RoomReplica, cursor: Cursor) -> None:
         self.cursor = cursor
         self._replica = replica
-        self._waiter: asyncio.Future[None] | None = None
+        self._woken: asyncio.Future[None] | None = None
         self._error: RealtimeError | None = None
 
     def poll(self, render: Callable[[Page], T]) -> T:
@@ -308,17 +335,29 @@ class Reader:
             raise self._error
         if self._replica.room.cursor != self.cursor:
             return
-        self._waiter = waiter = self._replica.add_waiter(seconds, transport)
+        self._woken = asyncio.get_running_loop().create_future()
+        self.add_waiter(self.cancel, seconds, transport)
         try:
-            await waiter
+            await self._woken
         finally:
-            self._replica.remove_waiter(waiter)
+            self.remove_waiter(self.cancel)
 
     def cancel(self, error: RealtimeError | None = None) -> None:
         """End a `wait`: the client has disconnected, or may not read on because of `error`."""
-        self._error = error
-        if self._waiter is not None:
-            _settle(self._waiter, error)
+        self._error = self._error or error
+        if self._woken is not None:
+            _settle(self._woken, error)
+
+    def add_waiter(self, waiter: Waiter, seconds: float, transport: str) -> None:
+        """Call `waiter` once, at the next event or after `seconds`: a `wait` without a task.
+
+        Only directly after a `poll` that returned nothing, or an event could be missed.
+        """
+        self._replica.add_waiter(waiter, seconds, transport)
+
+    def remove_waiter(self, waiter: Waiter) -> None:
+        """Do not call `waiter` any more; it is no error if it was called already."""
+        self._replica.remove_waiter(waiter)
 
 
 class Hub:
@@ -430,6 +469,14 @@ class Hub:
         """
         replica = await self._synced_replica(room, after, address, client)
         return Reader(replica, replica.start_cursor(after))
+
+    def read_now(self, room: str, cursor: Cursor) -> Reader | None:
+        """Return what `read` would; None if that would have to wait for the broker."""
+        replica = self._replicas.get(room)
+        if replica is None or self._closed or not replica.is_synced(cursor):
+            return None
+        replica.touch()
+        return Reader(replica, cursor)
 
     async def follow(
         self, room: str, after: After, subscriber: Subscriber, address: str = ""

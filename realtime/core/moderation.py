@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from realtime.core.broker import Broker
+from realtime.core.events import Member
 from realtime.errors import Muted, NameNotApproved, NoBroker, RealtimeError, Removed, RoomLocked
 from realtime.tasks import Supervisor
 
@@ -116,6 +117,17 @@ class Moderation:
             except NoBroker:  # what the lecturer said still holds
                 return copy[0]
         return copy[0]
+
+    def admits_now(self, room: str, member: Member) -> bool:
+        """Return whether the rules admit a member, as far as our copy is new enough to tell."""
+        copy = self._copies.get(room)
+        if copy is None or _now() - copy[1] >= _COPY_SECONDS:
+            return False
+        try:
+            copy[0].check_member(member.client)
+        except RealtimeError:
+            return False
+        return copy[0].approves(member.name)
 
     async def change(self, room: str, changes: Mapping[str, str | None]) -> None:
         """Set these fields of the rules, or delete those that are None; at every process."""

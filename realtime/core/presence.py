@@ -47,6 +47,12 @@ class _TrackedClient:
     def is_present(self) -> bool:
         return bool(self.streams) or (self.polls > 0 and not self.has_left)
 
+    def would_change(self, member: Member) -> bool:
+        """Return whether a poll of `member` would change the member: not its name, but its way."""
+        if member is self.member or self.streams:
+            return False
+        return member.name == self.member.name and member != self.member
+
     def update(self, member: Member) -> bool:
         """Take the name of the oldest stream, or of a poll of `member`; return if it changed."""
         old, is_free = self.member, self.has_left or member.name == self.member.name
@@ -119,6 +125,20 @@ class Presence:
             tracked.renewed_at = float("-inf")
         if _now() - tracked.renewed_at >= self._limits.lease_seconds / 3:
             await self._try_renew(room, tracked)
+
+    def track_poll_again(self, room: str, member: Member) -> bool:
+        """Add a reference of a poll, as `track` does, if that changes nothing else.
+
+        Return False, with nothing done, if `track` would have to call the broker.
+        """
+        tracked = self._tracked.get((room, member.client))
+        if tracked is None or tracked.has_left or tracked.would_change(member):
+            return False
+        if _now() - tracked.renewed_at >= self._limits.lease_seconds / 3:
+            return False
+        tracked.idle_passes = 0
+        tracked.polls += 1
+        return True
 
     def untrack(self, room: str, member: Member, *, stream: bool) -> None:
         """Release a reference; without another one the member has quit after a while."""

@@ -40,6 +40,7 @@ from realtime.protocol.http1 import (
     parse_query,
     response_header,
 )
+from realtime.protocol.repeated_head import RepeatedHead
 from realtime.server.forwarded import FIELD, TrustedProxies
 from realtime.server.response_writer import ResponseWriter
 from realtime.server.stream import MAX_WHOLE_READ_BYTES, MeteredStream
@@ -48,6 +49,7 @@ from realtime.server.traffic import OTHER
 from realtime.transports.base import MAX_DISCARDED_BODY, Services
 from realtime.transports.exchange import Exchange
 from realtime.transports.lingering import close_lingering
+from realtime.transports.polling import Poll
 
 # Seconds for a client to accept an error response.
 _REJECT_SECONDS = 2.0
@@ -90,7 +92,15 @@ class Router:
 
 
 class ServerConnection:
-    """A connection from a client; for Tornado, the context of its requests."""
+    """A connection from a client; for Tornado, the context of its requests.
+
+    A poll that comes again with another cursor is served without this coroutine, by `_serve_again`.
+    """
+
+    __slots__ = (
+        *("protocol", "remote_ip", "_limits", "_peer", "_proxies", "_router", "_stream"),
+        *("_poll", "_repeated_head"),
+    )
 
     def __init__(
         self,
@@ -107,6 +117,8 @@ class ServerConnection:
         self._limits = limits
         self._peer = stream.address
         self._proxies = proxies
+        self._poll: Poll | None = None  # the last request, if it can be repeated
+        self._repeated_head: RepeatedHead | None = None
 
     async def serve(self) -> None:
         """Answer requests until either side closes, or the connection has become a WebSocket."""
@@ -126,7 +138,16 @@ class ServerConnection:
 
     async def _serve_request(self) -> bool:
         self._stream.stop_trace()
-        data = await self._stream.read_once()
+        poll = self._poll
+        try:
+            data = await self._stream.read_once(self._serve_again if poll else None)
+        finally:
+            if poll is not None:
+                poll.stop_waiting()
+        if not data:
+            assert poll is not None
+            return await self._end_answer(poll)
+        self._poll = self._repeated_head = None
         if self._router.root_path:
             data = await self._remove_root_path(data)
         if b"trace=" in data:
@@ -170,6 +191,25 @@ class ServerConnection:
             self.remote_ip = limited_address(client)
             self._stream.set_remote_ip(self.remote_ip, self._limits)
 
+    # --- a request again -------------------------------------------------------------------------
+
+    def _remember(self, poll: Poll, data: bytes) -> None:
+        """Let the next request be served again, if it equals `data` but for its cursor.
+
+        Not on a connection that many clients share: there a proxy names the client each time.  Nor
+        if the request is traced: whether somebody watches is asked each time.
+        """
+        private = not self._stream.shared and not self._router.root_path
+        if private and poll.can_repeat and b"trace=" not in data:
+            self._repeated_head = RepeatedHead.of(data, poll.arguments.get("after", ()))
+            self._poll = poll if self._repeated_head else None
+
+    def _serve_again(self, data: bytes) -> bool:
+        assert self._repeated_head is not None
+        assert self._poll is not None
+        cursor = self._repeated_head.match(data)
+        return cursor is not None and self._poll.serve_again(cursor)
+
     # --- the fast path ---------------------------------------------------------------------------
 
     def _match_fast_path(self, data: bytes) -> tuple[RequestHeader, type[Exchange], str] | None:
@@ -186,13 +226,19 @@ class ServerConnection:
     ) -> bool:
         if missing := head.total_size - len(data):
             data += await self._stream.read_bytes(missing)
-        return await self._answer(head.request(data), kind, room)
+        exchange = await self._run(head.request(data), kind, room)
+        if isinstance(exchange, Poll):
+            self._remember(exchange, data)
+        return await self._end_answer(exchange)
 
-    async def _answer(self, request: Request, kind: type[Exchange], room: str) -> bool:
-        stream = self._stream
+    async def _run(self, request: Request, kind: type[Exchange], room: str) -> Exchange:
         self._set_client_address(request.fields)
-        exchange = kind(self._router.services, stream, request, room)
+        exchange = kind(self._router.services, self._stream, request, room)
         await exchange.run()
+        return exchange
+
+    async def _end_answer(self, exchange: Exchange) -> bool:
+        stream = self._stream
         if stream.writing():
             await stream.flush()
         if not exchange.keep_alive:
@@ -249,7 +295,7 @@ class ServerConnection:
             body=bytes(body),
             keep_alive=head.keep_alive,
         )
-        return await self._answer(request, kind, room)
+        return await self._end_answer(await self._run(request, kind, room))
 
     async def _run_handler(self, head: RequestHead) -> bool:
         """Let a handler of Tornado answer, while the body arrives."""

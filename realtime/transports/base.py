@@ -78,6 +78,8 @@ class Stream(Protocol):
     def local_address(self) -> tuple[str, int]: ...
     def begin_request(self, transport: str, client: str | None) -> None: ...
     def end_request(self) -> None: ...
+    def read_on(self, *, more: bool) -> None: ...
+    def close(self) -> None: ...
     def push(self, data: bytes, events: int) -> bool: ...
     def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def closed(self) -> bool: ...
@@ -142,6 +144,17 @@ class Services:
         member = subscription.member
         share = self.share_of(member.client if member else None)
         return await self.hub.read(subscription.room, subscription.after, address, share)
+
+    def track_poll_again(self, room: str, member: Member) -> bool:
+        """Track a poll of a member whom `admit_member` has admitted, if that needs no waiting.
+
+        Return False if the rules or limits must decide, or the broker must be asked.
+        """
+        if self.moderation is not None and not self.moderation.admits_now(
+            moderated_room(room), member
+        ):
+            return False
+        return self.presence.track_poll_again(room, member)
 
     async def leave(self, room: str, client: str) -> None:
         """Take a client off the list of members now, see `Presence.leave`."""

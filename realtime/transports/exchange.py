@@ -24,7 +24,6 @@ from realtime.transports.base import (
     check_connection_limit,
     decode_path_segment,
 )
-from realtime.transports.polling import PollResponse
 
 log = logging.getLogger(__name__)
 
@@ -114,11 +113,6 @@ class Exchange(RequestBase):
             self.stream.begin_request(self.transport, client)
 
     # --- the response ----------------------------------------------------------------------------
-
-    def answer(self, response: PollResponse) -> None:
-        """Answer a poll: all readers at the same cursor get the same `bytes`."""
-        head = self.head(200, JSON, length=len(response.body))
-        self._send(response.with_head(head), response.events)
 
     def reply(self, status: int, body: bytes) -> None:
         """Send a JSON response."""

@@ -5,15 +5,15 @@ anything in between.  A message waits half an interval on average, and each idle
 whole request.
 """
 
-from realtime.transports.exchange import Exchange
-from realtime.transports.polling import PollResponse
+from realtime.transports.polling import Poll, PollResponse
 
 
-class ShortPolling(Exchange):
+class ShortPolling(Poll):
     transport = "short_polling"
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
         reader = await self.services.read(subscription, self.stream.address)
         async with self.tracked(subscription, reader):
+            self.subscription = subscription
             self.answer(reader.poll(PollResponse))

@@ -9,9 +9,15 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.util import _websocket_mask
-from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProtocol13
+from tornado.websocket import (
+    WebSocketHandler,
+    WebSocketProtocol,
+    WebSocketProtocol13,
+    _WebSocketDelegate,
+    _WebSocketParams,
+)
 
 from realtime import errors
 from realtime.protocol import websocket_frames as frames
@@ -34,8 +40,17 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     arrives: we never close while the client is still sending.
     """
 
-    _discarded_bytes = 0
-    _message_opcode = frames.CONTINUATION  # of the message whose fragments are arriving
+    # Slots, because only a dict of at most 30 keys shares them among instances (CPython): with
+    # ours, each connection would pay a kilobyte for a separate table.
+    __slots__ = ("_discarded_bytes", "_message_opcode", "_reading")
+
+    def __init__(
+        self, handler: _WebSocketDelegate, mask_outgoing: bool, params: _WebSocketParams
+    ) -> None:
+        super().__init__(handler, mask_outgoing, params)
+        self._discarded_bytes = 0
+        self._message_opcode = frames.CONTINUATION  # of the message whose fragments are arriving
+        self._reading: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
 
     @classmethod
     def replacing(cls, default: WebSocketProtocol | None) -> "StrictWebSocketProtocol | None":
@@ -47,6 +62,13 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     # --- in --------------------------------------------------------------------------------------
 
     async def _receive_frame_loop(self) -> None:
+        """Read frames in a task of its own, so that the coroutines of the handshake can end.
+
+        They await this one, and hold the request with its header fields: three kilobytes.
+        """
+        self._reading = asyncio.create_task(self._read_until_closed())
+
+    async def _read_until_closed(self) -> None:
         """Handle frames until the closing handshake is complete, and close the connection."""
         try:
             await self._receive_frames()
@@ -55,9 +77,13 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
             self.close(violation.code, violation.reason)
         except StreamClosedError:
             self._abort()
+        except BaseException:  # a cancellation, or a fault of ours: nobody reads here any more
+            self._abort()
+            raise
         finally:
             self._release_handler()
         await close_lingering(self.stream)
+        self._reading = None
 
     def _release_handler(self) -> None:
         """Report the end to the handler, which then sends nothing more."""
@@ -195,10 +221,16 @@ class Upgrade(Handler, WebSocketHandler):
             raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 
     async def upgrade(self) -> None:
+        """Answer the handshake, and call `open`; frames are read in another task."""
         await WebSocketHandler.get(self)
 
     def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
         return None  # `check_request_origin` has checked it, as for every transport
+
+    def _detach_stream(self) -> IOStream:
+        # Tornado also replaces seven methods of each handler, to catch mistakes.  The dict of the
+        # handler then shares its keys with no other, which costs a kilobyte.
+        return self.detach()
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
         return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())

@@ -338,8 +338,9 @@ class TapHandler(Upgrade):
         self.stream.drained = self._on_drained
         try:
             await self.upgrade()
-        finally:  # also when the handshake fails
-            self._leave()
+        finally:
+            if self.get_status() != 101:  # the handshake has failed
+                self._leave()
 
     def _on_drained(self) -> None:
         if self._tap is not None:

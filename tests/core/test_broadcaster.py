@@ -65,7 +65,7 @@ class World:
         return subscriber
 
     async def flushed(self) -> None:
-        while self.broadcaster._flush_timer is not None or self.broadcaster._flushing is not None:
+        while not self.broadcaster._pace.idle:
             await asyncio.sleep(0)
 
 
@@ -322,7 +322,7 @@ async def test_adding_and_removing_between_two_slices_loses_and_repeats_nothing(
     clock.now += 1
     world.publish()
     asyncio.get_running_loop().call_soon(between_two_slices)
-    while late not in world.broadcaster._lagging or world.broadcaster._flushing:
+    while late not in world.broadcaster._lagging or world.broadcaster._pace._running:
         await asyncio.sleep(0)
     clock.now += 10
     await world.flushed()
@@ -345,7 +345,7 @@ async def test_what_is_published_between_two_slices_waits_for_the_cooldown(
     clock.now += 1
     world.publish()
     asyncio.get_running_loop().call_soon(world.publish)
-    while world.room.top < 2 or world.broadcaster._flushing:
+    while world.room.top < 2 or world.broadcaster._pace._running:
         await asyncio.sleep(0)
     assert {subscriber.received for subscriber in subscribers} == {b"1."}
     clock.now += 1
