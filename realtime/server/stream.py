@@ -296,6 +296,8 @@ class MeteredStream(IOStream):
         if direction == "up":
             redact = self._redactor.redact_head if is_head else self._redactor.redact
             data = redact(data)
+            if not data:  # the start of a compressed message, which is held until its end
+                return
         self._tap.copy(self.connection_id, self.transport, direction, data)
 
     def end_request(self) -> None:

@@ -14,6 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError, error_response
+from realtime.protocol.encodings import ContentEncoding, find_encoding
 from realtime.protocol.http1 import CONTINUE, Request, parse_query, response_header
 from realtime.transports.base import (
     CORS_HEADERS,
@@ -48,6 +49,7 @@ class Exchange(RequestBase):
     """
 
     methods: ClassVar = ("GET",)
+    encoding: ContentEncoding | None = None
     _counted = False
     _head_sent = False
 
@@ -115,9 +117,16 @@ class Exchange(RequestBase):
 
     # --- the response ----------------------------------------------------------------------------
 
+    def negotiate_encoding(self) -> None:
+        """Compress the response if the query asks for it; raises a named error."""
+        if name := self.argument("encoding", errors.BadEncoding):
+            self.encoding = find_encoding(name, self.request.fields.get("Accept-Encoding"))
+
     def answer(self, response: PollResponse) -> None:
         """Answer a poll: all readers at the same cursor get the same `bytes`."""
-        head = self.head(200, JSON, length=len(response.body))
+        if self.encoding is not None:
+            response = response.encoded(self.encoding)
+        head = self.head(200, JSON, *response.fields, length=len(response.body))
         self._send(response.with_head(head), response.events)
 
     def reply(self, status: int, body: bytes) -> None:

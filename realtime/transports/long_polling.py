@@ -19,6 +19,7 @@ class LongPolling(Exchange):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
+        self.negotiate_encoding()
         seconds = self.number(
             "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )

@@ -14,6 +14,7 @@ class ShortPolling(Exchange):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
+        self.negotiate_encoding()
         reader = await self.services.hub.read(
             subscription.room, subscription.after, self.stream.address
         )

@@ -14,11 +14,13 @@ from tornado.websocket import WebSocketHandler, WebSocketProtocol, WebSocketProt
 
 from realtime import errors
 from realtime.protocol import websocket_frames as frames
+from realtime.protocol.permessage_deflate import AGREED, inflate
 from realtime.protocol.websocket_frames import Violation
 from realtime.transports.base import Stream
 from realtime.transports.handler import Handler
 from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, discard
 
+EXTENSIONS_FIELD = "Sec-WebSocket-Extensions"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # Seconds for a client to answer our close frame; it may have to send the rest of a message first.
 _CLOSE_SECONDS = 5
@@ -33,8 +35,11 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     arrives: we never close while the client is still sending.
     """
 
+    deflates = False  # whether messages may be compressed (RFC 7692)
     _discarded_bytes = 0
-    _message_opcode = frames.CONTINUATION  # of the message whose fragments are arriving
+    # Of the message whose fragments are arriving.
+    _message_opcode = frames.CONTINUATION
+    _message_compressed = False
 
     @classmethod
     def replacing(cls, default: WebSocketProtocol | None) -> "StrictWebSocketProtocol | None":
@@ -75,7 +80,8 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     async def _receive_one_frame(self) -> None:
         """Read and handle one frame."""
         read, fragments = self.stream.read_bytes, self._fragmented_message_buffer
-        start = frames.parse_frame_start(await read(2), fragments is not None)
+        in_message = fragments is not None
+        start = frames.parse_frame_start(await read(2), in_message, self.deflates)
         length, key = frames.parse_frame_rest(start, await read(start.rest))
         total = length + (len(fragments) if fragments is not None else 0)
         too_big = total > self.params.max_message_size
@@ -102,14 +108,23 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         """Handle a message if `data` completes it; otherwise keep the fragment."""
         if self._fragmented_message_buffer is None:
             if start.final:
-                return self._handle_message(start.opcode, data)
+                return self._handle_data(start.opcode, start.compressed, data)
             self._message_opcode = start.opcode
+            self._message_compressed = start.compressed
             self._fragmented_message_buffer = bytearray()
         self._fragmented_message_buffer += data
         if not start.final:
             return None
         message, self._fragmented_message_buffer = self._fragmented_message_buffer, None
-        return self._handle_message(self._message_opcode, bytes(message))
+        return self._handle_data(self._message_opcode, self._message_compressed, bytes(message))
+
+    def _handle_data(
+        self, opcode: int, compressed: bool, data: bytes
+    ) -> "asyncio.Future[None] | None":
+        """Handle a complete message; its limit is the same after it has been inflated."""
+        if compressed:
+            data = inflate(data, self.params.max_message_size)
+        return self._handle_message(opcode, data)
 
     async def _discard_data(self, start: frames.FrameStart, length: int) -> None:
         """Report a message that is too big, and read on to the client's close frame.
@@ -168,7 +183,12 @@ def check_connected(stream: Stream) -> None:
 
 
 class Upgrade(Handler, WebSocketHandler):
-    """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
+    """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last.
+
+    `deflates` is set between the two, if the client offers permessage-deflate.
+    """
+
+    deflates = False
 
     def check_upgrade(self) -> None:
         """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
@@ -188,10 +208,15 @@ class Upgrade(Handler, WebSocketHandler):
             raise errors.UpgradeRequired("Connect with WebSocket here (RFC 6455, version 13).")
 
     async def upgrade(self) -> None:
+        if self.deflates:
+            self.set_header(EXTENSIONS_FIELD, AGREED)
         await WebSocketHandler.get(self)
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
+        protocol = StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
+        if protocol is not None and self.deflates:
+            protocol.deflates = True
+        return protocol
 
     def check_origin(self, origin: str) -> bool:
         return True  # `check_request_origin` has checked it, as for every transport
