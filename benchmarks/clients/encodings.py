@@ -25,6 +25,12 @@ def body_inflater(coding: str | None) -> Inflate | None:
     return None
 
 
+def context_inflater() -> Inflate:
+    """Return what inflates the messages of a server that keeps its history (RFC 7692 §7.1.1)."""
+    inflate = zlib.decompressobj(_RAW_WINDOW_BITS).decompress
+    return lambda payload: inflate(payload + _FLUSH_END)
+
+
 def inflate_message(payload: bytes) -> bytes:
     """Inflate one WebSocket message, which refers to no other one (RFC 7692 §7.2.2)."""
     return zlib.decompressobj(_RAW_WINDOW_BITS).decompress(payload + _FLUSH_END)

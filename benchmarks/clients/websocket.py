@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.clients.base import StreamClient
-from benchmarks.clients.encodings import deflate_message, inflate_message
+from benchmarks.clients.encodings import Inflate, context_inflater, deflate_message, inflate_message
 from benchmarks.clients.http import (
     BadResponse,
     Closed,
@@ -36,9 +37,14 @@ _FIN, _RSV, _RSV1, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x40, 0x0F, 0x80, 0x7
 
 # RFC 6455 §1.3: a fixed value; it proves that the server speaks WebSocket.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-# RFC 7692 §7.1: what we offer, and what the server answers, whose frames do not need each other.
+# RFC 7692 §7.1: what we offer, and what a server may agree to: nothing, frames that do not need
+# each other, or any compression.
 OFFER = "permessage-deflate; client_max_window_bits"
-_AGREED = ["client_no_context_takeover", "permessage-deflate", "server_no_context_takeover"]
+_NO_EXTENSION = re.compile("")
+_EACH_ALONE = re.compile(
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+)
+_ANY_DEFLATE = re.compile("permessage-deflate(;.*)?")
 
 # How long the server may take to answer a close frame.
 _CLOSE_SECONDS = 2.0
@@ -152,13 +158,12 @@ def _parse(data: bytes, at: int, end: int) -> Frame:
 class MessageReader:
     """Joins fragments (RFC 6455 §5.4); control frames between them pass through.
 
-    Returns complete messages, as frames with FIN.  `inflates` is whether they may be compressed;
-    they are inflated.
+    Returns complete messages, as frames with FIN.  Without `inflate` none may be compressed.
     """
 
-    def __init__(self, inflates: bool = False) -> None:
+    def __init__(self, inflate: Inflate | None = None) -> None:
         self._frames = FrameReader()
-        self._inflates = inflates
+        self._inflate = inflate
         self._compressed = False
         self._opcode: int | None = None
         self._fragments: list[bytes] = []
@@ -173,7 +178,7 @@ class MessageReader:
     def _join(self, frame: Frame) -> Frame | None:
         if (frame.opcode == CONTINUATION) != (self._opcode is not None):
             raise BadResponse("a continuation without a start, or a message inside another")
-        if frame.compressed and not self._inflates:
+        if frame.compressed and self._inflate is None:
             raise BadResponse("a reserved bit is set without an extension")
         if self._opcode is None:
             self._opcode, self._compressed = frame.opcode, frame.compressed
@@ -181,9 +186,9 @@ class MessageReader:
         if not frame.fin:
             return None
         payload = b"".join(self._fragments)
-        message = Frame(
-            True, self._opcode, inflate_message(payload) if self._compressed else payload
-        )
+        if self._compressed and self._inflate is not None:
+            payload = self._inflate(payload)
+        message = Frame(True, self._opcode, payload)
         self._opcode, self._fragments = None, []
         return message
 
@@ -196,8 +201,10 @@ def accept_key(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 
-def check_handshake(head: ResponseHead, key: str, deflates: bool = False) -> None:
-    """Check what RFC 6455 §4.1 requires of the response, and that compression is agreed, or not."""
+def check_handshake(
+    head: ResponseHead, key: str, extension: re.Pattern[str] = _NO_EXTENSION
+) -> None:
+    """Check what RFC 6455 §4.1 requires of the response, and the extension that it agrees to."""
     fields = head.fields
     if fields.get("upgrade", "").lower() != "websocket":
         raise BadResponse(f"upgraded to {fields.get('upgrade')!r}")
@@ -205,9 +212,9 @@ def check_handshake(head: ResponseHead, key: str, deflates: bool = False) -> Non
         raise BadResponse(f"Connection: {fields.get('connection')!r}")
     if fields.get("sec-websocket-accept") != accept_key(key):
         raise BadResponse("Sec-WebSocket-Accept does not match our key")
-    agreed = sorted(fields.get("sec-websocket-extensions", "").replace(" ", "").split(";"))
-    if agreed != (_AGREED if deflates else [""]) or "sec-websocket-protocol" in fields:
-        raise BadResponse(f"an extension or a subprotocol that we did not offer: {agreed}")
+    agreed = fields.get("sec-websocket-extensions", "")
+    if not extension.fullmatch(agreed) or "sec-websocket-protocol" in fields:
+        raise BadResponse(f"not the extension or the subprotocol that we offered: {agreed!r}")
 
 
 # --- the protocol (sans-I/O) ---------------------------------------------------------------------
@@ -217,7 +224,8 @@ class WebSocketProtocol(ClientProtocol):
     """Upgrades, reads frames, answers pings, and publishes.
 
     An acknowledgement or an error that answers a published message is no event: it is appended to
-    `replies`.
+    `replies`.  `deflates` offers permessage-deflate, and requires that each message is compressed
+    alone, unless the server `keeps_context`.
     """
 
     def __init__(
@@ -228,9 +236,14 @@ class WebSocketProtocol(ClientProtocol):
         headers: Headers | None = None,
         loads: Loads = json.loads,
         deflates: bool = False,
+        keeps_context: bool = False,
     ) -> None:
         super().__init__(endpoint, headers)
         self._deflates = deflates
+        self._keeps_context = keeps_context
+        self._extension = _NO_EXTENSION
+        if deflates:
+            self._extension = _ANY_DEFLATE if keeps_context else _EACH_ALONE
         self.replies: list[dict[str, Any]] = []
         self.upgraded = False
         self._path = path
@@ -240,7 +253,9 @@ class WebSocketProtocol(ClientProtocol):
 
     def _reset(self) -> None:
         self.upgraded = self._close_sent = False
-        self._response, self._messages = ResponseReader(), MessageReader(self._deflates)
+        inflate = context_inflater() if self._keeps_context else inflate_message
+        self._messages = MessageReader(inflate if self._deflates else None)
+        self._response = ResponseReader()
         self._error_body = b""
         self._outgoing.clear()
 
@@ -273,7 +288,7 @@ class WebSocketProtocol(ClientProtocol):
         if head is None or not self._response.complete:
             return b""
         Response(head, self._error_body).check(101)
-        check_handshake(head, self._key, self._deflates)
+        check_handshake(head, self._key, self._extension)
         self.upgraded = True
         self._on_upgrade()
         return self._response.rest
