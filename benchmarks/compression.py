@@ -46,7 +46,6 @@ With one reader, a delivery carries the whole cost of its message; with a hundre
     measures: ClassVar = {
         "bytes_down": Measure("B", "to a reader, per message"),
         "cpu_us": Measure("µs", "of the server's CPU, per delivery"),
-        "memory_kib": Measure("KiB", "of the server's memory, per connection"),
     }
     quick: ClassVar = {"followers": [1, 20], "messages": 20, "runs": 1}
 
@@ -99,12 +98,10 @@ With one reader, a delivery carries the whole cost of its message; with a hundre
         system = self._system(factors["peer"])
         with LoadGenerator() as load, gc_paused():
             spec = publish_words(system, room, options.size, rng)
-            before = system.cost.memory_bytes()
             readers = load.add_readers(system.protocol(room) for _ in range(factors["followers"]))
             load.run_for(_SETTLE_SECONDS)
             warm = constant_arrivals(0.0, options.rate, _WARM_UP, rng)
             sender = run_workload(load, spec, warm, patience=_PATIENCE_SECONDS).sender
-            held = system.cost.memory_bytes() - before
             times = constant_arrivals(0.0, options.rate, options.messages, rng)
             received = sum(reader.traffic().bytes_down for reader in readers)
             used = system.cost.cpu_seconds()
@@ -112,14 +109,11 @@ With one reader, a delivery carries the whole cost of its message; with a hundre
             used = system.cost.cpu_seconds() - used
             received = sum(reader.traffic().bytes_down for reader in readers) - received
             sample = transcript.sample(load, audit_transcript(system, transcript))
-        followers: int = factors["followers"]
-        deliveries = options.messages * followers
+        deliveries = options.messages * factors["followers"]
         sample.latencies = []
         sample.measures = {
             "bytes_down": received / deliveries,
             "cpu_us": 1e6 * used / deliveries,
-            # A few connections may fit into memory that the process has already.
-            "memory_kib": held / 1024 / followers if followers >= 100 else None,
         }
         return sample
 

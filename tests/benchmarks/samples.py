@@ -160,9 +160,9 @@ def _compression() -> Json:
     cells = []
     for peer, down in (("realtime websocket", 295), ("realtime websocket deflate", 213)):
         for followers in (1, 100):
-            middle = {"bytes_down": down, "cpu_us": 1600 / followers, "memory_kib": None}
+            middle = {"bytes_down": down, "cpu_us": 1600 / followers}
             cells.append(cell({"peer": peer, "followers": followers}, middle))
-    units = _units(bytes_down="B", cpu_us="µs", memory_kib="KiB")
+    units = _units(bytes_down="B", cpu_us="µs")
     return {"measures": units, "factors": ["peer", "followers"], "cells": cells}
 
 
