@@ -106,5 +106,5 @@ $(bin)/python:
 
 .venv/dev.stamp: .venv/run.stamp
 	@echo 'Adding the packages for tests and checks, once.'
-	@$(install) --editable '.[tickets,bench,test,dev]'
+	@$(install) --editable '.[tickets,zstd,bench,test,dev]'
 	@touch $@

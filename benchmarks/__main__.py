@@ -18,6 +18,7 @@ CLASSES = {
     "latency": "Latency",
     "poll_gap": "PollGap",
     "overhead": "Overhead",
+    "compression": "Compression",
     "idle_cost": "IdleCost",
     "fanout": "Fanout",
     "capacity": "Capacity",
@@ -34,7 +35,7 @@ CLASSES = {
     "peers": "Peers",
 }
 # These start several servers themselves, so they cannot use --url.
-STARTS_SERVERS = {"sticky", "fanout_cost", "multi_worker", "peers"}
+STARTS_SERVERS = {"compression", "sticky", "fanout_cost", "multi_worker", "peers"}
 
 
 def find_benchmark(name: str) -> type[Benchmark]:

@@ -26,7 +26,7 @@ from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused
 from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
-from benchmarks.method.options import add_head_bytes, positive, positive_int
+from benchmarks.method.options import add_head_bytes, names_of, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
 from benchmarks.method.testbed import ServerUnderTest, TestbedError
@@ -85,11 +85,11 @@ The budget at the end lists the ratios that our server must keep."""
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         add_head_bytes(parser)
         parser.add_argument(
-            "--peers", type=_names_of(SYSTEMS), default=[*SYSTEMS], metavar="NAME,…", help="(all)"
+            "--peers", type=names_of(SYSTEMS), default=[*SYSTEMS], metavar="NAME,…", help="(all)"
         )
         parser.add_argument(
             "--loads",
-            type=_names_of(LOADS),
+            type=names_of(LOADS),
             default=[*LOADS],
             metavar="NAME,…",
             help=f"which of {', '.join(LOADS)} (all)",
@@ -252,17 +252,6 @@ _NUMBERS = (
 
 def _variable(option: str) -> str:
     return option.removeprefix("--").replace("-", "_")
-
-
-def _names_of(known: Iterable[str]) -> Any:
-    def names(text: str) -> list[str]:
-        found = [name.strip() for name in text.split(",")]
-        for name in found:
-            if name not in known:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
-        return found
-
-    return names
 
 
 if __name__ == "__main__":

@@ -87,6 +87,10 @@ class BadPad(RealtimeError):
     code = "bad_pad"
 
 
+class BadEncoding(RealtimeError):
+    code = "bad_encoding"
+
+
 class BadLimit(RealtimeError):
     code = "bad_limit"
 
@@ -216,6 +220,14 @@ class NoNetwork(RealtimeError):
 class BadMethod(RealtimeError):
     code = "bad_method"
     status = 405
+
+
+class NotAcceptable(RealtimeError):
+    """An encoding that the client asks for, and does not accept."""
+
+    code = "not_acceptable"
+    status = 406
+    headers = (("Vary", "Accept-Encoding"),)
 
 
 class NotOurs(RealtimeError):

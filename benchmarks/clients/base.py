@@ -50,6 +50,7 @@ class Client(ABC):
     member of the room.  With a `secret`, the client has the id that only its owner can use, unless
     `client` is given.  `host` replaces the authority of `url` in the `Host` field; `headers` are
     sent with every request (a cookie, an origin); `source` is a local address to connect from.
+    `encoding` asks for compression: gzip or zstd, and deflate on a WebSocket.
 
     `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
     WebSocket both directions share one connection, and `up` stays 0.
@@ -69,6 +70,7 @@ class Client(ABC):
         host: str | None = None,
         headers: Headers | None = None,
         source: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         if secret is not None and client is None:
             client = client_id(secret)
@@ -78,7 +80,7 @@ class Client(ABC):
         self.cursor: str | None = None
         self.down = ByteCount()
         self.up = ByteCount()
-        self._query = RoomQuery(room, after, client, name, secret)
+        self._query = RoomQuery(room, after, client, name, secret, encoding)
         self._endpoint = Endpoint(url, host, source)
         self._headers = headers or {}
         self._updates: deque[Update] = deque()

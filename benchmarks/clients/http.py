@@ -23,6 +23,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from benchmarks.clients.encodings import Inflate, body_inflater
+
 Headers = Mapping[str, str]
 
 # Bytes of one read.  Like a browser, it takes many small events at once when many are waiting.
@@ -140,6 +142,8 @@ class Response:
 class ResponseReader:
     """Parses one response: `feed` takes bytes of the connection and returns bytes of the body.
 
+    A compressed body is inflated.
+
     `head` is None until it is complete.  `complete` is true at the end of the body.  `rest` holds
     the bytes after that end: the next response, or the protocol that a 101 switched to.
     """
@@ -149,6 +153,7 @@ class ResponseReader:
         self.rest = b""
         self._head_bytes = bytearray()
         self._body: _Body | None = None
+        self._inflate: Inflate | None = None
 
     @property
     def complete(self) -> bool:
@@ -161,7 +166,7 @@ class ResponseReader:
             return b""
         payload, rest = self._body.feed(data)
         self.rest += rest
-        return payload
+        return self._inflate(payload) if self._inflate is not None else payload
 
     def end(self) -> None:
         """Report the end of the connection: it completes a body without a length.
@@ -188,6 +193,7 @@ class ResponseReader:
             self.head = None
             return self._feed_head(rest)
         self._body = _body_of(self.head)
+        self._inflate = _inflater_of(self.head)
         return rest
 
 
@@ -283,6 +289,13 @@ def _body_of(head: ResponseHead) -> _Body:
     if _DIGITS.fullmatch(length) is None:
         raise BadResponse(f"not a Content-Length: {length!r}")
     return _FixedLength(int(length))
+
+
+def _inflater_of(head: ResponseHead) -> Inflate | None:
+    try:
+        return body_inflater(head.fields.get("content-encoding"))
+    except ValueError as error:
+        raise BadResponse(f"Content-Encoding: {error}") from error
 
 
 # --- the socket ----------------------------------------------------------------------------------

@@ -50,9 +50,10 @@ def make_protocol(
     phase: float = 1.0,
     new_connection_per_request: bool = False,
     head_bytes: int = 0,
+    encoding: str | None = None,
 ) -> ClientProtocol:
     """Return a reader of one of our transports; `interval` and `wait` in seconds."""
-    query = RoomQuery(room, after, client)
+    query = RoomQuery(room, after, client, encoding=encoding)
     protocol: ClientProtocol
     if transport in ("short_polling", "long_polling"):
         short = transport == "short_polling"
@@ -71,7 +72,10 @@ def make_protocol(
         protocol = SocketIOProtocol(endpoint, query, loads=cached_loads)
     elif transport == "websocket":
         protocol = WebSocketProtocol(
-            endpoint, lambda cursor: query.path(transport, cursor), loads=cached_loads
+            endpoint,
+            lambda cursor: query.path(transport, cursor),
+            loads=cached_loads,
+            deflates=encoding is not None,
         )
     else:
         stream = _STREAMS[transport]

@@ -62,7 +62,7 @@ class RoomQuery:
     """Which room to read, from which cursor, and as which member.
 
     `after` is a cursor, ``"now"``, or None for the last 50 events.  `secret` proves that the
-    client may use its id, if that is the hash of one.
+    client may use its id, if that is the hash of one.  `encoding` asks for compression.
     """
 
     room: str
@@ -70,9 +70,12 @@ class RoomQuery:
     client: str | None = None
     name: str | None = None
     secret: str | None = None
+    encoding: str | None = None
 
     def path(self, transport: str, cursor: str | None, **more: str) -> str:
         """Return the address from which a reader at `cursor` continues."""
+        if self.encoding is not None:
+            more["encoding"] = self.encoding
         return room_path(transport, self.room, **self.fields(cursor), **more)
 
     def fields(self, cursor: str | None) -> dict[str, str]:

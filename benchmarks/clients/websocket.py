@@ -10,12 +10,14 @@ import base64
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.clients.base import StreamClient
+from benchmarks.clients.encodings import Inflate, context_inflater, deflate_message, inflate_message
 from benchmarks.clients.http import (
     BadResponse,
     Closed,
@@ -31,10 +33,18 @@ from benchmarks.clients.sansio import ClientProtocol, Loads, Update, with_cursor
 # RFC 6455 §5.2.
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 _OPCODES = {CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG}
-_FIN, _RSV, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x0F, 0x80, 0x7F
+_FIN, _RSV, _RSV1, _OPCODE, _MASKED, _LENGTH = 0x80, 0x70, 0x40, 0x0F, 0x80, 0x7F
 
 # RFC 6455 §1.3: a fixed value; it proves that the server speaks WebSocket.
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# RFC 7692 §7.1: what we offer, and what a server may agree to: nothing, frames that do not need
+# each other, or any compression.
+OFFER = "permessage-deflate; client_max_window_bits"
+_NO_EXTENSION = re.compile("")
+_EACH_ALONE = re.compile(
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+)
+_ANY_DEFLATE = re.compile("permessage-deflate(;.*)?")
 
 # How long the server may take to answer a close frame.
 _CLOSE_SECONDS = 2.0
@@ -48,20 +58,30 @@ class Frame:
     fin: bool
     opcode: int
     payload: bytes
+    compressed: bool = False
 
 
-def frame(opcode: int, payload: bytes, *, fin: bool = True, key: bytes | None = None) -> bytes:
+def frame(
+    opcode: int,
+    payload: bytes,
+    *,
+    fin: bool = True,
+    compressed: bool = False,
+    key: bytes | None = None,
+) -> bytes:
     """Return one masked frame: a client must mask, with a new key each time (RFC 6455 §5.3).
+
+    `compressed` says that the payload is (RFC 7692 §6).
 
     The mask hides nothing.  Without it, a page could send chosen bytes through an old proxy, which
     might parse them as HTTP and cache the response (§10.3).
     """
     key = key or os.urandom(4)
-    return _head(opcode, len(payload), fin) + key + mask(key, payload)
+    first = (_FIN if fin else 0) | (_RSV1 if compressed else 0) | opcode
+    return _head(first, len(payload)) + key + mask(key, payload)
 
 
-def _head(opcode: int, length: int, fin: bool) -> bytes:
-    first = (_FIN if fin else 0) | opcode
+def _head(first: int, length: int) -> bytes:
     if length <= 125:
         return bytes((first, _MASKED | length))
     if length <= 0xFFFF:
@@ -125,24 +145,26 @@ def _payload_length(data: bytes, at: int) -> int:
 
 def _parse(data: bytes, at: int, end: int) -> Frame:
     first, length = data[at], _payload_length(data, at)
-    fin, opcode = bool(first & _FIN), first & _OPCODE
-    if first & _RSV:
+    fin, opcode, reserved = bool(first & _FIN), first & _OPCODE, first & _RSV
+    if reserved and not (reserved == _RSV1 and opcode in (TEXT, BINARY)):
         raise BadResponse("a reserved bit is set without an extension")
     if opcode not in _OPCODES:
         raise BadResponse(f"unknown opcode {opcode:#x}")
     if opcode >= CLOSE and not (fin and length <= 125):
         raise BadResponse("a control frame is too long or fragmented")  # RFC 6455 §5.5
-    return Frame(fin, opcode, data[end - length : end])
+    return Frame(fin, opcode, data[end - length : end], bool(reserved))
 
 
 class MessageReader:
     """Joins fragments (RFC 6455 §5.4); control frames between them pass through.
 
-    Returns complete messages, as frames with FIN.
+    Returns complete messages, as frames with FIN.  Without `inflate` none may be compressed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, inflate: Inflate | None = None) -> None:
         self._frames = FrameReader()
+        self._inflate = inflate
+        self._compressed = False
         self._opcode: int | None = None
         self._fragments: list[bytes] = []
 
@@ -156,11 +178,17 @@ class MessageReader:
     def _join(self, frame: Frame) -> Frame | None:
         if (frame.opcode == CONTINUATION) != (self._opcode is not None):
             raise BadResponse("a continuation without a start, or a message inside another")
-        self._opcode = self._opcode or frame.opcode
+        if frame.compressed and self._inflate is None:
+            raise BadResponse("a reserved bit is set without an extension")
+        if self._opcode is None:
+            self._opcode, self._compressed = frame.opcode, frame.compressed
         self._fragments.append(frame.payload)
         if not frame.fin:
             return None
-        message = Frame(True, self._opcode, b"".join(self._fragments))
+        payload = b"".join(self._fragments)
+        if self._compressed and self._inflate is not None:
+            payload = self._inflate(payload)
+        message = Frame(True, self._opcode, payload)
         self._opcode, self._fragments = None, []
         return message
 
@@ -173,8 +201,10 @@ def accept_key(key: str) -> str:
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 
-def check_handshake(head: ResponseHead, key: str) -> None:
-    """Check what RFC 6455 §4.1 requires of the response."""
+def check_handshake(
+    head: ResponseHead, key: str, extension: re.Pattern[str] = _NO_EXTENSION
+) -> None:
+    """Check what RFC 6455 §4.1 requires of the response, and the extension that it agrees to."""
     fields = head.fields
     if fields.get("upgrade", "").lower() != "websocket":
         raise BadResponse(f"upgraded to {fields.get('upgrade')!r}")
@@ -182,8 +212,9 @@ def check_handshake(head: ResponseHead, key: str) -> None:
         raise BadResponse(f"Connection: {fields.get('connection')!r}")
     if fields.get("sec-websocket-accept") != accept_key(key):
         raise BadResponse("Sec-WebSocket-Accept does not match our key")
-    if "sec-websocket-extensions" in fields or "sec-websocket-protocol" in fields:
-        raise BadResponse("an extension or a subprotocol that we did not offer")
+    agreed = fields.get("sec-websocket-extensions", "")
+    if not extension.fullmatch(agreed) or "sec-websocket-protocol" in fields:
+        raise BadResponse(f"not the extension or the subprotocol that we offered: {agreed!r}")
 
 
 # --- the protocol (sans-I/O) ---------------------------------------------------------------------
@@ -193,7 +224,8 @@ class WebSocketProtocol(ClientProtocol):
     """Upgrades, reads frames, answers pings, and publishes.
 
     An acknowledgement or an error that answers a published message is no event: it is appended to
-    `replies`.
+    `replies`.  `deflates` offers permessage-deflate, and requires that each message is compressed
+    alone, unless the server `keeps_context`.
     """
 
     def __init__(
@@ -203,8 +235,15 @@ class WebSocketProtocol(ClientProtocol):
         *,
         headers: Headers | None = None,
         loads: Loads = json.loads,
+        deflates: bool = False,
+        keeps_context: bool = False,
     ) -> None:
         super().__init__(endpoint, headers)
+        self._deflates = deflates
+        self._keeps_context = keeps_context
+        self._extension = _NO_EXTENSION
+        if deflates:
+            self._extension = _ANY_DEFLATE if keeps_context else _EACH_ALONE
         self.replies: list[dict[str, Any]] = []
         self.upgraded = False
         self._path = path
@@ -214,7 +253,9 @@ class WebSocketProtocol(ClientProtocol):
 
     def _reset(self) -> None:
         self.upgraded = self._close_sent = False
-        self._response, self._messages = ResponseReader(), MessageReader()
+        inflate = context_inflater() if self._keeps_context else inflate_message
+        self._messages = MessageReader(inflate if self._deflates else None)
+        self._response = ResponseReader()
         self._error_body = b""
         self._outgoing.clear()
 
@@ -234,6 +275,8 @@ class WebSocketProtocol(ClientProtocol):
             "Sec-WebSocket-Key": self._key,
             "Sec-WebSocket-Version": "13",
         }
+        if self._deflates:
+            upgrade["Sec-WebSocket-Extensions"] = OFFER
         return self.get(self._path(self.cursor), upgrade)
 
     def _receive_handshake(self, data: bytes) -> bytes:
@@ -245,7 +288,7 @@ class WebSocketProtocol(ClientProtocol):
         if head is None or not self._response.complete:
             return b""
         Response(head, self._error_body).check(101)
-        check_handshake(head, self._key)
+        check_handshake(head, self._key, self._extension)
         self.upgraded = True
         self._on_upgrade()
         return self._response.rest
@@ -320,7 +363,10 @@ class WebSocketProtocol(ClientProtocol):
         return body
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        self._outgoing.append(frame(opcode, payload))
+        if self._deflates and opcode == TEXT:
+            self._outgoing.append(frame(opcode, deflate_message(payload), compressed=True))
+        else:
+            self._outgoing.append(frame(opcode, payload))
 
     def _send_close(self, payload: bytes) -> None:
         if not self._close_sent:
@@ -365,6 +411,7 @@ class WebSocketClient(StreamClient):
             self._endpoint,
             lambda cursor: self._query.path(self.transport, cursor),
             headers=self._headers,
+            deflates=self._query.encoding is not None,
         )
 
     async def close(self) -> None:

@@ -12,6 +12,7 @@ from benchmarks.load.generator import RequestSpec, post_message
 
 class Ours(System):
     transport: ClassVar[str]
+    encoding: ClassVar[str | None] = None
 
     @classmethod
     def missing(cls) -> str | None:
@@ -24,7 +25,7 @@ class Ours(System):
         self.run(stack, command + limits)
 
     def protocol(self, room: str) -> ClientProtocol:
-        return make_protocol(self.transport, self.reader_endpoint, room)
+        return make_protocol(self.transport, self.reader_endpoint, room, encoding=self.encoding)
 
     def request_spec(self, room: str, size: int) -> RequestSpec:
         return post_message(self.url, room, size)

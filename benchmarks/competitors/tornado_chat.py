@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections import defaultdict
 from contextlib import suppress
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -75,12 +76,20 @@ class ChatSocket(WebSocketHandler):
         ROOMS[self.get_query_argument("room")].sockets.discard(self)
 
 
+class CompressedChatSocket(ChatSocket):
+    """With permessage-deflate, as the documentation says: a compressor for each client."""
+
+    def get_compression_options(self) -> dict[str, Any]:
+        return {}
+
+
 async def main() -> None:
     handlers = [
         ("/say", PublishHandler),
         ("/read", ShortPollHandler),
         ("/wait", LongPollHandler),
         ("/listen", ChatSocket),
+        ("/listen_compressed", CompressedChatSocket),
     ]
     sockets = bind_sockets(0, "127.0.0.1", backlog=4096)
     HTTPServer(Application(handlers)).add_sockets(sockets)

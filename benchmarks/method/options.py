@@ -2,7 +2,7 @@
 
 import argparse
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.clients import CLIENTS
@@ -101,3 +101,16 @@ def ints(text: str) -> list[int]:
 
 def floats(text: str) -> list[float]:
     return [positive(one) for one in text.split(",")]
+
+
+def names_of(known: Iterable[str]) -> Callable[[str], list[str]]:
+    """Return the type of an option that takes some of these names."""
+
+    def names(text: str) -> list[str]:
+        found = [name.strip() for name in text.split(",")]
+        for name in found:
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+        return found
+
+    return names

@@ -23,6 +23,7 @@ BENCHMARKS = (
     "latency",
     "poll_gap",
     "overhead",
+    "compression",
     "idle_cost",
     "fanout",
     "capacity",

@@ -44,8 +44,9 @@ let base;
 
 function start() {
   const trace = tap.secret;
+  const encoding = byId("encoding").value || undefined;
   connection = connect(room, {
-    after: cursor, shown, client, name, base, trace, setting, onEvent, onState, onTransports,
+    after: cursor, shown, client, name, base, trace, encoding, setting, onEvent, onState, onTransports,
   });
 }
 
@@ -238,6 +239,14 @@ byId("who").addEventListener("submit", (submit) => {
   location.search = new URLSearchParams({ room: byId("room").value, ...lang });
 });
 
+byId("encoding").value = query.get("encoding") ?? "";
+if (byId("encoding").selectedIndex < 0) byId("encoding").value = "";
+byId("encoding").addEventListener("change", () => {
+  const url = new URL(location);
+  url.searchParams.delete("encoding");
+  if (byId("encoding").value) url.searchParams.set("encoding", byId("encoding").value);
+  history.replaceState(history.state, "", url);
+});
 document.querySelectorAll(".setting").forEach((input) => input.addEventListener("change", reconnect));
 
 // --- the other parts of the page -----------------------------------------------------------------

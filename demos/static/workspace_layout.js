@@ -7,6 +7,9 @@ import { fillFooter, fillHeader } from "./page_layout.js";
 import { showTabs } from "./tabs.js";
 
 const VIEWS = ["chat", "sequence", "wire"];
+// What `?encoding=` of a transport may be; the libraries decide for themselves.
+const ENCODINGS = { websocket: ["deflate"], sockjs: [], socketio: [] };
+const HTTP_ENCODINGS = ["gzip", "zstd"];
 
 const PAGE = `
   <div class="screen">
@@ -48,7 +51,12 @@ where the server runs on this machine.</p>
       <section id="sequence"></section>
       <section id="wire"></section>
     </div>
-    <div id="bench"><div id="network"></div></div>
+    <div id="bench">
+      <p class="encoding"><label><span data-i18n="chat.encoding">Compression</span>
+        <select id="encoding" class="setting"><option value="" data-i18n="chat.encoding_none">none</option></select>
+      </label></p>
+      <div id="network"></div>
+    </div>
   </div>
   <section id="study" aria-labelledby="study-title">
     <h2 id="study-title" data-i18n="part.study">Learn and try</h2>
@@ -68,12 +76,18 @@ export function fillPage() {
   translate(main);
   main.querySelector(".top").append(...article.querySelectorAll("h1, h1 + p"));
   if (settings) byId("bench").prepend(settings);
+  fillEncodings(ENCODINGS[document.body.dataset.transport] ?? HTTP_ENCODINGS);
   // An <article> cannot be the panel of a tab.
   article.replaceWith(el("div", { id: "idea" }, ...article.childNodes));
   byId("study").append(byId("idea"), el("div", { id: "lesson" }), el("div", { id: "exercises" }));
   document.body.append(el("footer", "", el("span", { id: "hub" })));
   fillHeader();
   fillFooter();
+}
+
+function fillEncodings(names) {
+  byId("encoding").append(...names.map((name) => el("option", { value: name }, name)));
+  byId("encoding").closest("p").hidden = !names.length;
 }
 
 /** Put the views of the workspace into tabs, which a narrow screen shows; `onShow` is called at each change. */

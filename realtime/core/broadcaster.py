@@ -36,8 +36,9 @@ _PAGES_PER_STEP = 4
 class Framing(NamedTuple):
     """How a transport puts events on the wire; subscribers of equal framing share their bytes.
 
-    `frame` encodes one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk, or
-    nothing.  `heartbeat` is sent on an idle stream.  `transport` is the label for statistics.
+    `frame` encodes one event.  `envelope` wraps all frames of one push: an HTTP/1.1 chunk,
+    compressed or not, or nothing.  `heartbeat` is sent on an idle stream.  `transport` is the label
+    for statistics.
     """
 
     frame: Callable[[Event], bytes]

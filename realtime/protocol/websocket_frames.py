@@ -1,6 +1,6 @@
 """WebSocket frames (RFC 6455): how we encode ours, and what we accept from a client.  Pure.
 
-first byte   FIN, three reserved bits, four bits of opcode
+first byte   FIN, three reserved bits (RSV1: compressed, RFC 7692), four bits of opcode
 second byte  MASK, seven bits of length: 126 and 127 announce 16 and 64 more bits
 then         the longer length, the masking key, the payload
 """
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 # RFC 6455 §5.2: FIN and the opcode of a text frame.
 _FIN_TEXT = 0x81
+# RFC 7692 §6: the message is compressed.
+_RSV1 = 0x40
 # FIN and the opcode of a ping, without payload.
 PING = bytes((0x89, 0))
 
@@ -43,6 +45,7 @@ class FrameStart(NamedTuple):
     opcode: int
     length: int
     rest: int
+    compressed: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -56,27 +59,35 @@ def text_frame(text: bytes) -> bytes:
     return frame_header(len(text)) + text
 
 
-def frame_header(length: int) -> bytes:
+def compressed_frame(payload: bytes) -> bytes:
+    """Frame a text that is compressed already."""
+    return frame_header(len(payload), _FIN_TEXT | _RSV1) + payload
+
+
+def frame_header(length: int, first: int = _FIN_TEXT) -> bytes:
     """Return the header of a text frame: its length in 7, 7+16 or 7+64 bits (RFC 6455 §5.2)."""
     if length <= 125:
-        return bytes((_FIN_TEXT, length))
+        return bytes((first, length))
     if length <= 0xFFFF:
-        return bytes((_FIN_TEXT, 126)) + length.to_bytes(2)
-    return bytes((_FIN_TEXT, 127)) + length.to_bytes(8)
+        return bytes((first, 126)) + length.to_bytes(2)
+    return bytes((first, 127)) + length.to_bytes(8)
 
 
 # --- in ------------------------------------------------------------------------------------------
 
 
-def parse_frame_start(data: bytes, in_message: bool) -> FrameStart:
+def parse_frame_start(data: bytes, in_message: bool, deflates: bool = False) -> FrameStart:
     """Parse the first two bytes of a client's frame; raises `Violation`.
 
-    `in_message` is true after a fragment that was not the last one.
+    `in_message` is true after a fragment that was not the last one.  `deflates` is whether both
+    sides have agreed on permessage-deflate.
     """
     first, second = data
     final, opcode, length = bool(first & _FIN), first & _OPCODE, second & _LENGTH
-    if first & _RESERVED:
-        raise Violation(PROTOCOL_ERROR, "a reserved bit is set")  # §5.2: we offer no extension
+    reserved = first & _RESERVED
+    # RFC 7692 §6: RSV1 is set in the first frame of a message of data, and nowhere else.
+    if reserved and not (deflates and reserved == _RSV1 and opcode in (TEXT, BINARY)):
+        raise Violation(PROTOCOL_ERROR, "a reserved bit is set")  # §5.2
     if opcode not in _OPCODES:
         raise Violation(PROTOCOL_ERROR, "the opcode is not defined")  # §5.2
     if not second & _MASKED:
@@ -87,7 +98,7 @@ def parse_frame_start(data: bytes, in_message: bool) -> FrameStart:
     elif in_message != (opcode == CONTINUATION):
         raise Violation(PROTOCOL_ERROR, "the fragments are out of order")  # §5.4
     extended, _ = _EXTENDED.get(length, (0, 0))
-    return FrameStart(final, opcode, length, extended + _KEY_LENGTH)
+    return FrameStart(final, opcode, length, extended + _KEY_LENGTH, bool(reserved))
 
 
 def parse_frame_rest(start: FrameStart, data: bytes) -> tuple[int, bytes]:

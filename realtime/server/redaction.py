@@ -8,13 +8,18 @@ asterisks, so that the page still counts the right bytes.  Secrets are found by 
     Cookie: realtime_ticket=…
     "secret":"…"  "ticket":"…"    in JSON, also in JSON inside a string of JSON, percent-encoded in
                                   a form, and in frames
+
+A compressed message cannot keep its length without its secret: one with a secret is all asterisks.
 """
 
 import re
+from collections.abc import Callable
 from typing import Protocol
 
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import parse_head
+from realtime.protocol.permessage_deflate import inflate
+from realtime.protocol.websocket_frames import Violation
 
 # The names, up to the value.  Those in a URL can be percent-encoded as parts of another.
 _NAMES = re.compile(
@@ -56,6 +61,9 @@ _SPACES = re.compile(rb"[ \t\r\n]+(?=[ \t\r\n])|(?:%20|\+)+(?=%20|\+)")
 _HEAD_END = re.compile(rb"\n\r?\n")
 _DIGIT = re.compile(rb"[^%\\]")
 _CHUNK_SIZE = re.compile(rb"[0-9a-f]{1,16}", re.IGNORECASE)
+# A compressed message is held until it is complete, and is shown if it inflates to no more.
+_MAX_HELD_BYTES = 65_536
+_FIN, _RSV1, _OPCODE, _CONTROL = 0x80, 0x40, 0x0F, 0x08
 
 
 class _Bytes(Protocol):
@@ -197,7 +205,9 @@ class _Frames:
         self._head = b""  # the start of a frame, until it is complete
         self._key = b""  # the mask of the next bytes of the payload
         self._payload_left = 0
-        self._is_control = False
+        self._in_compressed = False  # the last message, some of whose fragments may follow
+        self._show: Callable[[bytes], bytes] = self._show_text
+        self._held = bytearray()  # the start of a compressed message
 
     def redact(self, data: bytes) -> bytes:
         shown = bytearray()
@@ -205,11 +215,7 @@ class _Frames:
             if self._payload_left:
                 payload, data = data[: self._payload_left], data[self._payload_left :]
                 self._payload_left -= len(payload)
-                if not self._is_control:  # it can be between the fragments of a message (§5.4)
-                    payload = self._mask(self._text.redact(self._mask(payload)))
-                shown += payload
-                turned = len(payload) % 4
-                self._key = self._key[turned:] + self._key[:turned]
+                shown += self._show(payload)
             else:
                 byte, data = data[:1], data[1:]
                 self._head += byte
@@ -227,10 +233,54 @@ class _Frames:
             return
         self._payload_left = int.from_bytes(head[2 : 2 + extended]) if extended else head[1] & 0x7F
         self._key = head[-4:] if is_masked else bytes(4)
-        self._is_control = head[0] & 0x08 != 0
         self._head = b""
+        self._show = self._choose_show(head[0])
+
+    def _choose_show(self, first: int) -> Callable[[bytes], bytes]:
+        """Choose how the payload of a frame is shown, by its first byte (RFC 7692 §6)."""
+        opcode = first & _OPCODE
+        if opcode & _CONTROL:  # it can be between the fragments of a message (§5.4)
+            return bytes
+        if opcode:
+            self._in_compressed = bool(first & _RSV1)
+        if not self._in_compressed:
+            return self._show_text
+        is_whole = first & _FIN and opcode
+        return self._hold if is_whole and self._payload_left <= _MAX_HELD_BYTES else self._hide
+
+    def _show_text(self, payload: bytes) -> bytes:
+        shown = self._mask(self._text.redact(self._mask(payload)))
+        self._turn_key(len(payload))
+        return shown
+
+    def _hold(self, payload: bytes) -> bytes:
+        """Hold a compressed message until it is complete, and show it if it has no secret."""
+        self._held += payload
+        if self._payload_left:
+            return b""
+        held = bytes(self._held)
+        self._held.clear()
+        return self._hide(held) if _has_secret(self._mask(held)) else held
+
+    def _hide(self, payload: bytes) -> bytes:
+        hidden = self._mask(b"*" * len(payload))
+        self._turn_key(len(payload))
+        return hidden
+
+    def _turn_key(self, count: int) -> None:
+        turned = count % 4
+        self._key = self._key[turned:] + self._key[:turned]
 
     def _mask(self, payload: bytes) -> bytes:
         """Put the mask on, or take it off."""
         key = (self._key * (len(payload) // 4 + 1))[: len(payload)]
         return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(len(payload))
+
+
+def _has_secret(message: bytes) -> bool:
+    """Return whether a compressed message has a secret, or cannot be searched."""
+    try:
+        text = inflate(message, _MAX_HELD_BYTES)
+    except Violation:
+        return True
+    return _Text().redact(text) != text

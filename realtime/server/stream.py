@@ -396,7 +396,7 @@ class MeteredStream(IOStream):
         if direction == "up":
             redact = self._redactor.redact_head if is_head else self._redactor.redact
             data = redact(data)
-            if not data:  # of the next request, which must ask as well
+            if not data:  # of the next request, or the start of a compressed message, which is held
                 return
         self._tap.copy(self.connection_id, self.transport, direction, data)
 

@@ -14,6 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from realtime import errors, metrics
 from realtime.errors import RealtimeError, error_response
+from realtime.protocol.encodings import ContentEncoding, find_encoding
 from realtime.protocol.http1 import CONTINUE, Request, parse_query, response_header
 from realtime.transports.base import (
     CORS_HEADERS,
@@ -47,6 +48,7 @@ class Exchange(RequestBase):
     """
 
     methods: ClassVar = ("GET",)
+    encoding: ContentEncoding | None = None
     _counted = False
     _head_sent = False
 
@@ -113,6 +115,11 @@ class Exchange(RequestBase):
             self.stream.begin_request(self.transport, client)
 
     # --- the response ----------------------------------------------------------------------------
+
+    def negotiate_encoding(self) -> None:
+        """Compress the response if the query asks for it; raises a named error."""
+        if name := self.argument("encoding", errors.BadEncoding):
+            self.encoding = find_encoding(name, self.request.fields.get("Accept-Encoding"))
 
     def reply(self, status: int, body: bytes) -> None:
         """Send a JSON response."""

@@ -16,6 +16,7 @@ class LongPolling(Poll):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
+        self.negotiate_encoding()
         self.wait_seconds = self.number(
             "wait", DEFAULT_WAIT_SECONDS, self.services.limits.wait_seconds, BadWait
         )

@@ -12,11 +12,13 @@ every exchange, and does all checks; `serve_again` serves the next ones in callb
 import math
 import time
 from collections.abc import Callable
+from copy import copy
 
 from realtime.core.events import Cursor
 from realtime.core.hub import Reader
 from realtime.core.room import Page
 from realtime.errors import RealtimeError
+from realtime.protocol.encodings import VARY, ContentEncoding
 from realtime.transports.base import Subscription
 from realtime.transports.exchange import JSON, Exchange
 
@@ -27,7 +29,7 @@ class PollResponse:
     It is encoded once for all readers at the same cursor.
     """
 
-    __slots__ = ("_head", "_whole", "body", "events")
+    __slots__ = ("_encoded", "_head", "_whole", "body", "events", "fields")
 
     def __init__(self, page: Page) -> None:
         self.events = len(page.events)
@@ -36,7 +38,23 @@ class PollResponse:
             b",".join(event.json for event in page.events),
             b',"more":true' if page.more else b"",
         )
+        self.fields: tuple[bytes, ...] = ()  # of its header
+        self._encoded: dict[ContentEncoding, PollResponse] | None = None
         self._head = self._whole = b""
+
+    def encoded(self, encoding: ContentEncoding) -> "PollResponse":
+        """Return the response in this encoding, compressed once for all readers.
+
+        A short body would become longer; it stays as it is, and says so.
+        """
+        encoded = self._encoded = self._encoded or {}
+        if encoding not in encoded:
+            response = encoded[encoding] = copy(self)
+            response._encoded = None  # no cycle, which would wait for the garbage collector
+            body, response.fields = encoding.encode(self.body), (VARY,)
+            if len(body) < len(self.body):
+                response.body, response.fields = body, encoding.fields
+        return encoded[encoding]
 
     def with_head(self, head: bytes) -> bytes:
         """Return the body after `head`: the same object for all requests with the same head.
@@ -66,7 +84,9 @@ class Poll(Exchange):
 
     def answer(self, response: PollResponse) -> None:
         """Send a page: all readers at the same cursor get the same `bytes`."""
-        head = self.head(200, JSON, length=len(response.body))
+        if self.encoding is not None:
+            response = response.encoded(self.encoding)
+        head = self.head(200, JSON, *response.fields, length=len(response.body))
         self._send(response.with_head(head), response.events)
 
     def seconds_to_wait(self, subscription: Subscription) -> float:

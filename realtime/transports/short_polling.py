@@ -13,6 +13,7 @@ class ShortPolling(Poll):
 
     async def get(self, room: str) -> None:
         subscription = self.parse_subscription(room)
+        self.negotiate_encoding()
         reader = await self.services.read(subscription, self.stream.address)
         async with self.tracked(subscription, reader):
             self.subscription = subscription

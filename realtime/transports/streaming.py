@@ -2,16 +2,29 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import cache
 
 from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event
 from realtime.errors import RealtimeError
+from realtime.protocol.encodings import ContentEncoding
 from realtime.protocol.http1 import chunk
 from realtime.transports.base import Stream, Subscription
 from realtime.transports.exchange import Exchange
 from realtime.transports.membership import DrainingSubscriber, Membership
 
 _LAST_CHUNK = b"0\r\n\r\n"
+
+Envelope = Callable[[bytes], bytes]
+
+
+@cache
+def _compressing(encoding: ContentEncoding, wrap: Envelope) -> Envelope:
+    """Return the envelope of a compressed stream: one object, so that its readers share a framing.
+
+    The broadcaster calls it once for all of them.
+    """
+    return lambda data: wrap(encoding.compress(data))
 
 
 class StreamSubscriber(DrainingSubscriber):
@@ -39,8 +52,16 @@ class StreamExchange(Exchange):
         else:
             # RFC 9112 §6.3: without a length and chunks, the close of the connection ends the body.
             self.keep_alive = False
+        if self.encoding is not None:
+            fields = (*fields, *self.encoding.fields)
         head = self.head(200, content_type, *fields, length=None)
-        self._send(head + self._envelope(opening) if opening else head, 0)
+        self._send(head + self._start_body(opening) if opening else head, 0)
+
+    def _start_body(self, opening: bytes) -> bytes:
+        """Frame the start of the body, which belongs to this client alone."""
+        if self.encoding is None:
+            return self._envelope(opening)
+        return self._wrap(self.encoding.opening + self.encoding.compress(opening))
 
     async def stream_events(
         self,
@@ -58,6 +79,7 @@ class StreamExchange(Exchange):
         """
         # Read before the response starts, so that an error can still have its HTTP status.
         self.services.hub.check_open()
+        self.negotiate_encoding()
         address = self.stream.address
         reader = await self.services.read(subscription, address)
         if self.is_head:
@@ -99,8 +121,12 @@ class StreamExchange(Exchange):
         return self.request.version != "HTTP/1.0"
 
     @property
-    def _envelope(self) -> Callable[[bytes], bytes]:
+    def _wrap(self) -> Envelope:
         return chunk if self._chunked else bytes
+
+    @property
+    def _envelope(self) -> Envelope:
+        return self._wrap if self.encoding is None else _compressing(self.encoding, self._wrap)
 
     def _end(self, error: RealtimeError | None) -> None:
         if not self._ended.done():

@@ -21,11 +21,13 @@ from tornado.websocket import (
 
 from realtime import errors
 from realtime.protocol import websocket_frames as frames
+from realtime.protocol.permessage_deflate import AGREED, inflate
 from realtime.protocol.websocket_frames import Violation
 from realtime.transports.base import Stream
 from realtime.transports.handler import Handler
 from realtime.transports.lingering import MAX_LINGER_BYTES, close_lingering, discard
 
+EXTENSIONS_FIELD = "Sec-WebSocket-Extensions"
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==")
 # Seconds for a client to answer our close frame; it may have to send the rest of a message first.
 _CLOSE_SECONDS = 5
@@ -42,14 +44,23 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
 
     # Slots, because only a dict of at most 30 keys shares them among instances (CPython): with
     # ours, each connection would pay a kilobyte for a separate table.
-    __slots__ = ("_discarded_bytes", "_message_opcode", "_reading")
+    __slots__ = (
+        "_discarded_bytes",
+        "_message_compressed",
+        "_message_opcode",
+        "_reading",
+        "deflates",
+    )
 
     def __init__(
         self, handler: _WebSocketDelegate, mask_outgoing: bool, params: _WebSocketParams
     ) -> None:
         super().__init__(handler, mask_outgoing, params)
+        self.deflates = False  # whether messages may be compressed (RFC 7692)
         self._discarded_bytes = 0
-        self._message_opcode = frames.CONTINUATION  # of the message whose fragments are arriving
+        # Of the message whose fragments are arriving.
+        self._message_opcode = frames.CONTINUATION
+        self._message_compressed = False
         self._reading: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
 
     @classmethod
@@ -102,7 +113,8 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     async def _receive_one_frame(self) -> None:
         """Read and handle one frame."""
         read, fragments = self.stream.read_bytes, self._fragmented_message_buffer
-        start = frames.parse_frame_start(await read(2), fragments is not None)
+        in_message = fragments is not None
+        start = frames.parse_frame_start(await read(2), in_message, self.deflates)
         length, key = frames.parse_frame_rest(start, await read(start.rest))
         total = length + (len(fragments) if fragments is not None else 0)
         too_big = total > self.params.max_message_size
@@ -129,14 +141,23 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
         """Handle a message if `data` completes it; otherwise keep the fragment."""
         if self._fragmented_message_buffer is None:
             if start.final:
-                return self._handle_message(start.opcode, data)
+                return self._handle_data(start.opcode, start.compressed, data)
             self._message_opcode = start.opcode
+            self._message_compressed = start.compressed
             self._fragmented_message_buffer = bytearray()
         self._fragmented_message_buffer += data
         if not start.final:
             return None
         message, self._fragmented_message_buffer = self._fragmented_message_buffer, None
-        return self._handle_message(self._message_opcode, bytes(message))
+        return self._handle_data(self._message_opcode, self._message_compressed, bytes(message))
+
+    def _handle_data(
+        self, opcode: int, compressed: bool, data: bytes
+    ) -> "asyncio.Future[None] | None":
+        """Handle a complete message; its limit is the same after it has been inflated."""
+        if compressed:
+            data = inflate(data, self.params.max_message_size)
+        return self._handle_message(opcode, data)
 
     async def _discard_data(self, start: frames.FrameStart, length: int) -> None:
         """Report a message that is too big, and read on to the client's close frame.
@@ -209,7 +230,12 @@ def has_handshake_fields(fields: Mapping[str, str]) -> bool:
 
 
 class Upgrade(Handler, WebSocketHandler):
-    """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last."""
+    """A checked and counted WebSocket; `get` calls `check_upgrade` first, and `upgrade` last.
+
+    `deflates` is set between the two, if the client offers permessage-deflate.
+    """
+
+    deflates = False
 
     def check_upgrade(self) -> None:
         """Raise `UpgradeRequired` unless this is a handshake (RFC 6455 §4.2.1)."""
@@ -222,6 +248,8 @@ class Upgrade(Handler, WebSocketHandler):
 
     async def upgrade(self) -> None:
         """Answer the handshake, and call `open`; frames are read in another task."""
+        if self.deflates:
+            self.set_header(EXTENSIONS_FIELD, AGREED)
         await WebSocketHandler.get(self)
 
     def _check_cross_origin(self, check: Callable[[str], bool]) -> str | None:
@@ -233,7 +261,10 @@ class Upgrade(Handler, WebSocketHandler):
         return self.detach()
 
     def get_websocket_protocol(self) -> WebSocketProtocol | None:
-        return StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
+        protocol = StrictWebSocketProtocol.replacing(super().get_websocket_protocol())
+        if protocol is not None and self.deflates:
+            protocol.deflates = True
+        return protocol
 
     def on_finish(self) -> None:
         # Tornado finishes the request at the handshake; we still count what follows.

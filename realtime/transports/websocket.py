@@ -16,12 +16,13 @@ from realtime.core.broadcaster import Framing
 from realtime.core.events import Event
 from realtime.core.hub import Reader
 from realtime.errors import RealtimeError
+from realtime.protocol.permessage_deflate import accepts_offer, deflated_text_frame
 from realtime.protocol.websocket_frames import PING, text_frame
 from realtime.transports.acks import handle_message
 from realtime.transports.base import Services, Stream, Subscription
 from realtime.transports.membership import Membership
 from realtime.transports.streaming import StreamSubscriber
-from realtime.transports.upgrade import Upgrade
+from realtime.transports.upgrade import EXTENSIONS_FIELD, Upgrade
 
 _NO_FIELDS = HTTPHeaders()
 
@@ -29,6 +30,11 @@ _NO_FIELDS = HTTPHeaders()
 def frame(event: Event) -> bytes:
     """Put one event in one unmasked text frame: a server must not mask (RFC 6455 §5.1)."""
     return text_frame(event.json)
+
+
+def deflated_frame(event: Event) -> bytes:
+    """The same, compressed: one frame for all readers, since nobody's depends on the last one."""
+    return deflated_text_frame(event.json)
 
 
 class PingSubscriber(StreamSubscriber):
@@ -58,6 +64,7 @@ class WebSocket(Upgrade):
         "_reader",
         "_subscription",
         "arguments",
+        "deflates",
         "is_head",
         "origin_fields",
         "services",
@@ -72,6 +79,7 @@ class WebSocket(Upgrade):
 
     def initialize(self, services: Services) -> None:
         super().initialize(services)
+        self.deflates = False
         self._membership = None  # Tornado can call `on_close` before `get`
 
     # --- the handshake ---------------------------------------------------------------------------
@@ -79,12 +87,26 @@ class WebSocket(Upgrade):
     async def get(self, room: str) -> None:
         self.check_upgrade()
         self._subscription = self.parse_subscription(room)
+        self._negotiate_compression()
         address = self.stream.address
         self._membership = Membership(self.services, self._subscription.room, address)
         self.services.hub.check_open()
         # Read before the upgrade, so that an error can still have its HTTP status.
         self._reader = await self.services.read(self._subscription, address)
         await self.upgrade()
+
+    def _negotiate_compression(self) -> None:
+        """Agree on permessage-deflate only where the query asks for it; raises a named error."""
+        name = self.argument("encoding", errors.BadEncoding)
+        if name not in (None, "deflate"):
+            raise errors.BadEncoding("`encoding` must be deflate on a WebSocket, or absent.")
+        offers = self.request.headers.get(EXTENSIONS_FIELD, "")
+        if name and not accepts_offer(offers):
+            raise errors.NotAcceptable(
+                "Offer permessage-deflate in `Sec-WebSocket-Extensions`, without"
+                " `server_max_window_bits`; or ask without `encoding`."
+            )
+        self.deflates = bool(name)
 
     # --- down ------------------------------------------------------------------------------------
 
@@ -93,7 +115,8 @@ class WebSocket(Upgrade):
         # No longer needed, and about four kilobytes with the header fields of a browser.
         self.request.headers = self._headers = _NO_FIELDS
         self.request.connection = None
-        framing = Framing(frame, bytes, PING, self.transport)
+        encode = deflated_frame if self.deflates else frame
+        framing = Framing(encode, bytes, PING, self.transport)
         subscriber = PingSubscriber(self.stream, framing, self._end)
         assert self._membership is not None
         try:

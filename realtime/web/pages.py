@@ -1,7 +1,6 @@
 """The pages: files of the `demos` folder, under a policy that allows no other code."""
 
 import gzip
-import re
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -14,6 +13,7 @@ from urllib.parse import urlencode
 from tornado.web import StaticFileHandler
 
 from realtime.errors import BadTicket
+from realtime.protocol.encodings import accepts
 from realtime.server.ticket_access import TICKET_COOKIE
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
@@ -26,8 +26,6 @@ _CONNECT_SCHEMES = ("http", "https", "ws", "wss")
 _COMPRESSIBLE = (".html", ".js", ".css", ".json", ".svg")
 # RFC 6265bis §5.6.1: a browser keeps a cookie for 400 days at most.
 _LONGEST_COOKIE_SECONDS = 400 * 24 * 3600
-# RFC 9110 §12.4.2: "a value of 0 means not acceptable".
-_ACCEPTS_GZIP = re.compile(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", re.IGNORECASE)
 
 
 def content_security_policy(
@@ -149,7 +147,7 @@ class PageHandler(Handler, StaticFileHandler):
     @property
     def _is_compressed(self) -> bool:
         accepted = self.request.headers.get("Accept-Encoding", "")
-        return self._is_compressible and bool(_ACCEPTS_GZIP.search(accepted))
+        return self._is_compressible and accepts(accepted, "gzip")
 
     def get_content_size(self) -> int:
         return len(self._compressed()) if self._is_compressed else super().get_content_size()

@@ -156,6 +156,16 @@ def _overhead() -> Json:
     return {"measures": units, "factors": ["transport", "size", "rate"], "cells": cells}
 
 
+def _compression() -> Json:
+    cells = []
+    for peer, down in (("realtime websocket", 295), ("realtime websocket deflate", 213)):
+        for followers in (1, 100):
+            middle = {"bytes_down": down, "cpu_us": 1600 / followers}
+            cells.append(cell({"peer": peer, "followers": followers}, middle))
+    units = _units(bytes_down="B", cpu_us="µs")
+    return {"measures": units, "factors": ["peer", "followers"], "cells": cells}
+
+
 def _idle_cost() -> Json:
     up = (110_000, 850, 0, 0, 0, 24, 24, 28)
     down = (90_000, 700, 40, 12, 4, 8, 20, 12)
@@ -450,6 +460,7 @@ KINDS = {
     "latency": _latency,
     "poll_gap": _poll_gap,
     "overhead": _overhead,
+    "compression": _compression,
     "idle_cost": _idle_cost,
     "fanout": _fanout,
     "capacity": _capacity,

@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks import latency
 from benchmarks.__main__ import find_benchmark
+from benchmarks.competitors.compressed import COMPRESSED
 from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.latency import Latency
 from benchmarks.method import runner
@@ -195,7 +196,7 @@ def test_a_rejection_by_the_server_is_named(run: Run, servers: Servers, tmp_path
     assert "too_fast" in done.stderr
 
 
-@pytest.mark.parametrize("script", [*SCRIPTS, "peers"])
+@pytest.mark.parametrize("script", [*SCRIPTS, "peers", "compression"])
 def test_help_has_examples(script: str, run: Run) -> None:
     done = run(script, "--help")
     assert done.status == 0
@@ -246,6 +247,22 @@ def test_a_product_is_measured_and_loses_nothing(product: str, run: Run, tmp_pat
         check_figures(cell)
     check_deliveries(found)
     check_comparison(found)
+
+
+def test_compression_saves_bytes_in_every_product(run: Run, tmp_path: Path) -> None:
+    deflated = [name for name in COMPRESSED if name.endswith(" deflate")]
+    for name in deflated:
+        if lack := COMPRESSED[name].missing():
+            missing(lack)
+    options = ["--quick", "--followers", "2", "--messages", "5"]
+    options += ["--peers", ",".join(["realtime websocket", *deflated])]
+    done = run("compression", *options, "--out", tmp_path)
+    assert (done.status, done.stderr) == (0, "")
+    found = result(tmp_path, "compression")
+    down = {c["factors"]["peer"]: c["summary"]["bytes_down"]["value"] for c in found["cells"]}
+    assert len(deflated) == 3
+    assert all(down[name] < 0.9 * down["realtime websocket"] for name in deflated)
+    assert found["correctness"]["lost"] == found["correctness"]["misplaced"] == 0
 
 
 def check_figures(cell: dict[str, Any]) -> None:

@@ -62,14 +62,14 @@ SHOWS = """(text) => [...document.querySelectorAll("#messages li:not([data-state
   .some((line) => line.textContent.includes(text))"""
 
 # Readers without a name are no members, so a room of readers alone stays empty.
-CONNECT = """async ({ room, after, transports, base }) => {
+CONNECT = """async ({ room, after, transports, base, encodings }) => {
   window.readers = {};
   for (const transport of transports) {
     const { connect } = await import(new URL(`static/transports/${transport}.js`, location));
     const reader = { states: [], texts: [], repeats: 0 };
     window.readers[transport] = reader;
     reader.connection = connect(room, {
-      after, base,
+      after, base, encoding: encodings?.[transport],
       setting: (name) => ({ interval: 0.2, pad: 0 })[name],
       onEvent: ({ kind, text }) => reader.texts.push(text ?? kind),
       onRepeat: () => { reader.repeats += 1; },
@@ -113,6 +113,7 @@ async def test_every_page_opens_and_every_transport_delivers_and_recovers(
             await check_pages_open(engine, server, room)
             await check_a_class_votes_and_is_measured(engine, server, f"{room}-class")
             await check_pages_send_and_receive(engine, server, f"{room}-pages")
+            await check_compressed_readers_receive(engine, server, f"{room}-compressed")
             await check_readers_recover(engine, server, f"{room}-readers")
             await check_a_stopped_server_is_noticed(engine, server, f"{room}-stopped")
 
@@ -156,6 +157,20 @@ async def check_a_class_votes_and_is_measured(engine: Engine, server: Server, ro
     await wait_until(engine, PART_SHOWS, ["class", "#messages", "Experiment (lecturer)"])
     await wait_until(engine, PART_SHOWS, ["projector", f"{row} .received", " of 50"])
     assert await engine.errors() == []
+
+
+async def check_compressed_readers_receive(engine: Engine, server: Server, room: str) -> None:
+    start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
+    await engine.open(f"{server.url}/{QUIET_PAGE}")
+    encodings = dict.fromkeys(TRANSPORTS[:5], "gzip") | {"websocket": "deflate"}
+    transports = [*encodings]
+    reader = {"room": room, "after": start, "transports": transports, "encodings": encodings}
+    await engine.run(CONNECT, reader)
+    await wait_until(engine, ALL_OPEN)
+    await engine.run(SEND_OVER_EACH, IDS)
+    await wait_until(engine, ALL_HAVE, len(transports))
+    texts = [event["text"] for event in await log(server, room)]
+    assert await engine.run(READ) == {one: [texts, 0] for one in transports}
 
 
 async def check_readers_recover(engine: Engine, server: Server, room: str) -> None:

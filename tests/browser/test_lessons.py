@@ -315,3 +315,22 @@ async def test_a_character_in_two_chunks_is_decoded_as_one(chat: Chat) -> None:
         apart, together = [await part(page, name).inner_text() for name in ("apart", "together")]
         assert ("\ufffd" in apart) == (at not in (0, 2, 5, 9))
         assert re.sub(r"[\[\]\s]", "", together) == "é你😀"
+
+
+@only("fetch_streaming")
+async def test_readers_who_joined_at_different_times_receive_the_same_compressed_chunk(
+    chat: Chat,
+) -> None:
+    page = await lesson(chat, "Compression, once for all")
+    await part(page, "compress").click()
+    await expect(part(page, "compress-summary")).to_contain_text("Both readers of gzip received")
+    gzip, zstd, late = [
+        await rows.locator("td").all_inner_texts()
+        for rows in await part(page, "compressed").locator("tr").all()
+    ]
+    assert gzip[1:] == late[1:]
+    assert late[0] == "–"
+    assert zstd[2].startswith("28 b5 2f fd")  # RFC 8878 §3.1.1: the magic number of a frame
+    await part(page, "readers").fill("4")
+    prices = await part(page, "prices").locator("td").all_inner_texts()
+    assert prices == ["219", "14 µs", "0 MB", "96", "140,000 µs", "650 MB"]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.clients.websocket import TEXT, frame
+from benchmarks.clients.encodings import deflate_message
+from benchmarks.clients.websocket import CONTINUATION, TEXT, frame
 from realtime.server.redaction import Redactor
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9." + 8 * "eyJleHAi" + ".c2lnbmF0dXJl"
@@ -189,7 +190,8 @@ def test_a_secret_in_a_large_frame_is_found() -> None:
 
 @given(st.binary(max_size=300))
 def test_other_bytes_stay_as_they_are(data: bytes) -> None:
-    assert redacted(HANDSHAKE, data) == HANDSHAKE + data
+    plain = bytes(byte & 0xBF for byte in data)  # of no frame that says that it is compressed
+    assert redacted(HANDSHAKE, plain) == HANDSHAKE + plain
     assert redacted_body(data) == data
     for chunks in (chunked(data), [data]):  # also where there is no chunk
         shown = redacted(CHUNKED, *chunks).removeprefix(CHUNKED)
@@ -199,3 +201,49 @@ def test_other_bytes_stay_as_they_are(data: bytes) -> None:
 def test_words_that_only_look_like_names_are_shown() -> None:
     for text in ("?tickets=5", '"tickets": "5"', '"text": "secret"', "secret=5", "my_secret: 5"):
         assert redacted(text.encode()).decode() == text
+
+
+# --- compressed messages (RFC 7692) --------------------------------------------------------------
+
+
+def compressed(text: str, *, fin: bool = True, opcode: int = TEXT) -> bytes:
+    return frame(opcode, deflate_message(text.encode()), fin=fin, compressed=opcode == TEXT)
+
+
+@given(st.data())
+def test_a_compressed_message_without_a_secret_is_shown_wherever_it_is_cut(
+    data: st.DataObject,
+) -> None:
+    sent = b"".join(
+        [compressed('{"text":"hello"}'), frame(TEXT, b'{"text":"plain"}'), compressed("")]
+    )
+    at = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=4)))
+    pieces = [sent[start:end] for start, end in pairwise([0, *at, len(sent)])]
+    assert redacted(HANDSHAKE, *pieces) == HANDSHAKE + sent
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_a_compressed_message_with_a_secret_is_hidden_as_a_whole(body: str) -> None:
+    sent = compressed(body)
+    after = frame(TEXT, b'{"text":"plain"}')
+    shown = redacted(HANDSHAKE, sent[:9], sent[9:] + after)
+    assert len(shown) == len(HANDSHAKE + sent + after)
+    assert shown.endswith(after)
+    (hidden, _) = unmasked(shown.removeprefix(HANDSHAKE))
+    assert hidden == b"*" * len(deflate_message(body.encode()))
+
+
+def test_what_cannot_be_inflated_at_once_is_hidden() -> None:
+    text = deflate_message(JOIN.encode())
+    half = len(text) // 2
+    fragments = [
+        frame(TEXT, text[:half], fin=False, compressed=True),
+        frame(CONTINUATION, text[half:]),
+        frame(TEXT, b"\xff\xff not deflate", compressed=True),
+        frame(TEXT, deflate_message(b"x" * 100_000), compressed=True),
+        frame(TEXT, bytes(70_000), compressed=True),
+    ]
+    shown = redacted(HANDSHAKE, *fragments).removeprefix(HANDSHAKE)
+    for payload in unmasked(shown):
+        assert set(payload) == {ord("*")}
+    assert len(shown) == len(b"".join(fragments))

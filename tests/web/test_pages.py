@@ -1,6 +1,5 @@
 """The pages as bytes: under a strict policy, and nothing outside their folder."""
 
-import gzip
 from typing import Any
 
 import pytest
@@ -107,10 +106,11 @@ async def test_a_page_is_compressed_for_a_client_that_accepts_it(
     plain = await request(server.url, "GET", "/")
     small = await request(server.url, "GET", "/", headers={"Accept-Encoding": accepted})
     assert small.head.fields["content-encoding"] == "gzip"
-    assert gzip.decompress(small.body) == plain.body
+    assert small.body == plain.body
     for answer in (plain, small):
         assert answer.head.fields["vary"] == "Accept-Encoding"
-        assert answer.head.fields["content-length"] == str(len(answer.body))
+    assert int(plain.head.fields["content-length"]) == len(plain.body)
+    assert int(small.head.fields["content-length"]) < len(plain.body) / 2
     # A cache must not mix up the two.
     assert small.head.fields["etag"] != plain.head.fields["etag"]
     tag = {"If-None-Match": small.head.fields["etag"], "Accept-Encoding": accepted}

@@ -1,9 +1,10 @@
 // The lesson of fetch streaming: one message is a line, one write of the server is an HTTP chunk, and one
-// `read()` returns what the network has delivered.  Their boundaries differ.
+// `read()` returns what the network has delivered.  Their boundaries differ.  And what compression changes.
 
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
 import { drawStrips } from "./byte_strips.js";
+import { COMPRESSION, showCompression } from "./compression.js";
 import { failure, fillLesson, hex, onClick } from "./helpers.js";
 import { readBacklog, readLive } from "./read_stream.js";
 
@@ -33,12 +34,13 @@ const PAGE = `
   </dl>`;
 
 export function showLesson(element, { room }) {
-  const part = fillLesson(element, PAGE);
+  const part = fillLesson(element, PAGE + COMPRESSION);
   onClick(part("say"), () => show(readLive(room)));
   onClick(part("late"), () => show(readBacklog()));
   part("word").addEventListener("input", () => showSplit(part));
   part("at").addEventListener("input", () => showSplit(part));
   showSplit(part);
+  showCompression(part);
 
   async function show(reading) {
     part("trouble").textContent = "";

@@ -25,7 +25,7 @@ export function watchExchanges(tap, transport, onExchange) {
   });
 }
 
-/** Calls `onChunk(data)` for each complete chunk of this transport's responses (RFC 9112 §7.1). */
+/** Calls `onChunk(data, response)` for each complete chunk of this transport's responses (RFC 9112 §7.1). */
 export function watchChunks(tap, transport, onChunk) {
   const held = new WeakMap(); // message: the data of its current chunk
   parseTraffic(tap, {
@@ -33,7 +33,7 @@ export function watchChunks(tap, transport, onChunk) {
       if (message.transport !== transport) return;
       if (kind === "chunk-data") held.set(message, [...(held.get(message) ?? []), bytes]);
       if (kind !== "chunk-end" || !held.has(message)) return;
-      onChunk(concat(held.get(message)));
+      onChunk(concat(held.get(message)), message);
       held.delete(message);
     },
   });

@@ -7,13 +7,13 @@ import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { watchdog } from "../watchdog.js";
 
-export function connect(room, { client, name, base, trace, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, ...options }) {
   function connectOnce(attempt) {
     const stopped = new AbortController();
     const dead = watchdog(() => attempt.ended());
 
     async function read() {
-      const query = { after: attempt.cursor, client, name, trace };
+      const query = { after: attempt.cursor, client, name, trace, encoding };
       const { signal } = stopped;
       const response = await request(roomUrl(room, "fetch_streaming", query, base), { signal });
       attempt.opened();

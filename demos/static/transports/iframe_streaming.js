@@ -10,12 +10,12 @@ import { diagnose, watchdog, withResumeCheck } from "../watchdog.js";
 const RECYCLE_AT = 1_000_000;
 const SCRIPT_LENGTH = 150; // characters of a script block without its event
 
-export function connect(room, { client, name, base, trace, setting, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, setting, ...options }) {
   function connectOnce(attempt) {
     let size = 0;
     let opened = false;
     const dead = withResumeCheck(watchdog(() => attempt.ended()), room, attempt, base);
-    const query = { after: attempt.cursor, client, name, pad: setting("pad"), trace };
+    const query = { after: attempt.cursor, client, name, pad: setting("pad"), trace, encoding };
     const url = roomUrl(room, "iframe_streaming", query, base);
     const open = url.origin === location.origin ? foreverFrame : relayedFrame;
 
@@ -31,7 +31,7 @@ export function connect(room, { client, name, base, trace, setting, ...options }
         // Not while the calling script runs: it still has to remove itself.
         if (size > RECYCLE_AT) setTimeout(attempt.renew);
       },
-      ended: async () => attempt.ended(opened ? undefined : await diagnose(room, attempt, { client, name }, base)),
+      ended: async () => attempt.ended(opened ? undefined : await diagnose(room, attempt, { client, name, encoding }, base)),
     });
 
     return () => {

@@ -9,12 +9,12 @@ import { keepConnected } from "../reconnect.js";
 const WAIT = 25; // seconds the server may hold a request: below the 30 of impatient proxies
 const TIMEOUT = 10_000; // for the response, after that wait
 
-export function connect(room, { client, name, base, trace, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, ...options }) {
   function connectOnce(attempt) {
     const stopped = new AbortController();
 
     async function poll(wait) {
-      const query = { after: attempt.cursor, client, name, wait, trace };
+      const query = { after: attempt.cursor, client, name, wait, trace, encoding };
       const timeout = AbortSignal.timeout(wait * 1000 + TIMEOUT);
       const signal = AbortSignal.any([stopped.signal, timeout]);
       const sentAt = performance.now();

@@ -8,13 +8,13 @@ import { keepConnected } from "../reconnect.js";
 
 const TIMEOUT = 10_000;
 
-export function connect(room, { client, name, base, trace, setting, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, setting, ...options }) {
   function connectOnce(attempt) {
     const stopped = new AbortController();
     let timer;
 
     async function poll() {
-      const query = { after: attempt.cursor, client, name, trace };
+      const query = { after: attempt.cursor, client, name, trace, encoding };
       const signal = AbortSignal.any([stopped.signal, AbortSignal.timeout(TIMEOUT)]);
       const sentAt = performance.now();
       emitPoll({ sentAt, base });

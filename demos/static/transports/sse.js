@@ -6,9 +6,9 @@ import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
 
-export function connect(room, { client, name, base, trace, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, ...options }) {
   function connectOnce(attempt) {
-    const query = { after: attempt.cursor, client, name, trace };
+    const query = { after: attempt.cursor, client, name, trace, encoding };
     const source = new EventSource(roomUrl(room, "sse", query, base));
     // EventSource drops comments, and so the heartbeats, without an event.
     const dead = probingWatchdog(room, attempt, base);
@@ -25,7 +25,7 @@ export function connect(room, { client, name, base, trace, ...options }) {
       // After a broken stream the state is CONNECTING: the browser retries every few seconds.
       if (source.readyState === EventSource.CONNECTING) attempt.paused();
       // After any status but 200 it is CLOSED for good, and the page does not learn the status.
-      else attempt.ended(await diagnose(room, attempt, { client, name }, base));
+      else attempt.ended(await diagnose(room, attempt, { client, name, encoding }, base));
     };
 
     return () => {

@@ -10,12 +10,12 @@ import { diagnose, probingWatchdog } from "../watchdog.js";
 const TOO_BIG = 1009; // RFC 6455 §7.4.1
 const REFUSED = 4403; // the server's own: 4000 + the HTTP status
 
-export function connect(room, { client, name, base, trace, ackTimeout, ...options }) {
+export function connect(room, { client, name, base, trace, encoding, ackTimeout, ...options }) {
   const acks = new PendingAcks(ackTimeout);
   let open; // the socket, while it is open
 
   function connectOnce(attempt) {
-    const url = roomUrl(room, "websocket", { after: attempt.cursor, client, name, trace }, base);
+    const url = roomUrl(room, "websocket", { after: attempt.cursor, client, name, trace, encoding }, base);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
     // The browser answers the server's pings itself, without an event.

@@ -10,8 +10,9 @@ const MAX_BYTES = 65_536; // kept of one block
 
 /**
  * Feed it the records of a tap.  `take()` returns the blocks that are new since the last call:
- * `{unit, at, direction, connection, message, parts: [{kind, bytes}], bytes}`.  `parts` holds only the
- * start of a very long block; `bytes` counts all of it.  `onComplete(unit, keys)` is called with the keys in
+ * `{unit, at, direction, connection, message, parts: [{kind, bytes}], bytes, plain}`.  `parts` holds only the
+ * start of a very long block; `bytes` counts all of it.  `plain` is a compressed payload, inflated; it is also
+ * the last part, which never crossed the network.  `onComplete(unit, keys)` is called with the keys in
  * the payload of each complete block.
  */
 export class Blocks {
@@ -22,6 +23,7 @@ export class Blocks {
   #fresh = [];
   #open = new Map(); // connection and direction: the block that may still grow
   #onComplete;
+  #plain; // what inflate.js has found in the current record
   totals = { up: 0, down: 0, text: 0 };
   skipped = 0; // bytes that arrived too fast to be shown
 
@@ -32,6 +34,7 @@ export class Blocks {
   feed(record) {
     if (record.dropped) this.skipped += record.dropped;
     if (record.bytes) this.totals[record.direction] += record.bytes.length;
+    this.#plain = record.plain;
     this.#parser.feed(record);
   }
 
@@ -80,6 +83,11 @@ export class Blocks {
   #complete(block) {
     if (block.complete) return;
     block.complete = true;
+    block.plain = this.#plain?.get(block.unit);
+    if (block.plain) {
+      block.parts.push({ kind: "inflated", bytes: block.plain.subarray(0, MAX_BYTES) });
+      block.changed = true;
+    }
     const text = payloadText(block);
     this.totals.text += textBytes(text);
     this.#onComplete(block.unit, keysIn(text));

@@ -1,13 +1,14 @@
 // Bytes made visible: as text without invisible characters, or in hexadecimal.
 
 import { unmask } from "./frames.js";
-import { isPayload } from "./payload.js";
+import { codingOf, isPayload } from "./payload.js";
 
 const CONTROLS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069]/g;
 
 /** A part as text: line ends are visible, and a masked payload is unmasked. */
 export function asText(part, block) {
   if (["frame-head", "frame-length", "frame-mask"].includes(part.kind)) return asHex(part.bytes);
+  if (isPayload(part) && codingOf(block.message)) return asHex(part.bytes);
   const { mask } = block.message;
   const masked = isPayload(part) && mask;
   const bytes = masked ? unmask(part.bytes, mask, offsetOf(part, block)) : part.bytes;

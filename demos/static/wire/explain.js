@@ -1,7 +1,7 @@
 // For each part of a message: its name, why it is there, and the section of the standard.
 
 import { t } from "../i18n.js";
-import { isPayload, payloadKind } from "./payload.js";
+import { codingOf, isPayload, payloadKind } from "./payload.js";
 
 const SECTIONS = {
   request: "RFC 9112 §3",
@@ -30,6 +30,7 @@ const LIBRARIES = {
   sockjs: "SockJS protocol 0.3.3",
   socketio: "Engine.IO protocol 4, Socket.IO protocol 5",
 };
+const CODINGS = { gzip: "RFC 1952, RFC 1951", zstd: "RFC 8878", deflate: "RFC 7692 §7.2" };
 // Fields with an explanation of their own.
 const FIELDS = {
   "accept": "RFC 9110 §12.5.1",
@@ -39,6 +40,7 @@ const FIELDS = {
   "access-control-expose-headers": "Fetch §3.3.3",
   "cache-control": "RFC 9111 §5.2",
   "connection": "RFC 9110 §7.6.1",
+  "content-encoding": "RFC 9110 §8.4",
   "content-length": "RFC 9110 §8.6",
   "content-security-policy": "CSP 3 §3.1",
   "content-type": "RFC 9110 §8.3",
@@ -68,6 +70,9 @@ const FIELDS = {
 /** Return `{title, text, section}` for a part of a block. */
 export function explain(part, block) {
   if (part.kind === "field") return explainField(part);
+  if (isPayload(part) && codingOf(block.message)) {
+    return explanation("wire.payload.compressed", CODINGS[codingOf(block.message)] ?? "RFC 9110 §8.4");
+  }
   if (isPayload(part)) {
     const kind = payloadKind(block);
     return explanation(`wire.payload.${kind}`, PAYLOADS[kind] ?? LIBRARIES[kind.split(".")[0]]);

@@ -8,8 +8,17 @@ const TEXT = /"text":\s*"((?:[^"\\]|\\.)*)"/g;
 // The same in SockJS frames, where JSON is a string inside JSON.
 const QUOTED_TEXT = /\\"text\\":\\"((?:[^"\\]|\\[^"]|\\\\\\")*)\\"/g;
 
-/** The bytes of a block without heads, chunk sizes and masks; unmasked. */
+const RSV1 = 4; // of the three reserved bits (RFC 7692 §6)
+
+/** How the payload of a message is compressed: "gzip", "zstd", "deflate", or undefined. */
+export function codingOf({ kind, fields, rsv }) {
+  if (kind === "frame") return rsv & RSV1 ? "deflate" : undefined;
+  return fields?.get("content-encoding");
+}
+
+/** The bytes of a block without heads, chunk sizes and masks; unmasked, and inflated if that is possible. */
 export function payloadOf(block) {
+  if (block.plain) return block.plain;
   const bytes = concat([new Uint8Array(), ...block.parts.filter(isPayload).map((part) => part.bytes)]);
   const { mask } = block.message;
   return mask ? unmask(bytes, mask) : bytes;

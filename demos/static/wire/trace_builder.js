@@ -107,6 +107,7 @@ export class TraceBuilder {
 
   #response({ connection, status, startedAt, endedAt, bytes }, units) {
     const exchange = this.#exchanges.get(connection);
+    if (exchange?.transport) exchange.events += countEvents(exchange.transport, this.#inflated(units));
     // After "101 Switching Protocols" the exchange continues: the connection carries frames.
     if (!exchange || status < 200) return;
     if (exchange.stream) this.#add({ ...this.#down(exchange, "finish"), at: endedAt, units });
@@ -174,8 +175,14 @@ export class TraceBuilder {
     if (kind === "unknown") this.#unknown(exchange, { direction, bytes, at, units: [unit] });
   }
 
-  #chunk(exchange, { at, bytes, text: data }, units) {
+  // What inflate.js has found in a compressed piece, as text.
+  #inflated([unit]) {
+    return text(this.#record.plain?.get(unit) ?? new Uint8Array());
+  }
+
+  #chunk(exchange, { at, bytes, text: sent }, units) {
     exchange.chunk = undefined;
+    const data = this.#inflated(units) || sent;
     const events = countEvents(exchange.transport, data) || undefined;
     const type = events ? "event" : HEARTBEAT.test(data) ? "heartbeat" : "chunk";
     this.#count(type, events);
@@ -196,7 +203,8 @@ export class TraceBuilder {
   }
 
   #frame({ id, connection, direction, opcode, startedAt, bytes }, units) {
-    const payload = this.#payloads.get(id) ?? new Uint8Array();
+    const plain = this.#record.plain?.get(units[0])?.subarray(0, PREFIX_LENGTH);
+    const payload = plain ?? this.#payloads.get(id) ?? new Uint8Array();
     this.#payloads.delete(id);
     const exchange = this.#exchanges.get(connection);
     if (!exchange) return;

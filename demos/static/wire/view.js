@@ -199,12 +199,13 @@ export class WireView {
     for (const { block, item } of this.#shown.values()) this.#fill(block, item);
   }
 
-  #summary({ direction, connection, message, bytes, at, parts }) {
+  #summary({ direction, connection, message, bytes, plain, at, parts }) {
     const values = {
       arrow: direction === "up" ? "↑" : "↓", connection, bytes: number(bytes),
       seconds: ((at - this.#startedAt) / 1000).toFixed(3), what: blockName(message, parts),
     };
-    return t("wire.summary", values);
+    const summary = t("wire.summary", values);
+    return plain ? `${summary} ${t("wire.inflated", { bytes: number(plain.length) })}` : summary;
   }
 
   #part(part, n, block) {

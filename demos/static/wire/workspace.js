@@ -3,6 +3,7 @@
 
 import { el } from "../dom.js";
 import { t } from "../i18n.js";
+import { Inflater } from "./inflate.js";
 import { clock } from "./labels.js";
 import { Links } from "./links.js";
 import { Player } from "./player.js";
@@ -34,7 +35,8 @@ export function showTraffic({ sequence, wire, tools }, tap) {
       views.forEach((view) => view.clear());
     },
   });
-  tap.on((record) => player.feed(record));
+  const inflater = new Inflater((record) => player.feed(record));
+  tap.on((record) => inflater.feed(record));
   addEventListener("keydown", ({ key }) => { if (key === "Escape") links.select(); });
   return links;
 }
