@@ -1,4 +1,4 @@
-"""A cluster as its users start it: a master process that prints its addresses, and its workers."""
+"""A cluster as its users run it: a master process that prints its addresses, and its workers."""
 
 import asyncio
 import json
@@ -12,7 +12,8 @@ from typing import Any, Self
 
 from benchmarks.clients import get_json
 from tests.brokers.redis.test_process import is_alive
-from tests.server_process import ROOT
+from tests.forked_process import ForkedProcess
+from tests.server_process import PROGRAM, ROOT
 
 # Longer than anything takes on a busy machine: reached only when a test fails.
 SECONDS = 40
@@ -31,7 +32,10 @@ def words_after(line: str, start: str) -> list[str]:
 
 
 class Cluster:
-    """``python -m realtime cluster …`` at free ports; leaving the context ends it at once."""
+    """``realtime cluster …`` at free ports; leaving the context ends it at once.
+
+    Its master is forked, except where a test has its own `stdin` or `prepare`.
+    """
 
     def __init__(
         self,
@@ -41,22 +45,14 @@ class Cluster:
         stdin: int = subprocess.DEVNULL,
         prepare: Callable[[], None] | None = None,  # runs in the new process
     ) -> None:
-        self._command = [sys.executable, "-m", "realtime", "cluster", "--workers", str(workers)]
+        self._command = ["cluster", "--workers", str(workers)]
         self._command += ["--base-port", "0", "--status-port", "0", "--hub", hub]
         self._command += ["--messages-per-second", "0", "--drain-seconds", "0.3", *options]
         self._stdin, self._prepare = stdin, prepare
         self._killed = False
 
     def __enter__(self) -> Self:
-        self.process = subprocess.Popen(
-            self._command,
-            stdin=self._stdin,
-            preexec_fn=self._prepare,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        self.process = self._start()
         assert self.process.stdout is not None
         status = words_after(self.process.stdout.readline(), "realtime: status at ")
         self.url = status[0].rstrip("/")
@@ -68,6 +64,19 @@ class Cluster:
             words = words_after(self.process.stdout.readline(), "realtime: nginx at ")
             self.nginx_url = words[0].rstrip("/;")
         return self
+
+    def _start(self) -> "ForkedProcess | subprocess.Popen[str]":
+        if self._stdin == subprocess.DEVNULL and self._prepare is None:
+            return ForkedProcess(self._command, ROOT)
+        return subprocess.Popen(
+            [sys.executable, *PROGRAM, *self._command],
+            stdin=self._stdin,
+            preexec_fn=self._prepare,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
 
     def __exit__(self, *error: object) -> None:
         if self.process.poll() is None and not self._killed:

@@ -1,30 +1,34 @@
-"""A server as its users start it: a process, which is ready when it prints its first line."""
+"""A server as its users run it: a process, which is ready when it prints its first line."""
 
 import asyncio
 import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from tests.forked_process import ForkedProcess
+
 ROOT = Path(__file__).parent.parent
+PROGRAM = ("-m", "realtime")
 FIRST_LINE = re.compile(r"realtime: listening on (https?://[^/]+:(\d+))/ \(hub: (.+)\)\n")
 
 
 class Server:
-    """``python -m realtime --port 0 …``; leaving the context stops it, which must succeed."""
+    """``realtime --port 0 …``; leaving the context stops it, which must succeed.
 
-    def __init__(self, *options: str, program: tuple[str, ...] = ("-m", "realtime")) -> None:
+    A `program` has the arguments of another start of Python, without a fork.
+    """
+
+    def __init__(self, *options: str, program: Sequence[str] = ()) -> None:
         self._options = options
         self._program = program
         self._stopped = self._killed = False
 
     def __enter__(self) -> Self:
-        command = [sys.executable, *self._program, "--port", "0", *self._options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
-        )
+        self.process = self._start(["--port", "0", *self._options])
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         match = FIRST_LINE.fullmatch(line)
@@ -33,6 +37,13 @@ class Server:
             raise AssertionError(f"{line!r}, and then {self.process.communicate()}")
         self.url, self.port, self.hub = match[1], int(match[2]), match[3]
         return self
+
+    def _start(self, arguments: Sequence[str]) -> "ForkedProcess | subprocess.Popen[str]":
+        if not self._program:
+            return ForkedProcess(arguments, ROOT)
+        command = [sys.executable, *self._program, *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """Send a signal to stop; SIGTERM drains readers first, a second signal stops at once."""

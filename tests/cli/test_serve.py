@@ -15,14 +15,14 @@ import pytest
 from benchmarks.clients import CLIENTS, Closed, get_json, post, request
 from tests.cli.command_line import run
 from tests.conftest import Servers, missing
-from tests.server_process import Server
+from tests.server_process import PROGRAM, Server
 from tests.transports.raw import Raw
 from tests.transports.readers import reader, take
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_a_signal_stops_it_with_every_kind_of_stream_open(number: signal.Signals) -> None:
-    with Server("--hub", "memory", "--drain-seconds", "0.3") as server:
+    with Server("--hub", "memory", "--drain-seconds", "0.3", program=PROGRAM) as server:
         assert server.process.stderr is not None
         clients = {name: kind(server.url, "lobby", after="now") for name, kind in CLIENTS.items()}
         for client in clients.values():
@@ -46,7 +46,8 @@ async def test_a_signal_stops_it_with_every_kind_of_stream_open(number: signal.S
 
 
 async def test_every_port_and_network_leads_to_the_same_server() -> None:
-    with Server("--hub", "memory", "--lanes", "3", "--networks", "2") as server:
+    options = ("--hub", "memory", "--lanes", "3", "--networks", "2")
+    with Server(*options, program=PROGRAM) as server:
         assert server.process.stdout is not None
         line = server.process.stdout.readline()
         about = await get_json(server.url, "/lab")

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.clients import get_json
 from tests.cluster_fixture import SECONDS, free_port
-from tests.server_process import ROOT, Server
+from tests.server_process import PROGRAM, ROOT, Server
 
 
 def run(*arguments: str, **options: str) -> "subprocess.CompletedProcess[bytes]":
@@ -46,7 +46,7 @@ async def test_a_server_runs_with_closed_standard_streams(closed: Sequence[int])
 
 
 async def test_a_log_and_an_output_that_nobody_reads_any_more_do_not_stop_a_server() -> None:
-    with Server("--hub", "memory", "--drain-seconds", "0") as server:
+    with Server("--hub", "memory", "--drain-seconds", "0", program=PROGRAM) as server:
         assert server.process.stderr is not None
         assert server.process.stdout is not None
         server.process.stderr.close()
