@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from realtime.core.events import Member
+from realtime.core.hub import Reader
 from realtime.transports.base import RequestBase, Services, Subscription
 
 ADA = Member("ada", "Ada", "sse")
@@ -33,7 +34,7 @@ def tracked(presence: Presence, member: Member | None) -> Any:
     request = RequestBase()
     request.stream = SimpleNamespace(address="::1")  # type: ignore[assignment]
     request.services = Services(None, presence, None, None, None)  # type: ignore[arg-type]
-    return request.tracked(Subscription("lobby", 0, member))
+    return request.tracked(Subscription("lobby", 0, member), Reader(None, None))  # type: ignore[arg-type]
 
 
 async def test_a_tracked_member_is_untracked() -> None:
