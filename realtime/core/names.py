@@ -12,7 +12,9 @@ import unicodedata
 from functools import lru_cache
 
 # What nobody sees besides the format characters (Cf): fillers, and selectors of variants.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _NUMBER = re.compile(r"(?: \(\d+\))?")
 # Names that stay ready: more than one process has members at a time.
 _KEPT_SKELETONS = 20_000

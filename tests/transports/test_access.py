@@ -217,6 +217,9 @@ async def test_the_rules_of_a_class_hold_for_its_votes(classroom: Server, room: 
     for purpose in ("seats", "votes", "reports"):
         await refused(post_as(classroom, f"{room}.{purpose}", "bad"), "removed")
         await post_as(classroom, f"{room}.{purpose}", "good")
+        for client, code in (("bad", "removed"), ("good", "name_not_approved")):
+            member = reader(classroom, "sse", f"{room}.{purpose}", client=client, name="Rude")
+            assert (await refusal(member)).code == code
 
 
 @every_transport
