@@ -93,6 +93,29 @@ async def test_only_the_owner_leaves_and_reads_the_byte_counts_of_its_id(
     assert deleted.status == 204
 
 
+async def test_the_id_of_a_session_is_of_no_use_without_its_secret(
+    server: Server, room: str
+) -> None:
+    """It is in the URLs that a capture shows, and a class behind one NAT has one address."""
+    me = {"client": ADA, "name": "Ada", "secret": SECRET}
+    async with Attacker(server) as raw, Attacker(server) as thief:
+        sockjs, socketio = SockJS(raw, None, "query"), SocketIO(raw, None, "query")
+        assert await sockjs.join(room=room, after="now", **me) is None
+        assert await socketio.join(room=room, **me) is None
+        say = json.dumps({"text": "I am Ada"})
+        for path, body in (
+            (sockjs.path("xhr_send"), [say]),
+            (sockjs.path("xhr"), b""),
+            (socketio.path, f'42["say",{say}]'.encode()),
+        ):
+            for used in ("", f"secret={OTHER_SECRET}"):
+                stolen = path.replace(f"secret={SECRET}", used)
+                assert stolen != path
+                assert code_of(*await thief.post(stolen, body)) == "wrong_secret"
+        assert await sockjs.send({"text": "mine"}) is None
+        assert await socketio.send({"text": "mine"}) is None
+
+
 async def members(server: Server, room: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = (await get_json(server.url, f"/rooms/{quote(room)}/members"))[
         "members"
