@@ -296,6 +296,23 @@ async def test_where_names_are_approved_others_wait_and_then_join(
     assert not any(rules.values())
 
 
+async def test_a_name_with_a_number_is_in_use_as_its_client_sends_it(
+    classroom: Server, room: str
+) -> None:
+    first = reader(classroom, "sse", room, client="first", name="Ada")
+    await first.open()
+    await take(first, 1)
+    async with reader(classroom, "sse", room, client="second", name="Ada") as second:
+        await take(second, 2)
+        await first.close()
+        (gone,) = await take(second, 1)
+        assert (gone["kind"], gone["name"]) == ("quit", "Ada")
+        await set_rule(classroom, room, "/approval")
+        await second.send("I am Ada (2)")
+        (said,) = await take(second, 1)
+        assert said["name"] == "Ada (2)"
+
+
 async def test_one_client_of_a_class_cannot_use_up_what_all_share(
     servers: Servers, room: str
 ) -> None:
