@@ -36,6 +36,9 @@ export function keepConnected(connectOnce, options) {
       get cursor() { return cursor; },
       opened: () => { if (attempt === current) { failures = 0; setState("open"); } },
       receive: (event) => { if (attempt === current) receive(event); },
+      // Where a response says that we are.  Without it, a reader from "now" in an empty room would read from a
+      // later now each time, and lose what came in between.
+      at: (position) => { if (attempt === current) cursor = position; },
       paused: () => { if (attempt === current) setState("waiting", {}); },
       ended: (error) => { if (attempt === current) retryLater(error); },
       renew: () => { if (attempt === current) { end(); start(); } },

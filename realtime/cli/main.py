@@ -55,14 +55,14 @@ def run(arguments: Sequence[str]) -> int:
 
 def parse(arguments: Sequence[str]) -> Command:
     """Turn the command line into a `Command`; wrong options end the process with status 2."""
+    if list(arguments) == ["worker"]:  # only a master uses it, so no help and no error names it
+        server = worker.read_config(sys.stdin)
+        return Command(serve.run, server, server.event_loop)
     parser = _make_parser()
     options = parser.parse_args(arguments)
     match options.command:
         case None:
             server = server_config(options)
-            return Command(serve.run, server, server.event_loop)
-        case "worker":
-            server = worker.read_config(sys.stdin)
             return Command(serve.run, server, server.event_loop)
         case "cluster":
             if arguments[0] != "cluster":
@@ -103,7 +103,6 @@ def _make_parser() -> argparse.ArgumentParser:
             "cluster", help=cluster.HELP, description=cluster.HELP, allow_abbrev=False
         )
     )
-    commands.add_parser("worker", description=worker.HELP)  # without `help` it is not listed
     return parser
 
 

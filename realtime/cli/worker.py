@@ -9,8 +9,6 @@ from typing import TextIO
 from realtime.cli.config import CommandError
 from realtime.server.config import ServerConfig
 
-HELP = "serve with a configuration from standard input; `realtime cluster` uses this"
-
 
 def read_config(stdin: TextIO) -> ServerConfig:
     """Read the configuration up to the end of the input; raises `CommandError`."""

@@ -141,6 +141,16 @@ def check_secret(client: str | None, secret: Any) -> None:
         )
 
 
+def check_same_secret(expected: str | None, secret: str | None) -> None:
+    """Return if a session may be used with `secret`; raises `WrongSecret` otherwise.
+
+    The id of a session is in its URLs, and so in captures.  `expected` is the secret of the request
+    that opened it, None if that had none.
+    """
+    if expected is not None and not hmac.compare_digest(expected.encode(), (secret or "").encode()):
+        raise WrongSecret("This session was opened with a `secret`; each request must have it.")
+
+
 @lru_cache(_KEPT_SECRETS)
 def client_id(secret: str) -> str:
     """Return the id that only who has `secret` can use."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 from realtime.core.broker import Broker
-from realtime.core.events import Member
+from realtime.core.events import Member, moderated_room
 from realtime.errors import Muted, NameNotApproved, NoBroker, RealtimeError, Removed, RoomLocked
 from realtime.tasks import Supervisor
 
@@ -167,12 +167,14 @@ class Moderation:
 
         That can be at once: the rules may have changed since the client was admitted.
         """
+        room = moderated_room(room)
         self._streams.setdefault(room, {})[stream] = client
         if copy := self._copies.get(room):
             _end_unless_member(stream, client, copy[0])
 
     def discard(self, room: str, stream: Endable) -> None:
         """Forget a stream that has ended."""
+        room = moderated_room(room)
         streams = self._streams.get(room, {})
         streams.pop(stream, None)
         if not streams:

@@ -12,8 +12,11 @@ import unicodedata
 from functools import lru_cache
 
 # What nobody sees besides the format characters (Cf): fillers, and selectors of variants.
-_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u2800\u3164\ufe00-\ufe0f]")
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 _NUMBER = re.compile(r"(?: \(\d+\))?")
+_NUMBER_AT_END = re.compile(r" \(\d+\)$")
 # Names that stay ready: more than one process has members at a time.
 _KEPT_SKELETONS = 20_000
 
@@ -27,6 +30,11 @@ def skeleton(name: str) -> str:
     plain = unicodedata.normalize("NFKC", name).casefold()
     seen = "".join(one for one in plain if unicodedata.category(one) != "Cf")
     return " ".join(_UNSEEN.sub("", seen).split())
+
+
+def without_number(name: str) -> str:
+    """Return a name as its client sends it, if the number in it came from us."""
+    return _NUMBER_AT_END.sub("", name)
 
 
 class Names:

@@ -34,6 +34,10 @@ _MAX_KEYS = 16
 _MAX_ROOMS = 64
 # The end of the year 9999: later than any ticket, and still a time that a timer accepts.
 _MAX_TIME = 253_402_300_799
+# RFC 7515 §7.1 and §2: three parts of base64url without padding.  PyJWT also accepts padding: then
+# one ticket would have many spellings, and fill the place of others whose verdicts are kept.
+_COMPACT = re.compile(r"[\w-]*\.[\w-]*\.[\w-]*", re.ASCII)
+_NO_TICKET = "This is not a ticket: a JSON Web Token in three parts."
 # A file with a secret has one line.
 _SECRET = re.compile(rb"[ -~]*")
 _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.*?-----END \1-----", re.DOTALL)
@@ -159,6 +163,8 @@ class KeySet:
         """
         if len(token) > limits.ticket_bytes:
             raise BadTicket(f"A ticket has at most {limits.ticket_bytes} bytes.")
+        if not _COMPACT.fullmatch(token):
+            raise BadTicket(_NO_TICKET)
         import jwt  # installed, or `load_pyjwt` would have raised at the start
 
         try:
@@ -173,7 +179,7 @@ class KeySet:
                 return Ticket.parse(claims, limits)
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             # Not `from` the cause, which can contain parts of the token.
-            raise BadTicket("This is not a ticket: a JSON Web Token in three parts.") from None
+            raise BadTicket(_NO_TICKET) from None
         raise BadTicket("No key of this server has signed this ticket.")
 
     def _candidates(self, header: Mapping[str, Any]) -> Iterable[TicketKey]:

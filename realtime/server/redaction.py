@@ -27,7 +27,7 @@ _NAMES = re.compile(
         (?P<url> [?&] (?:secret|ticket|key) = )
       | (?P<encoded> (?:%26|%3F) (?:secret|ticket|key) (?:=|%3D) )
       | (?P<field> \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)? )
-      | (?P<cookie> realtime_ticket = )
+      | (?P<cookie> realtime_ticket = "? )
       | (?P<nested> \\" (?:secret|ticket) \\" [ \t\r\n]* : [ \t\r\n]* \\" )
       | (?P<deep> \\+" (?:secret|ticket) \\+" [ \t\r\n]* : [ \t\r\n]* \\+" )
       | (?P<json> " (?:secret|ticket) " [ \t\r\n]* : [ \t\r\n]* " )

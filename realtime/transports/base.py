@@ -128,10 +128,11 @@ class Services:
         """
         now, is_new = _now(), not self.presence.is_tracked(room, member.client)
         if self.moderation is not None:
-            rules = await self.moderation.rules(room)
+            moderated = moderated_room(room)
+            rules = await self.moderation.rules(moderated)
             rules.check_member(member.client)
             self._check_limits_of_client(member.client, now, joins=is_new, stream=stream)
-            await self.moderation.check_name(room, rules, member.name)
+            await self.moderation.check_name(moderated, rules, member.name)
         if is_new:
             self.admission.admit_member(room, address, now, self.share_of(member.client))
 

@@ -15,6 +15,7 @@ from realtime import errors
 from realtime.core.access import EVERYTHING, Action, Grant
 from realtime.core.events import Member, parse_client, parse_name, parse_room
 from realtime.core.moderation import EVERYBODY, Moderation
+from realtime.core.names import without_number
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
@@ -250,7 +251,9 @@ class RuleHandler(_ModerationHandler):
         if rule == "locked":
             changes |= {f"inside {one.client}": "1" for one in await self._members(room)}
         elif rule == "approval":
-            changes |= {f"names {one.name}": "1" for one in await self._members(room)}
+            # A client whose name is shown with a number sends it without.
+            for one in await self._members(room):
+                changes |= {f"names {one.name}": "1", f"names {without_number(one.name)}": "1"}
         elif rule == "names":
             changes[f"wanted {whose}"] = None
         await moderation.change(room, changes)

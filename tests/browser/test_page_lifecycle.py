@@ -6,6 +6,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from benchmarks.clients import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import expect_no_gap, message, open_chat
+from tests.browser.test_engines import ALL_HAVE, ALL_OPEN, CONNECT, QUIET_PAGE, READ
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -70,4 +71,23 @@ async def test_a_page_reconnects_at_once_when_the_network_is_back(
         relay.accepting = True
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
+        await page.close()
+
+
+async def test_a_reader_from_now_misses_nothing_before_its_first_event(
+    server: Server, context: BrowserContext, room: str
+) -> None:
+    """A response without events says where it is; a later "now" would be another place."""
+    transports = ["short_polling", "long_polling", "sockjs"]
+    async with Proxy("127.0.0.1", server.port) as relay:
+        page = await context.new_page()
+        await page.goto(f"{relay.url}{QUIET_PAGE}")
+        await page.evaluate(CONNECT, {"room": room, "after": "now", "transports": transports})
+        await page.wait_for_function(ALL_OPEN)
+        relay.accepting = False
+        relay.reset_connections()
+        await post(server.url, room, text="meanwhile")
+        relay.accepting = True
+        await page.wait_for_function(ALL_HAVE, arg=1)
+        assert await page.evaluate(READ) == {one: [["meanwhile"], 0] for one in transports}
         await page.close()

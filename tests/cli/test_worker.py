@@ -23,3 +23,12 @@ def test_any_other_input_is_one_line_and_exit_1(text: str, monkeypatch: pytest.M
     result = run("worker")
     assert (result.returncode, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert "`realtime cluster` starts workers" in result.stderr
+
+
+def test_no_help_and_no_error_names_a_command_that_only_a_master_uses() -> None:
+    for arguments in (["--help"], ["nonsense"]):
+        result = run(*arguments)
+        assert "talk" in result.stdout + result.stderr
+        assert "worker\n" not in result.stdout + result.stderr
+        assert "'worker'" not in result.stderr
+        assert ", worker" not in result.stderr

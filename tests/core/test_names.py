@@ -54,6 +54,9 @@ def test_a_client_that_renames_itself_frees_its_old_name() -> None:
         "A\u2061da",
         "Ada ",
         "A\u034fda",
+        "A\u180fda",
+        "Ada\U000e0100",
+        "A\U000e01efda",
     ],
 )
 def test_names_that_look_the_same_are_the_same(name: str) -> None:

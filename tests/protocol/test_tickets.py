@@ -111,6 +111,7 @@ ATTACKS = {
     "an unencoded payload": lambda: forged({"alg": "RS256", "b64": False}, claims(), None),
     "changed claims": lambda: _with_claims(rs256(), claims(actions=["moderate"])),
     "a fourth part": lambda: rs256() + ".x",
+    "padding, which makes another spelling": lambda: rs256() + "==",
     "two parts": lambda: rs256().rpartition(".")[0],
     "an empty token": lambda: "",
     "no base64": lambda: "é.é.é",

@@ -79,21 +79,22 @@ class SockJS:
         self._message = {"ticket": token} if place == "message" and token is not None else {}
         self._session, self._query = f"/sockjs/000/{secrets.token_hex(8)}", query
 
-    def _path(self, transport: str) -> str:
+    def path(self, transport: str) -> str:
         return f"{self._session}/{transport}?{urlencode(self._query)}"
 
     async def open(self) -> None:
-        status, body = await self._raw.post(self._path("xhr"), b"", *self._fields)
+        status, body = await self._raw.post(self.path("xhr"), b"", *self._fields)
         assert (status, body) == (200, b"o\n")
 
-    async def join(self, trace: str = "", **fields: Any) -> str | None:
+    async def join(self, trace: str = "", secret: str = "", **fields: Any) -> str | None:
         """Open the session and join; return the code of the refusal."""
-        self._query |= {"trace": trace} if trace else {}
+        query = {"trace": trace, "secret": secret}
+        self._query |= {name: value for name, value in query.items() if value}
         await self.open()
         return await self.send({"kind": "join", "id": "join", **self._message, **fields})
 
     async def send(self, message: Any) -> str | None:
-        status, _ = await self._raw.post(self._path("xhr_send"), [json.dumps(message)])
+        status, _ = await self._raw.post(self.path("xhr_send"), [json.dumps(message)])
         assert status == 204
         async for reply in self.replies():
             if reply["kind"] in ("ack", "error"):
@@ -106,7 +107,7 @@ class SockJS:
                 yield json.loads(message)
 
     async def poll(self) -> bytes:
-        status, body = await self._raw.post(self._path("xhr"), b"")
+        status, body = await self._raw.post(self.path("xhr"), b"")
         assert status == 200
         return body
 
@@ -129,7 +130,9 @@ class SocketIO:
         status, body = await self._raw.get("/socket.io/", query, *self._fields)
         if code := code_of(status, body):
             return code
-        kept = {name: query[name] for name in ("EIO", "transport", "trace") if name in query}
+        kept = {
+            name: query[name] for name in ("EIO", "transport", "trace", "secret") if name in query
+        }
         self.path = f"/socket.io/?{urlencode({**kept, 'sid': json.loads(body[1:])['sid']})}"
         return None
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+from benchmarks.clients.sansio import client_id
+
 # Texts that have broken parsers before: empty, huge, almost a number, half a character.
 ODD_TEXTS = [
     *("", " ", "now", "null", "0", "-1", "1e999", "nan", "inf", "-inf", "1_0", "٣", "０", "0x10"),
@@ -23,6 +25,14 @@ ODD_TEXTS = [
 ]
 # Invalid UTF-8 after percent-decoding (RFC 3629 §3, §4).
 BAD_ESCAPES = ["%ff", "%c0%80", "%ed%a0%80", "%f8%88%80%80%80", "%", "%zz", "%u0041", "%e2%82"]
+
+# Of clients whose ids need one.
+SECRETS = ["the-first-secret", "another secret é"]
+# Names that look the same, have a number, or are as long as a name may be.
+NAMES = [
+    *("Fuzz", "fuzz", "Ｆｕｚｚ", "Fuzz (2)", "Fuzz (2) (2)", "Fuzz  (2)", "F\u200du\u200dzz"),
+    *("聊天", "é", "e\u0301", "ﬁ", "(2)", "💬" * 16, "x" * 32, "\u1100\u1161", "İ", "ß", "ẞ"),
+]
 
 
 def new_seed() -> int:
@@ -68,8 +78,9 @@ class FuzzRandom(random.Random):
         valid = {
             "text": self.text() or "x",
             "id": f"{self.getrandbits(32):08x}-0000-4000-8000-{self.getrandbits(48):012x}",
-            "client": f"fuzz-{self.randrange(5)}",
-            "name": "Fuzz",
+            "client": self.client(),
+            "name": self.name(),
+            "secret": self.choice(SECRETS),
             "via": "sse",
             "sent": self.choice([None, 0, 1.5, -(2**53)]),
         }
@@ -103,6 +114,14 @@ class FuzzRandom(random.Random):
                 b"text=x&name=y",
             ]
         )
+
+    def client(self) -> str:
+        """A plain id, one that needs a secret, or one that only looks like it."""
+        return self.choice([f"fuzz-{self.randrange(5)}", *map(client_id, SECRETS), "key-", "key-0"])
+
+    def name(self) -> str:
+        """A valid name, often one that looks like another."""
+        return self.choice(NAMES)
 
     # --- bytes -----------------------------------------------------------------------------------
 

@@ -10,13 +10,14 @@ import itertools
 from collections import Counter
 from contextlib import suppress
 from functools import partial
+from urllib.parse import quote
 
 import pytest
 
 from benchmarks.clients import request
 from benchmarks.clients.http import ResponseReader
 from tests.robustness.conftest import MakeServer, SharedServers
-from tests.robustness.fuzz import BAD_ESCAPES, FuzzRandom, new_seed
+from tests.robustness.fuzz import BAD_ESCAPES, SECRETS, FuzzRandom, new_seed
 from tests.robustness.http_client import STREAMS, abort, check, check_all, get, run_concurrently
 from tests.robustness.monitored_server import MonitoredServer, background_readers
 from tests.server_process import Server
@@ -26,11 +27,15 @@ SECONDS = 10.0
 # A server that sends nothing for so long waits for more of a request: the client disconnects.
 QUIET_SECONDS = 0.3
 REQUESTS = 500
+RULES = ["muted", "removed", "names"]
 
 # --- making requests -----------------------------------------------------------------------------
 
 METHODS = ["GET", "POST", "DELETE", "HEAD", "PUT", "PATCH", "OPTIONS", "BREW"]
-QUERY = ["after", "client", "name", "wait", "pad", "trace", "x", ""]
+QUERY = [
+    *("after", "client", "name", "wait", "pad", "trace", "x", ""),
+    *("secret", "ticket", "key", "limit", "seconds", "lastEventId"),
+]
 FIELDS = {
     "Origin": ["null", "http://evil.example", "http://127.0.0.1", "://", "x" * 500, "http://[::1"],
     "Sec-Fetch-Site": ["cross-site", "same-origin", "none", "?"],
@@ -49,6 +54,8 @@ FIELDS = {
     "Cookie": ["a=b", "=;;=", '"', "x" * 4000],
     "Connection": ["close", "keep-alive", "upgrade", "x, y", "TE, close", ""],
     "Upgrade": ["websocket", "h2c", ""],
+    "Authorization": ["Bearer x", "Bearer", "bearer  x.y.z", "Basic YTpi", "x" * 5000, "\xff"],
+    "X-Client-Secret": ["", "x", "x" * 5000, "\xe9"],
     "X-Forwarded-For": ["1.2.3.4", "x" * 100, ""],
     "X-HTTP-Method-Override": ["DELETE"],
     "Expect": ["100-Continue", "x"],
@@ -93,7 +100,11 @@ class Requests(FuzzRandom):
                 *(f"/rooms/{room}/{t}" for t in ("long_polling", "iframe_streaming", "websocket")),
                 *[f"/rooms/{room}/messages"] * 10,
                 f"/rooms/{room}/members",
-                f"/rooms/{room}/members/{self.escaped()}",
+                f"/rooms/{room}/members/{self.choice([self.escaped(), self.client()])}",
+                *(f"/rooms/{room}{rule}" for rule in ("", "/rules", "/rules/locked")),
+                f"/rooms/{room}/rules/{self.choice(RULES)}/{self.escaped()}",
+                *("/lab", "/plan", "/networks", f"/networks/{self.escaped()}"),
+                f"/class/{room}.class/{self.choice(['messages', 'traffic'])}",
                 *(
                     "/rooms",
                     "/healthz",
@@ -116,6 +127,9 @@ class Requests(FuzzRandom):
 
     def _query(self, address: str) -> str:
         pairs = self.some(lambda: f"{self.choice(QUERY)}={self.escaped()}", 4)
+        if self.maybe(0.3):  # a member, with or without the right secret
+            pairs += [f"client={self.client()}", f"name={quote(self.name(), safe='')}"]
+            pairs += self.some(lambda: f"secret={quote(self.choice(SECRETS))}", 1)
         if "long_polling" in address:  # the last value wins, and must be short
             pairs.append(self.choice(["wait=0", "wait=0.01", "wait=-1", "wait=61", "wait=%ff"]))
         return "&".join(pairs)
@@ -201,7 +215,7 @@ async def test_every_well_formed_request_gets_a_response_and_affects_nobody_else
         except Exception as error:
             raise AssertionError(f"FUZZ_SEED={seed}: {data[:3000]!r}") from error
 
-    with make_server() as server:
+    with make_server("--access", "class") as server:
         async with background_readers(server, room, f"{room}-calm"):
             await run_concurrently(ask for _ in range(REQUESTS))
         assert server.process.poll() is None

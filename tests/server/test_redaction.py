@@ -22,6 +22,7 @@ HEADS = [
     f"GET / HTTP/1.1\r\nauthorization:bearer  {SECRET}\r\n\r\n",
     f"GET / HTTP/1.1\r\nX-Client-Secret: {SECRET}\r\n\r\n",
     f"GET / HTTP/1.1\r\nCookie: a=b; realtime_ticket={SECRET}; c=d\r\n\r\n",
+    f'GET / HTTP/1.1\r\nCookie: realtime_ticket="{SECRET}"\r\n\r\n',
 ]
 BODIES = [
     JOIN,

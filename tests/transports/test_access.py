@@ -93,6 +93,29 @@ async def test_only_the_owner_leaves_and_reads_the_byte_counts_of_its_id(
     assert deleted.status == 204
 
 
+async def test_the_id_of_a_session_is_of_no_use_without_its_secret(
+    server: Server, room: str
+) -> None:
+    """It is in the URLs that a capture shows, and a class behind one NAT has one address."""
+    me = {"client": ADA, "name": "Ada", "secret": SECRET}
+    async with Attacker(server) as raw, Attacker(server) as thief:
+        sockjs, socketio = SockJS(raw, None, "query"), SocketIO(raw, None, "query")
+        assert await sockjs.join(room=room, after="now", **me) is None
+        assert await socketio.join(room=room, **me) is None
+        say = json.dumps({"text": "I am Ada"})
+        for path, body in (
+            (sockjs.path("xhr_send"), [say]),
+            (sockjs.path("xhr"), b""),
+            (socketio.path, f'42["say",{say}]'.encode()),
+        ):
+            for used in ("", f"secret={OTHER_SECRET}"):
+                stolen = path.replace(f"secret={SECRET}", used)
+                assert stolen != path
+                assert code_of(*await thief.post(stolen, body)) == "wrong_secret"
+        assert await sockjs.send({"text": "mine"}) is None
+        assert await socketio.send({"text": "mine"}) is None
+
+
 async def members(server: Server, room: str) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = (await get_json(server.url, f"/rooms/{quote(room)}/members"))[
         "members"
@@ -217,6 +240,9 @@ async def test_the_rules_of_a_class_hold_for_its_votes(classroom: Server, room: 
     for purpose in ("seats", "votes", "reports"):
         await refused(post_as(classroom, f"{room}.{purpose}", "bad"), "removed")
         await post_as(classroom, f"{room}.{purpose}", "good")
+        for client, code in (("bad", "removed"), ("good", "name_not_approved")):
+            member = reader(classroom, "sse", f"{room}.{purpose}", client=client, name="Rude")
+            assert (await refusal(member)).code == code
 
 
 @every_transport
@@ -268,6 +294,23 @@ async def test_where_names_are_approved_others_wait_and_then_join(
     await lift_rule(classroom, room, "/approval")
     rules = (await moderate(classroom, "GET", room, "")).check(200).json()
     assert not any(rules.values())
+
+
+async def test_a_name_with_a_number_is_in_use_as_its_client_sends_it(
+    classroom: Server, room: str
+) -> None:
+    first = reader(classroom, "sse", room, client="first", name="Ada")
+    await first.open()
+    await take(first, 1)
+    async with reader(classroom, "sse", room, client="second", name="Ada") as second:
+        await take(second, 2)
+        await first.close()
+        (gone,) = await take(second, 1)
+        assert (gone["kind"], gone["name"]) == ("quit", "Ada")
+        await set_rule(classroom, room, "/approval")
+        await second.send("I am Ada (2)")
+        (said,) = await take(second, 1)
+        assert said["name"] == "Ada (2)"
 
 
 async def test_one_client_of_a_class_cannot_use_up_what_all_share(

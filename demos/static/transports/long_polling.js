@@ -20,10 +20,11 @@ export function connect(room, { client, name, base, trace, encoding, ...options 
       const sentAt = performance.now();
       emitPoll({ sentAt, base });
       try {
-        const { events } = await requestJSON(roomUrl(room, "long_polling", query, base), { signal });
+        const { events, cursor } = await requestJSON(roomUrl(room, "long_polling", query, base), { signal });
         emitPoll({ sentAt, receivedAt: performance.now(), events, base });
         attempt.opened();
         events.forEach(attempt.receive);
+        attempt.at(cursor);
         if (!stopped.signal.aborted) poll(WAIT);
       } catch (error) {
         attempt.ended(error);

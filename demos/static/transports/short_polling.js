@@ -19,10 +19,11 @@ export function connect(room, { client, name, base, trace, encoding, setting, ..
       const sentAt = performance.now();
       emitPoll({ sentAt, base });
       try {
-        const { events, more } = await requestJSON(roomUrl(room, "short_polling", query, base), { signal });
+        const { events, cursor, more } = await requestJSON(roomUrl(room, "short_polling", query, base), { signal });
         emitPoll({ sentAt, receivedAt: performance.now(), events, base });
         attempt.opened();
         events.forEach(attempt.receive);
+        attempt.at(cursor);
         if (stopped.signal.aborted) return;
         // This wait costs half the interval on average.  `more` says that the response was cut at its limit.
         timer = setTimeout(poll, more ? 0 : setting("interval") * 1000);

@@ -53,7 +53,8 @@ export function connect(room, { client, name, base, trace, setting, onTransports
       dead.reset();
       const message = { kind: "join", id: uuid(), room, client, name, after: attempt.cursor };
       try {
-        await acks.wait(message.id, () => session.send(JSON.stringify(message)));
+        const { cursor } = await acks.wait(message.id, () => session.send(JSON.stringify(message)));
+        if (attempt.cursor === message.after) attempt.at(cursor); // else events came first
       } catch (error) {
         return attempt.ended(error);
       }

