@@ -334,7 +334,7 @@ def _peers(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     panels = [
         panel
         for load in result.levels("load") or [""]
-        for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us")
+        for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us", "connect_us")
         if (panel := _ratios(result, i18n, measure, load)).rows
     ]
     yield _bar_figure("ratios", "peers", panels, i18n)
@@ -380,6 +380,7 @@ PLOTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] =
     "multi_worker": _multi_worker,
     "cost_breakdown": _cost_breakdown,
     "peers": _peers,
+    "tls": _peers,
 }
 
 
