@@ -49,7 +49,7 @@ SECONDS ?= 120
 soak: .venv/dev.stamp ## random faults, then an audit: make soak SECONDS=3600 SEED=7
 	@$(bin)/python -m tests.soak --seconds $(SECONDS) $(if $(SEED),--seed $(SEED))
 
-bench: .venv/bench.stamp benchmarks/report/vendor/vendor.stamp ## run all benchmarks: make bench ARGS=--quick (5 minutes)
+bench: .venv/bench.stamp benchmarks/report/vendor/vendor.stamp ## run all benchmarks: make bench ARGS=--quick (6 minutes)
 	@$(bin)/python -m benchmarks $(ARGS)
 
 reference: .venv/bench.stamp ## publish the results of `make bench`: copy them, and update the tables of docs/scale.md

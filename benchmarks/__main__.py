@@ -33,9 +33,10 @@ CLASSES = {
     "multi_worker": "MultiWorker",
     "cost_breakdown": "CostBreakdown",
     "peers": "Peers",
+    "tls": "TLS",
 }
 # These start several servers themselves, so they cannot use --url.
-STARTS_SERVERS = {"compression", "sticky", "fanout_cost", "multi_worker", "peers"}
+STARTS_SERVERS = {"compression", "sticky", "fanout_cost", "multi_worker", "peers", "tls"}
 
 
 def find_benchmark(name: str) -> type[Benchmark]:
@@ -70,7 +71,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog="Each benchmark is also a script: python -m benchmarks.latency --help",
     )
-    parser.add_argument("--quick", action="store_true", help="rough results, within 4 minutes")
+    parser.add_argument("--quick", action="store_true", help="rough results, within 6 minutes")
     parser.add_argument("--url", help="a running server (default: start one)")
     parser.add_argument("--hub", default="auto", help="the hub that the server uses (%(default)s)")
     parser.add_argument(

@@ -48,6 +48,22 @@ class _Profile:
     messages: int
 
 
+_NUMBERS = (
+    ("--followers", positive_int, 500, "readers of one room, paced and burst"),
+    ("--size", positive_int, 100, "of a message text, in bytes"),
+    ("--warm-up", positive_int, 30, "messages before those that count"),
+    ("--paced-rate", positive, 40.0, "messages a second"),
+    ("--paced-messages", positive_int, 40, "messages in a run"),
+    ("--burst-rate", positive, 500.0, "messages a second"),
+    ("--burst-messages", positive_int, 500, "messages in a run"),
+    ("--small-followers", positive_int, 100, "readers of one room, for the p99"),
+    ("--small-messages", positive_int, 80, "messages in a run"),
+    ("--pollers", positive_int, 500, "short pollers of the idle room"),
+    ("--interval", positive, 1.0, "from one short poll to the next, in s"),
+    ("--seconds", positive, 2.0, "of polling in a run"),
+)
+
+
 class Peers(Benchmark):
     name = "peers"
     question = "What do others cost, asked the same in the same run?"
@@ -60,7 +76,7 @@ Four loads: messages at a steady rate; a burst; the steady rate with few readers
 short polls of an idle room.  Each system has one server process; all that use a Redis share one.
 There is no compression and no TLS.  What this machine lacks is reported, and how to install it.
 The budget at the end lists the ratios that our server must keep."""
-    factors = ("load", "peer")
+    factors: ClassVar[tuple[str, ...]] = ("load", "peer")
     measures: ClassVar = {
         "p50": Measure("ms", "half of the deliveries had come after"),
         "p99": Measure("ms", "99 of 100 had come after"),
@@ -80,21 +96,29 @@ The budget at the end lists the ratios that our server must keep."""
         "seconds": 1.0,
         "runs": 1,
     }
+    # What a subclass may change: the loads, the systems by default, and the options with a number.
+    loads: ClassVar[tuple[str, ...]] = LOADS
+    default_peers: ClassVar[tuple[str, ...]] = (*SYSTEMS,)
+    numbers: ClassVar[tuple[tuple[str, Any, float, str], ...]] = _NUMBERS
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
         add_head_bytes(parser)
         parser.add_argument(
-            "--peers", type=names_of(SYSTEMS), default=[*SYSTEMS], metavar="NAME,…", help="(all)"
+            "--peers",
+            type=names_of(SYSTEMS),
+            default=[*cls.default_peers],
+            metavar="NAME,…",
+            help=f"({', '.join(cls.default_peers)})",
         )
         parser.add_argument(
             "--loads",
-            type=names_of(LOADS),
-            default=[*LOADS],
+            type=names_of(cls.loads),
+            default=[*cls.loads],
             metavar="NAME,…",
-            help=f"which of {', '.join(LOADS)} (all)",
+            help=f"which of {', '.join(cls.loads)} (all)",
         )
-        for name, kind, default, what in _NUMBERS:
+        for name, kind, default, what in cls.numbers:
             parser.add_argument(name, type=kind, default=default, help=f"{what} (%(default)s)")
 
     def cells(self) -> list[Factors]:
@@ -105,7 +129,11 @@ The budget at the end lists the ratios that our server must keep."""
             self.redis = start_redis(self.stack)
         peers = [name for name in self.options.peers if self._is_available(name)]
         grid = self.grid(load=self.options.loads, peer=peers)
-        return [cell for cell in grid if cell["load"] in SYSTEMS[cell["peer"]].loads]
+        return [cell for cell in grid if self.takes(cell["peer"], cell["load"])]
+
+    def takes(self, peer: str, load: str) -> bool:
+        """Return whether a system is measured under a load."""
+        return load in SYSTEMS[peer].loads
 
     def _is_available(self, name: str) -> bool:
         missing = SYSTEMS[name].missing()
@@ -122,14 +150,22 @@ The budget at the end lists the ratios that our server must keep."""
     # --- one cell --------------------------------------------------------------------------------
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
-        system = SYSTEMS[factors["peer"]]()
+        system = self.make_system(factors)
         with ExitStack() as stack, LoadGenerator() as load, gc_paused():
             with pinned_to(SERVER_CORES):
                 system.start(stack, self.redis)
                 system.reader_url = self.url(sut=stack.enter_context(ServerUnderTest(system.url)))
-            if factors["load"] == IDLE:
-                return self._poll(system, load, rng)
-            return self._publish(system, load, factors["load"], rng)
+            return self.measure_system(system, load, factors, rng)
+
+    def make_system(self, factors: Factors) -> System:
+        return SYSTEMS[factors["peer"]]()
+
+    def measure_system(
+        self, system: System, load: LoadGenerator, factors: Factors, rng: random.Random
+    ) -> Sample:
+        if factors["load"] == IDLE:
+            return self._poll(system, load, rng)
+        return self._publish(system, load, factors["load"], rng)
 
     def _profile(self, name: str) -> _Profile:
         options = self.options
@@ -218,7 +254,9 @@ The budget at the end lists the ratios that our server must keep."""
     def _note_other_settings(self) -> None:
         """Note changed options: with fewer readers, each delivery carries more of the cost."""
         given = vars(self.options)
-        changed = [name for name, _, default, _ in _NUMBERS if given[_variable(name)] != default]
+        changed = [
+            name for name, _, default, _ in self.numbers if given[_variable(name)] != default
+        ]
         if changed:
             self.notes.append(f"!!! the budget applies to the default {', '.join(changed)}")
 
@@ -232,22 +270,6 @@ The budget at the end lists the ratios that our server must keep."""
 
 def _per(total: float, count: int) -> float | None:
     return total / count if count else None
-
-
-_NUMBERS = (
-    ("--followers", positive_int, 500, "readers of one room, paced and burst"),
-    ("--size", positive_int, 100, "of a message text, in bytes"),
-    ("--warm-up", positive_int, 30, "messages before those that count"),
-    ("--paced-rate", positive, 40.0, "messages a second"),
-    ("--paced-messages", positive_int, 40, "messages in a run"),
-    ("--burst-rate", positive, 500.0, "messages a second"),
-    ("--burst-messages", positive_int, 500, "messages in a run"),
-    ("--small-followers", positive_int, 100, "readers of one room, for the p99"),
-    ("--small-messages", positive_int, 80, "messages in a run"),
-    ("--pollers", positive_int, 500, "short pollers of the idle room"),
-    ("--interval", positive, 1.0, "from one short poll to the next, in s"),
-    ("--seconds", positive, 2.0, "of polling in a run"),
-)
 
 
 def _variable(option: str) -> str:

@@ -36,6 +36,12 @@ from benchmarks.competitors.system import (
 from benchmarks.method.testbed import ProcessCost, TestbedError
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+# nginx's documentation recommends a session cache; TLS 1.3 is the default from nginx 1.23.4 on.
+_TLS = (
+    "ssl_certificate PEM; ssl_certificate_key PEM; ssl_protocols TLSv1.2 TLSv1.3; "
+    "ssl_session_cache shared:tls:10m;"
+)
+_NO_TLS = {"SECURED ": "", "CERTIFICATE": ""}
 
 
 class Nchan(System):
@@ -52,6 +58,8 @@ class Nchan(System):
         port = free_port()
         text = (FOLDER / "nchan.conf").read_text()
         values = {"MODULE": NCHAN_MODULE, "FOLDER": folder, "REDIS": redis, "PORT": port}
+        values |= {"SECURED": "ssl", "CERTIFICATE": _TLS} if self.certificate else _NO_TLS
+        values |= {"PEM": self.certificate}
         for name, value in values.items():
             text = text.replace(name, str(value))
         (folder / "nginx.conf").write_text(text)
@@ -59,7 +67,7 @@ class Nchan(System):
         command += ["-e", str(folder / "error.log")]
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         stack.callback(terminate, process)
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if self.certificate else 'http'}://127.0.0.1:{port}"
         await_port(port, process)
         self._await_redis()
         self.cost = ProcessCost(*children(process.pid))

@@ -13,6 +13,7 @@ from benchmarks.load.generator import RequestSpec, post_message
 class Ours(System):
     transport: ClassVar[str]
     encoding: ClassVar[str | None] = None
+    small_path = "/rooms/lobby/short_polling?after=now"
 
     @classmethod
     def missing(cls) -> str | None:
@@ -22,7 +23,8 @@ class Ours(System):
         command = [sys.executable, "-m", "realtime", "--port", "0", "--hub", redis]
         limits = ["--messages-per-second", "0", "--connections-per-address", "20000"]
         limits += ["--address-share", "1000000"]
-        self.run(stack, command + limits)
+        tls = ["--tls-certificate", str(self.certificate)] if self.certificate else []
+        self.run(stack, command + limits + tls)
 
     def protocol(self, room: str) -> ClientProtocol:
         return make_protocol(self.transport, self.reader_endpoint, room, encoding=self.encoding)

@@ -39,13 +39,16 @@ class System(ABC):
     """One transport of one system, and the loads that it is measured under.
 
     `url` and `cost` are set by `start`.  Readers connect to `reader_url` if it is set (a network in
-    between), else to `url`.
+    between), else to `url`.  With a `certificate`, a file that also has its key, `start` makes it
+    https.
     """
 
     name: ClassVar[str]
     loads: ClassVar[tuple[str, ...]] = (PACED, BURST)
     url: str
     reader_url: str | None = None
+    certificate: Path | None = None
+    small_path: ClassVar[str] = "/nowhere"  # of a response that costs little
     cost: ProcessCost
 
     @classmethod

@@ -17,6 +17,7 @@ import heapq
 import random
 import select
 import socket
+import ssl
 import struct
 import time
 import uuid
@@ -57,14 +58,16 @@ class ServerUnresponsive(Exception):
 
 
 class _Connection:
-    """One TCP connection that never blocks."""
+    """One TCP connection that never blocks, with TLS if the endpoint has it."""
 
     def __init__(self, load: "LoadGenerator", endpoint: Endpoint, owner: "_Owner") -> None:
         family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.owner = owner
-        self.open = False
+        self.connected = False  # TCP is open
+        self.open = False  # so is TLS
+        self._endpoint = endpoint
         self._unsent = b""
         self._load = load
         load.attach(self)
@@ -79,12 +82,32 @@ class _Connection:
             return
         try:
             sent = self.socket.send(self._unsent)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             sent = 0
         except OSError:
             return  # the next read reports the end of the connection
         self._unsent = self._unsent[sent:]
         self._load.watch(self, writing=bool(self._unsent))
+
+    def secure(self) -> bool:
+        """Continue the TLS handshake, if there is one; return whether it is complete."""
+        tls = self._endpoint.tls
+        if tls is None:
+            return True
+        if not isinstance(self.socket, ssl.SSLSocket):
+            self.socket = tls.wrap_socket(
+                self.socket,
+                server_hostname=self._endpoint.host,
+                do_handshake_on_connect=False,
+            )
+        try:
+            self.socket.do_handshake()
+        except ssl.SSLWantReadError:
+            self._load.watch(self, writing=False)
+            return False
+        except ssl.SSLWantWriteError:
+            return False
+        return True
 
     def opened(self) -> None:
         self.open = True
@@ -465,13 +488,14 @@ class LoadGenerator:
             connection = self._watched.get(fd)
             if connection is None:
                 continue
-            if not connection.open and flags & select.EPOLLOUT:
+            if not connection.open and (flags & select.EPOLLOUT or connection.connected):
                 self._connected(connection)
                 continue
             if flags & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
+                # A TLS record is never larger, so OpenSSL keeps nothing that epoll does not see.
                 try:
                     data = connection.socket.recv(READ_BYTES)
-                except BlockingIOError:
+                except (BlockingIOError, ssl.SSLWantReadError):
                     continue
                 except OSError:
                     data = b""
@@ -487,7 +511,14 @@ class LoadGenerator:
     def _connected(self, connection: _Connection) -> None:
         if connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.connect_failed(connection)
-        else:
+            return
+        connection.connected = True
+        try:
+            secured = connection.secure()
+        except OSError:  # the server has closed, or its certificate is not trusted
+            self.connect_failed(connection)
+            return
+        if secured:
             connection.opened()
             connection.owner.connected(connection, clock())
 

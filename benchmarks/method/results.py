@@ -38,6 +38,7 @@ BENCHMARKS = (
     "multi_worker",
     "cost_breakdown",
     "peers",
+    "tls",
 )
 # Old kind and file name: the new one.  Result files written before the renaming stay readable.
 RENAMED = {

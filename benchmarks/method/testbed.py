@@ -22,7 +22,7 @@ from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
 
 # The address in the first line that a process prints.
-_FIRST_LINE = re.compile(r"(http://\S+?)/? ")
+_FIRST_LINE = re.compile(r"(https?://\S+?)/? ")
 
 
 class TestbedError(Exception):

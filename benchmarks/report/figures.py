@@ -315,7 +315,8 @@ def _peers(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     panels = [
         _ratios(result, i18n, measure, load)
         for load in result.levels("load") or [""]
-        for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us")
+        for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us", "connect_us")
+        if (panel := _ratios(result, i18n, measure, load)).rows
     ]
     # Each has an axis of its own: 1 is in its middle.
     for panel in panels:
@@ -361,6 +362,7 @@ CHARTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] 
     "multi_worker": _multi_worker,
     "cost_breakdown": _cost_breakdown,
     "peers": _peers,
+    "tls": _peers,
 }
 
 

@@ -167,7 +167,12 @@ def max_open_files() -> int:
 
 
 def load_tls(config: ServerConfig) -> ssl.SSLContext | None:
-    """Read certificate and key; raises OSError, whose message says what is wrong with them."""
+    """Read certificate and key; raises OSError, whose message says what is wrong with them.
+
+    One context serves every port.  It has the key that encrypts session tickets (RFC 8446 §4.6.1),
+    so a client that returns resumes its session at any of them.  Python lets OpenSSL free the
+    buffers of an idle connection (SSL_MODE_RELEASE_BUFFERS).
+    """
     if config.tls_certificate is None:
         if config.tls_key is not None:
             raise OSError("--tls-key: a key needs its --tls-certificate")

@@ -14,6 +14,7 @@ import time
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
+from ssl import SSLWantWriteError
 from typing import Any
 
 from tornado.ioloop import IOLoop
@@ -328,11 +329,15 @@ class MeteredStream(IOStream):
         if self.writing() or self.closed():
             self._fast_send = None
         else:
-            self._fast_send = self.socket.send if self._tap is None else self._send_and_tap
+            self._fast_send = self._find_send() if self._tap is None else self._send_and_tap
         return self._fast_send
 
+    def _find_send(self) -> Callable[[bytes], int]:
+        """Return what sends to the socket, or raises BlockingIOError if it accepts nothing."""
+        return self.socket.send
+
     def _send_and_tap(self, data: bytes) -> int:
-        sent = self.socket.send(data)
+        sent = self._find_send()(data)
         self._copy_to_tap("down", data[:sent])
         return sent
 
@@ -459,12 +464,13 @@ class MeteredTLSStream(MeteredStream, SSLIOStream):
 
     _is_plain = False
 
-    def push(self, data: bytes, events: int) -> bool:
-        if self.writing() or self.closed():
-            self.call_when_drained()
-            return False
-        self.events += events
-        self.write(data)
-        if self.writing():
-            self.call_when_drained()
-        return True
+    def _find_send(self) -> Callable[[bytes], int]:
+        return self._send_records
+
+    def _send_records(self, data: bytes) -> int:
+        try:
+            return self.socket.send(data)
+        except SSLWantWriteError:
+            # OpenSSL has encrypted some of `data` and insists on the same bytes in its next call
+            # (SSL_write(3)): `push` writes all of them, before anything else.
+            raise BlockingIOError from None

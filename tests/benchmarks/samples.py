@@ -456,6 +456,29 @@ def _cost_breakdown() -> Json:
     return {"measures": _units(cpu_us="µs"), "factors": ["path", "step"], "cells": cells}
 
 
+def _tls() -> Json:
+    peers, ways = ("realtime websocket", "nchan websocket"), {"none": 1.0, "TLS": 1.4}
+    measures = {"paced": {"cpu_us": 9.0, "memory_kib": 14.0}, "connect": {"connect_us": 300.0}}
+    cells = [
+        cell({"load": load, "peer": peer, "tls": way}, {n: f * v for n, v in middle.items()})
+        for load, middle in measures.items()
+        for peer in peers
+        for way, f in ways.items()
+    ]
+    ratios = {
+        f"{peer}, TLS, {load}": {name: {"value": 1.4, "low": 1.3, "high": 1.5} for name in middle}
+        for load, middle in measures.items()
+        for peer in peers
+    }
+    return {
+        "measures": _units(cpu_us="µs", memory_kib="KiB", connect_us="µs"),
+        "factors": ["load", "peer", "tls"],
+        "cells": cells,
+        "against": "the same without TLS",
+        "ratios": ratios,
+    }
+
+
 KINDS = {
     "latency": _latency,
     "poll_gap": _poll_gap,
@@ -475,4 +498,5 @@ KINDS = {
     "multi_worker": _multi_worker,
     "cost_breakdown": _cost_breakdown,
     "peers": _peers,
+    "tls": _tls,
 }

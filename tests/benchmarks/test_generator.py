@@ -161,6 +161,20 @@ def test_every_reader_receives_every_message_once(
 
 
 @pytest.mark.unhurried
+def test_over_tls_every_reader_receives_every_message_once(servers: Servers, room: str) -> None:
+    server = servers.get("tls", "--messages-per-second", "0")
+    with LoadGenerator() as load:
+        load.add_readers(
+            make_protocol(transport, Endpoint(server.url), room)
+            for transport in ("long_polling", "sse", "websocket")
+        )
+        times = constant_arrivals(0.0, 100.0, 10, random.Random(1))
+        found = run_workload(load, post_message(server.url, room, 1_000), times)
+    assert found.audit.clean
+    assert len(found.latencies()) == 3 * 10
+
+
+@pytest.mark.unhurried
 @pytest.mark.parametrize("transport", CLIENTS)
 def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     transport: str, quiet: Server, room: str

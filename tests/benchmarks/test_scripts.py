@@ -265,6 +265,25 @@ def test_compression_saves_bytes_in_every_product(run: Run, tmp_path: Path) -> N
     assert found["correctness"]["lost"] == found["correctness"]["misplaced"] == 0
 
 
+def test_tls_is_measured_beside_plain_and_a_resumed_session(run: Run, tmp_path: Path) -> None:
+    peers = ["realtime websocket", "nchan websocket"]
+    if lack := SYSTEMS[peers[1]].missing():
+        missing(lack)
+    options = ["--quick", "--connections", "10", "--warm-up", "3", "--loads", "connect"]
+    done = run("tls", *options, "--peers", ",".join(peers), "--out", tmp_path)
+    # `miscounted` has a cell whose sessions were resumed and should not be, or the other way.
+    assert (done.status, done.stderr) == (0, "")
+    found = result(tmp_path, "tls")
+    assert found["correctness"]["miscounted"] == 0
+    assert {(cell["factors"]["peer"], cell["factors"]["tls"]) for cell in found["cells"]} == {
+        (peer, way) for peer in peers for way in ("none", "TLS", "TLS, resumed")
+    }
+    assert all(cell["summary"]["connect_us"]["value"] > 0 for cell in found["cells"])
+    assert found["ratios"].keys() == {
+        f"{peer}, {way}, connect" for peer in peers for way in ("TLS", "TLS, resumed")
+    }
+
+
 def check_figures(cell: dict[str, Any]) -> None:
     figures = {name: one["value"] for name, one in cell["summary"].items() if one}
     idle = cell["factors"]["load"] == "idle"

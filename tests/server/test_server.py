@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import ssl
 from contextlib import AsyncExitStack
 from types import SimpleNamespace
 
@@ -185,3 +186,24 @@ async def test_every_stream_stays_open_while_it_reads_heartbeats(
         await asyncio.sleep(1.5)  # longer than the deadline
         await say_in(server, room, "hello")
         assert texts(await asyncio.gather(*received)) == ["hello"] * len(CLIENTS)
+
+
+# --- TLS -----------------------------------------------------------------------------------------
+
+
+def test_a_second_tls_handshake_resumes_the_session_of_the_first(servers: Servers) -> None:
+    server = servers.get("tls")
+    context = ssl.create_default_context(cafile=str(servers.certificate))
+    session, resumed = None, []
+    for _ in range(2):
+        with (
+            socket.create_connection(("127.0.0.1", server.port)) as connection,
+            context.wrap_socket(connection, server_hostname="127.0.0.1", session=session) as tls,
+        ):
+            tls.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            # The session tickets arrive before the response (RFC 8446 §4.6.1).
+            assert tls.recv(1000).startswith(b"HTTP/1.1 200")
+            assert tls.version() == "TLSv1.3"
+            session = tls.session
+            resumed.append(tls.session_reused)
+    assert resumed == [False, True]

@@ -5,18 +5,23 @@ Each of the three counts in another place, with code of its own.
 
 import asyncio
 import socket
+import ssl
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from tornado.netutil import ssl_wrap_socket
 
 from benchmarks.clients import CLIENTS, ByteCount, get_json
 from realtime.netem.proxy import Proxy
-from realtime.server.stream import MeteredStream
+from realtime.server.config import ServerConfig
+from realtime.server.sockets import load_tls
+from realtime.server.stream import MeteredStream, MeteredTLSStream
 from realtime.server.traffic import TrafficStats
-from tests.conftest import Servers
+from tests.conftest import SECONDS, Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import LIBRARIES, OURS, reader, say, take
@@ -251,6 +256,46 @@ async def test_a_push_does_not_overtake_a_pending_write(
         received += other.recv(65_536)
     assert received == b"1" + b"2" * 1_000_000 + b"5"
     assert (len(drained), stream.events) == (1, 2)
+
+
+async def test_over_tls_a_push_that_the_client_does_not_accept_at_once_arrives_whole(
+    servers: Servers,
+) -> None:
+    certificate = str(servers.certificate)
+    tls = load_tls(ServerConfig(tls_certificate=certificate))
+    assert tls is not None
+    ours, theirs = socket.socketpair()
+    stream = MeteredTLSStream(
+        ssl_wrap_socket(ours, tls, server_side=True, do_handshake_on_connect=False),
+        "here",
+        TrafficStats(),
+    )
+    trusting = ssl.create_default_context(cafile=certificate)
+
+    def read_after_a_request(count: int) -> bytes:
+        with trusting.wrap_socket(theirs, server_hostname="localhost") as client:
+            client.sendall(b"?")
+            asked.wait(SECONDS)
+            received = b""
+            while len(received) < count:
+                received += client.recv(65_536)
+            return received
+
+    asked = threading.Event()
+    large = b"1" * 3_000_000  # far more than the kernel accepts, in many records
+    reading = asyncio.ensure_future(asyncio.to_thread(read_after_a_request, len(large) + 2))
+    assert await stream.read_once() == b"?"
+    assert stream.push(b"0", 1)
+    assert stream.push(large, 1)
+    assert not stream.push(b"x", 1)
+    drained = asyncio.Event()
+    stream.drained = drained.set
+    asked.set()
+    await drained.wait()
+    assert stream.push(b"2", 1)
+    assert await reading == b"0" + large + b"2"
+    assert (stream.bytes_out, stream.events) == (len(large) + 2, 3)
+    stream.close()
 
 
 async def test_a_request_is_being_read_since_its_first_byte(
