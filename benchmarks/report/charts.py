@@ -22,8 +22,12 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SPREAD = 30.0
 # The height of a bar, and of the area of a line chart, in pixels.
 ROW, HEIGHT = 24, 340
+# The width of a legend, which is that of half a page, and of a letter in it.
+LEGEND_WIDTH, LETTER_WIDTH = 560, 8
 # Points per curve of a distribution that have a shape.
 SHAPES_PER_CURVE = 6
+# One of so many points of a curve shows its values under the pointer.
+TARGET_STEP = 4
 SHAPES = (
     "circle",
     "square",
@@ -46,7 +50,8 @@ HUES = (
     ("#6b3fa0", "#b79cf0"),
     ("#5f5f5f", "#bdbdbd"),
 )
-INK, SOFT, RULE = ("#1a1d21", "#e8eaed"), ("#565d66", "#a4adb8"), ("#d5d9de", "#39414a")
+PAPER, INK = ("#ffffff", "#15181c"), ("#1a1d21", "#e8eaed")
+SOFT, RULE = ("#565d66", "#a4adb8"), ("#d5d9de", "#39414a")
 FONT = (
     'system-ui, "Noto Sans", "PingFang SC", "PingFang TC", "Microsoft YaHei", '
     '"Microsoft JhengHei", "Noto Sans CJK SC", "Noto Sans CJK TC", sans-serif'
@@ -54,7 +59,7 @@ FONT = (
 
 # A chart is always drawn in the light colours: that is what paper, slides and saved pictures need.
 CONFIG: Spec = {
-    "background": "#ffffff",
+    "background": PAPER[0],
     "font": FONT,
     "aria": False,  # a description of each mark is noise: the table has the values
     "axis": {
@@ -67,14 +72,14 @@ CONFIG: Spec = {
         "gridColor": RULE[0],
         "tickColor": RULE[0],
         "labelLimit": 230,
+        "labelSeparation": 8,
     },
     "legend": {
         "orient": "top",
         "title": None,
-        "columns": 4,
         "labelColor": INK[0],
         "labelFontSize": 14,
-        "labelLimit": 260,
+        "labelLimit": 400,
         "symbolSize": 120,
     },
     "title": {"anchor": "start", "color": INK[0], "fontSize": 18, "offset": 12},
@@ -82,11 +87,11 @@ CONFIG: Spec = {
 }
 
 
-def dark_style() -> str:
+def dark_style(inside: str = ".plot") -> str:
     """Return the CSS that shows a chart, which has light colours, on a dark screen."""
     rules = "".join(
-        f'.plot [{name}="{light}"]{{{name}:{dark}}}'
-        for light, dark in (*HUES, INK, SOFT, RULE)
+        f'{inside} [{name}="{light}"]{{{name}:{dark}}}'
+        for light, dark in (*HUES, INK, SOFT, RULE, PAPER)
         for name in ("fill", "stroke")
     )
     return f"@media screen and (prefers-color-scheme:dark){{{rules}}}"
@@ -122,13 +127,17 @@ class Series:
     theory: Sequence[tuple[float, float]] = ()  # dashed
 
 
-def _frame(title: str, about: str, layers: Sequence[Spec], **more: Any) -> Spec:
+def _frame(
+    title: str, about: str, layers: Sequence[Spec], legend: Sequence[str], **more: Any
+) -> Spec:
+    longest = max(map(len, legend), default=0)
+    columns = max(1, LEGEND_WIDTH // (LETTER_WIDTH * longest + 40))
     return {
         "$schema": SCHEMA,
         "title": title,
         "description": about,
         "width": "container",
-        "config": CONFIG,
+        "config": {**CONFIG, "legend": {**CONFIG["legend"], "columns": columns}},
         **more,
         "layer": [layer for layer in layers if layer],
     }
@@ -200,7 +209,7 @@ def bar_chart(
     height = len(labels) * (8 + ROW * max(1, len(groups)))
     for layer in layers[1:]:
         layer.update({"encoding": {**encoding, **layer["encoding"]}} if layer else {})
-    return _frame(title, about, layers, data={"values": rows}, height=height)
+    return _frame(title, about, layers, groups, data={"values": rows}, height=height)
 
 
 def _bar_axis(values: Sequence[float], ratio: bool) -> tuple[float, float, bool]:
@@ -250,18 +259,20 @@ def _bars(x: Spec, low: float, groups: Sequence[str], dots: bool) -> Spec:
                 "scale": scale,
                 "legend": {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0]},
             }
-        return {"mark": {"type": "point", "filled": True, "size": 110}, "encoding": encoding}
+        return {
+            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
+            "encoding": encoding,
+        }
     encoding["x2"] = {"datum": low}
     if len(groups) > 1:
         paler = {"domain": [*groups], "range": [1 - 0.65 * n for n in range(2)]}
-        encoding["fillOpacity"] = {
+        encoding["opacity"] = {
             "field": "group",
             "type": "ordinal",
             "scale": paler,
             "legend": legend,
         }
-        encoding["stroke"] = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    return {"mark": {"type": "bar", "strokeWidth": 1}, "encoding": encoding}
+    return {"mark": "bar", "encoding": encoding}
 
 
 def _bar_intervals(x: Spec, dots: bool) -> Spec:
@@ -341,11 +352,11 @@ def line_chart(
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
             "encoding": {**encoding, **shape, "tooltip": {"field": "tip", "type": "nominal"}},
         },
-        _targets(curves, encoding),
+        _targets(curves[::TARGET_STEP], encoding),
     ]
     datasets = {"theory": theory, "curves": curves, "joined": joined}
     used = {name: values for name, values in datasets.items() if values}
-    return _frame(title, about, layers, height=HEIGHT, datasets=used)
+    return _frame(title, about, layers, labels, height=HEIGHT, datasets=used)
 
 
 def _axis(name: str, title: str, values: Sequence[float], log: bool | None) -> Spec:
@@ -393,7 +404,7 @@ def _sample(series: Sequence[Series]) -> list[Spec]:
 def _lines(name: str, values: Sequence[Spec], encoding: Spec, look: Spec) -> Spec:
     if not values:
         return {}
-    order = {"order": {"value": None}}  # as in the data: a distribution has vertical parts
+    order = {"order": {"value": 0}}  # as in the data: a distribution has vertical parts
     mark = {"type": "line", **look}
     return {"data": {"name": name}, "mark": mark, "encoding": {**encoding, **order}}
 
@@ -433,4 +444,5 @@ def _targets(curves: Sequence[Spec], encoding: Spec) -> Spec:
         {"field": "series", "title": " "},
         *({**one, "type": "quantitative"} for one in axes),
     ]
-    return {"data": {"name": "curves"}, "mark": mark, "encoding": {**encoding, "tooltip": tooltip}}
+    shown = {**encoding, "tooltip": tooltip}
+    return {"name": "targets", "data": {"values": curves}, "mark": mark, "encoding": shown}
