@@ -8,6 +8,7 @@ the terminal's cursor, change the direction of a line, or break the XML of a plo
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -167,7 +168,7 @@ class Result:
             if all(cell.factors.get(name) == value for name, value in factors.items())
         ]
 
-    @property
+    @cached_property
     def ordered(self) -> list[ResultCell]:
         """Return the cells sorted by their factors, the first column first."""
         positions = {

@@ -182,34 +182,50 @@ def bar_chart(
 
     The axis also includes the values `include`, so several charts can have the same axis.
     """
-    values = [*extent(bars), *include]
-    low, high, log = _bar_axis(values, ratio)
-    groups = list(dict.fromkeys(bar.group for bar in bars))
-    scale: Spec = {"type": "log" if log else "linear", "domain": [low, high], "nice": False}
+    low, high, log = _bar_axis([*extent(bars), *include], ratio)
+    scale = {"type": "log" if log else "linear", "domain": [low, high], "nice": False}
     axis = {"format": ",~r", "tickCount": 6, "labelOverlap": True}
     x: Spec = {"field": "x", "type": "quantitative", "title": unit, "scale": scale, "axis": axis}
-    encoding: Spec = {
-        "y": {"field": "label", "type": "nominal", "sort": None, "title": None},
-        "tooltip": {"field": "tip", "type": "nominal"},
-    }
-    if len(groups) > 1:
-        encoding["yOffset"] = {"field": "group", "type": "ordinal", "sort": groups}
-    centre = {"mark": {"type": "rule", "color": SOFT[0]}, "encoding": {"x": {"datum": 1}}}
+    groups = list(dict.fromkeys(bar.group for bar in bars))
     rows = [_row(bar, low) for bar in bars]
-    layers: list[Spec] = [
-        {"data": {"values": [{}]}, **centre} if ratio else {},
-        _bars(x, low, groups, dots),
+    layers = [
+        _dots(x, groups) if dots else _bars(x, low, groups),
         _bar_intervals(x, dots) if any("low" in row for row in rows) else {},
         _ticks(x) if any("theory" in row for row in rows) else {},
         _figures({**x, "field": "end"}, [row for row in rows if "value" in row]),
         # A dash for each value that was not measured.
         _figures({"value": 0}, [row for row in rows if "value" not in row]),
     ]
-    labels = dict.fromkeys(bar.label for bar in bars)
-    height = len(labels) * (8 + ROW * max(1, len(groups)))
-    for layer in layers[1:]:
-        layer.update({"encoding": {**encoding, **layer["encoding"]}} if layer else {})
-    return _frame(title, about, layers, groups, data={"values": rows}, height=height)
+    shared = _row_encoding(groups)
+    layers = [{**one, "encoding": {**shared, **one["encoding"]}} for one in layers if one]
+    height = len({bar.label for bar in bars}) * (8 + ROW * max(1, len(groups)))
+    return _frame(
+        title,
+        about,
+        [_ONE, *layers] if ratio else layers,
+        groups,
+        data={"values": rows},
+        height=height,
+    )
+
+
+def _row_encoding(groups: Sequence[str]) -> Spec:
+    """Return what the marks of all layers have in common: their row, and their tooltip."""
+    encoding: Spec = {
+        "y": {"field": "label", "type": "nominal", "sort": None, "title": None},
+        "tooltip": {"field": "tip", "type": "nominal"},
+    }
+    if len(groups) > 1:
+        encoding["yOffset"] = {"field": "group", "type": "ordinal", "sort": groups}
+    return encoding
+
+
+# The middle of a chart of ratios.
+_ONE: Spec = {
+    "data": {"values": [{}]},
+    "mark": {"type": "rule", "color": SOFT[0]},
+    "encoding": {"x": {"datum": 1}},
+}
 
 
 def _bar_axis(values: Sequence[float], ratio: bool) -> tuple[float, float, bool]:
@@ -218,8 +234,8 @@ def _bar_axis(values: Sequence[float], ratio: bool) -> tuple[float, float, bool]
     low, high = min(positive), max(positive)
     if ratio:
         # Symmetric around 1: twice as much and half as much have the same distance.
-        most = max(high, 1 / low, 1.1)
-        return 1 / most**1.1, most**1.3, True
+        most = max(high, 1 / low, 1.1) ** 1.3
+        return 1 / most, most, True
     if needs_log(positive):
         # The shortest bar must have a visible length too.
         return low / 2, high * (2 * high / low) ** 0.15, True
@@ -243,45 +259,39 @@ def _row(bar: Bar, low: float) -> Spec:
     return row
 
 
-def _bars(x: Spec, low: float, groups: Sequence[str], dots: bool) -> Spec:
-    """Return the marks themselves: the first of a row is solid, the others are paler."""
-    legend = {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0], "symbolType": "square"}
-    encoding: Spec = {
-        "x": x,
-        "color": {"field": "colour", "type": "nominal", "scale": None, "legend": None},
-    }
-    if dots:
-        if len(groups) > 1:
-            scale = {"domain": [*groups], "range": [*SHAPES[: len(groups)]]}
-            encoding["shape"] = {
-                "field": "group",
-                "type": "nominal",
-                "scale": scale,
-                "legend": {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0]},
-            }
-        return {
-            "mark": {"type": "point", "filled": True, "size": 110, "opacity": 1},
-            "encoding": encoding,
-        }
-    encoding["x2"] = {"datum": low}
+# The colour of each row as it is in the data.
+_ROW_COLOUR: Spec = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+_GREY_LEGEND: Spec = {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0]}
+
+
+def _bars(x: Spec, low: float, groups: Sequence[str]) -> Spec:
+    """Return the bars: the first of a row is solid, the second paler."""
+    encoding: Spec = {"x": x, "x2": {"datum": low}, "color": _ROW_COLOUR}
     if len(groups) > 1:
-        paler = {"domain": [*groups], "range": [1 - 0.65 * n for n in range(2)]}
-        encoding["opacity"] = {
-            "field": "group",
-            "type": "ordinal",
-            "scale": paler,
-            "legend": legend,
-        }
+        scale = {"domain": [*groups], "range": [0.35**n for n in range(len(groups))]}
+        legend = {**_GREY_LEGEND, "symbolType": "square"}
+        # An ordinal field, since opacity suggests an order.
+        encoding["opacity"] = {"field": "group", "type": "ordinal"}
+        encoding["opacity"] |= {"scale": scale, "legend": legend}
     return {"mark": "bar", "encoding": encoding}
+
+
+def _dots(x: Spec, groups: Sequence[str]) -> Spec:
+    """Return the dots: those of a row differ in shape."""
+    encoding: Spec = {"x": x, "color": _ROW_COLOUR}
+    if len(groups) > 1:
+        scale = {"domain": [*groups], "range": [*SHAPES[: len(groups)]]}
+        encoding["shape"] = {"field": "group", "type": "nominal"}
+        encoding["shape"] |= {"scale": scale, "legend": _GREY_LEGEND}
+    mark = {"type": "point", "filled": True, "size": 110, "opacity": 1}
+    return {"mark": mark, "encoding": encoding}
 
 
 def _bar_intervals(x: Spec, dots: bool) -> Spec:
     # On a bar of the same colour it would be invisible.
-    mark: Spec = {"type": "rule", "strokeWidth": 2, "color": INK[0]}
-    ends: Spec = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    if dots:
-        ends["color"] = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    return {"mark": mark, "encoding": ends}
+    mark = {"type": "rule", "strokeWidth": 2, "color": INK[0]}
+    ends = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    return {"mark": mark, "encoding": {**ends, **({"color": _ROW_COLOUR} if dots else {})}}
 
 
 def _ticks(x: Spec) -> Spec:

@@ -144,10 +144,21 @@ def test_the_first_sentence_names_what_is_best_most_often_and_never_worst() -> N
         column("idle", "websocket sse", "short_polling"),
     ]
     first, second = conclusions(asked, ENGLISH)
-    assert first.startswith(
-        "Take Server-sent events (SSE) or WebSocket: best in 3 of 4 questions, worst in none."
+    assert first == (
+        "Take Server-sent events (SSE) or WebSocket: best in 3 of 4 questions, worst in none. "
+        "“Take it when” decides between them."
     )
     assert second == "Short polling is the worst for: Delay, Idle."
+
+
+def test_if_each_is_the_worst_somewhere_the_sentence_says_so() -> None:
+    asked = [
+        column("delay", "sse", "websocket"),
+        column("bytes", "websocket", "sse"),
+        column("idle", "websocket", "sse"),
+    ]
+    first, _ = conclusions(asked, ENGLISH)
+    assert first == "Take WebSocket: best in 2 of 3 questions, worst in 1, which is the fewest."
 
 
 def test_a_buffering_proxy_and_sticky_routing_have_their_sentences() -> None:
