@@ -17,7 +17,7 @@ from benchmarks.method.samples import FAULTS, Measure
 from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold
 
-# About the order in which the web adopted them; all tables and plots use it.
+# About the order in which the web adopted them; all tables and charts use it.
 TRANSPORTS = tuple(CLIENTS)
 # The order of a report; benchmarks that it does not know come after these.
 BENCHMARKS = (
