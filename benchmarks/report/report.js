@@ -54,6 +54,8 @@ async function draw(figure) {
   spec.config.background = "transparent";
   if (plot.clientWidth < 500) narrow(spec.config);
   await vegaEmbed(plot, spec, { ...OPTIONS, tooltip: TOOLTIP });
+  // The plot is an image with a name; its marks have roles without names.
+  plot.querySelector("svg").setAttribute("aria-hidden", "true");
   figure.dataset.drawn = "yes";
 }
 

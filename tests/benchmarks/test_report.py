@@ -496,7 +496,7 @@ async def test_the_page_answers_draws_and_saves(browser: Browser, page_file: Pat
         assert box
         assert box["y"] + box["height"] <= size["height"]
         await article.evaluate("e => e.querySelectorAll('details').forEach(d => d.open = true)")
-        assert await page.evaluate(CUT, "article[lang=en] :is(.scroll, h1, h2, h4, td)") == []
+        assert await page.evaluate(CUT, "article[lang=en] :is(.scroll, h1, h2, h3, td)") == []
         # A chart is drawn without eval, and shows its value under the pointer.
         figure = page.locator("#en-answer-delay")
         await expect(figure).to_have_attribute("data-drawn", "yes")
