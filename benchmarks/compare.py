@@ -252,7 +252,7 @@ class Caution:
 
 
 @dataclass(frozen=True)
-class Section:
+class ComparisonSection:
     """What the page shows of one benchmark."""
 
     name: str
@@ -265,12 +265,12 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Article:
+class ComparisonArticle:
     """The content of the page in one language."""
 
     alarms: Sequence[str]
     missing: str
-    sections: Sequence[Section]
+    sections: Sequence[ComparisonSection]
 
 
 def html_page(
@@ -278,7 +278,7 @@ def html_page(
 ) -> str:
     """Return the page."""
     articles = {
-        language: Article(
+        language: ComparisonArticle(
             _alarms(found, i18n),
             i18n.t("compare.missing", what=i18n.t("and").join(alone)) if alone else "",
             [_section(one, i18n) for one in found],
@@ -288,9 +288,9 @@ def html_page(
     return page("compare.html", articles, translations, "compare.title")
 
 
-def _section(one: Comparison, i18n: Translations) -> Section:
+def _section(one: Comparison, i18n: Translations) -> ComparisonSection:
     name = slug(one.a.benchmark)
-    return Section(
+    return ComparisonSection(
         name=name,
         title=title(one.a, i18n),
         origins=[f"{side}: {_origin(one, number, i18n)}" for number, side in enumerate("AB")],

@@ -19,6 +19,9 @@ from realtime.netem.conditions import NetworkConditions
 # A message that has not arrived by then is lost.
 _PATIENCE_SECONDS = 5.0
 
+# A proxy that collects a response until 4 KiB are there, or for a second.
+BUFFERING = "buffer=4096,flush=1s"
+
 
 class Latency(Benchmark):
     name = "latency"
@@ -33,13 +36,13 @@ The sender posts without the network in between, so one transit is measured, fro
 reader; a distant sender adds another."""
     factors = ("transport", "network", "rate")
     measures = LATENCY_MEASURES
-    networks = ("none", "rtt=25ms", "rtt=100ms")
+    networks = ("none", "rtt=25ms", "rtt=100ms", BUFFERING)
     quick: ClassVar = {
         "messages": 20,
         "rate": [25.0],
         "interval": 0.2,
         "warm_up": 2,
-        "network": ["none", "rtt=50ms"],
+        "network": ["none", "rtt=50ms", BUFFERING],
         "runs": 2,
     }
 
@@ -100,17 +103,26 @@ reader; a distant sender adds another."""
             return transcript.sample(load)
 
     def predict(self, factors: Factors) -> dict[str, float]:
+        if _is_buffered(factors):
+            return {}
         wait = self._wait(factors)
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
         return {name: 1000 * wait.quantile(share) for name, share in shares.items()}
 
-    def distribution(self, factors: Factors) -> list[tuple[float, float]]:
+    def distribution(self, factors: Factors) -> list[tuple[float, float]] | None:
+        if _is_buffered(factors):
+            return None
         return [(1000 * when, share) for when, share in self._wait(factors).distribution()]
 
     def _wait(self, factors: Factors) -> theory.LatencyModel:
         rtt = NetworkConditions.parse(factors["network"]).mean_rtt
         interval = self.options.interval
         return theory.for_transport(factors["transport"], rtt, factors["rate"], interval)
+
+
+def _is_buffered(factors: Factors) -> bool:
+    """Whether a proxy holds responses back, which theory does not describe."""
+    return NetworkConditions.parse(factors["network"]).buffer is not None
 
 
 if __name__ == "__main__":

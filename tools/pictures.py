@@ -1,12 +1,21 @@
-"""Take the screenshots of README and docs from the real pages: ``make pictures``."""
+"""Make the pictures of README and docs: ``make pictures``.
+
+Screenshots are taken from the real pages; charts are drawn from benchmarks/reference, with the same
+specifications as those of the report.
+"""
 
 import asyncio
 import base64
 from pathlib import Path
 from typing import Any
 
+import vl_convert
 from playwright.async_api import Browser, Page, async_playwright, expect
 
+from benchmarks.method.results import read
+from benchmarks.report.charts import dark_style
+from benchmarks.report.figures import figures
+from benchmarks.report.i18n import load_translations
 from tests.browser.conftest import FLAGS, chromium
 from tests.cluster_fixture import Cluster
 from tests.server_process import ROOT, Server
@@ -20,10 +29,20 @@ CONVERSATION = (
     (1, "而我收到你的话，只多了四个字节的帧头。"),
 )
 WIDE: Any = {"width": 1280, "height": 720}
+# Name of the picture: the benchmark and its chart.
+CHARTS = {
+    "latency-rtt100": ("latency", "ecdf-rtt=100ms"),
+    "poll-gap-at-once": ("poll_gap", "at-once"),
+    "capacity": ("capacity", "clients"),
+}
+CHART_WIDTH = 760
+# The version that benchmarks/report/package.json names.
+VEGA_LITE = "6.4"
 
 
 async def main() -> None:
     PICTURES.mkdir(parents=True, exist_ok=True)
+    charts()
     options = ("--hub", "auto", "--lanes", "6", "--networks", "2", "--key", "picture")
     with Server(*options) as server:
         async with async_playwright() as playwright:
@@ -35,6 +54,22 @@ async def main() -> None:
             await lecturer(browser, server.url)
             await faults(browser)
             await browser.close()
+
+
+def charts() -> None:
+    """Draw the charts of docs/benchmarks.md, each with the dark colours of its page."""
+    english = load_translations()["en"]
+    for picture, (benchmark, name) in CHARTS.items():
+        result = read(ROOT / "benchmarks" / "reference" / f"{benchmark}.json")
+        [spec] = [one.spec for one in figures(result, english) if one.name == name]
+        # A picture has no pointer.
+        layers = [layer for layer in spec["layer"] if layer.get("name") != "targets"]
+        still = {**spec, "width": CHART_WIDTH, "layer": layers}
+        drawn = vl_convert.vegalite_to_svg(still, VEGA_LITE)
+        opening, rest = drawn.split(">", 1)
+        style = f"<style>{dark_style('svg')}</style>"
+        path = PICTURES / "benchmarks" / f"{picture}.svg"
+        path.write_text(f"{opening}>{style}{rest}\n", "utf-8")
 
 
 async def story(browser: Browser, url: str) -> None:

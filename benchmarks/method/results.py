@@ -8,6 +8,7 @@ the terminal's cursor, change the direction of a line, or break the XML of a plo
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ from benchmarks.method.samples import FAULTS, Measure
 from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold
 
-# About the order in which the web adopted them; all tables and plots use it.
+# About the order in which the web adopted them; all tables and charts use it.
 TRANSPORTS = tuple(CLIENTS)
 # The order of a report; benchmarks that it does not know come after these.
 BENCHMARKS = (
@@ -169,7 +170,7 @@ class Result:
             if all(cell.factors.get(name) == value for name, value in factors.items())
         ]
 
-    @property
+    @cached_property
     def ordered(self) -> list[ResultCell]:
         """Return the cells sorted by their factors, the first column first."""
         positions = {

@@ -38,6 +38,7 @@ from benchmarks.method.samples import (
 )
 from benchmarks.method.testbed import ServerUnderTest, TestbedError
 from benchmarks.method.thresholds import Threshold
+from benchmarks.method.tidy import tidy_csv
 from realtime import __version__
 from realtime.netem.conditions import NetworkConditions
 
@@ -303,10 +304,11 @@ def _cell(bench: Benchmark, cell: Cell, seed: int) -> dict[str, Any]:
 
 
 def save(result: Mapping[str, Any], folder: Path) -> Path:
-    """Write the result file and return its path."""
+    """Write the result file, and its table beside it; return the path of the result."""
     path = folder / f"{result['benchmark']}.json"
     text = json.dumps(result, ensure_ascii=False, indent=1) + "\n"
     # Put each list of numbers on one line instead of thousands.
     text = _NUMBERS.sub(lambda match: "".join(match[0].split()).replace(",", ", "), text)
     path.write_text(text, encoding="utf-8")
+    path.with_suffix(".csv").write_text(tidy_csv(result), encoding="utf-8")
     return path

@@ -60,14 +60,19 @@ def _values(cells: Iterable[Cell], measure: str) -> list[float]:
     return [value for value in found if value is not None]
 
 
-def lines(thresholds: Iterable[Threshold]) -> list[str]:
-    """Format thresholds as lines of text; `!!!` marks those that fail."""
-    return [_line(one) for one in thresholds]
+def lines(thresholds: Iterable[Threshold], judged: bool = True) -> list[str]:
+    """Format thresholds as lines of text; `!!!` marks those that fail.
+
+    Short or few runs (`judged` is False) show the values, but cannot say whether a threshold holds.
+    """
+    return [_line(one, judged) for one in thresholds]
 
 
-def _line(one: Threshold) -> str:
+def _line(one: Threshold, judged: bool) -> str:
     value = "not measured" if one.value is None else f"{one.value:.4g}"
     unit = f" {one.unit}" if one.unit else ""
     verdict = "holds" if one.holds else "!!! does not hold"
+    if not judged:
+        verdict = "not judged, too few or too short runs"
     name = f"{one.name}, {one.of}" if one.of else one.name
     return f"{verdict}: {name}: {value} {one.sign} {one.bound:g}{unit}"

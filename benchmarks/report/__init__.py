@@ -1,1 +1,1 @@
-"""Results as text, tables, plots, and one HTML page."""
+"""Results as text, tables, charts, and one HTML page."""

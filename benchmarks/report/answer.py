@@ -209,28 +209,44 @@ def conclusions(columns: Sequence[Column], i18n: Translations) -> list[str]:
     asked = [column for column in columns if column.marks]
     if len(asked) < MIN_QUESTIONS:
         return [i18n.t("answer.too_little")]
+    sentences = _recommendation(asked, i18n), _objection(asked, i18n)
+    about = {"buffered": _behind_a_proxy, "sticky": _with_several_workers}
+    others = [about[column.key](column, i18n) for column in asked if column.key in about]
+    return [sentence for sentence in (*sentences, *others) if sentence]
+
+
+def _recommendation(asked: Sequence[Column], i18n: Translations) -> str:
+    """Name the transports that are the worst least often and, of these, the best most often."""
     best, worst = _counts(asked, "best"), _counts(asked, "worst")
-    never_worst = [name for name in TRANSPORTS if best[name] and not worst[name]]
-    sentences = []
-    if never_worst:
-        most = max(best[name] for name in never_worst)
-        names = [name for name in never_worst if best[name] == most]
-        counts = {"n": str(most), "of": str(len(asked))}
-        sentences.append(i18n.t("answer.take", names=_names(names, i18n, "list.or"), **counts))
-    for name in sorted(TRANSPORTS, key=lambda name: -worst[name]):
-        if worst[name] > 1:
-            keys = [column.key for column in asked if column.marks.get(name) == "worst"]
-            questions = i18n.t("and").join(i18n.t(f"answer.{key}") for key in keys)
-            sentences.append(i18n.t("answer.avoid", name=i18n.t(f"name.{name}"), what=questions))
-            break
-    found = {column.key: column for column in asked}
-    if "buffered" in found:
-        names = [name for name, mark in found["buffered"].marks.items() if mark == "best"]
-        sentences.append(i18n.t("answer.proxy", names=_names(_ordered(names), i18n, "list.or")))
-    if "sticky" in found:
-        names = [name for name, one in found["sticky"].values.items() if one.value < 100]
-        sentences.append(i18n.t("answer.needs_sticky", names=_names(names, i18n)))
-    return sentences
+    measured = [name for name in TRANSPORTS if any(name in one.marks for one in asked)]
+    scores = {name: (-worst[name], best[name]) for name in measured}
+    first = max(scores.values())
+    names = [name for name, score in scores.items() if score == first]
+    counts = {"worst": str(-first[0]), "best": str(first[1]), "of": str(len(asked))}
+    key = "answer.take" if first[0] == 0 else "answer.take_still"
+    sentence = i18n.t(key, names=_names(names, i18n, "list.or"), **counts)
+    return sentence if len(names) == 1 else f"{sentence} {i18n.t('answer.between')}"
+
+
+def _objection(asked: Sequence[Column], i18n: Translations) -> str:
+    """Name the transport that is the worst most often, if it is so more than once."""
+    worst = _counts(asked, "worst")
+    name = max(TRANSPORTS, key=lambda name: worst[name])
+    keys = [column.key for column in asked if column.marks.get(name) == "worst"]
+    if len(keys) < 2:
+        return ""
+    what = i18n.t("and").join(i18n.t(f"answer.{key}") for key in keys)
+    return i18n.t("answer.avoid", name=i18n.t(f"name.{name}"), what=what)
+
+
+def _behind_a_proxy(column: Column, i18n: Translations) -> str:
+    names = [name for name in TRANSPORTS if column.marks.get(name) == "best"]
+    return i18n.t("answer.proxy", names=_names(names, i18n, "list.or"))
+
+
+def _with_several_workers(column: Column, i18n: Translations) -> str:
+    names = [name for name, one in column.values.items() if one.value < 100]
+    return i18n.t("answer.needs_sticky", names=_names(names, i18n)) if names else ""
 
 
 def column_text(column: Column, transport: str, i18n: Translations) -> str:
@@ -244,10 +260,6 @@ def column_text(column: Column, transport: str, i18n: Translations) -> str:
 def _counts(columns: Iterable[Column], mark: str) -> dict[str, int]:
     marks = [column.marks for column in columns]
     return {name: sum(found.get(name) == mark for found in marks) for name in TRANSPORTS}
-
-
-def _ordered(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=TRANSPORTS.index)
 
 
 def _names(names: Sequence[str], i18n: Translations, last: str = "list") -> str:

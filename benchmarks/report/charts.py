@@ -22,8 +22,12 @@ SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 SPREAD = 30.0
 # The height of a bar, and of the area of a line chart, in pixels.
 ROW, HEIGHT = 24, 340
+# The width of a legend, which is that of half a page, and of a letter in it.
+LEGEND_WIDTH, LETTER_WIDTH = 560, 8
 # Points per curve of a distribution that have a shape.
 SHAPES_PER_CURVE = 6
+# One of so many points of a curve shows its values under the pointer.
+TARGET_STEP = 4
 SHAPES = (
     "circle",
     "square",
@@ -46,7 +50,8 @@ HUES = (
     ("#6b3fa0", "#b79cf0"),
     ("#5f5f5f", "#bdbdbd"),
 )
-INK, SOFT, RULE = ("#1a1d21", "#e8eaed"), ("#565d66", "#a4adb8"), ("#d5d9de", "#39414a")
+PAPER, INK = ("#ffffff", "#15181c"), ("#1a1d21", "#e8eaed")
+SOFT, RULE = ("#565d66", "#a4adb8"), ("#d5d9de", "#39414a")
 FONT = (
     'system-ui, "Noto Sans", "PingFang SC", "PingFang TC", "Microsoft YaHei", '
     '"Microsoft JhengHei", "Noto Sans CJK SC", "Noto Sans CJK TC", sans-serif'
@@ -54,7 +59,7 @@ FONT = (
 
 # A chart is always drawn in the light colours: that is what paper, slides and saved pictures need.
 CONFIG: Spec = {
-    "background": "#ffffff",
+    "background": PAPER[0],
     "font": FONT,
     "aria": False,  # a description of each mark is noise: the table has the values
     "axis": {
@@ -67,14 +72,14 @@ CONFIG: Spec = {
         "gridColor": RULE[0],
         "tickColor": RULE[0],
         "labelLimit": 230,
+        "labelSeparation": 8,
     },
     "legend": {
         "orient": "top",
         "title": None,
-        "columns": 4,
         "labelColor": INK[0],
         "labelFontSize": 14,
-        "labelLimit": 260,
+        "labelLimit": 400,
         "symbolSize": 120,
     },
     "title": {"anchor": "start", "color": INK[0], "fontSize": 18, "offset": 12},
@@ -82,11 +87,11 @@ CONFIG: Spec = {
 }
 
 
-def dark_style() -> str:
+def dark_style(inside: str = ".plot") -> str:
     """Return the CSS that shows a chart, which has light colours, on a dark screen."""
     rules = "".join(
-        f'.plot [{name}="{light}"]{{{name}:{dark}}}'
-        for light, dark in (*HUES, INK, SOFT, RULE)
+        f'{inside} [{name}="{light}"]{{{name}:{dark}}}'
+        for light, dark in (*HUES, INK, SOFT, RULE, PAPER)
         for name in ("fill", "stroke")
     )
     return f"@media screen and (prefers-color-scheme:dark){{{rules}}}"
@@ -122,13 +127,17 @@ class Series:
     theory: Sequence[tuple[float, float]] = ()  # dashed
 
 
-def _frame(title: str, about: str, layers: Sequence[Spec], **more: Any) -> Spec:
+def _frame(
+    title: str, about: str, layers: Sequence[Spec], legend: Sequence[str], **more: Any
+) -> Spec:
+    longest = max(map(len, legend), default=0)
+    columns = max(1, LEGEND_WIDTH // (LETTER_WIDTH * longest + 40))
     return {
         "$schema": SCHEMA,
         "title": title,
         "description": about,
         "width": "container",
-        "config": CONFIG,
+        "config": {**CONFIG, "legend": {**CONFIG["legend"], "columns": columns}},
         **more,
         "layer": [layer for layer in layers if layer],
     }
@@ -173,34 +182,50 @@ def bar_chart(
 
     The axis also includes the values `include`, so several charts can have the same axis.
     """
-    values = [*extent(bars), *include]
-    low, high, log = _bar_axis(values, ratio)
-    groups = list(dict.fromkeys(bar.group for bar in bars))
-    scale: Spec = {"type": "log" if log else "linear", "domain": [low, high], "nice": False}
+    low, high, log = _bar_axis([*extent(bars), *include], ratio)
+    scale = {"type": "log" if log else "linear", "domain": [low, high], "nice": False}
     axis = {"format": ",~r", "tickCount": 6, "labelOverlap": True}
     x: Spec = {"field": "x", "type": "quantitative", "title": unit, "scale": scale, "axis": axis}
-    encoding: Spec = {
-        "y": {"field": "label", "type": "nominal", "sort": None, "title": None},
-        "tooltip": {"field": "tip", "type": "nominal"},
-    }
-    if len(groups) > 1:
-        encoding["yOffset"] = {"field": "group", "type": "ordinal", "sort": groups}
-    centre = {"mark": {"type": "rule", "color": SOFT[0]}, "encoding": {"x": {"datum": 1}}}
+    groups = list(dict.fromkeys(bar.group for bar in bars))
     rows = [_row(bar, low) for bar in bars]
-    layers: list[Spec] = [
-        {"data": {"values": [{}]}, **centre} if ratio else {},
-        _bars(x, low, groups, dots),
+    layers = [
+        _dots(x, groups) if dots else _bars(x, low, groups),
         _bar_intervals(x, dots) if any("low" in row for row in rows) else {},
         _ticks(x) if any("theory" in row for row in rows) else {},
         _figures({**x, "field": "end"}, [row for row in rows if "value" in row]),
         # A dash for each value that was not measured.
         _figures({"value": 0}, [row for row in rows if "value" not in row]),
     ]
-    labels = dict.fromkeys(bar.label for bar in bars)
-    height = len(labels) * (8 + ROW * max(1, len(groups)))
-    for layer in layers[1:]:
-        layer.update({"encoding": {**encoding, **layer["encoding"]}} if layer else {})
-    return _frame(title, about, layers, data={"values": rows}, height=height)
+    shared = _row_encoding(groups)
+    layers = [{**one, "encoding": {**shared, **one["encoding"]}} for one in layers if one]
+    height = len({bar.label for bar in bars}) * (8 + ROW * max(1, len(groups)))
+    return _frame(
+        title,
+        about,
+        [_ONE, *layers] if ratio else layers,
+        groups,
+        data={"values": rows},
+        height=height,
+    )
+
+
+def _row_encoding(groups: Sequence[str]) -> Spec:
+    """Return what the marks of all layers have in common: their row, and their tooltip."""
+    encoding: Spec = {
+        "y": {"field": "label", "type": "nominal", "sort": None, "title": None},
+        "tooltip": {"field": "tip", "type": "nominal"},
+    }
+    if len(groups) > 1:
+        encoding["yOffset"] = {"field": "group", "type": "ordinal", "sort": groups}
+    return encoding
+
+
+# The middle of a chart of ratios.
+_ONE: Spec = {
+    "data": {"values": [{}]},
+    "mark": {"type": "rule", "color": SOFT[0]},
+    "encoding": {"x": {"datum": 1}},
+}
 
 
 def _bar_axis(values: Sequence[float], ratio: bool) -> tuple[float, float, bool]:
@@ -209,8 +234,8 @@ def _bar_axis(values: Sequence[float], ratio: bool) -> tuple[float, float, bool]
     low, high = min(positive), max(positive)
     if ratio:
         # Symmetric around 1: twice as much and half as much have the same distance.
-        most = max(high, 1 / low, 1.1)
-        return 1 / most**1.1, most**1.3, True
+        most = max(high, 1 / low, 1.1) ** 1.3
+        return 1 / most, most, True
     if needs_log(positive):
         # The shortest bar must have a visible length too.
         return low / 2, high * (2 * high / low) ** 0.15, True
@@ -234,43 +259,39 @@ def _row(bar: Bar, low: float) -> Spec:
     return row
 
 
-def _bars(x: Spec, low: float, groups: Sequence[str], dots: bool) -> Spec:
-    """Return the marks themselves: the first of a row is solid, the others are paler."""
-    legend = {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0], "symbolType": "square"}
-    encoding: Spec = {
-        "x": x,
-        "color": {"field": "colour", "type": "nominal", "scale": None, "legend": None},
-    }
-    if dots:
-        if len(groups) > 1:
-            scale = {"domain": [*groups], "range": [*SHAPES[: len(groups)]]}
-            encoding["shape"] = {
-                "field": "group",
-                "type": "nominal",
-                "scale": scale,
-                "legend": {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0]},
-            }
-        return {"mark": {"type": "point", "filled": True, "size": 110}, "encoding": encoding}
-    encoding["x2"] = {"datum": low}
+# The colour of each row as it is in the data.
+_ROW_COLOUR: Spec = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
+_GREY_LEGEND: Spec = {"symbolFillColor": SOFT[0], "symbolStrokeColor": SOFT[0]}
+
+
+def _bars(x: Spec, low: float, groups: Sequence[str]) -> Spec:
+    """Return the bars: the first of a row is solid, the second paler."""
+    encoding: Spec = {"x": x, "x2": {"datum": low}, "color": _ROW_COLOUR}
     if len(groups) > 1:
-        paler = {"domain": [*groups], "range": [1 - 0.65 * n for n in range(2)]}
-        encoding["fillOpacity"] = {
-            "field": "group",
-            "type": "ordinal",
-            "scale": paler,
-            "legend": legend,
-        }
-        encoding["stroke"] = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    return {"mark": {"type": "bar", "strokeWidth": 1}, "encoding": encoding}
+        scale = {"domain": [*groups], "range": [0.35**n for n in range(len(groups))]}
+        legend = {**_GREY_LEGEND, "symbolType": "square"}
+        # An ordinal field, since opacity suggests an order.
+        encoding["opacity"] = {"field": "group", "type": "ordinal"}
+        encoding["opacity"] |= {"scale": scale, "legend": legend}
+    return {"mark": "bar", "encoding": encoding}
+
+
+def _dots(x: Spec, groups: Sequence[str]) -> Spec:
+    """Return the dots: those of a row differ in shape."""
+    encoding: Spec = {"x": x, "color": _ROW_COLOUR}
+    if len(groups) > 1:
+        scale = {"domain": [*groups], "range": [*SHAPES[: len(groups)]]}
+        encoding["shape"] = {"field": "group", "type": "nominal"}
+        encoding["shape"] |= {"scale": scale, "legend": _GREY_LEGEND}
+    mark = {"type": "point", "filled": True, "size": 110, "opacity": 1}
+    return {"mark": mark, "encoding": encoding}
 
 
 def _bar_intervals(x: Spec, dots: bool) -> Spec:
     # On a bar of the same colour it would be invisible.
-    mark: Spec = {"type": "rule", "strokeWidth": 2, "color": INK[0]}
-    ends: Spec = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
-    if dots:
-        ends["color"] = {"field": "colour", "type": "nominal", "scale": None, "legend": None}
-    return {"mark": mark, "encoding": ends}
+    mark = {"type": "rule", "strokeWidth": 2, "color": INK[0]}
+    ends = {"x": {**x, "field": "low"}, "x2": {"field": "high"}}
+    return {"mark": mark, "encoding": {**ends, **({"color": _ROW_COLOUR} if dots else {})}}
 
 
 def _ticks(x: Spec) -> Spec:
@@ -341,11 +362,11 @@ def line_chart(
             "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
             "encoding": {**encoding, **shape, "tooltip": {"field": "tip", "type": "nominal"}},
         },
-        _targets(curves, encoding),
+        _targets(curves[::TARGET_STEP], encoding),
     ]
     datasets = {"theory": theory, "curves": curves, "joined": joined}
     used = {name: values for name, values in datasets.items() if values}
-    return _frame(title, about, layers, height=HEIGHT, datasets=used)
+    return _frame(title, about, layers, labels, height=HEIGHT, datasets=used)
 
 
 def _axis(name: str, title: str, values: Sequence[float], log: bool | None) -> Spec:
@@ -393,7 +414,7 @@ def _sample(series: Sequence[Series]) -> list[Spec]:
 def _lines(name: str, values: Sequence[Spec], encoding: Spec, look: Spec) -> Spec:
     if not values:
         return {}
-    order = {"order": {"value": None}}  # as in the data: a distribution has vertical parts
+    order = {"order": {"value": 0}}  # as in the data: a distribution has vertical parts
     mark = {"type": "line", **look}
     return {"data": {"name": name}, "mark": mark, "encoding": {**encoding, **order}}
 
@@ -433,4 +454,5 @@ def _targets(curves: Sequence[Spec], encoding: Spec) -> Spec:
         {"field": "series", "title": " "},
         *({**one, "type": "quantitative"} for one in axes),
     ]
-    return {"data": {"name": "curves"}, "mark": mark, "encoding": {**encoding, "tooltip": tooltip}}
+    shown = {**encoding, "tooltip": tooltip}
+    return {"name": "targets", "data": {"values": curves}, "mark": mark, "encoding": shown}

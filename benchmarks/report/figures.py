@@ -86,12 +86,16 @@ def _latency(result: Result, i18n: Translations) -> Iterable[Figure | None]:
 
 
 def interpolate(line: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Insert points into a line: on a logarithmic axis its segments are not straight."""
+    """Insert points into a line: on a logarithmic axis its segments are not straight.
+
+    The points are closer at the start of a segment, where such an axis enlarges.
+    """
     pieces = max(1, SMOOTH // max(1, len(line)))
+    shares = [(n / pieces) ** 2 for n in range(pieces)]
     return [
-        (x1 + (x2 - x1) * n / pieces, y1 + (y2 - y1) * n / pieces)
+        (x1 + (x2 - x1) * share, y1 + (y2 - y1) * share)
         for (x1, y1), (x2, y2) in itertools.pairwise(line)
-        for n in range(pieces)
+        for share in shares
     ] + list(line[-1:])
 
 

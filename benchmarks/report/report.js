@@ -1,12 +1,16 @@
 // The language, and the charts of the article in that language.
 "use strict";
-const preferred = navigator.language.toLowerCase();
-const traditional = /^zh-(hant|tw|hk|mo)/.test(preferred);
-const first = preferred.startsWith("zh") ? (traditional ? "zh-Hant" : "zh-Hans") : "en";
 // `ast`: the policy of the page forbids eval, so Vega interprets its expressions.
 const OPTIONS = { ast: true, actions: false, defaultStyle: false, renderer: "svg" };
 const TOOLTIP = { disableDefaultStyle: true, offsetX: 12, offsetY: 12 };
 const SAVED_WIDTH = 800;
+
+/** The language of the browser, if the page has it. */
+function startLanguage() {
+  const preferred = navigator.language.toLowerCase();
+  if (!preferred.startsWith("zh")) return "en";
+  return /^zh-(hant|tw|hk|mo)/.test(preferred) ? "zh-Hant" : "zh-Hans";
+}
 
 function show(language) {
   document.documentElement.lang = language;
@@ -48,10 +52,17 @@ async function draw(figure) {
   const plot = figure.querySelector(".plot");
   delete spec.title; // the page has it as a heading
   spec.config.background = "transparent";
-  spec.config.legend.columns = Math.max(1, Math.floor(plot.clientWidth / 170));
-  if (plot.clientWidth < 500) spec.config.axis.labelLimit = 120;
+  if (plot.clientWidth < 500) narrow(spec.config);
   await vegaEmbed(plot, spec, { ...OPTIONS, tooltip: TOOLTIP });
+  // The plot is an image with a name; its marks have roles without names.
+  plot.querySelector("svg").setAttribute("aria-hidden", "true");
   figure.dataset.drawn = "yes";
+}
+
+function narrow({ axis, legend }) {
+  legend.columns = Math.ceil(legend.columns / 2);
+  axis.labelFontSize = legend.labelFontSize = 12;
+  axis.labelLimit = 150;
 }
 
 function specification(figure) {
@@ -80,6 +91,7 @@ async function image(figure, format) {
   return url;
 }
 
+const first = startLanguage();
 for (const choice of document.querySelectorAll("input[name=language]")) {
   choice.addEventListener("change", () => show(choice.value));
   if (choice.value === first) choice.checked = true;

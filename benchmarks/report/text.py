@@ -12,6 +12,7 @@ from benchmarks.method.stats import MIN_RUNS
 # Key in the result file: the word for it.
 _FAULTS = {"lost": "lost", "doubled": "duplicated", "misplaced": "out of order"}
 _VERDICTS = {True: "holds", False: "!!! does not hold", None: "!!! not measured"}
+_NOT_JUDGED = "not judged"
 
 
 def format_result(result: Mapping[str, Any]) -> str:
@@ -32,19 +33,24 @@ def format_result(result: Mapping[str, Any]) -> str:
     ]
     if result["settings"]["runs"] < MIN_RUNS:
         lines.append(f"With fewer than {MIN_RUNS} runs an interval says little.")
-    lines += thresholds.lines(map(thresholds.from_json, result.get("bounds", [])))
+    judged = result["settings"]["runs"] >= MIN_RUNS and not result["settings"].get("quick")
+    bounds = map(thresholds.from_json, result.get("bounds", []))
+    lines += thresholds.lines(bounds, judged)
     lines += result["notes"]
     if result.get("budget"):
-        lines += ["", *_budget_lines(result["budget"])]
+        lines += ["", *_budget_lines(result["budget"], judged)]
     return "\n".join(lines)
 
 
-def _budget_lines(budget: Sequence[Mapping[str, Any]]) -> list[str]:
+def _budget_lines(budget: Sequence[Mapping[str, Any]], judged: bool) -> list[str]:
     """Return the table of the performance budget: ratios to other systems and their limits."""
-    rows = [_budget_row(one) for one in budget]
+    rows = [_budget_row(one, judged) for one in budget]
     heads = ["load", "of", "divided by", "measure", "measured", "at most", ""]
     broken = sum(one["holds"] is False for one in budget)
     unknown = sum(one["holds"] is None for one in budget)
+    if not judged:
+        head = f"performance budget: too few or too short runs to judge {len(budget)} limits"
+        return [head, tabulate(rows, headers=heads, disable_numparse=True)]
     return [
         f"performance budget: {len(budget) - broken - unknown} of {len(budget)} limits hold, "
         f"{broken} do not, {unknown} were not measured",
@@ -52,9 +58,10 @@ def _budget_lines(budget: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _budget_row(one: Mapping[str, Any]) -> list[str]:
+def _budget_row(one: Mapping[str, Any], judged: bool) -> list[str]:
     row = [one["load"], one["peer"], one["against"] or "–", one["measure"]]
-    return [*row, _interval(one["measured"]), f"{one['most']:g}", _VERDICTS[one["holds"]]]
+    verdict = _VERDICTS[one["holds"]] if judged or one["holds"] is None else _NOT_JUDGED
+    return [*row, _interval(one["measured"]), f"{one['most']:g}", verdict]
 
 
 def _correctness_lines(result: Mapping[str, Any]) -> list[str]:

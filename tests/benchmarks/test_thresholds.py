@@ -8,8 +8,9 @@ from benchmarks.method.comparison import compare
 from benchmarks.method.results import parse
 from benchmarks.method.samples import Cell, Sample, ratios_by_run
 from benchmarks.method.thresholds import Threshold, from_json, lines, median_over_runs, worst
-from benchmarks.report.html_tables import thresholds
 from benchmarks.report.i18n import LANGUAGES, load_translations
+from benchmarks.report.tables import thresholds
+from benchmarks.report.text import format_result
 from tests.benchmarks.samples import parsed, result
 
 pytestmark = pytest.mark.unhurried
@@ -62,15 +63,29 @@ def test_ratios_are_computed_within_a_run() -> None:
     assert ratios_by_run(one, base, "x") == [2, 2]
 
 
+def test_a_short_run_shows_the_value_and_no_verdict() -> None:
+    [line] = lines([Threshold("a poll", 51.23, 50, "ms")], judged=False)
+    assert line == "not judged, too few or too short runs: a poll: 51.23 ≤ 50 ms"
+    made = result("peers", bounds=[Threshold("a poll", 51.23, 50).to_json()])
+    for settings, judged in [
+        ({"runs": 5, "quick": False}, True),
+        ({"runs": 5, "quick": True}, False),
+        ({"runs": 4}, False),
+    ]:
+        text = format_result({**made, "settings": settings})
+        assert ("does not hold" in text, "not judged" in text) == (judged, not judged)
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_report_shows_which_thresholds_hold(language: str) -> None:
     i18n = load_translations()[language]
-    table = thresholds(parsed("burst"), i18n)
-    assert table.count(i18n.t("bounds.broken")) == 2  # one is too slow, one was not measured
-    assert i18n.t("bounds.holds") in thresholds(parsed("publish"), i18n)
-    assert thresholds(parsed("latency"), i18n) == ""
+    verdicts = [row[-1].text for row in thresholds(parsed("burst"), i18n).rows]
+    assert verdicts == [i18n.t("verdict.bad"), i18n.t("verdict.unknown")]
+    assert [row[-1].look for row in thresholds(parsed("publish"), i18n).rows] == ["number good"]
+    assert thresholds(parsed("latency"), i18n).rows == []
     name = "/healthz during the burst, p99"
-    assert (name in table) is (i18n.name(f"bound.{name}", "") == name)
+    first = thresholds(parsed("burst"), i18n).rows[0][0].text
+    assert (name in first) is (i18n.name(f"bound.{name}", "") == name)
 
 
 def _slower(kind: str, measure: str, factor: float) -> dict[str, Any]:
