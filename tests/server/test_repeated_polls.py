@@ -244,6 +244,17 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten(
     assert world.presence._tracked[ROOM, "c1"].ref_count == 0
 
 
+async def test_a_connection_that_is_closed_while_it_waits_is_forgotten(
+    world: World, client: Client
+) -> None:
+    await client.repeat(LONG)
+    await client.send(client.request(LONG))
+    await waiting(world, 1)
+    client.stream.close()
+    await waiting(world, 0)
+    assert world.presence._tracked[ROOM, "c1"].ref_count == 0
+
+
 async def waiting(world: World, count: int) -> None:
     async with asyncio.timeout(10):
         while world.hub.count()["waiting"] != count:
