@@ -7,6 +7,7 @@ the rest is the event loop, Tornado's stream, and CPU caches that are cold after
 
 import argparse
 import asyncio
+import json
 import random
 import socket
 import subprocess
@@ -31,6 +32,7 @@ from realtime.core.room import History, Room
 from realtime.limits import Limits
 from realtime.protocol.http1 import parse_fast_path
 from realtime.protocol.origin import OriginPolicy
+from realtime.protocol.repeated_head import RepeatedHead
 from realtime.protocol.websocket_frames import PING
 from realtime.server.connection import Router
 from realtime.server.stream import READ_BYTES, MeteredStream
@@ -47,11 +49,13 @@ ROOM = "lobby"
 END_TO_END = "end_to_end"
 POLL = {
     "kernel": "recv and send",
-    "parse": "parse the request",
+    "parse": "parse the first request",
+    "match": "compare a repeated request with it",
     "origin_check": "check the origin, count the traffic",
-    "subscription": "parse the query",
+    "subscription": "parse the query of the first request",
     "room": "read the room",
     "response_header": "build the response header",
+    "serve_again": "serve a repeated request: check, count, read, respond and send",
     "event_loop": "recv through the event loop, and send",
     END_TO_END: "a server process, from outside",
 }
@@ -121,9 +125,12 @@ Each step of a delivery includes the step before; those of a poll and of a messa
     def _end_to_end(self, path: str) -> float:
         """Return the seconds of server CPU per request; one request at a time."""
         server = Endpoint(self.sut.url)
-        request = _poll(server) if path == "poll" else _message(server)
         with socket.create_connection((server.host, server.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            request = _message(server)
+            if path == "poll":  # no events follow the cursor of the first response
+                response = _exchange(connection, _poll(server, "now"))
+                request = _poll(server, json.loads(response.partition(b"\r\n\r\n")[2])["cursor"])
             for _ in range(100):  # warm up: modules and caches are loaded
                 _exchange(connection, request)
             used: float = -self.sut.cost.cpu_seconds()
@@ -133,15 +140,15 @@ Each step of a delivery includes the step before; those of a poll and of a messa
             return float(used / self.options.times)
 
 
-def _exchange(connection: socket.socket, request: bytes) -> None:
+def _exchange(connection: socket.socket, request: bytes) -> bytes:
     connection.sendall(request)
     response = connection.recv(READ_BYTES)
     assert response.startswith(b"HTTP/1.1 20"), response[:100]
+    return response
 
 
-def _poll(server: Endpoint) -> bytes:
-    # `after=now` returns no events, whatever the room holds.
-    return server.build_request("GET", f"/rooms/{ROOM}/short_polling?after=now", {})
+def _poll(server: Endpoint, after: str) -> bytes:
+    return server.build_request("GET", f"/rooms/{ROOM}/short_polling?after={after}", {})
 
 
 def _message(server: Endpoint) -> bytes:
@@ -178,9 +185,12 @@ class _Fixture:
         self._server_end, self._client_end = socket.socketpair()
         self._stream = MeteredStream(self._server_end, "here", TrafficStats())
         self._site = Router(services, {"short_polling": ShortPolling}, None)  # type: ignore[arg-type]
-        self._data = _poll(Endpoint("http://127.0.0.1:8000"))
+        reader = await self._hub.read(ROOM, 0)
+        self._cursor = reader.cursor
+        self._response = reader.poll(PollResponse)
+        self._data = _poll(Endpoint("http://127.0.0.1:8000"), str(self._cursor))
         self._exchange = self._new_exchange()
-        self._response = (await self._hub.read(ROOM, 0)).poll(PollResponse)
+        self._exchange.subscription = self._exchange.parse_subscription(ROOM)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -218,6 +228,20 @@ class _Fixture:
         self._site.find("/rooms/lobby/short_polling?after=now")
         self._new_exchange()
         return time.perf_counter() - begin
+
+    async def poll_match(self) -> float:
+        repeated = RepeatedHead.of(self._data, self._exchange.arguments["after"])
+        assert repeated is not None
+        begin = time.perf_counter()
+        repeated.match(self._data)
+        return time.perf_counter() - begin
+
+    async def poll_serve_again(self) -> float:
+        begin = time.perf_counter()
+        self._exchange.serve_again(self._cursor)
+        used = time.perf_counter() - begin
+        self._client_end.recv(READ_BYTES)
+        return used
 
     async def poll_origin_check(self) -> float:
         exchange = self._new_exchange()

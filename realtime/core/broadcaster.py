@@ -144,10 +144,7 @@ class Broadcaster:
             page = self._room.since(self._cursor, size=self._push_bytes)
             encode = partial(Framing.encode, events=page.events)
             for frames, group, batch in self._batches(encode):
-                for subscriber in batch:
-                    # It may have been removed between two slices.
-                    if subscriber in group and not self._push(subscriber, frames, page):
-                        self._fall_behind(subscriber)
+                self._push_to_batch(batch, group, frames, page)
                 yield
             self._cursor = page.cursor
             more = page.more  # events published meanwhile wait for the next flush
@@ -206,18 +203,39 @@ class Broadcaster:
                 self._lagging[subscriber] = page.cursor
         self.resume(subscriber)
 
+    def _push_to_batch(
+        self, batch: Sequence[Subscriber], group: Group, frames: bytes, page: Page
+    ) -> None:
+        """Push one page to live subscribers; to one after the other, with no call in between."""
+        count = len(page.events)
+        for subscriber in batch:
+            if subscriber not in group:  # removed between two slices
+                continue
+            try:
+                taken = subscriber.push(frames, count)
+            except Exception:
+                self._drop(subscriber)
+                continue
+            if not taken:
+                self._fall_behind(subscriber)
+            elif page.gap:
+                metrics.GAPS.labels(page.gap).inc()
+
     def _push(self, subscriber: Subscriber, frames: bytes, page: Page) -> bool:
-        # One subscriber's failure must not keep the message from those after it.
         try:
             taken = subscriber.push(frames, len(page.events))
         except Exception:
-            log.exception("a push failed; its subscriber is closed")
-            self.remove(subscriber)
-            subscriber.close(GoingAway("The server could not write to this stream; reconnect."))
+            self._drop(subscriber)
             return False
         if taken and page.gap:
             metrics.GAPS.labels(page.gap).inc()
         return taken
+
+    def _drop(self, subscriber: Subscriber) -> None:
+        """Close a subscriber whose push failed: the others must receive the event all the same."""
+        log.exception("a push failed; its subscriber is closed")
+        self.remove(subscriber)
+        subscriber.close(GoingAway("The server could not write to this stream; reconnect."))
 
     # --- the heartbeat ---------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@ from typing import Self
 from realtime.core.events import Cursor
 from realtime.errors import BadCursor
 
-# It ends at the next argument or at the end of the target.
-_AFTER = re.compile(rb"[?&]after=([0-9A-Za-z-]+)(?=[& ])")
+# In the query, which the first `?` starts; the value ends there, or at the next argument.
+_AFTER = re.compile(rb"[^?\r]*\?(?:[^ \r]*&)?after=([0-9A-Za-z-]+)[& ]")
 # Cursors that are kept: those of all readers of some busy rooms, which have the same few.
 _KEPT_CURSORS = 256
 
@@ -39,9 +39,8 @@ class RepeatedHead:
         are the values of that argument.
         """
         end = data.index(b"\r\n")
-        match = _AFTER.search(data, 0, end)
-        # `%61fter` is the same name, and `?` can be part of a value: the cursor must be the only
-        # `after` as bytes, and as parsed.
+        match = _AFTER.match(data, 0, end)
+        # `%61fter` is the same name: the cursor must be the only `after`, as bytes and as parsed.
         if match is None or [match[1]] != after or data.count(b"after=", 0, end) != 1:
             return None
         return cls(data[: match.start(1)], data[match.end(1) :])

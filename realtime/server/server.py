@@ -191,6 +191,8 @@ class Server:
                 self._enforce_timeouts(stream, now)
 
     def _enforce_timeouts(self, stream: MeteredStream, now: float) -> None:
+        if stream.is_in_time(now, self._limits.idle_seconds):
+            return
         if stream.write_stalled_seconds(now) > self._limits.write_deadline_seconds:
             # No error response: it would wait behind the data that the client does not accept.
             metrics.STALLED.labels(stream.transport).inc()
