@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 # A proxy that compresses would hold a stream back until it has enough of it.
 _NO_TRANSFORM = b"Cache-Control: no-store, no-transform"
+_DICTIONARY_FIELD = "Available-Dictionary"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
 _CORS_FIELDS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
@@ -120,7 +121,9 @@ class Exchange(RequestBase):
     def negotiate_encoding(self) -> None:
         """Compress the response if the query asks for it; raises a named error."""
         if name := self.argument("encoding", errors.BadEncoding):
-            self.encoding = find_encoding(name, self.request.fields.get("Accept-Encoding"))
+            fields = self.request.fields
+            accepted, dictionary = (fields.get(f) for f in ("Accept-Encoding", _DICTIONARY_FIELD))
+            self.encoding = find_encoding(name, accepted, dictionary)
 
     def answer(self, response: PollResponse) -> None:
         """Answer a poll: all readers at the same cursor get the same `bytes`."""

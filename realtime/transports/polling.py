@@ -8,7 +8,7 @@ Both ways of polling send it: `short_polling` at once, `long_polling` as soon as
 from copy import copy
 
 from realtime.core.room import Page
-from realtime.protocol.encodings import VARY, ContentEncoding
+from realtime.protocol.encodings import ContentEncoding
 
 
 class PollResponse:
@@ -35,7 +35,7 @@ class PollResponse:
         encoded = self._encoded = self._encoded or {}
         if encoding not in encoded:
             response = encoded[encoding] = copy(self)
-            body, response.fields = encoding.encode(self.body), (VARY,)
+            body, response.fields = encoding.encode(self.body), (encoding.vary,)
             if len(body) < len(self.body):
                 response.body, response.fields = body, encoding.fields
         return encoded[encoding]
