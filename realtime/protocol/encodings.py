@@ -24,8 +24,8 @@ from realtime.errors import BadEncoding, NotAcceptable
 from realtime.protocol.dictionary import DICTIONARY, HASH, OFFER
 
 # Pieces whose compressed form is kept: many who catch up, one after the other, read the same pages
-# of the log.  A piece has 100 KB at most, and usually less than one.
-_KEPT_PIECES = 128
+# of the log.  A piece has some 60 KB at most, so these are 4 MB for each coding; usually far less.
+_KEPT_PIECES = 64
 # RFC 1952 §2.3.1: magic number, deflate, no flags, no time, an unknown system.
 _GZIP_HEAD = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
 _GZIP_WINDOW_BITS, _RAW_WINDOW_BITS = 31, -15

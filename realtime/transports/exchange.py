@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 # A proxy that compresses would hold a stream back until it has enough of it.
 _NO_TRANSFORM = b"Cache-Control: no-store, no-transform"
+# To compress more takes milliseconds, and each client can ask for another page: they take turns.
+_QUICKLY_COMPRESSED_BYTES = 16_384
 _DICTIONARY_FIELD = "Available-Dictionary"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
@@ -120,15 +122,21 @@ class Exchange(RequestBase):
 
     def negotiate_encoding(self) -> None:
         """Compress the response if the query asks for it; raises a named error."""
-        if name := self.argument("encoding", errors.BadEncoding):
+        if "encoding" in self.arguments and (name := self.argument("encoding", errors.BadEncoding)):
             fields = self.request.fields
             accepted, dictionary = (fields.get(f) for f in ("Accept-Encoding", _DICTIONARY_FIELD))
             self.encoding = find_encoding(name, accepted, dictionary)
 
+    async def compressed(self, response: PollResponse) -> PollResponse:
+        """Return the response in the encoding of the request, which must have one."""
+        assert self.encoding is not None
+        if len(response.body) <= _QUICKLY_COMPRESSED_BYTES:
+            return response.encoded(self.encoding)
+        async with self.services.turns.take(self.stream.address):
+            return response.encoded(self.encoding)
+
     def answer(self, response: PollResponse) -> None:
         """Answer a poll: all readers at the same cursor get the same `bytes`."""
-        if self.encoding is not None:
-            response = response.encoded(self.encoding)
         head = self.head(200, JSON, *response.fields, length=len(response.body))
         self._send(response.with_head(head), response.events)
 

@@ -35,4 +35,6 @@ class LongPolling(Exchange):
                 left = max(0.0, subscription.grant.expires - time.time())
                 await reader.wait(min(seconds, left), self.transport)
                 answer = reader.poll(PollResponse)
+            if self.encoding is not None:
+                answer = await self.compressed(answer)
             self.answer(answer)

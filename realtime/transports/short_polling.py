@@ -19,4 +19,7 @@ class ShortPolling(Exchange):
             subscription.room, subscription.after, self.stream.address
         )
         async with self.tracked(subscription):
-            self.answer(reader.poll(PollResponse))
+            response = reader.poll(PollResponse)
+            if self.encoding is not None:
+                response = await self.compressed(response)
+            self.answer(response)

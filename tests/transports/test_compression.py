@@ -106,6 +106,19 @@ async def test_a_poll_is_a_complete_body_whose_length_is_that_of_the_compressed_
     assert len(body) < len(plain) / 4
 
 
+async def test_long_polls_of_one_page_are_compressed_in_turns_and_complete(
+    server: Server, room: str
+) -> None:
+    await say_in(server, room, *["\0" * 2500] * 8)  # 120 kB in JSON
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(Raw(server)) for _ in range(5)]
+        for raw in connections:
+            raw.ask(f"/rooms/{room}/long_polling?encoding=gzip")
+        for raw in connections:
+            body = zlib.decompress(await raw.body(await raw.head()), 31)
+            assert [event["text"] for event in json.loads(body)["events"]] == ["\0" * 2500] * 8
+
+
 async def test_a_body_that_would_become_longer_is_sent_as_it_is(server: Server, room: str) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/short_polling?encoding=gzip")
