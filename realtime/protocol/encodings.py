@@ -38,8 +38,8 @@ _DCZ_HEAD = b"\x5e\x2a\x4d\x18\x20\0\0\0"
 _DCZ_VARY = b"Vary: Accept-Encoding, Available-Dictionary"
 # What Z_SYNC_FLUSH appends: an empty block without compression (RFC 1951 §3.2.4).
 SYNC_MARK = b"\0\0\xff\xff"
-# RFC 9110 §12.5.3: a coding, or `*` for all that are not listed, and its weight.
-_ACCEPTED = re.compile(r"\s*([\w*-]+)\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)", re.ASCII)
+# RFC 9110 §12.4.2: "a value of 0 means not acceptable".
+_NOT_ACCEPTED = re.compile(r"[ \t]*q[ \t]*=[ \t]*0(\.0*)?[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +137,9 @@ def find_encoding(
 
 def accepts(field: str, name: str) -> bool:
     """Return whether a value of `Accept-Encoding` allows a coding (RFC 9110 §12.5.3)."""
-    weights = {match[1].lower(): match[2] for match in _ACCEPTED.finditer(field)}
-    weight = weights.get(name, weights.get("*", "0"))
-    return weight is None or bool(weight.strip("0."))
+    weights = {}
+    for item in field.split(","):
+        coding, _, weight = item.partition(";")
+        weights[coding.strip(" \t").lower()] = weight
+    weight = weights.get(name, weights.get("*", "q=0"))  # `*` is any that is not listed
+    return not _NOT_ACCEPTED.fullmatch(weight)
