@@ -35,6 +35,8 @@ class PollResponse:
         encoded = self._encoded = self._encoded or {}
         if encoding not in encoded:
             response = encoded[encoding] = copy(self)
+            response._encoded = None  # or each response would be a cycle for the garbage collector
+            response._head = response._whole = b""
             body, response.fields = encoding.encode(self.body), (encoding.vary,)
             if len(body) < len(self.body):
                 response.body, response.fields = body, encoding.fields
