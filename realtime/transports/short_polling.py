@@ -17,4 +17,7 @@ class ShortPolling(Poll):
         reader = await self.services.read(subscription, self.stream.address)
         async with self.tracked(subscription, reader):
             self.subscription = subscription
-            self.answer(reader.poll(PollResponse))
+            response = reader.poll(PollResponse)
+            if self.encoding is not None:
+                response = await self.compressed(response)
+            self.answer(response)

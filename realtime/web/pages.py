@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 from tornado.web import StaticFileHandler
 
 from realtime.errors import BadTicket
+from realtime.protocol.dictionary import DICTIONARY
 from realtime.protocol.encodings import accepts
 from realtime.server.ticket_access import TICKET_COOKIE
 from realtime.transports.base import Services
@@ -169,6 +170,19 @@ class PageHandler(Handler, StaticFileHandler):
         assert self.absolute_path is not None
         assert self.modified is not None
         return _gzipped(self.absolute_path, self.modified)
+
+
+class DictionaryHandler(Handler):
+    """The shared dictionary, which a browser keeps, and offers for our rooms (RFC 9842 §2.1)."""
+
+    transport = "pages"
+
+    def get(self) -> None:
+        # Relative to this address, since a proxy may have us below a path.
+        self.set_header("Use-As-Dictionary", 'match="rooms/*"')
+        self.set_header("Cache-Control", "max-age=86400")  # only what is cached can be used
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.write(DICTIONARY)
 
 
 class RedirectHandler(Handler):

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
+from benchmarks.clients import post
 from tests.browser.chat_page import expect_message, open_chat, send
 from tests.server_process import Server
 
@@ -47,6 +48,35 @@ async def test_a_stream_is_compressed_as_the_page_asks(
             }};
         }})"""
         assert await page.evaluate(read) == "join"
+
+
+async def test_a_browser_that_has_our_dictionary_uses_it(
+    context: BrowserContext, server: Server, room: str
+) -> None:
+    await post(server.url, room, text="with a dictionary")
+    page = await context.new_page()
+    await page.goto(f"{server.url}/demos/frame.html")
+    # It offers a dictionary some time after it has loaded it.
+    assert (
+        await page.evaluate(
+            """async (room) => {
+            await (await fetch("/dictionary")).text();
+            for (let n = 0; n < 100; n++) {
+                const url = `/rooms/${room}/fetch_streaming?encoding=dcz`;
+                const response = await fetch(url, { cache: "no-store" });
+                const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+                let text = "";
+                while (!text.includes("}")) text += (await reader.read()).value;
+                await reader.cancel();
+                const coding = response.headers.get("content-encoding");
+                if (coding === "dcz") return JSON.parse(text).text;
+                await new Promise((resolve) => { setTimeout(resolve, 50); });
+            }
+        }""",
+            room,
+        )
+        == "with a dictionary"
+    )
 
 
 @pytest.mark.parametrize(

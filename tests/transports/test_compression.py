@@ -1,6 +1,8 @@
 """Compression: asked for by `?encoding=`, made once for all readers, and every promise holds."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import random
 import signal
@@ -9,8 +11,9 @@ import zlib
 from contextlib import AsyncExitStack
 
 import pytest
+import zstandard
 
-from benchmarks.clients import Client, Refused, get_json
+from benchmarks.clients import Client, Refused, get_json, request
 from benchmarks.clients.websocket import OFFER
 from tests.conftest import Servers
 from tests.robustness.frames import CLOSE, PING, TEXT, Peer, frame, frames_in
@@ -103,6 +106,19 @@ async def test_a_poll_is_a_complete_body_whose_length_is_that_of_the_compressed_
     assert len(body) < len(plain) / 4
 
 
+async def test_long_polls_of_one_page_are_compressed_in_turns_and_complete(
+    server: Server, room: str
+) -> None:
+    await say_in(server, room, *["\0" * 2500] * 8)  # 120 kB in JSON
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(Raw(server)) for _ in range(5)]
+        for raw in connections:
+            raw.ask(f"/rooms/{room}/long_polling?encoding=gzip")
+        for raw in connections:
+            body = zlib.decompress(await raw.body(await raw.head()), 31)
+            assert [event["text"] for event in json.loads(body)["events"]] == ["\0" * 2500] * 8
+
+
 async def test_a_body_that_would_become_longer_is_sent_as_it_is(server: Server, room: str) -> None:
     async with Raw(server) as raw:
         raw.ask(f"/rooms/{room}/short_polling?encoding=gzip")
@@ -123,6 +139,29 @@ async def test_a_heartbeat_is_compressed_as_well(servers: Servers, room: str) ->
         await shake_hands(peer, room)
         async with asyncio.timeout(10):
             assert await peer.reader.readexactly(2) == bytes((0x80 | PING, 0))
+
+
+async def test_a_client_that_offers_our_dictionary_gets_what_refers_to_it(
+    server: Server, room: str
+) -> None:
+    dictionary = await request(server.url, "GET", "/dictionary")
+    assert dictionary.head.fields["use-as-dictionary"] == 'match="rooms/*"'
+    digest = hashlib.sha256(dictionary.body).digest()
+    offer = f"Available-Dictionary: :{base64.b64encode(digest).decode()}:"
+    used = zstandard.ZstdCompressionDict(dictionary.body, zstandard.DICT_TYPE_RAWCONTENT)
+    decoder = zstandard.ZstdDecompressor(dict_data=used)
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse?encoding=dcz", "Accept-Encoding: dcz, zstd", offer)
+        head = await raw.head()
+        assert "Content-Encoding: dcz" in head
+        assert "Vary: Accept-Encoding, Available-Dictionary" in head
+        opening = await raw.chunk()
+        assert opening[:40] == bytes.fromhex("5e2a4d1820000000") + digest  # RFC 9842 §5
+        await say_in(server, room, "hello")
+        assert b'"text":"hello"' in decoder.decompressobj().decompress(await raw.chunk())
+    async with Raw(server) as raw:
+        raw.ask(f"/rooms/{room}/sse?encoding=dcz", "Accept-Encoding: dcz, zstd")
+        assert "Content-Encoding: zstd" in await raw.head()
 
 
 async def test_without_the_parameter_nothing_is_compressed(server: Server, room: str) -> None:

@@ -1,9 +1,11 @@
 """The response to a poll: one JSON object, encoded once, whole bytes shared by equal headers."""
 
 import json
+import zlib
 
 from realtime.core.events import Cursor, Event
 from realtime.core.room import Page
+from realtime.protocol.encodings import GZIP
 from realtime.transports.polling import PollResponse
 
 CURSOR = Cursor("e", 2)
@@ -35,3 +37,13 @@ def test_requests_with_the_same_header_share_one_object() -> None:
     assert whole == b"head\r\n\r\n" + response.body
     assert response.with_head(b"head\r\n\r\n") is whole
     assert response.with_head(b"other\r\n\r\n") == b"other\r\n\r\n" + response.body
+
+
+def test_a_response_is_compressed_once_for_each_encoding() -> None:
+    response = PollResponse(Page(EVENTS * 20, CURSOR, more=False))
+    assert response.with_head(b"a") == b"a" + response.body
+    compressed = response.encoded(GZIP)
+    assert response.encoded(GZIP) is compressed
+    assert zlib.decompress(compressed.body, 31) == response.body
+    assert (compressed.events, compressed.fields) == (len(EVENTS) * 20, GZIP.fields)
+    assert compressed.with_head(b"a") == b"a" + compressed.body

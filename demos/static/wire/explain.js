@@ -30,7 +30,7 @@ const LIBRARIES = {
   sockjs: "SockJS protocol 0.3.3",
   socketio: "Engine.IO protocol 4, Socket.IO protocol 5",
 };
-const CODINGS = { gzip: "RFC 1952, RFC 1951", zstd: "RFC 8878", deflate: "RFC 7692 §7.2" };
+const CODINGS = { gzip: "RFC 1952, RFC 1951", zstd: "RFC 8878", dcz: "RFC 9842 §5", deflate: "RFC 7692 §7.2" };
 // Fields with an explanation of their own.
 const FIELDS = {
   "accept": "RFC 9110 §12.5.1",
@@ -38,6 +38,7 @@ const FIELDS = {
   "accept-language": "RFC 9110 §12.5.4",
   "access-control-allow-origin": "Fetch §3.3.3",
   "access-control-expose-headers": "Fetch §3.3.3",
+  "available-dictionary": "RFC 9842 §2.2",
   "cache-control": "RFC 9111 §5.2",
   "connection": "RFC 9110 §7.6.1",
   "content-encoding": "RFC 9110 §8.4",
