@@ -19,6 +19,7 @@ import jwt
 import pytest
 
 from benchmarks.clients import CLIENTS
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.ticket_keys import SECRET, claims, forged, jwks, public_pem, rsa_key, ticket
@@ -280,7 +281,7 @@ every_transport = pytest.mark.parametrize("transport", CLIENTS)
 
 
 @every_transport
-@pytest.mark.parametrize("attack", INVALID)
+@each("attack", INVALID)
 async def test_an_invalid_ticket_opens_nothing(
     server: Server, room: str, transport: str, attack: str
 ) -> None:

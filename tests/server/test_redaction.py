@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.clients.websocket import TEXT, frame
 from realtime.server.redaction import Redactor
+from tests.cases import each
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9." + 20 * "eyJleHAi" + ".c2lnbmF0dXJl"
 JOIN = json.dumps({"kind": "join", "ticket": SECRET, "room": "lobby"})
@@ -37,12 +38,12 @@ def redacted(head: bytes, *pieces: bytes) -> bytes:
     return redactor.redact_head(head) + b"".join(map(redactor.redact, pieces))
 
 
-@pytest.mark.parametrize("head", HEADS)
+@each("head", HEADS)
 def test_a_secret_in_a_header_section_is_as_many_asterisks(head: str) -> None:
     assert redacted(head.encode()).decode() == head.replace(SECRET, SHOWN)
 
 
-@pytest.mark.parametrize(
+@each(
     ("head", "shown"),
     [
         (
