@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
+from tests.cases import each
 
 ROOT = Path(__file__).parent.parent
 
@@ -293,7 +293,7 @@ def stray_faults(root: Path) -> Iterator[str]:
                 yield f"{file.relative_to(root)}: no transport has this name"
 
 
-@pytest.mark.parametrize("name", TRANSPORTS)
+@each("name", TRANSPORTS)
 def test_every_transport_is_in_its_eight_places(name: str) -> None:
     assert not list(place_faults(ROOT, name))
 
@@ -320,7 +320,7 @@ def test_the_guide_for_contributors_lists_the_eight_places() -> None:
 # --- a check that cannot fail protects nothing: each rule is broken once --------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "line", "rule"),
     [
         ("core.hub", "from realtime.app import make_router", "row `core`"),
@@ -355,7 +355,7 @@ def test_a_forbidden_import_is_found(module: str, line: str, rule: str) -> None:
     assert [fault for fault in import_faults(module, line) if rule in fault]
 
 
-@pytest.mark.parametrize(
+@each(
     ("module", "line"),
     [
         ("core.hub", "from realtime.core.room import Room"),

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import median
 from typing import TypeVar
 
@@ -73,14 +74,24 @@ def bootstrap_percentile(
 
 def ratio(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Interval:
     """Return median(a) / median(b); the runs of a and b are independent of each other."""
-    rng = random.Random(seed)
     value = _divide(median(a), median(b))
     if min(len(a), len(b)) < 2:
         return Interval(value, None, None)
     values = [
-        _divide(median(_resample(a, rng)), median(_resample(b, rng))) for _ in range(_RESAMPLES)
+        _divide(median([a[i] for i in of_a]), median([b[i] for i in of_b]))
+        for of_a, of_b in _positions(len(a), len(b), seed)
     ]
     return Interval(value, *_ends(values))
+
+
+@lru_cache
+def _positions(a: int, b: int, seed: int) -> list[tuple[list[int], list[int]]]:
+    """Return the positions of all resamples: a comparison has hundreds of ratios of as many runs.
+
+    To draw them takes most of the time of a bootstrap.
+    """
+    rng = random.Random(seed)
+    return [(_resample(range(a), rng), _resample(range(b), rng)) for _ in range(_RESAMPLES)]
 
 
 def _divide(a: float, b: float) -> float:

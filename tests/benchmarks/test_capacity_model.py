@@ -23,6 +23,7 @@ from benchmarks.method.capacity_model import (
     spread,
     tables,
 )
+from tests.cases import each
 from tests.server_process import ROOT
 
 pytestmark = pytest.mark.unhurried
@@ -95,7 +96,7 @@ def test_redis_pays_for_each_message_and_each_receiving_worker() -> None:
     assert found.redis == 7  # 100,000 per second at 35 µs, half of a core each
 
 
-@pytest.mark.parametrize(
+@each(
     ("workers", "room", "at"),
     [(1, 50, 1), (2, 1, 1), (2, 2, 1.5), (10_000, 50, 49.88), (10**18, 50, 50)],
 )

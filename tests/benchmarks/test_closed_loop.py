@@ -25,6 +25,7 @@ from realtime.protocol.websocket_frames import text_frame
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 from realtime.transports.socketio import clients as socketio
 from realtime.transports.sockjs import transport as sockjs
+from tests.cases import each
 from tests.clients.pieces import switching_protocols, unmasked
 
 ENDPOINT = Endpoint("http://127.0.0.1:8000")
@@ -48,7 +49,7 @@ def say(number: int, text: str = "hello", id: str | None = None) -> Event:
 # --- finding the replies to a sender -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [1, 7, 1000, 1_000_000])
+@each("size", [1, 7, 1000, 1_000_000])
 def test_replies_are_found_among_all_frames_of_a_room(size: int) -> None:
     events = [websocket.frame(say(n, text)) for n, text in enumerate(["x" * 300, "y" * 70_000])]
     data = b"".join(
@@ -142,7 +143,7 @@ def test_a_post_is_answered_before_the_next() -> None:
     assert log.acks == {id: Acknowledgement("e-1", 3.0, 1.0)}
 
 
-@pytest.mark.parametrize("via", ["websocket", "post"])
+@each("via", ["websocket", "post"])
 def test_an_encoded_message_has_the_given_size(via: str) -> None:
     id = str(uuid.uuid4())
     message = json.loads(message_encoder("c", 100, via)(id))
@@ -239,8 +240,8 @@ def make_ready(one: DiscardReader, transport: str) -> None:
     assert one.ready
 
 
-@pytest.mark.parametrize("size", [1, 50, 100_000])
-@pytest.mark.parametrize("transport", FRAMES)
+@each("size", [1, 50, 100_000])
+@each("transport", FRAMES)
 def test_the_ids_of_all_events_are_found_and_no_others(transport: str, size: int) -> None:
     events = [say(n, f'an "id":"{uuid.uuid4()}" in a text, & more') for n in range(5)]
     data = b"".join(map(FRAMES[transport], events))

@@ -19,6 +19,7 @@ from realtime.core.events import Cursor, Member
 from realtime.limits import Limits
 from tests.brokers.conftest import SECONDS, RecordingListener, draft
 from tests.brokers.topologies import SentinelDeployment
+from tests.cases import each
 
 ADA = Member("ada", 'Ada "<א> 😀', "sse")
 NEVER = Cursor("", 0)
@@ -397,7 +398,7 @@ async def test_leaving_without_entering_publishes_nothing(
     assert await kinds(broker, room) == []
 
 
-@pytest.mark.parametrize("name", ["聊天室", "a.b-c_d", "قاعة", "ห้อง", "-", "x" * 64])
+@each("name", ["聊天室", "a.b-c_d", "قاعة", "ห้อง", "-", "x" * 64])
 async def test_a_room_with_any_name_is_separate(
     factory: BrokerFactory, room: str, name: str
 ) -> None:
@@ -415,9 +416,7 @@ async def test_a_room_with_any_name_is_separate(
     assert name in [row.room for row in await broker.rooms()]
 
 
-@pytest.mark.parametrize(
-    "name", ['"', "\\", "%d {} ${x}", "</script>", "👩‍🚀", "שלום \u202e", "a b"]
-)
+@each("name", ['"', "\\", "%d {} ${x}", "</script>", "👩‍🚀", "שלום \u202e", "a b"])
 async def test_a_member_name_with_any_characters_is_unchanged(
     factory: BrokerFactory, room: str, name: str
 ) -> None:
@@ -428,7 +427,7 @@ async def test_a_member_name_with_any_characters_is_unchanged(
     await broker.leave(room, member.client, None, 0)
     await broker.sweep(room)
     events = [json.loads(event.json) for event in (await broker.history(room, NEVER)).events]
-    assert [event["name"] for event in events] == [name, name]
+    assert [event["name"] for event in events[-2:]] == [name, name]  # after those of other cases
 
 
 async def test_a_member_that_enters_with_a_new_name_is_listed_with_it(

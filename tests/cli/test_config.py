@@ -10,6 +10,7 @@ from realtime.cli.config import CommandError
 from realtime.cli.main import parse
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig
+from tests.cases import each
 from tests.cli.command_line import run
 
 
@@ -29,7 +30,7 @@ def test_without_options_every_field_has_its_default() -> None:
     assert config == ServerConfig(key=config.key)
 
 
-@pytest.mark.parametrize(
+@each(
     ("words", "mode"),
     [
         ("", "open"),
@@ -125,7 +126,7 @@ def test_an_option_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) ->
     assert (config.hub, config.key) == ("spawn", "another")
 
 
-@pytest.mark.parametrize(
+@each(
     ("arguments", "message"),
     [
         (["--port", "70000"], "argument --port: a port is a number from 0 to 65535"),
@@ -151,7 +152,7 @@ def test_a_wrong_option_is_named_with_exit_status_2(arguments: list[str], messag
     assert message in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", [[], ["cluster"]])
+@each("command", [[], ["cluster"]])
 def test_every_option_stands_in_a_named_group_of_the_help(command: list[str]) -> None:
     shown = run(*command, "--help").stdout
     groups: dict[str, set[str]] = {}

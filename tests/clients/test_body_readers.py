@@ -10,12 +10,13 @@ from benchmarks.clients.fetch_streaming import LineReader
 from benchmarks.clients.http import BadResponse
 from benchmarks.clients.iframe_streaming import ScriptBlockReader
 from benchmarks.clients.sse import EventStreamMessage, EventStreamParser
+from tests.cases import each
 from tests.clients.pieces import collect, cuts
 
 # --- event streams: the examples of the HTML standard §9.2.6 and its corners ---------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("stream", "messages"),
     [
         (b"data: YHOO\ndata: +2\ndata: 10\n\n", [("message", "YHOO\n+2\n10", "")]),
@@ -61,7 +62,7 @@ def test_the_last_event_id_is_that_of_the_last_whole_block() -> None:
     assert stream.last_event_id == "1"
 
 
-@pytest.mark.parametrize(("line", "retry"), [(b"retry: 250\n", 250), (b"retry: soon\n", None)])
+@each(("line", "retry"), [(b"retry: 250\n", 250), (b"retry: soon\n", None)])
 def test_a_retry_is_a_number_of_milliseconds(line: bytes, retry: int | None) -> None:
     stream = EventStreamParser()
     list(stream.feed(line))
@@ -98,7 +99,7 @@ def test_a_block_runs_when_its_end_tag_has_come_and_not_before() -> None:
     assert list(blocks.feed(data[-1:])) == [{}]
 
 
-@pytest.mark.parametrize(
+@each(
     "page",
     [
         block(b"{}", b"alert(1)"),  # forbidden by the policy

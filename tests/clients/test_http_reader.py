@@ -14,6 +14,7 @@ from benchmarks.clients.http import (
     ResponseReader,
     encode,
 )
+from tests.cases import each
 from tests.clients.pieces import cuts
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Two: a\r\nX-Two: b\r\n\r\nhello\r\n0\r\n\n"
@@ -29,7 +30,7 @@ def read(reader: ResponseReader, pieces: list[bytes]) -> bytes:
     return b"".join(map(reader.feed, pieces))
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "body"),
     [
         (LENGTH, b"hello\r\n0\r\n\n"),
@@ -48,7 +49,7 @@ def test_a_body_is_the_same_wherever_it_is_cut(data: bytes, body: bytes) -> None
         assert reader.head.status == 200
 
 
-@pytest.mark.parametrize("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
+@each("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
 def test_a_body_is_complete_with_its_last_byte_and_not_before(data: bytes) -> None:
     reader = ResponseReader()
     for at in range(len(data)):
@@ -57,7 +58,7 @@ def test_a_body_is_complete_with_its_last_byte_and_not_before(data: bytes) -> No
     assert reader.complete
 
 
-@pytest.mark.parametrize("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
+@each("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
 def test_what_follows_a_response_is_kept_apart(data: bytes) -> None:
     for pieces in cuts(data + b"HTTP/1.1 204"):
         reader = ResponseReader()
@@ -74,7 +75,7 @@ def test_without_a_length_the_end_of_the_connection_is_the_end_of_the_body() -> 
         assert reader.complete
 
 
-@pytest.mark.parametrize("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
+@each("data", [LENGTH, CHUNKED], ids=["length", "chunked"])
 def test_an_end_in_the_middle_is_told_from_an_end(data: bytes) -> None:
     for at in range(len(data)):
         reader = ResponseReader()
@@ -97,7 +98,7 @@ def test_repeated_fields_are_joined_and_names_have_no_case() -> None:
     assert head.fields == {"x-two": "a, b", "empty": ""}
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"ICY 200 OK\r\n\r\n",
@@ -137,7 +138,7 @@ def test_a_named_error_becomes_an_exception_with_its_name() -> None:
     assert error.retry_after == 3
 
 
-@pytest.mark.parametrize("body", [b"<h1>500</h1>", b"{}", b"[]", b'{"error":"text"}'])
+@each("body", [b"<h1>500</h1>", b"{}", b"[]", b'{"error":"text"}'])
 def test_an_error_without_a_name_breaks_the_contract(body: bytes) -> None:
     with pytest.raises(BadResponse):
         response(500, body).check(200)

@@ -15,6 +15,7 @@ from benchmarks.clients.websocket import (
     frame,
     mask,
 )
+from tests.cases import each
 from tests.clients.pieces import collect, cuts
 
 # RFC 6455 §5.7, "Examples".
@@ -42,7 +43,7 @@ def test_an_empty_message_may_come_in_fragments() -> None:
         assert collect(MessageReader().feed, pieces) == [Frame(True, TEXT, b"")]
 
 
-@pytest.mark.parametrize(
+@each(
     ("length", "head"),
     [
         (0, b"\x81\x00"),
@@ -59,7 +60,7 @@ def test_a_length_is_written_in_7_16_or_64_bits(length: int, head: bytes) -> Non
         assert collect(FrameReader().feed, [data[:at], data[at:]]) == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58",  # masked
@@ -89,13 +90,13 @@ def test_a_masked_frame_is_that_of_the_rfc() -> None:
     )
 
 
-@pytest.mark.parametrize("length", [0, 1, 3, 4, 5, 125, 126, 65_535, 65_536])
+@each("length", [0, 1, 3, 4, 5, 125, 126, 65_535, 65_536])
 def test_a_mask_is_undone_by_the_same_mask(length: int) -> None:
     data = bytes(i % 251 for i in range(length))
     assert mask(b"\x00\xff\x10\x01", mask(b"\x00\xff\x10\x01", data)) == data
 
 
-@pytest.mark.parametrize(
+@each(
     ("length", "head"),
     [(125, b"\x81\xfd"), (126, b"\x81\xfe\x00\x7e"), (65_536, b"\x81\xff" + (65_536).to_bytes(8))],
 )
@@ -125,7 +126,7 @@ def test_a_good_handshake_is_taken() -> None:
     check_handshake(ResponseHead("1.1", 101, "", GOOD), KEY)
 
 
-@pytest.mark.parametrize(
+@each(
     "wrong",
     [
         {"upgrade": "h2c"},

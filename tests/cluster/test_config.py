@@ -7,6 +7,7 @@ import pytest
 from realtime.cluster.config import ClusterConfig
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig
+from tests.cases import each
 
 
 def test_each_worker_gets_all_that_the_workers_share_and_a_port_of_its_own() -> None:
@@ -20,7 +21,7 @@ def test_each_worker_gets_all_that_the_workers_share_and_a_port_of_its_own() -> 
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "network"),
     [("127.0.0.1", "127.0.0.1/32"), ("0.0.0.0", "127.0.0.1/32"), ("::", "127.0.0.1/32")],
 )
@@ -37,7 +38,7 @@ def test_without_an_nginx_workers_trust_no_other_proxy() -> None:
     assert worker.trust_proxy == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("server", "cluster", "message"),
     [
         ({"port_count": 2}, {}, "a worker has one port"),

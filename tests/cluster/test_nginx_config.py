@@ -10,6 +10,7 @@ import pytest
 from benchmarks.clients import request
 from realtime.cluster.nginx_config import ROUTINGS, configuration
 from realtime.transports.affinity import worker_label
+from tests.cases import each
 from tests.conftest import Servers
 from tests.nginx_fixture import program
 from tests.server_process import ROOT
@@ -64,7 +65,7 @@ def test_every_worker_is_in_each_upstream_and_its_label_leads_to_it_alone() -> N
         assert f"~^{worker_label(host.strip('[]'), int(port))} worker_{number};" in text
 
 
-@pytest.mark.parametrize("routing", ROUTINGS)
+@each("routing", ROUTINGS)
 def test_each_line_has_its_reason_and_fits_on_a_screen(routing: str) -> None:
     text = configuration(workers=WORKERS, routing=routing, name="chat.example.org")
     assert max(map(len, text.splitlines())) <= 100
@@ -76,7 +77,7 @@ def test_each_line_has_its_reason_and_fits_on_a_screen(routing: str) -> None:
     assert [part for part in plain if not obvious.search(part)] == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "message"),
     [
         ({"workers": []}, "at least one worker"),

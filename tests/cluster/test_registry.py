@@ -14,6 +14,7 @@ from realtime.cluster import registry
 from realtime.cluster.master import NullListener
 from realtime.cluster.registry import NodeInfo
 from realtime.limits import Limits
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import reader
@@ -91,7 +92,7 @@ def test_a_report_is_parsed_as_it_was_encoded() -> None:
     assert NodeInfo.parse(REPORT.encode()) == REPORT
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"pid": "7"},

@@ -1,11 +1,10 @@
 """The steady clock: what it counts of a pause, and that it never goes back."""
 
-import pytest
-
 from realtime.core.clock import SteadyClock
+from tests.cases import each
 
 
-@pytest.mark.parametrize(("lease_seconds", "counted"), [(3000, 5), (30, 5), (12, 2), (0.1, 0.5)])
+@each(("lease_seconds", "counted"), [(3000, 5), (30, 5), (12, 2), (0.1, 0.5)])
 def test_a_pause_counts_as_a_sixth_of_a_lease_and_at_most_five_seconds(
     lease_seconds: float, counted: float
 ) -> None:

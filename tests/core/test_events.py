@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from realtime import errors
 from realtime.core.events import Cursor, Draft, Event, Member, parse_client, parse_name, parse_room
 from realtime.limits import Limits
+from tests.cases import each
 
 LIMITS = Limits()
 ID = "3f0c9a52-8f0e-4c2b-9d3e-0a4be1d2c677"
@@ -34,7 +35,7 @@ def test_a_cursor_is_parsed_as_it_was_written(epoch: str, number: int) -> None:
     assert Cursor.parse(str(cursor)) == cursor
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",
@@ -83,9 +84,7 @@ def test_a_text_is_delivered_as_it_was_published(text: str) -> None:
     assert event["text"] == text
 
 
-@pytest.mark.parametrize(
-    ("reason", "missed", "encoded"), [("trimmed", 7, b"7"), ("unknown", None, b"null")]
-)
+@each(("reason", "missed", "encoded"), [("trimmed", 7, b"7"), ("unknown", None, b"null")])
 def test_a_gap_has_the_documented_fields(reason: str, missed: int | None, encoded: bytes) -> None:
     assert Event.gap(Cursor("e", 3), reason, missed).json == (
         b'{"kind":"gap","cursor":"e-3","reason":"%b","missed":%b}' % (reason.encode(), encoded)
@@ -105,7 +104,7 @@ def test_json_is_one_line_of_utf_8() -> None:
 # --- drafts --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         b"",
@@ -127,7 +126,7 @@ def test_a_body_that_is_not_a_json_object_is_bad_json(body: bytes) -> None:
         Draft.parse(body, "lobby", LIMITS, via="post")
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "error"),
     [
         ({"text": None}, errors.BadText),
@@ -160,7 +159,7 @@ def test_a_bad_field_has_its_own_error(fields: dict[str, Any], error: type[Excep
         draft(**fields)
 
 
-@pytest.mark.parametrize("number", [b"1e999", b"1" + b"0" * 400])
+@each("number", [b"1e999", b"1" + b"0" * 400])
 def test_a_sent_too_large_for_a_double_is_bad_sent(number: bytes) -> None:
     with pytest.raises(errors.BadSent):
         Draft.parse(b'{"text":"x","sent":%b}' % number, "lobby", LIMITS, via="post")
@@ -190,7 +189,7 @@ def test_via_is_the_transport_unless_the_draft_names_one() -> None:
 # --- names ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["lobby", "聊天室", "a.b-c_d", "हिन्दी", "ไทย", "é", "x" * 64, "٣"])
+@each("name", ["lobby", "聊天室", "a.b-c_d", "हिन्दी", "ไทย", "é", "x" * 64, "٣"])
 def test_a_room_name_can_be_of_any_script(name: str) -> None:
     assert parse_room(name) == name
 
@@ -209,7 +208,7 @@ def test_a_bad_room_name_is_rejected(name: str) -> None:
         parse_room(name)
 
 
-@pytest.mark.parametrize("name", ["می\u200cخواهم", "ශ්\u200dරී", "അവന്\u200d", "न्\u200cय"])
+@each("name", ["می\u200cخواهم", "ශ්\u200dරී", "അവന്\u200d", "न्\u200cय"])
 def test_a_joiner_inside_a_word_is_part_of_a_room_name(name: str) -> None:
     assert parse_room(name) == name
 
@@ -221,7 +220,7 @@ def test_composed_and_decomposed_letters_are_one_room() -> None:
     assert parse_room("a" * 61 + "...") != "..."
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *("\u202eadA", "A\u2066da", "\u200f", "Ada\u061c"),  # turn the direction of a line
@@ -244,7 +243,7 @@ def test_a_name_that_cannot_be_seen_or_turns_a_line_is_rejected(name: str) -> No
         parse_name(name, LIMITS)
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "אדה",

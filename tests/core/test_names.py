@@ -1,8 +1,7 @@
 """A name that another client uses is shown as the second."""
 
-import pytest
-
 from realtime.core.names import Names, skeleton
+from tests.cases import each
 
 
 def join(names: Names, client: str, name: str) -> str:
@@ -42,7 +41,7 @@ def test_a_client_that_renames_itself_frees_its_old_name() -> None:
     assert join(names, "b", "Ada") == "Ada"
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         "ada",

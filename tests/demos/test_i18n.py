@@ -5,9 +5,8 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import pytest
-
 from realtime import errors
+from tests.cases import each
 
 DEMOS = Path(__file__).parents[2] / "demos"
 LANGUAGES = ["en", "zh-Hans", "zh-Hant"]
@@ -90,14 +89,14 @@ ENGLISH = CATALOGUES["en"]
 # --- the catalogues ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_a_catalogue_is_one_key_a_line_in_order(language: str) -> None:
     written = (DEMOS / "i18n" / f"{language}.json").read_text("utf-8")
     tidy = json.dumps(CATALOGUES[language], ensure_ascii=False, indent=2, sort_keys=True)
     assert written == tidy + "\n"
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_a_key_is_unique_in_a_catalogue(language: str) -> None:
     pairs = json.loads(
         (DEMOS / "i18n" / f"{language}.json").read_text("utf-8"), object_pairs_hook=list
@@ -105,18 +104,18 @@ def test_a_key_is_unique_in_a_catalogue(language: str) -> None:
     assert len(pairs) == len({key for key, _ in pairs})
 
 
-@pytest.mark.parametrize("language", LANGUAGES[1:])
+@each("language", LANGUAGES[1:])
 def test_the_catalogues_have_the_same_keys(language: str) -> None:
     assert CATALOGUES[language].keys() == ENGLISH.keys()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_no_text_is_empty(language: str) -> None:
     assert [key for key, words in CATALOGUES[language].items() if not words.strip()] == []
 
 
-@pytest.mark.parametrize("language", LANGUAGES[1:])
-@pytest.mark.parametrize("pattern", [PLACEHOLDER, CODE], ids=["placeholders", "code"])
+@each("language", LANGUAGES[1:])
+@each("pattern", [PLACEHOLDER, CODE], ids=["placeholders", "code"])
 def test_translations_keep_placeholders_and_code(language: str, pattern: re.Pattern[str]) -> None:
     def kept(words: str) -> list[str]:
         return sorted(set(pattern.findall(words)))
@@ -125,7 +124,7 @@ def test_translations_keep_placeholders_and_code(language: str, pattern: re.Patt
     assert {key for key in ENGLISH if kept(ENGLISH[key]) != kept(translated[key])} == set()
 
 
-@pytest.mark.parametrize("language", LANGUAGES[1:])
+@each("language", LANGUAGES[1:])
 def test_names_are_not_translated(language: str) -> None:
     lost = {
         key: set(NAMES.findall(words)) - set(NAMES_AMONG_CHINESE.findall(CATALOGUES[language][key]))
@@ -145,9 +144,7 @@ def mixed_in(catalogue: dict[str, str], foreign: set[str]) -> dict[str, set[str]
     return {key: those for key, those in found.items() if those}
 
 
-@pytest.mark.parametrize(
-    ("language", "foreign"), [("zh-Hans", TAIWAN_TERMS), ("zh-Hant", MAINLAND_TERMS)]
-)
+@each(("language", "foreign"), [("zh-Hans", TAIWAN_TERMS), ("zh-Hant", MAINLAND_TERMS)])
 def test_terms_are_those_of_the_readers_region(language: str, foreign: list[str]) -> None:
     found = {
         key: [word for word in foreign if re.search(word, words)]
@@ -260,13 +257,13 @@ def test_the_english_of_the_pages_is_the_catalogue_s() -> None:
     assert differing == {}
 
 
-@pytest.mark.parametrize("page", VISIBLE, ids=lambda page: page.stem)
+@each("page", VISIBLE, ids=lambda page: page.stem)
 def test_a_page_loads_its_theme_before_the_first_paint(page: Path) -> None:
     head = page.read_text("utf-8").partition("</head>")[0]
     assert '<script src="../demos/static/theme.js"></script>' in head
 
 
-@pytest.mark.parametrize("page", TRANSPORT_PAGES, ids=lambda page: page.stem)
+@each("page", TRANSPORT_PAGES, ids=lambda page: page.stem)
 def test_the_page_of_a_transport_has_a_drawing_a_history_and_a_title(page: Path) -> None:
     text = page.read_text("utf-8")
     prefix = f"page.{page.stem}"
@@ -302,7 +299,7 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@each("theme", ["light", "dark"])
 def test_every_text_colour_has_enough_contrast(theme: str) -> None:
     index = 2 if theme == "light" else 3
     colours = [(found[1], found[index]) for found in COLOUR.finditer(STYLE)]

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.netem.conditions import MAX_BUFFER_BYTES, NetworkConditions, Stall
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "network"),
     [
         ("none", NetworkConditions()),
@@ -32,7 +33,7 @@ def test_a_text_is_parsed(text: str, network: NetworkConditions) -> None:
     assert NetworkConditions.parse(text) == network
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "canonical"),
     [
         ("", "none"),
@@ -68,7 +69,7 @@ def test_conditions_survive_writing_and_parsing(network: NetworkConditions) -> N
     assert NetworkConditions.parse(str(network)) == network
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ("speed=3", "'speed=3': write name=value with one of rtt, jitter, rate"),
@@ -104,9 +105,7 @@ def test_an_error_says_what_is_wrong(text: str, message: str) -> None:
         NetworkConditions.parse(text)
 
 
-@pytest.mark.parametrize(
-    ("at", "moves"), [(0, 0), (7.9, 7.9), (8, 10), (9, 10), (10, 10), (17, 17), (18.5, 20)]
-)
+@each(("at", "moves"), [(0, 0), (7.9, 7.9), (8, 10), (9, 10), (10, 10), (17, 17), (18.5, 20)])
 def test_nothing_moves_at_the_end_of_each_period(at: float, moves: float) -> None:
     assert NetworkConditions(stall=Stall(2, 10)).after_stall(at) == moves
 

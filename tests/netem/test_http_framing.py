@@ -3,11 +3,11 @@
 import itertools
 from typing import NamedTuple
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.netem.http_framing import BufferingProxy, MessageFraming
+from tests.cases import each
 from tests.properties.strategies import CUTS, examples, pieces
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -91,7 +91,7 @@ def test_the_ends_do_not_depend_on_how_the_bytes_are_split(
     assert not framing.opaque
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
+@each("exchange", EXCHANGES)
 def test_single_bytes_give_the_same_ends(exchange: Exchange) -> None:
     framing = MessageFraming()
     for byte in exchange.request:
@@ -106,7 +106,7 @@ def test_the_body_of_a_request_is_not_parsed_as_a_request() -> None:
     assert ends_of(framing, [OK + OK]) == [len(OK), 2 * len(OK)]
 
 
-@pytest.mark.parametrize("head", [UNTIL_CLOSE, NOT_CHUNKED])
+@each("head", [UNTIL_CLOSE, NOT_CHUNKED])
 def test_a_response_without_a_length_never_ends(head: bytes) -> None:
     framing = after(GET + GET)
     assert framing.response_data(head + OK) == []
@@ -114,7 +114,7 @@ def test_a_response_without_a_length_never_ends(head: bytes) -> None:
     assert not framing.opaque
 
 
-@pytest.mark.parametrize(
+@each(
     ("request_bytes", "response"),
     [(GET, SWITCHING), (CONNECT, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")],
 )
@@ -135,7 +135,7 @@ def test_a_server_may_send_a_response_without_a_request() -> None:
     assert MessageFraming().response_data(OK) == [len(OK)]
 
 
-@pytest.mark.parametrize(
+@each(
     "response",
     [
         b"SSH-2.0-hello\r\n",
@@ -165,7 +165,7 @@ def test_a_malformed_response_makes_the_connection_opaque(response: bytes) -> No
     assert framing.opaque
 
 
-@pytest.mark.parametrize(
+@each(
     "request_bytes",
     [
         b"hello\r\n",
@@ -235,7 +235,7 @@ def test_without_a_size_everything_passes_and_later_ends_are_still_found() -> No
     assert buffer.receive(OK[-1:], 4096) == OK
 
 
-@pytest.mark.parametrize("opaque", [SWITCHING, b"SSH-2.0-hello\r\n"])
+@each("opaque", [SWITCHING, b"SSH-2.0-hello\r\n"])
 def test_data_that_is_not_http_passes_at_once(opaque: bytes) -> None:
     buffer = buffer_after(GET)
     assert buffer.receive(opaque[:5], 4096) == b""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from realtime.netem.conditions import NetworkConditions, Stall
 from realtime.netem.link import SEGMENT_BYTES, SEGMENT_OVERHEAD, End, Link, Segment
+from tests.cases import each
 
 
 def link(opened: float = 0) -> Link:
@@ -107,7 +108,7 @@ def test_new_conditions_apply_to_later_data() -> None:
     assert arrivals(changing) == [(10, b"slow"), (10, b"quick"), (11, b"later")]
 
 
-@pytest.mark.parametrize("end", End)
+@each("end", End)
 def test_an_end_travels_behind_the_bytes(end: End) -> None:
     ending = link()
     ending.enqueue(b"last words", NetworkConditions(rtt=2, rate=10), 5)

@@ -2,12 +2,11 @@
 
 import ipaddress
 
-import pytest
-
 from realtime.protocol.addresses import limited_address, parse_address, url_host
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "address"),
     [
         ("192.0.2.1", "192.0.2.1"),
@@ -21,12 +20,12 @@ def test_an_address_is_parsed_to_its_canonical_form(text: str, address: str) -> 
     assert parse_address(text) == ipaddress.ip_address(address)
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "192.0.2", "192.0.2.1:80", "[::1]", "::g"])
+@each("text", ["", "localhost", "192.0.2", "192.0.2.1:80", "[::1]", "::g"])
 def test_other_text_is_not_an_address(text: str) -> None:
     assert parse_address(text) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "shown"),
     [("192.0.2.1", "192.0.2.1"), ("chat.example", "chat.example"), ("::1", "[::1]")],
 )
@@ -34,7 +33,7 @@ def test_only_an_ipv6_address_has_brackets_in_a_url(host: str, shown: str) -> No
     assert url_host(host) == shown
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "counted"),
     [
         ("192.0.2.1", "192.0.2.1"),

@@ -18,6 +18,7 @@ from realtime.protocol.http1 import (
     parse_query,
     response_header,
 )
+from tests.cases import each
 
 HOST = b"Host: localhost:8000"
 
@@ -45,7 +46,7 @@ def test_a_plain_request_is_parsed() -> None:
 GET = b"GET / HTTP/1.1"
 
 
-@pytest.mark.parametrize(
+@each(
     "data",
     [
         b"",
@@ -136,7 +137,7 @@ def head(line: str, *fields: str) -> bytes:
     return "\r\n".join([line, *(fields or ["Host: a"]), "", ""]).encode()
 
 
-@pytest.mark.parametrize(
+@each(
     ("line", "fields", "target", "host"),
     [
         ("GET /a?b HTTP/1.1", ["Host: a"], "/a?b", "a"),
@@ -156,13 +157,13 @@ def test_every_form_of_a_target_becomes_a_path(
     assert (found.target, found.fields.get("Host")) == (target, host)
 
 
-@pytest.mark.parametrize("target", ["*", "a", "?a", "ftp://a/", "http://", "http:///a", "a:443"])
+@each("target", ["*", "a", "?a", "ftp://a/", "http://", "http:///a", "a:443"])
 def test_other_targets_are_refused(target: str) -> None:
     with pytest.raises(BadRequest):
         parse_head(head(f"GET {target} HTTP/1.1"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("version", "connection", "kept"),
     [
         ("1.1", "", True),
@@ -180,7 +181,7 @@ def test_connection_is_a_list(version: str, connection: str, kept: bool) -> None
     assert found.keep_alive == kept
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "error"),
     [
         (b"GET /" + b"a" * 100, TargetTooLong),
@@ -205,7 +206,7 @@ def test_the_end_of_a_header_section_is_found_however_it_is_split() -> None:
 CHUNKS = b'3;a="b"\r\nhel\r\n2\r\nlo\r\n0;c\r\nX: y\r\n\r\n'
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+@each("size", [1, 2, 3, 7, 100])
 def test_a_chunked_body_is_the_same_however_it_is_split(size: int) -> None:
     body, found, data = ChunkedBody(5, 1000), b"", CHUNKS + b"GET /"
     pieces = [data[at : at + size] for at in range(0, len(data), size)]
@@ -214,7 +215,7 @@ def test_a_chunked_body_is_the_same_however_it_is_split(size: int) -> None:
     assert (found, body.rest + b"".join(pieces)) == (b"hello", b"GET /")
 
 
-@pytest.mark.parametrize(
+@each(
     ("data", "error"),
     [
         (b"5\r\nhello!", BadRequest),

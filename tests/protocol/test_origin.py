@@ -4,11 +4,12 @@ import pytest
 
 from realtime.errors import ForeignHost, ForeignOrigin
 from realtime.protocol.origin import OriginPolicy, parse_host_name
+from tests.cases import each
 
 POLICY = OriginPolicy(["Chat.Example.", "box"])
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "127.0.0.1",
@@ -30,7 +31,7 @@ def test_our_own_names_are_allowed(host: str | None) -> None:
     POLICY.check_host(host)
 
 
-@pytest.mark.parametrize(
+@each(
     "host",
     [
         "evil.example",
@@ -55,7 +56,7 @@ CHROME = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Chrome/140.0 Safari/537
 LAN = "192.168.1.5:8000"
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {},
@@ -72,7 +73,7 @@ def test_our_pages_and_programs_may_join(fields: dict[str, str]) -> None:
     POLICY.check_joiner(LAN, fields)
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         CHROME,  # a page can leave out `Referer`
@@ -123,7 +124,7 @@ def test_the_cache_of_allowed_values_is_bounded() -> None:
     assert max(len(value or "") for values in cache for value in values) < 500
 
 
-@pytest.mark.parametrize(
+@each(
     ("origin", "host", "site"),
     [
         ("http://box:8000", "box:8000", None),
@@ -144,7 +145,7 @@ def test_our_own_pages_are_allowed(origin: str | None, host: str, site: str | No
     POLICY.check_origin(origin, host, site)
 
 
-@pytest.mark.parametrize(
+@each(
     ("origin", "host", "site"),
     [
         ("http://evil.example", "box", None),
@@ -180,7 +181,7 @@ def test_our_other_ports_are_listed_under_a_host_name_that_is_safe_in_a_policy()
         assert origin_policy.own_origins(host) == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("origin", "host", "allowed"),
     [
         ("http://box:1", "box:2", True),
@@ -203,7 +204,7 @@ def test_cors_allows_our_own_pages_at_another_port(
     assert origin_policy.cors_origin(origin, host) == (origin if allowed else None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("origin", "host", "allowed"),
     [
         ("https://box", "box:444", True),
@@ -221,7 +222,7 @@ def test_lanes_over_https_have_its_default_port(origin: str, host: str, allowed:
 # --- the option --allow-host ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "name"),
     [
         ("Chat.Example.org.", "chat.example.org"),
@@ -243,7 +244,7 @@ def test_a_host_name_may_be_written_in_many_ways(text: str, name: str) -> None:
     assert parse_host_name(text) == name
 
 
-@pytest.mark.parametrize(
+@each(
     "text",
     [
         "",

@@ -12,6 +12,7 @@ from realtime.core.access import Action, Grant
 from realtime.errors import BadTicket, NoTicket, RealtimeError, TicketExpired
 from realtime.limits import Limits
 from realtime.protocol.tickets import KeySet, Ticket, parse_keys
+from tests.cases import each
 from tests.ticket_keys import (
     SECRET,
     base64url,
@@ -44,9 +45,7 @@ def test_a_secret_signs_and_verifies() -> None:
     assert verify(token, SECRET + b"\n") == Ticket(grant, end - 90 - leeway)
 
 
-@pytest.mark.parametrize(
-    ("key", "algorithm"), [(rsa_key, "RS256"), (ed25519_key, "EdDSA")], ids=["RS256", "EdDSA"]
-)
+@each(("key", "algorithm"), [(rsa_key, "RS256"), (ed25519_key, "EdDSA")], ids=["RS256", "EdDSA"])
 def test_a_private_key_signs_and_its_public_key_verifies(key: Any, algorithm: str) -> None:
     token = parse_keys(private_pem(key())).sign(claims(sub="ada"))
     assert jwt.get_unverified_header(token)["alg"] == algorithm
@@ -128,7 +127,7 @@ def _with_claims(token: str, payload: Any) -> str:
     return ".".join([header, base64url(json.dumps(payload).encode()), signature])
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@each("attack", ATTACKS)
 def test_a_token_that_no_key_of_ours_has_signed_is_refused(attack: str) -> None:
     token = ATTACKS[attack]()
     with pytest.raises(BadTicket) as refused:
@@ -149,7 +148,7 @@ def test_the_public_key_is_no_secret_even_where_a_secret_is_used_too() -> None:
 # --- claims --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "change",
     [
         {"exp": None},
@@ -209,7 +208,7 @@ def test_a_room_in_a_ticket_has_the_name_that_it_has_in_a_url() -> None:
 # --- key files -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("file", "reason"),
     [
         (b"", "at least 32 bytes"),

@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.clients import request
 from benchmarks.clients.http import ResponseReader
+from tests.cases import each
 from tests.robustness.conftest import MakeServer, SharedServers
 from tests.robustness.fuzz import BAD_ESCAPES, SECRETS, FuzzRandom, new_seed
 from tests.robustness.http_client import STREAMS, abort, check, check_all, get, run_concurrently
@@ -319,7 +320,7 @@ def shared_server(shared_servers: SharedServers) -> MonitoredServer:
     return shared_servers.get()
 
 
-@pytest.mark.parametrize("case", AMBIGUOUS)
+@each("case", AMBIGUOUS)
 async def test_an_ambiguous_request_is_rejected(shared_server: MonitoredServer, case: str) -> None:
     statuses = check_all(await exchange_bytes(shared_server, AMBIGUOUS[case]))
     assert all(400 <= status < 500 for status in statuses), statuses
@@ -350,7 +351,7 @@ ODD_BUT_VALID = {
 }
 
 
-@pytest.mark.parametrize("case", ODD_BUT_VALID)
+@each("case", ODD_BUT_VALID)
 async def test_an_unusual_but_valid_request_is_answered(
     shared_server: MonitoredServer, case: str
 ) -> None:

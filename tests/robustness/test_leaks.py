@@ -190,7 +190,7 @@ async def test_a_client_that_disconnects_while_it_joins_does_not_stay_a_member(
             writer.write(get(path, "Host: 127.0.0.1", *HANDSHAKE))
             abort(writer)
 
-        await run_concurrently(partial(join_and_disconnect, t, n) for n in range(100) for t in OURS)
+        await run_concurrently(partial(join_and_disconnect, t, n) for n in range(40) for t in OURS)
         left = dict.fromkeys(OURS, -1)
         with suppress(TimeoutError):
             async with asyncio.timeout(SECONDS):

@@ -20,6 +20,7 @@ import pytest
 
 from benchmarks.clients import CLIENTS
 from benchmarks.clients.sansio import client_id
+from tests.cases import each
 from tests.conftest import Servers
 from tests.robustness.attacker import UPGRADE, Attacker, SocketIO, SockJS, code_of, placed
 from tests.server_process import Server
@@ -130,7 +131,7 @@ every_transport = pytest.mark.parametrize("transport", CLIENTS)
 
 
 @every_transport
-@pytest.mark.parametrize("attack", INVALID)
+@each("attack", INVALID)
 async def test_an_invalid_ticket_opens_nothing(
     server: Server, room: str, transport: str, attack: str
 ) -> None:

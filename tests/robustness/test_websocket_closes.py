@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from realtime.limits import Limits
+from tests.cases import each
 from tests.conftest import Servers
 from tests.nginx_fixture import Fleet
 from tests.robustness.conftest import SharedServers
@@ -107,7 +108,7 @@ def shared(shared_servers: SharedServers) -> Server:
     return shared_servers.get("--messages-per-second", "0")
 
 
-@pytest.mark.parametrize("violation", VIOLATIONS)
+@each("violation", VIOLATIONS)
 async def test_a_violation_is_answered_with_its_close_code(
     shared: Server, room: str, violation: str
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig
+from tests.cases import each
 
 # Every field has another value than its default.
 OTHER = ServerConfig(
@@ -42,7 +43,7 @@ def test_the_example_changes_every_field_from_its_default() -> None:
         assert getattr(OTHER.limits, limit.name) != limit.default, limit.name
 
 
-@pytest.mark.parametrize("config", [ServerConfig(), OTHER])
+@each("config", [ServerConfig(), OTHER])
 def test_what_was_written_as_json_is_read_back_equal(config: ServerConfig) -> None:
     again = ServerConfig.from_json(config.to_json())
     assert again == config
@@ -55,7 +56,7 @@ def test_a_configuration_can_be_compared_and_kept_as_a_key() -> None:
     assert len({OTHER, ServerConfig.from_json(OTHER.to_json())}) == 1
 
 
-@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '{"limits": {"text_bytes": 1}}', "\x00"])
+@each("text", ["", "null", "[]", "{}", '{"limits": {"text_bytes": 1}}', "\x00"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - of json, or ours
         ServerConfig.from_json(text)

@@ -9,6 +9,7 @@ import pytest
 from benchmarks.clients import CLIENTS
 from realtime.server.forwarded import TrustedProxies, parse_network
 from realtime.transports.affinity import worker_label
+from tests.cases import each
 from tests.cli.command_line import run
 from tests.conftest import Servers
 from tests.server_process import Server
@@ -17,7 +18,7 @@ from tests.transports.raw import Raw
 PROXIES = TrustedProxies(map(parse_network, ["10.0.0.0/8", "127.0.0.1", "fd00::/8"]))
 
 
-@pytest.mark.parametrize(
+@each(
     ("forwarded_for", "client"),
     [
         (None, "10.0.0.9"),
@@ -63,7 +64,7 @@ def test_the_last_hop_that_is_not_trusted_is_the_client(
     assert PROXIES.client_address("10.0.0.9", forwarded_for) == client
 
 
-@pytest.mark.parametrize(
+@each(
     ("peer", "trusted"),
     [
         ("10.255.0.1", True),
@@ -81,7 +82,7 @@ def test_only_these_peers_are_trusted(peer: str, trusted: bool) -> None:
     assert not TrustedProxies().trusts(peer)
 
 
-@pytest.mark.parametrize("network", ["nginx", "10.0.0.1/8", "10.0.0.0/33", ""])
+@each("network", ["nginx", "10.0.0.1/8", "10.0.0.0/33", ""])
 def test_an_invalid_network_is_a_command_line_error(network: str) -> None:
     result = run("--trust-proxy", network)
     assert result.returncode == 2

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.clients.encodings import deflate_message
 from benchmarks.clients.websocket import CONTINUATION, TEXT, frame
 from realtime.server.redaction import Redactor
+from tests.cases import each
 
 SECRET = "eyJhbGciOiJIUzI1NiJ9." + 8 * "eyJleHAi" + ".c2lnbmF0dXJl"
 JOIN = json.dumps({"kind": "join", "ticket": SECRET, "room": "lobby"})
@@ -55,12 +56,12 @@ def chunked(*pieces: bytes) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece] + [b"0\r\n\r\n"]
 
 
-@pytest.mark.parametrize("head", HEADS)
+@each("head", HEADS)
 def test_a_secret_in_a_header_section_is_as_many_asterisks(head: str) -> None:
     assert redacted(head.encode()).decode() == head.replace(SECRET, SHOWN)
 
 
-@pytest.mark.parametrize(
+@each(
     ("head", "shown"),
     [
         (

@@ -9,6 +9,7 @@ import pytest
 
 from realtime.server import sockets
 from realtime.server.config import ServerConfig
+from tests.cases import each
 from tests.conftest import missing
 
 CONFIG = ServerConfig(port=0)
@@ -35,12 +36,12 @@ def test_after_the_last_port_extra_ports_are_free_ones() -> None:
     assert 0 < ports[1] < 65535
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
+@each("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8"])
 def test_other_machines_cannot_reach_a_loopback_address(host: str) -> None:
     assert sockets.lan_urls(replace(CONFIG, host=host), 8000) == ()
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "url"),
     [
         ("192.0.2.7", "http://192.0.2.7:8000/"),
@@ -64,7 +65,7 @@ def test_with_a_certificate_the_url_is_https() -> None:
     assert sockets.lan_urls(config, 443) == ("https://192.0.2.7:443/",)
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "url"),
     [
         ("0.0.0.0", "http://127.0.0.1:8000/"),
@@ -87,7 +88,7 @@ def test_all_addresses_are_those_of_both_families() -> None:
     sockets.close_listeners([listeners])
 
 
-@pytest.mark.parametrize("option", ["--port", "--status-port"])
+@each("option", ["--port", "--status-port"])
 def test_a_port_in_use_is_named_with_its_option(option: str) -> None:
     taken = sockets.open_port(0, "127.0.0.1")
     port = sockets.port_of(taken)
@@ -113,7 +114,7 @@ def test_a_host_name_that_no_name_server_knows_is_reported_in_time(
     ended.set()
 
 
-@pytest.mark.parametrize("host", ["nosuch.invalid", "192.0.2.1", "2001:db8::1"])
+@each("host", ["nosuch.invalid", "192.0.2.1", "2001:db8::1"])
 def test_a_host_that_is_not_this_machine_is_named_with_its_option(host: str) -> None:
     with pytest.raises(OSError, match=rf"\(--status-host {host}\): "):
         sockets.open_port(0, host, "--status-port")
@@ -129,7 +130,7 @@ async def test_the_full_name_of_this_machine_is_found_later(
         assert await names.get() == "box.example.org"
 
 
-@pytest.mark.parametrize(
+@each(
     ("host", "can"),
     [("127.0.0.1", True), ("::", True), ("localhost", True), ("::1", False), ("fe80::1", False)],
 )

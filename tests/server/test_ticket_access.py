@@ -13,6 +13,7 @@ from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
 from realtime.protocol.tickets import KeySet, Ticket, parse_keys
 from realtime.server.ticket_access import TicketAccess
+from tests.cases import each
 from tests.ticket_keys import SECRET, ticket
 
 
@@ -61,7 +62,7 @@ def access(keys: Keys | None = None, limits: Limits = LIMITS) -> TicketAccess:
 # --- where the ticket is -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     "ask",
     [
         lambda token: asked(Authorization=f"Bearer {token}"),
@@ -97,7 +98,7 @@ def test_a_ticket_in_a_message_counts_before_all_others() -> None:
             access().admit(request, wrong)
 
 
-@pytest.mark.parametrize(
+@each(
     "request_",
     [
         asked(),
@@ -118,7 +119,7 @@ def test_without_a_ticket_nothing_is_granted(request_: Asked) -> None:
 BROWSER = "Mozilla/5.0 (X11)"
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "error"),
     [
         ({"Origin": "https://evil.example"}, ForeignOrigin),
@@ -139,7 +140,7 @@ def test_a_cookie_is_not_believed_if_another_site_can_have_caused_the_request(
         access().admit(asked(Cookie=f"realtime_ticket={ticket()}", **fields))
 
 
-@pytest.mark.parametrize(
+@each(
     "fields",
     [
         {"Origin": "http://127.0.0.1:8000", "User_Agent": BROWSER},

@@ -21,6 +21,7 @@ from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.exchange import Exchange
 from realtime.transports.handler import Handler, JSONErrorHandler
+from tests.cases import each
 
 ERRORS = [
     errors.BadCursor("That is no cursor."),
@@ -139,7 +140,7 @@ async def test_an_error_response_is_the_same_from_every_sender(
     assert found == dict.fromkeys(found, (expected.status, headers, expected.body))
 
 
-@pytest.mark.parametrize(("seconds", "header"), [(0.0, "1"), (0.4, "1"), (1.5, "2"), (10, "10")])
+@each(("seconds", "header"), [(0.0, "1"), (0.4, "1"), (1.5, "2"), (10, "10")])
 def test_retry_after_is_rounded_up_to_at_least_one_second(seconds: float, header: str) -> None:
     response = error_response(errors.Busy("Try again.", retry_after=seconds))
     assert dict(response.headers)["Retry-After"] == header

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from benchmarks.clients import get_json, request
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import POLL_HEAD, Raw
@@ -71,7 +72,7 @@ async def test_after_the_wait_the_response_is_only_a_cursor(
     assert response == {"cursor": f"{epoch_of(response['cursor'])}-0", "events": []}
 
 
-@pytest.mark.parametrize("wait", ["61", "-1", "nan", "inf", "soon", "1e3"])
+@each("wait", ["61", "-1", "nan", "inf", "soon", "1e3"])
 async def test_a_wait_out_of_range_is_a_named_error(server: Server, room: str, wait: str) -> None:
     async with Raw(server) as raw:
         raw.ask(path_of(room, wait))

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import (
@@ -401,7 +402,7 @@ async def test_a_room_name_can_use_any_script(server: Server, transport: str) ->
 
 
 @every_transport
-@pytest.mark.parametrize(
+@each(
     ("options", "code"),
     [
         ({"room": "no spaces"}, "bad_room"),
@@ -514,7 +515,7 @@ async def test_a_client_that_is_too_fast_receives_a_time_to_wait_and_others_do_n
 
 
 @every_transport
-@pytest.mark.parametrize(
+@each(
     ("headers", "code"),
     [
         ({"Origin": "http://evil.example"}, "foreign_origin"),

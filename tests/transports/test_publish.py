@@ -3,9 +3,8 @@
 import uuid
 from typing import Any
 
-import pytest
-
 from benchmarks.clients import get_json, post, request
+from tests.cases import each
 
 
 async def published(server: Any, room: str) -> list[Any]:
@@ -46,7 +45,7 @@ async def test_text_alone_is_enough(server: Any, room: str) -> None:
     assert (event["client"], event["name"], event["sent"]) == (None, None, None)
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "status", "code"),
     [
         (b"", 400, "bad_json"),

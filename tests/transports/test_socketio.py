@@ -27,6 +27,7 @@ from realtime.transports.socketio.clients import (
     legacy_frame,
 )
 from realtime.transports.socketio.session import SendQueue
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.fake_services import CALLS_AFTER_DISCONNECT, FakeServices
@@ -332,7 +333,7 @@ def test_an_event_is_one_packet_around_its_json() -> None:
     assert frame(event) == '\x1e42["event",{"kind":"say","text":"聊"}]'.encode()
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "message"),
     [
         (
@@ -411,7 +412,7 @@ async def test_the_tutorial_s_client_gets_no_history(server: Server, room: str) 
     assert received[1]["data"]["text"] == "after"
 
 
-@pytest.mark.parametrize(
+@each(
     ("event", "argument", "code"),
     [
         ("join", {"username": "x" * 33}, "bad_name"),
@@ -494,7 +495,7 @@ async def test_a_cursor_of_an_unknown_epoch_gets_a_gap(server: Server, room: str
     assert (gap["kind"], gap["reason"], one["text"]) == ("gap", "unknown", "one")
 
 
-@pytest.mark.parametrize(
+@each(
     ("query", "status", "code"),
     [
         ("EIO=4", 400, "bad_room"),

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.clients import get_json, request
 from realtime.transports.sockjs import HardenedSockJSRouter
 from realtime.transports.sockjs.transport import RoomConnection
+from tests.cases import each
 from tests.conftest import Servers
 from tests.robustness.http_client import send_and_reset
 from tests.server_process import Server
@@ -128,7 +129,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@each("mistake", MISTAKES)
 async def test_an_invalid_join_gets_an_error_and_can_be_repeated(
     server: Server, room: str, mistake: str
 ) -> None:

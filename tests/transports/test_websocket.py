@@ -5,10 +5,9 @@ import hashlib
 import json
 from itertools import product
 
-import pytest
-
 from realtime.core.events import Cursor, Event
 from realtime.transports.websocket import frame
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -25,7 +24,7 @@ UPGRADE = [
 TEXT, BINARY, CLOSE, PING, PONG = 0x81, 0x82, 0x88, 0x89, 0x8A
 
 
-@pytest.mark.parametrize(
+@each(
     ("length", "head"),
     [
         (1, "81 01"),

@@ -20,6 +20,7 @@ from realtime.server.server import Server as TCPServer
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from tests.brokers.private_redis import PrivateRedis
+from tests.cases import each
 from tests.conftest import Redis
 from tests.server_process import Server
 from tests.transports.raw import Raw
@@ -101,10 +102,8 @@ async def test_rooms_and_members_are_listed_in_pages(server: Any, room: str) -> 
     assert last["rooms"][0]["room"] == f"{room}.c"
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "limit=1.5", "after=%FF", "after=" + 300 * "x"]
-)
-@pytest.mark.parametrize("path", ["/rooms", "/rooms/a/members"])
+@each("query", ["limit=0", "limit=x", "limit=1.5", "after=%FF", "after=" + 300 * "x"])
+@each("path", ["/rooms", "/rooms/a/members"])
 async def test_an_invalid_page_is_rejected(server: Any, path: str, query: str) -> None:
     answer = await request(server.url, "GET", f"{path}?{query}")
     code = "bad_limit" if "limit" in query else "bad_cursor"

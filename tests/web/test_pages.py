@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.clients import request
 from realtime.web import pages
+from tests.cases import each
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ async def test_range_is_ignored(server: Any) -> None:
         assert (answer.status, answer.body) == (200, whole.body)
 
 
-@pytest.mark.parametrize(
+@each(
     "path",
     [
         "/demos/static/../../setup.cfg",

@@ -6,6 +6,7 @@ import pytest
 
 from realtime.web.plan import LANGUAGES, TRANSPORTS, PlanError, default_plan, parse_plan
 from tests.browser.chat_page import TRANSPORTS as PAGES
+from tests.cases import each
 
 STEP = {"minutes": 1, "title": "One", "show": "class"}
 
@@ -46,7 +47,7 @@ def test_a_plan_has_texts_a_room_a_network_transports_and_an_experiment() -> Non
     assert list(TRANSPORTS) == PAGES
 
 
-@pytest.mark.parametrize(
+@each(
     ("fields", "message"),
     [
         ({"minutes": 0}, "line 4: steps[1].minutes must be a number above 0"),
@@ -71,7 +72,7 @@ def test_an_error_names_the_line_and_the_field(fields: dict[str, object], messag
     assert fault(written(**fields)).startswith(message)
 
 
-@pytest.mark.parametrize(
+@each(
     ("text", "message"),
     [
         ('{"steps":\n[,]}', "line 2: this is not JSON"),

@@ -4,6 +4,7 @@ import pytest
 from redis.crc import key_slot
 
 from realtime.brokers.redis.keys import Keys, check_prefix
+from tests.cases import each
 
 
 def test_by_default_names_are_as_documented() -> None:
@@ -19,8 +20,8 @@ def test_a_channel_contains_the_database_and_keys_do_not() -> None:
     assert keys.room("r", b"log") == [b"rt:{r}:log"]
 
 
-@pytest.mark.parametrize("keys", [Keys("rt", 0), Keys("rt", 15), Keys("my.lab-2", 0)])
-@pytest.mark.parametrize("room", ["r", "聊天室", "-", "rt"])
+@each("keys", [Keys("rt", 0), Keys("rt", 15), Keys("my.lab-2", 0)])
+@each("room", ["r", "聊天室", "-", "rt"])
 def test_names_lead_back_to_their_room_and_are_in_its_slot(keys: Keys, room: str) -> None:
     assert keys.room_of_channel(keys.channel(room)) == room
     (meta,) = keys.room(room, b"meta")
@@ -34,7 +35,7 @@ def test_shared_keys_are_in_one_slot() -> None:
     assert {key_slot(name) for name in names} == {key_slot(keys.channel("lab"))}
 
 
-@pytest.mark.parametrize("prefix", ["", "a:b", "a{b", "rt*", "x" * 33, "é", "a b", "a\n"])
+@each("prefix", ["", "a:b", "a{b", "rt*", "x" * 33, "é", "a b", "a\n"])
 def test_a_prefix_that_could_build_the_names_of_another_is_refused(prefix: str) -> None:
     with pytest.raises(ValueError, match="a prefix has 1 to 32"):
         check_prefix(prefix)

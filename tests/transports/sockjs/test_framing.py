@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.transports.sockjs import framing
+from tests.cases import each
 
 # With lone surrogates: a browser can send one as an escape, and UTF-8 cannot encode it.
 anything = st.text(st.characters(codec=None)) | st.text("<>&/\u2028\u200c\ufeff\ud800é你😀\\\"'\n")
@@ -44,9 +45,7 @@ def test_a_close_reason_is_valid_json(reason: str, code: int) -> None:
     assert json.loads(framing.close(code, reason)[1:]) == [code, reason]
 
 
-@pytest.mark.parametrize(
-    "bad", [b"", b"[", b"null", b"1", b"[1]", b"[NaN]", b"{}", b"[[]]", b"\xff"]
-)
+@each("bad", [b"", b"[", b"null", b"1", b"[1]", b"[NaN]", b"{}", b"[[]]", b"\xff"])
 def test_invalid_messages_raise_value_error(bad: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  # which parser raises it does not matter
         framing.decode(bad)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from realtime.transports.sockjs import HardenedSockJSRouter
+from tests.cases import each
 from tests.transports.sockjs.endpoints import routers
 from tests.transports.sockjs.harness import (
     ALL_TRANSPORTS,
@@ -45,8 +46,8 @@ REQUESTS += [("GET", f"{S}/eventsource"), ("OPTIONS", f"{S}/xhr"), ("POST", f"{S
 
 
 @fixes_upstream_bug
-@pytest.mark.parametrize(("method", "path"), REQUESTS)
-@pytest.mark.parametrize("origin", [EVIL, "Origin: null", "Origin: http://127.0.0.1.evil.example"])
+@each(("method", "path"), REQUESTS)
+@each("origin", [EVIL, "Origin: null", "Origin: http://127.0.0.1.evil.example"])
 async def test_requests_from_other_sites_get_403(
     kind: str, method: str, path: str, origin: str
 ) -> None:
