@@ -45,9 +45,8 @@ def only(*transports: str) -> pytest.MarkDecorator:
 async def open_chat(
     context: BrowserContext, url: str, transport: str, room: str, name: str = "Ada"
 ) -> Page:
-    """Open the page, with a clock that a test can put forward, and wait until it is connected."""
+    """Open the page, and wait until it is connected."""
     page = await context.new_page()
-    await page.clock.install()
     # Waits for "load": a frame in the markup would delay that forever, and the test would show it.
     await page.goto(f"{url.rstrip('/')}/demos/{transport}.html?room={room}&name={name}")
     await expect(page.locator("#state")).to_have_attribute("data-state", "open")
@@ -70,12 +69,12 @@ def message(page: Page, text: str) -> Locator:
 
 
 async def expect_message(page: Page, text: str) -> None:
-    """Wait until the page shows this text once."""
+    """Wait until the page shows this text once, and skip its waits before reconnects."""
     await expect_after_reconnect(page, message(page, text))
 
 
 async def expect_after_reconnect(page: Page, shown: Locator) -> None:
-    """Wait until the page shows this once, and skip its waits before reconnects."""
+    """Wait until the page shows this once; its context must have a clock."""
     for _ in range(25):
         try:
             return await expect(shown).to_have_count(1, timeout=1_000)

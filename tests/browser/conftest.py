@@ -1,15 +1,25 @@
-"""A real Chromium and a real server: one of each for all tests, and a context for each test."""
+"""A real Chromium and a real server: one of each for all tests of a process, and one context.
+
+A test that changes more of its context than this file can undo requests `own_context`.
+"""
 
 import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, async_playwright, expect
+from playwright.async_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    WebError,
+    async_playwright,
+    expect,
+)
 
 from tests.browser.chat_page import TRANSPORTS, Chat, open_chat
 from tests.server_process import Server
@@ -28,6 +38,8 @@ FLAGS = [
     "--mute-audio",
     # The browser's own UI is invisible here, and takes a third of the time that a page needs.
     "--disable-features=InitialWebUI,WebUIOmniboxPopup,WebUIOmniboxAimPopup",
+    # All tabs of a context share a process: its start and its end cost a fifth of a page load.
+    "--process-per-site",
 ]
 
 
@@ -49,9 +61,15 @@ def chromium(*, with_settings: bool = False) -> str:
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+def shared_server() -> Iterator[Server]:
     with Server("--hub", "auto") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def server(shared_server: Server) -> Server:
+    """The server of all tests; a module may have its own instead."""
+    return shared_server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -74,21 +92,71 @@ async def new_context(
 ) -> AsyncIterator[BrowserContext]:
     """A browser context with these options; its pages append their console errors to `errors`."""
 
-    def listen(message: ConsoleMessage) -> None:
+    context = await browser.new_context(**options)
+    with listening(context, errors):
+        yield context
+        await context.close()
+
+
+@contextmanager
+def listening(context: BrowserContext, errors: list[str]) -> Iterator[None]:
+    """Append the console errors of all pages of a context to `errors`."""
+
+    def on_message(message: ConsoleMessage) -> None:
         if message.type == "error":
             errors.append(message.text)
 
-    context = await browser.new_context(**options)
-    context.on("console", listen)
-    context.on("weberror", lambda error: errors.append(str(error.error)))
+    def on_error(error: WebError) -> None:
+        errors.append(str(error.error))
+
+    context.on("console", on_message)
+    context.on("weberror", on_error)
+    yield
+    context.remove_listener("console", on_message)
+    context.remove_listener("weberror", on_error)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_context(browser: Browser, shared_server: Server) -> AsyncIterator[BrowserContext]:
+    """The context of all tests that need none of their own, with a page that is always open.
+
+    While it is open the context keeps its process, and the code that V8 has compiled.
+    """
+    context = await browser.new_context(reduced_motion="reduce")
+    page = await context.new_page()
+    await page.goto(f"{shared_server.url}/healthz")
     yield context
     await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def context(browser: Browser, console_errors: list[str]) -> AsyncIterator[BrowserContext]:
+async def context(
+    shared_context: BrowserContext, console_errors: list[str]
+) -> AsyncIterator[BrowserContext]:
+    """The shared context, without pages, routes and stored data of the test before."""
+    first_page, *others = shared_context.pages
+    assert not others
+    with listening(shared_context, console_errors):
+        yield shared_context
+        for page in shared_context.pages[1:]:
+            await page.close()
+    await shared_context.unroute_all(behavior="ignoreErrors")
+    await shared_context.clear_cookies()
+    await first_page.evaluate("localStorage.clear()")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def own_context(browser: Browser, console_errors: list[str]) -> AsyncIterator[BrowserContext]:
+    """A new context for one test."""
     async with new_context(browser, console_errors, reduced_motion="reduce") as context:
         yield context
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clock_context(own_context: BrowserContext) -> BrowserContext:
+    """A new context for one test, with a clock that the test can put forward."""
+    await own_context.clock.install()
+    return own_context
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=TRANSPORTS)
@@ -103,6 +171,7 @@ async def chat(
     errors: list[str] = []
     transport, room = request.param, f"room-{secrets.token_hex(6)}"
     async with new_context(browser, errors, reduced_motion="reduce") as context:
+        await context.clock.install()
         page = await open_chat(context, server.url, transport, room)
         yield Chat(page, server, transport, room)
     assert errors == []

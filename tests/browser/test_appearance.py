@@ -135,7 +135,7 @@ async def test_without_its_catalogue_a_page_is_in_english(
 
 
 async def test_no_english_is_shown_while_the_catalogue_loads_nor_as_a_name(
-    server: Server, context: BrowserContext
+    server: Server, own_context: BrowserContext
 ) -> None:
     released = asyncio.Event()
 
@@ -143,8 +143,8 @@ async def test_no_english_is_shown_while_the_catalogue_loads_nor_as_a_name(
         await released.wait()
         await route.continue_()
 
-    await context.route("**/i18n/zh-Hans.json", hold)
-    page = await context.new_page()
+    await own_context.route("**/i18n/zh-Hans.json", hold)
+    page = await own_context.new_page()
     await page.clock.install(time=0)
     await page.clock.pause_at(1_000)
     await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?lang=zh-Hans")
@@ -311,14 +311,14 @@ async def expect_links(page: Page, path: str, language: str) -> None:
     """Header and footer link to all pages, and keep room, name and language, but nothing else."""
     await expect(page.locator("#ways a")).to_have_count(len(TRANSPORTS))
     others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky", "glossary"]
+    links = await page.locator("header nav a, footer a").evaluate_all(
+        """links => links.map((link) => [link.getAttribute("href"), link.ariaCurrent])"""
+    )
     for there in ["/", *(f"/demos/{name}.html" for name in others)]:
-        link = page.locator(f":is(header, footer) a[href^='{there}?']")
-        await expect(link).to_have_count(1)
-        href = str(await link.get_attribute("href"))
+        ((href, current),) = [link for link in links if link[0].startswith(f"{there}?")]
         assert all(part in href for part in ("room=", "name=Ada", f"lang={language}"))
         assert "rate" not in href
-        here = "page" if there == path else None
-        assert await link.get_attribute("aria-current") == here
+        assert current == ("page" if there == path else None)
 
 
 async def expect_texts(page: Page, transport: str, language: str) -> None:
@@ -337,12 +337,19 @@ async def expect_exercises(page: Page) -> None:
     """Three to six, each with a prediction, steps and a closed answer."""
     exercises = page.locator("#exercises .exercise")
     await expect(exercises.first).to_be_attached()
-    assert 3 <= await exercises.count() <= 6
-    for exercise in await exercises.all():
-        assert await exercise.locator(".answer").get_attribute("open") is None
-        assert await exercise.locator("input[type=radio]").count() == 3
-        assert await exercise.locator(".run li").count() >= 3
-        assert await exercise.locator(".answer p").count() >= 2
+    found = await exercises.evaluate_all(
+        """exercises => exercises.map((exercise) => [
+          exercise.querySelector(".answer").open,
+          ...["input[type=radio]", ".run li", ".answer p"].map(
+            (part) => exercise.querySelectorAll(part).length),
+        ])"""
+    )
+    assert 3 <= len(found) <= 6
+    for is_open, choices, steps, paragraphs in found:
+        assert not is_open
+        assert choices == 3
+        assert steps >= 3
+        assert paragraphs >= 2
     text = str(await page.locator("#exercises").text_content())
     assert "exercise." not in text
     assert "RFC 6202" in text

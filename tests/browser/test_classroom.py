@@ -81,13 +81,13 @@ async def take_all(person: Any) -> list[str]:
 
 @pytest.mark.parametrize("transport", ["short_polling", "iframe_streaming", "sse", "websocket"])
 async def test_a_phone_that_slept_catches_up(
-    server: Server, context: BrowserContext, room: str, transport: str
+    server: Server, clock_context: BrowserContext, room: str, transport: str
 ) -> None:
     async with Proxy("127.0.0.1", server.port) as relay:
-        page = await open_chat(context, relay.url, transport, room)
+        page = await open_chat(clock_context, relay.url, transport, room)
         await post(server.url, room, text="before")
         await expect(message(page, "before")).to_have_count(1)
-        cdp = await context.new_cdp_session(page)
+        cdp = await clock_context.new_cdp_session(page)
         await cdp.send("Page.setWebLifecycleState", {"state": "frozen"})
         relay.reset_connections()  # a phone that sleeps for long loses its connections
         await post(server.url, room, text="asleep")
@@ -136,10 +136,10 @@ async def until_two_wait(server: Server) -> None:
 
 
 async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str
+    server: Server, clock_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    await context.add_init_script(HIDEABLE)
-    page = await open_chat(context, server.url, "sse", room)
+    await clock_context.add_init_script(HIDEABLE)
+    page = await open_chat(clock_context, server.url, "sse", room)
     await page.evaluate("hide(true)")
     size = await page.evaluate("document.querySelectorAll('*').length")
     for minute in range(10):
@@ -164,14 +164,13 @@ async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
 
 
 async def test_after_a_restart_of_the_server_the_audit_is_clean(
-    servers: Servers, context: BrowserContext, room: str
+    servers: Servers, clock_context: BrowserContext, room: str
 ) -> None:
     """The same port, and a broker that keeps the history: all transports resume."""
     options = ("--messages-per-second", "0")
     with servers.make("redis", *options) as old:
         port = old.port
-        await context.clock.install()
-        page = await open_lab(context, old, room)
+        page = await open_lab(clock_context, old, room)
         for n in range(10):
             await post(old.url, room, text=f"before {n}")
         for transport in TRANSPORTS:

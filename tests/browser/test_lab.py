@@ -150,10 +150,10 @@ window.WebSocket = class extends WebSocket {
 
 
 async def test_scheduled_messages_are_all_shown_in_one_order_even_if_their_socket_breaks(
-    lab: Server, context: BrowserContext, console_errors: list[str], room: str
+    lab: Server, own_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    await context.add_init_script(SENDERS)
-    page = await open_lab(context, lab, room)
+    await own_context.add_init_script(SENDERS)
+    page = await open_lab(own_context, lab, room)
     await page.select_option("#rate", "50")
     await page.select_option("#count", "200")
     await page.click("#send-many")
@@ -242,10 +242,9 @@ async def test_four_such_tabs_at_once_work(
 
 
 async def test_without_extra_ports_the_seventh_request_waits(
-    server: Server, context: BrowserContext, room: str
+    server: Server, clock_context: BrowserContext, room: str
 ) -> None:
-    await context.clock.install()
-    page = await open_lab(context, server, room)
+    page = await open_lab(clock_context, server, room)
     await expect(page.locator("#connections")).to_contain_text("uses 4 of its 6")
     await page.click("#starve")
     await expect(page.locator("#starving")).to_contain_text("It waits")
@@ -260,10 +259,9 @@ async def test_without_extra_ports_the_seventh_request_waits(
 
 
 async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_loses_nothing(
-    lab: Server, context: BrowserContext, console_errors: list[str], room: str
+    lab: Server, clock_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    await context.clock.install()
-    page = await open_lab(context, lab, room)
+    page = await open_lab(clock_context, lab, room)
     await page.select_option(".network-choice", "own")
     await page.fill(".own-network", "rtt=100ms")
     await page.press(".own-network", "Enter")
@@ -292,9 +290,9 @@ async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_los
 
 
 async def test_its_first_load_is_small_and_has_no_chain_of_modules(
-    lab: Server, context: BrowserContext, room: str
+    lab: Server, own_context: BrowserContext, room: str
 ) -> None:
-    page = await context.new_page()
+    page = await own_context.new_page()
     await page.goto(f"{lab.url}/demos/lab.html?room={room}")
     for transport in TRANSPORTS:
         await expect(state(page, transport)).to_have_attribute("data-state", "open")

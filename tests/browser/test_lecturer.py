@@ -256,10 +256,10 @@ async def expect_framed_page_is_large(projector: Page, server: Server, room: str
 
 
 async def test_the_key_removes_mutes_and_locks_with_the_keyboard(
-    school: Server, context: BrowserContext, room: str
+    school: Server, clock_context: BrowserContext, room: str
 ) -> None:
-    eve = await open_chat(context, school.url, "websocket", room, "Eve")
-    page = await open_lecturer(context, school.url, room, f"#key={KEY}")
+    eve = await open_chat(clock_context, school.url, "websocket", room, "Eve")
+    page = await open_lecturer(clock_context, school.url, room, f"#key={KEY}")
     mute = page.get_by_role("button", name="Mute Eve", exact=True)
     await mute.press("Enter")
     await expect(mute).to_have_attribute("aria-pressed", "true")
@@ -273,14 +273,14 @@ async def test_the_key_removes_mutes_and_locks_with_the_keyboard(
     await page.get_by_role("button", name="Readmit Eve").press("Enter")
     await expect(page.locator("#moderation [data-part=removed] li")).to_have_count(0)
     await page.get_by_role("button", name="Approve each name").press("Enter")
-    new = await context.new_page()
+    new = await clock_context.new_page()
     await new.goto(f"{school.url}/demos/websocket.html?room={room}&name=New")
     await page.clock.fast_forward(3_000)
     await page.get_by_role("button", name="Approve New").press("Enter")
     await expect(new.locator("#state")).to_have_attribute("data-state", "open")
     await page.get_by_role("button", name="Approve each name").press("Enter")
     await page.get_by_role("button", name="Lock the room").press("Enter")
-    late = await context.new_page()
+    late = await clock_context.new_page()
     await late.goto(f"{school.url}/demos/sse.html?room={room}&name=Late")
     await expect(late.locator("#state-text")).to_contain_text("locked this room")
     await expect(page.locator("#hub")).to_contain_text("--access class")

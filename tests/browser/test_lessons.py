@@ -197,13 +197,13 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
 
 @pytest.mark.clocked
 async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
-    server: Server, context: BrowserContext, room: str
+    server: Server, own_context: BrowserContext, room: str
 ) -> None:
-    await context.route(
+    await own_context.route(
         "**/static/networks.js",
         lambda route: route.fulfill(content_type="text/javascript", body=HIGH_LATENCY),
     )
-    page = await open_chat(context, server.url, "long_polling", room)
+    page = await open_chat(own_context, server.url, "long_polling", room)
     # From now on the page is connected through the slow network.
     slow = re.compile(r"round trip of \d{3} ms")
     await expect(part(page, "figures")).to_contain_text(slow, timeout=15_000)

@@ -79,14 +79,14 @@ async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing
     [("sockjs", "xhr-streaming"), ("sockjs", "websocket"), ("socketio", "polling")],
 )
 async def test_a_lost_session_resumes_by_its_cursor(
-    servers: Servers, context: BrowserContext, room: str, transport: str, only: str
+    servers: Servers, clock_context: BrowserContext, room: str, transport: str, only: str
 ) -> None:
     """Its process dies, and then more messages are sent than a new reader would receive."""
     missed = 60
     new = servers.get("redis", "--messages-per-second", "0")
     with servers.make("redis", "--messages-per-second", "0") as old:
         async with Proxy("127.0.0.1", old.port) as relay:
-            page = await open_chat(context, relay.url, transport, room)
+            page = await open_chat(clock_context, relay.url, transport, room)
             for other in LIBRARY_TRANSPORTS[transport]:
                 if (name := other.split(" ")[-1]) != only:
                     await page.uncheck(f"#allow-{name}")

@@ -58,9 +58,9 @@ async def close(page: Page) -> None:
 # test_lab.py does the same with every transport, on one page.
 @pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_page_connects_through_the_network_and_a_disconnect_loses_nothing(
-    lab: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
+    lab: Server, clock_context: BrowserContext, console_errors: list[str], room: str, transport: str
 ) -> None:
-    page = await open_chat(context, lab.url, transport, room)
+    page = await open_chat(clock_context, lab.url, transport, room)
     port = await choose(page, "rtt=5ms")
     host = page.locator("#wire .wire-part[data-kind=field]", has_text=f"Host: 127.0.0.1:{port}")
     await expect(host.first).to_be_attached()
@@ -97,9 +97,9 @@ async def test_a_buffering_proxy_delays_streams_and_not_polls(
 
 
 async def test_a_paused_network_delivers_after_the_pause(
-    lab: Server, context: BrowserContext, room: str
+    lab: Server, clock_context: BrowserContext, room: str
 ) -> None:
-    page = await open_chat(context, lab.url, "websocket", room)
+    page = await open_chat(clock_context, lab.url, "websocket", room)
     await choose(page, "rtt=5ms")
     await press(page, "Pause for 5 s")
     await expect(page.locator(".network-state")).to_contain_text("nothing passes")

@@ -25,10 +25,10 @@ async def hide(page: Page, seconds: int) -> None:
 
 # The stream of an iframe dies without an event: the watchdog alone would notice it after 37 s.
 async def test_a_page_that_becomes_visible_checks_its_stream(
-    server: Server, context: BrowserContext, room: str
+    server: Server, clock_context: BrowserContext, room: str
 ) -> None:
     async with Proxy("127.0.0.1", server.port) as relay:
-        page = await open_chat(context, relay.url, "iframe_streaming", room)
+        page = await open_chat(clock_context, relay.url, "iframe_streaming", room)
         await post(server.url, room, text="before")
         await expect(message(page, "before")).to_have_count(1)
         await hide(page, 600)
@@ -42,9 +42,9 @@ async def test_a_page_that_becomes_visible_checks_its_stream(
 
 
 async def test_a_short_visit_to_another_tab_causes_no_check(
-    server: Server, context: BrowserContext, room: str
+    server: Server, clock_context: BrowserContext, room: str
 ) -> None:
-    page = await open_chat(context, server.url, "sse", room)
+    page = await open_chat(clock_context, server.url, "sse", room)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     await hide(page, 3)
@@ -56,10 +56,10 @@ async def test_a_short_visit_to_another_tab_causes_no_check(
 
 
 async def test_a_page_reconnects_at_once_when_the_network_is_back(
-    server: Server, context: BrowserContext, room: str
+    server: Server, clock_context: BrowserContext, room: str
 ) -> None:
     async with Proxy("127.0.0.1", server.port) as relay:
-        page = await open_chat(context, relay.url, "websocket", room)
+        page = await open_chat(clock_context, relay.url, "websocket", room)
         await page.evaluate("Math.random = () => 0.99")  # the longest jitter
         relay.accepting = False
         relay.reset_connections()

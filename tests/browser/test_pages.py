@@ -16,12 +16,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 @pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_replaced_server_loses_no_message(
-    servers: Servers, context: BrowserContext, room: str, transport: str
+    servers: Servers, clock_context: BrowserContext, room: str, transport: str
 ) -> None:
     new = servers.get("redis", "--messages-per-second", "0")
     with servers.make("redis", "--drain-seconds", "0.5", "--grace-seconds", "5") as old:
         async with Proxy("127.0.0.1", old.port) as relay:
-            page = await open_chat(context, relay.url, transport, room)
+            page = await open_chat(clock_context, relay.url, transport, room)
             await post(old.url, room, text="before")
             await expect(message(page, "before")).to_have_count(1)
             relay.target = "127.0.0.1", new.port

@@ -71,13 +71,13 @@ async def test_every_transport_sends_and_receives(
 
 
 async def test_every_page_opens_and_stays_on_the_site(
-    site: tuple[str, Server], context: BrowserContext, console_errors: list[str], room: str
+    site: tuple[str, Server], clock_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
     """The pages of the transports differ in their HTML alone, so one of them is enough to open."""
     url, _ = site
     requests: list[str] = []
-    context.on("request", lambda request: requests.append(request.url))
-    page = await open_chat(context, url, "websocket", room)
+    clock_context.on("request", lambda request: requests.append(request.url))
+    page = await open_chat(clock_context, url, "websocket", room)
     await send(page, "hello")
     await expect(message(page, "hello").locator(".delay")).to_contain_text("ms")
     await expect_message(page, "hello")

@@ -93,7 +93,6 @@ async def diagram(server: Server, context: BrowserContext) -> Page:
     url = f"{server.url}/demos/empty.html?lang=en"
     headers = {"Content-Type": "text/html", "Content-Security-Policy": "default-src 'self'"}
     await page.route(url, lambda route: route.fulfill(body=EMPTY_PAGE, headers=headers))
-    await page.clock.install()
     await page.goto(url)
     await page.evaluate(SET_UP)
     return page
@@ -228,9 +227,9 @@ async def test_a_paused_capture_stands_still_steps_replays_and_catches_up(
 
 
 async def test_a_hidden_page_draws_nothing_and_catches_up(
-    server: Server, context: BrowserContext
+    server: Server, clock_context: BrowserContext
 ) -> None:
-    page = await diagram(server, context)
+    page = await diagram(server, clock_context)
     await page.evaluate(
         "() => Object.defineProperty(document, 'hidden', { get: () => window.away === true })"
     )

@@ -258,9 +258,9 @@ async def test_without_scripts_all_steps_can_be_read(story: Server, browser: Bro
 
 
 async def test_its_first_load_is_small_and_has_no_waterfall(
-    story: Server, context: BrowserContext, room: str
+    story: Server, own_context: BrowserContext, room: str
 ) -> None:
-    page = await context.new_page()
+    page = await own_context.new_page()
     finished: list[Request] = []
     page.on("requestfinished", lambda request: finished.append(request))
     await page.goto(f"{story.url.rstrip('/')}/?room={room}")
