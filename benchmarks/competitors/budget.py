@@ -41,13 +41,13 @@ def _both(peer: str, against: str, paced: float, burst: float) -> tuple[CostLimi
 BUDGET = (
     *_both(AGAINST, "tornado write_message", 0.30, 0.07),
     *_both(AGAINST, "socket.io websocket", 0.75, 0.30),
-    *_both(AGAINST, "nchan websocket", 1.0, 0.60),
+    *_both(AGAINST, "nchan websocket", 1.25, 0.60),
     *_both("realtime sse", AGAINST, 1.3, 1.3),
     *_both("realtime fetch_streaming", AGAINST, 1.3, 1.3),
     *_both("realtime iframe_streaming", AGAINST, 1.3, 1.3),
-    *_both("realtime long_polling", "socket.io polling", 0.45, 0.60),
+    *_both("realtime long_polling", "socket.io polling", 0.70, 0.60),
     *_both("realtime long_polling", "nchan longpoll", 2.5, 2.5),
-    CostLimit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.2),
+    CostLimit(IDLE, "poll_us", "realtime short_polling", "tornado short polling", 0.25),
     CostLimit(PACED, "memory_kib", AGAINST, "socket.io websocket", 0.45),
     CostLimit(PACED, "memory_kib", AGAINST, None, 12),
     *(

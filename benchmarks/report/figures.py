@@ -140,6 +140,16 @@ def _overhead(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     yield from _panels("bytes", "overhead", panels, i18n)
 
 
+def _compression(result: Result, i18n: Translations) -> Iterable[Figure | None]:
+    for measure, axis in (("bytes_down", "axis.bytes_per_message"), ("cpu_us", "unit.µs")):
+        panels = [
+            replace(panel, name=f"{measure}-{panel.name}")
+            for group in _groups(result, "followers")
+            for panel in [_panel(result, i18n, group, (measure,), axis, factor="peer")]
+        ]
+        yield from _panels("", f"compression.{measure}", panels, i18n)
+
+
 def _idle_cost(result: Result, i18n: Translations) -> Iterable[Figure | None]:
     asked = [
         (("bytes_down", "bytes_up"), "axis.bytes_per_minute", "panel.bytes_up"),
@@ -320,7 +330,6 @@ def _peers(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         _ratios(result, i18n, measure, load)
         for load in result.levels("load") or [""]
         for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us", "connect_us")
-        if (panel := _ratios(result, i18n, measure, load)).rows
     ]
     # Each has an axis of its own: 1 is in its middle.
     for panel in panels:
@@ -352,6 +361,7 @@ CHARTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] 
     "latency": _latency,
     "poll_gap": _poll_gap,
     "overhead": _overhead,
+    "compression": _compression,
     "idle_cost": _idle_cost,
     "fanout": _fanout,
     "capacity": _capacity,

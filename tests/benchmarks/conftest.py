@@ -1,5 +1,5 @@
 """The Chromium of the browser tests, for the pages that benchmarks write."""
 
-from tests.browser.conftest import browser, console_errors, context
+from tests.browser.conftest import browser, console_errors, context, shared_context, shared_server
 
-__all__ = ["browser", "console_errors", "context"]
+__all__ = ["browser", "console_errors", "context", "shared_context", "shared_server"]
