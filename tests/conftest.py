@@ -45,13 +45,35 @@ def _keep_bytecode() -> None:
 _keep_bytecode()
 
 
-# Where the longest tests are.  They start first: otherwise one process would end with them while
-# the others have nothing left to do.
-_LONG = ("tests/browser/test_engines.py", "tests/robustness/test_leaks.py", "tests/browser/")
+def _long_group(item: pytest.Item) -> str | None:
+    """The tests that take long, by what must stay in one process: their module shares its pages."""
+    path = item.nodeid.partition("::")[0]
+    if path == "tests/browser/test_engines.py":
+        return item.nodeid  # each engine needs most of a minute
+    return path if path.startswith("tests/browser/") or path.endswith("test_leaks.py") else None
 
 
-def _start_order(item: pytest.Item) -> int:
-    return next((i for i, path in enumerate(_LONG) if item.nodeid.startswith(path)), len(_LONG))
+def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
+    """Order tests so that each process starts with its share of the long ones.
+
+    xdist gives each process a contiguous part of the list, and then moves tests from the end of the
+    longest part: without this, one process would run all the pages, after all others have ended.
+    """
+    groups: dict[str, list[pytest.Item]] = {}
+    short = []
+    for item in items:
+        group = _long_group(item)
+        (short if group is None else groups.setdefault(group, [])).append(item)
+    groups = dict(sorted(groups.items(), key=lambda one: "test_engines" not in one[0]))
+    long: list[list[pytest.Item]] = [[] for _ in range(processes)]
+    for number, group_items in enumerate(groups.values()):
+        long[number % processes] += group_items
+    dealt: list[pytest.Item] = []
+    for number, part in enumerate(long):
+        end = (number + 1) * len(items) // processes - len(dealt)
+        dealt += part + short[: max(0, end - len(part))]
+        del short[: max(0, end - len(part))]
+    return dealt + short
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -65,7 +87,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, None, None]:
-    """Mark the tests of benchmarks that measure time; start the longest tests first.
+    """Mark the tests of benchmarks that measure time; start with the longest tests.
 
     Of benchmarks, all measure time except those that only read or count.
     """
@@ -73,7 +95,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None, N
         if item.nodeid.startswith("tests/benchmarks/") and not item.get_closest_marker("unhurried"):
             item.add_marker(pytest.mark.clocked)
     yield  # pytest selects by marker, and sorts by fixtures
-    items.sort(key=_start_order)
+    items[:] = _deal(items, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 
 
 def missing(part: str) -> NoReturn:
