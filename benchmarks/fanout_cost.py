@@ -4,6 +4,9 @@ Each message reaches all followers before the next one is sent, so no write is s
 the cost of one message to one follower.  The baseline, measured in the same run, is a process that
 only sends the same bytes to the same number of sockets.
 
+A message costs an amount of its own, and the same again for each follower: `growth` in the result
+is that line, fitted to all numbers of followers, and how far each of them is from it.
+
 With several processes each has a share of the followers, and all of them receive every message
 from their common hub.  The cost of receiving is measured with one follower per process.
 """
@@ -11,8 +14,9 @@ from their common hub.  The cost of receiving is measured with one follower per 
 import argparse
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from statistics import median
 from typing import Any, ClassVar
 
 from benchmarks.clients.http import BadResponse, Endpoint, Response, encode
@@ -32,16 +36,26 @@ from benchmarks.method import stats
 from benchmarks.method.baseline import FOLLOW, OFFSET_PLACEHOLDER, READY
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
-from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
+from benchmarks.method.samples import (
+    Cell,
+    Factors,
+    Measure,
+    Sample,
+    interval_json,
+    ratios_by_run,
+    short,
+)
 from benchmarks.method.testbed import (
     Cost,
     MeasuredProcess,
     ProcessCost,
     ServerUnderTest,
     TestbedError,
+    max_open_files,
     raise_open_file_limit,
     start_shared_hub,
 )
+from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
 from realtime.protocol.websocket_frames import frame_header
 
@@ -56,6 +70,11 @@ _RECEIVED = 20
 _WARM_UP = 5
 _PATIENCE_SECONDS = 10.0
 _BYTES = 100
+# Linear growth: with many followers a delivery costs what it costs with a thousand.
+_THOUSAND, _MAX_GROWTH = 1000, 1.25
+# A line through two points fits always.
+_MIN_POINTS = 3
+_FOLLOWERS_PER_ADDRESS = 10_000
 
 
 class FanoutCost(Benchmark):
@@ -81,9 +100,10 @@ same bytes to the same number of sockets."""
         parser.add_argument(
             "--followers",
             type=ints,
-            default=[10, 100, 1000, 10_000],
+            default=[10, 100, 1000, 10_000, 20_000],
             metavar="N,…",
-            help="followers of one process (10,100,1000,10000)",
+            help="followers of one process (10,100,1000,10000,20000), at most as many as a process "
+            "may have open files (`ulimit -Hn`)",
         )
         parser.add_argument(
             "--processes",
@@ -117,7 +137,8 @@ same bytes to the same number of sockets."""
             raise TestbedError("--url: this benchmark starts its own servers")
         if self.options.hub == "memory" and max(self.options.processes) > 1:
             raise TestbedError("--hub memory: processes share nothing over it; use --processes 1")
-        max_files = max(*self.options.followers, self.options.share) + _SPARE_FILES
+        self.followers = self._allowed_followers()
+        max_files = max(*self.followers, self.options.share) + _SPARE_FILES
         raise_open_file_limit(max_files)
         hub, self.hub_name = start_shared_hub(self.options.hub, self.stack)
         limits = ("--connections", str(max_files), "--connections-per-address", str(max_files))
@@ -127,12 +148,23 @@ same bytes to the same number of sockets."""
         ]
         return self.suts[0]
 
+    def _allowed_followers(self) -> list[int]:
+        """Return the numbers of followers; the largest that is possible instead of larger ones."""
+        most = max_open_files() - _SPARE_FILES
+        allowed = [int(min(number, most)) for number in self.options.followers]
+        if allowed != self.options.followers:
+            self.notes.append(
+                f"!!! {max(allowed):,} followers, not {max(self.options.followers):,}: "
+                f"a process may have {max_open_files():,} open files (ulimit -Hn)"
+            )
+        return [*dict.fromkeys(allowed)]
+
     def cells(self) -> list[Factors]:
         options = self.options
         several = [number for number in options.processes if number > 1]
         return [
-            *self.grid(transport=options.transports, followers=options.followers, processes=[1]),
-            *self.grid(transport=[BASELINE], followers=options.followers, processes=[1]),
+            *self.grid(transport=options.transports, followers=self.followers, processes=[1]),
+            *self.grid(transport=[BASELINE], followers=self.followers, processes=[1]),
             *self.grid(transport=options.transports, followers=[options.share], processes=several),
         ]
 
@@ -186,10 +218,10 @@ same bytes to the same number of sockets."""
         rng: random.Random,
     ) -> Sample:
         room, transport = new_room(self.name), factors["transport"]
-        servers = [Endpoint(self.url(sut=sut)) for sut in suts]
+        urls = [self.url(sut=sut) for sut in suts]
         load.add_readers(
-            make_protocol(transport, servers[number % len(servers)], room)
-            for number in range(factors["followers"])
+            make_protocol(transport, server, room)
+            for server in endpoints(urls, factors["followers"])
         )
         spec = post_message(suts[0].url, room, _BYTES)
         costs = [sut.cost for sut in suts]
@@ -223,7 +255,7 @@ same bytes to the same number of sockets."""
         process = MeasuredProcess([sys.executable, "-m", "benchmarks.method.baseline"])
         stack.callback(process.close)
         server = Endpoint(process.url)
-        load.add_readers(BaselineProtocol(server) for _ in range(followers))
+        load.add_readers(BaselineProtocol(one) for one in endpoints([process.url], followers))
         cost = ProcessCost(process.pid)
         return self._publish(load, baseline_request(server), [cost], followers, rng)
 
@@ -237,8 +269,96 @@ same bytes to the same number of sockets."""
             if (baseline := baselines.get(cell.factors["followers"]))
             if (values := ratios_by_run(cell, baseline, "cpu_us"))
         }
+        growth = {
+            transport: fitted
+            for transport in [*self.options.transports, BASELINE]
+            if (fitted := fit_growth(_costs_by_followers(cells, transport)))
+        }
+        self.notes += [f"{transport}: {_sentence(one)}" for transport, one in growth.items()]
         about = {**self.sut.describe(), "hub": self.hub_name}
-        return {"against": BASELINE, "ratios": ratios, "server": about}
+        return {
+            **{"against": BASELINE, "ratios": ratios, "growth": growth},
+            **{"server": about, "notes": self.notes},
+        }
+
+    def thresholds(self, cells: list[Cell]) -> list[Threshold]:
+        return [
+            Threshold(
+                "a delivery to the most followers, of one to a thousand",
+                _ratio_of_most(cells, transport),
+                _MAX_GROWTH,
+                of=transport,
+            )
+            for transport in self.options.transports
+            if max(self.followers) > _THOUSAND in self.followers
+        ]
+
+
+# --- growth --------------------------------------------------------------------------------------
+
+
+def endpoints(urls: Sequence[str], count: int) -> Iterator[Endpoint]:
+    """Yield `count` endpoints, evenly spread over `urls`, from enough addresses of this machine.
+
+    One address has 28 232 ports by default (ip_local_port_range), of which others are in use.  The
+    whole of 127.0.0.0/8 is this machine.
+    """
+    known: dict[tuple[str, str], Endpoint] = {}
+    for number in range(count):
+        key = urls[number % len(urls)], f"127.0.0.{2 + number // _FOLLOWERS_PER_ADDRESS}"
+        if key not in known:
+            known[key] = Endpoint(key[0], source=key[1])
+        yield known[key]
+
+
+def fit_growth(costs: Mapping[int, float]) -> dict[str, Any]:
+    """Fit `message + followers · follower` to the cost of a message, by its number of followers.
+
+    Also return how much each number differs from that, as a share.  Empty if there are too few.
+    """
+    if len(costs) < _MIN_POINTS:
+        return {}
+    totals = {followers: followers * cost for followers, cost in costs.items()}
+    message, follower = stats.relative_fit([(1, n) for n in totals], [*totals.values()])
+    return {
+        "message_us": short(message),
+        "follower_us": short(follower),
+        "residuals": {
+            str(n): short(total / (message + n * follower) - 1) for n, total in totals.items()
+        },
+    }
+
+
+def _costs_by_followers(cells: Sequence[Cell], transport: str) -> dict[int, float]:
+    """Return the median cost of a delivery on one process, by the number of followers."""
+    return {
+        cell.factors["followers"]: cost
+        for cell in cells
+        if cell.factors["transport"] == transport and cell.factors["processes"] == 1
+        if (cost := median_over_runs([cell], "cpu_us"))
+    }
+
+
+def _sentence(growth: Mapping[str, Any]) -> str:
+    worst = max(growth["residuals"].items(), key=lambda one: abs(one[1]))
+    return (
+        f"a message costs {growth['message_us']:.3g} µs, and {growth['follower_us']:.3g} µs per "
+        f"follower; the measured cost differs most with {int(worst[0]):,} followers: "
+        f"{100 * worst[1]:+.0f} %"
+    )
+
+
+def _ratio_of_most(cells: Sequence[Cell], transport: str) -> float | None:
+    """Return the median over runs of the cost with the most followers, divided by a thousand's."""
+    by_number = {
+        cell.factors["followers"]: cell
+        for cell in cells
+        if cell.factors["transport"] == transport and cell.factors["processes"] == 1
+    }
+    if _THOUSAND not in by_number:
+        return None
+    ratios = ratios_by_run(by_number[max(by_number)], by_number[_THOUSAND], "cpu_us")
+    return median(ratios) if ratios else None
 
 
 def _close_readers(load: LoadGenerator) -> None:

@@ -1,9 +1,13 @@
 """Measure what one, two and four workers deliver over one Redis, and what each costs Redis.
 
 There are many rooms.  In each a sender sends its next message when the last one is acknowledged: so
-the server is busy, and each message is still delivered by itself, as in a chat.  The readers of a
-room are spread over all workers.  A room with one reader has it at one worker, a room with many has
-readers at every worker: the difference is the cost of one more worker, and of a delivery.
+the server is busy, and this shows how much it delivers.  Then the senders send at a constant rate,
+and this shows what a message costs.  It would cost a busy server less, because a process that finds
+several messages waiting handles them together; how many depends on what else runs on the machine.
+
+The readers of a room are spread over all workers.  A room with one reader has it at one worker, a
+room with many has readers at every worker: the difference is the cost of one more worker, and of a
+delivery.
 
 From these results and those of `idle_cost` and `overhead`, `--model` estimates what ten thousand, a
 million and a hundred million clients need: see method/capacity_model.py.
@@ -42,6 +46,8 @@ _WARM_SECONDS = 0.3
 # A message that was acknowledged and has not arrived within this time is lost.
 _PATIENCE_SECONDS = 20.0
 _SPARE_FILES = 200
+# With a lower share of --rate, the costs are not those of that rate.
+_MIN_RATE_SHARE = 0.9
 # Occurs once in every delivered message; our texts contain no quotes.
 _MARK = b'"kind":"say"'
 
@@ -70,8 +76,9 @@ class _Room:
         load.add_readers(self.readers)
 
     def add_sender(self, draft: Callable[[str], bytes]) -> VirtualReader:
-        (sender,) = self._load.add_readers([PostSender(self._server, self.name, self.log, draft)])
-        return sender
+        self.sender = PostSender(self._server, self.name, self.log, draft)
+        (reader,) = self._load.add_readers([self.sender])
+        return reader
 
     @property
     def complete(self) -> bool:
@@ -98,8 +105,8 @@ show what a message costs, not what they would deliver with one core each."""
     measures: ClassVar = {
         "per_second": Measure("1/s", "messages acknowledged"),
         "deliveries": Measure("1/s", "messages delivered to readers"),
-        "workers_us": Measure("µs", "CPU of all workers, per message"),
-        "redis_us": Measure("µs", "CPU of Redis, per message"),
+        "workers_us": Measure("µs", "CPU of all workers, per message at a constant rate"),
+        "redis_us": Measure("µs", "CPU of Redis, per message at a constant rate"),
         "opened": Measure("1/s", "connections opened"),
     }
     quick: ClassVar = {"workers": [1, 2], "readers": [1, 8], "seconds": 0.5, "runs": 1}
@@ -123,7 +130,16 @@ show what a message costs, not what they would deliver with one core each."""
         )
         parser.add_argument("--rooms", type=positive_int, default=32, help="rooms (%(default)s)")
         parser.add_argument(
-            "--seconds", type=positive, default=3.0, help="seconds of a run (%(default)s)"
+            "--seconds",
+            type=positive,
+            default=2.0,
+            help="of a run at full speed, and then at --rate (%(default)s)",
+        )
+        parser.add_argument(
+            "--rate",
+            type=positive,
+            default=640.0,
+            help="messages per second in all rooms together, for the costs (%(default)s)",
         )
         parser.add_argument(
             "--size", type=positive_int, default=100, help="bytes of a text (%(default)s)"
@@ -170,7 +186,19 @@ show what a message costs, not what they would deliver with one core each."""
             )
             draft = message_encoder("benchmark", self.options.size, "post")
             senders = [room.add_sender(draft) for room in rooms]
-            measures = self._send_and_measure(load, workers, senders, rooms)
+            for sender in senders:
+                sender.send()
+            load.run_for(_WARM_SECONDS)
+            load.max_poll_gap = 0.0
+            measures = self._measure_throughput(load, rooms)
+            interval = len(rooms) / self.options.rate
+            for room in rooms:
+                room.sender.interval = interval
+                room.sender.next_due = clock() + rng.random() * interval
+            load.run_for(interval)  # until all have the new rate
+            measures |= self._measure_costs(load, workers, rooms)
+            for room in rooms:
+                room.log.open = False
             load.run_until(
                 lambda: _have_received(auditors, audited) and all(room.complete for room in rooms),
                 _PATIENCE_SECONDS,
@@ -189,28 +217,32 @@ show what a message costs, not what they would deliver with one core each."""
                 max_poll_gap=load.max_poll_gap,
             )
 
-    def _send_and_measure(
-        self,
-        load: LoadGenerator,
-        workers: Sequence[ServerUnderTest],
-        senders: Sequence[VirtualReader],
-        rooms: Sequence["_Room"],
+    def _measure_throughput(
+        self, load: LoadGenerator, rooms: Sequence["_Room"]
     ) -> dict[str, float | None]:
-        for sender in senders:
-            sender.send()
-        load.run_for(_WARM_SECONDS)
-        load.max_poll_gap, begin, received = 0.0, clock(), -_received(rooms)
-        used, redis = -_used(workers), -self._redis_used()
+        begin, received = clock(), -_received(rooms)
+        load.run_for(self.options.seconds)
+        end = clock()
+        received += _received(rooms)
+        return {
+            "per_second": _acknowledged(rooms, begin, end) / (end - begin),
+            "deliveries": received / (end - begin),
+        }
+
+    def _measure_costs(
+        self, load: LoadGenerator, workers: Sequence[ServerUnderTest], rooms: Sequence["_Room"]
+    ) -> dict[str, float | None]:
+        begin, used, redis = clock(), -_used(workers), -self._redis_used()
         load.run_for(self.options.seconds)
         used, redis, end = used + _used(workers), redis + self._redis_used(), clock()
-        received += _received(rooms)
-        for room in rooms:
-            room.log.open = False
         load.run_until(lambda: True, 1.0)  # process what has arrived
-        sent = sum(len(room.log.between(begin, end)) for room in rooms)
+        sent = _acknowledged(rooms, begin, end)
+        if sent < _MIN_RATE_SHARE * self.options.rate * (end - begin):
+            self.notes.append(
+                f"!!! {len(workers)} workers: {sent / (end - begin):.0f} of {self.options.rate:g} "
+                "messages per second: use a lower --rate, or a quieter machine"
+            )
         return {
-            "per_second": sent / (end - begin),
-            "deliveries": received / (end - begin),
             "workers_us": 1e6 * used / sent if sent else None,
             "redis_us": 1e6 * redis / sent if sent else None,
         }
@@ -231,6 +263,10 @@ def round_robin(servers: Sequence[Endpoint], first: int, count: int) -> list[End
 
 def _used(workers: Sequence[ServerUnderTest]) -> float:
     return sum(worker.cost.cpu_seconds() for worker in workers)
+
+
+def _acknowledged(rooms: Sequence["_Room"], begin: float, end: float) -> int:
+    return sum(len(room.log.between(begin, end)) for room in rooms)
 
 
 def _received(rooms: Sequence["_Room"]) -> int:

@@ -60,7 +60,7 @@ def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     longest part: without this, one process would run all the pages, after all others have ended.
     """
     groups: dict[str, list[pytest.Item]] = {}
-    short = []
+    short: list[pytest.Item] = []
     for item in items:
         group = _long_group(item)
         (short if group is None else groups.setdefault(group, [])).append(item)

@@ -404,10 +404,10 @@ class Endpoint:
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = host or parts.netloc
-        self._source = source
+        self.source = source
 
     async def connect(self, count: ByteCount) -> TCPConnection:
-        return await TCPConnection.open(self.host, self.port, count, self.tls, self._source)
+        return await TCPConnection.open(self.host, self.port, count, self.tls, self.source)
 
     def build_request(
         self, method: str, path: str, headers: Headers, body: bytes | None = None

@@ -86,12 +86,18 @@ def message_encoder(client: str, size: int, via: str) -> Callable[[str], bytes]:
 
 
 class ClosedLoopSender(ClientProtocol):
-    """Keeps `window` messages in flight: each reply is followed by the next message."""
+    """Keeps `window` messages in flight: each reply is followed by the next message.
+
+    With an `interval` the next message waits until that many seconds after the last one was due,
+    so a server that keeps up gets a constant rate.
+    """
 
     log: SendLog
     encode_message: Callable[[str], bytes]
     window: int
     in_flight = 0
+    interval = 0.0
+    next_due = 0.0
     _due_since: float | None = None  # since when there is something to send
 
     def data_to_send(self, now: float) -> bytes:
@@ -114,9 +120,10 @@ class ClosedLoopSender(ClientProtocol):
         """Return one message as it crosses the wire."""
 
     def _schedule(self, now: float) -> None:
-        """The next message is due at once, or never."""
+        """The next message is due at once, or after the interval, or never."""
         if self.log.open and self.in_flight < self.window:
-            self._due_since = self.send_at = now
+            self._due_since = self.send_at = max(now, self.next_due)
+            self.next_due = self.send_at + self.interval
         else:
             self.send_at = None
 

@@ -46,6 +46,8 @@ _MAX_PARSE_SECONDS = 0.0003
 _RETRY_SECONDS = 0.05
 # Readers that may connect at the same time.
 MAX_CONNECTING = 50
+# Not in Python's socket module (linux/in.h).
+_IP_BIND_ADDRESS_NO_PORT = 24
 # How long all readers together may take to start.
 _START_SECONDS = 30.0
 
@@ -71,6 +73,10 @@ class _Connection:
         self._unsent = b""
         self._load = load
         load.attach(self)
+        if endpoint.source is not None:
+            # The port is chosen by `connect`, so a port can be in use at every source address.
+            self.socket.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            self.socket.bind((endpoint.source, 0))
         failure = self.socket.connect_ex((endpoint.host, endpoint.port))
         if failure not in (0, errno.EINPROGRESS):
             load.connect_failed(self)

@@ -13,15 +13,18 @@ that fail, and peak hours.  Use the results of another machine with `--figures`.
 import argparse
 import json
 import math
+import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from statistics import median
 from typing import Any, Self
 
 from tabulate import tabulate
 
 from benchmarks.method.results import find_file
+from benchmarks.method.stats import relative_fit
 from realtime.limits import Limits
 
 REFERENCE = Path(__file__).parents[1] / "reference"
@@ -30,6 +33,10 @@ _MINUTE = 60.0
 _MEGABIT = 1e6 / 8  # in bytes
 # The range of an assumption.  Outside of it results are meaningless and overflow a float.
 _MIN, _MAX = 1e-6, 1e12
+# Bootstrap resamples, and the share of them outside of each end of an interval.
+_RESAMPLES, _OUTSIDE = 1000, 0.025
+_PARTS = ("factors", "summary")  # of each cell
+_FITTED = ("workers_us", "redis_us")
 
 
 class ModelError(Exception):
@@ -73,25 +80,12 @@ class Costs:
         multi_worker, idle_cost, overhead = (
             _cells(folder, name) for name in ("multi_worker", "idle_cost", "overhead")
         )
-        few, many = (pick(cell["readers"] for cell in multi_worker) for pick in (min, max))
-        fewest = min(cell["workers"] for cell in multi_worker)
-        if few == many:
-            raise ModelError(
-                "multi_worker.json: it needs two different numbers of readers per room"
-            )
-        # A room with many readers has readers at every worker.
-        spread_out = [cell for cell in multi_worker if cell["readers"] == many]
-        message, hear = _linear_fit([(cell["workers"], cell["workers_us"]) for cell in spread_out])
-        redis, announce = _linear_fit([(cell["workers"], cell["redis_us"]) for cell in spread_out])
-        cheap, dear = (
-            cell["workers_us"]
-            for readers in (few, many)
-            for cell in multi_worker
-            if (cell["workers"], cell["readers"]) == (fewest, readers)
-        )
-        delivery = (dear - cheap) / (many - few)
+        fitted = _fit(multi_worker)
+        if min(fitted) <= 0:
+            raise ModelError("multi_worker.json: a cost is negative; measure on a quieter machine")
+        message, hear, delivery, redis, announce = fitted
         return cls(
-            message - many * delivery,
+            message,
             hear,
             delivery,
             redis,
@@ -112,29 +106,110 @@ class Costs:
 
 def _cells(folder: Path, kind: str) -> list[dict[str, Any]]:
     """Return the factors and medians of each cell of a result file."""
+    return [
+        {
+            **cell["factors"],
+            **{name: one["value"] for name, one in cell["summary"].items() if one},
+        }
+        for cell in _read(folder, kind)
+    ]
+
+
+def _read(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """Return the cells of a result file."""
     path = find_file(folder, kind)
     try:
-        cells = json.loads(path.read_text())["cells"]
-        return [
-            {
-                **cell["factors"],
-                **{name: one["value"] for name, one in cell["summary"].items() if one},
-            }
-            for cell in cells
-        ]
+        cells: list[dict[str, Any]] = json.loads(path.read_text())["cells"]
+        if not all(isinstance(cell[part], dict) for cell in cells for part in _PARTS):
+            raise TypeError("a cell is an object")
+        return cells
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ModelError(f"{path.name}: missing, or not a result of this benchmark") from error
 
 
-def _linear_fit(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return intercept and slope of the line with the least squares."""
-    count = len(points)
-    x, y = (sum(values) / count for values in zip(*points, strict=True))
-    spread = sum((one - x) ** 2 for one, _ in points)
-    if not spread:
-        raise ModelError("multi_worker.json: it needs two different numbers of workers")
-    slope = sum((one - x) * (other - y) for one, other in points) / spread
-    return y - slope * x, slope
+# --- the fit -------------------------------------------------------------------------------------
+
+
+def _fit(multi_worker: Sequence[Mapping[str, float]]) -> list[float]:
+    """Return the first five costs: what all cells of multi_worker fit best, by relative error."""
+    workers = [_worker_terms(cell) for cell in multi_worker]
+    redis = [_redis_terms(cell) for cell in multi_worker]
+    try:
+        return [
+            *relative_fit(workers, [cell["workers_us"] for cell in multi_worker]),
+            *relative_fit(redis, [cell["redis_us"] for cell in multi_worker]),
+        ]
+    except (ValueError, ZeroDivisionError) as error:
+        raise ModelError(
+            "multi_worker.json: it needs two different numbers of workers, and of readers per room"
+        ) from error
+
+
+def _worker_terms(cell: Mapping[str, float]) -> tuple[float, float, float]:
+    """Return how often a message costs `message_us`, `hear_us` and `delivery_us`."""
+    return 1, _receiving(cell), cell["readers"]
+
+
+def _redis_terms(cell: Mapping[str, float]) -> tuple[float, float]:
+    return 1, _receiving(cell)
+
+
+def _receiving(cell: Mapping[str, float]) -> float:
+    """Return the number of workers that receive a message: the readers are spread evenly."""
+    return min(cell["workers"], cell["readers"])
+
+
+def residuals(folder: Path, costs: Costs) -> str:
+    """Return the table of what was measured and what the fit says.  Raises `ModelError`."""
+    rows = []
+    for cell in _cells(folder, "multi_worker"):
+        message, hear, delivery = _worker_terms(cell)
+        fitted = message * costs.message_us + hear * costs.hear_us + delivery * costs.delivery_us
+        redis = costs.redis_us + hear * costs.announce_us
+        rows.append(
+            [
+                *(_short(cell[name]) for name in ("workers", "readers")),
+                *_compared(cell["workers_us"], fitted),
+                *_compared(cell["redis_us"], redis),
+            ]
+        )
+    names = ["measured, µs", "fitted, µs", "difference"]
+    heads = [f"{who}: {name}" for who in ("workers", "Redis") for name in names]
+    return _table(["workers", "readers per room", *heads], rows)
+
+
+def _compared(measured: float, fitted: float) -> list[str]:
+    return [_short(measured), _short(fitted), f"{100 * (measured / fitted - 1):+.0f} %"]
+
+
+def intervals(folder: Path, seed: int = 1) -> list[tuple[float, float]]:
+    """Return the 95 % intervals of the fitted costs; none if the file has fewer than two runs.
+
+    A bootstrap: runs are drawn again, for each cell, and their medians are fitted.
+    """
+    cells = [
+        (cell["factors"], [run for run in cell.get("runs", []) if run["workers_us"]])
+        for cell in _read(folder, "multi_worker")
+    ]
+    if min(len(runs) for _, runs in cells) < 2:
+        return []
+    rng = random.Random(seed)
+    fits = []
+    for _ in range(_RESAMPLES):
+        drawn = [(factors, rng.choices(runs, k=len(runs))) for factors, runs in cells]
+        fits.append(
+            _fit(
+                [
+                    {**factors, **{n: median(run[n] for run in runs) for n in _FITTED}}
+                    for factors, runs in drawn
+                ]
+            )
+        )
+    outside = round(_RESAMPLES * _OUTSIDE)
+    return [
+        (ordered[outside], ordered[-1 - outside])
+        for ordered in map(sorted, zip(*fits, strict=True))
+    ]
 
 
 # --- assumptions ---------------------------------------------------------------------------------
@@ -288,8 +363,17 @@ def measured(folder: Path) -> str:
     return _table([*names.values()], rows)
 
 
+def figure_tables(folder: Path, costs: Costs) -> dict[str, str]:
+    """Return the tables of docs/scale.md about the measurement and the fit, by name."""
+    return {
+        "measured": measured(folder),
+        "costs": _table(["measured cost", "µs of CPU"], _costs(costs, intervals(folder))),
+        "residuals": residuals(folder, costs),
+    }
+
+
 def tables(costs: Costs, assumed: Assumptions, clients: Iterable[int] = CLIENTS) -> dict[str, str]:
-    """Return all tables of docs/scale.md that the model makes, by name."""
+    """Return the tables of docs/scale.md that the model makes, by name."""
     clients = list(clients)
     plans = [plan(number, costs, assumed) for number in clients]
     bandwidths = [
@@ -303,7 +387,6 @@ def tables(costs: Costs, assumed: Assumptions, clients: Iterable[int] = CLIENTS)
             ["assumption", "value", "meaning"],
             [[f"--{name}", _format(getattr(assumed, name)), MEANING[name]] for name in MEANING],
         ),
-        "costs": _table(["measured cost", "µs of CPU"], _costs(costs)),
         "plan": _table(["clients", *(f"{one:,}" for one in clients)], _plans(plans)),
         "bandwidth": _table(["Mbit/s down, in total", *(f"{n:,}" for n in clients)], bandwidths),
         "single_room": _table(
@@ -326,7 +409,7 @@ def _format(value: float | bool | str) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _costs(costs: Costs) -> list[list[str]]:
+def _costs(costs: Costs, ends: Sequence[tuple[float, float]]) -> list[list[str]]:
     rows = [
         ("a message, at the worker that receives the POST", costs.message_us),
         ("a message, at each worker that receives it from Redis", costs.hear_us),
@@ -334,7 +417,11 @@ def _costs(costs: Costs) -> list[list[str]]:
         ("a message, in Redis", costs.redis_us),
         ("a message, in Redis, for each worker that receives it", costs.announce_us),
     ]
-    return [[name, f"{value:.3g}"] for name, value in rows]
+    written = [f" [{low:.3g}–{high:.3g}]" for low, high in ends] or [""] * len(rows)
+    return [
+        [name, f"{value:.3g}{interval}"]
+        for (name, value), interval in zip(rows, written, strict=True)
+    ]
 
 
 def _plans(plans: Sequence[Plan]) -> list[list[str]]:
@@ -426,7 +513,10 @@ def _output(options: argparse.Namespace, costs: Costs, assumed: Assumptions) -> 
     if options.json:
         print(json.dumps(_data(options.clients, costs, assumed)))
         return
-    found = {"measured": measured(options.figures), **tables(costs, assumed, options.clients)}
+    found = {
+        **figure_tables(options.figures, costs),
+        **tables(costs, assumed, options.clients),
+    }
     if options.write:
         options.write.write_text(rewrite(options.write.read_text(), found))
     else:

@@ -20,6 +20,8 @@ MIN_RUNS = 5
 # Bootstrap resamples.  With 1,000 the ends of a 95 % interval are the 25th value from each side.
 _RESAMPLES = 1_000
 _OUTSIDE = 0.025
+# A pivot is zero if elimination has left so little of it.
+_SINGULAR = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,40 @@ def _positions(a: int, b: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """
     rng = random.Random(seed)
     return [(_resample(range(a), rng), _resample(range(b), rng)) for _ in range(_RESAMPLES)]
+
+
+def relative_fit(rows: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
+    """Return the coefficients of a linear model, with the least squares of *relative* errors.
+
+    A row has what the coefficients of one value are multiplied with; values are positive.  A large
+    value is not measured more precisely than a small one, so absolute errors would ignore the small
+    ones.  Raises ValueError if the rows do not determine the coefficients.
+    """
+    scaled = [[x / value for x in row] for row, value in zip(rows, values, strict=True)]
+    size = len(rows[0])
+    # The normal equations, each with its right side: (AᵀA) c = Aᵀ1.
+    equations = [
+        [*(sum(row[i] * row[j] for row in scaled) for j in range(size)), sum(r[i] for r in scaled)]
+        for i in range(size)
+    ]
+    return _solve(equations)
+
+
+def _solve(equations: list[list[float]]) -> list[float]:
+    """Solve normal equations by Gauss-Jordan elimination with partial pivoting."""
+    sizes = [equation[place] for place, equation in enumerate(equations)]
+    for column, size in enumerate(sizes):
+        pivot = max(equations[column:], key=lambda equation: abs(equation[column]))
+        if abs(pivot[column]) <= _SINGULAR * size:
+            raise ValueError("the values do not determine the coefficients")
+        equations.remove(pivot)
+        pivot = [x / pivot[column] for x in pivot]
+        equations = [
+            [x - equation[column] * y for x, y in zip(equation, pivot, strict=True)]
+            for equation in equations
+        ]
+        equations.insert(column, pivot)
+    return [equation[-1] for equation in equations]
 
 
 def _divide(a: float, b: float) -> float:

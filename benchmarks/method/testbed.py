@@ -6,6 +6,7 @@ with its own hub and without rate limits, or uses a running one by its URL.
 
 import asyncio
 import json
+import math
 import re
 import resource
 import subprocess
@@ -84,6 +85,12 @@ class MetricsCost:
         if found is None:
             raise TestbedError(f"{self._url}/metrics has no {name}")
         return float(found[1])
+
+
+def max_open_files() -> float:
+    """Return how many open files a process may have, if it asks for all of them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return math.inf if hard == resource.RLIM_INFINITY else hard
 
 
 def raise_open_file_limit(count: int) -> None:

@@ -15,8 +15,9 @@ from benchmarks.method.capacity_model import (
     Costs,
     IdleClientCost,
     ModelError,
+    figure_tables,
+    intervals,
     main,
-    measured,
     plan,
     rewrite,
     single_room,
@@ -151,6 +152,43 @@ def test_costs_are_linear_fits_of_the_measurements(tmp_path: Path) -> None:
     assert costs.event_bytes == {"sse": 301}  # of the lowest rate: one message at a time
 
 
+def test_the_difference_of_each_cell_from_the_fit_is_in_a_table(tmp_path: Path) -> None:
+    table = figure_tables(files(tmp_path), Costs.read(tmp_path))["residuals"]
+    rows = table.splitlines()[2:]
+    assert len(rows) == 6
+    assert all(row.count("+0 %") + row.count("-0 %") == 2 for row in rows)
+
+
+def test_the_intervals_of_the_fit_contain_it_and_one_run_has_none(tmp_path: Path) -> None:
+    costs = Costs.read(REFERENCE)
+    fitted = (costs.message_us, costs.hear_us, costs.delivery_us, costs.redis_us, costs.announce_us)
+    ends = intervals(REFERENCE)
+    assert all(low <= value <= high for value, (low, high) in zip(fitted, ends, strict=True))
+    assert intervals(files(tmp_path)) == []
+
+
+def test_a_measurement_where_more_readers_cost_less_is_an_error(tmp_path: Path) -> None:
+    path = files(tmp_path) / "multi_worker.json"
+    found = json.loads(path.read_text())
+    for one in found["cells"]:
+        one["summary"]["workers_us"]["value"] = 300 / one["factors"]["readers"]
+    path.write_text(json.dumps(found))
+    with pytest.raises(ModelError, match="negative"):
+        Costs.read(tmp_path)
+
+
+@pytest.mark.parametrize(("factor", "value"), [("workers", 2), ("readers", 16)])
+def test_a_measurement_without_variety_is_an_error_that_says_so(
+    factor: str, value: int, tmp_path: Path
+) -> None:
+    path = files(tmp_path) / "multi_worker.json"
+    found = json.loads(path.read_text())
+    found["cells"] = [one for one in found["cells"] if one["factors"][factor] == value]
+    path.write_text(json.dumps(found))
+    with pytest.raises(ModelError, match="two different numbers"):
+        Costs.read(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["multi_worker", "idle_cost", "overhead"])
 def test_a_missing_or_invalid_file_is_named_in_the_error(tmp_path: Path, name: str) -> None:
     path = files(tmp_path) / f"{name}.json"
@@ -168,7 +206,8 @@ def test_a_missing_or_invalid_file_is_named_in_the_error(tmp_path: Path, name: s
 
 def test_the_document_has_the_tables_of_the_model() -> None:
     text = (ROOT / "docs" / "scale.md").read_text()
-    found = {"measured": measured(REFERENCE), **tables(Costs.read(REFERENCE), Assumptions())}
+    costs = Costs.read(REFERENCE)
+    found = {**figure_tables(REFERENCE, costs), **tables(costs, Assumptions())}
     assert all(table in text for table in found.values())
     assert rewrite(text, found) == text
 

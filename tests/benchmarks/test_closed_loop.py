@@ -98,6 +98,17 @@ def test_a_window_is_filled_and_kept_full() -> None:
     assert not log.all_answered
 
 
+def test_with_an_interval_a_message_waits_until_it_is_due() -> None:
+    one = websocket_sender(SendLog(), window=1)
+    one.interval, one.next_due = 0.5, 1.75
+    sent_at = []
+    for answered in (1.25, 2.0, 4.0):  # in time, in time, and too late for 2.75
+        [id] = ids_of(one.data_to_send(one.send_at or 1.0))
+        one.receive_data(ack(id, 1), answered)
+        sent_at.append(one.send_at)
+    assert sent_at == [1.75, 2.25, 4.0]
+
+
 def test_a_closed_log_stops_the_senders() -> None:
     log = SendLog()
     one = websocket_sender(log, window=1)

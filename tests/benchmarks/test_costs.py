@@ -1,5 +1,6 @@
 """The benchmarks of cost: each runs against a real server, and detects a faulty or slow one."""
 
+import argparse
 import json
 import random
 import resource
@@ -16,7 +17,7 @@ from benchmarks.burst import Burst, in_order, latencies
 from benchmarks.c10k import ALL, C10K
 from benchmarks.clients.http import Endpoint
 from benchmarks.clients.protocols import make_protocol
-from benchmarks.fanout_cost import BASELINE, FanoutCost
+from benchmarks.fanout_cost import BASELINE, FanoutCost, endpoints, fit_growth
 from benchmarks.load.light_readers import Arrival, IdIndex, IdScanner
 from benchmarks.method import runner, testbed
 from benchmarks.method.results import BENCHMARKS
@@ -127,6 +128,7 @@ def test_fanout_cost_has_a_baseline_and_several_processes(
     ratio = found["ratios"]["websocket, 40"]["cpu_us"]["value"]
     ours, floor = (figures(found, transport=t, followers=40) for t in ("websocket", BASELINE))
     assert ratio == pytest.approx(ours["cpu_us"] / floor["cpu_us"], rel=0.001)
+    assert found["growth"] == {}  # two points are no line
     assert ratio > 1  # who does more needs more: a message costs us a round trip to the hub
     assert found["server"]["hub"].endswith(", shared")
 
@@ -293,6 +295,31 @@ def test_a_latency_is_from_the_intended_time_to_the_chunk_with_the_message() -> 
 
 def test_messages_are_in_the_numeric_order_of_their_offsets() -> None:
     assert in_order({"a": "e-10", "b": "e-9", "c": "e-11"}) == ["b", "a", "c"]
+
+
+def test_growth_is_a_line_and_how_far_each_number_of_followers_is_from_it() -> None:
+    found = fit_growth({n: 1000 / n + 8 for n in (10, 100, 1000, 20_000)})
+    assert (found["message_us"], found["follower_us"]) == pytest.approx((1000, 8))
+    assert found["residuals"] == pytest.approx(dict.fromkeys(found["residuals"], 0), abs=1e-6)
+    bent = fit_growth({10: 108, 100: 18, 1000: 9, 20_000: 16.05})
+    assert bent["residuals"]["20000"] > 0.1
+    assert fit_growth({10: 1, 100: 1}) == {}
+
+
+def test_many_followers_come_from_several_addresses_of_this_machine() -> None:
+    found = [*endpoints(["http://127.0.0.1:1", "http://127.0.0.1:2"], 20_000)]
+    assert {one.port for one in found} == {1, 2}
+    assert {one.source for one in found} == {"127.0.0.2", "127.0.0.3"}
+
+
+def test_more_followers_than_open_files_are_reduced_and_reported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fanout_cost, "max_open_files", lambda: 1200)
+    bench = FanoutCost.__new__(FanoutCost)
+    bench.options, bench.notes = argparse.Namespace(followers=[10, 1000, 5000, 9000]), []
+    assert bench._allowed_followers() == [10, 1000]
+    assert bench.notes[0].startswith("!!! 1,000 followers, not 9,000: a process may have 1,200")
 
 
 def test_too_many_open_files_are_rejected_with_the_number(

@@ -5,7 +5,14 @@ from statistics import NormalDist
 
 import pytest
 
-from benchmarks.method.stats import bootstrap, bootstrap_percentile, ecdf, percentile, ratio
+from benchmarks.method.stats import (
+    bootstrap,
+    bootstrap_percentile,
+    ecdf,
+    percentile,
+    ratio,
+    relative_fit,
+)
 
 pytestmark = pytest.mark.unhurried
 
@@ -91,3 +98,23 @@ def test_a_ratio_is_of_medians() -> None:
     assert found.high is not None
     assert found.low <= 2 <= found.high
     assert ratio([3.0], [2.0]).value == 1.5
+
+
+# --- fits ----------------------------------------------------------------------------------------
+
+
+def test_a_fit_finds_the_line_that_the_values_are_on() -> None:
+    rows = [(1, n, n * n) for n in (1, 10, 100, 1000)]
+    values = [5 + 3 * n + 0.5 * n * n for n in (1, 10, 100, 1000)]
+    assert relative_fit(rows, values) == pytest.approx([5, 3, 0.5])
+
+
+def test_a_fit_weighs_relative_errors() -> None:
+    """Of one constant for 1 and 100, absolute errors choose 50.5; relative errors stay near 1."""
+    [found] = relative_fit([(1,), (1,)], [1, 100])
+    assert found == pytest.approx(1.01 / 1.0001)
+
+
+def test_a_fit_of_too_little_is_an_error() -> None:
+    with pytest.raises(ValueError, match="do not determine"):
+        relative_fit([(1, 2), (1, 2)], [3, 3])
