@@ -30,6 +30,9 @@ class FakeServer:
     async def __aexit__(self, *error: object) -> None:
         self._closed = True
         self._server.close()
+        # The loop needs some turns between the `accept` of a connection and `_accept`.
+        for _ in range(5):
+            await asyncio.sleep(0)
         await cancel_and_wait(self._tasks)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

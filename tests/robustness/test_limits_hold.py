@@ -310,7 +310,7 @@ async def test_a_flood_with_ever_new_client_ids_is_too_fast(kind: str, room: str
 
 
 async def test_an_address_that_invents_rooms_is_busy_and_others_are_not() -> None:
-    trusted = ("--trust-proxy", "127.0.0.1", "--kept-rooms-per-address", "3")
+    trusted = ("--trust-proxy", "127.0.0.1", "--kept-rooms-per-address", "6")
     with MonitoredServer("--hub", "memory", "--messages-per-second", "0", *trusted) as server:
 
         async def post_to(room: str, address: str) -> int:

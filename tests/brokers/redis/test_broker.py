@@ -262,7 +262,8 @@ async def test_whatever_keys_are_lost_nothing_fails_and_the_members_recover(
         await broker.enter(room, bob, "died", stream=True)
         await admin.delete(*(f"rt:{{{room}}}:{one}" for one in keys))
         await broker.sweep(room)
-        assert (await broker.history(room, START)).top in (0, 1, 3)
+        # 4 if the lease of the process that died has ended already, on a busy machine.
+        assert (await broker.history(room, START)).top in (0, 1, 3, 4)
 
         async def bob_is_gone() -> bool:
             await broker.enter(room, ada, "one")  # she is here, and her process renews
