@@ -4,7 +4,7 @@ Each message reaches all followers before the next one is sent, so no write is s
 the cost of one message to one follower.  The baseline, measured in the same run, is a process that
 only sends the same bytes to the same number of sockets.
 
-A message costs an amount of its own, and the same again for each follower: `growth` in the result
+A message has a fixed cost, and a cost for each follower: `growth` in the result
 is that line, fitted to all numbers of followers, and how far each of them is from it.
 
 With several processes each has a share of the followers, and all of them receive every message

@@ -49,15 +49,16 @@ def _long_group(item: pytest.Item) -> str | None:
     """The tests that take long, by what must stay in one process: their module shares its pages."""
     path = item.nodeid.partition("::")[0]
     if path == "tests/browser/test_engines.py":
-        return item.nodeid  # each engine needs most of a minute
+        return path + item.nodeid.partition("[")[2]  # each engine needs more than a minute
     return path if path.startswith("tests/browser/") or path.endswith("test_leaks.py") else None
 
 
 def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Order tests so that each process starts with its share of the long ones.
+    """Order tests so that half of the processes start with the long ones, and share them.
 
     xdist gives each process a contiguous part of the list, and then moves tests from the end of the
     longest part: without this, one process would run all the pages, after all others have ended.
+    Pages in all processes at once would leave no browser enough of the CPU.
     """
     groups: dict[str, list[pytest.Item]] = {}
     short: list[pytest.Item] = []
@@ -67,7 +68,7 @@ def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     groups = dict(sorted(groups.items(), key=lambda one: "test_engines" not in one[0]))
     long: list[list[pytest.Item]] = [[] for _ in range(processes)]
     for number, group_items in enumerate(groups.values()):
-        long[number % processes] += group_items
+        long[2 * number % (processes + processes % 2)] += group_items
     dealt: list[pytest.Item] = []
     for number, part in enumerate(long):
         end = (number + 1) * len(items) // processes - len(dealt)

@@ -331,7 +331,7 @@ def _peers(result: Result, i18n: Translations) -> Iterable[Figure | None]:
         for load in result.levels("load") or [""]
         for measure in ("p50", "p99", "cpu_us", "memory_kib", "poll_us", "connect_us")
     ]
-    # Each has an axis of its own: 1 is in its middle.
+    # Each has its axis: 1 is in the middle.
     for panel in panels:
         yield from _panels("ratios", "peers", [panel], i18n)
 

@@ -25,7 +25,7 @@ class PacedFlush:
     """Runs flushes one at a time.
 
     `steps` yields wherever the event loop may run other callbacks.  `is_due` says whether another
-    flush must follow.  `cost` is what a flush costs in all, as a multiple of its own time: a
+    flush must follow.  `cost` is what a flush costs in all, as a multiple of its duration: a
     response to a poll brings the next request.
     """
 

@@ -73,7 +73,7 @@ class StrictWebSocketProtocol(WebSocketProtocol13):
     # --- in --------------------------------------------------------------------------------------
 
     async def _receive_frame_loop(self) -> None:
-        """Read frames in a task of its own, so that the coroutines of the handshake can end.
+        """Read frames in a separate task, so that the coroutines of the handshake can end.
 
         They await this one, and hold the request with its header fields: three kilobytes.
         """

@@ -182,7 +182,7 @@ class WireHandler(OperationHandler):
         if client:
             self.check_client(client)
         # The counts of a client are of all rooms.  Only its owner may read them anyway: that is the
-        # one of the ticket, or whoever has the secret of the id.
+        # one of the ticket, or a client that has the secret of the id.
         if not client or (grant.client is None and not client.startswith(KEY_PREFIX)):
             grant.require_all()
         async with self.turn():

@@ -239,7 +239,7 @@ def test_an_even_distribution_is_no_straight_line_on_a_logarithmic_axis() -> Non
     points = interpolate([(1.0, 0.0), (1001.0, 1.0)])
     assert all(y == pytest.approx((x - 1) / 1000) for x, y in points)
     assert points[-1] == (1001.0, 1.0)
-    # On paper the first decade is a third of the axis, so it needs points of its own.
+    # On paper the first decade is a third of the axis, so it needs more points.
     assert sum(1 < x < 20 for x, _ in points) >= 3
 
 

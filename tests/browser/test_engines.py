@@ -2,10 +2,11 @@
 
 import json
 import socket
-from pathlib import Path
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.clients import get_json, post
 from realtime.netem.proxy import Proxy
@@ -14,7 +15,13 @@ from tests.browser.chat_page import TRANSPORTS
 from tests.browser.engines import Engine, wait_until
 from tests.server_process import ROOT, Server
 
-pytestmark = [pytest.mark.browser, pytest.mark.asyncio]
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+# No heartbeat comes to help: what opens, opens by its first bytes.
+OPTIONS = (
+    *("--hub", "memory", "--heartbeat-seconds", "300"),
+    *("--messages-per-second", "0", "--lanes", "2"),
+)
 
 # frame.html is no page: it relays a stream to another one.
 OTHER_PAGES = sorted(
@@ -99,33 +106,31 @@ READ = """() => Object.fromEntries(Object.entries(window.readers).map(
 IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(len(TRANSPORTS))]
 
 
-@pytest.mark.parametrize("name", ["firefox", "webkit"])
-async def test_every_page_opens_and_every_transport_delivers_and_recovers(
-    name: str, room: str, tmp_path: Path
-) -> None:
-    """One test for each engine, since a browser takes longer to start than these need."""
-    # No heartbeat comes to help: what opens, opens by its first bytes.
-    options = ("--heartbeat-seconds", "300", "--messages-per-second", "0", "--lanes", "2")
-    plan = tmp_path / "plan.json"
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=["firefox", "webkit"])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    """One for all tests of a module: it takes longer to start than most of them need."""
+    async with getattr(engines, request.param)() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    plan = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.write_text(json.dumps(PLAN))
-    with Server("--hub", "memory", *options, "--key", KEY, "--plan", str(plan)) as server:
-        async with getattr(engines, name)() as engine:
-            await check_pages_open(engine, server, room)
-            await check_a_class_votes_and_is_measured(engine, server, f"{room}-class")
-            await check_pages_send_and_receive(engine, server, f"{room}-pages")
-            await check_compressed_readers_receive(engine, server, f"{room}-compressed")
-            await check_readers_recover(engine, server, f"{room}-readers")
-            await check_a_stopped_server_is_noticed(engine, server, f"{room}-stopped")
+    with Server(*OPTIONS, "--key", KEY, "--plan", str(plan)) as server:
+        yield server
 
 
-async def check_pages_open(engine: Engine, server: Server, room: str) -> None:
+async def test_every_page_opens(engine: Engine, server: Server, room: str) -> None:
     for page in ["", *(f"demos/{name}" for name in OTHER_PAGES)]:
         await engine.open(f"{server.url}/{page}?room={room}")
         await wait_until(engine, IS_READY)
         assert await engine.errors() == [], page
 
 
-async def check_pages_send_and_receive(engine: Engine, server: Server, room: str) -> None:
+async def test_every_page_of_a_transport_sends_and_receives(
+    engine: Engine, server: Server, room: str
+) -> None:
     for transport in TRANSPORTS:
         await engine.open(f"{server.url}/demos/{transport}.html?room={room}")
         await wait_until(engine, IS_OPEN)
@@ -140,7 +145,7 @@ async def check_pages_send_and_receive(engine: Engine, server: Server, room: str
     ]
 
 
-async def check_a_class_votes_and_is_measured(engine: Engine, server: Server, room: str) -> None:
+async def test_a_class_votes_and_is_measured(engine: Engine, server: Server, room: str) -> None:
     await engine.open(f"{server.url}/demos/lecturer.html?room={room}&lang=en#key={KEY}")
     await wait_until(engine, PART_EXISTS, "#steps tr")
     await engine.run(OPEN_CLASS, room)
@@ -159,7 +164,7 @@ async def check_a_class_votes_and_is_measured(engine: Engine, server: Server, ro
     assert await engine.errors() == []
 
 
-async def check_compressed_readers_receive(engine: Engine, server: Server, room: str) -> None:
+async def test_compressed_readers_receive(engine: Engine, server: Server, room: str) -> None:
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
     await engine.open(f"{server.url}/{QUIET_PAGE}")
     encodings = dict.fromkeys(TRANSPORTS[:5], "gzip") | {"websocket": "deflate"}
@@ -173,7 +178,7 @@ async def check_compressed_readers_receive(engine: Engine, server: Server, room:
     assert await engine.run(READ) == {one: [texts, 0] for one in transports}
 
 
-async def check_readers_recover(engine: Engine, server: Server, room: str) -> None:
+async def test_every_transport_recovers(engine: Engine, server: Server, room: str) -> None:
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
     # A second socket holds the port, or the system could give it to another program meanwhile.
     listener = socket.create_server(("127.0.0.1", 0), reuse_port=True)
@@ -201,15 +206,16 @@ async def check_readers_recover(engine: Engine, server: Server, room: str) -> No
         assert await engine.run(READ) == {one: [texts, 0] for one in TRANSPORTS}
 
 
-async def check_a_stopped_server_is_noticed(engine: Engine, server: Server, room: str) -> None:
+async def test_a_stopped_server_is_noticed(engine: Engine, room: str) -> None:
     """A frame that was refused fires no event; one at another port is in a page that relays it."""
-    port = (await get_json(server.url, "/lab"))["lanes"][1]
-    reader = {"room": room, "after": "now", "transports": ["iframe_streaming"]}
-    await engine.open(f"{server.url}/{QUIET_PAGE}")
-    await engine.run(CONNECT, {**reader, "base": f"http://127.0.0.1:{port}/"})
-    await wait_until(engine, ALL_OPEN)
-    server.kill()
-    await wait_until(engine, TWO_ATTEMPTS_FAILED)
+    with Server(*OPTIONS) as server:
+        port = (await get_json(server.url, "/lab"))["lanes"][1]
+        reader = {"room": room, "after": "now", "transports": ["iframe_streaming"]}
+        await engine.open(f"{server.url}/{QUIET_PAGE}")
+        await engine.run(CONNECT, {**reader, "base": f"http://127.0.0.1:{port}/"})
+        await wait_until(engine, ALL_OPEN)
+        server.kill()
+        await wait_until(engine, TWO_ATTEMPTS_FAILED)
 
 
 async def log(server: Server, room: str) -> list[dict[str, Any]]:

@@ -132,7 +132,7 @@ async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(
     stranger = await context.new_page()  # a page of the room that is no phone
     await stranger.goto(f"{school.url}/demos/short_polling.html?room={room}&name=Lecturer")
     await expect(stranger.locator("#member-count")).to_have_text("3")
-    # Whom the lecturer mutes does not matter: the messages are the lecturer's.
+    # A mute does not stop them: the messages are the lecturer's.
     await lecturer.get_by_role("button", name="Mute Lecturer", exact=True).press("Enter")
     await lecturer.click("#run-disconnect")
     for phone in phones:
