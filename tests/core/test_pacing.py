@@ -67,11 +67,11 @@ async def test_others_run_between_two_slices() -> None:
 
 async def test_a_flush_that_fails_does_not_prevent_the_next_one() -> None:
     def fail() -> Iterator[None]:
-        yield
-        raise ValueError
+        raise ValueError("in the first step")
+        yield  # a generator
 
     work = Work(1)
-    with pytest.raises(ValueError):  # noqa: PT011 - it is the one above
+    with pytest.raises(ValueError, match="in the first step"):
         work.pace.run(fail())
     assert work.pace.idle
     work.pace.run_soon()
