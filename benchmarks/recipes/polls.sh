@@ -12,10 +12,13 @@ cpu() {
     curl -sS --fail "$url/metrics" | sed -n 's/^process_cpu_seconds_total //p'
 }
 
+# A client that polls sends its cursor, and the server does not parse the same request again.
+room=$url/rooms/lobby/short_polling
+cursor=$(curl -sS --fail "$room?after=now" | sed 's/.*"cursor": *"\([^"]*\)".*/\1/')
 before=$(cpu)
 requests=$(
     wrk --threads 1 --connections 1 --duration "${seconds}s" \
-        "$url/rooms/lobby/short_polling?after=now" | sed -n 's/^ *\([0-9]*\) requests in.*/\1/p'
+        "$room?after=$cursor" | sed -n 's/^ *\([0-9]*\) requests in.*/\1/p'
 )
 after=$(cpu)
 awk "BEGIN {

@@ -69,15 +69,20 @@ def test_curl_counts_the_bytes_of_a_message_as_overhead_does(
 def test_wrk_sees_a_poll_cost_what_cost_breakdown_says(server: Server, tmp_path: Path) -> None:
     tool("wrk")
     tool("curl")
-    [_, [found, *_]] = run("sh", f"{RECIPES}/polls.sh", server.url, "1")
-    given = ("--times", "500", "--rounds", "1", "--followers", "2")
-    [ours] = [
-        cell["summary"]["cpu_us"]["value"]
-        for cell in measured(CostBreakdown, server, tmp_path, *given)
-        if cell["factors"] == {"path": "poll", "step": "end_to_end"}
-    ]
-    # Both are CPU time, one after the other, on a machine that other tests use as well.
-    assert 0.5 < float(found) / ours < 2
+    given = ("--times", "4000", "--rounds", "1", "--followers", "2")
+
+    def ratio() -> float:
+        [_, [found, *_]] = run("sh", f"{RECIPES}/polls.sh", server.url, "1")
+        [ours] = [
+            cell["summary"]["cpu_us"]["value"]
+            for cell in measured(CostBreakdown, server, tmp_path, *given)
+            if cell["factors"] == {"path": "poll", "step": "end_to_end"}
+        ]
+        return float(found) / float(ours)
+
+    # Both are CPU time, one after the other.  What else runs on the same core meanwhile can double
+    # one of them, but not each time.
+    assert any(0.5 < ratio() < 2 for _ in range(3))
 
 
 # No package registry has k6, so CI has none, and a skip is no missing part (tools/parts.sh).
