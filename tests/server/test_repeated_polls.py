@@ -402,6 +402,19 @@ async def test_a_client_that_the_lecturer_removes_is_refused(world: World, clien
 
 
 @pytest.mark.parametrize("moderated", [True])
+async def test_a_repeated_poll_that_waits_ends_when_the_lecturer_removes_its_client(
+    world: World, client: Client
+) -> None:
+    """It must not receive the next message, which may be about its removal."""
+    await client.repeat(LONG)
+    await client.send(client.request(LONG))
+    await waiting(world, 1)
+    await world.moderation.change(ROOM, {"removed c1": "1"})
+    await world.say("he is gone")
+    assert (await client.response())[2]["error"]["code"] == "removed"
+
+
+@pytest.mark.parametrize("moderated", [True])
 async def test_a_name_that_is_no_longer_approved_is_refused(world: World, client: Client) -> None:
     await client.repeat()
     await world.moderation.change(ROOM, {"approval": "1"})
