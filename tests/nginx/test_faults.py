@@ -55,7 +55,7 @@ async def test_streams_that_nginx_closes_as_idle_continue_from_their_cursors(
 
 
 async def test_heartbeats_keep_streams_open(redis: Redis, room: str) -> None:
-    options = (*QUICK, "--heartbeat-seconds", "0.2")
+    options = (*QUICK, "--heartbeat-seconds", "0.4")
     with Fleet(redis.url, *options, routing="session", read_seconds=1) as fleet:
         async with Scenario([fleet.url], room) as scene:
             # A poll with a longer `wait` is closed, after nginx has tried the other worker as well.

@@ -176,7 +176,7 @@ async def test_a_poll_that_does_not_read_its_response_is_closed(
 async def test_every_stream_stays_open_while_it_reads_heartbeats(
     servers: Servers, room: str
 ) -> None:
-    server = servers.get("memory", "--heartbeat-seconds", "0.1", "--write-deadline-seconds", "1")
+    server = servers.get("memory", "--heartbeat-seconds", "0.5", "--write-deadline-seconds", "1")
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(reader(server, transport, room, after="now"))
