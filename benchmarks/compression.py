@@ -9,21 +9,15 @@ import random
 import sys
 from typing import ClassVar
 
+from benchmarks.competitors.benchmark import SystemsBenchmark
 from benchmarks.competitors.compressed import COMPRESSED, publish_words
 from benchmarks.competitors.order import audit_transcript
-from benchmarks.competitors.system import (
-    GENERATOR_CORES,
-    SERVER_CORES,
-    System,
-    pinned_to,
-    start_redis,
-)
+from benchmarks.competitors.system import SERVER_CORES, System, pinned_to
 from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused
 from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method.options import ints, names_of, positive, positive_int
-from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.runner import run
 from benchmarks.method.samples import Factors, Measure, Sample
-from benchmarks.method.testbed import TestbedError
 from realtime.cli import stdio
 
 # Between the last connection and the first message: a subscription to Redis takes time.
@@ -33,8 +27,9 @@ _PATIENCE_SECONDS = 20.0
 _WARM_UP = 5
 
 
-class Compression(Benchmark):
+class Compression(SystemsBenchmark):
     name = "compression"
+    systems = COMPRESSED
     question = "What does compression save on the wire, and what does it cost?"
     examples = """\
   python -m benchmarks.compression --quick
@@ -68,20 +63,9 @@ With one reader, a delivery carries the whole cost of its message; with a hundre
         )
 
     def cells(self) -> list[Factors]:
-        if self.options.url:
-            raise TestbedError("--url: this benchmark starts every system itself, also ours")
-        self.stack.enter_context(pinned_to(GENERATOR_CORES))
-        with pinned_to(SERVER_CORES):
-            self.redis = start_redis(self.stack)
+        self.start_redis()
         self._started: dict[str, System] = {}
-        peers = [name for name in self.options.peers if self._is_available(name)]
-        return self.grid(peer=peers, followers=self.options.followers)
-
-    def _is_available(self, name: str) -> bool:
-        missing = COMPRESSED[name].missing()
-        if missing is not None:
-            self.notes.append(f"!!! {name} is not measured, it needs {missing}")
-        return missing is None
+        return self.grid(peer=self.available_peers(), followers=self.options.followers)
 
     def _system(self, name: str) -> System:
         """Return a system, whose server all variants of a product share."""

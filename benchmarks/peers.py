@@ -9,27 +9,26 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from benchmarks.clients.sansio import ClientProtocol, PollProtocol
+from benchmarks.competitors.benchmark import SystemsBenchmark
 from benchmarks.competitors.budget import AGAINST, BUDGET, judge
 from benchmarks.competitors.order import audit_transcript
 from benchmarks.competitors.system import (
     BURST,
-    GENERATOR_CORES,
     IDLE,
     PACED,
     SERVER_CORES,
     SMALL,
     System,
     pinned_to,
-    start_redis,
 )
 from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused
 from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method import stats
 from benchmarks.method.options import add_head_bytes, names_of, positive, positive_int
-from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.runner import run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
-from benchmarks.method.testbed import ServerUnderTest, TestbedError
+from benchmarks.method.testbed import ServerUnderTest
 from realtime.cli import stdio
 
 LOADS = (PACED, BURST, SMALL, IDLE)
@@ -64,8 +63,9 @@ _NUMBERS = (
 )
 
 
-class Peers(Benchmark):
+class Peers(SystemsBenchmark):
     name = "peers"
+    systems = SYSTEMS
     question = "What do others cost, asked the same in the same run?"
     examples = """\
   python -m benchmarks.peers --quick
@@ -122,24 +122,13 @@ The budget at the end lists the ratios that our server must keep."""
             parser.add_argument(name, type=kind, default=default, help=f"{what} (%(default)s)")
 
     def cells(self) -> list[Factors]:
-        if self.options.url:
-            raise TestbedError("--url: this benchmark starts every system itself, also ours")
-        self.stack.enter_context(pinned_to(GENERATOR_CORES))
-        with pinned_to(SERVER_CORES):
-            self.redis = start_redis(self.stack)
-        peers = [name for name in self.options.peers if self._is_available(name)]
-        grid = self.grid(load=self.options.loads, peer=peers)
+        self.start_redis()
+        grid = self.grid(load=self.options.loads, peer=self.available_peers())
         return [cell for cell in grid if self.takes(cell["peer"], cell["load"])]
 
     def takes(self, peer: str, load: str) -> bool:
         """Return whether a system is measured under a load."""
         return load in SYSTEMS[peer].loads
-
-    def _is_available(self, name: str) -> bool:
-        missing = SYSTEMS[name].missing()
-        if missing is not None:
-            self.notes.append(f"!!! {name} is not measured, it needs {missing}")
-        return missing is None
 
     def order(self, cells: list[Cell], rng: random.Random) -> Iterable[Cell]:
         """Return one load after the other: cells of one ratio are close in time."""
