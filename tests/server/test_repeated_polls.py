@@ -79,6 +79,12 @@ class World:
         await self.hub.publish(Draft.parse(body, ROOM, self.limits, "post"))
 
 
+async def waiting(world: World, count: int) -> None:
+    async with asyncio.timeout(10):
+        while world.hub.count()["waiting"] != count:
+            await asyncio.sleep(0)
+
+
 class Client:
     """One connection, which polls as `c1` from its last cursor on."""
 
@@ -135,6 +141,12 @@ class Client:
             assert status == 200
             assert [event["text"] for event in page["events"] if "text" in event] == expected
             self.cursor = page["cursor"]
+
+    async def repeat_and_wait(self) -> None:
+        """Repeat a long poll, and return when the last one waits."""
+        await self.repeat(LONG)
+        await self.send(self.request(LONG))
+        await waiting(self._world, 1)
 
     def leave(self) -> None:
         self._end.close()
@@ -212,9 +224,7 @@ async def test_a_repeated_poll_is_parsed_once_and_counted_each_time(
 
 
 async def test_a_repeated_long_poll_waits_for_news(world: World, client: Client) -> None:
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     assert world.hub.readers() == {ROOM: {LONG: 1}}
     await world.say("news")
     _, _, page = await client.response()
@@ -233,9 +243,7 @@ async def test_a_repeated_long_poll_ends_empty_when_its_time_is_up(
 async def test_a_client_that_leaves_while_it_waits_is_forgotten(
     world: World, client: Client
 ) -> None:
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     client.leave()
     await world.say("news")  # finds out that nobody reads
     await waiting(world, 0)
@@ -247,26 +255,16 @@ async def test_a_client_that_leaves_while_it_waits_is_forgotten(
 async def test_a_connection_that_is_closed_while_it_waits_is_forgotten(
     world: World, client: Client
 ) -> None:
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     client.stream.close()
     await waiting(world, 0)
     assert world.presence._tracked[ROOM, "c1"].ref_count == 0
 
 
-async def waiting(world: World, count: int) -> None:
-    async with asyncio.timeout(10):
-        while world.hub.count()["waiting"] != count:
-            await asyncio.sleep(0)
-
-
 async def test_a_client_that_has_ended_its_side_gets_the_response_that_it_waits_for(
     world: World, client: Client
 ) -> None:
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     client._end.shutdown(socket.SHUT_WR)
     while not client.stream.half_closed:
         await asyncio.sleep(0)
@@ -287,9 +285,7 @@ async def test_requests_in_one_packet_are_answered_in_order(world: World, client
 async def test_a_request_that_arrives_during_a_wait_is_answered_after_it(
     world: World, client: Client
 ) -> None:
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     await client.send(client.request(SHORT, "&client=c2"))
     await world.say("news")
     assert len((await client.response())[2]["events"]) == 1
@@ -406,9 +402,7 @@ async def test_a_repeated_poll_that_waits_ends_when_the_lecturer_removes_its_cli
     world: World, client: Client
 ) -> None:
     """It must not receive the next message, which may be about its removal."""
-    await client.repeat(LONG)
-    await client.send(client.request(LONG))
-    await waiting(world, 1)
+    await client.repeat_and_wait()
     await world.moderation.change(ROOM, {"removed c1": "1"})
     await world.say("he is gone")
     assert (await client.response())[2]["error"]["code"] == "removed"
