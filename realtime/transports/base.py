@@ -147,7 +147,7 @@ class Services:
         return await self.hub.read(subscription.room, subscription.after, address, share)
 
     def track_poll_again(self, room: str, member: Member) -> bool:
-        """Track a poll of a member whom `admit_member` has admitted, if that needs no waiting.
+        """Track a poll of a member that `admit_member` has admitted, if that needs no waiting.
 
         Return False if the rules or limits must decide, or the broker must be asked.
         """

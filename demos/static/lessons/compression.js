@@ -57,7 +57,7 @@ export function showCompression(part) {
 
 // --- the experiment --------------------------------------------------------------------------------
 
-/** Three readers, one of whom joins between the two messages: `[{name, encoding, plain, chunks}]`. */
+/** Three readers; one joins between the two messages: `[{name, encoding, plain, chunks}]`. */
 async function sendTwoMessages() {
   const room = `compression-${uuid()}`; // separate, so that nothing else is sent there, not even a heartbeat
   const tap = await openTap(); // separate, so that all chunks belong to these readers
