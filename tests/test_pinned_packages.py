@@ -1,4 +1,4 @@
-"""Three packages are pinned, because our subclasses override their private names.
+"""Four packages are pinned, because our subclasses override their private names.
 
 A private name can change its meaning in any release.  So setup.cfg allows only the minor releases
 that the tests have run with, and this file lists every private name that we override or use.  When
@@ -19,14 +19,16 @@ from engineio.async_socket import AsyncSocket
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from realtime.server.stream import MeteredStream
 from realtime.transports.socketio.engineio import EngineIOServer
 from realtime.transports.socketio.transport import SocketIOServer
 from realtime.transports.sockjs import handlers, http_transports, websocket_transports
 from realtime.transports.sockjs.router import HardenedSockJSRouter
 from realtime.transports.sockjs.session import HardenedSession
+from realtime.transports.upgrade import StrictWebSocketProtocol
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado")
+PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado", "tornado")
 MODULES = ("engineio", "socketio", "sockjs")
 
 POLLING = {"_attach_session", "_detach", "_finished"}
@@ -63,6 +65,17 @@ USED: dict[object, set[str]] = {
     },
     # Imported here, after `realtime` has imported the package with its warnings filtered.
     import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
+}
+# The same of Tornado, of which many of our classes use the public names only.
+OF_TORNADO: dict[type, set[str]] = {
+    MeteredStream: {
+        *("_add_io_state", "_check_closed", "_handle_events", "_read_buffer_size", "_read_bytes"),
+        *("_read_future", "_read_partial", "_write_buffer", "_write_futures"),
+    },
+    StrictWebSocketProtocol: {
+        *("_abort", "_fragmented_message_buffer", "_handle_message", "_ping_coroutine"),
+        *("_receive_frame_loop", "_run_callback", "_waiting", "_write_frame"),
+    },
 }
 
 
@@ -116,6 +129,13 @@ def test_the_list_has_every_private_name_that_a_class_shares_with_its_package(ki
         *map(private_names, package_bases(kind))
     )
     assert shared == SHARED.get(kind, set())
+
+
+@pytest.mark.parametrize("kind", OF_TORNADO)
+def test_the_list_has_every_private_name_that_a_class_shares_with_tornado(kind: type) -> None:
+    theirs = [base for base in kind.__mro__ if base.__module__.startswith("tornado.")]
+    shared = private_names(kind) & set.union(*map(private_names, theirs))
+    assert shared == OF_TORNADO[kind]
 
 
 @pytest.mark.parametrize(
