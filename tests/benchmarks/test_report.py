@@ -211,7 +211,9 @@ def test_one_run_has_no_interval_and_a_sentence_about_it() -> None:
 
 def test_a_value_that_was_not_measured_is_a_dash() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": None, "memory_kib": None})
-    assert "Server-sent events (SSE) – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
+    assert (
+        "Server-sent events (SSE) – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
+    )
 
 
 def test_two_files_of_a_kind_are_both_shown() -> None:
