@@ -15,8 +15,8 @@ from itertools import islice
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     OpenLoopSender,

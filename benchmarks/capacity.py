@@ -10,8 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     ServerUnresponsive,

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, encode, messages_path
+from realtime.client.http import Endpoint, encode, messages_path
 from benchmarks.load.generator import gc_paused
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run

@@ -19,10 +19,10 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import BadResponse, Endpoint, Response, encode
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import Update
-from benchmarks.clients.websocket import WebSocketProtocol
+from realtime.client.http import BadResponse, Endpoint, Response, encode
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import Update
+from realtime.client.websocket import WebSocketProtocol
 from benchmarks.load.generator import (
     LoadGenerator,
     RequestSpec,

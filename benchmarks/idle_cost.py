@@ -10,8 +10,8 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from benchmarks.load.generator import LoadGenerator
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory

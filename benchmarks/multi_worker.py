@@ -22,8 +22,8 @@ from typing import Any, ClassVar
 
 from redis import Redis
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from benchmarks.load.closed_loop import PostSender, SendLog, message_encoder
 from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
 from benchmarks.load.light_readers import DiscardReader

@@ -12,9 +12,9 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, encode, get_json
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import PollProtocol
+from realtime.client.http import Endpoint, encode, get_json
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import PollProtocol
 from benchmarks.load.generator import (
     LoadGenerator,
     TrafficSnapshot,

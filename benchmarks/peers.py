@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmarks.clients.sansio import ClientProtocol, PollProtocol
+from realtime.client.sansio import ClientProtocol, PollProtocol
 from benchmarks.competitors.benchmark import SystemsBenchmark
 from benchmarks.competitors.budget import AGAINST, BUDGET, judge
 from benchmarks.competitors.order import audit_transcript

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     ReceivedEvent,

@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint, get_json
-from benchmarks.clients.protocols import make_protocol
+from realtime.client.http import Endpoint, get_json
+from realtime.client.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     clock,

@@ -15,8 +15,8 @@ import sys
 from collections import Counter
 from typing import Any, ClassVar
 
-from benchmarks.clients import Client, Refused
-from benchmarks.clients.http import BadResponse, get_json, post
+from realtime.client import Client, Refused
+from realtime.client.http import BadResponse, get_json, post
 from benchmarks.load.workload import new_room
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint, ResponseReader
+from realtime.client.http import Endpoint, ResponseReader
 from benchmarks.competitors.system import BURST, IDLE, PACED, System
 from benchmarks.load.generator import READ_BYTES, LoadGenerator
 from benchmarks.method import stats

@@ -23,7 +23,7 @@ from contextlib import AsyncExitStack
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from benchmarks.clients import request
+from realtime.client import request
 from benchmarks.method.audit import Audit
 from realtime.cli import stdio
 from tests.brokers.private_redis import PrivateRedis

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
+from realtime.client import request
 from realtime import logs
 from tests.brokers.private_redis import PrivateRedis
 from tests.server_process import Server

@@ -10,9 +10,9 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.clients.http import Endpoint, Response, ResponseHead
-from benchmarks.clients.protocols import cached_loads
-from benchmarks.clients.sansio import (
+from realtime.client.http import Endpoint, Response, ResponseHead
+from realtime.client.protocols import cached_loads
+from realtime.client.sansio import (
     ClientProtocol,
     Decoder,
     Loads,
@@ -21,8 +21,8 @@ from benchmarks.clients.sansio import (
     Update,
     with_cursor,
 )
-from benchmarks.clients.sse import EventStreamParser
-from benchmarks.clients.websocket import WebSocketProtocol
+from realtime.client.sse import EventStreamParser
+from realtime.client.websocket import WebSocketProtocol
 from benchmarks.competitors.system import (
     FOLDER,
     SMALL,

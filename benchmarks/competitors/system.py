@@ -15,8 +15,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, Response, encode
-from benchmarks.clients.sansio import ClientProtocol
+from realtime.client.http import Endpoint, Response, encode
+from realtime.client.sansio import ClientProtocol
 from benchmarks.load.generator import RequestSpec
 from benchmarks.method.testbed import MeasuredProcess, ProcessCost, TestbedError
 from realtime.brokers.redis.process import find_program

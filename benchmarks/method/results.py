@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from benchmarks.method.samples import FAULTS, Measure
 from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients import BadResponse, Refused
+from realtime.client import BadResponse, Refused
 from benchmarks.load.generator import ServerUnresponsive
 from benchmarks.method import stats
 from benchmarks.method.machine import machine, versions

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from benchmarks.clients import CLIENTS, post
-from benchmarks.clients.http import BadResponse, Endpoint, Refused
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import Update
+from realtime.client import CLIENTS, post
+from realtime.client.http import BadResponse, Endpoint, Refused
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import Update
 from benchmarks.load.generator import (
     LoadGenerator,
     ServerUnresponsive,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import get_json, request
+from realtime.client import get_json, request
 from benchmarks.method.audit import Audit
 from tests.cluster_fixture import Cluster, until_gone
 from tests.faults.harness import Scenario

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from realtime.brokers.redis.broker import RedisBroker
 from realtime.cluster import registry
 from realtime.cluster.master import NullListener

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from realtime.brokers.memory import MemoryBroker
 from realtime.core import hub as hub_module
 from realtime.core.broadcaster import Framing

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from benchmarks.clients import CLIENTS, Client, Event, Refused, get_json
+from realtime.client import CLIENTS, Client, Event, Refused, get_json
 from benchmarks.method.audit import Audit, audit
 from realtime.tasks import cancel_and_wait
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from realtime.brokers.redis.broker import RedisBroker
 from realtime.brokers.redis.topology import ShardedCluster
 from realtime.errors import NoBroker

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import get_json, request
+from realtime.client import get_json, request
 from realtime import errors
 from realtime.web.faults import Control, FaultControls, Injected, SystemState, freeze_and_kill
 from realtime.web.lab import KeyCheck

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from realtime.client import CLIENTS, Refused, get_json, post, request
 from realtime import errors
 from realtime.web.lab import KeyCheck
 from tests.conftest import Servers

@@ -7,7 +7,7 @@ import pytest
 from redis import Redis as Client
 from tornado.netutil import bind_sockets
 
-from benchmarks.clients import CLIENTS, get_json, post, request
+from realtime.client import CLIENTS, get_json, post, request
 from realtime import __version__
 from realtime.app import make_router
 from realtime.brokers.memory import MemoryBroker

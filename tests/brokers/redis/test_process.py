@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import post
+from realtime.client import post
 from realtime.brokers.redis import process as module
 from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
 from tests.conftest import SECONDS, missing

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from benchmarks.clients.base import PollClient
+from realtime.client.base import PollClient
 
 
 class ShortPollingClient(PollClient):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     ByteCount,
     Closed,
     Endpoint,
@@ -27,7 +27,7 @@ from benchmarks.clients.http import (
     encode,
     messages_path,
 )
-from benchmarks.clients.sansio import (
+from realtime.client.sansio import (
     ClientProtocol,
     Decoder,
     Event,

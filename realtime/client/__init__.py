@@ -6,17 +6,17 @@ measure what we test.  Parsing is in protocols without sockets (sansio.py), whic
 uses too.
 """
 
-from benchmarks.clients.base import Client
-from benchmarks.clients.fetch_streaming import FetchStreamingClient
-from benchmarks.clients.http import BadResponse, ByteCount, Closed, Refused, get_json, post, request
-from benchmarks.clients.iframe_streaming import IframeStreamingClient
-from benchmarks.clients.long_polling import LongPollingClient
-from benchmarks.clients.sansio import Event
-from benchmarks.clients.short_polling import ShortPollingClient
-from benchmarks.clients.socketio import SocketIOUpgradingClient
-from benchmarks.clients.sockjs import SockJSClient
-from benchmarks.clients.sse import ServerSentEventsClient
-from benchmarks.clients.websocket import WebSocketClient
+from realtime.client.base import Client
+from realtime.client.fetch_streaming import FetchStreamingClient
+from realtime.client.http import BadResponse, ByteCount, Closed, Refused, get_json, post, request
+from realtime.client.iframe_streaming import IframeStreamingClient
+from realtime.client.long_polling import LongPollingClient
+from realtime.client.sansio import Event
+from realtime.client.short_polling import ShortPollingClient
+from realtime.client.socketio import SocketIOUpgradingClient
+from realtime.client.sockjs import SockJSClient
+from realtime.client.sse import ServerSentEventsClient
+from realtime.client.websocket import WebSocketClient
 
 __all__ = [
     "CLIENTS",

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from benchmarks.clients.encodings import Inflate, body_inflater
+from realtime.client.encodings import Inflate, body_inflater
 
 Headers = Mapping[str, str]
 

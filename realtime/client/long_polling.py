@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.clients.base import PollClient
+from realtime.client.base import PollClient
 
 
 class LongPollingClient(PollClient):
