@@ -1,22 +1,22 @@
-"""One client per transport, the reverse of the server's file of the same name.
+"""A client for a room, by any transport: `connect`.  docs/clients.md is its manual.
 
-They are written from the wire contract alone and share no code with the server: where the two
-agree, the contract is complete.  The benchmarks and the promise tests use the same clients, so we
-measure what we test.  Parsing is in protocols without sockets (sansio.py), which the load generator
-uses too.
+    async for event in connect("ws://127.0.0.1:8000/lobby"):
+        print(event)
+
+`connection.py` reconnects, resumes and repeats nothing.  Below it is one client per transport, the
+reverse of the server's file of the same name; each is one connection.  The benchmarks and the
+promise tests use these, so we measure what we test.  Parsing is in protocols without sockets
+(sansio.py), which the load generator uses too.
+
+All of it is written from the wire contract alone and shares no code with the server: where the two
+agree, the contract is complete.
 """
 
 from realtime.client.base import Client
-from realtime.client.fetch_streaming import FetchStreamingClient
+from realtime.client.clients import CLIENTS
+from realtime.client.connection import ResumingConnection, Ticket, connect
 from realtime.client.http import BadResponse, ByteCount, Closed, Refused, get_json, post, request
-from realtime.client.iframe_streaming import IframeStreamingClient
-from realtime.client.long_polling import LongPollingClient
 from realtime.client.sansio import Event
-from realtime.client.short_polling import ShortPollingClient
-from realtime.client.socketio import SocketIOUpgradingClient
-from realtime.client.sockjs import SockJSClient
-from realtime.client.sse import ServerSentEventsClient
-from realtime.client.websocket import WebSocketClient
 
 __all__ = [
     "CLIENTS",
@@ -26,22 +26,10 @@ __all__ = [
     "Closed",
     "Event",
     "Refused",
+    "ResumingConnection",
+    "Ticket",
+    "connect",
     "get_json",
     "post",
     "request",
 ]
-
-# In the order in which the web invented them; the last two are libraries over several of them.
-CLIENTS: dict[str, type[Client]] = {
-    client.transport: client
-    for client in (
-        ShortPollingClient,
-        LongPollingClient,
-        IframeStreamingClient,
-        ServerSentEventsClient,
-        FetchStreamingClient,
-        WebSocketClient,
-        SockJSClient,
-        SocketIOUpgradingClient,
-    )
-}

@@ -6,6 +6,7 @@ a poll sends one request after another, a stream has a sans-I/O protocol (sansio
 
 import asyncio
 import json
+import ssl
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -49,7 +50,8 @@ class Client(ABC):
     `after` is a cursor, ``"now"``, or None for the last 50 events.  A `client` with a `name` is a
     member of the room.  With a `secret`, the client has the id that only its owner can use, unless
     `client` is given.  `host` replaces the authority of `url` in the `Host` field; `headers` are
-    sent with every request (a cookie, an origin); `source` is a local address to connect from.
+    sent with every request (a cookie, an origin); `tls` says which certificates to trust; `source`
+    is a local address to connect from.
     `encoding` asks for compression: gzip or zstd, and deflate on a WebSocket.
 
     `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
@@ -69,6 +71,7 @@ class Client(ABC):
         after: str | None = None,
         host: str | None = None,
         headers: Headers | None = None,
+        tls: ssl.SSLContext | None = None,
         source: str | None = None,
         encoding: str | None = None,
     ) -> None:
@@ -81,7 +84,7 @@ class Client(ABC):
         self.down = ByteCount()
         self.up = ByteCount()
         self._query = RoomQuery(room, after, client, name, secret, encoding)
-        self._endpoint = Endpoint(url, host, source)
+        self._endpoint = Endpoint(url, host, source, tls)
         self._headers = headers or {}
         self._updates: deque[Update] = deque()
         self._posts = HTTPConnection(self._endpoint, self.up, self._headers)
@@ -127,6 +130,11 @@ class Client(ABC):
                 if event is not None:
                     return event
             await self._read()
+
+    @property
+    def unread(self) -> int:
+        """How many updates have arrived and were not received."""
+        return len(self._updates)
 
     @abstractmethod
     async def _read(self) -> None:
