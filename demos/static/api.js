@@ -1,7 +1,6 @@
 // One HTTP request to the server: its URL, its response, and every way in which it can fail.
 // An `ApiError` says whether a retry can help, and how long the server wants us to wait before it.
 
-import { explain, t } from "./i18n.js";
 import { secretOf } from "./identity.js";
 
 // The same request may succeed in a moment.
@@ -9,20 +8,32 @@ const TRANSIENT = new Set([
   "network", "too_fast", "busy", "no_broker", "going_away", "too_slow", "name_not_approved",
 ]);
 
-/** `message` is for people, in their language; `serverMessage` is the server's own, where it sent one. */
+/**
+ * What went wrong.  `message` is in English: the server's own, where it sent one.  An error that it did not send has a
+ * `reason`.  Pages translate both (`explain` in i18n.js).
+ */
 export class ApiError extends Error {
-  constructor(code, message, { serverMessage, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
+  constructor(code, message = code, { reason, status, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
     super(message);
     this.code = code;
-    this.serverMessage = serverMessage;
+    this.reason = reason;
+    this.status = status; // of a response that is not from this server
     this.retryAfter = retryAfter; // seconds
     this.final = final;
   }
 }
 
-/** Make an error from the code and message that the server sent. */
-export function serverError(code, serverMessage, options) {
-  return new ApiError(code, explain(code, serverMessage), { serverMessage, ...options });
+const NETWORK_ERRORS = {
+  unreachable: "The server cannot be reached.",
+  broken_answer: "The response ended too early.",
+  broken_connection: "The connection was lost.",
+  no_answer: "No response came.",
+  no_connection: "There is no connection.",
+};
+
+/** There was no complete response, for one of these reasons. */
+export function networkError(reason) {
+  return new ApiError("network", NETWORK_ERRORS[reason], { reason });
 }
 
 // Where the server is: relative to this file, so that the pages work under any host name that a phone uses,
@@ -53,7 +64,7 @@ export async function request(url, options = {}) {
     // tabs one after the other.  The response's own no-store comes too late to help.
     response = await fetch(url, { cache: "no-store", ...options });
   } catch {
-    throw new ApiError("network", t("trouble.unreachable"));
+    throw networkError("unreachable");
   }
   if (!response.ok) throw await responseError(response);
   return response;
@@ -65,7 +76,7 @@ export async function requestJSON(url, options) {
   try {
     return await response.json();
   } catch {
-    throw new ApiError("network", t("trouble.broken_answer"));
+    throw networkError("broken_answer");
   }
 }
 
@@ -76,6 +87,6 @@ async function responseError(response) {
   const final = status < 500 && ![408, 429].includes(status) && !retryAfter;
   // A proxy in between sends its own error page, not our JSON.
   const { error } = await response.json().catch(() => ({}));
-  if (error) return serverError(error.code, error.message, { retryAfter, final });
-  return new ApiError(`http_${status}`, t("trouble.http", { status }), { retryAfter, final });
+  if (error) return new ApiError(error.code, error.message, { retryAfter, final });
+  return new ApiError(`http_${status}`, undefined, { reason: "http", status, retryAfter, final });
 }

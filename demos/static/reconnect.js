@@ -16,9 +16,10 @@ const MAX_SHOWN = 2000;
 /**
  * Connect, and reconnect until closed.  `connectOnce(attempt)` starts one attempt and returns the function
  * that stops it.  `onState` receives connecting, open, waiting {seconds, error} or refused {error}.
+ * Without a cursor, an attempt starts with `locate(attempt)`, if that is given, which finds one.
  */
 export function keepConnected(connectOnce, options) {
-  const { after, shown = new Set(), onEvent, onRepeat = () => {}, onState } = options;
+  const { after, shown = new Set(), locate, onEvent, onRepeat = () => {}, onState } = options;
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
@@ -30,7 +31,7 @@ export function keepConnected(connectOnce, options) {
     onState(next, detail);
   }
 
-  function start() {
+  async function start() {
     setState("connecting");
     const attempt = {
       get cursor() { return cursor; },
@@ -44,6 +45,14 @@ export function keepConnected(connectOnce, options) {
       renew: () => { if (attempt === current) { end(); start(); } },
     };
     current = attempt;
+    if (cursor === undefined && locate) {
+      try {
+        await locate(attempt);
+      } catch (error) {
+        return attempt.ended(error);
+      }
+      if (attempt !== current) return; // closed meanwhile
+    }
     stop = connectOnce(attempt);
   }
 

@@ -4,8 +4,9 @@
                                                ▲              │
                                                └── wait ◀─────┘
 
-The wait has full jitter, and the next client continues from the cursor.  A client of this folder is one attempt, and this file decides when the next one starts.  Nothing
-reads in the background: a program that does something else only has an older cursor.
+The wait has full jitter, and the next client continues from the cursor.  A client is one attempt,
+and this file decides when the next one starts.  Nothing reads in the background: a program that
+does something else only has an older cursor.
 """
 
 import asyncio

@@ -2,7 +2,7 @@
 // acknowledges it with a frame that repeats its id: on a socket nothing else pairs the two.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { roomUrl, serverError } from "../api.js";
+import { ApiError, roomUrl } from "../api.js";
 import { secretOf } from "../identity.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
@@ -34,7 +34,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
     socket.onclose = async ({ code, reason }) => {
       const wasOpen = open === socket;
       closed(code);
-      if (code === REFUSED) return attempt.ended(serverError(reason));
+      if (code === REFUSED) return attempt.ended(new ApiError(reason));
       // A refused handshake and a dead network look the same from here (1006).
       attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, { client, name }, base));
     };
@@ -59,7 +59,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
 
   function closed(code) {
     open = undefined;
-    acks.rejectAll(code === TOO_BIG ? serverError("too_long") : undefined);
+    acks.rejectAll(code === TOO_BIG ? new ApiError("too_long") : undefined);
   }
 
   const reader = keepConnected(connectOnce, options);
