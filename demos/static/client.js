@@ -117,6 +117,7 @@ export class Connection {
    * @returns {Promise<{ id: string, cursor: string }>}
    */
   resend(message) {
+    if (this.#closing.signal.aborted) return Promise.reject(networkError("no_connection"));
     const receipt = new Promise((resolve, reject) => this.#receipts.set(message.id, { resolve, reject }));
     receipt.catch(ignore); // who does not wait for it has `onSent`
     this.#outbox.add(message);
