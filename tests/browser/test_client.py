@@ -1,4 +1,4 @@
-"""client.js in a page of other people: over restarts of the server, and as docs/clients.md shows it."""
+"""client.js in a page of other people: over restarts of the server, and as the docs show it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ CONNECT = """async ([room, transports]) => {
     const one = { transport, state: "", events: [] };
     one.connection = connect(room, {
       transport, after: "now", interval: 0.1,
-      onEvent: ({ kind, id, text, reason, missed }) => one.events.push({ kind, id, text, reason, missed }),
+      onEvent: (event) => one.events.push(event),
       onState: (state) => { one.state = state; },
     });
     return one;

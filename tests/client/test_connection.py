@@ -1,4 +1,4 @@
-"""A connection that lasts: it resumes over restarts, repeats nothing, and gives up where it should."""
+"""A connection that lasts: it resumes over restarts, repeats nothing, and gives up in time."""
 
 import asyncio
 import json
