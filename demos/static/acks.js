@@ -1,15 +1,13 @@
-// Messages that wait for their acknowledgement, on a connection where only the id of a message says
-// which response belongs to which request.
+// Messages that wait for their acknowledgement, where only the id pairs a response with its request.
 
 import { ApiError, networkError } from "./api.js";
 
-const TIMEOUT = 10_000;
+const TIMEOUT = 10_000; // ms
 
 export class PendingAcks {
   #pending = new Map(); // id: {resolve, reject, timer}
   #timeout;
 
-  /** `timeout` is in ms. */
   constructor(timeout = TIMEOUT) {
     this.#timeout = timeout;
   }

@@ -1,5 +1,4 @@
 // One HTTP request to the server: its URL, its response, and every way in which it can fail.
-// An `ApiError` says whether a retry can help, and how long the server wants us to wait before it.
 
 import { secretOf } from "./identity.js";
 
@@ -8,42 +7,27 @@ const TRANSIENT = new Set([
   "network", "too_fast", "busy", "no_broker", "going_away", "too_slow", "name_not_approved",
 ]);
 
-/**
- * What went wrong.  `message` is in English: the server's own, where it sent one.  An error that it did not send has a
- * `reason`.  Pages translate both (`explain` in i18n.js).
- */
+/** What went wrong, in English; pages explain the `code`, or the `reason` of an error that the server did not send. */
 export class ApiError extends Error {
   constructor(code, message = code, { reason, status, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
     super(message);
     this.code = code;
     this.reason = reason;
-    this.status = status; // of a response that is not from this server
+    this.status = status;
     this.retryAfter = retryAfter; // seconds
-    this.final = final;
+    this.final = final; // a retry does not help
   }
 }
 
-const NETWORK_ERRORS = {
-  unreachable: "The server cannot be reached.",
-  broken_answer: "The response ended too early.",
-  broken_connection: "The connection was lost.",
-  no_answer: "No response came.",
-  no_connection: "There is no connection.",
-};
-
-/** There was no complete response, for one of these reasons. */
+/** There was no complete response: unreachable, broken_answer, broken_connection, no_answer, no_connection. */
 export function networkError(reason) {
-  return new ApiError("network", NETWORK_ERRORS[reason], { reason });
+  return new ApiError("network", reason.replace("_", " "), { reason });
 }
 
-// Where the server is: relative to this file, so that the pages work under any host name that a phone uses,
-// and below any path at which a proxy has the server (`--root-path`).
+// Relative to this file: under any host name, and below any path at which a proxy has the server.
 export const ROOT = new URL("../../", import.meta.url);
 
-/**
- * The URL of a room, at `ROOT` or at `base`, another port of the same server.  With a `client` of this page
- * in its query, it also has the secret of that client.
- */
+/** The URL of a room; `base` is another port of the server.  With a `client` of this page, it has its secret. */
 export function roomUrl(room, path, query = {}, base = ROOT) {
   const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
   url.search = new URLSearchParams(withSecret(query));
@@ -60,8 +44,7 @@ export function withSecret(query) {
 export async function request(url, options = {}) {
   let response;
   try {
-    // Without no-store Chromium and Firefox lock a URL in their caches, and send the same request of two
-    // tabs one after the other.  The response's own no-store comes too late to help.
+    // Else Chromium and Firefox lock the URL in their caches, and two tabs send the same request in turn.
     response = await fetch(url, { cache: "no-store", ...options });
   } catch {
     throw networkError("unreachable");

@@ -1,5 +1,4 @@
-// Messages that are not acknowledged yet: kept in order, and sent again with the same id.
-// Only one message is in flight at a time, or a retried one would arrive after its successors.
+// Messages that are not acknowledged yet: sent again with the same id, one at a time, to keep their order.
 
 import { ApiError } from "./api.js";
 
@@ -13,7 +12,7 @@ export class Outbox {
   #failures = 0;
   #wake = () => {};
 
-  /** `onChange(message, state, error, receipt)`: state is pending, accepted (with what `send` returned) or refused. */
+  /** `onChange(message, state, error, receipt)`: pending, accepted (what `send` returned is the receipt) or refused. */
   constructor(send, onChange) {
     this.#send = send;
     this.#onChange = onChange;
@@ -34,7 +33,7 @@ export class Outbox {
     this.#wake();
   }
 
-  /** The room delivered the message to us, which is as good as an acknowledgement. */
+  /** The room has delivered the message to us. */
   settle(id) {
     this.#queue = this.#queue.filter((message) => message.id !== id);
   }

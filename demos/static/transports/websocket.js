@@ -1,5 +1,5 @@
-// WebSocket: one connection for both directions (RFC 6455).  A message goes up as a frame, and the server
-// acknowledges it with a frame that repeats its id: on a socket nothing else pairs the two.
+// WebSocket: one connection for both directions (RFC 6455).  A message goes up as a frame, and is acknowledged by a
+// frame with its id.
 
 import { PendingAcks, notConnected } from "../acks.js";
 import { ApiError, roomUrl } from "../api.js";
@@ -18,7 +18,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
     const url = roomUrl(room, "websocket", { after: attempt.cursor, client, name, trace, encoding }, base);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
-    // The browser answers the server's pings itself, without an event.
+    // The browser answers pings itself, without an event.
     const dead = probingWatchdog(room, attempt, base);
 
     socket.onopen = () => {
