@@ -190,22 +190,31 @@ class PollClient(Client):
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
         self._polls = HTTPConnection(self._endpoint, self.down, self._headers)
-        self._more = False
+        self._more = self._ended = False
 
     async def open(self) -> None:
+        self._ended = False
         await self._read()
 
     async def close(self) -> None:
+        self._ended = True
         await self._polls.close()
         await super().close()
 
     def abort(self) -> None:
+        self._ended = True
         self._polls.abort()
         super().abort()
 
     @abstractmethod
     async def _send_poll(self) -> None:
         """Send the next poll when it is due; the first is due at once."""
+
+    async def _request(self, **more: str) -> None:
+        """Send a poll, unless the client was closed while it waited."""
+        if self._ended:
+            raise Closed(None, "this client is closed")
+        await self._polls.send_request("GET", self._path(**more))
 
     def _path(self, **more: str) -> str:
         """The address of the next poll."""

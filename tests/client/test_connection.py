@@ -346,6 +346,19 @@ async def test_close_ends_what_waits() -> None:
         assert not room.connected
 
 
+async def test_close_ends_a_reader_between_two_polls() -> None:
+    targets, respond = scripted(page())
+    async with serving(respond) as server:
+        url = f"http://127.0.0.1:{server.port}/r"
+        async with connect(url, transport="short_polling", interval=0.1) as room:
+            receiving = asyncio.create_task(room.receive())
+            await asyncio.sleep(0)
+        with pytest.raises(Closed):
+            async with asyncio.timeout(SECONDS):
+                await receiving
+    assert len(targets) == 2
+
+
 async def test_close_ends_an_attempt() -> None:
     room = connect(f"http://127.0.0.1:{free_port()}/r")
     receiving = asyncio.create_task(room.receive())
