@@ -5,6 +5,7 @@ Those for the browser are run by tests/browser/test_client.py.
 
 import asyncio
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def programs() -> list[tuple[str, str]]:
     found = FENCE.findall(PAGE.read_text("utf-8"))
     return [
         (code, output)
-        for (name, code), (following, output) in zip(found, found[1:], strict=False)
+        for (name, code), (following, output) in pairwise(found)
         if name == "python" and following == "text"
     ]
 

@@ -10,6 +10,17 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
+from benchmarks.competitors.system import (
+    FOLDER,
+    SMALL,
+    START_SECONDS,
+    System,
+    await_port,
+    children,
+    free_port,
+    terminate,
+)
+from benchmarks.method.testbed import ProcessCost, TestbedError
 from realtime.client.http import Endpoint, Response, ResponseHead
 from realtime.client.protocols import cached_loads
 from realtime.client.sansio import (
@@ -23,17 +34,6 @@ from realtime.client.sansio import (
 )
 from realtime.client.sse import EventStreamParser
 from realtime.client.websocket import WebSocketProtocol
-from benchmarks.competitors.system import (
-    FOLDER,
-    SMALL,
-    START_SECONDS,
-    System,
-    await_port,
-    children,
-    free_port,
-    terminate,
-)
-from benchmarks.method.testbed import ProcessCost, TestbedError
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 # nginx's documentation recommends a session cache; TLS 1.3 is the default from nginx 1.23.4 on.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.load.generator import filler_text
 from realtime.client.http import (
     Endpoint,
     Refused,
@@ -25,7 +26,6 @@ from realtime.client.http import (
 )
 from realtime.client.sansio import ClientProtocol, Update, room_path
 from realtime.client.websocket import TEXT, WebSocketProtocol, error_of
-from benchmarks.load.generator import filler_text
 
 # Placeholder for the id in an encoded message; only the id differs between two messages.
 _PLACEHOLDER = "00000000-0000-0000-0000-000000000000"

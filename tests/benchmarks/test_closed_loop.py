@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from realtime.client.http import Endpoint, Refused
-from realtime.client.protocols import make_protocol
 from benchmarks.load.closed_loop import (
     Acknowledgement,
     PostSender,
@@ -20,6 +18,8 @@ from benchmarks.load.closed_loop import (
 )
 from benchmarks.load.light_readers import Arrival, DiscardReader, IdIndex, IdScanner
 from benchmarks.publish import compare
+from realtime.client.http import Endpoint, Refused
+from realtime.client.protocols import make_protocol
 from realtime.core.events import Cursor, Event
 from realtime.protocol.websocket_frames import text_frame
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, expect
 
-from realtime.client import get_json, post
+from realtime.client import get_json
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.test_clients_doc import ADDRESS, blocks
