@@ -18,7 +18,7 @@ import ssl
 import time
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
@@ -123,8 +123,8 @@ def _parse(url: str) -> tuple[str, str, str]:
 class ResumingConnection:
     """What `connect` returns: an async context manager, and an async iterator over the events.
 
-    Outside of ``async with``, the connection is closed when the iteration ends.  One task may
-    iterate while others send.
+    Outside of ``async with``, the connection is cut when nobody refers to it.  One task may iterate
+    while others send.
 
     An error is raised only where another attempt is pointless: `Refused`, with the server's code;
     `BadResponse`, if no server of ours responds; `ssl.SSLCertVerificationError`.  The next call
@@ -168,7 +168,7 @@ class ResumingConnection:
         self._opening: asyncio.Task[None] | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self._entered = self._closed = False
+        self._closed = False
 
     @property
     def cursor(self) -> str | None:
@@ -182,20 +182,14 @@ class ResumingConnection:
 
     # --- receive ---------------------------------------------------------------------------------
 
-    def __aiter__(self) -> AsyncIterator[Event]:
-        return self._events()
+    def __aiter__(self) -> Self:
+        return self
 
-    async def _events(self) -> AsyncIterator[Event]:
+    async def __anext__(self) -> Event:
         try:
-            while not self._closed:
-                try:
-                    event = await self.receive()
-                except Closed:  # `close` was called meanwhile
-                    return
-                yield event
-        finally:
-            if not self._entered:
-                await self.close()
+            return await self.receive()
+        except Closed:  # by `close`
+            raise StopAsyncIteration from None
 
     async def receive(self) -> Event:
         """Wait for the next event; may be cancelled, by a timeout for example, and loses nothing.
@@ -385,7 +379,6 @@ class ResumingConnection:
     # --- open and close --------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
-        self._entered = True
         try:
             await self._connected()
         except BaseException:
@@ -414,12 +407,19 @@ class ResumingConnection:
             try:
                 async with asyncio.timeout(_CLOSE_SECONDS):
                     await client.close()
-            except OSError:
+            except BaseException as error:
                 client.abort()
+                if not isinstance(error, OSError):
+                    raise
             await self._leave()
 
+    def __del__(self) -> None:
+        if self._open_client is not None:
+            with suppress(RuntimeError):  # the event loop has ended
+                self._open_client.abort()
+
     async def _leave(self) -> None:
-        """Quit now; the server would wait for the end of a grace period."""
+        """Leave the list of members now, and not when the lease ends."""
         if self.name is None or self.client is None:
             return
         member = f"members/{quote(self.client, safe='')}"

@@ -274,10 +274,10 @@ async def test_each_attempt_has_a_new_ticket() -> None:
     async def get_ticket() -> str:
         return next(made)
 
-    async with serving(respond) as server:
-        async with connect(f"http://127.0.0.1:{server.port}/r", ticket=get_ticket) as room:
-            async with asyncio.timeout(SECONDS):
-                await room.send("with the second ticket")
+    async with serving(respond) as server, asyncio.timeout(SECONDS):
+        url = f"http://127.0.0.1:{server.port}/r"
+        async with connect(url, ticket=get_ticket) as room:
+            await room.send("with the second ticket")
     assert shown == [*["bearer a"] * 3, *["bearer b"] * 2]
 
 
@@ -368,14 +368,16 @@ async def test_close_ends_an_attempt() -> None:
         await receiving
 
 
-async def test_an_iteration_without_a_context_closes_at_its_end() -> None:
+async def test_an_iteration_without_a_context_is_cut_at_its_end() -> None:
     ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = await reader.readuntil(b"\r\n\r\n")
         stream = b"/sse" in target
         writer.write(STREAM + frame(event(1)) if stream else page())
-        if stream and await reader.read() == b"":
+        if stream:
+            with suppress(ConnectionResetError):
+                await reader.read()
             ended.set()
 
     async with FakeServer(answer) as server, asyncio.timeout(SECONDS):
@@ -388,15 +390,15 @@ async def test_an_iteration_without_a_context_closes_at_its_end() -> None:
 # --- a real server -------------------------------------------------------------------------------
 
 
-async def test_a_member_leaves_at_once(servers: Servers, room: str) -> None:
-    server = servers.get("memory")
+async def test_a_member_leaves_the_room(servers: Servers, room: str) -> None:
+    server = servers.get("memory", "--grace-seconds", "0.2")
     async with connect(f"{server.url}/{room}") as watcher:
         async with connect(f"{server.url}/{room}", name="Ada") as ada:
             (joined,) = await take(watcher, 1)
             assert (joined["kind"], joined["client"]) == ("join", ada.client)
+        assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
         (quit,) = await take(watcher, 1)
         assert (quit["kind"], quit["client"]) == ("quit", ada.client)
-    assert (await get_json(server.url, f"/rooms/{room}/members"))["members"] == []
 
 
 async def test_a_program_that_only_sends_keeps_a_few_events(
@@ -462,7 +464,8 @@ def test_an_unknown_transport_is_an_error() -> None:
 async def test_a_server_may_be_below_a_path() -> None:
     targets, respond = scripted(page(), STREAM)
     async with serving(respond) as server:
-        async with connect(f"http://127.0.0.1:{server.port}/a/chat/lobby"):
+        url = f"http://127.0.0.1:{server.port}/a/chat/lobby"
+        async with connect(url):
             pass
     assert targets[1] == "GET /a/chat/rooms/lobby/sse?after=e-0"
 
