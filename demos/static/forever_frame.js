@@ -1,5 +1,5 @@
-// The forever frame: an invisible page that never finishes loading, and calls us from each script in it.
-// No event says that such a page has started, grown or died, so we inspect it four times a second.
+// The forever frame: an invisible page that never finishes loading, and calls us from each script in it.  No event
+// says that it has started, grown or died, so we inspect it four times a second.
 
 const CHECK_INTERVAL = 250;
 // For the first byte.  A frame that was refused fires "load" in Chromium; in Firefox and WebKit nothing happens.
@@ -23,7 +23,6 @@ export function foreverFrame(url, listener) {
     length = current;
   }
 
-  // The scripts in the frame call this function.
   window.realtime = {
     receive(event) {
       clearTimeout(refused);
