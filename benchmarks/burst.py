@@ -15,8 +15,6 @@ from itertools import islice
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     OpenLoopSender,
@@ -35,6 +33,8 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05

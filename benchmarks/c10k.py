@@ -11,10 +11,6 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients import CLIENTS
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import ClientProtocol
 from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused, post_message
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import Transcript, new_room, run_workload
@@ -24,6 +20,10 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentile
 from benchmarks.method.testbed import ServerUnderTest, raise_open_file_limit
 from benchmarks.method.thresholds import Threshold, worst
 from realtime.cli import stdio
+from realtime.client import CLIENTS
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
 
 WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     ServerUnresponsive,
@@ -25,6 +23,8 @@ from benchmarks.method.options import ints, positive
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 
 # Shares of the bound: the interval of a short poller, and the lateness of the generator.
 _INTERVAL_SHARE = 0.8

@@ -17,13 +17,13 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, encode, messages_path
 from benchmarks.load.generator import gc_paused
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.brokers.memory import MemoryBroker
 from realtime.cli import stdio
+from realtime.client.http import Endpoint, encode, messages_path
 from realtime.core.admission import Admission
 from realtime.core.broadcaster import Broadcaster, Framing
 from realtime.core.events import Cursor, Draft, Event

@@ -7,14 +7,14 @@ from collections import defaultdict
 from statistics import median
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused, post_message
 from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method.options import ints, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 
 
 class Fanout(Benchmark):

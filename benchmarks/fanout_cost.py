@@ -19,10 +19,6 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import BadResponse, Endpoint, Response, encode
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import Update
-from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.load.generator import (
     LoadGenerator,
     RequestSpec,
@@ -57,6 +53,10 @@ from benchmarks.method.testbed import (
 )
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
+from realtime.client.http import BadResponse, Endpoint, Response, encode
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import Update
+from realtime.client.websocket import WebSocketProtocol
 from realtime.protocol.websocket_frames import frame_header
 
 BASELINE = "raw send"

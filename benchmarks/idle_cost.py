@@ -10,8 +10,6 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import LoadGenerator
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
@@ -20,6 +18,8 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.testbed import Cost, ServerUnderTest
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 
 # A new connection needs some time until it is idle.
 _SETTLE_SECONDS = 1.0

@@ -5,8 +5,6 @@ import random
 import sys
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import LoadGenerator, constant_arrivals, gc_paused, post_message
 from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import theory
@@ -14,6 +12,8 @@ from benchmarks.method.options import floats, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from realtime.netem.conditions import NetworkConditions
 
 # A message that has not arrived by then is lost.

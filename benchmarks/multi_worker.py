@@ -22,8 +22,6 @@ from typing import Any, ClassVar
 
 from redis import Redis
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.closed_loop import PostSender, SendLog, message_encoder
 from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
 from benchmarks.load.light_readers import DiscardReader
@@ -40,6 +38,8 @@ from benchmarks.method.testbed import (
 )
 from benchmarks.publish import compare
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 
 # Warm-up before the measurement: the first messages load modules and grow buffers.
 _WARM_SECONDS = 0.3

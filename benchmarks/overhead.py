@@ -12,9 +12,6 @@ import time
 from dataclasses import dataclass
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, encode, get_json
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import PollProtocol
 from benchmarks.load.generator import (
     LoadGenerator,
     TrafficSnapshot,
@@ -30,6 +27,9 @@ from benchmarks.method.options import add_head_bytes, floats, ints, positive
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.cli import stdio
+from realtime.client.http import Endpoint, encode, get_json
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import PollProtocol
 from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
 

@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from benchmarks.clients.sansio import ClientProtocol, PollProtocol
 from benchmarks.competitors.benchmark import SystemsBenchmark
 from benchmarks.competitors.budget import AGAINST, BUDGET, judge
 from benchmarks.competitors.order import audit_transcript
@@ -30,6 +29,7 @@ from benchmarks.method.runner import run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json, ratios_by_run
 from benchmarks.method.testbed import ServerUnderTest
 from realtime.cli import stdio
+from realtime.client.sansio import ClientProtocol, PollProtocol
 
 LOADS = (PACED, BURST, SMALL, IDLE)
 # Between the last connection and the first message: a subscription to Redis takes time.

@@ -12,8 +12,6 @@ from collections.abc import Iterable
 from statistics import fmean
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     ReceivedEvent,
@@ -27,6 +25,8 @@ from benchmarks.method.options import floats, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from realtime.netem.conditions import NetworkConditions
 
 _WARM_UP = 3

@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import ClientProtocol
 from benchmarks.load.closed_loop import PostSender, SendLog, WebSocketSender, message_encoder
 from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
 from benchmarks.load.light_readers import DiscardReader
@@ -26,6 +23,9 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
 
 WAYS = ("websocket", "post")
 # Before anything counts: with the first messages the server loads modules and grows.

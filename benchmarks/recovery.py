@@ -10,8 +10,6 @@ import random
 import sys
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     clock,
@@ -25,6 +23,8 @@ from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
 from realtime.cli import stdio
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from realtime.netem.conditions import NetworkConditions
 
 

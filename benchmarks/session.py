@@ -13,10 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from benchmarks.clients import CLIENTS, Client
-from benchmarks.clients.http import get_json, post
-from benchmarks.clients.socketio import SocketIOPollingClient
-from benchmarks.clients.sockjs import SockJSPollingClient
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import positive_int
@@ -24,6 +20,10 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
 from realtime.cli import stdio
+from realtime.client import CLIENTS, Client
+from realtime.client.http import get_json, post
+from realtime.client.socketio import SocketIOPollingClient
+from realtime.client.sockjs import SockJSPollingClient
 from realtime.netem.conditions import NetworkConditions
 
 # The fallback of a library where no WebSocket gets through.

@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint, get_json
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.generator import (
     LoadGenerator,
     clock,
@@ -27,6 +25,8 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest
 from realtime.cli import stdio
+from realtime.client.http import Endpoint, get_json
+from realtime.client.protocols import make_protocol
 
 # How long after its own deadline the server may take to close a reader that stopped.
 _GRACE_SECONDS = 5.0

@@ -15,8 +15,6 @@ import sys
 from collections import Counter
 from typing import Any, ClassVar
 
-from benchmarks.clients import Client, Refused
-from benchmarks.clients.http import BadResponse, get_json, post
 from benchmarks.load.workload import new_room
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import Benchmark, run
@@ -29,6 +27,8 @@ from benchmarks.method.testbed import (
 )
 from benchmarks.session import client_class, with_fallbacks
 from realtime.cli import stdio
+from realtime.client import Client, Refused
+from realtime.client.http import BadResponse, get_json, post
 from realtime.cluster.nginx_config import ROUTINGS
 
 ONE, MANY = "one address", "many"

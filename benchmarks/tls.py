@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients.http import Endpoint, ResponseReader
 from benchmarks.competitors.system import BURST, IDLE, PACED, System
 from benchmarks.load.generator import READ_BYTES, LoadGenerator
 from benchmarks.method import stats
@@ -28,6 +27,7 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_j
 from benchmarks.method.testbed import ServerUnderTest, TestbedError
 from benchmarks.peers import Peers
 from realtime.cli import stdio
+from realtime.client.http import Endpoint, ResponseReader
 
 CONNECT = "connect"
 LOADS = (PACED, BURST, IDLE, CONNECT)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Self
 
-from benchmarks.clients import get_json
+from realtime.client import get_json
 from tests.brokers.redis.test_process import is_alive
 from tests.forked_process import ForkedProcess
 from tests.server_process import PROGRAM, ROOT

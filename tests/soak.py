@@ -23,9 +23,9 @@ from contextlib import AsyncExitStack
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from benchmarks.clients import request
 from benchmarks.method.audit import Audit
 from realtime.cli import stdio
+from realtime.client import request
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.harness import Scenario
 from tests.faults.redis_relay import RedisRelay

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
+from realtime.client import request
 from tests.transports.readers import LIBRARIES, OURS
 
 PATHS = [*(f"/rooms/lobby/{name}" for name in OURS), *LIBRARIES.values()]

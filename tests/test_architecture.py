@@ -6,6 +6,7 @@ failure names the row that a line broke.
 
 import ast
 import json
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ ROWS = {
     "transports": Row("core protocol", "a transport knows no broker, no stream and no page"),
     "server": Row("core protocol transports", "connections carry transports, not pages"),
     "netem": Row("", "a network emulator for any TCP server"),
+    "client": Row("", "the other side of the wire: it shares no code with the server"),
     "web": Row("core protocol transports server netem", "pages and operations of one process"),
     "cluster": Row("core brokers protocol transports server web", "it starts many processes"),
     "app": Row(
@@ -75,7 +77,10 @@ TRANSPORTS = (
 )
 # realtime/ holds at most so many files; everything else lies in its folders.
 MAX_FILES = 8
-FOLDERS = {"brokers", "cli", "cluster", "core", "netem", "protocol", "server", "transports", "web"}
+FOLDERS = {
+    *("brokers", "cli", "client", "cluster", "core", "netem", "protocol", "server"),
+    *("transports", "web"),
+}
 
 
 # --- imports -------------------------------------------------------------------------------------
@@ -124,6 +129,8 @@ def import_faults(module: str, source: str) -> Iterator[str]:
         if part in COMMON:
             if other not in COMMON_MAY_IMPORT[part]:
                 yield f"{where} row `{part}`: a common file imports no other part"
+        elif part == "client" and other != "client":
+            yield f"{where} row `client`: {ROWS[part].reason}"
         elif part not in ROWS and module != "__init__":
             yield f"{where} `{part}` has no row in tests/test_architecture.py"
         elif other not in COMMON | {part, "__version__"} | set(ROWS[part].may_import.split()):
@@ -148,12 +155,17 @@ def test_the_rows_have_no_cycle() -> None:
         order.append(part)
 
 
-def test_benchmark_clients_know_only_the_public_api() -> None:
+# What the clients use where it is installed; everything else is in Python.
+OPTIONAL = {"zstandard"}
+
+
+def test_the_client_needs_only_python() -> None:
+    known = sys.stdlib_module_names | OPTIONAL | {"realtime"}
     faults = [
-        f"{path.relative_to(ROOT)}, line {line}, imports {dotted}: a client is on the other side"
-        for path in sorted((ROOT / "benchmarks" / "clients").glob("*.py"))
+        f"{path.relative_to(ROOT)}, line {line}, imports {dotted}: it is not in Python"
+        for path in sorted((ROOT / "realtime" / "client").glob("*.py"))
         for line, dotted in imports(path.read_text("utf-8"))
-        if dotted.split(".")[0] == "realtime"
+        if dotted.split(".")[0] not in known
     ]
     assert not faults, "\n".join(faults)
 
@@ -193,6 +205,16 @@ def test_no_two_public_classes_have_one_name() -> None:
 # Modules without a test file of their own, each with its reason.
 UNTESTED = {
     "__main__": "one call; tests/test_setup.py runs it",
+    "client.clients": "a table; the promise tests use it",
+    "client.encodings": "tests/transports/test_compression.py reads with it",
+    "client.fetch_streaming": "tests/client/test_body_readers.py",
+    "client.iframe_streaming": "tests/client/test_body_readers.py",
+    "client.long_polling": "tests/client/test_base.py polls with it",
+    "client.sansio": "tests/client/test_protocols.py",
+    "client.short_polling": "tests/client/test_base.py polls with it",
+    "client.socketio": "tests/client/test_protocols.py",
+    "client.sockjs": "tests/client/test_protocols.py",
+    "client.sse": "tests/client/test_body_readers.py",
     "core.broker": "an interface; tests/brokers/test_promises.py holds every broker to it",
     "protocol.websocket_frames": "tests/properties/test_frames.py decodes them",
     "server.traffic": "tests/server/test_stream.py compares its counts with a relay",
@@ -236,6 +258,7 @@ BESIDE = {
     "demos/{}.html": {
         "index",
         "cluster",
+        "example",
         "faults",
         "frame",
         "glossary",
@@ -247,7 +270,9 @@ BESIDE = {
         "sticky",
     },
     "demos/static/transports/{}.js": set(),
-    "benchmarks/clients/{}.py": {"__init__", "base", "encodings", "http", "protocols", "sansio"},
+    "realtime/client/{}.py": {
+        *("__init__", "base", "clients", "connection", "encodings", "http", "protocols", "sansio"),
+    },
     "tests/transports/test_{}.py": {
         *("access", "acks", "affinity", "base", "compression", "exchange", "handler", "lingering"),
         *("membership", "polling", "promises", "publish", "streaming"),
@@ -267,7 +292,7 @@ def place_faults(root: Path, name: str) -> Iterator[str]:
         f"demos/{name}.html",
         f"demos/static/transports/{name}.js",
         f"demos/static/lessons/{name}.js",
-        f"benchmarks/clients/{name}.py",
+        f"realtime/client/{name}.py",
         f"tests/transports/test_{name}.py",
     ):
         if not (root / place).exists():
@@ -310,7 +335,7 @@ def test_the_guide_for_contributors_lists_the_eight_places() -> None:
         "demos/NAME.html",
         "demos/static/transports/NAME.js",
         "demos/static/lessons/NAME.js",
-        "benchmarks/clients/NAME.py",
+        "realtime/client/NAME.py",
         "tests/transports/test_NAME.py",
         "demos/i18n/",
     ]
@@ -327,6 +352,8 @@ def test_the_guide_for_contributors_lists_the_eight_places() -> None:
         ("core.hub", "from realtime import cluster", "row `core`"),
         ("core.room", "import realtime.brokers.memory", "row `core`"),
         ("limits", "def f():\n    from realtime.errors import Busy", "row `limits`"),
+        ("client.http", "from realtime.errors import Busy", "row `client`"),
+        ("web.lab", "from realtime.client import connect", "row `web`"),
         ("brokers.memory", "from realtime.protocol import http1", "row `brokers`"),
         ("protocol.http1", "from realtime.transports import base", "row `protocol`"),
         ("transports.base", "from realtime.transports import sse", "no other transport"),
@@ -366,6 +393,7 @@ def test_a_forbidden_import_is_found(module: str, line: str, rule: str) -> None:
         ("web.operations", "from realtime import __version__"),
         ("core.room", "from timeit import timeit"),
         ("tasks", "from realtime import metrics"),
+        ("client.sse", "from realtime.client.base import HTTPStreamClient"),
     ],
 )
 def test_an_allowed_import_is_not_a_fault(module: str, line: str) -> None:

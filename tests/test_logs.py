@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
 from realtime import logs
+from realtime.client import request
 from tests.brokers.private_redis import PrivateRedis
 from tests.server_process import Server
 from tests.transports.raw import Raw

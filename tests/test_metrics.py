@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.clients import CLIENTS, get_json, post, request
+from realtime.client import CLIENTS, get_json, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Servers
 from tests.server_process import Server

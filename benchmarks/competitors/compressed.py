@@ -7,16 +7,16 @@ import json
 import random
 from typing import Any
 
-from benchmarks.clients.http import Endpoint, Response, encode, messages_path
-from benchmarks.clients.protocols import cached_loads
-from benchmarks.clients.sansio import ClientProtocol
-from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.competitors.nchan import NchanWebSocket
 from benchmarks.competitors.ours import OurEventSource, Ours, OurWebSocket
 from benchmarks.competitors.plain_tornado import TornadoWebSocket
 from benchmarks.competitors.system import System
 from benchmarks.load.generator import RequestSpec
 from benchmarks.method.testbed import TestbedError
+from realtime.client.http import Endpoint, Response, encode, messages_path
+from realtime.client.protocols import cached_loads
+from realtime.client.sansio import ClientProtocol
+from realtime.client.websocket import WebSocketProtocol
 
 _COMMON_WORDS = """
     a about after again all and any are as at because been before but by can client come could

@@ -10,19 +10,6 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
-from benchmarks.clients.http import Endpoint, Response, ResponseHead
-from benchmarks.clients.protocols import cached_loads
-from benchmarks.clients.sansio import (
-    ClientProtocol,
-    Decoder,
-    Loads,
-    PollProtocol,
-    StreamProtocol,
-    Update,
-    with_cursor,
-)
-from benchmarks.clients.sse import EventStreamParser
-from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.competitors.system import (
     FOLDER,
     SMALL,
@@ -34,6 +21,19 @@ from benchmarks.competitors.system import (
     terminate,
 )
 from benchmarks.method.testbed import ProcessCost, TestbedError
+from realtime.client.http import Endpoint, Response, ResponseHead
+from realtime.client.protocols import cached_loads
+from realtime.client.sansio import (
+    ClientProtocol,
+    Decoder,
+    Loads,
+    PollProtocol,
+    StreamProtocol,
+    Update,
+    with_cursor,
+)
+from realtime.client.sse import EventStreamParser
+from realtime.client.websocket import WebSocketProtocol
 
 NCHAN_MODULE = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 # nginx's documentation recommends a session cache; TLS 1.3 is the default from nginx 1.23.4 on.

@@ -4,10 +4,10 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import ClientProtocol
 from benchmarks.competitors.system import IDLE, SMALL, System
 from benchmarks.load.generator import RequestSpec, post_message
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
 
 
 class Ours(System):

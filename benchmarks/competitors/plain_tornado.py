@@ -4,11 +4,11 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, Response
-from benchmarks.clients.protocols import cached_loads
-from benchmarks.clients.sansio import ClientProtocol, PollProtocol, Update, with_cursor
-from benchmarks.clients.websocket import WebSocketProtocol
 from benchmarks.competitors.system import IDLE, System
+from realtime.client.http import Endpoint, Response
+from realtime.client.protocols import cached_loads
+from realtime.client.sansio import ClientProtocol, PollProtocol, Update, with_cursor
+from realtime.client.websocket import WebSocketProtocol
 
 
 class PlainTornado(System):

@@ -9,12 +9,12 @@ import shutil
 from collections.abc import Iterable
 from contextlib import ExitStack
 
-from benchmarks.clients.http import Endpoint, Response, encode
-from benchmarks.clients.protocols import cached_loads
-from benchmarks.clients.sansio import ClientProtocol, Event, PollProtocol, Update, with_cursor
-from benchmarks.clients.socketio import SEPARATOR
-from benchmarks.clients.websocket import TEXT, WebSocketProtocol
 from benchmarks.competitors.system import FOLDER, SMALL, System
+from realtime.client.http import Endpoint, Response, encode
+from realtime.client.protocols import cached_loads
+from realtime.client.sansio import ClientProtocol, Event, PollProtocol, Update, with_cursor
+from realtime.client.socketio import SEPARATOR
+from realtime.client.websocket import TEXT, WebSocketProtocol
 
 _PATH = "/socket.io/?EIO=4&transport="
 

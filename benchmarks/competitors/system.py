@@ -15,11 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.clients.http import Endpoint, Response, encode
-from benchmarks.clients.sansio import ClientProtocol
 from benchmarks.load.generator import RequestSpec
 from benchmarks.method.testbed import MeasuredProcess, ProcessCost, TestbedError
 from realtime.brokers.redis.process import find_program
+from realtime.client.http import Endpoint, Response, encode
+from realtime.client.sansio import ClientProtocol
 
 # The other files in this folder are the servers of the other systems, as their documentation
 # writes them.

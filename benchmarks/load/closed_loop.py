@@ -15,7 +15,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.clients.http import (
+from benchmarks.load.generator import filler_text
+from realtime.client.http import (
     Endpoint,
     Refused,
     Response,
@@ -23,9 +24,8 @@ from benchmarks.clients.http import (
     encode,
     messages_path,
 )
-from benchmarks.clients.sansio import ClientProtocol, Update, room_path
-from benchmarks.clients.websocket import TEXT, WebSocketProtocol, error_of
-from benchmarks.load.generator import filler_text
+from realtime.client.sansio import ClientProtocol, Update, room_path
+from realtime.client.websocket import TEXT, WebSocketProtocol, error_of
 
 # Placeholder for the id in an encoded message; only the id differs between two messages.
 _PLACEHOLDER = "00000000-0000-0000-0000-000000000000"

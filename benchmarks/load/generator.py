@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Protocol
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     Endpoint,
     Refused,
     Response,
@@ -35,7 +35,7 @@ from benchmarks.clients.http import (
     encode,
     messages_path,
 )
-from benchmarks.clients.sansio import ClientProtocol, Event, Update
+from realtime.client.sansio import ClientProtocol, Event, Update
 
 clock = time.perf_counter
 

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.clients.sansio import ClientProtocol, Update
+from realtime.client.sansio import ClientProtocol, Update
 
 # A key and an id that are split between two chunks are shorter than this.
 _MAX_MATCH_BYTES = 80

@@ -7,8 +7,6 @@ event loop; and a short poll without news, which is what a student's page sends.
 import random
 from collections.abc import Mapping
 
-from benchmarks.clients.http import Endpoint, Response
-from benchmarks.clients.sansio import room_path
 from benchmarks.load.generator import (
     LoadGenerator,
     OpenLoopSender,
@@ -16,6 +14,8 @@ from benchmarks.load.generator import (
     constant_arrivals,
 )
 from benchmarks.method import stats
+from realtime.client.http import Endpoint, Response
+from realtime.client.sansio import room_path
 
 
 def get_request(endpoint: Endpoint, path: str) -> RequestSpec:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
-from benchmarks.clients.http import Endpoint
+from realtime.client.http import Endpoint
 from realtime.netem.proxy import Proxy
 
 _START_SECONDS = 10.0

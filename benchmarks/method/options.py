@@ -5,8 +5,8 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.clients import CLIENTS
-from benchmarks.clients.http import Endpoint
+from realtime.client import CLIENTS
+from realtime.client.http import Endpoint
 from realtime.netem.conditions import NetworkConditions
 
 

@@ -12,10 +12,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from benchmarks.clients import CLIENTS
 from benchmarks.method.samples import FAULTS, Measure
 from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold
+from realtime.client import CLIENTS
 
 # About the order in which the web adopted them; all tables and charts use it.
 TRANSPORTS = tuple(CLIENTS)

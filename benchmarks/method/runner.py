@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmarks.clients import BadResponse, Refused
 from benchmarks.load.generator import ServerUnresponsive
 from benchmarks.method import stats
 from benchmarks.method.machine import machine, versions
@@ -40,6 +39,7 @@ from benchmarks.method.testbed import ServerUnderTest, TestbedError
 from benchmarks.method.thresholds import Threshold
 from benchmarks.method.tidy import tidy_csv
 from realtime import __version__
+from realtime.client import BadResponse, Refused
 from realtime.netem.conditions import NetworkConditions
 
 try:

@@ -1,16 +1,13 @@
-// Messages that wait for their acknowledgement, on a connection where only the id of a message says
-// which response belongs to which request.
+// Messages that wait for their acknowledgement, where only the id pairs a response with its request.
 
-import { ApiError, serverError } from "./api.js";
-import { t } from "./i18n.js";
+import { ApiError, networkError } from "./api.js";
 
-const TIMEOUT = 10_000;
+const TIMEOUT = 10_000; // ms
 
 export class PendingAcks {
   #pending = new Map(); // id: {resolve, reject, timer}
   #timeout;
 
-  /** `timeout` is in ms. */
   constructor(timeout = TIMEOUT) {
     this.#timeout = timeout;
   }
@@ -18,7 +15,7 @@ export class PendingAcks {
   /** Call `send()`; resolves with the ack of `id`, rejects with its error or after a timeout. */
   wait(id, send) {
     return new Promise((resolve, reject) => {
-      const timeout = new ApiError("network", t("trouble.no_answer"));
+      const timeout = networkError("no_answer");
       const timer = setTimeout(() => this.#settle(id, "reject", timeout), this.#timeout);
       this.#pending.set(id, { resolve, reject, timer });
       send();
@@ -34,7 +31,7 @@ export class PendingAcks {
   }
 
   /** The connection is closed.  A message without an ack may have arrived; its id makes a retry safe. */
-  rejectAll(error = new ApiError("network", t("trouble.broken_connection"))) {
+  rejectAll(error = networkError("broken_connection")) {
     for (const id of [...this.#pending.keys()]) this.#settle(id, "reject", error);
   }
 
@@ -48,9 +45,9 @@ export class PendingAcks {
 
 /** There is no open connection to send on. */
 export function notConnected() {
-  return new ApiError("network", t("trouble.no_connection"));
+  return networkError("no_connection");
 }
 
 function errorOf({ code, message, retry_after: retryAfter }) {
-  return serverError(code, message, { retryAfter });
+  return new ApiError(code, message, { retryAfter });
 }

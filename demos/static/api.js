@@ -1,7 +1,5 @@
 // One HTTP request to the server: its URL, its response, and every way in which it can fail.
-// An `ApiError` says whether a retry can help, and how long the server wants us to wait before it.
 
-import { explain, t } from "./i18n.js";
 import { secretOf } from "./identity.js";
 
 // The same request may succeed in a moment.
@@ -9,30 +7,27 @@ const TRANSIENT = new Set([
   "network", "too_fast", "busy", "no_broker", "going_away", "too_slow", "name_not_approved",
 ]);
 
-/** `message` is for people, in their language; `serverMessage` is the server's own, where it sent one. */
+/** What went wrong, in English; pages explain the `code`, or the `reason` of an error that the server did not send. */
 export class ApiError extends Error {
-  constructor(code, message, { serverMessage, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
+  constructor(code, message = code, { reason, status, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
     super(message);
     this.code = code;
-    this.serverMessage = serverMessage;
+    this.reason = reason;
+    this.status = status;
     this.retryAfter = retryAfter; // seconds
-    this.final = final;
+    this.final = final; // a retry does not help
   }
 }
 
-/** Make an error from the code and message that the server sent. */
-export function serverError(code, serverMessage, options) {
-  return new ApiError(code, explain(code, serverMessage), { serverMessage, ...options });
+/** There was no complete response: unreachable, broken_answer, broken_connection, no_answer, no_connection. */
+export function networkError(reason) {
+  return new ApiError("network", reason.replace("_", " "), { reason });
 }
 
-// Where the server is: relative to this file, so that the pages work under any host name that a phone uses,
-// and below any path at which a proxy has the server (`--root-path`).
+// Relative to this file: under any host name, and below any path at which a proxy has the server.
 export const ROOT = new URL("../../", import.meta.url);
 
-/**
- * The URL of a room, at `ROOT` or at `base`, another port of the same server.  With a `client` of this page
- * in its query, it also has the secret of that client.
- */
+/** The URL of a room; `base` is another port of the server.  With a `client` of this page, it has its secret. */
 export function roomUrl(room, path, query = {}, base = ROOT) {
   const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
   url.search = new URLSearchParams(withSecret(query));
@@ -49,11 +44,10 @@ export function withSecret(query) {
 export async function request(url, options = {}) {
   let response;
   try {
-    // Without no-store Chromium and Firefox lock a URL in their caches, and send the same request of two
-    // tabs one after the other.  The response's own no-store comes too late to help.
+    // Else Chromium and Firefox lock the URL in their caches, and two tabs send the same request in turn.
     response = await fetch(url, { cache: "no-store", ...options });
   } catch {
-    throw new ApiError("network", t("trouble.unreachable"));
+    throw networkError("unreachable");
   }
   if (!response.ok) throw await responseError(response);
   return response;
@@ -65,7 +59,7 @@ export async function requestJSON(url, options) {
   try {
     return await response.json();
   } catch {
-    throw new ApiError("network", t("trouble.broken_answer"));
+    throw networkError("broken_answer");
   }
 }
 
@@ -76,6 +70,6 @@ async function responseError(response) {
   const final = status < 500 && ![408, 429].includes(status) && !retryAfter;
   // A proxy in between sends its own error page, not our JSON.
   const { error } = await response.json().catch(() => ({}));
-  if (error) return serverError(error.code, error.message, { retryAfter, final });
-  return new ApiError(`http_${status}`, t("trouble.http", { status }), { retryAfter, final });
+  if (error) return new ApiError(error.code, error.message, { retryAfter, final });
+  return new ApiError(`http_${status}`, undefined, { reason: "http", status, retryAfter, final });
 }

@@ -1,16 +1,13 @@
-// The chat page: name and room, messages, members.  It does not depend on a transport: it imports the one
-// that <body> names, which exports `connect(room, options) → {send, close}`.
+// The chat page: name and room, messages, members.  It does not depend on a transport: <body> names it.
 
-import { ApiError, requestJSON, ROOT, roomUrl } from "./api.js";
+import { requestJSON, ROOT, roomUrl } from "./api.js";
+import { Connection } from "./client.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
-import { language, number, t } from "./i18n.js";
-import { secretOf } from "./identity.js";
+import { explain, language, number, t } from "./i18n.js";
 import { Log, person } from "./log.js";
 import { networkControl } from "./networks.js";
-import { Outbox } from "./outbox.js";
 import { transportLabel } from "./page_layout.js";
-import { uuid } from "./publish.js";
 import { chooseName, rememberName, save, saveClient, take, takeClient } from "./tab_state.js";
 import { openTap } from "./wire/tap.js";
 import { showTraffic } from "./wire/workspace.js";
@@ -18,7 +15,7 @@ import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
 
 const transport = document.body.dataset.transport;
 fillPage();
-const { connect } = await import(`./transports/${transport}.js`);
+import(`./transports/${transport}.js`).catch(() => {}); // the connection needs it soon
 const { showLesson } = await import(`./lessons/${transport}.js`);
 
 const query = new URLSearchParams(location.search);
@@ -31,41 +28,29 @@ byId("room").value = room;
 document.title = `${document.title} · ${room}`;
 
 const log = new Log(byId("log"), byId("messages"), client);
-const outbox = new Outbox(send, showUnsent);
+const connection = new Connection(room, {
+  transport, client, name, setting, onEvent, onState, onTransports, onSent: showUnsent,
+  locate: false, // the transport itself asks for the history: that is what the page shows
+});
 
 // --- the connection ------------------------------------------------------------------------------
 
-// Both outlive a connection: our cursor in the room, and the ids we have shown.
-let cursor;
-const shown = new Set();
-let connection;
+let isReady = false; // to connect
 // Another port with simulated network conditions, or undefined.
 let base;
 
-function start() {
-  const trace = tap.secret;
+/** Connect with the present choices, or continue with them at the same cursor. */
+function reconnect() {
+  if (!isReady) return;
   const encoding = byId("encoding").value || undefined;
   if (encoding === "dcz") loadDictionary();
-  connection = connect(room, {
-    after: cursor, shown, client, name, base, trace, encoding, setting, onEvent, onState, onTransports,
-  });
+  connection.reconnect({ base, trace: tap.secret, encoding });
 }
 
 // A browser that knows RFC 9842 keeps it, and offers it with the requests that follow: perhaps not yet with
 // the next one, which is then answered with plain zstd.
 function loadDictionary() {
   fetch(new URL("dictionary", ROOT)).catch(() => {});
-}
-
-function stop() {
-  connection?.close();
-  connection = undefined;
-}
-
-/** Continue at the same cursor over a new connection. */
-function reconnect() {
-  stop();
-  start();
 }
 
 function setting(id) {
@@ -77,15 +62,8 @@ function onTransports(transports) {
   byId("ways-taken").textContent = transports.join(" → ");
 }
 
-async function send(message) {
-  if (!connection) throw new ApiError("network", t("trouble.no_connection"));
-  return connection.send(message);
-}
-
 function onEvent(event) {
-  cursor = event.cursor;
-  outbox.settle(event.id);
-  if (!outbox.messages.length) endPassingError();
+  if (!connection.unsent.length) endPassingError();
   log.show(event);
   if (event.kind !== "say") refreshMembers();
   // Another page has ended our lease, perhaps a duplicate of this tab.  Reconnecting renews it.
@@ -104,7 +82,6 @@ function onState(state, { seconds, error } = {}) {
   if (state === "waiting" && seconds !== undefined) countDown(Date.now() + seconds * 1000);
   if (state === "open") {
     endPassingError();
-    outbox.wake();
     refreshMembers();
   }
 }
@@ -112,9 +89,9 @@ function onState(state, { seconds, error } = {}) {
 function stateText(state, seconds, error) {
   if (state === "connecting") return t("chat.state.connecting");
   if (state === "open") return t("chat.state.open");
-  if (state === "refused") return t("chat.state.refused", { why: error.message });
+  if (state === "refused") return t("chat.state.refused", { why: explain(error) });
   if (seconds === undefined) return t("chat.state.browser");
-  return t("chat.state.waiting", { why: error?.message ?? t("chat.state.ended") });
+  return t("chat.state.waiting", { why: error ? explain(error) : t("chat.state.ended") });
 }
 
 // Hidden from screen readers, which would read each second aloud.
@@ -183,7 +160,7 @@ byId("say").addEventListener("submit", (submit) => {
   submit.preventDefault();
   const text = byId("text").value;
   byId("text").value = "";
-  outbox.add({ id: uuid(), client, name, text, via: transport, sent: Date.now() });
+  connection.send(text);
 });
 
 const ERROR_TIME = 10_000; // ms
@@ -196,11 +173,12 @@ function showUnsent(message, state, error) {
 }
 
 // An error passes when its message will be sent again.
-function showError({ message, serverMessage }, passes) {
+function showError(error, passes) {
   // The server's own message is English, and more exact than our translation of its code; where we have
   // none, ours contains it.
-  const more = serverMessage && !message.includes(serverMessage);
-  byId("error").replaceChildren(message, ...(more ? [" ", el("q", { lang: "en" }, serverMessage)] : []));
+  const [text, { message }] = [explain(error), error];
+  const more = error.reason || text.includes(message) ? [] : [" ", el("q", { lang: "en" }, message)];
+  byId("error").replaceChildren(text, ...more);
   // What refused it may be lifted, such as a mute, and nobody says so; the line of the message keeps the error.
   clearTimeout(errorEnd);
   if (!passes) errorEnd = setTimeout(() => byId("error").replaceChildren(), ERROR_TIME);
@@ -216,27 +194,20 @@ function endPassingError() {
 const unsent = `unsent ${room}`;
 
 function open() {
-  start();
-  (take(unsent) ?? []).forEach((message) => outbox.add(message));
+  isReady = true;
+  reconnect();
+  (take(unsent) ?? []).forEach((message) => connection.resend(message));
 }
 
-function close() {
-  stop();
+addEventListener("pagehide", () => {
   saveClient(client);
-  save(unsent, outbox.messages);
-  // The server announces the quit after a grace period, so a reload, which returns as the same client,
-  // causes none.
-  const url = roomUrl(room, `members/${client}`, { secret: secretOf(client) });
-  fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
-}
-
-addEventListener("pagehide", close);
+  save(unsent, connection.unsent);
+});
 addEventListener("pageshow", ({ persisted }) => {
   if (!persisted) return;
   // Restored from the back/forward cache with all its state, so the saved copy is removed.
   take("secret");
   take(unsent);
-  start();
 });
 
 byId("who").addEventListener("submit", (submit) => {

@@ -3,24 +3,20 @@
 //   POST ROOM.seats ─▶ number n ─▶ transport n of the command's list, in turn
 //   ROOM.class ─▶ the last command: {room, transports, port, run}.  Only the lecturer can publish there.
 
-import { ApiError, ROOT, roomUrl } from "./api.js";
+import { ROOT } from "./api.js";
 import { EXPERIMENTS } from "./classroom/lesson.js";
 import { RunReport } from "./classroom/run_report.js";
 import { classRooms, parseText } from "./classroom/rooms.js";
 import { clockOffset, takeSeat } from "./classroom/seat.js";
 import { VoteForm } from "./classroom/vote_form.js";
+import { Connection } from "./client.js";
 import { byId } from "./dom.js";
-import { t } from "./i18n.js";
-import { secretOf } from "./identity.js";
+import { explain, t } from "./i18n.js";
 import { Log } from "./log.js";
-import { Outbox } from "./outbox.js";
 import { transportLabel, TRANSPORTS } from "./page_layout.js";
-import { uuid } from "./publish.js";
 import { chooseName, saveClient, takeClient } from "./tab_state.js";
 import { connect as connectControl } from "./transports/websocket.js";
 
-// As on the page of each transport; the libraries may use all of theirs.
-const SETTINGS = { interval: 2, pad: 0 };
 const SETTLE = 50; // ms: the commands before the last one arrive together
 const RETRY = 5000;
 const ERROR_TIME = 10_000;
@@ -38,9 +34,14 @@ byId("room-name").textContent = home;
 document.title = `${document.title} · ${home}`;
 
 const log = new Log(byId("log"), byId("messages"), client);
-const outbox = new Outbox(send, (message, state, error) => {
-  log.showUnsent(message, state, error);
-  showError(error?.message);
+// The libraries may use all of their transports.
+const connection = new Connection(home, {
+  client, name, onEvent, onState,
+  locate: false, // thirty phones join at once
+  onSent(message, state, error) {
+    log.showUnsent(message, state, error);
+    showError(error && explain(error));
+  },
 });
 
 let errorEnd; // a timer
@@ -59,38 +60,30 @@ let seat; // a number
 let clockAhead; // ms
 let order = { room: home, transports: TRANSPORTS };
 let wanted; // {room, transport, port}, as text: what we are connected to
-let connection, cursor;
-let shown = new Set();
-let transport;
+let isConnected = false; // or trying to
 let offlineUntil = 0; // by our clock
 
-async function follow() {
-  transport = order.transports[seat % order.transports.length];
+function follow() {
   const { room, port } = order;
+  const transport = order.transports[seat % order.transports.length];
   const next = JSON.stringify({ room, transport, port });
   if (next === wanted) return;
-  const moved = wanted && JSON.parse(wanted).room !== room;
   wanted = next;
   disconnect();
-  if (moved) {
-    cursor = undefined;
-    shown = new Set();
-  }
   byId("transport").replaceChildren(transportLabel(transport));
-  await open(next);
+  open(next);
 }
 
-async function open(plan) {
-  const { connect } = await import(`./transports/${transport}.js`);
-  if (plan !== wanted || connection || Date.now() < offlineUntil) return; // there is a newer command
-  connection = connect(order.room, {
-    after: cursor, shown, client, name, base: baseAt(order.port), setting: (id) => SETTINGS[id], onEvent, onState,
-  });
+function open(plan) {
+  if (plan !== wanted || isConnected || Date.now() < offlineUntil) return; // there is a newer command
+  isConnected = true;
+  const { room, transport, port } = JSON.parse(plan);
+  connection.reconnect({ room, transport, base: baseAt(port) });
 }
 
 function disconnect() {
-  connection?.close();
-  connection = undefined;
+  connection.disconnect();
+  isConnected = false;
 }
 
 function baseAt(port) {
@@ -101,8 +94,6 @@ function baseAt(port) {
 }
 
 function onEvent(event) {
-  cursor = event.cursor;
-  outbox.settle(event.id);
   log.show(event);
   if (event.kind === "say") report?.count(event);
   if (event.kind === "gap") report?.countGap();
@@ -110,10 +101,9 @@ function onEvent(event) {
 
 function onState(state, { error } = {}) {
   byId("state").dataset.state = state;
-  const why = error?.message ?? t("chat.state.ended");
+  const why = error ? explain(error) : t("chat.state.ended");
   const texts = { waiting: "chat.state.waiting", refused: "chat.state.refused" };
   byId("state-text").textContent = texts[state] ? t(texts[state], { why }) : t(`chat.state.${state}`);
-  if (state === "open") outbox.wake();
   // The lecturer may let a phone in again.
   if (state === "refused" && LOCKED_OUT.includes(error?.code)) setTimeout(retry, RETRY, wanted);
 }
@@ -124,14 +114,9 @@ function retry(plan) {
   open(plan);
 }
 
-async function send(message) {
-  if (!connection) throw new ApiError("network", t("trouble.no_connection"));
-  return connection.send(message);
-}
-
 byId("say").addEventListener("submit", (submit) => {
   submit.preventDefault();
-  outbox.add({ id: uuid(), client, name, text: byId("text").value, via: transport, sent: Date.now() });
+  connection.send(byId("text").value);
   byId("text").value = "";
 });
 
@@ -191,12 +176,7 @@ function stayOffline(left) {
 
 // --- opening and closing the page --------------------------------------------------------------------
 
-addEventListener("pagehide", () => {
-  disconnect();
-  saveClient(client);
-  const url = roomUrl(order.room, `members/${client}`, { secret: secretOf(client) });
-  fetch(url, { method: "DELETE", keepalive: true }).catch(() => {});
-});
+addEventListener("pagehide", () => saveClient(client));
 addEventListener("pageshow", ({ persisted }) => { if (persisted) location.reload(); });
 
 async function enter() {
@@ -204,7 +184,7 @@ async function enter() {
     seat = await takeSeat(rooms.seats, client);
     clockAhead = await clockOffset(rooms.reports, client);
   } catch (error) {
-    showError(error.message);
+    showError(explain(error));
     return void setTimeout(enter, RETRY);
   }
   showError();

@@ -3,7 +3,7 @@
 
 import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
-import { choose, language, LANGUAGES, number, t } from "./i18n.js";
+import { choose, explain, language, LANGUAGES, number, t } from "./i18n.js";
 import { fillHeader, transportLabel, TRANSPORTS } from "./page_layout.js";
 
 const INTERVAL = 1000;
@@ -33,7 +33,7 @@ async function refresh() {
   try {
     show(await requestJSON(new URL("status", ROOT)));
   } catch (error) {
-    byId("error").textContent = t("cluster.away", { why: error.message });
+    byId("error").textContent = t("cluster.away", { why: explain(error) });
   }
   setTimeout(refresh, INTERVAL);
 }

@@ -5,7 +5,7 @@ import { request, requestJSON, ROOT, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
 import { AuditedReader } from "./faults/reader.js";
 import { SystemMap } from "./faults/map.js";
-import { choose, language, LANGUAGES, number, t, time } from "./i18n.js";
+import { choose, explain, language, LANGUAGES, number, t, time } from "./i18n.js";
 import { ConsistencyChecker } from "./lab/audit.js";
 import { takeKey } from "./lecturer/key.js";
 import { gapText } from "./log.js";
@@ -56,7 +56,7 @@ async function start() {
     report = await fetchReport();
   } catch (error) {
     if (error.code === "not_found") return showElsewhere();
-    byId("error").textContent = error.message;
+    byId("error").textContent = explain(error);
     return void setTimeout(start, 1000);
   }
   byId("system").hidden = false;
@@ -116,7 +116,7 @@ function onSent(message, state, error) {
     confirmed += 1;
     checker.acknowledge(message.id);
   } else if (state === "refused") {
-    log(t("faults.refused", { why: error.message }));
+    log(t("faults.refused", { why: explain(error) }));
   }
 }
 
@@ -135,7 +135,7 @@ async function refresh() {
     show(await fetchReport());
     byId("error").textContent = "";
   } catch (error) {
-    byId("error").textContent = error.message;
+    byId("error").textContent = explain(error);
   }
   showAudit();
   setTimeout(refresh, LOOK_INTERVAL);
@@ -222,6 +222,6 @@ async function inject(kind, target) {
   try {
     await request(url, { method: "POST" });
   } catch (error) {
-    log(error.message);
+    log(explain(error));
   }
 }

@@ -1,17 +1,11 @@
-// The forever frame: an invisible page that never finishes loading, and calls us from each script in it.
-// No event says that such a page has started, grown or died, so we inspect it four times a second.
-
-import { el } from "./dom.js";
+// The forever frame: an invisible page that never finishes loading, and calls us from each script in it.  No event
+// says that it has started, grown or died, so we inspect it four times a second.
 
 const CHECK_INTERVAL = 250;
-// How long the first byte may take.  Chromium shows an error page in a frame that was refused, and fires
-// "load"; in Firefox and WebKit nothing happens.
+// For the first byte.  A frame that was refused fires "load" in Chromium; in Firefox and WebKit nothing happens.
 const OPEN_TIMEOUT = 5_000;
 
-/**
- * Open the endless page at `url`, and report to `listener`: `opened()`, `alive()` at any new byte,
- * `receive(event)`, `ended()`.  The result closes the frame.
- */
+/** Open the page at `url`, and report to `listener`: opened, alive (a new byte), receive, ended.  Returns `close`. */
 export function foreverFrame(url, listener) {
   const frame = hiddenFrame(url);
   let length = -1;
@@ -20,7 +14,7 @@ export function foreverFrame(url, listener) {
   function check() {
     const page = documentOf(frame);
     if (!page) return;
-    // The browser's Stop button ends the stream without an event.  The document is then complete.
+    // The browser's Stop button ends the stream without an event.
     if (page.readyState === "complete") return listener.ended();
     clearTimeout(refused);
     listener.opened();
@@ -29,7 +23,6 @@ export function foreverFrame(url, listener) {
     length = current;
   }
 
-  // The scripts in the frame call this function.
   window.realtime = {
     receive(event) {
       clearTimeout(refused);
@@ -57,10 +50,7 @@ export function foreverFrame(url, listener) {
   };
 }
 
-/**
- * The same for a stream at another port.  A page of another origin cannot call us, so a relay page at
- * that port holds the stream and forwards each call by `postMessage`.
- */
+/** The same at another port.  Its page cannot call us: a relay page there forwards each call by `postMessage`. */
 export function relayedFrame(url, listener) {
   const relay = new URL("../../demos/frame.html", url);
   relay.search = new URLSearchParams({ stream: url.pathname + url.search, page: location.origin });
@@ -87,19 +77,17 @@ export function relayedFrame(url, listener) {
 }
 
 function hiddenFrame(url) {
-  return el("iframe", { hidden: true, src: url });
+  return Object.assign(document.createElement("iframe"), { hidden: true, src: url });
 }
 
-// Before its first bytes a frame shows about:blank.  An error response is not text/html, or is not
-// readable from here.
+// Before its first bytes a frame shows about:blank.  An error is not text/html, or not readable from here.
 function documentOf(frame) {
   const page = frame.contentDocument;
   const ready = page?.documentElement && page.URL !== "about:blank";
   return ready && page.contentType === "text/html" ? page : null;
 }
 
-// A frame added before or during the `load` event keeps the tab's spinner turning forever; one added a turn
-// of the event loop later does not.
+// A frame that is added before or during `load` keeps the tab's spinner turning; one added a turn later does not.
 function afterLoad(open) {
   let timer;
   const later = () => { timer = setTimeout(open); };

@@ -33,10 +33,12 @@ export function parts(key, values) {
   return pieces.map((piece, i) => (i % 2 ? values[piece] ?? `{${piece}}` : piece));
 }
 
-/** A sentence for the server's error code, or the server's own message where we have none. */
-export function explain(code, serverMessage) {
-  const words = catalogue[`trouble.${code}`] ?? serverMessage;
-  return words ? t("trouble.with_code", { words, code }) : code;
+/** A sentence for an error: ours for its code or reason, or the server's own message where we have none. */
+export function explain({ code, reason, status, message }) {
+  if (typeof code !== "string") return message; // of the page, in its language
+  if (reason) return t(`trouble.${reason}`, { status, error: message });
+  const words = catalogue[`trouble.${code}`] ?? message;
+  return words === code ? code : t("trouble.with_code", { words, code });
 }
 
 /** A number as this language writes it. */

@@ -4,7 +4,7 @@
 import { requestJSON, ROOT, roomUrl, withSecret } from "./api.js";
 import { byId } from "./dom.js";
 import { showExercises } from "./exercises.js";
-import { number, t, translate } from "./i18n.js";
+import { explain, number, t, translate } from "./i18n.js";
 import { newClient, secretOf } from "./identity.js";
 import { ConsistencyChecker } from "./lab/audit.js";
 import { stripLabels } from "./lab/delay_strip.js";
@@ -175,7 +175,7 @@ function showSender() {
   const progress = sent || remaining
     ? t("lab.sent", { sent: number(sent), left: number(remaining) })
     : "";
-  const refusals = refused ? t("lab.refused", { refused, why: error.message }) : "";
+  const refusals = refused ? t("lab.refused", { refused, why: explain(error) }) : "";
   const line = [progress, refusals].filter(Boolean).join(" · ");
   if (byId("sent").textContent === line) return;
   byId("sent").textContent = line;

@@ -2,7 +2,7 @@
 
 import { request, requestJSON, ROOT } from "./api.js";
 import { byId } from "./dom.js";
-import { t } from "./i18n.js";
+import { explain, t } from "./i18n.js";
 import { showGroupCards, showJoinAddress } from "./lecturer/join_codes.js";
 import { takeKey } from "./lecturer/key.js";
 import { showModeration } from "./lecturer/moderation.js";
@@ -89,6 +89,6 @@ async function resetRoom() {
     await request(url, { method: "DELETE" });
     result.textContent = t("lecturer.done", { room });
   } catch (error) {
-    result.textContent = error.message;
+    result.textContent = explain(error);
   }
 }

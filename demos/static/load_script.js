@@ -2,7 +2,6 @@
 
 import { ApiError } from "./api.js";
 import { el } from "./dom.js";
-import { t } from "./i18n.js";
 
 const loading = new Map();
 
@@ -14,12 +13,12 @@ export function loadScript(path, name) {
 
 /** The file is missing: set-up could not fetch it. */
 export function libraryMissing() {
-  return new ApiError("no_library", t("trouble.no_library"));
+  return new ApiError("no_library", undefined, { reason: "no_library" });
 }
 
 /** The student has forbidden every transport of the library. */
 export function noTransportAllowed() {
-  return new ApiError("no_way", t("trouble.no_way"));
+  return new ApiError("no_way", undefined, { reason: "no_way" });
 }
 
 function load(path, name) {

@@ -4,7 +4,7 @@
 
 import { el } from "./dom.js";
 import { FollowingBox } from "./following_box.js";
-import { number, parts, t, time } from "./i18n.js";
+import { explain, number, parts, t, time } from "./i18n.js";
 import { transportLabel } from "./page_layout.js";
 
 // A page that is open all day must not grow all day.
@@ -198,8 +198,8 @@ export function gapText({ reason, missed }) {
 
 function stateText(state, error) {
   if (state === "accepted") return t("chat.unsent.accepted");
-  if (state === "refused") return t("chat.unsent.refused", { why: error.message });
-  return error ? t("chat.unsent.again", { why: error.message }) : t("chat.unsent.pending");
+  if (state === "refused") return t("chat.unsent.refused", { why: explain(error) });
+  return error ? t("chat.unsent.again", { why: explain(error) }) : t("chat.unsent.pending");
 }
 
 function milliseconds(ms) {

@@ -3,7 +3,7 @@
 
 import { ApiError, request, requestJSON, ROOT, withSecret } from "./api.js";
 import { el } from "./dom.js";
-import { t } from "./i18n.js";
+import { explain, t } from "./i18n.js";
 import { pageClient } from "./identity.js";
 
 // The presets, in the syntax of `realtime proxy`; each has a text that says what to watch for.
@@ -160,7 +160,7 @@ class NetworkControl {
     if (error.code === "no_network") this.#end();
     if (error.code !== "bad_network") this.#choice.value = this.#applied;
     this.#own.hidden = this.#choice.value !== "own";
-    const why = error.code === "busy" ? t("network.all_in_use", { count: this.#count }) : error.message;
+    const why = error.code === "busy" ? t("network.all_in_use", { count: this.#count }) : explain(error);
     this.#show(`${why} ${this.#inEffect()}`);
   }
 

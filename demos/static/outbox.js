@@ -1,8 +1,6 @@
-// Messages that are not acknowledged yet: kept in order, and sent again with the same id.
-// Only one message is in flight at a time, or a retried one would arrive after its successors.
+// Messages that are not acknowledged yet: sent again with the same id, one at a time, to keep their order.
 
 import { ApiError } from "./api.js";
-import { t } from "./i18n.js";
 
 const MAX_WAIT = 10; // seconds
 
@@ -14,7 +12,7 @@ export class Outbox {
   #failures = 0;
   #wake = () => {};
 
-  /** `onChange(message, state, error)`: state is pending, accepted or refused. */
+  /** `onChange(message, state, error, receipt)`: pending, accepted (what `send` returned is the receipt) or refused. */
   constructor(send, onChange) {
     this.#send = send;
     this.#onChange = onChange;
@@ -35,7 +33,7 @@ export class Outbox {
     this.#wake();
   }
 
-  /** The room delivered the message to us, which is as good as an acknowledgement. */
+  /** The room has delivered the message to us. */
   settle(id) {
     this.#queue = this.#queue.filter((message) => message.id !== id);
   }
@@ -49,9 +47,9 @@ export class Outbox {
 
   async #try(message) {
     try {
-      await this.#send(message);
+      const receipt = await this.#send(message);
       this.#failures = 0;
-      this.#finish(message, "accepted");
+      this.#finish(message, "accepted", undefined, receipt);
     } catch (thrown) {
       const error = thrown instanceof ApiError ? thrown : pageError(thrown);
       if (error.final) this.#finish(message, "refused", error);
@@ -59,10 +57,10 @@ export class Outbox {
     }
   }
 
-  #finish(message, state, error) {
+  #finish(message, state, error, receipt) {
     const queued = this.#queue.includes(message);
     this.settle(message.id);
-    if (queued) this.#onChange(message, state, error);
+    if (queued) this.#onChange(message, state, error, receipt);
   }
 
   async #retryLater(message, error) {
@@ -79,5 +77,5 @@ export class Outbox {
 
 // A bug in the page: show it, and do not retry forever.
 function pageError(error) {
-  return new ApiError("error", t("trouble.in_page", { error }));
+  return new ApiError("error", `${error}`, { reason: "in_page" });
 }

@@ -1,5 +1,5 @@
-// The Page Lifecycle: a tab becomes visible again, a phone wakes up, the network is back.  Timers stood
-// still or were throttled meanwhile, so the page checks its connection at once.
+// The Page Lifecycle: a tab becomes visible again, a phone wakes up, the network is back.  Timers stood still
+// meanwhile, so the page checks its connection at once.
 
 // A shorter absence misses no heartbeat.
 const MIN_AWAY = 15_000;

@@ -11,7 +11,7 @@ import { EXPERIMENTS, stepsWith, textOf } from "./classroom/lesson.js";
 import { deliveryOf } from "./classroom/measure.js";
 import { VoteView } from "./classroom/vote_view.js";
 import { byId, el } from "./dom.js";
-import { language, number, t } from "./i18n.js";
+import { explain, language, number, t } from "./i18n.js";
 import { codeUrl, joinPath, linkTo } from "./lecturer/join_codes.js";
 
 const room = new URLSearchParams(location.search).get("room") || "lobby";
@@ -87,7 +87,7 @@ function showAddress() {
 
 function showFigures({ rows, phones, run, left, frozen, silent, error }) {
   byId("phones").textContent = t("classroom.projector.phones", { count: number(phones) });
-  byId("trouble").textContent = error?.message ?? "";
+  byId("trouble").textContent = error ? explain(error) : "";
   byId("view-class").classList.toggle("frozen", frozen);
   byId("run-name").textContent = t(`classroom.run.${run.kind}`);
   byId("run-state").textContent = stateText(run, left, frozen);
@@ -125,5 +125,5 @@ try {
   channel.send({ hello: true });
   show();
 } catch (error) {
-  byId("trouble").replaceChildren(el("span", "", error.message));
+  byId("trouble").replaceChildren(el("span", "", explain(error)));
 }

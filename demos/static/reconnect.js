@@ -1,24 +1,24 @@
-// A connection is a series of attempts; the cursor lasts from one to the next.  A transport defines one
-// attempt (`connectOnce`), and this file decides when the next one starts: after a wait with full jitter.
+// A connection is a series of attempts with one cursor.  A transport defines an attempt (`connectOnce`), and this
+// file starts the next one after a wait with full jitter.
 //
 //   connecting ── opened ──▶ open ── ended ──▶ waiting ── jitter ──▶ connecting …
 //                              └── ended by a final error ──▶ refused
 
 import { onResume } from "./page_lifecycle.js";
 
-// The ceiling doubles from one second to ten, and the wait is a random part of it ("full jitter").
-// Without jitter a class whose server restarts would reconnect in the same instant, again and again.
+// Seconds: the ceiling doubles, and the wait is a random part of it.  Without jitter a class whose server restarts
+// would reconnect in the same instant, again and again.
 const MIN_CEILING = 1;
 const MAX_CEILING = 10;
 // Ids to remember: the server keeps the last 1 000 events, so an older one cannot come again.
 const MAX_SHOWN = 2000;
 
 /**
- * Connect, and reconnect until closed.  `connectOnce(attempt)` starts one attempt and returns the function
- * that stops it.  `onState` receives connecting, open, waiting {seconds, error} or refused {error}.
+ * Reconnect until closed.  `connectOnce(attempt)` returns the function that stops the attempt; `locate(attempt)`,
+ * if given, finds a first cursor.  `onState` receives connecting, open, waiting {seconds, error} or refused {error}.
  */
 export function keepConnected(connectOnce, options) {
-  const { after, shown = new Set(), onEvent, onRepeat = () => {}, onState } = options;
+  const { after, shown = new Set(), locate, onEvent, onRepeat = () => {}, onState } = options;
   let cursor = after;
   let failures = 0;
   let timer, current, stop, state;
@@ -30,20 +30,27 @@ export function keepConnected(connectOnce, options) {
     onState(next, detail);
   }
 
-  function start() {
+  async function start() {
     setState("connecting");
     const attempt = {
       get cursor() { return cursor; },
       opened: () => { if (attempt === current) { failures = 0; setState("open"); } },
       receive: (event) => { if (attempt === current) receive(event); },
-      // Where a response says that we are.  Without it, a reader from "now" in an empty room would read from a
-      // later now each time, and lose what came in between.
+      // Else a reader from "now" in an empty room would read from a later now each time.
       at: (position) => { if (attempt === current) cursor = position; },
       paused: () => { if (attempt === current) setState("waiting", {}); },
       ended: (error) => { if (attempt === current) retryLater(error); },
       renew: () => { if (attempt === current) { end(); start(); } },
     };
     current = attempt;
+    if (cursor === undefined && locate) {
+      try {
+        await locate(attempt);
+      } catch (error) {
+        return attempt.ended(error);
+      }
+      if (attempt !== current) return; // closed meanwhile
+    }
     stop = connectOnce(attempt);
   }
 
@@ -73,8 +80,7 @@ export function keepConnected(connectOnce, options) {
     stop = undefined;
   }
 
-  // A user who returns to the page does not wait for a timer.  Users return at different moments, so
-  // this needs no jitter.
+  // Users return to a page at different moments, so this needs no jitter.
   const unsubscribe = onResume(() => {
     if (current || state !== "waiting" || Date.now() < notBefore) return;
     clearTimeout(timer);

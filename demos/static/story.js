@@ -3,7 +3,7 @@
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";
 import { byId, el } from "./dom.js";
-import { t } from "./i18n.js";
+import { explain, t } from "./i18n.js";
 import { baseFor } from "./lab/ports.js";
 import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
 import { publish, uuid } from "./publish.js";
@@ -165,7 +165,7 @@ byId("say").addEventListener("submit", (submit) => {
   delays.clear();
   byId("said").textContent = "";
   send(message).catch((error) => {
-    byId("said").textContent = t("story.not_sent", { why: error.message });
+    byId("said").textContent = t("story.not_sent", { why: explain(error) });
   });
 });
 

@@ -1,7 +1,5 @@
-// A stream without data may be idle or dead: TCP does not report a peer that has vanished.  The server
-// sends something at least every 15 seconds.  Where the page can see that (`watchdog`), a longer pause
-// proves a dead connection; where the browser hides heartbeats (EventSource, WebSocket), the page has to
-// ask the server in another way (`probingWatchdog`).
+// A stream without data may be idle or dead: TCP does not report a peer that has vanished.  The server sends
+// something every 15 seconds.  Where the browser hides that (EventSource, WebSocket), the page has to probe.
 
 import { requestJSON, roomUrl } from "./api.js";
 import { onResume } from "./page_lifecycle.js";
@@ -23,7 +21,7 @@ export function watchdog(onTimeout) {
   return { reset, stop: () => clearTimeout(timer) };
 }
 
-/** The same where heartbeats are invisible: after the timeout, probe before ending the attempt. */
+/** The same where heartbeats are invisible: probe before ending the attempt. */
 export function probingWatchdog(room, attempt, base) {
   const inner = watchdog(async () => {
     if (await isDead(room, attempt, base)) attempt.ended();
@@ -57,9 +55,8 @@ async function isDead(room, attempt, base) {
 }
 
 /**
- * Find out why a connection was refused, where the browser shows no status: a short poll receives the
- * error.  Undefined when the poll succeeds, and all we know is that the connection ended.  It is sent as the
- * `member` that was refused: a lecturer may have removed it.
+ * Why a connection was refused, where the browser shows no status: a short poll, as the `member` that was refused,
+ * receives the error.  Undefined if the poll succeeds.
  */
 export async function diagnose(room, attempt, member, base) {
   try {

@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients.http import Endpoint, Refused
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.load.closed_loop import (
     Acknowledgement,
     PostSender,
@@ -20,13 +18,15 @@ from benchmarks.load.closed_loop import (
 )
 from benchmarks.load.light_readers import Arrival, DiscardReader, IdIndex, IdScanner
 from benchmarks.publish import compare
+from realtime.client.http import Endpoint, Refused
+from realtime.client.protocols import make_protocol
 from realtime.core.events import Cursor, Event
 from realtime.protocol.websocket_frames import text_frame
 from realtime.transports import fetch_streaming, iframe_streaming, sse, websocket
 from realtime.transports.socketio import clients as socketio
 from realtime.transports.sockjs import transport as sockjs
 from tests.cases import each
-from tests.clients.pieces import switching_protocols, unmasked
+from tests.client.pieces import switching_protocols, unmasked
 
 ENDPOINT = Endpoint("http://127.0.0.1:8000")
 

@@ -15,8 +15,6 @@ from benchmarks import burst, c10k, fanout_cost, multi_worker, publish
 from benchmarks.__main__ import CLASSES, find_benchmark
 from benchmarks.burst import Burst, in_order, latencies
 from benchmarks.c10k import ALL, C10K
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
 from benchmarks.fanout_cost import BASELINE, FanoutCost, endpoints, fit_growth
 from benchmarks.load.light_readers import Arrival, IdIndex, IdScanner
 from benchmarks.method import runner, testbed
@@ -27,6 +25,8 @@ from benchmarks.method.testbed import raise_open_file_limit
 from benchmarks.multi_worker import MultiWorker
 from benchmarks.publish import Publish
 from benchmarks.sticky import Sticky
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
 from tests.benchmarks.faulty_server import FaultyServer, Tamper, duplicating, losing, swapping
 from tests.benchmarks.test_closed_loop import ENDPOINT
 from tests.conftest import Servers

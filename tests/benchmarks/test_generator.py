@@ -8,10 +8,6 @@ from functools import partial
 
 import pytest
 
-from benchmarks.clients import CLIENTS, post
-from benchmarks.clients.http import BadResponse, Endpoint, Refused
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import Update
 from benchmarks.load.generator import (
     LoadGenerator,
     ServerUnresponsive,
@@ -25,6 +21,10 @@ from benchmarks.load.generator import (
 from benchmarks.load.relay import Relay
 from benchmarks.load.workload import Transcript, run_workload
 from benchmarks.method.stats import percentile
+from realtime.client import CLIENTS, post
+from realtime.client.http import BadResponse, Endpoint, Refused
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import Update
 from tests.benchmarks.faulty_server import Event, FaultyServer, duplicating, losing, swapping
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from realtime.web import pages
 from tests.browser.chat_page import TRANSPORTS
 from tests.browser.conftest import new_context

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import CLIENTS, post, request
+from realtime.client import CLIENTS, post, request
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import (
     TRANSPORTS,

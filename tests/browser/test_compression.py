@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from tests.browser.chat_page import expect_message, open_chat, send
 from tests.server_process import Server
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from realtime.netem.proxy import Proxy
 from tests.browser import engines
 from tests.browser.chat_page import TRANSPORTS

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import get_json
+from realtime.client import get_json
 from tests.browser.chat_page import TRANSPORTS
 from tests.fake_server import FakeServer
 from tests.server_process import Server

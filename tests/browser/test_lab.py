@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.browser.chat_page import HARD, TRANSPORTS, expect_after_reconnect
 from tests.browser.test_networks import press
 from tests.server_process import Server

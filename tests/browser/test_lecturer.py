@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import BrowserContext, Frame, Page, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from tests.browser.chat_page import message, open_chat, open_tab, send
 from tests.server_process import Server
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from tests.browser.chat_page import Chat, message, only, open_tab, send
 from tests.browser.chat_page import open_chat as open_page
 from tests.server_process import Server

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import HARD, expect_message, expect_no_gap, message, open_chat, send
 from tests.conftest import Servers, missing

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.browser.chat_page import expect_message, expect_no_gap, message, open_chat, send
 from tests.server_process import Server
 

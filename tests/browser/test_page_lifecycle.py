@@ -3,7 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import expect_no_gap, message, open_chat
 from tests.browser.test_engines import ALL_HAVE, ALL_OPEN, CONNECT, QUIET_PAGE, READ

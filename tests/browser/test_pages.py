@@ -5,7 +5,7 @@ import signal
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat
 from tests.conftest import Servers

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from benchmarks.clients import post, request
+from realtime.client import post, request
 from tests.browser.chat_page import TRANSPORTS, message
 from tests.server_process import Server
 from tests.transports.readers import reader

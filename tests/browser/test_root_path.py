@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat, send
 from tests.browser.test_engines import (
     ALL_HAVE,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, Request, WebSocket, expect
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.browser.chat_page import HARD, TRANSPORTS
 from tests.server_process import Server
 

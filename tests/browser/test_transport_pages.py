@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.browser.chat_page import (
     HARD,
     NAMES,

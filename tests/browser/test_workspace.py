@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
-from benchmarks.clients import post
+from realtime.client import post
 from tests.browser.chat_page import message, open_chat, open_tab, send
 from tests.server_process import Server
 

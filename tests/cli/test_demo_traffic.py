@@ -5,8 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json
 from realtime.cli.demo_traffic import SCRIPT
+from realtime.client import CLIENTS, get_json
 from tests.cli.command_line import Result, run
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json
+from realtime.client import CLIENTS, get_json
 from tests.cli.command_line import run
 from tests.conftest import Servers
 from tests.server_process import ROOT

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Closed, get_json, post, request
+from realtime.client import CLIENTS, Closed, get_json, post, request
 from tests.cli.command_line import run
 from tests.conftest import Servers, missing
 from tests.server_process import PROGRAM, Server

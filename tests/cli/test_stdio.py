@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import get_json
+from realtime.client import get_json
 from tests.cluster_fixture import SECONDS
 from tests.ports import free_port
 from tests.server_process import PROGRAM, ROOT, Server

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import get_json, request
 from benchmarks.method.audit import Audit
+from realtime.client import get_json, request
 from tests.cluster_fixture import Cluster, until_gone
 from tests.faults.harness import Scenario
 from tests.web.test_faults import OPTIONS, inject, until_healed, until_state

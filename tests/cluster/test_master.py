@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json, post, request
+from realtime.client import CLIENTS, get_json, post, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.cluster_fixture import SECONDS, Cluster
 from tests.conftest import Servers

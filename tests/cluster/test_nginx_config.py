@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
+from realtime.client import request
 from realtime.cluster.nginx_config import ROUTINGS, configuration
 from realtime.transports.affinity import worker_label
 from tests.cases import each

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, post, request
+from realtime.client import CLIENTS, post, request
 from realtime.cluster.nginx_process import NginxProcess
 from tests.cluster_fixture import SECONDS, Cluster, until_gone
 from tests.conftest import Servers, missing

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS
 from realtime.brokers.redis.broker import RedisBroker
+from realtime.client import CLIENTS
 from realtime.cluster import registry
 from realtime.cluster.master import NullListener
 from realtime.cluster.registry import NodeInfo

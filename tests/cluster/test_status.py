@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.clients import get_json, request
 from realtime.brokers.memory import MemoryBroker
+from realtime.client import get_json, request
 from realtime.cluster import registry, status
 from realtime.cluster.registry import NodeInfo
 from realtime.cluster.worker import State, WorkerProcess

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.clients import CLIENTS
 from realtime.brokers.memory import MemoryBroker
+from realtime.client import CLIENTS
 from realtime.core import hub as hub_module
 from realtime.core.broadcaster import Framing
 from realtime.core.broker import Listener

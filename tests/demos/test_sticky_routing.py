@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from benchmarks.clients import get_json, request
-from benchmarks.clients.long_polling import LongPollingClient
+from realtime.client import get_json, request
+from realtime.client.long_polling import LongPollingClient
 from tests.conftest import Servers
 from tests.demos import node
 from tests.nginx_fixture import Nginx

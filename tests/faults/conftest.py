@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import request
+from realtime.client import request
 from tests.brokers.private_redis import PrivateRedis
 from tests.server_process import Server
 

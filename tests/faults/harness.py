@@ -12,8 +12,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from benchmarks.clients import CLIENTS, Client, Event, Refused, get_json
 from benchmarks.method.audit import Audit, audit
+from realtime.client import CLIENTS, Client, Event, Refused, get_json
 from realtime.tasks import cancel_and_wait
 
 # Every fault is repaired in a few seconds: a test waits this long only when something is wrong.

@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, ExitStack
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import CLIENTS, request
+from realtime.client import CLIENTS, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import ServerPool, Start, until_status
 from tests.faults.harness import Publisher, RoundRobin, Scenario

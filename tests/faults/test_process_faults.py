@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import CLIENTS, Client, get_json, request
+from realtime.client import CLIENTS, Client, get_json, request
 from realtime.netem.proxy import Proxy
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import Servers

@@ -2,7 +2,7 @@
 
 import signal
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import Start, until_status
 from tests.faults.harness import Scenario

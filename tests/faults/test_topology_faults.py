@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS
 from realtime.brokers.redis.broker import RedisBroker
 from realtime.brokers.redis.topology import ShardedCluster
+from realtime.client import CLIENTS
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import Start as StartBroker

@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { runInNewContext } from "node:vm";
 
+import { ApiError, networkError } from "../../demos/static/api.js";
 import { formatter } from "../../demos/static/format.js";
 import { explain, parts, setLanguage, t } from "../../demos/static/i18n.js";
 
@@ -68,9 +69,16 @@ test("a missing text shows its key", () => {
   assert.equal(t("no.such.key"), "no.such.key");
 });
 
+test("an error that the server did not send is explained by its reason, and one of the page has its own text", () => {
+  setLanguage("en", { "trouble.unreachable": "No server.", "trouble.http": "It was {status}." });
+  assert.equal(explain(networkError("unreachable")), "No server.");
+  assert.equal(explain(new ApiError("http_502", undefined, { reason: "http", status: 502 })), "It was 502.");
+  assert.equal(explain(new Error("no canvas")), "no canvas");
+});
+
 test("an unknown error code is explained by the server's own message", () => {
   setLanguage("en", { "trouble.busy": "Wait.", "trouble.with_code": "{words} ({code})" });
-  assert.equal(explain("busy", "Busy."), "Wait. (busy)");
-  assert.equal(explain("new_code", "Something new."), "Something new. (new_code)");
-  assert.equal(explain("new_code"), "new_code");
+  assert.equal(explain({ code: "busy", message: "Busy." }), "Wait. (busy)");
+  assert.equal(explain({ code: "new_code", message: "Something new." }), "Something new. (new_code)");
+  assert.equal(explain({ code: "new_code", message: "new_code" }), "new_code");
 });

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from benchmarks.clients import CLIENTS, post
+from realtime.client import CLIENTS, post
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from tests.conftest import Servers

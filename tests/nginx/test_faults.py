@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from tests.conftest import Redis
 from tests.fake_server import FakeServer
 from tests.faults.harness import SECONDS, Scenario

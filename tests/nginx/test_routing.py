@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
-from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
+from realtime.client import CLIENTS, Client, Refused, get_json, request
+from realtime.client.socketio import SocketIOPollingClient
 from tests.conftest import Redis
 from tests.nginx_fixture import Fleet, Nginx, program
 from tests.server_process import Server

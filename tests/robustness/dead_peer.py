@@ -9,7 +9,7 @@ import asyncio
 import subprocess
 import sys
 
-from benchmarks.clients.http import get_json
+from realtime.client.http import get_json
 from tests.robustness.frames import HANDSHAKE
 from tests.robustness.http_client import get
 from tests.server_process import Server

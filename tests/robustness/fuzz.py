@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
-from benchmarks.clients.sansio import client_id
+from realtime.client.sansio import client_id
 
 # Texts that have broken parsers before: empty, huge, almost a number, half a character.
 ODD_TEXTS = [

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
-from benchmarks.clients.http import BadResponse, ResponseHead, ResponseReader
+from realtime.client.http import BadResponse, ResponseHead, ResponseReader
 
 # Above every delay of the server; only a failure reaches it.
 SECONDS = 10.0

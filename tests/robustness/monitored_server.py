@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Self
 
-from benchmarks.clients import CLIENTS, Client, Event
+from realtime.client import CLIENTS, Client, Event
 from tests.server_process import Server
 from tests.transports.readers import numbers, reader, take_until
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 import pytest
 
-from benchmarks.clients import request
-from benchmarks.clients.http import ResponseReader
+from realtime.client import request
+from realtime.client.http import ResponseReader
 from tests.cases import each
 from tests.robustness.conftest import MakeServer, SharedServers
 from tests.robustness.fuzz import BAD_ESCAPES, SECRETS, FuzzRandom, new_seed

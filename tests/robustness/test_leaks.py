@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from redis.asyncio import Redis
 
-from benchmarks.clients import get_json, request
+from realtime.client import get_json, request
 from tests.brokers.private_redis import PrivateRedis
 from tests.robustness.conftest import MakeServer
 from tests.robustness.frames import HANDSHAKE

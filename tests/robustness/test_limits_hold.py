@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
+from realtime.client import CLIENTS, Client, Refused, get_json, request
 from tests.conftest import Servers
 from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import TEXT, Peer, frame, frames_in

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import pytest
 
-from benchmarks.clients import CLIENTS, get_json, request
+from realtime.client import CLIENTS, get_json, request
 from tests.conftest import Servers
 from tests.robustness.http_client import abort, check
 from tests.robustness.monitored_server import MonitoredServer, background_readers

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Event, get_json, request
+from realtime.client import CLIENTS, Event, get_json, request
 from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import HANDSHAKE, TEXT, Peer, frame
 from tests.robustness.http_client import get

@@ -19,8 +19,8 @@ from urllib.parse import quote, urlencode
 import jwt
 import pytest
 
-from benchmarks.clients import CLIENTS
-from benchmarks.clients.sansio import client_id
+from realtime.client import CLIENTS
+from realtime.client.sansio import client_id
 from tests.cases import each
 from tests.conftest import Servers
 from tests.robustness.attacker import UPGRADE, Attacker, SocketIO, SockJS, code_of, placed

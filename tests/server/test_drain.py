@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from realtime.client import CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.conftest import Servers
 from tests.robustness.frames import CLOSE, Peer, frame, frames_in
 from tests.server_process import Server

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from benchmarks.clients import request
+from realtime.client import request
 from tests.conftest import Servers
 from tests.server_process import Server
 

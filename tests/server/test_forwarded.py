@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.clients import CLIENTS
+from realtime.client import CLIENTS
 from realtime.server.forwarded import TrustedProxies, parse_network
 from realtime.transports.affinity import worker_label
 from tests.cases import each

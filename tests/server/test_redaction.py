@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.clients.encodings import deflate_message
-from benchmarks.clients.websocket import CONTINUATION, TEXT, frame
+from realtime.client.encodings import deflate_message
+from realtime.client.websocket import CONTINUATION, TEXT, frame
 from realtime.server.redaction import Redactor
 from tests.cases import each
 

@@ -11,7 +11,7 @@ import pytest
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
-from benchmarks.clients import CLIENTS, get_json, post
+from realtime.client import CLIENTS, get_json, post
 from realtime.limits import Limits
 from realtime.server.connection import Router
 from realtime.server.server import Server as TCPServer

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tornado.netutil import ssl_wrap_socket
 
-from benchmarks.clients import CLIENTS, ByteCount, get_json
+from realtime.client import CLIENTS, ByteCount, get_json
 from realtime.netem.proxy import Proxy
 from realtime.server.config import ServerConfig
 from realtime.server.sockets import load_tls

@@ -13,8 +13,8 @@ import pytest
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
-from benchmarks.clients import get_json, post, request
-from benchmarks.clients.sansio import client_id
+from realtime.client import get_json, post, request
+from realtime.client.sansio import client_id
 from realtime.server.tap import Tap, TapRegistry, TapSubscriber
 from tests.conftest import Servers
 from tests.fake_server import until

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from benchmarks.clients import CLIENTS, Client, Event, request
+from realtime.client import CLIENTS, Client, Event, request
 from realtime.netem.proxy import Proxy
 from tests.server_process import Server
 

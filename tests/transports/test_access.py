@@ -7,9 +7,9 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
-from benchmarks.clients.http import Response
-from benchmarks.clients.sansio import client_id
+from realtime.client import CLIENTS, Client, Closed, Refused, get_json, post, request
+from realtime.client.http import Response
+from realtime.client.sansio import client_id
 from realtime.errors import WrongSecret
 from tests.conftest import Servers
 from tests.robustness.attacker import UPGRADE, Attacker, SocketIO, SockJS, code_of

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack
 import pytest
 import zstandard
 
-from benchmarks.clients import Client, Refused, get_json, request
-from benchmarks.clients.websocket import OFFER
+from realtime.client import Client, Refused, get_json, request
+from realtime.client.websocket import OFFER
 from tests.conftest import Servers
 from tests.robustness.frames import CLOSE, PING, TEXT, Peer, frame, frames_in
 from tests.server_process import Server

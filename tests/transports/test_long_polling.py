@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from benchmarks.clients import get_json, request
+from realtime.client import get_json, request
 from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Client, Closed, Refused, get_json, post, request
+from realtime.client import CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from benchmarks.clients import get_json, post, request
+from realtime.client import get_json, post, request
 from tests.cases import each
 
 

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import pytest
 from tornado.websocket import websocket_connect
 
-from benchmarks.clients import request
-from benchmarks.clients.http import Response
+from realtime.client import request
+from realtime.client.http import Response
 from realtime.core.events import Cursor, Event, Member
 from realtime.transports.base import NOW, Subscription
 from realtime.transports.socketio.clients import (

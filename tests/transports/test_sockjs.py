@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import get_json, request
+from realtime.client import get_json, request
 from realtime.transports.sockjs import HardenedSockJSRouter
 from realtime.transports.sockjs.transport import RoomConnection
 from tests.cases import each

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Refused, get_json, post, request
-from benchmarks.clients.sansio import client_id
+from realtime.client import CLIENTS, Refused, get_json, post, request
+from realtime.client.sansio import client_id
 from realtime.web.plan import default_plan
 from tests.cli.command_line import run
 from tests.conftest import Servers

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import get_json, request
 from realtime import errors
+from realtime.client import get_json, request
 from realtime.web.faults import Control, FaultControls, Injected, SystemState, freeze_and_kill
 from realtime.web.lab import KeyCheck
 from tests.conftest import Servers

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Refused, get_json, post, request
 from realtime import errors
+from realtime.client import CLIENTS, Refused, get_json, post, request
 from realtime.web.lab import KeyCheck
 from tests.conftest import Servers
 from tests.server_process import Server

@@ -7,10 +7,10 @@ import pytest
 from redis import Redis as Client
 from tornado.netutil import bind_sockets
 
-from benchmarks.clients import CLIENTS, get_json, post, request
 from realtime import __version__
 from realtime.app import make_router
 from realtime.brokers.memory import MemoryBroker
+from realtime.client import CLIENTS, get_json, post, request
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import request
+from realtime.client import request
 from realtime.web import pages
 from tests.cases import each
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import get_json, post
+from realtime.client import get_json, post
 from tests.cluster_fixture import until_gone
 from tests.conftest import Servers
 from tests.server_process import Server

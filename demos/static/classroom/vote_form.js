@@ -2,7 +2,7 @@
 
 import { byId, el } from "../dom.js";
 import { exerciseText } from "../exercises.js";
-import { t } from "../i18n.js";
+import { explain, t } from "../i18n.js";
 import { Outbox } from "../outbox.js";
 import { publish, uuid } from "../publish.js";
 import { session } from "../storage.js";
@@ -55,6 +55,6 @@ export class VoteForm {
   }
 
   #showSent(state, error) {
-    if (this.#vote?.open) byId("vote-state").textContent = error ? error.message : state === "accepted" ? this.#stateText() : "…";
+    if (this.#vote?.open) byId("vote-state").textContent = error ? explain(error) : state === "accepted" ? this.#stateText() : "…";
   }
 }

@@ -3,7 +3,7 @@
 // only what has changed: the page must not be the bottleneck.
 
 import { el } from "../dom.js";
-import { t } from "../i18n.js";
+import { explain, t } from "../i18n.js";
 import { person } from "../log.js";
 import { transportName } from "../page_layout.js";
 import { Audit } from "./audit.js";
@@ -140,7 +140,7 @@ export class Pane {
     this.state = state;
     this.#stateSince = now;
     this.#retryAt = seconds === undefined ? undefined : now + seconds;
-    this.errorMessage = error?.message ?? "";
+    this.errorMessage = error ? explain(error) : "";
   }
 
   #show(event) {

@@ -3,7 +3,7 @@
 
 import { request, requestJSON, ROOT, roomUrl } from "../api.js";
 import { el } from "../dom.js";
-import { t, translate } from "../i18n.js";
+import { explain, t, translate } from "../i18n.js";
 import { person } from "../log.js";
 import { transportLabel } from "../page_layout.js";
 
@@ -52,7 +52,7 @@ export async function showModeration(section, room, key) {
       await request(url(`/${rule}`), { method: on ? "PUT" : "DELETE" });
       await refresh();
     } catch (error) {
-      status.textContent = error.message;
+      status.textContent = explain(error);
     }
   }
 
@@ -63,7 +63,7 @@ export async function showModeration(section, room, key) {
       show((await list).members);
       status.textContent = "";
     } catch (error) {
-      status.textContent = error.message;
+      status.textContent = explain(error);
     }
   }
 

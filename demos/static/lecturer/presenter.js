@@ -11,7 +11,7 @@ import {
 import { classRooms } from "../classroom/rooms.js";
 import { byId, el } from "../dom.js";
 import { EXERCISE_IDS } from "../exercises.js";
-import { language, number, t } from "../i18n.js";
+import { explain, language, number, t } from "../i18n.js";
 import { pageClient } from "../identity.js";
 import { TRANSPORTS, transportName } from "../page_layout.js";
 import { uuid } from "../publish.js";
@@ -282,7 +282,7 @@ export class Presenter {
 
   #fail(error) {
     if (!(error instanceof ApiError)) reportError(error); // a bug in the page
-    this.#say(error.message);
+    this.#say(explain(error));
     byId("presenter-state").classList.add("failed");
   }
 }

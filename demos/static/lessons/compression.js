@@ -3,7 +3,7 @@
 
 import { request, roomUrl } from "../api.js";
 import { el } from "../dom.js";
-import { number, t } from "../i18n.js";
+import { explain, number, t } from "../i18n.js";
 import { uuid } from "../publish.js";
 import { openTap } from "../wire/tap.js";
 import { failure, hex, onClick, row, sleep, testUser } from "./helpers.js";
@@ -119,7 +119,7 @@ async function until(done, signal) {
 
 function readerRow({ name, encoding, chunks, trouble }) {
   const title = t(`lesson.compression.${name}`, { encoding });
-  if (trouble) return row(title, "–", "–", trouble.message);
+  if (trouble) return row(title, "–", "–", explain(trouble));
   const messages = chunks.slice(1); // after the chunk that opens the stream
   const [first, second] = messages.length === 2 ? messages : [undefined, messages[0]];
   const start = [...second.subarray(0, SHOWN_BYTES)].map(hex).join(" ");

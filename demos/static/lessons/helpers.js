@@ -3,7 +3,7 @@
 
 import { requestJSON, ROOT, withSecret } from "../api.js";
 import { el } from "../dom.js";
-import { t, translate } from "../i18n.js";
+import { explain, t, translate } from "../i18n.js";
 import { newClient, pageClient } from "../identity.js";
 import { publish, uuid } from "../publish.js";
 import { showTabs } from "../tabs.js";
@@ -116,7 +116,7 @@ export async function requireNetworks(button, note) {
 
 /** The text that says why an experiment failed. */
 export function failure(error) {
-  return t("lesson.failed", { why: error.message });
+  return t("lesson.failed", { why: explain(error) });
 }
 
 /**

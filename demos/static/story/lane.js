@@ -4,7 +4,7 @@
 // Dots move by `transform` alone, in animations that the compositor runs: no layout per frame.
 
 import { el } from "../dom.js";
-import { number, t, translate } from "../i18n.js";
+import { explain, number, t, translate } from "../i18n.js";
 import { newClient } from "../identity.js";
 import { transportLabel, transportName } from "../page_layout.js";
 import { bytes as bytesText, duration } from "../wire/labels.js";
@@ -306,7 +306,7 @@ export class Lane {
 
   #drawState(error) {
     this.element.dataset.state = this.state;
-    this.#write(".lane-state", this.state === "open" ? "" : t(`story.state.${this.state}`, { why: error?.message }));
+    this.#write(".lane-state", this.state === "open" ? "" : t(`story.state.${this.state}`, { why: error && explain(error) }));
   }
 
   #write(selector, text) {

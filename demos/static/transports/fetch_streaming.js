@@ -1,8 +1,7 @@
 // Fetch streaming: what EventSource does in the browser, done by hand: read, split into lines, parse.
 // In return the page sees everything: the status, the error, and the empty lines that are heartbeats.
 
-import { ApiError, request, roomUrl } from "../api.js";
-import { t } from "../i18n.js";
+import { networkError, request, roomUrl } from "../api.js";
 import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { watchdog } from "../watchdog.js";
@@ -35,9 +34,9 @@ export function connect(room, { client, name, base, trace, encoding, ...options 
   return { send: (message) => publish(room, message, { base, trace }), close: reader.close };
 }
 
-// The browser's message about a broken stream is in the browser's language, not in the page's.
+// A stream that breaks off rejects with an error of the browser.
 function readError(error) {
-  return error instanceof TypeError ? new ApiError("network", t("trouble.broken_answer")) : error;
+  return error instanceof TypeError ? networkError("broken_answer") : error;
 }
 
 // A chunk of the network may end within a line, and within a character.

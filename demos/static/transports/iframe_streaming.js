@@ -1,4 +1,4 @@
-// Iframe streaming: an invisible page that never finishes loading, and calls us from each script in it.
+// Iframe streaming: a page that never finishes loading (see forever_frame.js).
 
 import { roomUrl } from "../api.js";
 import { foreverFrame, relayedFrame } from "../forever_frame.js";
@@ -6,7 +6,7 @@ import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, watchdog, withResumeCheck } from "../watchdog.js";
 
-// The frame keeps all it has read in memory: after about a megabyte a new frame continues from the cursor.
+// A frame keeps all that it has read in memory: a new one continues from the cursor.
 const RECYCLE_AT = 1_000_000;
 const SCRIPT_LENGTH = 150; // characters of a script block without its event
 

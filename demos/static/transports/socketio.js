@@ -2,7 +2,7 @@
 // where it can.  It could also reconnect, but it does not keep our cursor, so we do that.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { ROOT, serverError, withSecret } from "../api.js";
+import { ApiError, ROOT, withSecret } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
@@ -49,7 +49,7 @@ export function connect(room, { client, name, base, trace, setting, onTransports
         dead.reset();
         attempt.receive(event);
       });
-      socket.on("trouble", ({ code, message }) => { error = serverError(code, message); });
+      socket.on("trouble", ({ code, message }) => { error = new ApiError(code, message); });
       socket.on("disconnect", () => {
         closed();
         attempt.ended(error);

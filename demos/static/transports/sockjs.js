@@ -2,7 +2,7 @@
 // Its session is lost when it ends, so our first message says which client we are and our cursor.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { ROOT, serverError, withSecret } from "../api.js";
+import { ApiError, ROOT, withSecret } from "../api.js";
 import { libraryMissing, loadScript, noTransportAllowed } from "../load_script.js";
 import { uuid } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
@@ -43,7 +43,7 @@ export function connect(room, { client, name, base, trace, setting, onTransports
       session.onclose = async ({ code, reason }) => {
         const wasOpen = open === session;
         closed();
-        if (code === REFUSED) return attempt.ended(serverError(reason));
+        if (code === REFUSED) return attempt.ended(new ApiError(reason));
         attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, { client, name }, base));
       };
     }

@@ -1,8 +1,8 @@
-// WebSocket: one connection for both directions (RFC 6455).  A message goes up as a frame, and the server
-// acknowledges it with a frame that repeats its id: on a socket nothing else pairs the two.
+// WebSocket: one connection for both directions (RFC 6455).  A message goes up as a frame, and is acknowledged by a
+// frame with its id.
 
 import { PendingAcks, notConnected } from "../acks.js";
-import { roomUrl, serverError } from "../api.js";
+import { ApiError, roomUrl } from "../api.js";
 import { secretOf } from "../identity.js";
 import { keepConnected } from "../reconnect.js";
 import { diagnose, probingWatchdog } from "../watchdog.js";
@@ -18,7 +18,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
     const url = roomUrl(room, "websocket", { after: attempt.cursor, client, name, trace, encoding }, base);
     url.protocol = url.protocol.replace("http", "ws");
     const socket = new WebSocket(url);
-    // The browser answers the server's pings itself, without an event.
+    // The browser answers pings itself, without an event.
     const dead = probingWatchdog(room, attempt, base);
 
     socket.onopen = () => {
@@ -34,7 +34,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
     socket.onclose = async ({ code, reason }) => {
       const wasOpen = open === socket;
       closed(code);
-      if (code === REFUSED) return attempt.ended(serverError(reason));
+      if (code === REFUSED) return attempt.ended(new ApiError(reason));
       // A refused handshake and a dead network look the same from here (1006).
       attempt.ended(wasOpen ? undefined : await diagnose(room, attempt, { client, name }, base));
     };
@@ -59,7 +59,7 @@ export function connect(room, { client, name, base, trace, encoding, ackTimeout,
 
   function closed(code) {
     open = undefined;
-    acks.rejectAll(code === TOO_BIG ? serverError("too_long") : undefined);
+    acks.rejectAll(code === TOO_BIG ? new ApiError("too_long") : undefined);
   }
 
   const reader = keepConnected(connectOnce, options);

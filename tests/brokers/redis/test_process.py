@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from benchmarks.clients import post
 from realtime.brokers.redis import process as module
 from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
+from realtime.client import post
 from tests.conftest import SECONDS, missing
 from tests.server_process import Server
 from tests.transports.readers import reader, say_in, take, texts

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     BadResponse,
     Closed,
     Endpoint,
@@ -15,7 +15,7 @@ from benchmarks.clients.http import (
     encode,
 )
 from tests.cases import each
-from tests.clients.pieces import cuts
+from tests.client.pieces import cuts
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Two: a\r\nX-Two: b\r\n\r\nhello\r\n0\r\n\n"
 CHUNKED = (

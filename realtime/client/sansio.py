@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     BadResponse,
     Closed,
     Endpoint,

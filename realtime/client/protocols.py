@@ -7,19 +7,19 @@ import json
 from functools import lru_cache
 from typing import Any
 
-from benchmarks.clients.fetch_streaming import FetchStreamingClient
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.iframe_streaming import IframeStreamingClient
-from benchmarks.clients.sansio import (
+from realtime.client.fetch_streaming import FetchStreamingClient
+from realtime.client.http import Endpoint
+from realtime.client.iframe_streaming import IframeStreamingClient
+from realtime.client.sansio import (
     ClientProtocol,
     RoomPollProtocol,
     RoomQuery,
     StreamProtocol,
 )
-from benchmarks.clients.socketio import SocketIOProtocol
-from benchmarks.clients.sockjs import SockJSProtocol
-from benchmarks.clients.sse import ServerSentEventsClient
-from benchmarks.clients.websocket import WebSocketProtocol
+from realtime.client.socketio import SocketIOProtocol
+from realtime.client.sockjs import SockJSProtocol
+from realtime.client.sse import ServerSentEventsClient
+from realtime.client.websocket import WebSocketProtocol
 
 _STREAMS = {
     client.transport: client

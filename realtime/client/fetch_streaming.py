@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from benchmarks.clients.base import HTTPStreamClient
-from benchmarks.clients.http import ResponseHead
-from benchmarks.clients.sansio import Decoder, Event, Loads, with_cursor
+from realtime.client.base import HTTPStreamClient
+from realtime.client.http import ResponseHead
+from realtime.client.sansio import Decoder, Event, Loads, with_cursor
 
 
 class LineReader:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.clients.base import PollClient
+from realtime.client.base import PollClient
 
 
 class LongPollingClient(PollClient):
@@ -17,4 +17,4 @@ class LongPollingClient(PollClient):
     async def _send_poll(self) -> None:
         # The first request only finds the current cursor.
         wait = 0 if self.cursor is None else self.wait
-        await self._polls.send_request("GET", self._path(wait=f"{wait:g}"))
+        await self._request(wait=f"{wait:g}")

@@ -6,12 +6,12 @@ import json
 
 import pytest
 
-from benchmarks.clients.fetch_streaming import LineReader
-from benchmarks.clients.http import BadResponse
-from benchmarks.clients.iframe_streaming import ScriptBlockReader
-from benchmarks.clients.sse import EventStreamMessage, EventStreamParser
+from realtime.client.fetch_streaming import LineReader
+from realtime.client.http import BadResponse
+from realtime.client.iframe_streaming import ScriptBlockReader
+from realtime.client.sse import EventStreamMessage, EventStreamParser
 from tests.cases import each
-from tests.clients.pieces import collect, cuts
+from tests.client.pieces import collect, cuts
 
 # --- event streams: the examples of the HTML standard §9.2.6 and its corners ---------------------
 

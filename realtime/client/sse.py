@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.clients.base import HTTPStreamClient
-from benchmarks.clients.http import ResponseHead
-from benchmarks.clients.sansio import Decoder, Loads, Update
+from realtime.client.base import HTTPStreamClient
+from realtime.client.http import ResponseHead
+from realtime.client.sansio import Decoder, Loads, Update
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"

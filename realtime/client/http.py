@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from benchmarks.clients.encodings import Inflate, body_inflater
+from realtime.client.encodings import Inflate, body_inflater
 
 Headers = Mapping[str, str]
 
@@ -42,7 +42,14 @@ _DIGITS = re.compile(r"[0-9]{1,15}")
 
 
 class BadResponse(Exception):
-    """The server's bytes break the protocol.  No test and no benchmark ignores this."""
+    """The server's bytes break the protocol.  No test and no benchmark ignores this.
+
+    `status` is that of an error without a name: something in between has sent it.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Closed(ConnectionError):
@@ -134,7 +141,8 @@ class Response:
             error = self.json()["error"]
             code, message = error["code"], error["message"]
         except (ValueError, LookupError, TypeError) as cause:
-            raise BadResponse(f"{self.status} without a named error: {self.body!r}") from cause
+            what = f"{self.status} without a named error: {self.body[:200]!r}"
+            raise BadResponse(what, self.status) from cause
         retry_after = self.head.fields.get("retry-after")
         raise Refused(self.status, code, message, float(retry_after) if retry_after else None)
 
@@ -392,18 +400,28 @@ class TCPConnection:
 class Endpoint:
     """Where to connect: host and port of a URL, the `Host` field, and a local address (`source`).
 
+    A path of the URL is the one below which a proxy has the server.  `tls` replaces the usual
+    choice of certificates to trust.
+
     (Twisted calls the same thing an endpoint.)
     """
 
-    def __init__(self, url: str, host: str | None = None, source: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        host: str | None = None,
+        source: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError(f"not an http:// or https:// address: {url!r}")
         # OpenSSL decides which certificates to trust; SSL_CERT_FILE adds one.
-        self.tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self.tls = (tls or ssl.create_default_context()) if parts.scheme == "https" else None
         self.host = parts.hostname
         self.port = parts.port or (443 if self.tls else 80)
         self.authority = host or parts.netloc
+        self.root = parts.path.rstrip("/")
         self.source = source
 
     async def connect(self, count: ByteCount) -> TCPConnection:
@@ -416,7 +434,8 @@ class Endpoint:
         fields = {"Host": self.authority, **headers}
         if body is not None:
             fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        lines = [f"{method} {path} HTTP/1.1", *(f"{n}: {v}" for n, v in fields.items()), "", ""]
+        target = self.root + path
+        lines = [f"{method} {target} HTTP/1.1", *(f"{n}: {v}" for n, v in fields.items()), "", ""]
         return "\r\n".join(lines).encode("latin-1") + (body or b"")
 
 
@@ -489,10 +508,15 @@ class HTTPConnection:
 
 
 async def request(
-    url: str, method: str, path: str, body: bytes | None = None, headers: Headers | None = None
+    url: str,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Headers | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Response:
     """Send one request on a new connection and return the response, whatever its status."""
-    connection = HTTPConnection(Endpoint(url), ByteCount(), headers or {})
+    connection = HTTPConnection(Endpoint(url, tls=tls), ByteCount(), headers or {})
     response = await connection.request(method, path, body)
     await connection.close()
     return response

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from benchmarks.clients.base import PollClient
+from realtime.client.base import PollClient
 
 
 class ShortPollingClient(PollClient):
@@ -24,5 +24,5 @@ class ShortPollingClient(PollClient):
         if not self._more:
             # Counted from the last request, so that a cancelled pause does not start again.
             await asyncio.sleep(self._requested_at + self.interval - now())
-        await self._polls.send_request("GET", self._path())
+        await self._request()
         self._requested_at = now()

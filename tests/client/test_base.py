@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.clients import CLIENTS, BadResponse, Client, Closed, Refused
-from benchmarks.clients.short_polling import ShortPollingClient
-from tests.clients.pieces import FedConnection, FedServer, switching_protocols, unmasked, until
+from realtime.client import CLIENTS, BadResponse, Client, Closed, Refused
+from realtime.client.short_polling import ShortPollingClient
+from tests.client.pieces import FedConnection, FedServer, switching_protocols, unmasked, until
 
 URL = "http://127.0.0.1:9/"
 EVENTS: list[dict[str, Any]] = [
@@ -76,7 +76,7 @@ def text_frame(value: Any) -> bytes:
 
 
 # What a server sends to each client: during `open`, and then.  The libraries exchange more before
-# the first event; see tests/benchmarks/test_protocols.py.
+# the first event; see test_protocols.py.
 RESPONSES: dict[str, tuple[Callable[[bytes], bytes], bytes]] = {
     "short_polling": (lambda _: answer([], "e-0"), answer(EVENTS, "e-3")),
     "long_polling": (lambda _: answer([], "e-0"), answer(EVENTS, "e-3")),

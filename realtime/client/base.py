@@ -6,6 +6,7 @@ a poll sends one request after another, a stream has a sans-I/O protocol (sansio
 
 import asyncio
 import json
+import ssl
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -15,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     ByteCount,
     Closed,
     Endpoint,
@@ -27,7 +28,7 @@ from benchmarks.clients.http import (
     encode,
     messages_path,
 )
-from benchmarks.clients.sansio import (
+from realtime.client.sansio import (
     ClientProtocol,
     Decoder,
     Event,
@@ -49,7 +50,8 @@ class Client(ABC):
     `after` is a cursor, ``"now"``, or None for the last 50 events.  A `client` with a `name` is a
     member of the room.  With a `secret`, the client has the id that only its owner can use, unless
     `client` is given.  `host` replaces the authority of `url` in the `Host` field; `headers` are
-    sent with every request (a cookie, an origin); `source` is a local address to connect from.
+    sent with every request (a cookie, an origin); `tls` says which certificates to trust; `source`
+    is a local address to connect from.
     `encoding` asks for compression: gzip or zstd, and deflate on a WebSocket.
 
     `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
@@ -69,6 +71,7 @@ class Client(ABC):
         after: str | None = None,
         host: str | None = None,
         headers: Headers | None = None,
+        tls: ssl.SSLContext | None = None,
         source: str | None = None,
         encoding: str | None = None,
     ) -> None:
@@ -81,7 +84,7 @@ class Client(ABC):
         self.down = ByteCount()
         self.up = ByteCount()
         self._query = RoomQuery(room, after, client, name, secret, encoding)
-        self._endpoint = Endpoint(url, host, source)
+        self._endpoint = Endpoint(url, host, source, tls)
         self._headers = headers or {}
         self._updates: deque[Update] = deque()
         self._posts = HTTPConnection(self._endpoint, self.up, self._headers)
@@ -127,6 +130,11 @@ class Client(ABC):
                 if event is not None:
                     return event
             await self._read()
+
+    @property
+    def unread(self) -> int:
+        """How many updates have arrived and were not received."""
+        return len(self._updates)
 
     @abstractmethod
     async def _read(self) -> None:
@@ -182,22 +190,31 @@ class PollClient(Client):
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
         self._polls = HTTPConnection(self._endpoint, self.down, self._headers)
-        self._more = False
+        self._more = self._ended = False
 
     async def open(self) -> None:
+        self._ended = False
         await self._read()
 
     async def close(self) -> None:
+        self._ended = True
         await self._polls.close()
         await super().close()
 
     def abort(self) -> None:
+        self._ended = True
         self._polls.abort()
         super().abort()
 
     @abstractmethod
     async def _send_poll(self) -> None:
         """Send the next poll when it is due; the first is due at once."""
+
+    async def _request(self, **more: str) -> None:
+        """Send a poll, unless the client was closed while it waited."""
+        if self._ended:
+            raise Closed(None, "this client is closed")
+        await self._polls.send_request("GET", self._path(**more))
 
     def _path(self, **more: str) -> str:
         """The address of the next poll."""

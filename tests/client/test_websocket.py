@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.clients.http import BadResponse, ResponseHead
-from benchmarks.clients.websocket import (
+from realtime.client.http import BadResponse, ResponseHead
+from realtime.client.websocket import (
     CLOSE,
     PING,
     TEXT,
@@ -16,7 +16,7 @@ from benchmarks.clients.websocket import (
     mask,
 )
 from tests.cases import each
-from tests.clients.pieces import collect, cuts
+from tests.client.pieces import collect, cuts
 
 # RFC 6455 §5.7, "Examples".
 HELLO = b"\x81\x05Hello"

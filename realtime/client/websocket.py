@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.clients.base import StreamClient
-from benchmarks.clients.encodings import Inflate, context_inflater, deflate_message, inflate_message
-from benchmarks.clients.http import (
+from realtime.client.base import StreamClient
+from realtime.client.encodings import Inflate, context_inflater, deflate_message, inflate_message
+from realtime.client.http import (
     BadResponse,
     Closed,
     Endpoint,
@@ -28,7 +28,7 @@ from benchmarks.clients.http import (
     ResponseHead,
     ResponseReader,
 )
-from benchmarks.clients.sansio import ClientProtocol, Loads, Update, with_cursor
+from realtime.client.sansio import ClientProtocol, Loads, Update, with_cursor
 
 # RFC 6455 §5.2.
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA

@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 import pytest
 
-from benchmarks.clients.http import ByteCount, Endpoint, TCPConnection
-from benchmarks.clients.websocket import accept_key
+from realtime.client.http import ByteCount, Endpoint, TCPConnection
+from realtime.client.websocket import accept_key
 
 T = TypeVar("T")
 

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from benchmarks.clients.base import HTTPStreamClient
-from benchmarks.clients.http import BadResponse, ResponseHead
-from benchmarks.clients.sansio import Decoder, Event, Loads, with_cursor
+from realtime.client.base import HTTPStreamClient
+from realtime.client.http import BadResponse, ResponseHead
+from realtime.client.sansio import Decoder, Event, Loads, with_cursor
 
 # HTML standard §13.2.5.36: in a double-quoted value only the quote ends it, not even a
 # "</script>"; §13.2.5.4: in a script only its end tag ends it.

@@ -20,8 +20,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.clients.base import Client
-from benchmarks.clients.http import (
+from realtime.client.base import Client
+from realtime.client.http import (
     BadResponse,
     Closed,
     Endpoint,
@@ -30,8 +30,8 @@ from benchmarks.clients.http import (
     Response,
     encode,
 )
-from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import WebSocketClient, WebSocketProtocol, error_of
+from realtime.client.sansio import Loads, RoomQuery, Update, with_cursor
+from realtime.client.websocket import WebSocketClient, WebSocketProtocol, error_of
 
 PREFIX = "/sockjs"
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from benchmarks.clients import CLIENTS, BadResponse, Closed, Refused
-from benchmarks.clients.http import Endpoint
-from benchmarks.clients.protocols import make_protocol
-from benchmarks.clients.sansio import ClientProtocol
-from benchmarks.clients.websocket import PONG, frame, mask
+from realtime.client import CLIENTS, BadResponse, Closed, Refused
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
+from realtime.client.websocket import PONG, frame, mask
 from realtime.protocol.websocket_frames import text_frame
-from tests.clients.pieces import cuts, switching_protocols, unmasked
+from tests.client.pieces import cuts, switching_protocols, unmasked
 
 ENDPOINT = Endpoint("http://127.0.0.1:8000")
 EVENT = {"kind": "say", "id": "1", "cursor": "e-7"}

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-from benchmarks.clients.http import (
+from realtime.client.http import (
     BadResponse,
     Endpoint,
     Headers,
@@ -23,8 +23,8 @@ from benchmarks.clients.http import (
     Refused,
     Response,
 )
-from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import TEXT, WebSocketClient, WebSocketProtocol
+from realtime.client.sansio import Loads, RoomQuery, Update, with_cursor
+from realtime.client.websocket import TEXT, WebSocketClient, WebSocketProtocol
 
 PATH = "/socket.io/"
 # Between the packets of one payload; no JSON contains it.

@@ -1,0 +1,26 @@
+"""The client of each transport, by the name of the transport."""
+
+from realtime.client.base import Client
+from realtime.client.fetch_streaming import FetchStreamingClient
+from realtime.client.iframe_streaming import IframeStreamingClient
+from realtime.client.long_polling import LongPollingClient
+from realtime.client.short_polling import ShortPollingClient
+from realtime.client.socketio import SocketIOUpgradingClient
+from realtime.client.sockjs import SockJSClient
+from realtime.client.sse import ServerSentEventsClient
+from realtime.client.websocket import WebSocketClient
+
+# In the order in which the web invented them; the last two are libraries over several of them.
+CLIENTS: dict[str, type[Client]] = {
+    client.transport: client
+    for client in (
+        ShortPollingClient,
+        LongPollingClient,
+        IframeStreamingClient,
+        ServerSentEventsClient,
+        FetchStreamingClient,
+        WebSocketClient,
+        SockJSClient,
+        SocketIOUpgradingClient,
+    )
+}
