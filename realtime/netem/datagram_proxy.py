@@ -6,8 +6,7 @@
 UDP has no connections.  So a flow starts with the first datagram of a client, and ends when none
 has passed for a while.  `idle` and `cut` end it as well, and nobody is told: the next datagram of
 the client starts another flow.  The server sees it come from another port, where QUIC continues its
-connection (NAT rebinding, RFC 9000 §9.3.3).  Only `reset`, and a proxy that accepts nobody, break
-QUIC connections: their datagrams are dropped.
+connection (RFC 9000 §9).  A proxy that accepts nobody drops the datagrams of its clients.
 
 A flow has no task: one timer per direction waits for what is due next.  Where a queue is full, here
 or in the kernel, datagrams are dropped, as a router does.
@@ -25,12 +24,12 @@ from typing import Any, Protocol
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.link import DatagramLink
 from realtime.netem.tunnel import Direction
+from realtime.netem.tunnel_registry import SocketAddress
 
 # Flows that one proxy has at most: UDP shows no end, and anybody can invent addresses of clients.
 MAX_FLOWS = 1_000
 # Seconds without a datagram after which a flow ends.  RFC 4787 §4.3 wants two minutes from a NAT;
-# this is twice what QUIC clients rely on (RFC 9000 §10.1.2), and frees the sockets of those who
-# have left.
+# QUIC expects half of this (RFC 9000 §10.1.2), and the sockets of those who left are free again.
 _IDLE_SECONDS = 60.0
 # Datagrams that are read at once, before other connections get their turn.
 _READ_BATCH = 32
@@ -60,8 +59,8 @@ class FlowOwner(Protocol):
     def flow_opened(self, flow: "Flow") -> bool:
         """A client has sent its first datagram; return False if it may have no flow."""
 
-    def flow_connected(self, flow: "Flow", local: Any) -> None:
-        """The datagrams of a flow reach the server from the address `local`."""
+    def flow_connected(self, flow: "Flow") -> None:
+        """The datagrams of a flow will reach the server from its `local_address`."""
 
     def flow_closed(self, flow: "Flow") -> None:
         """A flow has ended that was opened."""
@@ -80,10 +79,10 @@ class DatagramProxy:
     """
 
     def __init__(
-        self, owner: FlowOwner, target: tuple[str, int], sockets: Sequence[socket.socket]
+        self, owner: FlowOwner, target: SocketAddress, sockets: Sequence[socket.socket]
     ) -> None:
-        self.target = target  # a change applies to new flows
         self._owner = owner
+        self._target = target
         self._sockets = sockets
         self._flows: dict[tuple[socket.socket, Any], Flow] = {}
         for one in sockets:
@@ -127,7 +126,7 @@ class DatagramProxy:
             return None
         self._flows[key] = flow
         try:
-            flow.connect(self.target)
+            flow.connect(self._target)
         except OSError:  # no open file is left, or there is no route
             flow.close()
             return None
@@ -153,6 +152,7 @@ class Flow:
     ) -> None:
         self.owner = owner
         self.client_address = client_address
+        self.local_address: SocketAddress = ("", 0)  # none, before `connect`
         self._closed = closed
         self._socket: socket.socket | None = None
         self._opened = self._active = now = _now()
@@ -160,13 +160,14 @@ class Flow:
         self.up = _Direction(self, "up", DatagramLink(now, owner.random("up")), self._send)
         self.down = _Direction(self, "down", DatagramLink(now, owner.random("down")), reply)
 
-    def connect(self, target: tuple[str, int]) -> None:
+    def connect(self, target: SocketAddress) -> None:
         """Open the socket to the server; raises OSError if that is not possible."""
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.connect(target)  # UDP: this sends nothing
-        self.owner.flow_connected(self, self._socket.getsockname()[:2])
+        self.local_address = self._socket.getsockname()[:2]
+        self.owner.flow_connected(self)
         asyncio.get_running_loop().add_reader(self._socket, self._receive)
         self.check_deadlines()
 
@@ -206,9 +207,8 @@ class Flow:
             self._timer = asyncio.get_running_loop().call_at(end, self.check_deadlines)
 
     def _receive(self) -> None:
+        assert self._socket is not None
         for _ in range(_READ_BATCH):
-            if self._socket is None:
-                return
             try:
                 data = self._socket.recv(_MAX_DATAGRAM_BYTES)
             except OSError:  # there are no more, or the server's port is closed (ICMP)
