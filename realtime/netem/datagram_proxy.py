@@ -238,11 +238,16 @@ class _Direction:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
 
+    @property
+    def held(self) -> int:
+        """Bytes of memory in use for datagrams on their way."""
+        return self._link.held
+
     def received(self, data: bytes) -> None:
         owner = self._flow.owner
         self._flow.touch()
         owner.count(data, self._name)
-        if self._link.held >= owner.max_held_bytes:
+        if self.held >= owner.max_held_bytes:
             return
         self._link.enqueue(data, owner.network, _now())
         # A late datagram can be due after the next one.

@@ -53,6 +53,9 @@ async def test_it_forwards_until_a_signal_ends_it(
     [
         ("--network", "rtt=100"),
         ("--network", "speed=3"),
+        ("--network", "loss=60%"),
+        ("--udp", "0"),
+        ("--udp", "65536"),
         ("--target", "127.0.0.1:8000"),
         ("--target", "https://127.0.0.1:8000"),
         ("--target", "http://127.0.0.1:99999"),
@@ -82,5 +85,5 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
 
 def test_the_help_names_every_network_condition() -> None:
     shown = run("proxy", "--help").stdout
-    names = ("rtt", "jitter", "rate", "buffer", "flush", "idle", "stall", "cut")
+    names = ("rtt", "jitter", "rate", "loss", "reorder", "buffer", "flush", "idle", "stall", "cut")
     assert [name for name in names if f"{name}=" not in shown] == []
