@@ -153,15 +153,17 @@ class Flow:
         self.owner = owner
         self.client_address = client_address
         self.local_address: SocketAddress = ("", 0)  # none, before `connect`
+        self._reply = reply
         self._closed = closed
         self._socket: socket.socket | None = None
-        self._opened = self._active = now = _now()
         self._timer: asyncio.TimerHandle | None = None
-        self.up = _Direction(self, "up", DatagramLink(now, owner.random("up")), self._send)
-        self.down = _Direction(self, "down", DatagramLink(now, owner.random("down")), reply)
 
     def connect(self, target: SocketAddress) -> None:
         """Open the socket to the server; raises OSError if that is not possible."""
+        self._opened = self._active = now = _now()
+        up, down = self.owner.random("up"), self.owner.random("down")
+        self.up = _Direction(self, "up", DatagramLink(now, up), self._send)
+        self.down = _Direction(self, "down", DatagramLink(now, down), self._reply)
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
