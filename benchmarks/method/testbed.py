@@ -187,6 +187,8 @@ class ServerUnderTest:
         if key not in self._networks:
             command = [sys.executable, "-m", "realtime", "proxy", "--target", self.url]
             command += ["--port", "0", "--network", str(network), "--seed", str(seed)]
+            if udp_port := self._webtransport_port():
+                command += ["--udp", str(udp_port)]
             self._networks[key] = self._start(command).url
         return self._networks[key]
 
@@ -202,6 +204,12 @@ class ServerUnderTest:
             return {"hub": status["hub"], "version": status["version"]}
         except (ValueError, LookupError, TypeError) as error:
             raise TestbedError(f"{self.url} is not a realtime server: see its /healthz") from error
+
+    def _webtransport_port(self) -> int | None:
+        """Return the UDP port of the server's WebTransport; None if it has none."""
+        with urlopen(f"{self.url}/lab", timeout=10) as response:
+            port: int | None = json.load(response).get("webtransport", {}).get("port")
+        return port
 
     def _start(self, command: list[str]) -> MeasuredProcess:
         process = MeasuredProcess(command)

@@ -2,23 +2,26 @@
 
     browser ─▶ realtime proxy :9000 ─▶ server :8000
 
-The server does not notice it: the proxy delays, slows down, buffers or resets the connections.
+The server does not notice it: the proxy delays, slows down, loses, buffers or resets what passes.
+With ``--udp`` it forwards UDP at the same port, for WebTransport.
 """
 
 import argparse
 import asyncio
 import contextlib
+import socket
 import sys
 from urllib.parse import urlsplit
 
-from realtime.cli.config import add_address, stop_signals
+from realtime.cli.config import add_address, port_number, stop_signals
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy import Proxy
 from realtime.protocol.addresses import url_host
-from realtime.server.sockets import open_port
+from realtime.server.sockets import BoundSockets, open_pair, open_port
 
 HELP = (
-    "emulate a network in front of a server: latency, jitter, bandwidth, buffering, disconnections"
+    "emulate a network in front of a server: latency, jitter, bandwidth, losses, buffering, "
+    "disconnections"
 )
 
 
@@ -34,15 +37,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="the server behind the proxy (%(default)s)",
     )
     network.add_argument(
+        "--udp",
+        type=_udp_port,
+        metavar="PORT",
+        help="also forward UDP, to this port of the target: that of its WebTransport, in /lab",
+    )
+    network.add_argument(
         "--network",
         type=_network,
         default="none",
         metavar="NETWORK",
-        help="like rtt=100ms,jitter=20ms; also rate=50kB buffer=4096 flush=500ms idle=60s "
-        "stall=200ms/10s cut=30s (%(default)s)",
+        help="like rtt=100ms,jitter=20ms; also rate=50kB loss=2%% reorder=5%% buffer=4096 "
+        "flush=500ms idle=60s stall=200ms/10s cut=30s (%(default)s)",
     )
     network.add_argument(
-        "--seed", type=int, metavar="N", help="make the jitter the same at each run"
+        "--seed", type=int, metavar="N", help="make jitter and losses the same at each run"
     )
 
 
@@ -53,13 +62,17 @@ async def run(options: argparse.Namespace) -> None:
     for number in stop_signals():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     host, port = options.target
+    udp_target = (await _address_of(host), options.udp) if options.udp else None
+    listeners, datagram_sockets = _open(options)
     target_url = f"http://{url_host(host)}:{port}/"
     proxy = Proxy(
         host,
         port,
         options.network,
         listen=url_host(options.host),
-        listeners=open_port(options.port, options.host),
+        listeners=listeners,
+        udp_target=udp_target,
+        datagram_sockets=datagram_sockets,
         seed=options.seed,
     )
     async with proxy:
@@ -68,12 +81,31 @@ async def run(options: argparse.Namespace) -> None:
         await stopped.wait()
 
 
+def _open(options: argparse.Namespace) -> tuple[BoundSockets, BoundSockets]:
+    if options.udp:
+        return open_pair(options.port, options.host)
+    return open_port(options.port, options.host), []
+
+
+async def _address_of(host: str) -> str:
+    found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    address: str = found[0][4][0]
+    return address
+
+
 def _network(text: str) -> NetworkConditions:
     """Parse ``rtt=100ms,jitter=20ms``; argparse shows the message of a wrong value."""
     try:
         return NetworkConditions.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _udp_port(text: str) -> int:
+    port = port_number(text)
+    if not port:
+        raise argparse.ArgumentTypeError("0 is no port; the server's is in its /lab")
+    return port
 
 
 def _target(text: str) -> tuple[str, int]:

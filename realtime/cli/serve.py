@@ -208,22 +208,39 @@ def _make_faults(
 
 @contextlib.asynccontextmanager
 async def _open_networks(
-    config: ServerConfig, listeners: Sequence[sockets.BoundSockets], tunnels: TunnelRegistry
+    config: ServerConfig,
+    listeners: Sequence[sockets.BoundSockets],
+    tunnels: TunnelRegistry,
+    udp_target: tuple[str, int] | None = None,
 ) -> AsyncIterator[ProxyPool]:
-    """Open one proxy for each of `config.network_count`, in front of our first port."""
+    """Open one proxy for each of `config.network_count`, in front of our first port.
+
+    They forward UDP as well, if there is a `udp_target`: our WebTransport.
+    """
     async with contextlib.AsyncExitStack() as stack:
         proxies = []
         ports = tuple(map(sockets.port_of, listeners))
         count = config.network_count if sockets.can_name_ports(config) else 0
         for port in range(ports[-1] + 1, ports[-1] + 1 + count):
+            tcp, udp = _open_emulator_port(port, config.host, with_udp=udp_target is not None)
             proxy = Proxy(
                 *sockets.local_address(listeners[0]),
                 listen=url_host(config.host),
-                listeners=sockets.open_port_or_free(port, config.host),
+                listeners=tcp,
+                udp_target=udp_target,
+                datagram_sockets=udp,
                 registry=tunnels,
             )
             proxies.append(await stack.enter_async_context(proxy))
         yield ProxyPool(proxies, config.limits)
+
+
+def _open_emulator_port(
+    port: int, host: str, *, with_udp: bool
+) -> tuple[sockets.BoundSockets, sockets.BoundSockets]:
+    if with_udp:
+        return sockets.open_pair_or_free(port, host)
+    return sockets.open_port_or_free(port, host), []
 
 
 def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:

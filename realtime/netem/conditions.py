@@ -14,10 +14,13 @@ from typing import Any, NamedTuple, Self
 # The proxy buffers in memory, and its own bound must be above this; nginx's `proxy_buffers` are
 # 64 KiB per connection.
 MAX_BUFFER_BYTES = 128_000
+# From a loss of one half on, the doubled timeouts of TCP have no finite mean.  And where most
+# datagrams are late, the others are the ones out of order.
+MAX_PROBABILITY = 0.5
 
 _SECONDS = {"ms": Decimal("0.001"), "s": Decimal(1), "min": Decimal(60)}
 _BYTES = {"": 1, "kB": 1_000, "MB": 1_000_000}
-_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z]*)", re.ASCII)
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)([A-Za-z%]*)", re.ASCII)
 
 
 class Stall(NamedTuple):
@@ -35,6 +38,8 @@ class NetworkConditions:
     rtt           round-trip time; half of it each way
     jitter        random extra delay of each segment, each way: from 0 to this; order is kept
     rate          bytes per second, in each direction of each connection
+    loss          probability that a packet is lost, each way: ``2%``; see `link.py` for TCP
+    reorder       probability that a datagram is late by half of the rtt, so that others overtake it
     buffer        the proxy holds a response until so many bytes are there, or its end
     flush         ... or until the server has sent nothing for so long
     idle_timeout  a connection without traffic for so long is closed; in text ``idle``
@@ -46,6 +51,8 @@ class NetworkConditions:
     rtt: float = 0.0
     jitter: float = 0.0
     rate: int | None = None
+    loss: float = 0.0
+    reorder: float = 0.0
     buffer: int | None = None
     flush: float | None = None
     idle_timeout: float | None = None
@@ -54,7 +61,7 @@ class NetworkConditions:
 
     @property
     def mean_rtt(self) -> float:
-        """The mean round-trip time: each way adds half the jitter on average."""
+        """The mean round-trip time without loss: each way adds half the jitter on average."""
         return self.rtt + self.jitter
 
     @classmethod
@@ -73,6 +80,8 @@ class NetworkConditions:
                 raise ValueError(f"{name}={value}: {error}") from None
         if "flush" in values and "buffer" not in values:
             raise ValueError("flush needs buffer: add buffer=4096")
+        if "reorder" in values and "rtt" not in values:
+            raise ValueError("reorder needs rtt, by which a datagram is late: add rtt=100ms")
         return cls(**values)
 
     def __str__(self) -> str:
@@ -110,6 +119,16 @@ def _size(text: str) -> int:
     if size != int(size):
         raise ValueError("a size is a whole number of bytes")
     return int(size)
+
+
+def _probability(text: str) -> float:
+    number, unit = _amount(text)
+    if unit != "%":
+        raise ValueError("a probability is a percentage: like 2%")
+    probability = _positive(float(number / 100))
+    if probability > MAX_PROBABILITY:
+        raise ValueError(f"it is at most {_write_probability(MAX_PROBABILITY)}")
+    return probability
 
 
 def _buffer(text: str) -> int:
@@ -157,6 +176,10 @@ def _write_size(size: int) -> str:
     return f"{size // _BYTES[unit]}{unit}"
 
 
+def _write_probability(probability: float) -> str:
+    return f"{(Decimal(repr(probability)) * 100).normalize():f}%"
+
+
 def _write_stall(stall: Stall) -> str:
     return f"{_write_time(stall.seconds)}/{_write_time(stall.every)}"
 
@@ -166,6 +189,8 @@ _READ: dict[str, Callable[[str], Any]] = {
     "rtt": _time,
     "jitter": _time,
     "rate": _size,
+    "loss": _probability,
+    "reorder": _probability,
     "buffer": _buffer,
     "flush": _time,
     "idle": _time,
@@ -176,6 +201,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 _FIELDS = {"idle": "idle_timeout", "cut": "reset_after"}
 _WRITE: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("rtt", "jitter", "flush", "idle", "cut"), _write_time),
+    **dict.fromkeys(("loss", "reorder"), _write_probability),
     "rate": _write_size,
     "buffer": _write_size,
     "stall": _write_stall,

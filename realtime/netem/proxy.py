@@ -1,19 +1,20 @@
-"""A TCP proxy that emulates a network: latency, jitter, bandwidth, buffering, disconnections.
+"""A proxy that emulates a network: latency, jitter, bandwidth, losses, buffering, disconnections.
 
-It forwards connections and applies `NetworkConditions`, which may change at any time.  Without
-conditions it forwards data unchanged and counts it: an independent check of the byte counts of
-client and server.
+It forwards TCP connections, and datagrams if it has a UDP port to send them to, and applies
+`NetworkConditions`, which may change at any time.  Without conditions it forwards data unchanged
+and counts it: an independent check of the byte counts of client and server.
 
 What it cannot do, and what to know about what it does:
 
-- It works above TCP, so it cannot lose, reorder or duplicate packets, and shows neither slow start
-  nor retransmissions.  `stall` is what a loss looks like from above: nothing for one timeout, then
-  everything.  ``tc qdisc add dev … netem`` emulates packets, on a machine that has it.
+- It works above TCP.  A lost segment is the delay until TCP has sent it again (`link.py`), and all
+  that follows waits; there is neither slow start nor a congestion window.  Of UDP it sees every
+  datagram: a lost one is gone, a late one is overtaken.
 - The TCP handshake with the proxy completes at once; over a real network it takes a round trip.
   So the first byte of a connection leaves after one `rtt`.
-- Each connection has a link of its own: two connections do not share a `rate`.
+- Each connection and each flow of UDP has a link of its own: they do not share a `rate`.
 - It holds at most 256 KiB per connection and direction, then stops reading, so that a slow side
-  slows the other (back-pressure).  With a `rate` that is a queue as long as in a bad router.
+  slows the other (back-pressure).  With a `rate` that is a queue as long as in a bad router.  What
+  UDP sends beyond it is dropped.
 - Nothing arrives too early, but timers of the event loop have a resolution of a millisecond:
   delayed data arrives up to one millisecond late, each way.
 """
@@ -27,8 +28,9 @@ from typing import Any, Self
 
 from realtime import metrics
 from realtime.netem.conditions import NetworkConditions
+from realtime.netem.datagram_proxy import DatagramProxy, Flow
 from realtime.netem.tunnel import HELD_BYTES, READ_BYTES, Direction, Tunnel
-from realtime.netem.tunnel_registry import TunnelRegistry
+from realtime.netem.tunnel_registry import SocketAddress, TunnelRegistry
 from realtime.tasks import AcceptLoop, Supervisor
 
 # Connections that the kernel queues until they are accepted: a whole class connects at once.
@@ -39,10 +41,13 @@ class Proxy:
     """Listens on a free port and forwards to `host`:`port`; an async context manager.
 
     `listeners` are sockets that listen already, at the port of the first one; the proxy closes
-    them.  `listen` is their host as a URL has it, so an IPv6 address is in brackets.
+    them.  `listen` is their host as a URL has it, so an IPv6 address is in brackets.  With a
+    `udp_target`, an IP address and a port, it forwards datagrams too: those of `datagram_sockets`,
+    which are bound, and which it closes as well.
     "up" is the direction to the server.  With `transcript` every read is recorded, in order.  With
-    a `seed` the jitter is reproducible, as far as the reads are.  A `registry` limits connections,
-    which are reset above its limits, and names their clients; `host` is then an IP address.
+    a `seed` jitter and losses are reproducible, as far as the reads are.  A `registry` limits
+    connections, which are reset above its limits, and names their clients; `host` is then an IP
+    address.
     """
 
     def __init__(
@@ -53,6 +58,8 @@ class Proxy:
         *,
         listen: str = "127.0.0.1",
         listeners: Sequence[socket.socket] = (),
+        udp_target: SocketAddress | None = None,
+        datagram_sockets: Sequence[socket.socket] = (),
         transcript: bool = False,
         seed: int | None = None,
         registry: TunnelRegistry | None = None,
@@ -68,12 +75,15 @@ class Proxy:
         self._network = network
         self._listen = listen
         self._listeners = list(listeners)
+        self._udp_target = udp_target
+        self._datagram_sockets = datagram_sockets
+        self._datagrams: DatagramProxy | None = None
         self._accepting: list[AcceptLoop] = []
         self._arriving: set[socket.socket] = set()  # accepted, and not reported by asyncio yet
         self._seed = seed
         self._open: set[Tunnel] = set()
         self._registry = registry
-        self._registered: dict[Tunnel, str] = {}  # the address of the client of each
+        self._registered: dict[Tunnel | Flow, str] = {}  # the address of the client of each
         self._supervisor = Supervisor()
         self._closed = False
 
@@ -81,6 +91,8 @@ class Proxy:
         if not self._listeners:
             self._listeners = [socket.create_server((self._listen, 0), backlog=_BACKLOG)]
         self._accepting = [AcceptLoop(one, self._accepted) for one in self._listeners]
+        if self._udp_target is not None:
+            self._datagrams = DatagramProxy(self, self._udp_target, self._datagram_sockets)
         self.port: int = self._listeners[0].getsockname()[1]
         self.url = f"http://{self._listen}:{self.port}/"
         return self
@@ -94,6 +106,8 @@ class Proxy:
         for accepting, listener in zip(self._accepting, self._listeners, strict=True):
             accepting.close()
             listener.close()
+        if self._datagrams is not None:
+            self._datagrams.close()
         self._closed = True
         while self._arriving:  # asyncio reports them in its next iterations
             await asyncio.sleep(0)
@@ -126,8 +140,17 @@ class Proxy:
 
     @property
     def connected(self) -> bool:
-        """Whether a connection is open."""
-        return bool(self._open)
+        """Whether a connection is open, or a flow of UDP."""
+        return bool(self._open or self._flows)
+
+    @property
+    def udp(self) -> bool:
+        """Whether it forwards UDP."""
+        return self._udp_target is not None
+
+    @property
+    def _flows(self) -> Sequence[Flow]:
+        return () if self._datagrams is None else self._datagrams.flows
 
     @property
     def network(self) -> NetworkConditions:
@@ -143,11 +166,15 @@ class Proxy:
         self._network = network
         for tunnel in list(self._open):
             tunnel.conditions_changed()
+        for flow in self._flows:
+            flow.check_deadlines()
 
     def reset_connections(self) -> None:
-        """Reset every connection on both sides; new ones are still accepted."""
+        """Reset every connection on both sides, and end every flow; new ones are still accepted."""
         for tunnel in list(self._open):
             tunnel.reset()
+        for flow in self._flows:
+            flow.close()
 
     def pause(self) -> None:
         """Let nothing pass, not even a FIN; incoming data is held, or not read."""
@@ -156,8 +183,8 @@ class Proxy:
     def resume(self) -> None:
         """Continue where `pause` stopped."""
         self.paused = False
-        for tunnel in list(self._open):
-            tunnel.resume()
+        for connection in (*self._open, *self._flows):
+            connection.resume()
 
     # --- called by tunnels ----------------------------------------------------------------
 
@@ -170,18 +197,23 @@ class Proxy:
         else:
             self._supervisor.spawn("connect to the target", lambda: self._connect(tunnel))
 
-    def _register(self, tunnel: Tunnel) -> bool:
-        """Count a tunnel for the address of its client; return False above a limit."""
+    def _register(self, connection: Tunnel | Flow) -> bool:
+        """Count a connection for the address of its client; return False above a limit."""
         if self._registry is None:
             return True
-        address = self._registry.limited_address(tunnel.client_address)
+        address = self._registry.limited_address(connection.client_address)
         if not self._registry.admits(address, len(self._registered)):
             # Below HTTP, and maybe below TLS, there is no error response.
             metrics.REFUSED.labels("busy").inc()
             return False
         self._registry.opened(address)
-        self._registered[tunnel] = address
+        self._registered[connection] = address
         return True
+
+    def _unregister(self, connection: Tunnel | Flow) -> None:
+        address = self._registered.pop(connection, None)
+        if self._registry is not None and address is not None:
+            self._registry.closed(address)
 
     async def _connect(self, tunnel: Tunnel) -> None:
         loop = asyncio.get_running_loop()
@@ -219,9 +251,24 @@ class Proxy:
 
     def closed(self, tunnel: Tunnel) -> None:
         self._open.discard(tunnel)
-        address = self._registered.pop(tunnel, None)
-        if self._registry is not None and address is not None:
-            self._registry.closed(address)
+        self._unregister(tunnel)
+
+    # --- called by flows ---------------------------------------------------------------------------
+
+    def flow_opened(self, flow: Flow) -> bool:
+        self.connections += 1
+        return self._register(flow)
+
+    def flow_connected(self, flow: Flow) -> None:
+        if self._registry is not None:
+            self._registry.datagram_clients[flow.local_address] = self._registered[flow]
+
+    def flow_closed(self, flow: Flow) -> None:
+        if self._registry is not None:
+            self._registry.datagram_clients.pop(flow.local_address, None)
+        self._unregister(flow)
+
+    # --- called by both ----------------------------------------------------------------------------
 
     @property
     def max_held_bytes(self) -> int:

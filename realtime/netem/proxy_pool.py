@@ -1,7 +1,7 @@
 """A pool of network emulators: each page that asks for one has it alone, at a port of its own.
 
 The ports are opened once, at the start, and leased one by one; a proxy that nobody uses for a while
-is leased to the next page.  All of them forward to this server.  One address cannot have all of
+is leased to the next page.  All of them forward to this server, TCP and UDP.  One address cannot have all of
 them, and does not keep them forever while others wait.
 """
 
@@ -48,6 +48,11 @@ class LeasedProxy:
     @property
     def port(self) -> int:
         return self._proxy.port
+
+    @property
+    def udp(self) -> bool:
+        """Whether the port forwards UDP too."""
+        return self._proxy.udp
 
     @property
     def network(self) -> NetworkConditions:

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.http_framing import BufferingProxy, MessageFraming
-from realtime.netem.link import End, Link, Segment
+from realtime.netem.link import End, Link, Segment, handshake_seconds
 
 Direction = Literal["up", "down"]
 
@@ -77,10 +77,11 @@ class Tunnel:
 
     def client_connected(self) -> None:
         self._opened = self._active = now = _now()
-        opened = now + self.owner.network.rtt  # SYN, and SYN-ACK
+        up, down = self.owner.random("up"), self.owner.random("down")
+        opened = now + handshake_seconds(self.owner.network, up)
         client, server = self.client_side, self.server_side
-        self.up = _Upstream(self, client, server, Link(opened, self.owner.random("up")))
-        self.down = _Downstream(self, server, client, Link(opened, self.owner.random("down")))
+        self.up = _Upstream(self, client, server, Link(opened, up))
+        self.down = _Downstream(self, server, client, Link(opened, down))
         client.attach(incoming=self.up, outgoing=self.down)
         server.attach(incoming=self.down, outgoing=self.up)
         self.check_deadlines()
@@ -307,6 +308,7 @@ class _Forwarder:
         self._link = link
         self._reset_pending = False
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at: float | None = None
 
     @property
     def held(self) -> int:
@@ -333,8 +335,9 @@ class _Forwarder:
         self._stop_timer()
         while self._open and (segment := self._link.pop_due(_now())) is not None:
             self._forward(segment)
-        if self._open and self._link.next_due is not None:
-            self._timer = asyncio.get_running_loop().call_at(self._link.next_due, self.run)
+        self._timer_at = self._link.next_due
+        if self._open and self._timer_at is not None:
+            self._timer = asyncio.get_running_loop().call_at(self._timer_at, self.run)
         # A closed TCP window holds back data, but not a reset.
         if self._reset_pending and self._target.blocked and not self._owner.paused:
             self._target.reset()
@@ -349,8 +352,9 @@ class _Forwarder:
         self._run_soon()
 
     def _run_soon(self) -> None:
-        """Run, unless a timer waits already for an earlier segment."""
-        if self._timer is None:
+        """Run, unless a timer waits already for the next segment."""
+        # The segment that was sent last can show a loss: then the next one is due earlier.
+        if self._timer is None or self._timer_at != self._link.next_due:
             self.run()
         else:
             self._read_or_wait()

@@ -17,7 +17,7 @@ from realtime.limits import Limits
 SocketAddress = tuple[str, int]
 # A direction can always hold so much, however many connections are open: one segment of any link.
 _MIN_HELD_BYTES = 4_096
-# Each connection has two files here and one in the server.  Together they use at most this part of
+# Each connection has two files here and one in the server, a flow of UDP has one.  Together they use at most this part of
 # the files that the process may open.
 _PART_OF_OPEN_FILES = 4
 _FILES_PER_CONNECTION = 3
@@ -29,12 +29,14 @@ class TunnelRegistry:
     `clients` has the address of a client by the local address of our connection to the server.
     An entry is written before we connect, and the server removes it when it accepts.  So it is
     there even if the client has disconnected in between, and nobody can forge it: the operating
-    system gives a local address to one connection at a time.  `limited_address` returns what an
-    address counts as: several IPv6 addresses can be one client.
+    system gives a local address to one connection at a time.  `datagram_clients` is the same for
+    UDP, where an entry stays as long as its flow.  `limited_address` returns what an address counts
+    as: several IPv6 addresses can be one client.
     """
 
     def __init__(self, limits: Limits, limited_address: Callable[[str], str] = str) -> None:
         self.clients: dict[SocketAddress, str] = {}
+        self.datagram_clients: dict[SocketAddress, str] = {}
         self.limited_address = limited_address
         self._limits = limits
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

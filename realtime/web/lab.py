@@ -150,8 +150,12 @@ class _NetworkBase(LabBase):
             raise errors.BadNetwork(f"{error}.") from error
 
     def show(self, lease: LeasedProxy) -> None:
-        """Send what a page needs to use the emulator: its port, and its id for later requests."""
-        self.reply({"id": lease.id, "port": lease.port, "network": str(lease.network)})
+        """Send what a page needs to use the emulator: its port, and its id for later requests.
+
+        With `udp` the port forwards datagrams as well, to our WebTransport.
+        """
+        network = str(lease.network)
+        self.reply({"id": lease.id, "port": lease.port, "udp": lease.udp, "network": network})
 
 
 class NetworksHandler(_NetworkBase):

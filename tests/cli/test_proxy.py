@@ -11,6 +11,7 @@ import pytest
 from realtime.client import CLIENTS, get_json
 from tests.cli.command_line import run
 from tests.conftest import Servers
+from tests.netem.datagrams import udp_client, udp_server
 from tests.server_process import ROOT
 from tests.transports.readers import say, take, texts
 
@@ -48,11 +49,29 @@ async def test_it_forwards_until_a_signal_ends_it(
     assert (process.returncode, *rest) == (0, "", "")
 
 
+async def test_it_forwards_udp_at_the_same_port() -> None:
+    async with udp_server() as server:
+        command = [sys.executable, "-m", "realtime", "proxy", "--port", "0"]
+        command += ["--udp", str(server.address[1]), "--network", "rtt=20ms"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert process.stdout is not None
+        line = await asyncio.to_thread(process.stdout.readline)
+        port = int(line.split()[3].rstrip("/").rpartition(":")[2])
+        async with udp_client(port) as client:
+            assert await client.exchange() >= 0.02
+        process.send_signal(signal.SIGTERM)
+        await asyncio.to_thread(process.communicate, None, 20)
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
         ("--network", "rtt=100"),
         ("--network", "speed=3"),
+        ("--network", "loss=60%"),
+        ("--udp", "0"),
+        ("--udp", "65536"),
         ("--target", "127.0.0.1:8000"),
         ("--target", "https://127.0.0.1:8000"),
         ("--target", "http://127.0.0.1:99999"),
@@ -82,5 +101,5 @@ def test_a_port_in_use_is_one_line_and_exit_1() -> None:
 
 def test_the_help_names_every_network_condition() -> None:
     shown = run("proxy", "--help").stdout
-    names = ("rtt", "jitter", "rate", "buffer", "flush", "idle", "stall", "cut")
+    names = ("rtt", "jitter", "rate", "loss", "reorder", "buffer", "flush", "idle", "stall", "cut")
     assert [name for name in names if f"{name}=" not in shown] == []

@@ -6,7 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.netem.conditions import MAX_BUFFER_BYTES, NetworkConditions, Stall
+from realtime.netem.conditions import (
+    MAX_BUFFER_BYTES,
+    MAX_PROBABILITY,
+    NetworkConditions,
+    Stall,
+)
 from tests.cases import each
 
 
@@ -21,6 +26,9 @@ from tests.cases import each
         ("rate=50kB", NetworkConditions(rate=50_000)),
         ("rate=1.5MB", NetworkConditions(rate=1_500_000)),
         ("rate=100", NetworkConditions(rate=100)),
+        ("loss=2%", NetworkConditions(loss=0.02)),
+        ("loss=0.1%", NetworkConditions(loss=0.001)),
+        ("rtt=100ms,reorder=50%", NetworkConditions(rtt=0.1, reorder=0.5)),
         ("buffer=4096", NetworkConditions(buffer=4096)),
         ("buffer=4kB,flush=500ms", NetworkConditions(buffer=4000, flush=0.5)),
         ("idle=1min", NetworkConditions(idle_timeout=60)),
@@ -42,6 +50,7 @@ def test_a_text_is_parsed(text: str, network: NetworkConditions) -> None:
         ("rtt=60s,cut=0.5min", "rtt=60s,cut=30s"),
         ("rate=50000,buffer=4096,flush=1000ms", "rate=50kB,buffer=4096,flush=1s"),
         ("rate=2000kB", "rate=2MB"),
+        ("reorder=7.0%,loss=05%,rtt=1s", "rtt=1s,loss=5%,reorder=7%"),
         ("stall=0.2s/0.5min", "stall=200ms/30s"),
     ],
 )
@@ -50,18 +59,21 @@ def test_equal_conditions_have_one_text(text: str, canonical: str) -> None:
 
 
 SECONDS = st.floats(min_value=1e-300, max_value=1e300)
+PROBABILITY = st.just(0.0) | st.floats(min_value=1e-300, max_value=MAX_PROBABILITY)
 NETWORKS = st.builds(
     NetworkConditions,
     rtt=SECONDS | st.just(0.0),
     jitter=SECONDS | st.just(0.0),
     rate=st.none() | st.integers(1, 10**15),
+    loss=PROBABILITY,
+    reorder=PROBABILITY,
     buffer=st.integers(1, MAX_BUFFER_BYTES),
     flush=st.none() | SECONDS,
     idle_timeout=st.none() | SECONDS,
     stall=st.none()
     | st.tuples(SECONDS, SECONDS).filter(lambda pair: pair[0] < pair[1]).map(lambda p: Stall(*p)),
     reset_after=st.none() | SECONDS,
-)
+).filter(lambda network: network.rtt or not network.reorder)
 
 
 @given(NETWORKS)
@@ -93,6 +105,14 @@ def test_conditions_survive_writing_and_parsing(network: NetworkConditions) -> N
         ("rate=5ms", "a size is a number of bytes"),
         ("rate=0.5", "a size is a whole number of bytes"),
         ("rate=50KB", "a size is"),
+        ("loss=2", "loss=2: a probability is a percentage: like 2%"),
+        ("loss=2ms", "a probability is"),
+        ("loss=0%", "the number must be above 0"),
+        ("loss=50.1%", "loss=50.1%: it is at most 50%"),
+        ("rtt=1s,reorder=100%", "it is at most 50%"),
+        ("reorder=2%", "add rtt=100ms"),
+        ("rtt=1%", "a time is"),
+        ("loss=%", "a value is a number"),
         ("buffer=129kB", "the proxy buffers at most 128kB"),
         ("flush=1s", "add buffer=4096"),
         ("stall=200ms", "write how long and how often"),

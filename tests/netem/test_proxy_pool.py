@@ -15,6 +15,7 @@ from realtime.netem.proxy import Proxy
 from realtime.netem.proxy_pool import ProxyPool
 from tests.fake_server import FakeServer
 from tests.fake_server import echo as send_back
+from tests.netem.datagrams import udp_client, udp_proxy, udp_server
 from tests.transports.readers import SECONDS
 
 SLOW = NetworkConditions(rtt=0.01)
@@ -151,6 +152,25 @@ async def test_a_pause_during_a_disconnection_ends_it(two: ProxyPool) -> None:
     lease.disconnect(30)
     lease.pause(0.01)
     assert await ask(lease.port, b"hello") == b"hello"
+
+
+async def test_a_lease_includes_the_datagrams_of_its_port(two: ProxyPool, clock: Clock) -> None:
+    assert not two.acquire(NetworkConditions(), ADA).udp
+    async with udp_server() as server, udp_proxy(server) as proxy, udp_client(proxy.port) as client:
+        one = ProxyPool([proxy], Limits(), clock)
+        client.send(b"before the lease")
+        lease = one.acquire(NetworkConditions(), ADA)
+        assert lease.udp
+        await client.exchange()
+        lease.disconnect(30)
+        client.send(b"lost")
+        lease.pause(0.05)
+        await client.exchange()
+        clock.now += proxy_pool.UNUSED_SECONDS + 1
+        assert not lease.is_unused()
+        lease.end()
+        clock.now += proxy_pool.UNUSED_SECONDS + 1
+        assert lease.is_unused()
 
 
 # --- shares --------------------------------------------------------------------------------------

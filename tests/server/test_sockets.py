@@ -1,8 +1,11 @@
 """Where a server listens: extra ports, and the URLs that others use."""
 
 import asyncio
+import contextlib
+import selectors
 import socket
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -136,3 +139,53 @@ async def test_the_full_name_of_this_machine_is_found_later(
 )
 def test_a_policy_cannot_name_the_ports_of_an_ipv6_address(host: str, can: bool) -> None:
     assert sockets.can_name_ports(replace(CONFIG, host=host)) is can
+
+
+# --- TCP and UDP at one port ---------------------------------------------------------------------
+
+
+def addresses(opened: sockets.BoundSockets) -> set[tuple[str, int]]:
+    return {one.getsockname()[:2] for one in opened}
+
+
+@each("host", ["127.0.0.1", "0.0.0.0", "localhost", "::"])
+def test_a_pair_has_the_same_port_in_both_protocols_and_localhost_in_both_families(
+    host: str,
+) -> None:
+    tcp, udp = sockets.open_pair(0, host)
+    with contextlib.ExitStack() as stack:
+        for one in (*tcp, *udp):
+            stack.enter_context(one)
+        port = sockets.port_of(tcp)
+        assert {one.type for one in udp} == {socket.SOCK_DGRAM}
+        assert addresses(tcp) <= addresses(udp)
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            client = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            client.sendto(address.encode(), (address, port))
+        received = {one.recv(100) for one in readable(udp, 2)}
+        assert received == {b"127.0.0.1", b"::1"}
+
+
+def readable(opened: sockets.BoundSockets, count: int) -> list[socket.socket]:
+    """Wait until `count` of the sockets have received something."""
+    with selectors.DefaultSelector() as selector:
+        for one in opened:
+            selector.register(one, selectors.EVENT_READ)
+        found: dict[int, socket.socket] = {}
+        deadline = time.monotonic() + 10
+        while len(found) < count and time.monotonic() < deadline:
+            for key, _ in selector.select(0.1):
+                assert isinstance(key.fileobj, socket.socket)
+                found[key.fd] = key.fileobj
+    return list(found.values())
+
+
+def test_where_udp_is_taken_a_pair_is_elsewhere() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"127.0.0.1:{port} \(UDP, --port {port}\): .*in use"):
+            sockets.open_pair(port, "127.0.0.1")
+        tcp, udp = sockets.open_pair_or_free(port, "127.0.0.1")
+    assert sockets.port_of(tcp) == sockets.port_of(udp) != port
+    sockets.close_listeners([tcp, udp])
