@@ -10,5 +10,8 @@ import realtime.cli.main  # noqa: F401
 with suppress(ImportError):
     import uvloop  # noqa: F401
 
+with suppress(ImportError):
+    import realtime.server.quic.listener  # noqa: F401
+
 # The collector of a child would write to, and so copy, the memory that it shares with the others.
 gc.freeze()

@@ -17,8 +17,10 @@ from benchmarks.clients.socketio import SocketIOUpgradingClient
 from benchmarks.clients.sockjs import SockJSClient
 from benchmarks.clients.sse import ServerSentEventsClient
 from benchmarks.clients.websocket import WebSocketClient
+from benchmarks.clients.webtransport import WebTransportClient
 
 __all__ = [
+    "ALL_CLIENTS",
     "CLIENTS",
     "BadResponse",
     "ByteCount",
@@ -31,7 +33,8 @@ __all__ = [
     "request",
 ]
 
-# In the order in which the web invented them; the last two are libraries over several of them.
+# In the order in which the web invented them; the last two are libraries over several of them.  All
+# use TCP: any TCP proxy forwards them, and the load generator drives them.
 CLIENTS: dict[str, type[Client]] = {
     client.transport: client
     for client in (
@@ -45,3 +48,5 @@ CLIENTS: dict[str, type[Client]] = {
         SocketIOUpgradingClient,
     )
 }
+# And the one over UDP, which needs aioquic.
+ALL_CLIENTS = CLIENTS | {WebTransportClient.transport: WebTransportClient}

@@ -30,8 +30,9 @@ from benchmarks.clients.http import (
     Response,
     encode,
 )
+from benchmarks.clients.replies import error_of
 from benchmarks.clients.sansio import Loads, RoomQuery, Update, with_cursor
-from benchmarks.clients.websocket import WebSocketClient, WebSocketProtocol, error_of
+from benchmarks.clients.websocket import WebSocketClient, WebSocketProtocol
 
 PREFIX = "/sockjs"
 

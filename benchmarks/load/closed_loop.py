@@ -23,8 +23,9 @@ from benchmarks.clients.http import (
     encode,
     messages_path,
 )
+from benchmarks.clients.replies import error_of
 from benchmarks.clients.sansio import ClientProtocol, Update, room_path
-from benchmarks.clients.websocket import TEXT, WebSocketProtocol, error_of
+from benchmarks.clients.websocket import TEXT, WebSocketProtocol
 from benchmarks.load.generator import filler_text
 
 # Placeholder for the id in an encoded message; only the id differs between two messages.
