@@ -68,7 +68,7 @@ class _WindowedConnection(QuicConnection):
             stream.receiver.highest_offset = arrived
 
 
-class QuicSession(asyncio.DatagramProtocol):
+class WebTransportSession(asyncio.DatagramProtocol):
     """A session: `open` it, then `read` and `write` its stream, which the server opens.
 
     `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time bytes

@@ -4,7 +4,7 @@ Needs aioquic, which is imported when a client opens: all other clients work wit
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.clients.base import Client
@@ -14,24 +14,32 @@ from benchmarks.clients.replies import PendingReplies
 from benchmarks.clients.sansio import with_cursor
 
 if TYPE_CHECKING:
-    from benchmarks.clients.quic import QuicSession
+    from benchmarks.clients.quic import WebTransportSession
 
 
 class WebTransportClient(Client):
     """Publishes on the same stream; many messages may be pending, each gets its own reply.
 
-    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.
+    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query` has
+    further arguments of its address: `datagrams`, `trace`.
     """
 
     transport = "webtransport"
 
     def __init__(
-        self, url: str, room: str, *, webtransport: dict[str, Any] | None = None, **options: Any
+        self,
+        url: str,
+        room: str,
+        *,
+        webtransport: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(url, room, **options)
         self._url = url
         self._offer = webtransport
-        self._session: QuicSession | None = None
+        self._arguments = query or {}
+        self._session: WebTransportSession | None = None
         self._lines = LineReader(json.loads)
         self._pending = PendingReplies()
 
@@ -41,7 +49,7 @@ class WebTransportClient(Client):
         return [] if self._session is None else list(self._session.datagrams)
 
     async def open(self) -> None:
-        from benchmarks.clients.quic import QuicSession
+        from benchmarks.clients.quic import WebTransportSession
 
         offer = self._offer or (await get_json(self._url, "/lab"))["webtransport"]
         if "port" not in offer:
@@ -49,10 +57,10 @@ class WebTransportClient(Client):
         fields = dict(self._headers)
         own_port = f":{self._endpoint.port}"
         authority = f"{self._endpoint.authority.removesuffix(own_port)}:{offer['port']}"
-        self._session = await QuicSession.open(
+        self._session = await WebTransportSession.open(
             (self._endpoint.host, offer["port"]),
             fields.pop("Host", authority),
-            self._query.path(self.transport, self.cursor),
+            self._query.path(self.transport, self.cursor, **self._arguments),
             fields,
             count=self.down,
             hashes=offer["hashes"],
@@ -105,6 +113,6 @@ class WebTransportClient(Client):
         finally:
             self._pending.remove(pending)
 
-    def _opened(self) -> "QuicSession":
+    def _opened(self) -> "WebTransportSession":
         assert self._session is not None, "not open"
         return self._session

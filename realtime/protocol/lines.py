@@ -1,7 +1,7 @@
 """Messages on a stream of bytes: one per line, as in NDJSON."""
 
 
-class LineReader:
+class LineSplitter:
     """Splits bytes, cut anywhere, into lines; it keeps at most one byte more than `max_bytes`.
 
     The rest of a longer line is dropped: what remains is still too long, which is then the error.

@@ -22,7 +22,7 @@ from realtime.core.events import Event
 from realtime.core.hub import Reader
 from realtime.errors import RealtimeError
 from realtime.protocol.http1 import origin_fields, parse_query
-from realtime.protocol.lines import LineReader
+from realtime.protocol.lines import LineSplitter
 from realtime.transports.acks import error_reply, handle_message
 from realtime.transports.base import (
     Connection,
@@ -93,7 +93,7 @@ class WebTransport(RequestBase):
         self.origin_fields = origin_fields(request.fields)
         self.arguments = parse_query(request.target)
         self._request = request
-        self._lines = LineReader(services.limits.body_bytes)
+        self._lines = LineSplitter(services.limits.body_bytes)
         self._ended = False  # by us: later messages are not answered
 
     @property
