@@ -37,7 +37,7 @@ _SETTLE_SECONDS = 0.5
 _TIMEOUT_SECONDS = 10.0
 
 
-class WebTransport(Benchmark):
+class WebTransportCost(Benchmark):
     name = "webtransport"
     question = "What does WebTransport cost, beside WebSocket?"
     examples = """\
@@ -46,7 +46,7 @@ class WebTransport(Benchmark):
     factors = ("way",)
     measures: ClassVar = {
         "cpu_us": Measure("µs", "of the server's CPU, per delivery"),
-        "open_ms": Measure("ms", "of the server's CPU, per new connection"),
+        "connect_us": Measure("µs", "of the server's CPU, per new connection"),
         "memory_kib": Measure("KiB", "of the server's memory, per connection"),
         "bytes_down": Measure("B", "to a reader, per delivery"),
         "bytes_up": Measure("B", "from a reader, per delivery"),
@@ -105,7 +105,7 @@ class _Run:
             measures["arrival_ms"] = percentile(sorted(await self._arrivals(one)), 50)
             memory, used = cost.memory_bytes(), cost.cpu_seconds()
             readers = [await stack.enter_async_context(self._client()) for _ in range(count)]
-            measures["open_ms"] = 1000 * (cost.cpu_seconds() - used) / count
+            measures["connect_us"] = 1e6 * (cost.cpu_seconds() - used) / count
             await asyncio.sleep(_SETTLE_SECONDS)
             measures["memory_kib"] = (cost.memory_bytes() - memory) / 1024 / count
             down, up = (sum(c.bytes_in for c in readers), sum(c.bytes_out for c in readers))
@@ -170,4 +170,4 @@ class _Run:
 
 
 if __name__ == "__main__":
-    sys.exit(stdio.run(lambda: run(WebTransport)))
+    sys.exit(stdio.run(lambda: run(WebTransportCost)))
