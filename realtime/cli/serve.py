@@ -139,7 +139,6 @@ async def _serve(
             traffic=traffic,
             taps=taps,
             root_path=config.root_path,
-            emulated=tunnels.clients,
         )
         offer = make_offer(udp, quic)
         own_ports = {*ports, *networks.ports, *config.page_ports, offer.port or ports[0]}

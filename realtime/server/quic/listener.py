@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Coroutine, MutableMapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from socket import socket
@@ -65,7 +65,7 @@ class QuicListener:
     """Accepts QUIC connections at some sockets, each of which has one address of one port.
 
     `emulated` has the clients of our own network emulators, by the address from which an emulator
-    sends for them, see `server.Server`.
+    sends for them: such a connection counts for its client.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class QuicListener:
         traffic: TrafficStats,
         taps: TapRegistry,
         root_path: str = "",
-        emulated: MutableMapping[tuple[str, int], str] | None = None,
+        emulated: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         self._sockets = sockets
         self._services = services
@@ -163,7 +163,6 @@ class QuicListener:
     def _open(
         self, one: socket, quic: LimitedQuicConnection, id: bytes, source: Address, address: str
     ) -> QuicSession:
-        self._emulated.pop(tuple(source[:2]), None)
         send = partial(self._send, one)
         connection = QuicSession(quic, self, send, source, address, self._traffic, self._limits)
         self._sessions.add(connection)
