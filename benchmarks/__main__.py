@@ -34,9 +34,12 @@ CLASSES = {
     "cost_breakdown": "CostBreakdown",
     "peers": "Peers",
     "tls": "TLS",
+    "webtransport": "WebTransportCost",
 }
 # These start several servers themselves, so they cannot use --url.
-STARTS_SERVERS = {"compression", "sticky", "fanout_cost", "multi_worker", "peers", "tls"}
+STARTS_SERVERS = {
+    *("compression", "sticky", "fanout_cost", "multi_worker", "peers", "tls", "webtransport"),
+}
 
 
 def find_benchmark(name: str) -> type[Benchmark]:

@@ -20,7 +20,7 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
 from realtime.cli import stdio
-from realtime.client import CLIENTS, Client
+from realtime.client import ALL_CLIENTS, CLIENTS, Client
 from realtime.client.http import get_json, post
 from realtime.client.socketio import SocketIOPollingClient
 from realtime.client.sockjs import SockJSPollingClient
@@ -31,6 +31,8 @@ FALLBACKS: dict[str, tuple[str, type[Client]]] = {
     "sockjs, polling": ("sockjs", SockJSPollingClient),
     "socketio, polling": ("socketio", SocketIOPollingClient),
 }
+# No network of ours forwards UDP, so a visit over it is measured without one.
+OVER_UDP = "webtransport"
 # A visit that has not received the message by then fails.
 _TIMEOUT_SECONDS = 5.0
 
@@ -41,7 +43,7 @@ def with_fallbacks(transports: Sequence[str]) -> list[str]:
 
 
 def client_class(way: str) -> type[Client]:
-    return FALLBACKS[way][1] if way in FALLBACKS else CLIENTS[way]
+    return FALLBACKS[way][1] if way in FALLBACKS else ALL_CLIENTS[way]
 
 
 class Session(Benchmark):
@@ -68,7 +70,11 @@ class Session(Benchmark):
         )
 
     def cells(self) -> list[Factors]:
-        return self.grid(way=with_fallbacks(self.options.transports), network=self.options.network)
+        options = self.options
+        cells = self.grid(way=with_fallbacks(options.transports), network=options.network)
+        if options.transports == [*CLIENTS] and "none" in options.network:
+            cells.append({"way": OVER_UDP, "network": "none"})
+        return cells
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
         return asyncio.run(self._measure(factors["way"], factors["network"]))
@@ -98,7 +104,7 @@ class Session(Benchmark):
 
     async def _requests(self) -> int:
         rows: dict[str, dict[str, int]] = (await get_json(self.sut.url, "/wire"))["transports"]
-        return sum(row["requests"] for name, row in rows.items() if name in CLIENTS)
+        return sum(row["requests"] for name, row in rows.items() if name in ALL_CLIENTS)
 
     def predict(self, factors: Factors) -> dict[str, float]:
         way = factors["way"]

@@ -1,4 +1,4 @@
-"""One chat room over eight transports, from short polling to WebSocket.
+"""One chat room over nine transports, from short polling to WebTransport.
 
 A room is a log with numbered events and a bounded history.  A reader is a cursor in it.  A
 transport is one way to ask what came after a cursor.  Start reading in `core`: `events`, `room`,

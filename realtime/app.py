@@ -2,6 +2,7 @@
 
 /rooms/ROOM/messages, short_polling … ─▶ an Exchange, without the cost of Tornado's handlers
 /rooms/ROOM/websocket, /sockjs, /socket.io ─▶ the transports that need Tornado
+/rooms/ROOM/webtransport ─▶ over UDP alone: realtime.transports.webtransport, see server/quic
 /rooms, /healthz, /metrics, /lab, /demos … ─▶ web/: operations, the lab, the pages
 """
 
@@ -58,6 +59,8 @@ def make_router(
     traffic: TrafficStats,
     hub_label: str,
     lab: Lab,
+    *,
+    taps: TapRegistry | None = None,
     sockjs_also: Sequence[str] = (),
     root_path: str = "",
     faults: FaultControls | None = None,
@@ -65,12 +68,12 @@ def make_router(
     """Build the table of URLs; this is the only place that knows every transport.
 
     `hub_label` is what ``/healthz`` and the pages show as the hub.  `lab` is what the demo pages
-    may use: ports, network emulators, the lecturer's key.  `sockjs_also` adds legacy transports of
-    SockJS.  `root_path` is where a proxy has this server.  `faults` are those that may be
+    may use: ports, network emulators, the lecturer's key.  `taps` are shared with the listener of
+    WebTransport.  `sockjs_also` adds legacy transports of SockJS.  `root_path` is where a proxy has this server.  `faults` are those that may be
     injected, if any.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
-    taps, with_lab = TapRegistry(services.limits), {"services": services, "lab": lab}
+    taps, with_lab = taps or TapRegistry(services.limits), {"services": services, "lab": lab}
     sockjs, socketio = RoomRouter(services, sockjs_also), SocketIOServer(services)
     files = {"services": services, "path": str(pages.folder()), "forms": "jsonp" in sockjs_also}
     application = Application(

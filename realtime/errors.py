@@ -103,6 +103,10 @@ class BadTrace(RealtimeError):
     code = "bad_trace"
 
 
+class BadDatagrams(RealtimeError):
+    code = "bad_datagrams"
+
+
 class BadNetwork(RealtimeError):
     code = "bad_network"
 

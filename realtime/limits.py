@@ -65,6 +65,10 @@ class Limits:
     streams_per_client: int = _limit(32, "open at once, in a class only: the lab opens eight")
     connections: int = _limit(10000, "open at once: below the raised limit of open files")
     connections_per_address: int = _limit(1000, "open from one address: a school behind one NAT")
+    handshakes: int = _limit(
+        200, "QUIC connections without a request yet; above half, a client must prove its address"
+    )
+    handshakes_per_address: int = _limit(50, "of them, from one address: a class that opens a page")
     status_connections: int = _limit(64, "open at the status port of a cluster: its operators")
     status_connections_per_address: int = _limit(32, "of these, from one address: a proxy's too")
     reserved_files: int = _limit(64, "open files left for Redis, pages and workers")

@@ -55,3 +55,5 @@ def configure() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     # Below this level Tornado logs each request that it cannot parse.
     logging.getLogger("tornado").setLevel(logging.WARNING)
+    # aioquic warns of each client that breaks the protocol.
+    logging.getLogger("quic").setLevel(logging.ERROR)

@@ -55,7 +55,9 @@ COMMON_MAY_IMPORT = {
 FORBIDDEN = {
     "core": {"tornado", "redis", "socket"},
     "brokers": {"tornado"},
-    "protocol": {"redis", "socket", "time.sleep"},
+    "protocol": {"redis", "socket", "time.sleep", "aioquic"},
+    "transports": {"aioquic"},
+    "web": {"aioquic"},
     "netem": {"tornado", "redis"},
     "core.events": {"asyncio", "time"},
     "core.room": {"asyncio", "time"},
@@ -74,6 +76,7 @@ TRANSPORTS = (
     "websocket",
     "sockjs",
     "socketio",
+    "webtransport",
 )
 # realtime/ holds at most so many files; everything else lies in its folders.
 MAX_FILES = 8
@@ -271,7 +274,8 @@ BESIDE = {
     },
     "demos/static/transports/{}.js": set(),
     "realtime/client/{}.py": {
-        *("__init__", "base", "clients", "connection", "encodings", "http", "protocols", "sansio"),
+        *("__init__", "base", "clients", "connection", "encodings", "http", "protocols"),
+        *("quic", "replies", "sansio"),
     },
     "tests/transports/test_{}.py": {
         *("access", "acks", "affinity", "base", "compression", "exchange", "handler", "lingering"),
@@ -375,6 +379,7 @@ def test_the_guide_for_contributors_lists_the_eight_places() -> None:
         ("brokers.redis.broker", "from tornado import gen", "imports none of"),
         ("protocol.origin", "from asyncio import sleep", "imports none of"),
         ("core.room", "import time", "imports none of"),
+        ("transports.webtransport", "from aioquic.h3.connection import X", "imports none of"),
         ("novelty.thing", "import realtime.errors", "no row"),
     ],
 )

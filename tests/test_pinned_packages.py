@@ -1,4 +1,4 @@
-"""Four packages are pinned, because our subclasses override their private names.
+"""Five packages are pinned, because our subclasses override their private names.
 
 A private name can change its meaning in any release.  So setup.cfg allows only the minor releases
 that the tests have run with, and this file lists every private name that we override or use.  When
@@ -15,10 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from aioquic.quic.stream import QuicStreamSender
 from engineio.async_socket import AsyncSocket
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from realtime.server.quic.limited import LimitedH3Connection, LimitedQuicConnection
 from realtime.server.stream import MeteredStream
 from realtime.transports.socketio.engineio import EngineIOServer
 from realtime.transports.socketio.transport import SocketIOServer
@@ -28,8 +30,8 @@ from realtime.transports.sockjs.session import HardenedSession
 from realtime.transports.upgrade import StrictWebSocketProtocol
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("python-engineio", "python-socketio", "sockjs-tornado", "tornado")
-MODULES = ("engineio", "socketio", "sockjs")
+PACKAGES = ("aioquic", "python-engineio", "python-socketio", "sockjs-tornado", "tornado")
+MODULES = ("aioquic", "engineio", "socketio", "sockjs")
 
 POLLING = {"_attach_session", "_detach", "_finished"}
 
@@ -63,11 +65,19 @@ USED: dict[object, set[str]] = {
         *("check_ping_timeout", "close", "closing", "queue", "receive", "sid"),
         *("upgraded", "upgrading"),
     },
+    QuicStreamSender: {"_buffer_start", "_buffer_stop"},
     # Imported here, after `realtime` has imported the package with its warnings filtered.
     import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
 }
-# The same of Tornado, of which many of our classes use the public names only.
-OF_TORNADO: dict[type, set[str]] = {
+# The same of Tornado and aioquic, of which many of our classes use the public names only.
+OF_OTHERS: dict[type, set[str]] = {
+    LimitedQuicConnection: {
+        *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_local_max_data"),
+        *("_local_max_streams_bidi", "_local_max_streams_uni", "_max_datagram_size", "_peer_cid"),
+        *("_remote_max_datagram_frame_size", "_streams", "_write_connection_limits"),
+        "_write_stream_limits",
+    },
+    LimitedH3Connection: {"_get_local_settings"},
     MeteredStream: {
         *("_add_io_state", "_check_closed", "_handle_events", "_read_buffer_size", "_read_bytes"),
         *("_read_future", "_read_partial", "_write_buffer", "_write_futures"),
@@ -83,7 +93,8 @@ OF_TORNADO: dict[type, set[str]] = {
 def test_a_package_is_pinned_to_the_minor_release_that_is_installed(package: str) -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
-    lines = config["options"]["install_requires"].splitlines()
+    extras = config["options.extras_require"]
+    lines = (config["options"]["install_requires"] + extras["webtransport"]).splitlines()
     (line,) = (line for line in lines if line.startswith(package))
     installed, allowed = Version(version(package)), Requirement(line).specifier
     assert installed in allowed
@@ -131,11 +142,11 @@ def test_the_list_has_every_private_name_that_a_class_shares_with_its_package(ki
     assert shared == SHARED.get(kind, set())
 
 
-@pytest.mark.parametrize("kind", OF_TORNADO)
-def test_the_list_has_every_private_name_that_a_class_shares_with_tornado(kind: type) -> None:
-    theirs = [base for base in kind.__mro__ if base.__module__.startswith("tornado.")]
+@pytest.mark.parametrize("kind", OF_OTHERS)
+def test_the_list_has_every_private_name_that_a_class_shares_with_its_base(kind: type) -> None:
+    theirs = [base for base in kind.__mro__ if base.__module__.startswith(("tornado.", "aioquic."))]
     shared = private_names(kind) & set.union(*map(private_names, theirs))
-    assert shared == OF_TORNADO[kind]
+    assert shared == OF_OTHERS[kind]
 
 
 @pytest.mark.parametrize(

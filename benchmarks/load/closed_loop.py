@@ -24,8 +24,9 @@ from realtime.client.http import (
     encode,
     messages_path,
 )
+from realtime.client.replies import error_of
 from realtime.client.sansio import ClientProtocol, Update, room_path
-from realtime.client.websocket import TEXT, WebSocketProtocol, error_of
+from realtime.client.websocket import TEXT, WebSocketProtocol
 
 # Placeholder for the id in an encoded message; only the id differs between two messages.
 _PLACEHOLDER = "00000000-0000-0000-0000-000000000000"

@@ -40,6 +40,7 @@ BENCHMARKS = (
     "cost_breakdown",
     "peers",
     "tls",
+    "webtransport",
 )
 # Old kind and file name: the new one.  Result files written before the renaming stay readable.
 RENAMED = {

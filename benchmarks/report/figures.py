@@ -357,6 +357,16 @@ def _cost_breakdown(result: Result, i18n: Translations) -> Iterable[Figure | Non
         yield from _panels("cpu", "cost_breakdown", [panel], i18n)
 
 
+def _webtransport(result: Result, i18n: Translations) -> Iterable[Figure | None]:
+    asked = [
+        (("cpu_us",), "unit.µs", "panel.cpu_us"),
+        (("connect_us",), "unit.µs", "panel.connect_us"),
+        (("memory_kib",), "axis.kib", "panel.memory_kib"),
+        (("bytes_up", "bytes_down"), "axis.bytes_per_message", "panel.bytes_up"),
+    ]
+    yield from _titled(result, i18n, "webtransport", asked, factor="way")
+
+
 CHARTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] = {
     "latency": _latency,
     "poll_gap": _poll_gap,
@@ -377,6 +387,7 @@ CHARTS: Mapping[str, Callable[[Result, Translations], Iterable[Figure | None]]] 
     "cost_breakdown": _cost_breakdown,
     "peers": _peers,
     "tls": _peers,
+    "webtransport": _webtransport,
 }
 
 

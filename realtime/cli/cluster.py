@@ -29,6 +29,7 @@ from realtime.cli.config import (
     add_access,
     add_fault_controls,
     add_limits,
+    add_no_webtransport,
     add_plan,
     add_prefix,
     add_proxy_options,
@@ -89,6 +90,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     hidden = argparse.SUPPRESS
     parser.add_argument("--port", type=port_number, help=hidden)
     parser.add_argument("--lanes", dest="port_count", type=count, default=1, help=hidden)
+    parser.add_argument("--webtransport-port", type=port_number, help=hidden)
     parser.add_argument(
         "--networks", dest="network_count", type=count_or_zero, default=0, help=hidden
     )
@@ -112,6 +114,7 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
         default=6001,
         help="port of the first worker; the others have the next ones; 0: free ones (%(default)s)",
     )
+    add_no_webtransport(group)
     add_tls(group)
     group.add_argument(
         "--hub",
@@ -252,6 +255,8 @@ async def _run_workers(
     # The ports that browsers use, and whose pages may use each other.
     entries = [nginx.port] if nginx is not None else list(ports)
     page_ports = [sockets.port_of(listener), *entries] if config.server.fault_controls else []
+    if nginx is not None and config.server.webtransport and not page_ports:
+        page_ports = [nginx.port]  # whose pages connect to the UDP ports of the workers
     configs = config.worker_configs(ports, master=name, page_ports=page_ports)
     workers = list(map(WorkerProcess, configs))
     overview = status.ClusterStatus(

@@ -62,6 +62,7 @@ _LIMIT_GROUPS = {
     ),
     "limits: connections": (
         *("connections", "connections_per_address", "request_seconds", "idle_seconds"),
+        *("handshakes", "handshakes_per_address"),
         *("status_connections", "status_connections_per_address", "reserved_files"),
         *("address_share", "taps", "taps_per_address", "taps_per_client", "tap_bytes"),
     ),
@@ -99,6 +100,8 @@ def server_config(options: argparse.Namespace, *, default_hub: str = "auto") -> 
         host=options.host,
         port=options.port,
         port_count=options.port_count,
+        webtransport=options.webtransport,
+        webtransport_port=options.webtransport_port,
         tls_certificate=options.tls_certificate,
         tls_key=options.tls_key,
         hub=options.hub or os.environ.get(HUB_VARIABLE) or default_hub,
@@ -173,6 +176,14 @@ def add_server_options(parser: argparse.ArgumentParser) -> None:
         help="listen on N ports, the next ones where they are free: a browser opens at most six "
         "connections to each (%(default)s)",
     )
+    address.add_argument(
+        "--webtransport-port",
+        type=port_number,
+        metavar="PORT",
+        help="UDP port of WebTransport, which needs the extra `webtransport`; 0: a free one "
+        "(the number of the first port)",
+    )
+    add_no_webtransport(address)
     add_tls(address)
     hub = parser.add_argument_group("hub")
     hub.add_argument(
@@ -229,6 +240,15 @@ def add_address(group: Group, *, port: int) -> None:
     group.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     group.add_argument(
         "--port", type=port_number, default=port, help="port; 0: a free one (%(default)s)"
+    )
+
+
+def add_no_webtransport(group: Group) -> None:
+    group.add_argument(
+        "--no-webtransport",
+        dest="webtransport",
+        action="store_false",
+        help="open no UDP port, and have no WebTransport",
     )
 
 
@@ -361,7 +381,7 @@ def stop_signals() -> list[signal.Signals]:
 
 
 def port_number(text: str) -> int:
-    """Parse a TCP port; 0 asks the kernel for a free one."""
+    """Parse a port; 0 asks the kernel for a free one."""
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return int(text)

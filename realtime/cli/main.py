@@ -86,7 +86,7 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="realtime",
         allow_abbrev=False,  # else an option of a command could be taken for one of ours
-        description="One chat room over eight transports, to compare how servers push to browsers.",
+        description="One chat room over nine transports, to compare how servers push to browsers.",
         epilog="A rate of 0 is switched off.  Each command has its own help: `realtime talk "
         "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
         "cluster --help` for several processes, `realtime nginx --help` for nginx in front, "

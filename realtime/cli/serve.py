@@ -40,7 +40,9 @@ from realtime.server import sockets
 from realtime.server.config import ServerConfig
 from realtime.server.forwarded import TrustedProxies
 from realtime.server.key_file import KeyFile
+from realtime.server.quic.start import UDPPort, make_listener, make_offer, open_udp_port
 from realtime.server.server import Server
+from realtime.server.tap import TapRegistry
 from realtime.server.ticket_access import TicketAccess
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
@@ -65,17 +67,19 @@ async def run(config: ServerConfig) -> None:
     """
     tls, keys = sockets.load_tls(config), load_keys(config)
     listeners = sockets.open_listeners(config)
+    udp = open_udp_port(config, sockets.port_of(listeners[0]))
     try:
         choice = await choose(config.hub, config.limits, config.prefix)
-        await _with_hub(config, choice, listeners, tls, keys)
+        await _with_hub(config, choice, listeners, udp, tls, keys)
     finally:
-        sockets.close_listeners(listeners)
+        sockets.close_listeners([*listeners, udp.sockets])
 
 
 async def _with_hub(
     config: ServerConfig,
     choice: HubChoice,
     listeners: Sequence[sockets.BoundSockets],
+    udp: UDPPort,
     tls: ssl.SSLContext | None,
     keys: KeyFile | None,
 ) -> None:
@@ -84,7 +88,7 @@ async def _with_hub(
     if choice.server is not None:
         supervisor.supervise("watch the private server", choice.server.watch)
     try:
-        await _serve(config, choice, listeners, tls, keys)
+        await _serve(config, choice, listeners, udp, tls, keys)
     finally:
         await supervisor.close()
         if choice.server is not None:
@@ -95,6 +99,7 @@ async def _serve(
     config: ServerConfig,
     choice: HubChoice,
     listeners: Sequence[sockets.BoundSockets],
+    udp: UDPPort,
     tls: ssl.SSLContext | None,
     keys: KeyFile | None,
 ) -> None:
@@ -119,21 +124,33 @@ async def _serve(
     signals = _watch_stop_signals()
     tunnels = TunnelRegistry(limits, limited_address)
     async with _open_networks(config, listeners, tunnels) as networks:
-        origin_policy.ports = frozenset(ports).union(networks.ports, config.page_ports)
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
         plan = config.plan or default_plan()
         peers = partial(_peers, config, choice.broker, ports[0])
-        lab = Lab(ports, networks, addresses, config.key, key_check, plan, peers)
-        traffic = TrafficStats()
+        traffic, taps = TrafficStats(), TapRegistry(limits)
         services = Services(
             *(hub, presence, origin_policy, Admission(limits), limits),
             access=_access(config, keys, origin_policy),
             moderation=moderation,
         )
+        quic = make_listener(
+            *(udp, services),
+            traffic=traffic,
+            taps=taps,
+            root_path=config.root_path,
+        )
+        offer = make_offer(udp, quic)
+        own_ports = {*ports, *networks.ports, *config.page_ports, offer.port or ports[0]}
+        origin_policy.ports = frozenset(own_ports)
+        lab = Lab(ports, networks, addresses, config.key, key_check, plan, peers, offer)
         faults = _make_faults(config, key_check, hub, choice, traffic)
         router = make_router(
-            services, traffic, choice.label, lab, config.sockjs_also, config.root_path, faults
+            *(services, traffic, choice.label, lab),
+            taps=taps,
+            sockjs_also=config.sockjs_also,
+            root_path=config.root_path,
+            faults=faults,
         )
         proxies = TrustedProxies(config.trust_proxy)
         server = Server(
@@ -151,9 +168,13 @@ async def _serve(
         for listener in listeners:
             server.add_sockets(listener)
         server.start_timeouts()
+        if quic is not None:
+            quic.start()
         reporter.start()
-        _print_addresses(config, choice, lab)
+        _print_addresses(config, choice, lab, udp)
         await _drain_on_signal(signals, hub, presence, limits, faults)
+        if quic is not None:
+            await quic.close()
         await server.close()
         await reporter.close()
     if moderation is not None:
@@ -243,13 +264,17 @@ def _open_emulator_port(
     return sockets.open_port_or_free(port, host), []
 
 
-def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab) -> None:
+def _print_addresses(config: ServerConfig, choice: HubChoice, lab: Lab, udp: UDPPort) -> None:
     """Print where the server is; tests, the cluster and the benchmarks wait for the first line."""
     address = sockets.listen_url(config, lab.lanes[0])
     # Programs read the port from this line.
     print(f"realtime: listening on {address} (hub: {choice.label})")
     if len(lab.lanes) > 1 or lab.networks.ports:
         print(f"realtime: ports {_list(lab.lanes)}; network emulators {_list(lab.networks.ports)}")
+    if lab.webtransport.port not in (None, lab.lanes[0]):
+        print(f"realtime: WebTransport at UDP port {lab.webtransport.port}")
+    if udp.text:
+        print(f"realtime: no WebTransport: {udp.text}")
     if not sockets.can_name_ports(config) and (config.port_count > 1 or config.network_count):
         print(
             f"realtime: no extra ports and no network emulators at {config.host}: the pages have a "

@@ -13,12 +13,13 @@ agree, the contract is complete.
 """
 
 from realtime.client.base import Client
-from realtime.client.clients import CLIENTS
+from realtime.client.clients import ALL_CLIENTS, CLIENTS
 from realtime.client.connection import ResumingConnection, Ticket, connect
 from realtime.client.http import BadResponse, ByteCount, Closed, Refused, get_json, post, request
 from realtime.client.sansio import Event
 
 __all__ = [
+    "ALL_CLIENTS",
     "CLIENTS",
     "BadResponse",
     "ByteCount",

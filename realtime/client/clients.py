@@ -9,8 +9,10 @@ from realtime.client.socketio import SocketIOUpgradingClient
 from realtime.client.sockjs import SockJSClient
 from realtime.client.sse import ServerSentEventsClient
 from realtime.client.websocket import WebSocketClient
+from realtime.client.webtransport import WebTransportClient
 
-# In the order in which the web invented them; the last two are libraries over several of them.
+# In the order in which the web invented them; the last two are libraries over several of them.  All
+# use TCP: any TCP proxy forwards them, and the load generator drives them.
 CLIENTS: dict[str, type[Client]] = {
     client.transport: client
     for client in (
@@ -24,3 +26,5 @@ CLIENTS: dict[str, type[Client]] = {
         SocketIOUpgradingClient,
     )
 }
+# And the one over UDP, which needs aioquic.
+ALL_CLIENTS = CLIENTS | {WebTransportClient.transport: WebTransportClient}

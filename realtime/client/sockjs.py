@@ -30,8 +30,9 @@ from realtime.client.http import (
     Response,
     encode,
 )
+from realtime.client.replies import error_of
 from realtime.client.sansio import Loads, RoomQuery, Update, with_cursor
-from realtime.client.websocket import WebSocketClient, WebSocketProtocol, error_of
+from realtime.client.websocket import WebSocketClient, WebSocketProtocol
 
 PREFIX = "/sockjs"
 

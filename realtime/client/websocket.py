@@ -23,11 +23,11 @@ from realtime.client.http import (
     Closed,
     Endpoint,
     Headers,
-    Refused,
     Response,
     ResponseHead,
     ResponseReader,
 )
+from realtime.client.replies import PendingReplies
 from realtime.client.sansio import ClientProtocol, Loads, Update, with_cursor
 
 # RFC 6455 §5.2.
@@ -385,14 +385,6 @@ def _parse_close(payload: bytes) -> Closed:
 # --- the client ----------------------------------------------------------------------------------
 
 
-@dataclass(eq=False, slots=True)
-class _PendingPublish:
-    """A message without its reply, by its id, if it has one that can be parsed."""
-
-    id: str | None
-    reply: asyncio.Future[dict[str, Any]]
-
-
 class WebSocketClient(StreamClient):
     """Publishes on the same connection; many messages may be pending, each gets its own reply.
 
@@ -404,7 +396,7 @@ class WebSocketClient(StreamClient):
 
     def __init__(self, url: str, room: str, **options: Any) -> None:
         super().__init__(url, room, **options)
-        self._pending: list[_PendingPublish] = []
+        self._pending = PendingReplies()
 
     def _make_protocol(self) -> WebSocketProtocol:
         return WebSocketProtocol(
@@ -428,8 +420,7 @@ class WebSocketClient(StreamClient):
         assert self._connection is not None, "not open"
         if self._protocol.closed is not None:
             self._raise_closed()
-        pending = _PendingPublish(_id_of(body), asyncio.get_running_loop().create_future())
-        self._pending.append(pending)
+        pending = self._pending.add(body)
         try:
             self._protocol.publish(body)
             self._flush()
@@ -442,37 +433,7 @@ class WebSocketClient(StreamClient):
     def _receive(self, data: bytes) -> None:
         super()._receive(data)
         for reply in self._protocol.replies:
-            self._resolve(reply)
+            self._pending.resolve(reply)
         self._protocol.replies.clear()
         if (closed := self._protocol.closed) is not None:
-            for pending in self._pending:
-                if not pending.reply.done():
-                    pending.reply.set_exception(Closed(closed.code, closed.reason))
-
-    def _resolve(self, reply: dict[str, Any]) -> None:
-        """Hand a reply to the call that waits for it.
-
-        An error without an id answers the oldest message: a server answers in order.
-        """
-        id = reply["id"]
-        waiting = [p for p in self._pending if not p.reply.done() and id in (p.id, None)]
-        if not waiting:
-            return  # the call was cancelled
-        if reply["kind"] == "error":
-            waiting[0].reply.set_exception(error_of(reply))
-        else:
-            waiting[0].reply.set_result({"cursor": reply["cursor"], "id": id})
-
-
-def error_of(reply: dict[str, Any]) -> Refused:
-    """Return the exception for an error that came in a frame."""
-    return Refused(None, reply["code"], reply["message"], reply.get("retry_after"))
-
-
-def _id_of(body: bytes) -> str | None:
-    """Return the id that the reply will carry, if the server can parse it as we do."""
-    try:
-        value = json.loads(body)["id"]
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None
-    return value if isinstance(value, str) else None
+            self._pending.fail(closed)

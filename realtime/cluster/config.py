@@ -45,6 +45,10 @@ class ClusterConfig:
             raise ValueError(
                 "--lanes and --networks are for a single server: a worker has one port"
             )
+        if self.server.webtransport_port is not None:
+            raise ValueError(
+                "--webtransport-port is for a single server: a worker has the number of its own port"
+            )
         if self.nginx is not None and self.server.tls_certificate is not None:
             raise ValueError(
                 "--nginx speaks plain HTTP to the workers: give the certificate to nginx, not to "

@@ -26,7 +26,8 @@ class ServerConfig:
     """What one server process needs to know before it starts.
 
     `port` 0 is a free one; `port_count` more than 1 opens extra ports (``--lanes``), and
-    `network_count` as many proxies with a bad network (``--networks``).  `key` opens the lecturer's
+    `network_count` as many proxies with a bad network (``--networks``).  `webtransport_port` is the
+    UDP port of WebTransport: None means the number of the first TCP port.  `key` opens the lecturer's
     page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
     `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
     a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what, and
@@ -39,6 +40,8 @@ class ServerConfig:
     host: str = "127.0.0.1"
     port: int = 8000
     port_count: int = 1
+    webtransport: bool = True
+    webtransport_port: int | None = None
     tls_certificate: str | None = None
     tls_key: str | None = None
     hub: str = "auto"

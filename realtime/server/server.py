@@ -187,7 +187,7 @@ class Server:
         while True:
             await asyncio.sleep(interval)
             now = time.monotonic()
-            for stream in list(self._traffic.streams):
+            for stream in self._streams():
                 self._enforce_timeouts(stream, now)
 
     def _enforce_timeouts(self, stream: MeteredStream, now: float) -> None:
@@ -216,13 +216,17 @@ class Server:
         while self._is_busy() and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.01)
         await self._supervisor.close()
-        for stream in list(self._traffic.streams):
+        for stream in self._streams():
             stream.close()
         await cancel_and_wait(self._serving)
         await self._router.close()
 
     def _is_busy(self) -> bool:
-        return any(stream.in_request or stream.writing() for stream in self._traffic.streams)
+        return any(stream.in_request or stream.writing() for stream in self._streams())
+
+    def _streams(self) -> list[MeteredStream]:
+        """Return the connections over TCP; those over QUIC have their own limits of time."""
+        return [one for one in self._traffic.streams if isinstance(one, MeteredStream)]
 
 
 async def _reject(stream: MeteredStream, error: RealtimeError) -> None:

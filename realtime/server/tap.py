@@ -42,6 +42,8 @@ class TapSubscriber:
 
     A record is JSON: ``{"connection","transport","at","direction","data"}`` with `at` in ms since
     1970 and `data` in base64, ``{"connection","at","closed":true}``, or ``{"dropped":bytes}``.
+    Over QUIC `data` comes with its `stream`, or with `datagram`, and an encrypted packet has its
+    size instead of data, as `packet`.
     """
 
     def __init__(self, send: SendFrames) -> None:
@@ -88,14 +90,27 @@ class Tap:
         subscriber.blocked = False
         self._send_soon()
 
-    def copy(self, connection: int, transport: str, direction: Direction, data: bytes) -> None:
+    def copy(
+        self, connection: int, transport: str, direction: Direction, data: bytes, **more: int
+    ) -> None:
         """Send a copy of bytes that crossed the socket of `connection`."""
         if self._subscribers:
             record = {
                 **{"connection": connection, "transport": transport, "at": _now_ms()},
-                **{"direction": direction, "data": base64.b64encode(data).decode()},
+                **{"direction": direction, "data": base64.b64encode(data).decode(), **more},
             }
             self._append(record, len(data))
+
+    def packet(
+        self, connection: int, transport: str, direction: Direction, size: int, at: float
+    ) -> None:
+        """Report an encrypted packet of `size` bytes, which crossed the socket at `at` (seconds)."""
+        if self._subscribers:
+            record = {
+                **{"connection": connection, "transport": transport, "at": round(at * 1000, 3)},
+                **{"direction": direction, "packet": size},
+            }
+            self._append(record, 0)
 
     def closed(self, connection: int) -> None:
         """Report that a connection closed while its bytes were copied."""

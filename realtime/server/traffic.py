@@ -1,6 +1,6 @@
 """How many connections, requests, events and bytes each transport used, in total and per client.
 
-A stream counts its own bytes.  They are added to the counters of a transport when the stream starts
+A connection counts its own bytes.  They are added to the counters of a transport when it starts
 another request, when it closes, and when a report is requested.
 """
 
@@ -8,12 +8,9 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import count as counting
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from realtime.limits import Limits
-
-if TYPE_CHECKING:
-    from realtime.server.stream import MeteredStream
 
 # Clients whose counters are kept: the latest, as many as one process can have connected.
 _MAX_CLIENTS = 10_000
@@ -32,11 +29,36 @@ class Counters:
     events: int = 0
 
 
+class CountedConnection(Protocol):
+    """A connection over TCP or QUIC: what it has counted, and for whom."""
+
+    transport: str
+    client: str | None
+    counted_address: str | None  # which has it in the statistics
+    flushed: tuple[int, int, int]  # in the statistics already: bytes in, bytes out, events
+
+    @property
+    def address(self) -> str: ...
+    @property
+    def shared(self) -> bool: ...
+    @property
+    def bytes_in(self) -> int: ...
+    @property
+    def bytes_out(self) -> int: ...
+    @property
+    def events(self) -> int: ...
+    @property
+    def request_bytes_in(self) -> int:
+        """Bytes received for known requests."""
+
+    def close(self) -> None: ...
+
+
 class TrafficStats:
     """Counters per transport since the start, and the same per client."""
 
     def __init__(self) -> None:
-        self.streams: set[MeteredStream] = set()
+        self.streams: set[CountedConnection] = set()
         self.addresses: Counter[str] = Counter()
         self._totals: dict[str, Counters] = {}
         self._clients: OrderedDict[str, dict[str, Counters]] = OrderedDict()
@@ -60,14 +82,14 @@ class TrafficStats:
         found = (self._clients.get(client, {}) for client in clients)
         return [{transport: asdict(row) for transport, row in rows.items()} for rows in found]
 
-    # --- called by streams -----------------------------------------------------------------------
+    # --- called by connections -------------------------------------------------------------------
 
-    def opened(self, stream: "MeteredStream") -> None:
+    def opened(self, stream: CountedConnection) -> None:
         self.streams.add(stream)
         if not stream.shared:
             self.set_address(stream, stream.address)
 
-    def set_address(self, stream: "MeteredStream", address: str | None) -> None:
+    def set_address(self, stream: CountedConnection, address: str | None) -> None:
         """Count `stream` as a connection of `address`, no longer of its last one; None for none."""
         if stream.counted_address is not None:
             self.addresses[stream.counted_address] -= 1
@@ -82,7 +104,7 @@ class TrafficStats:
         used, held = len(self.streams) - counted, self.addresses[address] - counted
         return limits.admits(held, limits.connections_per_address, used, limits.connections)
 
-    def begin_request(self, stream: "MeteredStream", transport: str, client: str | None) -> None:
+    def begin_request(self, stream: CountedConnection, transport: str, client: str | None) -> None:
         new_client = client != stream.client
         new_transport = transport != stream.transport
         if new_transport or new_client:
@@ -92,7 +114,7 @@ class TrafficStats:
         if client is not None:
             _add_request(self._client_counters(stream, client), new_transport or new_client)
 
-    def flush_counts(self, stream: "MeteredStream") -> None:
+    def flush_counts(self, stream: CountedConnection) -> None:
         """Add what `stream` counted since the last flush."""
         if stream not in self.streams:  # it has closed, and was flushed then
             return
@@ -105,7 +127,7 @@ class TrafficStats:
         if stream.client is not None:
             _add_traffic(self._client_counters(stream, stream.client), *counts)
 
-    def closed(self, stream: "MeteredStream") -> None:
+    def closed(self, stream: CountedConnection) -> None:
         if stream not in self.streams:  # it was rejected, or has closed before
             return
         self.flush_counts(stream)
@@ -113,7 +135,7 @@ class TrafficStats:
         self.streams.remove(stream)
         self.set_address(stream, None)
 
-    def _client_counters(self, stream: "MeteredStream", client: str) -> Counters:
+    def _client_counters(self, stream: CountedConnection, client: str) -> Counters:
         rows = self._clients.setdefault(client, {})
         self._clients.move_to_end(client)
         if len(self._clients) > _MAX_CLIENTS:

@@ -63,8 +63,8 @@ PREFLIGHT_HEADERS = {
 }
 
 
-class Stream(Protocol):
-    """A connection as transports use it: an IOStream that counts bytes and accepts pushes."""
+class Connection(Protocol):
+    """A connection as transports use it: it counts its bytes and accepts pushes."""
 
     address: str
     connection_id: int
@@ -74,16 +74,21 @@ class Stream(Protocol):
     events: int
     drained: Callable[[], None] | None
 
-    @property
-    def local_address(self) -> tuple[str, int]: ...
     def begin_request(self, transport: str, client: str | None) -> None: ...
-    def end_request(self) -> None: ...
-    def read_on(self, *, more: bool) -> None: ...
     def close(self) -> None: ...
     def push(self, data: bytes, events: int) -> bool: ...
-    def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def closed(self) -> bool: ...
     def set_close_callback(self, callback: Callable[[], None] | None) -> None: ...
+
+
+class Stream(Connection, Protocol):
+    """A connection over TCP: an IOStream of Tornado."""
+
+    @property
+    def local_address(self) -> tuple[str, int]: ...
+    def end_request(self) -> None: ...
+    def read_on(self, *, more: bool) -> None: ...
+    def write(self, data: bytes) -> "asyncio.Future[None]": ...
     def set_half_close_callback(self, callback: Callable[[], object]) -> None: ...
 
 
@@ -254,7 +259,7 @@ class RequestBase:
     transport: str
     is_head: bool  # the response has no body: then nobody waits or joins
     services: Services
-    stream: Stream
+    stream: Connection
     origin_fields: OriginFields
     arguments: Mapping[str, Sequence[bytes]]  # of the query
 
@@ -367,7 +372,7 @@ class RequestBase:
         )
 
 
-def check_connection_limit(stream: Stream) -> None:
+def check_connection_limit(stream: Connection) -> None:
     """Reject a request above the connection limit of its client, which a trusted proxy named."""
     if stream.over_limit:
         raise errors.Busy(TOO_MANY_CONNECTIONS, retry_after=10)

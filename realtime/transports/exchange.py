@@ -48,6 +48,7 @@ class Exchange(RequestBase):
     After `run`, `keep_alive` is true if the connection can carry another exchange.
     """
 
+    stream: Stream
     methods: ClassVar = ("GET",)
     encoding: ContentEncoding | None = None
     _counted = False

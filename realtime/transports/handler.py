@@ -70,6 +70,7 @@ class Handler(RequestBase, JSONErrorHandler):
     A request body is discarded as it arrives.
     """
 
+    stream: Stream
     _counted = False
 
     def initialize(self, services: Services) -> None:

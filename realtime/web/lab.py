@@ -19,6 +19,7 @@ from realtime.core.names import without_number
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
+from realtime.server.quic.start import WebTransportOffer
 from realtime.server.tap import SECRET, Tap, TapRegistry, TapSubscriber
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
@@ -47,7 +48,8 @@ class Lab:
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
     secret in the lecturer's URL, which `key_check` compares; `plan` is the JSON of a lesson.
-    `peers` returns the URLs of the other workers of our cluster.
+    `peers` returns the URLs of the other workers of our cluster.  `webtransport` is what a page needs
+    to connect over UDP.
     """
 
     lanes: tuple[int, ...]
@@ -57,6 +59,7 @@ class Lab:
     key_check: "KeyCheck"
     plan: str = "{}"
     peers: Callable[[], Awaitable[Sequence[str]]] = _no_peers
+    webtransport: WebTransportOffer = WebTransportOffer()
 
 
 class KeyCheck:
@@ -133,6 +136,7 @@ class LabHandler(LabBase):
                 "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
                 "access": self.services.access.mode,
+                "webtransport": self.lab.webtransport.describe(),
                 **{name: getattr(limits, name) for name in names},
             }
         )

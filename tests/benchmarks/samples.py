@@ -479,6 +479,16 @@ def _tls() -> Json:
     }
 
 
+def _webtransport() -> Json:
+    middle = {"cpu_us": 300.0, "connect_us": 4000.0, "memory_kib": 110.0, "arrival_ms": 3.0}
+    middle |= {"bytes_up": 40.0, "bytes_down": 350.0}
+    ways = {"websocket": 0.1, "websocket, TLS": 0.15, "webtransport": 1.0}
+    cells = [cell({"way": way}, {n: f * v for n, v in middle.items()}) for way, f in ways.items()]
+    units = _units(cpu_us="µs", connect_us="µs", memory_kib="KiB", arrival_ms="ms")
+    units |= _units(bytes_up="B", bytes_down="B")
+    return {"measures": units, "factors": ["way"], "cells": cells}
+
+
 KINDS = {
     "latency": _latency,
     "poll_gap": _poll_gap,
@@ -499,4 +509,5 @@ KINDS = {
     "cost_breakdown": _cost_breakdown,
     "peers": _peers,
     "tls": _tls,
+    "webtransport": _webtransport,
 }

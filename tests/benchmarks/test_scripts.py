@@ -41,6 +41,7 @@ SCRIPTS = {
     "slow_reader": ["--stopped", "5", "--megabytes", "0.4", "--deadline", "1"],
     "recovery": ["--network", "none", "--cuts", "1", "--every", "0.3"],
     "session": ["--network", "none", "--visits", "2"],
+    "webtransport": ["--readers", "3", "--messages", "3"],
 }
 TWO = ["short_polling", "websocket"]
 # One script as a process takes seconds; on a busy machine, more.

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from realtime.client import CLIENTS, Event, get_json, request
+from realtime.client.webtransport import WebTransportClient
 from tests.robustness.conftest import SharedServers
 from tests.robustness.frames import HANDSHAKE, TEXT, Peer, frame
 from tests.robustness.http_client import get
@@ -29,6 +30,8 @@ from tests.transports.readers import OURS, number_of, numbers, reader, say, take
 # Above every delay of the server; only a failure reaches it.
 SECONDS = 15.0
 STREAMS = [transport for transport in CLIENTS if not transport.endswith("polling")]
+# The socket of a WebTransport client is read at any time; it stops by the flow control of QUIC.
+ALL_STREAMS = [*STREAMS, WebTransportClient.transport]
 # Almost the longest text: 4 KiB of history, and more on the wire.
 LONG = "x" * 4000
 # So many of them are more than all buffers between the room and a reader that stops.
@@ -133,6 +136,24 @@ async def test_a_reader_that_stops_costs_less_than_256_kib(
         assert queues[-1] + growth < maximum, (queues[-1], growth)
 
 
+async def test_a_webtransport_connection_that_stops_costs_less_than_256_kib(
+    shared_servers: SharedServers, room: str
+) -> None:
+    """All of it: QUIC keeps the state in our process that TCP keeps in the kernel."""
+    count, maximum = 40, 262_144
+    server = shared_servers.get("--history-events", "150", *LONG_DEADLINE)
+    await publish(server, room, 150)  # the memory of the room is not theirs
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(WebTransportClient(server.url, room, after="now"))
+        before, lagged_before = server.memory(), await lagged(server)
+        for _ in range(count):
+            client = WebTransportClient(server.url, room, after="now")
+            await stack.enter_async_context(client)
+        await publish(server, room, 150)
+        assert await lagged(server) - lagged_before > count, "no reader has stopped"
+        assert (server.memory() - before) / count < maximum
+
+
 # --- resuming ------------------------------------------------------------------------------------
 
 
@@ -142,7 +163,7 @@ async def lagged(server: MonitoredServer) -> float:
     return float(metrics.partition("\nrealtime_slow_followers_total ")[2].partition("\n")[0])
 
 
-@pytest.mark.parametrize("transport", STREAMS)
+@pytest.mark.parametrize("transport", ALL_STREAMS)
 async def test_a_reader_that_stopped_continues_without_loss_or_duplicates(
     shared_servers: SharedServers, room: str, transport: str
 ) -> None:
@@ -172,7 +193,7 @@ def check_gaps(events: list[Event]) -> int:
     return gaps
 
 
-@pytest.mark.parametrize("transport", STREAMS)
+@pytest.mark.parametrize("transport", ALL_STREAMS)
 async def test_a_reader_that_stopped_for_too_long_receives_the_exact_gap(
     shared_servers: SharedServers, room: str, transport: str
 ) -> None:

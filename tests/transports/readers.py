@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from realtime.client import CLIENTS, Client, Event, request
+from realtime.client import ALL_CLIENTS, CLIENTS, Client, Event, request
 from realtime.netem.proxy import Proxy
 from tests.server_process import Server
 
@@ -17,7 +17,7 @@ OURS = [transport for transport in CLIENTS if transport not in LIBRARIES]
 def reader(server: Server | Proxy, transport: str, room: str, **options: Any) -> Client:
     if transport == "short_polling":
         options = {"interval": 0.02, **options}
-    return CLIENTS[transport](server.url, room, **options)
+    return ALL_CLIENTS[transport](server.url, room, **options)
 
 
 async def take(client: Client, count: int, seconds: float = SECONDS) -> list[Event]:

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from realtime.client import CLIENTS, Client, Closed, Refused, get_json, post, request
+from realtime.client import ALL_CLIENTS, Client, Closed, Refused, get_json, post, request
 from realtime.client.http import Response
 from realtime.client.sansio import client_id
 from realtime.errors import WrongSecret
@@ -19,7 +19,7 @@ from tests.transports.readers import reader, say_in, take, texts, until_waiting
 SECRET, OTHER_SECRET = "the-secret-of-ada-1815", "the-secret-of-mallory-"
 ADA = client_id(SECRET)
 
-every_transport = pytest.mark.parametrize("transport", CLIENTS)
+every_transport = pytest.mark.parametrize("transport", ALL_CLIENTS)
 
 
 async def refusal(client: Client) -> Refused:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from realtime.client import CLIENTS, Client, Closed, Refused, get_json, post, request
+from realtime.client import ALL_CLIENTS, CLIENTS, Client, Closed, Refused, get_json, post, request
 from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
@@ -50,10 +50,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("hub", ["memory", "redis", *tls])
 
 
-every_transport = pytest.mark.parametrize("transport", CLIENTS)
-STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
+every_transport = pytest.mark.parametrize("transport", ALL_CLIENTS)
+STREAMS = [name for name in ALL_CLIENTS if not name.endswith("polling")]
 # Their messages are sent and acknowledged in frames, which have no HTTP status.
-FRAMED = {"websocket", "sockjs", "socketio"}
+FRAMED = {"websocket", "sockjs", "socketio", "webtransport"}
 
 # So small and short that a test can leave the window, receive a response that is cut, fill the room
 # with joins, and wait for a quit.
@@ -76,11 +76,11 @@ def words(first: int, last: int) -> list[str]:
 async def test_readers_of_all_transports_receive_every_message_once_in_one_order(
     server: Server, room: str
 ) -> None:
-    count = 20 * len(CLIENTS)
+    count = 20 * len(ALL_CLIENTS)
     async with AsyncExitStack() as stack:
         clients = [
             await stack.enter_async_context(reader(server, transport, room))
-            for transport in CLIENTS
+            for transport in ALL_CLIENTS
         ]
         sending = [say(c, *(f"{c.transport} {n}" for n in range(20))) for c in clients]
         publishing = asyncio.gather(*sending)
@@ -88,7 +88,7 @@ async def test_readers_of_all_transports_receive_every_message_once_in_one_order
         await publishing
     assert all(other == one for other in others)
     assert numbers(one) == list(range(1, count + 1))
-    assert {e["text"] for e in one} == {f"{t} {n}" for t in CLIENTS for n in range(20)}
+    assert {e["text"] for e in one} == {f"{t} {n}" for t in ALL_CLIENTS for n in range(20)}
 
 
 @every_transport
@@ -151,7 +151,7 @@ async def test_a_cursor_of_any_transport_is_valid_in_any_other(
     await say_in(server, room, *words(1, 4))
     async with reader(server, transport, room) as client:
         await take(client, 2)
-    for other in CLIENTS:
+    for other in ALL_CLIENTS:
         async with reader(server, other, room, after=client.cursor) as resumed:
             assert texts(await take(resumed, 2)) == words(3, 4)
 
@@ -544,7 +544,7 @@ async def test_a_page_of_our_own_is_accepted(servers: Servers, room: str, transp
         assert texts(await take(client, 1)) == ["hello"]
 
 
-@every_transport
+@pytest.mark.parametrize("transport", CLIENTS)
 async def test_a_method_that_an_address_does_not_accept_is_a_named_error(
     servers: Servers, room: str, transport: str
 ) -> None:
@@ -701,7 +701,7 @@ async def test_a_server_that_stops_closes_every_stream_as_its_transport_can(
         with pytest.raises((ConnectionError, Refused)):
             await waiting
     # An HTTP stream can only end its body; 1012 is "service restart" (IANA).
-    assert endings == [*[(None, "the server ended the stream")] * 3, *[(1012, "going_away")] * 3]
+    assert endings == [*[(None, "the server ended the stream")] * 3, *[(1012, "going_away")] * 4]
     for client in [*clients, polling]:
         await client.close()
 
@@ -712,7 +712,7 @@ async def ending(client: Client) -> tuple[int | None, str]:
     return closed.value.code, closed.value.reason
 
 
-@pytest.mark.parametrize("transport", CLIENTS)
+@pytest.mark.parametrize("transport", ALL_CLIENTS)
 async def test_a_reader_from_now_receives_what_is_published_while_its_stream_starts(
     servers: Servers, room: str, transport: str
 ) -> None:

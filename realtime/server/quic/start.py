@@ -1,0 +1,74 @@
+"""Starts the QUIC listener where it can be had; without it the server has all other transports.
+
+This is the only module of `server.quic` that is imported without aioquic.
+"""
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from realtime.server import sockets
+from realtime.server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from realtime.server.quic.listener import QuicListener
+
+# Why a server has no WebTransport, as codes that the pages explain.
+DISABLED, NOT_INSTALLED = "disabled", "not_installed"
+PORT_IN_USE, PORT_UNAVAILABLE = "port_in_use", "port_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class UDPPort:
+    """The sockets for QUIC; or none, and the reason: a code, and a text for the operator."""
+
+    sockets: sockets.BoundSockets = ()
+    reason: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WebTransportOffer:
+    """What a page needs to connect with WebTransport: a port and hashes, or why there is none."""
+
+    port: int | None = None
+    hashes: Callable[[], Sequence[str]] = field(default=list)
+    reason: str = DISABLED
+
+    def describe(self) -> Mapping[str, Any]:
+        if self.port is None:
+            return {"reason": self.reason}
+        return {"port": self.port, "hashes": list(self.hashes())}
+
+
+def open_udp_port(config: ServerConfig, tcp_port: int) -> UDPPort:
+    """Open the port of `config`: by default the number of the first TCP port."""
+    if not config.webtransport:
+        return UDPPort(reason=DISABLED)
+    if find_spec("aioquic") is None:
+        how = "pip install 'realtime-transports[webtransport]'"
+        return UDPPort(reason=NOT_INSTALLED, text=f"aioquic is not installed: {how}")
+    port = tcp_port if config.webtransport_port is None else config.webtransport_port
+    try:
+        return UDPPort(sockets.open_udp_port(port, config.host))
+    except OSError as error:
+        reason = PORT_IN_USE if error.errno == errno.EADDRINUSE else PORT_UNAVAILABLE
+        return UDPPort(reason=reason, text=f"UDP port {port}: {error.strerror or error}")
+
+
+def make_offer(udp: UDPPort, listener: "QuicListener | None") -> WebTransportOffer:
+    """Return what the pages learn about `listener`, which listens at `udp`."""
+    if listener is None:
+        return WebTransportOffer(reason=udp.reason)
+    return WebTransportOffer(sockets.port_of(udp.sockets), listener.hashes, "")
+
+
+def make_listener(udp: UDPPort, *arguments: Any, **options: Any) -> "QuicListener | None":
+    """Return a `QuicListener` at `udp`, if that is open; it takes the other arguments."""
+    if not udp.sockets:
+        return None
+    from realtime.server.quic.listener import QuicListener
+
+    return QuicListener(udp.sockets, *arguments, **options)

@@ -1,0 +1,257 @@
+"""One connection and its session: streams, capsules, time limits, memory, a client that moves."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from aioquic.quic.events import QuicEvent, StopSendingReceived, StreamReset
+
+from realtime.client.http import ByteCount, Closed, Refused
+from realtime.client.quic import WINDOW_BYTES, WebTransportSession
+from realtime.core.events import Draft
+from realtime.limits import Limits
+from tests.cases import each
+from tests.server.quic.serving import PATH, SECONDS, Listening, line_of, listening
+
+
+class Watching(WebTransportSession):
+    """A client that remembers its events, and sends what no page could."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.seen: list[QuicEvent] = []
+
+    def _handle_event(self, event: QuicEvent) -> None:
+        self.seen.append(event)
+        super()._handle_event(event)
+
+    def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
+        self._quic.send_stream_data(stream, data, end)
+        self._transmit()
+
+    async def until_refused(self, *streams: int) -> None:
+        async with asyncio.timeout(SECONDS):
+            while not {*streams} <= {
+                event.stream_id
+                for event in self.seen
+                if isinstance(event, StopSendingReceived | StreamReset)
+            }:
+                await self.changed()
+
+    async def until_closed(self) -> None:
+        async with asyncio.timeout(SECONDS):
+            while self.closed is None:
+                await self.changed()
+
+
+async def watching(running: Listening, path: str = PATH) -> Watching:
+    session = await Watching.open(
+        ("127.0.0.1", running.port),
+        f"localhost:{running.port}",
+        path,
+        {},
+        count=ByteCount(),
+        hashes=running.listener.hashes(),
+    )
+    running.clients.append(session)
+    return session
+
+
+def message(text: str) -> bytes:
+    return json.dumps({"text": text}).encode() + b"\n"
+
+
+async def say(running: Listening, text: str) -> None:
+    draft = Draft.parse(
+        json.dumps({"text": text}).encode(), "lobby", running.services.limits, "test"
+    )
+    await running.services.hub.publish(draft)
+
+
+# --- streams of the client -----------------------------------------------------------------------
+
+
+async def test_streams_that_the_client_opens_are_refused_and_the_session_goes_on() -> None:
+    async with listening() as running:
+        session = await watching(running)
+        assert session._http is not None
+        bidirectional = session._http.create_webtransport_stream(0)
+        session.send(bidirectional, b"x" * 1000)
+        unidirectional = session._http.create_webtransport_stream(0, is_unidirectional=True)
+        session.send(unidirectional, b"x" * 1000)
+        await session.until_refused(bidirectional, unidirectional)
+        session.write(message("hello"))
+        assert b'"ack"' in await line_of(session)
+
+
+async def test_a_second_session_of_a_connection_is_refused() -> None:
+    async with listening() as running:
+        session = await watching(running)
+        first = session._request_id
+        session._request(f"localhost:{running.port}", PATH, {})
+        second, session._request_id = session._request_id, first
+        assert second is not None
+        await session.until_refused(second)
+        assert session.closed is None
+
+
+async def test_a_client_that_opens_one_stream_after_the_other_is_disconnected() -> None:
+    async with listening() as running:
+        session = await watching(running)
+        assert session._http is not None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                while session.closed is None and running.traffic.streams:
+                    stream = session._http.create_webtransport_stream(0)
+                    session.send(stream, b"x", end=True)
+                    await session.until_refused(stream)
+        await session.until_closed()
+
+
+# --- the request ---------------------------------------------------------------------------------
+
+
+async def test_another_request_than_one_for_a_session_is_a_named_error() -> None:
+    async with listening() as running:
+        with pytest.raises(Refused) as refused:
+            await watching(running, "/healthz")
+        assert (refused.value.status, refused.value.code) == (404, "not_found")
+
+
+async def test_a_connection_without_a_request_is_closed() -> None:
+    async with listening(Limits(request_seconds=0.2)) as running:
+        loop = asyncio.get_running_loop()
+        _, client = await loop.create_datagram_endpoint(
+            lambda: Watching(ByteCount(), running.listener.hashes()),
+            remote_addr=("127.0.0.1", running.port),
+        )
+        client._quic.connect(client._address, now=loop.time())
+        client._transmit()
+        await client.until_closed()
+        await running.until(lambda: not running.traffic.streams)
+        assert not running.listener._starting
+
+
+# --- the end -------------------------------------------------------------------------------------
+
+
+@each("how", ["close", "abort", "reset", "stop", "end of the request", "end of the stream"])
+async def test_however_a_client_ends_its_session_nothing_is_left(how: str) -> None:
+    async with listening(Limits(grace_seconds=0.05)) as running:
+        session = await watching(running, f"{PATH}&client=me&name=Me")
+        await line_of(session)  # its own join
+        assert running.services.presence.count_streams("me") == 1
+        match how:
+            case "close":
+                await session.close()
+            case "abort":
+                session.abort()
+            case "reset":
+                session._quic.reset_stream(0, 1)
+            case "stop":
+                session._quic.stop_stream(1, 1)
+            case "end of the request":
+                session._quic.send_stream_data(0, b"", end_stream=True)
+            case _:
+                session.send(1, b"", end=True)
+        session._transmit()
+        await running.until(lambda: not running.traffic.streams)
+        assert running.services.presence.count_streams("me") == 0
+        assert not running.listener._connections
+        assert not running.listener._sessions
+
+
+async def test_a_capsule_that_is_malformed_ends_the_connection() -> None:
+    async with listening() as running:
+        session = await watching(running)
+        assert session._http is not None
+        session._http.send_data(0, b"\x68\x43\x00", end_stream=False)
+        session._transmit()
+        await session.until_closed()
+
+
+# --- slow clients --------------------------------------------------------------------------------
+
+
+async def test_of_what_a_reader_that_stops_has_not_received_little_is_kept() -> None:
+    """The next events wait in the log of the room, by its cursor."""
+    async with listening(Limits(messages_per_second=0)) as running:
+        stopped, lively = await watching(running), await running.open()
+        for number in range(300):
+            await say(running, f"{number} {'x' * 4000}")
+            while lively.read():
+                pass
+        (connection,) = (one for one in running.listener._sessions if one._awaiting_drain)
+        assert connection._stream_id is not None
+        held = connection._quic.unacknowledged(connection._stream_id)
+        assert held <= 2 * running.services.limits.push_bytes + 5000
+        assert connection._bytes_out < WINDOW_BYTES + held + 50_000
+        received = b""
+        async with asyncio.timeout(SECONDS):
+            while b"299 xxx" not in received[-10_000:]:
+                received += stopped.read()
+                await stopped.changed()
+        texts = [json.loads(line)["text"].split()[0] for line in received.split(b"\n") if line]
+        assert texts == [str(number) for number in range(300)]
+
+
+async def test_a_reader_that_accepts_nothing_in_time_is_closed() -> None:
+    limits = Limits(messages_per_second=0, write_deadline_seconds=0.3)
+    async with listening(limits) as running:
+        session = await watching(running)
+        for _ in range(100):
+            await say(running, "x" * 4000)
+        await session.until_closed()
+        await running.until(lambda: not running.traffic.streams)
+
+
+async def test_a_client_that_does_not_read_its_acknowledgements_is_not_read_either() -> None:
+    async with listening(Limits(messages_per_second=0)) as running:
+        session = await watching(running)
+        for _ in range(4000):
+            session.send(1, b"{}\n" * 100)
+        await running.until(
+            lambda: (
+                running.listener._sessions
+                and all(one._awaiting_drain for one in running.listener._sessions)
+            )
+        )
+        (connection,) = running.listener._sessions
+        assert len(connection._inbox) <= 32_768
+
+
+# --- a client that moves -------------------------------------------------------------------------
+
+
+async def test_a_client_that_moves_counts_for_its_new_address() -> None:
+    """As a phone that leaves a wireless network: its ports and addresses change."""
+    async with listening() as running:
+        session = await watching(running)
+        assert running.traffic.addresses == {"127.0.0.1": 1}
+        await move(session, running, "127.0.0.2")
+        session.write(message("moved"))
+        assert b"moved" in await line_of(session) + await line_of(session)
+        assert running.traffic.addresses == {"127.0.0.2": 1}
+
+
+async def test_a_client_cannot_move_to_an_address_that_has_too_many() -> None:
+    async with listening(Limits(connections_per_address=1)) as running:
+        await running.open(source="127.0.0.2")
+        session = await watching(running)
+        await move(session, running, "127.0.0.2")
+        session.write(message("moved"))
+        with pytest.raises(Closed) as closed:
+            while True:
+                await line_of(session)
+        assert (closed.value.code, closed.value.reason) == (4503, "busy")
+
+
+async def move(session: Watching, running: Listening, host: str) -> None:
+    """Let the session continue from another address."""
+    old = session._transport
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(
+        lambda: session, remote_addr=("127.0.0.1", running.port), local_addr=(host, 0)
+    )
+    old.close()
