@@ -18,8 +18,11 @@ import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
 
 const transport = document.body.dataset.transport;
 fillPage();
-const { connect } = await import(`./transports/${transport}.js`);
+const { connect, unavailable } = await import(`./transports/${transport}.js`);
 const { showLesson } = await import(`./lessons/${transport}.js`);
+
+// What this browser or this server lacks, and what would help.
+const missing = await unavailable?.();
 
 const query = new URLSearchParams(location.search);
 const room = query.get("room") || "lobby";
@@ -43,6 +46,7 @@ let connection;
 let base;
 
 function start() {
+  if (missing) return;
   const trace = tap.secret;
   const encoding = byId("encoding").value || undefined;
   if (encoding === "dcz") loadDictionary();
@@ -55,6 +59,13 @@ function start() {
 // the next one, which is then answered with plain zstd.
 function loadDictionary() {
   fetch(new URL("dictionary", ROOT)).catch(() => {});
+}
+
+function showMissing() {
+  if (!missing) return;
+  onState("unavailable");
+  byId("text").disabled = byId("send").disabled = true;
+  document.querySelector(".top").append(el("p", "notice", missing));
 }
 
 function stop() {
@@ -112,6 +123,7 @@ function onState(state, { seconds, error } = {}) {
 function stateText(state, seconds, error) {
   if (state === "connecting") return t("chat.state.connecting");
   if (state === "open") return t("chat.state.open");
+  if (state === "unavailable") return t("chat.state.unavailable");
   if (state === "refused") return t("chat.state.refused", { why: error.message });
   if (seconds === undefined) return t("chat.state.browser");
   return t("chat.state.waiting", { why: error?.message ?? t("chat.state.ended") });
@@ -271,3 +283,4 @@ networkControl(byId("network"), (chosen) => {
 });
 
 open();
+showMissing();

@@ -14,7 +14,7 @@ import { t } from "./i18n.js";
 import { secretOf } from "./identity.js";
 import { Log } from "./log.js";
 import { Outbox } from "./outbox.js";
-import { transportLabel, TRANSPORTS } from "./page_layout.js";
+import { TCP_TRANSPORTS, transportLabel } from "./page_layout.js";
 import { uuid } from "./publish.js";
 import { chooseName, saveClient, takeClient } from "./tab_state.js";
 import { connect as connectControl } from "./transports/websocket.js";
@@ -57,7 +57,7 @@ function showError(text = "") {
 
 let seat; // a number
 let clockAhead; // ms
-let order = { room: home, transports: TRANSPORTS };
+let order = { room: home, transports: TCP_TRANSPORTS };
 let wanted; // {room, transport, port}, as text: what we are connected to
 let connection, cursor;
 let shown = new Set();

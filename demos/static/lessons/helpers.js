@@ -99,8 +99,10 @@ export async function leaseNetwork(conditions) {
   const response = await fetch(url, { method: "POST" }).catch(() => undefined);
   if (!response?.ok) return undefined;
   const { id, port } = await response.json();
+  const base = new URL("/", location);
+  base.port = port;
   return {
-    base: `http://${location.hostname}:${port}/`,
+    base: base.href,
     disconnect: (seconds) => fetch(`${url.pathname}/${id}/unplug?seconds=${seconds}`, { method: "POST" }),
     release: () => fetch(`${url.pathname}/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}),
   };

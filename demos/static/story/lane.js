@@ -8,6 +8,7 @@ import { number, t, translate } from "../i18n.js";
 import { newClient } from "../identity.js";
 import { transportLabel, transportName } from "../page_layout.js";
 import { bytes as bytesText, duration } from "../wire/labels.js";
+import { networkBytes } from "../wire/quic.js";
 import { RttEstimate } from "../wire/rtt_estimate.js";
 import { Trace } from "../wire/trace.js";
 import { TraceBuilder } from "../wire/trace_builder.js";
@@ -182,12 +183,13 @@ export class Lane {
 
   /** Feed a record of this lane's traffic. */
   feed(record) {
-    if (record.bytes && this.#counting) this.#bytes += record.bytes.length;
+    if (this.#counting) this.#bytes += networkBytes(record);
     this.#builder.feed(record);
     this.#drawCounts();
   }
 
   #add(entry) {
+    if (entry.type === "packet") return; // it only carries what the dots show, and is in the bytes
     const kind = this.#kind(entry);
     const now = performance.now();
     const flight = document.hidden || this.#paused ? undefined : this.#timeline.add(entry, now);
@@ -206,7 +208,7 @@ export class Lane {
   }
 
   #count({ type, bytes, exchange }, kind) {
-    if (type === "request") this.#requests += 1;
+    if (type === "request" || type === "session") this.#requests += 1;
     if (type === "request" && exchange.transport) this.#pollBytes = bytes;
     if (kind !== "empty") return;
     this.#empty += 1;
@@ -260,7 +262,7 @@ export class Lane {
     // The other lane may have published the same message first: then it has already been delivered here.
     if (direction === "up" && kind === "message" && this.#undelivered) dataset.stored = "";
     if (type === "request" && isHeld(exchange)) dataset.held = "";
-    if (type === "stream") dataset.pipe = "";
+    if (type === "stream" || type === "session") dataset.pipe = "";
     if (type === "finish" || type === "disconnect") delete dataset.pipe;
     if (direction === "down" && kind === "empty") this.#mark("empty");
     if (direction === "down" && kind === "message") this.#show(events);
@@ -330,6 +332,7 @@ const LABELS = {
     return t(kind === "empty" ? "story.dot.empty" : "story.dot.response", { status });
   },
   stream: ({ status }) => t("story.dot.stream", { status }),
+  session: () => t("story.dot.session"),
   event: () => t("story.dot.message"),
   message: (entry, kind) => t(kind === "message" ? "story.dot.message" : "story.dot.frame"),
   ack: () => t("story.dot.ack"),
@@ -338,6 +341,8 @@ const LABELS = {
   pong: () => "pong",
   chunk: () => t("story.dot.chunk"),
   frame: () => t("story.dot.frame"),
+  line: () => t("story.dot.line"),
+  datagram: () => t("story.dot.datagram"),
   finish: () => t("story.dot.close"),
   close: () => t("story.dot.close"),
 };

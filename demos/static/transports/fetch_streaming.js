@@ -3,6 +3,7 @@
 
 import { ApiError, request, roomUrl } from "../api.js";
 import { t } from "../i18n.js";
+import { lines } from "../lines.js";
 import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { watchdog } from "../watchdog.js";
@@ -38,17 +39,4 @@ export function connect(room, { client, name, base, trace, encoding, ...options 
 // The browser's message about a broken stream is in the browser's language, not in the page's.
 function readError(error) {
   return error instanceof TypeError ? new ApiError("network", t("trouble.broken_answer")) : error;
-}
-
-// A chunk of the network may end within a line, and within a character.
-async function* lines(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    yield* parts;
-  }
 }

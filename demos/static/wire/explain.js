@@ -15,6 +15,8 @@ const SECTIONS = {
   "frame-head": "RFC 6455 §5.2",
   "frame-length": "RFC 6455 §5.2",
   "frame-mask": "RFC 6455 §5.3, §10.3",
+  "line-end": "RFC 9000 §2",
+  packet: "RFC 9000 §12, RFC 9001",
 };
 const PAYLOADS = {
   json: "RFC 8259",
@@ -25,6 +27,8 @@ const PAYLOADS = {
   heartbeat: "RFC 6202 §5.5",
   frame: "RFC 6455 §5.6",
   control: "RFC 6455 §5.5",
+  line: "RFC 9000 §2, RFC 8259",
+  datagram: "RFC 9221, RFC 9297 §2",
 };
 const LIBRARIES = {
   sockjs: "SockJS protocol 0.3.3",

@@ -3,12 +3,14 @@
 //
 //   { type, direction, at, connection, lane, bytes, units, exchange, … }
 //
-// `type` is request, response (complete), stream (the head of a streaming response), event, chunk, heartbeat,
-// finish, message, ack, ping, pong, frame or close; disconnect (a connection broke off) and dropped (bytes that
-// the tap did not copy) have no direction.  `units` are its bytes, as traffic_parser.js names them.
+// `type` is request, response (complete), stream (the head of a streaming response), session (of WebTransport, it is
+// open), event, chunk, heartbeat, finish, message, ack, ping, pong, frame, line, close, packet or datagram;
+// disconnect (a connection broke off) and dropped (bytes that the tap did not copy) have no direction.  `units` are
+// its bytes, as traffic_parser.js names them.
 // `exchange.oneWay` is the time of one direction, if known.
 
 import { unmask } from "./frames.js";
+import { networkBytes } from "./quic.js";
 import { TrafficParser, unitOf } from "./traffic_parser.js";
 
 const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
@@ -62,7 +64,7 @@ export class TraceBuilder {
       return void this.#add({ type: "dropped", at: this.#record.at, bytes: record.dropped });
     }
     this.#record = record;
-    if (record.bytes) this.#trace.totals[record.direction] += record.bytes.length;
+    if (record.direction) this.#trace.totals[record.direction] += networkBytes(record);
     if (record.closed) this.#closed(record);
     this.#parser.feed(record);
   }
@@ -80,6 +82,9 @@ export class TraceBuilder {
     if (message.kind === "request") this.#request(message, [unitOf(message)]);
     if (message.kind === "response") this.#response(message, [unitOf(message)]);
     if (message.kind === "frame") this.#frame(message, [unitOf(message)]);
+    if (message.kind === "packet") this.#packet(message, [unitOf(message)]);
+    if (message.kind === "line") this.#line(message, [unitOf(message)]);
+    if (message.kind === "datagram") this.#datagram(message, [unitOf(message)]);
   }
 
   #request({ connection, method, target, startedAt, endedAt, bytes }, units) {
@@ -162,6 +167,7 @@ export class TraceBuilder {
   // --- streams and frames ------------------------------------------------------------------------
 
   #part({ connection, direction, message, unit, kind, bytes, at }) {
+    if (kind === "line") this.#payload(message, bytes);
     const exchange = this.#exchanges.get(connection);
     if (!exchange) return;
     if (kind === "head-end" && direction === "down") this.#head(exchange, message);
@@ -217,6 +223,59 @@ export class TraceBuilder {
       ...this.#down(exchange, type), exchange: timing, direction, at: startedAt, bytes, units, events, code,
       group: `${type} ${direction} ${exchange.place.connection}`,
     });
+  }
+
+  // --- QUIC --------------------------------------------------------------------------------------
+
+  // The request of a WebTransport session is in encrypted packets: its connection is in use from the first one on.
+  #session({ connection, transport, startedAt }) {
+    const known = this.#exchanges.get(connection);
+    if (known) return known;
+    const number = this.#trace.number(connection);
+    const bar = this.#trace.startBar("held", number, startedAt);
+    const exchange = { transport, bar, events: 0, place: { connection: number, lane: bar.lane } };
+    this.#exchanges.set(connection, exchange);
+    this.#trace.totals.requests += 1;
+    this.#reading += 1;
+    return exchange;
+  }
+
+  // Several a second are one arrow: what they carry has its own.
+  #packet(message, units) {
+    const { direction, startedAt: at, bytes } = message;
+    const exchange = this.#session(message);
+    const group = `packet ${direction} ${exchange.place.connection}`;
+    this.#add({ ...this.#down(exchange, "packet"), direction, at, bytes, units, group, most: 1 });
+  }
+
+  #line(message, units) {
+    const { id, direction, startedAt: at, bytes } = message;
+    const payload = this.#payloads.get(id) ?? new Uint8Array();
+    this.#payloads.delete(id);
+    const exchange = this.#session(message);
+    const type = this.#lineType(exchange, direction, payload);
+    const events = type === "event" ? 1 : undefined;
+    const endsOutage = type === "session" && this.#trace.endOutage(at);
+    this.#count(type, events);
+    const group = `${type} ${direction} ${exchange.place.connection}`;
+    this.#add({ ...this.#down(exchange, type), direction, at, bytes, units, events, endsOutage, group });
+  }
+
+  // The server opens the stream with an empty line; later ones are heartbeats.
+  #lineType(exchange, direction, payload) {
+    if (direction === "up") return "message";
+    if (payload.length) return frameType(payload, "line");
+    if (exchange.stream) return "heartbeat";
+    exchange.stream = true;
+    exchange.bar.type = "stream";
+    return "session";
+  }
+
+  #datagram(message, units) {
+    const { direction, startedAt: at, bytes } = message;
+    const exchange = this.#session(message);
+    const group = `datagram ${direction} ${exchange.place.connection}`;
+    this.#add({ ...this.#down(exchange, "datagram"), direction, at, bytes, units, group });
   }
 
   // A browser answers a ping at once, so the server's clock alone measures the round trip.
@@ -275,12 +334,12 @@ function extend(chunk, bytes) {
 }
 
 // SockJS frames start with a letter, Engine.IO packets with a digit.
-function frameType(payload) {
+function frameType(payload, other = "frame") {
   const data = text(payload);
   if (/^h$|^2$/.test(data)) return "heartbeat";
-  if (/^([oc]|0\{|1$|3probe|40|6$)/.test(data)) return "frame";
+  if (/^([oc]|0\{|1$|3probe|40|6$)/.test(data)) return other;
   if (data.startsWith("43")) return "ack";
   const kind = /^(?:a\["|42\["event",)?\{\\?"kind\\?": ?\\?"(\w+)/.exec(data)?.[1];
-  if (kind === "error") return "frame";
+  if (kind === "error") return other;
   return kind === "ack" ? "ack" : "event";
 }
