@@ -14,18 +14,28 @@ const MAX_SAMPLES = 600;
 export const LINES = ["published", "sent", "read"];
 
 export const BACKPRESSURE = `
-  <h3 data-i18n="lesson.slow.title"></h3>
-  <p data-i18n="lesson.slow.idea"></p>
-  <p class="controls"><label><span data-i18n="lesson.slow.reads-with"></span> <select data-part="slow-kind">
+  <h3 data-i18n="lesson.slow.title">Backpressure, seen</h3>
+  <p data-i18n="lesson.slow.idea">Others publish faster than this page reads. Where do the messages wait? With <code>WebSocketStream</code>
+the browser takes from the connection only what the page reads. With <code>WebSocket</code> it takes
+everything, and the page cannot slow it down. Change the page’s speed while it runs, too.</p>
+  <p class="controls"><label><span data-i18n="lesson.slow.reads-with">The page reads with</span>
+    <select data-part="slow-kind">
       <option value="stream">WebSocketStream</option><option value="socket">WebSocket</option></select></label>
-    <label><span data-i18n="lesson.slow.speed"></span> <select data-part="slow-speed"></select></label>
+    <label><span data-i18n="lesson.slow.speed">and reads</span> <select data-part="slow-speed"></select></label>
     <button type="button" data-part="slow-run"></button></p>
-  <p class="small" data-part="slow-missing" hidden data-i18n="lesson.slow.missing"></p>
+  <p class="small" data-part="slow-missing" hidden data-i18n="lesson.slow.missing">This browser has no WebSocketStream; Chrome and Edge have it.
+So here the page can read with WebSocket only.</p>
   <svg data-part="slow-chart" class="flow" role="img"></svg>
   <p data-part="slow-figures"></p>
   <p data-part="slow-result" role="status"></p>
-  <p data-i18n="lesson.slow.where"></p>
-  <p data-i18n="lesson.slow.server"></p>`;
+  <p data-i18n="lesson.slow.where">The distance between “sent” and “read” soon stops growing: all buffers on the way are full. The
+stream’s queue is full, so the browser reads no more from its socket. The socket’s receive buffer is
+full, so TCP announces a receive window of zero: the server has no credit left (RFC 9293 §3.8.6). Its
+send buffer is full, so the kernel accepts no more bytes.</p>
+  <p data-i18n="lesson.slow.server">The server then queues nothing for this reader. It keeps the reader’s cursor, and continues from the
+room’s log when the connection accepts bytes again. A reader that is too late for the log receives
+<code>gap</code>. A connection that accepts nothing for 10 s is closed. Other readers notice nothing of
+this.</p>`;
 
 /** Fill the parts of `BACKPRESSURE`. */
 export function showBackpressure(part) {
