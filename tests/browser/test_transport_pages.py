@@ -84,8 +84,8 @@ async def test_a_page_shows_the_bytes_of_its_own_connections(chat: Chat) -> None
     if transport != "webtransport":  # its request is encrypted
         await expect(parts(page, "start-line", f"GET {path}?").first).to_be_visible()
         await expect(page.locator(WIRE_LIST)).to_contain_text("Host: 127.0.0.1")
-    kind |= {"webtransport": "line"} | dict.fromkeys(LIBRARIES, "frame-payload")= {"sse": "chunk-data", "fetch_streaming": "chunk-data", "websocket": "frame-payload"}
-    kind |= dict.fromkeys(LIBRARIES, "frame-payload")
+    kind = {"sse": "chunk-data", "fetch_streaming": "chunk-data", "websocket": "frame-payload"}
+    kind |= {"webtransport": "line"} | dict.fromkeys(LIBRARIES, "frame-payload")
     where = kind.get(transport, "chunk-data" if "streaming" in transport else "body")
     shown = parts(page, where, "over the wire").filter(has_text=PAYLOADS[transport])
     await expect(shown.first).to_be_visible()

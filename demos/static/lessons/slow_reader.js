@@ -30,19 +30,22 @@ export function hasStreams() {
 export async function readSlowly(kind, speed, onChange) {
   const room = `slow-${uuid()}`; // a separate one, so that the chat stays short
   const state = { published: 0, sent: 0, read: 0, queued: 0, closed: undefined };
-  const change = (values) => onChange(Object.assign(state, values));
   const tap = await openTap();
   const url = roomUrl(room, "websocket", { after: "now", trace: tap.secret }, ROOT);
   url.protocol = url.protocol.replace("http", "ws");
   const source = await SOURCES[kind](url);
+  const change = (values) => onChange(Object.assign(state, values, { queued: source.queued() }));
   tap.on(({ direction, bytes, dropped = 0 }) => {
     if (direction === "down" || dropped) change({ sent: state.sent + (bytes?.length ?? dropped) });
   });
   const stopped = new AbortController();
-  const publishing = publishAll(room, stopped.signal, (bytes) => change({ published: state.published + bytes }));
+  let count = 0; // of published messages
+  let size = LENGTH; // of one of them as an event, known from the first
+  const publishing = publishAll(room, stopped.signal, () => change({ published: ++count * size }));
   try {
     await Promise.all([publishing, readAll(source, speed, (bytes) => {
-      change({ read: state.read + bytes, queued: source.queued() });
+      size = bytes;
+      change({ read: state.read + bytes, published: count * size });
     })]);
   } catch (error) {
     if (!(error instanceof SourceClosed)) throw error;
@@ -61,9 +64,8 @@ async function publishAll(room, signal, onPublished) {
   const start = performance.now();
   for (let n = 0; n < COUNT && !signal.aborted; n += 1) {
     await sleep(start + (n * 1000) / RATE - performance.now());
-    const text = `${n} `.padEnd(LENGTH, "·");
-    await users[n % SENDERS].send(text, "websocket").done;
-    onPublished(new TextEncoder().encode(text).length);
+    await users[n % SENDERS].send(`${n} `.padEnd(LENGTH, "."), "websocket").done;
+    onPublished();
   }
 }
 
@@ -71,8 +73,8 @@ async function readAll(source, speed, onRead) {
   const end = performance.now() + MAX_TIME;
   for (let n = 0; n < COUNT; n += 1) {
     await untilDue(speed, end);
-    if (performance.now() > end) return;
-    onRead((await source.read()).length);
+    if (performance.now() > end) throw new ApiError("network", t("lesson.no-answer"));
+    onRead(new TextEncoder().encode(await source.read()).length);
   }
 }
 
