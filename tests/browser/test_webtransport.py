@@ -32,7 +32,8 @@ def offering(offer: dict[str, Any]) -> Any:
 @only("webtransport")
 async def test_a_page_draws_a_session_its_lines_and_the_packets(chat: Chat) -> None:
     page, labels = chat.page, chat.page.locator(".sequence svg .arrow > .label")
-    await expect(labels.filter(has_text="session open")).to_have_count(1)
+    for words in ("CONNECT …/webtransport", "200 · stays open"):
+        await expect(labels.filter(has_text=words)).to_have_count(1)
     await send(page, "hello")
     await expect(message(page, "hello")).to_have_count(1)
     for words in ("QUIC packet", "message · ", "ack · ", "1 event · "):

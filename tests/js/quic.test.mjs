@@ -6,15 +6,18 @@ import { beforeEach, test } from "node:test";
 import { Demux } from "../../demos/static/story/demux.js";
 import { Blocks } from "../../demos/static/wire/blocks.js";
 import { explain } from "../../demos/static/wire/explain.js";
-import { label, totals } from "../../demos/static/wire/labels.js";
+import { describe, label, totals } from "../../demos/static/wire/labels.js";
 import { sizeOf } from "../../demos/static/wire/payload.js";
 import { networkBytes } from "../../demos/static/wire/quic.js";
 import { TrafficParser } from "../../demos/static/wire/traffic_parser.js";
-import { closed, packet, record, request, streamed, text, traceOf, useLanguage } from "./traffic.mjs";
+import {
+  closed, packet, record, request, streamed, text, traceOf, useLanguage,
+} from "./traffic.mjs";
 
 const EVENT = '{"kind":"say","cursor":"e-1"}\n';
 const ACK = '{"kind": "ack", "id": "1"}\n';
 const MESSAGE = '{"id":"1","text":"hi"}\n';
+const CONNECT = ":method: CONNECT\r\n:protocol: webtransport\r\n:path: /rooms/r/webtransport?after=now\r\norigin: http://x\r\n\r\n";
 
 beforeEach(() => useLanguage("en"));
 
@@ -56,27 +59,42 @@ test("only packets are bytes of the network, since streams and datagrams are ins
   assert.equal(networkBytes(closed(7, 0)), 0);
 });
 
-test("a trace shows when a session opens, its lines, and the packets of a second as one arrow", () => {
+test("a trace shows a request and its stream, its lines, and the packets of a second as one arrow", () => {
   const { trace } = traceOf(
     packet("up", 0, 1200), packet("down", 2, 1200), packet("up", 3, 80), packet("up", 4, 50),
+    streamed("up", 5, CONNECT, 0), streamed("down", 9, ":status: 200\r\n\r\n", 0),
     streamed("down", 10, "\n"), streamed("down", 20, EVENT), streamed("up", 30, MESSAGE), streamed("down", 31, ACK),
-    streamed("down", 40, '{"kind": "error", "id": "2"}\n'), datagram(50, EVENT.trim()), streamed("down", 60, "\n"),
-    closed(7, 70),
+    streamed("down", 40, '{"kind": "error", "id": "2"}\n'), datagram(50, EVENT.trim()), closed(7, 70),
   );
   assert.deepEqual(trace.entries.map((entry) => label(entry).join(" · ")), [
-    "QUIC packets: 3, 1.3 kB in 4 ms", "QUIC packet · 1.2 kB", "session open · 1 B", `1 event · ${EVENT.length} B`,
-    `message · ${MESSAGE.length} B`, `ack · ${ACK.length} B`, "line · 29 B", `datagram · ${EVENT.length - 1} B`,
-    "heartbeat · 1 B", "connection 1 ended",
+    "QUIC packets: 3, 1.3 kB in 4 ms", "QUIC packet · 1.2 kB", "CONNECT …/webtransport", "200 · stays open",
+    "heartbeat · 1 B", `1 event · ${EVENT.length} B`, `message · ${MESSAGE.length} B`, `ack · ${ACK.length} B`,
+    "line · 29 B", `datagram · ${EVENT.length - 1} B`, "connection 1 ended",
   ]);
   const [bar] = trace.bars;
-  assert.deepEqual([bar.type, bar.from, bar.to], ["stream", 0, 70]);
-  assert.equal(totals(trace.totals, "webtransport"), "requests: 1 · events: 1 · heartbeats: 1 · connections: 1 · ↑ 1.3 kB · ↓ 1.2 kB");
+  assert.deepEqual([bar.type, bar.from, bar.to], ["stream", 5, 70]);
+  assert.equal(
+    totals(trace.totals, "webtransport"),
+    "requests: 1 · events: 1 · heartbeats: 1 · connections: 1 · ↑ 1.3 kB · ↓ 1.2 kB",
+  );
+  assert.match(describe(trace.entries[2], 0), /request CONNECT .*after=now had arrived in packets of connection 1/);
 });
 
-test("a page is cut off from the end of its connection until the next session is open", () => {
+test("a refused request has a status and a body", () => {
+  const error = '{"error":{"code":"room_locked"}}';
+  const { trace } = traceOf(
+    streamed("up", 5, CONNECT, 0), streamed("down", 9, ":status: 403\r\ncontent-type: application/json\r\n\r\n", 0),
+    streamed("down", 9, error, 0),
+  );
+  assert.deepEqual(trace.entries.map((entry) => label(entry).join(" · ")), [
+    "CONNECT …/webtransport", `CONNECT … 403 · ${error.length} B`,
+  ]);
+});
+
+test("a page is cut off from the end of its connection until the next request", () => {
   const again = (one) => ({ ...one, connection: 8 });
   const { trace } = traceOf(
-    streamed("down", 0, "\n"), closed(7, 100), again(packet("up", 150, 1200)), again(streamed("down", 300, "\n")),
+    streamed("up", 0, CONNECT, 0), closed(7, 100), again(packet("up", 150, 1200)), again(streamed("up", 300, CONNECT, 0)),
   );
   assert.deepEqual(trace.outages, [{ type: "cut", from: 100, to: 300 }]);
   assert.equal(trace.entries.at(-1).endsOutage, true);
@@ -95,6 +113,12 @@ test("the wire view has a block for each packet and line, with keys and explanat
   assert.match(explain(first.parts[0], first).section, /RFC 9000/);
   assert.equal(explain(line.parts[0], line).title, "Line of JSON in a stream");
   assert.equal(explain(line.parts.at(-1), line).title, "Line feed");
+  blocks.feed(streamed("up", 4, CONNECT, 0));
+  const [head] = blocks.take();
+  assert.equal(head.message.startLine, "CONNECT /rooms/r/webtransport?after=now");
+  assert.deepEqual(head.parts.map((part) => explain(part, head).title), [
+    ":method", ":protocol", ":path", "origin", "End of the header section",
+  ]);
 });
 
 test("packets belong to the lane that has a QUIC connection, and the last ones of an old one to none", () => {

@@ -208,7 +208,7 @@ export class Lane {
   }
 
   #count({ type, bytes, exchange }, kind) {
-    if (type === "request" || type === "session") this.#requests += 1;
+    if (type === "request") this.#requests += 1;
     if (type === "request" && exchange.transport) this.#pollBytes = bytes;
     if (kind !== "empty") return;
     this.#empty += 1;
@@ -238,7 +238,7 @@ export class Lane {
   #dot(entry, kind) {
     const circle = el("i");
     circle.style.setProperty("--size", `${diameter(entry.bytes)}px`);
-    const size = el("span", "size", ` ${bytesText(entry.bytes)}`);
+    const size = el("span", "size", entry.bytes ? ` ${bytesText(entry.bytes)}` : "");
     const dot = el("span", `dot ${kind} ${entry.direction}`, circle, el("span", "dot-label", dotLabel(entry, kind), size));
     dot.dataset.type = entry.type;
     return dot;
@@ -262,7 +262,7 @@ export class Lane {
     // The other lane may have published the same message first: then it has already been delivered here.
     if (direction === "up" && kind === "message" && this.#undelivered) dataset.stored = "";
     if (type === "request" && isHeld(exchange)) dataset.held = "";
-    if (type === "stream" || type === "session") dataset.pipe = "";
+    if (type === "stream") dataset.pipe = "";
     if (type === "finish" || type === "disconnect") delete dataset.pipe;
     if (direction === "down" && kind === "empty") this.#mark("empty");
     if (direction === "down" && kind === "message") this.#show(events);
@@ -332,7 +332,6 @@ const LABELS = {
     return t(kind === "empty" ? "story.dot.empty" : "story.dot.response", { status });
   },
   stream: ({ status }) => t("story.dot.stream", { status }),
-  session: () => t("story.dot.session"),
   event: () => t("story.dot.message"),
   message: (entry, kind) => t(kind === "message" ? "story.dot.message" : "story.dot.frame"),
   ack: () => t("story.dot.ack"),

@@ -1,8 +1,11 @@
 // A QUIC connection in captured traffic (RFC 9000).  Packets are encrypted, so the tap reports their sizes only; it
-// reports in plain text what the server's streams and datagrams carry in them.
+// reports in plain text what they carry: the header sections of the request, the lines of the server's stream, and
+// datagrams.
 
 const LINE_FEED = 10;
 const NO_BYTES = new Uint8Array();
+const CLIENT_STREAM = 0; // RFC 9000 §2.1: the two low bits of the number of a stream that the client has opened
+const latin1 = new TextDecoder("latin1");
 
 /** Whether a record of the tap belongs to a QUIC connection. */
 export function isQuic({ packet, stream, datagram }) {
@@ -17,12 +20,14 @@ export function networkBytes(record) {
 
 /**
  * Reports the messages of one connection as traffic_parser.js does: each packet, each line of a stream and each
- * datagram is one.  The part of a packet has a `size` and no bytes.
+ * datagram is one, and so are the request and its response.  The part of a packet has a `size` and no bytes.
  */
 export class QuicConnection {
   #number;
   #output;
   #lines = new Map(); // stream and direction: the line in progress
+  #request;
+  #response;
 
   /** `output` is {onMessage, onPart, nextId, unitOf}. */
   constructor(number, output) {
@@ -33,10 +38,12 @@ export class QuicConnection {
   feed(record) {
     if (record.packet !== undefined) this.#single("packet", record, NO_BYTES, record.packet);
     else if (record.datagram) this.#single("datagram", record, record.bytes);
-    else this.#stream(record);
+    else if (record.stream % 4 !== CLIENT_STREAM) this.#stream(record);
+    else if (latin1.decode(record.bytes.subarray(0, 1)) === ":") this.#headerSection(record);
+    else this.#body(record);
   }
 
-  /** Lines in progress stay incomplete. */
+  /** What is in progress stays incomplete. */
   close() {
     this.#lines.clear();
   }
@@ -47,21 +54,56 @@ export class QuicConnection {
     this.#complete(message, record);
   }
 
+  // --- the request -------------------------------------------------------------------------------
+
+  // A section of HTTP/3 starts with pseudo-header fields (RFC 9114 §4.3).  The server shows it in one record.
+  #headerSection(record) {
+    const lines = linesOf(record.bytes);
+    const fields = new Map(lines.map((line) => /^(:?[^:]+): (.*)/.exec(latin1.decode(line))?.slice(1)).filter(Boolean));
+    const message = record.direction === "up" ? this.#beginRequest(fields, record) : this.#beginResponse(fields, record);
+    for (const line of lines) this.#part(message, line.length > 2 ? "field" : "head-end", { ...record, bytes: line });
+    // The stream of a session stays open; a refusal has a body.
+    if (message === this.#request) this.#complete(message, record);
+  }
+
+  #beginRequest(fields, record) {
+    const [method, target] = [fields.get(":method"), fields.get(":path")];
+    const head = { fields, method, target, startLine: `${method} ${target}` };
+    this.#request = Object.assign(this.#begin("request", record), head);
+    return this.#request;
+  }
+
+  #beginResponse(fields, record) {
+    const status = Number(fields.get(":status"));
+    const head = { fields, status, startLine: `HTTP/3 ${status}`, request: this.#request };
+    this.#response = Object.assign(this.#begin("response", record), head);
+    return this.#response;
+  }
+
+  #body(record) {
+    const message = this.#response;
+    if (!message || record.direction === "up") return;
+    this.#part(message, "body", record);
+    this.#complete(message, record);
+  }
+
+  // --- lines -------------------------------------------------------------------------------------
+
   #stream(record) {
-    let rest = record.bytes;
-    while (rest.length) {
-      const end = rest.indexOf(LINE_FEED);
-      const length = end < 0 ? rest.length : end;
-      const key = `${record.stream} ${record.direction}`;
+    const key = `${record.stream} ${record.direction}`;
+    for (const piece of linesOf(record.bytes)) {
       const line = this.#lines.get(key) ?? this.#begin("line", record);
-      if (length) this.#part(line, "line", { ...record, bytes: rest.subarray(0, length) });
-      if (end < 0) return void this.#lines.set(key, line);
-      this.#part(line, "line-end", { ...record, bytes: rest.subarray(end, end + 1) });
+      const ends = piece.at(-1) === LINE_FEED;
+      const text = ends ? piece.subarray(0, -1) : piece;
+      if (text.length) this.#part(line, "line", { ...record, bytes: text });
+      if (!ends) return void this.#lines.set(key, line);
+      this.#part(line, "line-end", { ...record, bytes: piece.subarray(-1) });
       this.#complete(line, record);
       this.#lines.delete(key);
-      rest = rest.subarray(end + 1);
     }
   }
+
+  // --- messages ----------------------------------------------------------------------------------
 
   #begin(kind, { transport, direction, stream, at }) {
     return {
@@ -71,8 +113,9 @@ export class QuicConnection {
   }
 
   #part(message, kind, { direction, at, bytes }, size) {
-    message.bytes += size ?? bytes.length;
-    if (kind !== "packet" && kind !== "line-end") message.bodyBytes += bytes.length;
+    // Header sections are compressed in their packets (RFC 9204): nobody knows in how many bytes.
+    if (kind !== "field" && kind !== "head-end") message.bytes += size ?? bytes.length;
+    if (["line", "datagram", "body"].includes(kind)) message.bodyBytes += bytes.length;
     const unit = this.#output.unitOf(message);
     this.#output.onPart({ connection: this.#number, direction, at, message, unit, kind, bytes, size });
     this.#output.onMessage(message);
@@ -82,4 +125,15 @@ export class QuicConnection {
     message.endedAt = at;
     this.#output.onMessage(message);
   }
+}
+
+/** Bytes cut after each line feed. */
+function linesOf(bytes) {
+  const found = [];
+  for (let from = 0; from < bytes.length;) {
+    const end = bytes.indexOf(LINE_FEED, from) + 1 || bytes.length;
+    found.push(bytes.subarray(from, end));
+    from = end;
+  }
+  return found;
 }

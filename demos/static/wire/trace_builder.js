@@ -3,17 +3,17 @@
 //
 //   { type, direction, at, connection, lane, bytes, units, exchange, … }
 //
-// `type` is request, response (complete), stream (the head of a streaming response), session (of WebTransport, it is
-// open), event, chunk, heartbeat, finish, message, ack, ping, pong, frame, line, close, packet or datagram;
-// disconnect (a connection broke off) and dropped (bytes that the tap did not copy) have no direction.  `units` are
-// its bytes, as traffic_parser.js names them.
+// `type` is request, response (complete), stream (the head of a streaming response), event, chunk, heartbeat,
+// finish, message, ack, ping, pong, frame, line, close, packet or datagram; disconnect (a connection broke off) and
+// dropped (bytes that the tap did not copy) have no direction.  `units` are its bytes, as traffic_parser.js names
+// them.  The bytes of a request over QUIC are unknown: 0.
 // `exchange.oneWay` is the time of one direction, if known.
 
 import { unmask } from "./frames.js";
 import { networkBytes } from "./quic.js";
 import { TrafficParser, unitOf } from "./traffic_parser.js";
 
-const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
+const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket|webtransport)$/;
 // The requests by which the two libraries receive events, and the transport that each resembles.
 const LIBRARY_TARGETS = [
   [/^\/sockjs\/.*\/xhr_streaming$/, "fetch_streaming"],
@@ -141,7 +141,8 @@ export class TraceBuilder {
   #head(exchange, message) {
     const { status, startedAt, bytes, fields } = message;
     const chunked = fields.get("transfer-encoding")?.includes("chunked");
-    if (!chunked && status !== 101) return;
+    const session = message.stream !== undefined && status === 200;
+    if (!chunked && !session && status !== 101) return;
     exchange.stream = true;
     exchange.bar.type = "stream";
     this.#add({ ...this.#down(exchange, "stream"), at: startedAt, bytes, units: [unitOf(message)], status });
@@ -227,55 +228,29 @@ export class TraceBuilder {
 
   // --- QUIC --------------------------------------------------------------------------------------
 
-  // The request of a WebTransport session is in encrypted packets: its connection is in use from the first one on.
-  #session({ connection, transport, startedAt }) {
-    const known = this.#exchanges.get(connection);
-    if (known) return known;
-    const number = this.#trace.number(connection);
-    const bar = this.#trace.startBar("held", number, startedAt);
-    const exchange = { transport, bar, events: 0, place: { connection: number, lane: bar.lane } };
-    this.#exchanges.set(connection, exchange);
-    this.#trace.totals.requests += 1;
-    this.#reading += 1;
-    return exchange;
-  }
-
-  // Several a second are one arrow: what they carry has its own.
+  // Several packets a second are one arrow: what they carry has separate ones.
   #packet(message, units) {
-    const { direction, startedAt: at, bytes } = message;
-    const exchange = this.#session(message);
-    const group = `packet ${direction} ${exchange.place.connection}`;
-    this.#add({ ...this.#down(exchange, "packet"), direction, at, bytes, units, group, most: 1 });
-  }
-
-  #line(message, units) {
-    const { id, direction, startedAt: at, bytes } = message;
-    const payload = this.#payloads.get(id) ?? new Uint8Array();
-    this.#payloads.delete(id);
-    const exchange = this.#session(message);
-    const type = this.#lineType(exchange, direction, payload);
-    const events = type === "event" ? 1 : undefined;
-    const endsOutage = type === "session" && this.#trace.endOutage(at);
-    this.#count(type, events);
-    const group = `${type} ${direction} ${exchange.place.connection}`;
-    this.#add({ ...this.#down(exchange, type), direction, at, bytes, units, events, endsOutage, group });
-  }
-
-  // The server opens the stream with an empty line; later ones are heartbeats.
-  #lineType(exchange, direction, payload) {
-    if (direction === "up") return "message";
-    if (payload.length) return frameType(payload, "line");
-    if (exchange.stream) return "heartbeat";
-    exchange.stream = true;
-    exchange.bar.type = "stream";
-    return "session";
+    this.#quic("packet", message, { units, most: 1 });
   }
 
   #datagram(message, units) {
-    const { direction, startedAt: at, bytes } = message;
-    const exchange = this.#session(message);
-    const group = `datagram ${direction} ${exchange.place.connection}`;
-    this.#add({ ...this.#down(exchange, "datagram"), direction, at, bytes, units, group });
+    this.#quic("datagram", message, { units });
+  }
+
+  #line(message, units) {
+    const payload = this.#payloads.get(message.id) ?? new Uint8Array();
+    this.#payloads.delete(message.id);
+    const type = lineType(message.direction, payload);
+    const events = type === "event" ? 1 : undefined;
+    this.#count(type, events);
+    this.#quic(type, message, { units, events });
+  }
+
+  #quic(type, { connection, direction, startedAt: at, bytes }, values) {
+    const number = this.#trace.number(connection);
+    const place = { connection: number, lane: this.#trace.lane(number, at) };
+    const group = `${type} ${direction} ${number}`;
+    this.#add({ ...this.#down({ place }, type), direction, at, bytes, group, ...values });
   }
 
   // A browser answers a ping at once, so the server's clock alone measures the round trip.
@@ -317,7 +292,13 @@ function readingTransport(method, target) {
   const path = target.split("?")[0];
   const [, similar] = LIBRARY_TARGETS.find(([pattern]) => pattern.test(path) || pattern.test(target)) ?? [];
   if (similar) return method === "GET" || path.startsWith("/sockjs/") ? similar : undefined;
-  return method === "GET" ? READING_PATHS.exec(path)?.[1] : undefined;
+  return method === "GET" || method === "CONNECT" ? READING_PATHS.exec(path)?.[1] : undefined;
+}
+
+// An empty line is a heartbeat.
+function lineType(direction, payload) {
+  if (direction === "up") return "message";
+  return payload.length ? frameType(payload, "line") : "heartbeat";
 }
 
 function countEvents(transport, data) {
