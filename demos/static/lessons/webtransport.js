@@ -71,8 +71,8 @@ async function measure(part) {
   const network = conditions(Number(part("loss").value));
   part("progress").textContent = t("lesson.wt.running", { network });
   const lease = await leaseNetwork(network);
-  if (!lease) throw new ApiError("network", t("lesson.wt.no-line", { network }));
   try {
+    if (!lease?.udp) throw new ApiError("network", t("lesson.wt.no-line", { network }));
     let lanes;
     const draw = oncePerFrame(() => show(part, lanes));
     lanes = await sendOverLossyLine(lease.base, (now) => {
@@ -82,7 +82,7 @@ async function measure(part) {
     show(part, lanes, { isOver: true });
     part("progress").textContent = t("lesson.wt.ran", { network });
   } finally {
-    lease.release();
+    lease?.release();
   }
 }
 
