@@ -73,13 +73,14 @@ async function measure(part) {
   const lease = await leaseNetwork(network);
   try {
     if (!lease?.udp) throw new ApiError("network", t("lesson.wt.no-line", { network }));
-    let lanes;
-    const draw = oncePerFrame(() => show(part, lanes));
-    lanes = await sendOverLossyLine(lease.base, (now) => {
+    let [lanes, isOver] = [undefined, false];
+    const draw = oncePerFrame(() => show(part, lanes, { isOver }));
+    await sendOverLossyLine(lease.base, (now) => {
       lanes = now;
       draw();
     });
-    show(part, lanes, { isOver: true });
+    isOver = true;
+    show(part, lanes, { isOver });
     part("progress").textContent = t("lesson.wt.ran", { network });
   } finally {
     lease?.release();
