@@ -27,7 +27,8 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         await page.set_viewport_size(WIDE)
         url = f"{cluster.url}/demos/faults.html?lang=en"
         await page.goto(f"{url}#key={KEY}")
-        await expect(page.locator("#readers tr[data-state=open]")).to_have_count(len(TCP_TRANSPORTS))
+        readers = page.locator("#readers tr[data-state=open]")
+        await expect(readers).to_have_count(len(TCP_TRANSPORTS))
         await expect(page.locator(".card[data-state=up]")).to_have_count(5)
         await expect(page.locator("#map line[data-state=up]")).to_have_count(5)
         assert await page.evaluate("document.documentElement.scrollWidth") == WIDE["width"]

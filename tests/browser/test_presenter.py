@@ -216,7 +216,11 @@ async def test_forty_phones_of_which_three_are_hostile(
             seat = await post(school.url, f"{room}.seats", text="seat", client=f"p{n}-{room}")
             assert seat.json()["cursor"].endswith(f"-{n + 1}")
             phone = reader(
-                school, TCP_TRANSPORTS[n % len(TCP_TRANSPORTS)], room, client=f"p{n}-{room}", name=f"Phone {n}"
+                school,
+                TCP_TRANSPORTS[n % len(TCP_TRANSPORTS)],
+                room,
+                client=f"p{n}-{room}",
+                name=f"Phone {n}",
             )
             await stack.enter_async_context(phone)
         await expect(projector.locator("#phones")).to_have_text("phones: 40")

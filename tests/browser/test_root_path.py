@@ -7,7 +7,14 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from benchmarks.clients import get_json, post
-from tests.browser.chat_page import TCP_TRANSPORTS, TRANSPORTS, expect_message, message, open_chat, send
+from tests.browser.chat_page import (
+    TCP_TRANSPORTS,
+    TRANSPORTS,
+    expect_message,
+    message,
+    open_chat,
+    send,
+)
 from tests.browser.test_engines import (
     ALL_HAVE,
     ALL_OPEN,
