@@ -1,6 +1,7 @@
 // The chat page: name and room, messages, members.  It does not depend on a transport: <body> names it.
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";
+import { whyUnavailable } from "./available.js";
 import { Connection } from "./client.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
@@ -15,7 +16,7 @@ import { fillPage, showStudyTabs, showViewTabs } from "./workspace_layout.js";
 
 const transport = document.body.dataset.transport;
 fillPage();
-import(`./transports/${transport}.js`).catch(() => {}); // the connection needs it soon
+const missing = whyUnavailable(transport); // loads the module, which the connection needs soon
 const { showLesson } = await import(`./lessons/${transport}.js`);
 
 const query = new URLSearchParams(location.search);
@@ -51,6 +52,12 @@ function reconnect() {
 // the next one, which is then answered with plain zstd.
 function loadDictionary() {
   fetch(new URL("dictionary", ROOT)).catch(() => {});
+}
+
+function showMissing(why) {
+  onState("unavailable");
+  byId("text").disabled = byId("send").disabled = true;
+  document.querySelector(".top").append(el("p", "notice", why));
 }
 
 function setting(id) {
@@ -89,6 +96,7 @@ function onState(state, { seconds, error } = {}) {
 function stateText(state, seconds, error) {
   if (state === "connecting") return t("chat.state.connecting");
   if (state === "open") return t("chat.state.open");
+  if (state === "unavailable") return t("chat.state.unavailable");
   if (state === "refused") return t("chat.state.refused", { why: explain(error) });
   if (seconds === undefined) return t("chat.state.browser");
   return t("chat.state.waiting", { why: error ? explain(error) : t("chat.state.ended") });
@@ -241,4 +249,6 @@ networkControl(byId("network"), (chosen) => {
   reconnect();
 });
 
-open();
+const why = await missing;
+if (why) showMissing(why);
+else open();

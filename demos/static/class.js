@@ -13,7 +13,7 @@ import { Connection } from "./client.js";
 import { byId } from "./dom.js";
 import { explain, t } from "./i18n.js";
 import { Log } from "./log.js";
-import { transportLabel, TRANSPORTS } from "./page_layout.js";
+import { TCP_TRANSPORTS, transportLabel } from "./page_layout.js";
 import { chooseName, saveClient, takeClient } from "./tab_state.js";
 import { connect as connectControl } from "./transports/websocket.js";
 
@@ -58,7 +58,7 @@ function showError(text = "") {
 
 let seat; // a number
 let clockAhead; // ms
-let order = { room: home, transports: TRANSPORTS };
+let order = { room: home, transports: TCP_TRANSPORTS };
 let wanted; // {room, transport, port}, as text: what we are connected to
 let isConnected = false; // or trying to
 let offlineUntil = 0; // by our clock

@@ -18,6 +18,7 @@ const EXERCISES = {
   websocket: { ws_head: "b", ws_buffer: "a", ws_silence: "b", ws_plug: "c" },
   sockjs: { sockjs_first: "c", sockjs_forbid: "a", sockjs_lost: "b" },
   socketio: { socketio_upgrade: "b", socketio_polling: "c", socketio_sticky: "a" },
+  webtransport: { wt_loss: "b", wt_stream: "c", wt_datagrams: "a" },
 };
 const LETTERS = ["a", "b", "c"];
 const PREFIX = "exercise.";

@@ -10,7 +10,7 @@ import { ConsistencyChecker } from "./lab/audit.js";
 import { takeKey } from "./lecturer/key.js";
 import { gapText } from "./log.js";
 import { Outbox } from "./outbox.js";
-import { transportLabel, TRANSPORTS } from "./page_layout.js";
+import { TCP_TRANSPORTS, transportLabel } from "./page_layout.js";
 import { publish, uuid } from "./publish.js";
 
 const SEND_INTERVAL = 250; // ms
@@ -31,7 +31,7 @@ const now = () => performance.now() / 1000;
 const startedAt = now();
 
 const checker = new ConsistencyChecker();
-const readers = TRANSPORTS.map((transport) => new AuditedReader(transport, checker));
+const readers = TCP_TRANSPORTS.map((transport) => new AuditedReader(transport, checker));
 const map = new SystemMap(byId("map"), key ? inject : undefined);
 const outbox = new Outbox((message) => publish(room, message, { base: bases[0] }), onSent);
 let bases = [undefined]; // where browsers find the rooms

@@ -2,7 +2,8 @@
 // This file connects the parts; each of them is in lab/.
 
 import { requestJSON, ROOT, roomUrl, withSecret } from "./api.js";
-import { byId } from "./dom.js";
+import { sortOut } from "./available.js";
+import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { explain, number, t, translate } from "./i18n.js";
 import { newClient, secretOf } from "./identity.js";
@@ -13,7 +14,7 @@ import { OpenLoopSender } from "./lab/open_loop_sender.js";
 import { Pane } from "./lab/pane.js";
 import { baseFor, connectionsUsed, exhaustConnections, MAX_CONNECTIONS } from "./lab/ports.js";
 import { networkControl } from "./networks.js";
-import { fillFooter, fillHeader, TRANSPORTS } from "./page_layout.js";
+import { fillFooter, fillHeader, transportLabel, TRANSPORTS } from "./page_layout.js";
 import { chooseName, rememberName } from "./tab_state.js";
 
 const DRAW_INTERVAL = 250; // ms: faster than people can read numbers
@@ -37,7 +38,6 @@ byId("room").value = room;
 byId("name").value = name;
 
 const checker = new ConsistencyChecker();
-const chart = new LatencyChart(byId("chart"));
 const sender = new OpenLoopSender(room, { client, name }, (id) => checker.acknowledge(id));
 const panes = [];
 let network; // the base URL of simulated network conditions, if any
@@ -115,10 +115,18 @@ async function fetchCursor() {
   }
 }
 
-const [serverInfo, startCursor] = await Promise.all([fetchServerInfo(), fetchCursor()]);
-panes.push(...(await Promise.all(TRANSPORTS.map(createPane))));
+// What this browser or this server lacks has no row, but a reason.
+function leftOut({ transport, why }) {
+  return el("p", "left-out", transportLabel(transport), " ", why);
+}
+
+const [serverInfo, startCursor, { usable, missing }] = await Promise.all([
+  fetchServerInfo(), fetchCursor(), sortOut(TRANSPORTS),
+]);
+const chart = new LatencyChart(byId("chart"), usable);
+panes.push(...(await Promise.all(usable.map(createPane))));
 document.querySelector(".col-strip").append(...stripLabels());
-byId("panes").append(...panes.map((pane) => pane.element));
+byId("panes").append(...panes.map((pane) => pane.element), ...missing.map(leftOut));
 panes.forEach(switchPane);
 
 const onNetwork = (base) => {

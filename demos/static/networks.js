@@ -16,6 +16,7 @@ const PRESETS = {
   flushing: "buffer=4096,flush=500ms",
   idle: "idle=10s",
   stalls: "stall=500ms/5s",
+  loss: "rtt=100ms,loss=5%",
   own: "",
 };
 const PAUSE = 5; // seconds
@@ -44,7 +45,7 @@ class NetworkControl {
   #queue = Promise.resolve(); // the last change
   #lease; // the proxy that the server leased to us: {id, port, network}
   #choice = select();
-  #own = el("input", { className: "own-network", hidden: true, placeholder: "rtt=200ms,jitter=50ms" });
+  #own = el("input", { className: "own-network", hidden: true, placeholder: "rtt=200ms,loss=2%" });
   #pause = button(t("network.pause", { seconds: PAUSE }), () => this.#interrupt("pause"));
   #unplug = button(t("network.unplug", { seconds: PAUSE }), () => this.#interrupt("unplug"));
   #hint = el("p", "network-hint");

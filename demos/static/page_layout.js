@@ -7,10 +7,12 @@ import { byId, el } from "./dom.js";
 import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
 import { local } from "./storage.js";
 
-export const TRANSPORTS = [
+// Over TCP, so they pass every proxy and work on every page.  WebTransport needs UDP, HTTPS and a recent browser.
+export const TCP_TRANSPORTS = [
   "short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming", "websocket",
   "sockjs", "socketio",
 ];
+export const TRANSPORTS = [...TCP_TRANSPORTS, "webtransport"];
 // Linked at the foot: most visitors need them rarely, and a long header is hard to read.
 const MORE_PAGES = ["cluster", "sticky", "glossary"];
 // The query parameters that a link to another page keeps.

@@ -2,10 +2,11 @@
 // connected.
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";
+import { sortOut } from "./available.js";
 import { byId, el } from "./dom.js";
 import { explain, t } from "./i18n.js";
 import { baseFor } from "./lab/ports.js";
-import { fillFooter, fillHeader, TRANSPORTS, transportName } from "./page_layout.js";
+import { fillFooter, fillHeader, transportLabel, TRANSPORTS, transportName } from "./page_layout.js";
 import { publish, uuid } from "./publish.js";
 import { Demux } from "./story/demux.js";
 import { Lane } from "./story/lane.js";
@@ -23,7 +24,7 @@ const STEPS = [
   ...TRANSPORTS.map((transport) => (
     { hash: transport.replaceAll("_", "-"), name: transportName(transport), transports: [transport] }
   )),
-  { hash: "all-eight", name: t("story.all.heading"), transports: TRANSPORTS },
+  { hash: "all-together", name: t("story.all.heading"), transports: TRANSPORTS },
   { hash: "which-one", name: t("story.which.heading"), transports: [] },
 ];
 
@@ -108,21 +109,36 @@ function closeLanes() {
   lanes = [];
   sentAt.clear();
   byId("said").textContent = "";
+  showState();
 }
 
 async function openLanes(step) {
+  const { usable, missing } = await sortOut(step.transports);
+  if (step !== current || lanes.length) return; // the user is already at another step
+  showLeftOut(usable, missing);
   const options = {
     room, showsIdle: !isCompact(step), isCaptured: () => captured, delayOf, onShown: showVerdict, onState: showState,
   };
-  lanes = step.transports.map((transport) => new Lane(transport, options));
+  lanes = usable.map((transport) => new Lane(transport, options));
   byId("lanes").append(...lanes.map(({ element }) => element));
-  for (const lane of lanes) demux.add(lane.client, (record) => lane.feed(record));
+  for (const lane of lanes) {
+    demux.add(lane.client, (record) => lane.feed(record), { quic: lane.transport === "webtransport" });
+  }
   pause(false);
   showState();
   const opening = lanes;
   const [tap, cursor, ports] = await Promise.all([tapping, fetchCursor(), fetchPorts()]);
   if (opening !== lanes) return; // the user is already at another step
   for (const lane of lanes) lane.open(cursor, tap.secret, baseFor(lane.transport, ports));
+}
+
+// Where a browser or server lacks a transport, its lane is replaced by the reason.
+function showLeftOut(usable, missing) {
+  live.toggleAttribute("data-empty", !usable.length);
+  byId("left-out").hidden = !missing.length;
+  byId("left-out").replaceChildren(...missing.map(({ transport, why }) => (
+    el("span", "", transportLabel(transport), " ", why)
+  )));
 }
 
 // All lanes start at the same cursor, without the room's history.
@@ -170,7 +186,7 @@ byId("say").addEventListener("submit", (submit) => {
 });
 
 // Each lane sends by its own transport, with the same id: the room has the message once, and all lanes show
-// it.  With eight lanes it is published once: five requests at a time would wait for a free connection, and
+// it.  With all lanes it is published once: five requests at a time would wait for a free connection, and
 // arrive after the message that they bring.
 function send(message) {
   if (lanes.length > MAX_SENDERS) {

@@ -8,7 +8,7 @@ import { showTabs } from "./tabs.js";
 
 const VIEWS = ["chat", "sequence", "wire"];
 // What `?encoding=` of a transport may be; the libraries decide for themselves.
-const ENCODINGS = { websocket: ["deflate"], sockjs: [], socketio: [] };
+const ENCODINGS = { websocket: ["deflate"], sockjs: [], socketio: [], webtransport: [] };
 const HTTP_ENCODINGS = ["gzip", "zstd", "dcz"];
 
 const PAGE = `

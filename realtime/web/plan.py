@@ -20,6 +20,7 @@ from realtime.web.pages import folder
 LANGUAGES = ("en", "zh-Hans", "zh-Hant")
 # What the projector shows in a step.
 SHOWN = ("join", "question", "class", "page")
+# Over TCP: for WebTransport a phone would need HTTPS.
 TRANSPORTS = (
     *("short_polling", "long_polling", "iframe_streaming", "sse", "fetch_streaming"),
     *("websocket", "sockjs", "socketio"),

@@ -8,7 +8,8 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from tests.server_process import ROOT, Server
 
-TRANSPORTS = [
+# Over TCP: they work on every page, and pass every proxy.
+TCP_TRANSPORTS = [
     "short_polling",
     "long_polling",
     "iframe_streaming",
@@ -18,6 +19,7 @@ TRANSPORTS = [
     "sockjs",
     "socketio",
 ]
+TRANSPORTS = [*TCP_TRANSPORTS, "webtransport"]
 _CATALOGUE = json.loads((ROOT / "demos/i18n/en.json").read_text("utf-8"))
 # As the pages show them.
 NAMES = {transport: _CATALOGUE[f"transport.{transport}"] for transport in TRANSPORTS}

@@ -11,7 +11,7 @@ import pytest_asyncio
 from realtime.client import get_json, post
 from realtime.netem.proxy import Proxy
 from tests.browser import engines
-from tests.browser.chat_page import TRANSPORTS
+from tests.browser.chat_page import TCP_TRANSPORTS, TRANSPORTS
 from tests.browser.engines import Engine, wait_until
 from tests.server_process import ROOT, Server
 
@@ -103,7 +103,7 @@ TWO_ATTEMPTS_FAILED = """() => {
 }"""
 READ = """() => Object.fromEntries(Object.entries(window.readers).map(
   ([transport, { texts, repeats }]) => [transport, [texts, repeats]]))"""
-IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(len(TRANSPORTS))]
+IDS = [f"00000000-0000-4000-8000-00000000000{n}" for n in range(len(TCP_TRANSPORTS))]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=["firefox", "webkit"])
@@ -131,7 +131,7 @@ async def test_every_page_opens(engine: Engine, server: Server, room: str) -> No
 async def test_every_page_of_a_transport_sends_and_receives(
     engine: Engine, server: Server, room: str
 ) -> None:
-    for transport in TRANSPORTS:
+    for transport in TCP_TRANSPORTS:
         await engine.open(f"{server.url}/demos/{transport}.html?room={room}")
         await wait_until(engine, IS_OPEN)
         await post(server.url, room, text=f"down {transport}")
@@ -141,7 +141,7 @@ async def test_every_page_of_a_transport_sends_and_receives(
         assert await engine.errors() == [], transport
     said = [(event["text"], event["via"]) for event in await log(server, room) if "text" in event]
     assert [pair for pair in said if pair[0].startswith("up")] == [
-        (f"up {transport}", transport) for transport in TRANSPORTS
+        (f"up {transport}", transport) for transport in TCP_TRANSPORTS
     ]
 
 
@@ -167,7 +167,7 @@ async def test_a_class_votes_and_is_measured(engine: Engine, server: Server, roo
 async def test_compressed_readers_receive(engine: Engine, server: Server, room: str) -> None:
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
     await engine.open(f"{server.url}/{QUIET_PAGE}")
-    encodings = dict.fromkeys(TRANSPORTS[:5], "gzip") | {"websocket": "deflate"}
+    encodings = dict.fromkeys(TCP_TRANSPORTS[:5], "gzip") | {"websocket": "deflate"}
     transports = [*encodings]
     reader = {"room": room, "after": start, "transports": transports, "encodings": encodings}
     await engine.run(CONNECT, reader)
@@ -187,11 +187,11 @@ async def test_every_transport_recovers(engine: Engine, server: Server, room: st
     held.bind(listener.getsockname())
     async with Proxy("127.0.0.1", server.port, listeners=[listener]) as relay:
         await engine.open(f"{relay.url}{QUIET_PAGE}")
-        await engine.run(CONNECT, {"room": room, "after": start, "transports": TRANSPORTS})
+        await engine.run(CONNECT, {"room": room, "after": start, "transports": TCP_TRANSPORTS})
         # Also those that have nothing to receive yet.
         await wait_until(engine, ALL_OPEN)
         await engine.run(SEND_OVER_EACH, IDS)
-        await wait_until(engine, ALL_HAVE, len(TRANSPORTS))
+        await wait_until(engine, ALL_HAVE, len(TCP_TRANSPORTS))
     # Now nobody listens at the port.
     for number in range(3):
         await post(server.url, room, text=f"meanwhile {number}")
@@ -200,10 +200,10 @@ async def test_every_transport_recovers(engine: Engine, server: Server, room: st
     async with Proxy("127.0.0.1", server.port, listeners=[held]):
         await wait_until(engine, ALL_OPEN)
         await post(server.url, room, text="after")
-        await wait_until(engine, ALL_HAVE, len(TRANSPORTS) + 4)
+        await wait_until(engine, ALL_HAVE, len(TCP_TRANSPORTS) + 4)
         texts = [event["text"] for event in await log(server, room)]
-        assert sorted(texts[:-4]) == sorted(TRANSPORTS)
-        assert await engine.run(READ) == {one: [texts, 0] for one in TRANSPORTS}
+        assert sorted(texts[:-4]) == sorted(TCP_TRANSPORTS)
+        assert await engine.run(READ) == {one: [texts, 0] for one in TCP_TRANSPORTS}
 
 
 async def test_a_stopped_server_is_noticed(engine: Engine, room: str) -> None:

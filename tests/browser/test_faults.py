@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import BrowserContext, expect
 
-from tests.browser.chat_page import TRANSPORTS
+from tests.browser.chat_page import TCP_TRANSPORTS
 from tests.browser.test_accessibility import AXE, NARROW, RUN, WIDE
 from tests.cluster_fixture import Cluster
 from tests.conftest import missing
@@ -27,7 +27,8 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         await page.set_viewport_size(WIDE)
         url = f"{cluster.url}/demos/faults.html?lang=en"
         await page.goto(f"{url}#key={KEY}")
-        await expect(page.locator("#readers tr[data-state=open]")).to_have_count(len(TRANSPORTS))
+        readers = page.locator("#readers tr[data-state=open]")
+        await expect(readers).to_have_count(len(TCP_TRANSPORTS))
         await expect(page.locator(".card[data-state=up]")).to_have_count(5)
         await expect(page.locator("#map line[data-state=up]")).to_have_count(5)
         assert await page.evaluate("document.documentElement.scrollWidth") == WIDE["width"]
@@ -37,7 +38,7 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
             "Redis was killed (SIGKILL). Works"
         )
         gap = page.locator("#log-lines li", has_text="Gap (unknown)").locator(".transport-label")
-        await expect(gap).to_have_count(len(TRANSPORTS))
+        await expect(gap).to_have_count(len(TCP_TRANSPORTS))
         verdict = "0 lost, 0 twice, 0 out of order · gaps: 8"
         await expect(page.locator("#verdict")).to_have_text(verdict)
         waiting = page.locator("#flow")

@@ -139,6 +139,72 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: 
     assert await part(page, "text").inner_text() == shown
 
 
+@only("websocket")
+async def test_a_slow_reader_slows_the_server_down_unless_the_browser_reads_for_it(
+    chat: Chat,
+) -> None:
+    page = await lesson(chat, "Backpressure, seen")
+    run, result, words = (part(page, f"slow-{name}") for name in ("run", "result", "figures"))
+    await run.click()
+    await expect(words).to_contain_text(re.compile(r"Published 1,0\d\d kB"))
+    published, sent, read, log, _, queued = figures(await words.inner_text())
+    # The server has not sent what the page does not read, and the page keeps nothing.
+    assert published > sent > read
+    assert (log > 0, queued) == (True, 0)
+    await part(page, "slow-speed").select_option("1000")
+    await expect(result).to_have_text("The page has read all 250 messages.")
+    await part(page, "slow-kind").select_option("socket")
+    await part(page, "slow-speed").select_option("0")
+    await run.click()
+    await expect(words).to_contain_text(re.compile(r"read by the page 0 B.* memory: [1-9]"))
+    await part(page, "slow-speed").select_option("1000")
+    await expect(result).to_have_text("The page has read all 250 messages.")
+
+
+# --- WebTransport --------------------------------------------------------------------------------
+
+
+@only("webtransport")
+async def test_on_a_lossy_line_streams_are_late_and_datagrams_are_lost(chat: Chat) -> None:
+    page = await lesson(chat, "Head-of-line blocking, seen")
+    await part(page, "loss").select_option("10")
+    await part(page, "run").click()
+    await expect(part(page, "progress")).to_have_text(
+        "Sent through rtt=100ms,loss=10%.", timeout=60_000
+    )
+    rows = await part(page, "figures").locator("tr").all()
+    websocket, stream, datagrams = [
+        [figures(cell)[0] for cell in await row.locator("td").all_inner_texts()] for row in rows
+    ]
+    # The cells: received, lost, late, p50, p95, longest.  A busy machine is slower, never faster.
+    for reliable in (websocket, stream):
+        assert reliable[:2] == [100, 0]
+        assert reliable[2] > 0
+        assert reliable[5] > 150
+    assert datagrams[0] + datagrams[1] == 100
+    assert datagrams[1] > 0
+    for lane, lost in (("websocket", 0), ("webtransport", datagrams[1])):
+        drawn = part(page, "delays").locator(f"g[data-via={lane}]").last
+        await expect(drawn.locator(".lost")).to_have_count(int(lost))
+
+
+@only("webtransport")
+async def test_a_lost_packet_holds_back_its_stream_alone(chat: Chat) -> None:
+    page = await lesson(chat, "What a lost packet holds back")
+    drawings = part(page, "modes").locator("svg")
+
+    async def expect_waiting(*counts: int) -> None:
+        for drawing, count in zip(await drawings.all(), counts, strict=True):
+            await expect(drawing).to_have_attribute("aria-label", re.compile(f"wait: {count}$"))
+            await expect(drawing.locator(".waiting")).to_have_count(count)
+
+    await expect_waiting(4, 1, 0)
+    await page.get_by_role("button", name="Packet 3").click()
+    await expect_waiting(0, 0, 0)
+    await page.get_by_role("button", name="Packet 1", exact=True).click()
+    await expect(drawings.nth(2).locator("circle")).to_have_count(8)
+
+
 # --- iframe streaming ----------------------------------------------------------------------------
 
 

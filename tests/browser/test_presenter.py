@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from realtime.client import post, request
-from tests.browser.chat_page import TRANSPORTS, message
+from tests.browser.chat_page import TCP_TRANSPORTS, message
 from tests.server_process import Server
 from tests.transports.readers import reader
 
@@ -216,11 +216,15 @@ async def test_forty_phones_of_which_three_are_hostile(
             seat = await post(school.url, f"{room}.seats", text="seat", client=f"p{n}-{room}")
             assert seat.json()["cursor"].endswith(f"-{n + 1}")
             phone = reader(
-                school, TRANSPORTS[n % 8], room, client=f"p{n}-{room}", name=f"Phone {n}"
+                school,
+                TCP_TRANSPORTS[n % len(TCP_TRANSPORTS)],
+                room,
+                client=f"p{n}-{room}",
+                name=f"Phone {n}",
             )
             await stack.enter_async_context(phone)
         await expect(projector.locator("#phones")).to_have_text("phones: 40")
-        for transport in TRANSPORTS:
+        for transport in TCP_TRANSPORTS:
             phones = projector.locator(f"tr[data-via={transport}] .phones")
             await expect(phones).to_have_text("5")
 

@@ -7,7 +7,14 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from realtime.client import get_json, post
-from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat, send
+from tests.browser.chat_page import (
+    TCP_TRANSPORTS,
+    TRANSPORTS,
+    expect_message,
+    message,
+    open_chat,
+    send,
+)
 from tests.browser.test_engines import (
     ALL_HAVE,
     ALL_OPEN,
@@ -58,14 +65,14 @@ async def test_every_transport_sends_and_receives(
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
     page = await context.new_page()
     await page.goto(f"{url}/{QUIET_PAGE}")
-    await page.evaluate(CONNECT, {"room": room, "after": start, "transports": TRANSPORTS})
+    await page.evaluate(CONNECT, {"room": room, "after": start, "transports": TCP_TRANSPORTS})
     await page.wait_for_function(ALL_OPEN)
     await page.evaluate(SEND_OVER_EACH, IDS)
-    await page.wait_for_function(ALL_HAVE, arg=len(TRANSPORTS))
+    await page.wait_for_function(ALL_HAVE, arg=len(TCP_TRANSPORTS))
     await post(server.url, room, text="down")
-    await page.wait_for_function(ALL_HAVE, arg=len(TRANSPORTS) + 1)
+    await page.wait_for_function(ALL_HAVE, arg=len(TCP_TRANSPORTS) + 1)
     for texts, repeats in (await page.evaluate(READ)).values():
-        assert (sorted(texts[:-1]), texts[-1], repeats) == (sorted(TRANSPORTS), "down", 0)
+        assert (sorted(texts[:-1]), texts[-1], repeats) == (sorted(TCP_TRANSPORTS), "down", 0)
     await page.close()
     assert console_errors == []
 

@@ -63,3 +63,13 @@ export function traceOf(...records) {
 export function useLanguage(code) {
   setLanguage(code, JSON.parse(readFileSync(new URL(`../../demos/i18n/${code}.json`, import.meta.url))));
 }
+
+/** Bytes of a stream of WebTransport, in either direction. */
+export function streamed(direction, at, data, stream = 1) {
+  return { ...record(7, direction, at, data), transport: "webtransport", stream };
+}
+
+/** A UDP datagram of a QUIC connection: the tap knows its size only. */
+export function packet(direction, at, size, connection = 7) {
+  return { connection, transport: "webtransport", direction, at, packet: size };
+}

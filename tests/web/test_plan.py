@@ -5,7 +5,7 @@ import json
 import pytest
 
 from realtime.web.plan import LANGUAGES, TRANSPORTS, PlanError, default_plan, parse_plan
-from tests.browser.chat_page import TRANSPORTS as PAGES
+from tests.browser.chat_page import TCP_TRANSPORTS
 from tests.cases import each
 
 STEP = {"minutes": 1, "title": "One", "show": "class"}
@@ -44,7 +44,7 @@ def test_a_plan_has_texts_a_room_a_network_transports_and_an_experiment() -> Non
         "seconds": 30,
     }
     assert parse_plan(json.dumps({"steps": [step]}))["steps"] == [step]
-    assert list(TRANSPORTS) == PAGES
+    assert list(TRANSPORTS) == TCP_TRANSPORTS
 
 
 @each(

@@ -3,7 +3,7 @@
 // What a reload must not lose is in localStorage: the id of the run, the counters at its start, the result.
 
 import { ApiError, request, requestJSON, ROOT } from "../api.js";
-import { TRANSPORTS } from "../page_layout.js";
+import { TCP_TRANSPORTS } from "../page_layout.js";
 import { read, write } from "./channel.js";
 import { dueMessages } from "./lesson.js";
 import { difference, merge, rowsOf, snapshot, takeReports } from "./measure.js";
@@ -100,7 +100,7 @@ export class ClassFigures {
   #report(run, error) {
     const left = run.seconds === undefined ? undefined : run.at / 1000 + run.seconds - Date.now() / 1000;
     const costs = difference(this.#measurement.first ?? {}, this.#last);
-    const rows = this.#measurement.result ?? rowsOf(TRANSPORTS, costs, this.#reports);
+    const rows = this.#measurement.result ?? rowsOf(TCP_TRANSPORTS, costs, this.#reports);
     if (left <= 0 && !error && !this.#measurement.result) this.#keep({ result: rows });
     const phones = Object.keys(this.#last).length;
     const frozen = Boolean(this.#measurement.result);

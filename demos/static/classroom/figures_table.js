@@ -2,7 +2,7 @@
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { transportLabel, TRANSPORTS } from "../page_layout.js";
+import { TCP_TRANSPORTS, transportLabel } from "../page_layout.js";
 import { EXPERIMENTS } from "./lesson.js";
 
 const COLUMNS = ["phones", "requests", "bytes", "received", "delay"];
@@ -11,7 +11,7 @@ export class FiguresTable {
   #rows = new Map();
 
   constructor(table) {
-    for (const transport of TRANSPORTS) {
+    for (const transport of TCP_TRANSPORTS) {
       const name = el("th", { scope: "row" }, transportLabel(transport));
       const cells = COLUMNS.map((column) => el("td", column, "–"));
       const row = el("tr", "", name, ...cells);

@@ -1,6 +1,6 @@
 // A canvas as large as its element, with as many pixels as the screen has for it.
 
-// The sizes come from an observer: to read them while the page is being changed would force a layout, eight
+// The sizes come from an observer: to read them while the page is being changed would force a layout, nine
 // times per drawing.
 const sizes = new WeakMap();
 const observer = new ResizeObserver((entries) => {

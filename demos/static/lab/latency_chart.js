@@ -1,10 +1,10 @@
 // One chart for all transports: a dot per message, send time to the right, delay upwards.  One transport has
-// its colour, the others are grey: eight colours at once are a cloud.  The names are radio buttons at the
+// its colour, the others are grey: nine colours at once are a cloud.  The names are radio buttons at the
 // right edge, each at the height of its median.
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
-import { transportName, TRANSPORTS } from "../page_layout.js";
+import { transportName } from "../page_layout.js";
 import { prepare } from "./canvas.js";
 import { positionOf, TICKS, tickText } from "./delay_scale.js";
 import { milliseconds, setText } from "./figures.js";
@@ -26,6 +26,7 @@ const FIRST = "short_polling";
 
 export class LatencyChart {
   #canvas = el("canvas", "plot");
+  #transports;
   #labels;
   #messages = new Map(); // id: {sentAt, delays: {transport: ms}}, in the order in which they arrived
   #lastKept = -Infinity;
@@ -34,11 +35,12 @@ export class LatencyChart {
   #changed = true;
   #ticks = 0;
 
-  constructor(element) {
+  constructor(element, transports) {
+    this.#transports = transports;
     this.#canvas.setAttribute("role", "img");
     this.#canvas.setAttribute("aria-label", t("lab.chart_label"));
     const legend = el("legend", "sr-only", t("lab.chart_highlight"));
-    this.#labels = new Map(TRANSPORTS.map((transport) => [transport, this.#label(transport)]));
+    this.#labels = new Map(transports.map((transport) => [transport, this.#label(transport)]));
     element.append(this.#canvas, el("fieldset", "labels", legend, ...this.#labels.values()));
     new IntersectionObserver((entries) => {
       this.#visible = entries.at(-1).isIntersecting;
@@ -98,14 +100,14 @@ export class LatencyChart {
   #draw() {
     const plot = new Plot(this.#canvas, [...this.#messages.values()]);
     plot.drawAxes();
-    for (const transport of TRANSPORTS) if (transport !== this.#highlighted) plot.drawDots(transport);
+    for (const transport of this.#transports) if (transport !== this.#highlighted) plot.drawDots(transport);
     const style = getComputedStyle(this.#labels.get(this.#highlighted));
     plot.drawDots(this.#highlighted, style.color);
     this.#placeLabels(plot);
   }
 
   #placeLabels(plot) {
-    const wanted = TRANSPORTS.map((transport) => ({ transport, median: plot.median(transport) }));
+    const wanted = this.#transports.map((transport) => ({ transport, median: plot.median(transport) }));
     const heights = spread(wanted.map(({ median }) => plot.yOf(median ?? 0)), LABEL_HEIGHT, plot.height);
     wanted.forEach(({ transport, median }, n) => {
       const label = this.#labels.get(transport);

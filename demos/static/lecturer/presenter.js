@@ -13,7 +13,7 @@ import { byId, el } from "../dom.js";
 import { EXERCISE_IDS } from "../exercises.js";
 import { explain, language, number, t } from "../i18n.js";
 import { pageClient } from "../identity.js";
-import { TRANSPORTS, transportName } from "../page_layout.js";
+import { TCP_TRANSPORTS, TRANSPORTS, transportName } from "../page_layout.js";
 import { uuid } from "../publish.js";
 
 const KEYS = {
@@ -170,7 +170,7 @@ export class Presenter {
       Object.assign(state, {
         stepAt: now,
         room: step.room ?? this.#room,
-        transports: step.transports ?? TRANSPORTS,
+        transports: step.transports ?? TCP_TRANSPORTS,
         run: newRun(uuid(), "live", now),
         vote: undefined,
       });

@@ -98,9 +98,12 @@ export async function leaseNetwork(conditions) {
   url.search = new URLSearchParams(withSecret({ network: conditions, client: pageClient() }));
   const response = await fetch(url, { method: "POST" }).catch(() => undefined);
   if (!response?.ok) return undefined;
-  const { id, port } = await response.json();
+  const { id, port, udp } = await response.json();
+  const base = new URL("/", location);
+  base.port = port;
   return {
-    base: `http://${location.hostname}:${port}/`,
+    base: base.href,
+    udp, // whether it also forwards datagrams
     disconnect: (seconds) => fetch(`${url.pathname}/${id}/unplug?seconds=${seconds}`, { method: "POST" }),
     release: () => fetch(`${url.pathname}/${id}`, { method: "DELETE", keepalive: true }).catch(() => {}),
   };

@@ -1,8 +1,9 @@
 // The lesson of the WebSocket, with the bytes of this page's own connection: the handshake, every bit of a
-// frame's head, and the unmasking of its payload.
+// frame’s head, and the unmasking of its payload.  Then backpressure: a page that reads slowly.
 
 import { el } from "../dom.js";
 import { number, t } from "../i18n.js";
+import { BACKPRESSURE, showBackpressure } from "./backpressure.js";
 import { bitTable, hiddenBytes, opcodeName, payloadText, readFrame, unmasking } from "./frame_bits.js";
 import { EXAMPLE, showSteps } from "./handshake.js";
 import { fillLesson, oncePerFrame } from "./helpers.js";
@@ -32,7 +33,8 @@ const PAGE = `
     <p data-part="mask"></p>
     <ol data-part="xor" class="xor"></ol>
     <pre data-part="text"></pre>
-  </div>`;
+  </div>
+  ${BACKPRESSURE}`;
 
 export function showLesson(element, { tap, reconnect }) {
   const part = fillLesson(element, PAGE);
@@ -95,6 +97,7 @@ export function showLesson(element, { tap, reconnect }) {
   part("key").addEventListener("input", showHandshake);
   part("again").addEventListener("click", reconnect);
   showHandshake();
+  showBackpressure(part);
 }
 
 function isMessage({ direction, opcode }) {

@@ -1,5 +1,8 @@
 // One traffic capture for all lanes of the page.  Each request names its client, in its URL or in its JSON,
-// and each lane is a client: so its requests, their responses and its frames go to that lane.
+// and each lane is a client: so its requests, their responses and its frames go to that lane.  The request of a QUIC
+// connection is encrypted; only one lane has such a connection.
+
+import { isQuic } from "../wire/quic.js";
 
 // Frames never start like this: their first byte is 0x81 or similar.
 const REQUEST_START = /^(GET|POST|PUT|DELETE|OPTIONS) /;
@@ -8,26 +11,41 @@ const MAX_WAITING = 65_536; // bytes of a request that names no client
 
 export class Demux {
   #listeners = new Map(); // client: function
+  #quic; // the listener of the lane with a QUIC connection
   #connections = new Map(); // number: {listener} or, until the client is known, {waiting, text}
 
-  /** Call `listener(record)` for the traffic of this client. */
-  add(client, listener) {
+  /** Call `listener(record)` for the traffic of this client; with `quic` for new QUIC connections. */
+  add(client, listener, { quic = false } = {}) {
     this.#listeners.set(client, listener);
+    if (quic) this.#quic = listener;
   }
 
   remove(client) {
     const listener = this.#listeners.get(client);
     this.#listeners.delete(client);
     for (const [number, one] of this.#connections) {
-      if (one.listener === listener) this.#connections.delete(number);
+      if (one.listener !== listener) continue;
+      // The last packets of a connection must not go to the next lane.
+      if (one.isQuic) this.#connections.set(number, { listener() {}, isQuic: true });
+      else this.#connections.delete(number);
     }
+    if (this.#quic === listener) this.#quic = undefined;
   }
 
   /** Feed a record of the tap. */
   feed(record) {
     if (record.dropped) return this.#listeners.forEach((listener) => listener(record));
-    if (record.bytes) this.#route(record);
+    if (isQuic(record)) this.#routeQuic(record);
+    else if (record.bytes) this.#route(record);
     if (record.closed) this.#close(record);
+  }
+
+  #routeQuic(record) {
+    const { connection: number } = record;
+    if (!this.#connections.has(number) && this.#quic) {
+      this.#connections.set(number, { listener: this.#quic, isQuic: true });
+    }
+    this.#connections.get(number)?.listener(record);
   }
 
   #route(record) {

@@ -8,6 +8,7 @@ import { explain, number, t, translate } from "../i18n.js";
 import { newClient } from "../identity.js";
 import { transportLabel, transportName } from "../page_layout.js";
 import { bytes as bytesText, duration } from "../wire/labels.js";
+import { networkBytes } from "../wire/quic.js";
 import { RttEstimate } from "../wire/rtt_estimate.js";
 import { Trace } from "../wire/trace.js";
 import { TraceBuilder } from "../wire/trace_builder.js";
@@ -182,12 +183,13 @@ export class Lane {
 
   /** Feed a record of this lane's traffic. */
   feed(record) {
-    if (record.bytes && this.#counting) this.#bytes += record.bytes.length;
+    if (this.#counting) this.#bytes += networkBytes(record);
     this.#builder.feed(record);
     this.#drawCounts();
   }
 
   #add(entry) {
+    if (entry.type === "packet") return; // it only carries what the dots show, and is in the bytes
     const kind = this.#kind(entry);
     const now = performance.now();
     const flight = document.hidden || this.#paused ? undefined : this.#timeline.add(entry, now);
@@ -236,7 +238,7 @@ export class Lane {
   #dot(entry, kind) {
     const circle = el("i");
     circle.style.setProperty("--size", `${diameter(entry.bytes)}px`);
-    const size = el("span", "size", ` ${bytesText(entry.bytes)}`);
+    const size = el("span", "size", entry.bytes ? ` ${bytesText(entry.bytes)}` : "");
     const dot = el("span", `dot ${kind} ${entry.direction}`, circle, el("span", "dot-label", dotLabel(entry, kind), size));
     dot.dataset.type = entry.type;
     return dot;
@@ -338,6 +340,8 @@ const LABELS = {
   pong: () => "pong",
   chunk: () => t("story.dot.chunk"),
   frame: () => t("story.dot.frame"),
+  line: () => t("story.dot.line"),
+  datagram: () => t("story.dot.datagram"),
   finish: () => t("story.dot.close"),
   close: () => t("story.dot.close"),
 };

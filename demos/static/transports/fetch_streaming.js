@@ -2,6 +2,7 @@
 // In return the page sees everything: the status, the error, and the empty lines that are heartbeats.
 
 import { networkError, request, roomUrl } from "../api.js";
+import { lines } from "../lines.js";
 import { publish } from "../publish.js";
 import { keepConnected } from "../reconnect.js";
 import { watchdog } from "../watchdog.js";
@@ -37,17 +38,4 @@ export function connect(room, { client, name, base, trace, encoding, ...options 
 // A stream that breaks off rejects with an error of the browser.
 function readError(error) {
   return error instanceof TypeError ? networkError("broken_answer") : error;
-}
-
-// A chunk of the network may end within a line, and within a character.
-async function* lines(body) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n");
-    rest = parts.pop();
-    yield* parts;
-  }
 }

@@ -1,5 +1,6 @@
 // Too many arrows are unreadable: more than a dozen entries of one group in a second become one thick arrow,
-// "41 frames, 12 kB in 1 s".  An entry names its group in `group`; one without a group is never aggregated.
+// "41 frames, 12 kB in 1 s".  An entry names its group in `group`; one without a group is never aggregated.  With
+// `most` an entry sets another limit for its group.
 
 const MAX_PER_SECOND = 12; // entries of one group
 const SECOND = 1000; // ms
@@ -15,7 +16,7 @@ export class Aggregator {
     if (latest.aggregate) return void grow(latest.aggregate, entry);
     entries.push(entry);
     latest.entries.push(entry);
-    if (latest.entries.length <= MAX_PER_SECOND && !latest.continues) return;
+    if (latest.entries.length <= (entry.most ?? MAX_PER_SECOND) && !latest.continues) return;
     latest.aggregate = aggregate(latest.entries);
     replace(entries, latest.entries, latest.aggregate);
   }

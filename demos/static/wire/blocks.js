@@ -1,8 +1,9 @@
-// The captured traffic in blocks, as the wire view shows it: one for each head with its fields, each chunk
-// and each frame: one for each unit.  Counts all bytes, keeps the latest blocks.
+// The captured traffic in blocks, as the wire view shows it: one for each head with its fields, each chunk,
+// each frame and each line: one for each unit.  Counts all bytes, keeps the latest blocks.
 
 import { keysIn } from "./links.js";
-import { payloadText, textBytes } from "./payload.js";
+import { payloadText, sizeOf, textBytes } from "./payload.js";
+import { networkBytes } from "./quic.js";
 import { TrafficParser } from "./traffic_parser.js";
 
 const MAX_BLOCKS = 200;
@@ -21,7 +22,7 @@ export class Blocks {
     onMessage: (message) => this.#messageChanged(message),
   });
   #fresh = [];
-  #open = new Map(); // connection and direction: the block that may still grow
+  #open = new Map(); // what keyOf returns: the block that may still grow
   #onComplete;
   #plain; // what inflate.js has found in the current record
   totals = { up: 0, down: 0, text: 0 };
@@ -33,7 +34,7 @@ export class Blocks {
 
   feed(record) {
     if (record.dropped) this.skipped += record.dropped;
-    if (record.bytes) this.totals[record.direction] += record.bytes.length;
+    if (record.direction) this.totals[record.direction] += networkBytes(record);
     this.#plain = record.plain;
     this.#parser.feed(record);
   }
@@ -51,15 +52,15 @@ export class Blocks {
   }
 
   #add(part) {
-    const key = keyOf(part);
+    const key = keyOf(part.message);
     let block = this.#open.get(key);
     if (block?.unit !== part.unit) {
       if (block) this.#complete(block);
       block = this.#begin(part);
       this.#open.set(key, block);
     }
-    block.bytes += part.bytes.length;
-    const free = MAX_BYTES - (block.bytes - part.bytes.length);
+    const free = MAX_BYTES - block.bytes;
+    block.bytes += sizeOf(part);
     if (free > 0) block.parts.push({ ...part, bytes: part.bytes.slice(0, free) });
     block.changed = true;
     if (part.kind === "chunk-end") this.#complete(block);
@@ -94,6 +95,8 @@ export class Blocks {
   }
 }
 
-function keyOf({ connection, direction }) {
-  return `${connection} ${direction}`;
+// A packet or datagram may come within a line.
+function keyOf({ connection, direction, kind }) {
+  const between = kind === "packet" || kind === "datagram" ? kind : "";
+  return `${connection} ${direction} ${between}`;
 }

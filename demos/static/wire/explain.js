@@ -15,6 +15,8 @@ const SECTIONS = {
   "frame-head": "RFC 6455 §5.2",
   "frame-length": "RFC 6455 §5.2",
   "frame-mask": "RFC 6455 §5.3, §10.3",
+  "line-end": "RFC 9000 §2",
+  packet: "RFC 9000 §12, RFC 9001",
 };
 const PAYLOADS = {
   json: "RFC 8259",
@@ -25,6 +27,8 @@ const PAYLOADS = {
   heartbeat: "RFC 6202 §5.5",
   frame: "RFC 6455 §5.6",
   control: "RFC 6455 §5.5",
+  line: "RFC 9000 §2, RFC 8259",
+  datagram: "RFC 9221, RFC 9297 §2",
 };
 const LIBRARIES = {
   sockjs: "SockJS protocol 0.3.3",
@@ -53,6 +57,12 @@ const FIELDS = {
   "origin": "RFC 6454 §7",
   "pragma": "RFC 9111 §5.4",
   "priority": "RFC 9218 §4",
+  "pseudo-authority": "RFC 9114 §4.3.1",
+  "pseudo-method": "RFC 9114 §4.3.1, RFC 9220 §3",
+  "pseudo-path": "RFC 9114 §4.3.1",
+  "pseudo-protocol": "RFC 9220 §3, RFC 8441 §4",
+  "pseudo-scheme": "RFC 9114 §4.3.1",
+  "pseudo-status": "RFC 9114 §4.3.2",
   "referer": "RFC 9110 §10.1.3",
   "retry-after": "RFC 9110 §10.2.3",
   "sec-websocket-accept": "RFC 6455 §4.2.2",
@@ -92,8 +102,8 @@ function explanation(key, section) {
 }
 
 function explainField(part) {
-  const name = String.fromCharCode(...part.bytes).split(":")[0];
-  const family = name.toLowerCase().replace(/^sec-(fetch|ch)-.*/, "sec-$1");
+  const [name] = /^:?[^:]*/.exec(String.fromCharCode(...part.bytes));
+  const family = name.toLowerCase().replace(/^sec-(fetch|ch)-.*/, "sec-$1").replace(/^:/, "pseudo-");
   const known = family in FIELDS || family.startsWith("sec-fetch") || family.startsWith("sec-ch");
   const text = t(known ? `wire.field.${family}` : "wire.field.other");
   const section = FIELDS[family] ?? (family === "sec-fetch" ? "Fetch Metadata §2" : SECTIONS.field);

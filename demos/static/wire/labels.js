@@ -10,7 +10,7 @@ export function label(entry) {
 }
 
 const LABELS = {
-  request: (entry) => [`${entry.method} …/${tail(entry.target)}`, bytes(entry.bytes)],
+  request: (entry) => [`${entry.method} …/${tail(entry.target)}`, entry.bytes && bytes(entry.bytes)],
   response: (entry) => [
     responseName(entry),
     entry.events !== undefined && events(entry.events),
@@ -18,7 +18,7 @@ const LABELS = {
     bytes(entry.bytes),
     entry.held > 20 && t("sequence.after", { time: duration(entry.held) }),
   ],
-  stream: (entry) => [String(entry.status), t("sequence.stays_open"), bytes(entry.bytes)],
+  stream: (entry) => [String(entry.status), t("sequence.stays_open"), entry.bytes && bytes(entry.bytes)],
   event: (entry) => [events(entry.events), bytes(entry.bytes)],
   chunk: (entry) => [t("sequence.piece"), bytes(entry.bytes)],
   finish: () => [t("sequence.finish")],
@@ -28,6 +28,9 @@ const LABELS = {
   message: (entry) => [t("sequence.message"), bytes(entry.bytes)],
   ack: (entry) => [t("sequence.ack"), bytes(entry.bytes)],
   frame: (entry) => [t("sequence.frame"), bytes(entry.bytes)],
+  line: (entry) => [t("sequence.line"), bytes(entry.bytes)],
+  packet: (entry) => [t("sequence.packet"), bytes(entry.bytes)],
+  datagram: (entry) => [t("sequence.datagram"), bytes(entry.bytes)],
   close: (entry) => [t("sequence.close_frame"), entry.code && String(entry.code)],
   disconnect: (entry) => [t("sequence.end", { connection: entry.connection })],
   dropped: (entry) => [t("sequence.dropped", { bytes: bytes(entry.bytes) })],
@@ -43,8 +46,9 @@ export function describe(entry, start) {
   ].filter(Boolean).join(" ");
 }
 
-function sentence({ count, direction, status, type }) {
+function sentence({ count, direction, method, status, type }) {
   if (count) return `many.${direction}`;
+  if (type === "request" && method === "CONNECT") return "connect";
   return status === 101 ? "switch" : type;
 }
 

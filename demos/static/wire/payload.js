@@ -3,7 +3,7 @@
 import { unmask } from "./frames.js";
 import { concat } from "./http.js";
 
-const PAYLOAD_PARTS = ["body", "chunk-data", "frame-payload"];
+const PAYLOAD_PARTS = ["body", "chunk-data", "frame-payload", "line", "datagram"];
 const TEXT = /"text":\s*"((?:[^"\\]|\\.)*)"/g;
 // The same in SockJS frames, where JSON is a string inside JSON.
 const QUOTED_TEXT = /\\"text\\":\\"((?:[^"\\]|\\[^"]|\\\\\\")*)\\"/g;
@@ -28,6 +28,11 @@ export function isPayload({ kind }) {
   return PAYLOAD_PARTS.includes(kind);
 }
 
+/** The bytes of a part: of an encrypted packet only their number is known. */
+export function sizeOf({ bytes, size = bytes.length }) {
+  return size;
+}
+
 /** The payload of a block as text, also where it is an attribute of HTML. */
 export function payloadText(block) {
   return new TextDecoder().decode(payloadOf(block)).replaceAll("&#34;", '"');
@@ -43,12 +48,13 @@ export function textBytes(payload) {
 
 /** The kind of a payload: the end of the keys of its name and explanation. */
 export function payloadKind(block) {
-  const { transport, opcode } = block.message;
+  const { kind, transport, opcode } = block.message;
+  if (kind === "line" || kind === "datagram") return kind;
   if (opcode >= 8) return "control";
   const text = new TextDecoder().decode(payloadOf(block));
   if (transport === "sockjs" && LIBRARY_FRAMES.sockjs.test(text)) return sockjsFrame(text);
   if (transport === "socketio" && LIBRARY_FRAMES.socketio.test(text)) return enginePacket(text);
-  if (block.message.kind === "frame") return "frame";
+  if (kind === "frame") return "frame";
   if (block.direction === "up") return "post";
   if (["sse", "fetch_streaming", "iframe_streaming"].includes(transport)) {
     return isHeartbeat(text) ? "heartbeat" : transport;

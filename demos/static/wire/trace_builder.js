@@ -4,14 +4,16 @@
 //   { type, direction, at, connection, lane, bytes, units, exchange, … }
 //
 // `type` is request, response (complete), stream (the head of a streaming response), event, chunk, heartbeat,
-// finish, message, ack, ping, pong, frame or close; disconnect (a connection broke off) and dropped (bytes that
-// the tap did not copy) have no direction.  `units` are its bytes, as traffic_parser.js names them.
+// finish, message, ack, ping, pong, frame, line, close, packet or datagram; disconnect (a connection broke off) and
+// dropped (bytes that the tap did not copy) have no direction.  `units` are its bytes, as traffic_parser.js names
+// them.  The bytes of a request over QUIC are unknown: 0.
 // `exchange.oneWay` is the time of one direction, if known.
 
 import { unmask } from "./frames.js";
+import { networkBytes } from "./quic.js";
 import { TrafficParser, unitOf } from "./traffic_parser.js";
 
-const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket)$/;
+const READING_PATHS = /\/(short_polling|long_polling|iframe_streaming|sse|fetch_streaming|websocket|webtransport)$/;
 // The requests by which the two libraries receive events, and the transport that each resembles.
 const LIBRARY_TARGETS = [
   [/^\/sockjs\/.*\/xhr_streaming$/, "fetch_streaming"],
@@ -62,7 +64,7 @@ export class TraceBuilder {
       return void this.#add({ type: "dropped", at: this.#record.at, bytes: record.dropped });
     }
     this.#record = record;
-    if (record.bytes) this.#trace.totals[record.direction] += record.bytes.length;
+    if (record.direction) this.#trace.totals[record.direction] += networkBytes(record);
     if (record.closed) this.#closed(record);
     this.#parser.feed(record);
   }
@@ -80,6 +82,9 @@ export class TraceBuilder {
     if (message.kind === "request") this.#request(message, [unitOf(message)]);
     if (message.kind === "response") this.#response(message, [unitOf(message)]);
     if (message.kind === "frame") this.#frame(message, [unitOf(message)]);
+    if (message.kind === "packet") this.#packet(message, [unitOf(message)]);
+    if (message.kind === "line") this.#line(message, [unitOf(message)]);
+    if (message.kind === "datagram") this.#datagram(message, [unitOf(message)]);
   }
 
   #request({ connection, method, target, startedAt, endedAt, bytes }, units) {
@@ -136,7 +141,8 @@ export class TraceBuilder {
   #head(exchange, message) {
     const { status, startedAt, bytes, fields } = message;
     const chunked = fields.get("transfer-encoding")?.includes("chunked");
-    if (!chunked && status !== 101) return;
+    const session = message.stream !== undefined && status === 200;
+    if (!chunked && !session && status !== 101) return;
     exchange.stream = true;
     exchange.bar.type = "stream";
     this.#add({ ...this.#down(exchange, "stream"), at: startedAt, bytes, units: [unitOf(message)], status });
@@ -162,6 +168,7 @@ export class TraceBuilder {
   // --- streams and frames ------------------------------------------------------------------------
 
   #part({ connection, direction, message, unit, kind, bytes, at }) {
+    if (kind === "line") this.#payload(message, bytes);
     const exchange = this.#exchanges.get(connection);
     if (!exchange) return;
     if (kind === "head-end" && direction === "down") this.#head(exchange, message);
@@ -219,6 +226,33 @@ export class TraceBuilder {
     });
   }
 
+  // --- QUIC --------------------------------------------------------------------------------------
+
+  // Several packets a second are one arrow: what they carry has separate ones.
+  #packet(message, units) {
+    this.#quic("packet", message, { units, most: 1 });
+  }
+
+  #datagram(message, units) {
+    this.#quic("datagram", message, { units });
+  }
+
+  #line(message, units) {
+    const payload = this.#payloads.get(message.id) ?? new Uint8Array();
+    this.#payloads.delete(message.id);
+    const type = lineType(message.direction, payload);
+    const events = type === "event" ? 1 : undefined;
+    this.#count(type, events);
+    this.#quic(type, message, { units, events });
+  }
+
+  #quic(type, { connection, direction, startedAt: at, bytes }, values) {
+    const number = this.#trace.number(connection);
+    const place = { connection: number, lane: this.#trace.lane(number, at) };
+    const group = `${type} ${direction} ${number}`;
+    this.#add({ ...this.#down({ place }, type), direction, at, bytes, group, ...values });
+  }
+
   // A browser answers a ping at once, so the server's clock alone measures the round trip.
   #pingTiming(exchange, type, direction, at) {
     const { ping } = exchange;
@@ -258,7 +292,13 @@ function readingTransport(method, target) {
   const path = target.split("?")[0];
   const [, similar] = LIBRARY_TARGETS.find(([pattern]) => pattern.test(path) || pattern.test(target)) ?? [];
   if (similar) return method === "GET" || path.startsWith("/sockjs/") ? similar : undefined;
-  return method === "GET" ? READING_PATHS.exec(path)?.[1] : undefined;
+  return method === "GET" || method === "CONNECT" ? READING_PATHS.exec(path)?.[1] : undefined;
+}
+
+// An empty line is a heartbeat.
+function lineType(direction, payload) {
+  if (direction === "up") return "message";
+  return payload.length ? frameType(payload, "line") : "heartbeat";
 }
 
 function countEvents(transport, data) {
@@ -275,12 +315,12 @@ function extend(chunk, bytes) {
 }
 
 // SockJS frames start with a letter, Engine.IO packets with a digit.
-function frameType(payload) {
+function frameType(payload, other = "frame") {
   const data = text(payload);
   if (/^h$|^2$/.test(data)) return "heartbeat";
-  if (/^([oc]|0\{|1$|3probe|40|6$)/.test(data)) return "frame";
+  if (/^([oc]|0\{|1$|3probe|40|6$)/.test(data)) return other;
   if (data.startsWith("43")) return "ack";
   const kind = /^(?:a\["|42\["event",)?\{\\?"kind\\?": ?\\?"(\w+)/.exec(data)?.[1];
-  if (kind === "error") return "frame";
+  if (kind === "error") return other;
   return kind === "ack" ? "ack" : "event";
 }

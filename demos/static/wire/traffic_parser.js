@@ -3,19 +3,20 @@
 
 import { FrameParser } from "./frames.js";
 import { HTTPParser, parseRequestLine, parseStatusLine, requestLength, responseLength } from "./http.js";
+import { isQuic, QuicConnection } from "./quic.js";
 
 /**
  * Feed it the records of a tap.  It calls
  *
- *   onPart({connection, direction, at, message, unit, kind, bytes})      which bytes are which part
- *   onMessage(message)                                                   a message started, grew or ended
+ *   onPart({connection, direction, at, message, unit, kind, bytes, size})  which bytes are which part
+ *   onMessage(message)                                                     a message started, grew or ended
  *
  * A message is `{id, connection, transport, direction, kind: "request" | "response" | "frame", startedAt,
  * endedAt, bytes, bodyBytes}` with times in ms, and the values of its head: `startLine`, `method`,
  * `target`, `status`, `fields` (a Map with lower-case names); a response has its `request`, a frame has
  * `fin`, `rsv`, `opcode`, `masked`, `mask`, `length`.  Bytes that are not HTTP belong to a message of kind
- * "unknown".  `unit` names a piece that stands for itself: a frame, a chunk, or a head with a body that has no
- * chunks.
+ * "unknown".  On a QUIC connection the kinds are "packet", "line" and "datagram" (see quic.js).  `unit` names a
+ * piece that stands for itself: a frame, a line, a chunk, or a head with a body that has no chunks.
  */
 export class TrafficParser {
   #connections = new Map();
@@ -29,15 +30,16 @@ export class TrafficParser {
   }
 
   feed(record) {
-    if (record.bytes) this.#connection(record.connection).feed(record);
-    else if (record.closed) this.#close(record);
+    if (record.closed) this.#close(record);
+    else if (record.bytes || isQuic(record)) this.#connection(record).feed(record);
   }
 
-  #connection(number) {
+  #connection(record) {
+    const number = record.connection;
     let connection = this.#connections.get(number);
     if (!connection) {
-      const output = { onMessage: this.#onMessage, onPart: this.#onPart, nextId: () => ++this.#ids };
-      connection = new Connection(number, output);
+      const output = { onMessage: this.#onMessage, onPart: this.#onPart, nextId: () => ++this.#ids, unitOf };
+      connection = isQuic(record) ? new QuicConnection(number, output) : new Connection(number, output);
       this.#connections.set(number, connection);
     }
     return connection;

@@ -7,6 +7,7 @@ import { number, t, translate } from "../i18n.js";
 import { Blocks } from "./blocks.js";
 import { asHex, asText } from "./bytes.js";
 import { explain, nameOf } from "./explain.js";
+import { sizeOf } from "./payload.js";
 
 const DRAW_INTERVAL = 100; // ms
 const MAX_BLOCKS = 200;
@@ -169,6 +170,7 @@ export class WireView {
     const item = el("li", "", el("p", "wire-head"), el("pre"));
     item.dataset.unit = block.unit;
     item.dataset.direction = block.direction;
+    item.dataset.kind = block.message.kind;
     this.#shown.set(block.unit, { block, item });
     this.#fill(block, item);
     this.#hideLater(block, item);
@@ -209,14 +211,18 @@ export class WireView {
   }
 
   #part(part, n, block) {
-    const text = this.#find(".hex").checked ? asHex(part.bytes) : asText(part, block);
-    const title = t("wire.part_of", { name: nameOf(part, block), bytes: number(part.bytes.length) });
+    const title = t("wire.part_of", { name: nameOf(part, block), bytes: number(sizeOf(part)) });
     // Not a <button>: its text would not wrap within the line.
-    const span = el("span", { className: "wire-part", tabIndex: -1, title }, text);
+    const span = el("span", { className: "wire-part", tabIndex: -1, title }, this.#partText(part, block));
     span.setAttribute("role", "button");
     span.dataset.kind = part.kind;
     span.dataset.part = n;
     return span;
+  }
+
+  #partText(part, block) {
+    if (part.kind === "packet") return t("wire.encrypted", { bytes: number(part.size) });
+    return this.#find(".hex").checked ? asHex(part.bytes) : asText(part, block);
   }
 
   // --- totals ------------------------------------------------------------------------------------
@@ -256,7 +262,7 @@ export class WireView {
 
   #explain(part, block) {
     const { title, text, section } = explain(part, block);
-    const count = t("wire.bytes", { bytes: number(part.bytes.length) });
+    const count = t("wire.bytes", { bytes: number(sizeOf(part)) });
     this.#find(".wire-explanation").replaceChildren(
       el("p", "", el("b", "", title), " · ", text, " ", el("span", "wire-section", section)),
       el("p", "small", count, " ", el("code", "", asHex(part.bytes.subarray(0, MAX_HEX_BYTES)))),
@@ -274,10 +280,13 @@ function skipped(blocks) {
   return el("li", "skipped", text);
 }
 
+const BLOCK_NAMES = { packet: "wire.a_packet", line: "wire.a_line", datagram: "wire.a_datagram" };
+
 function blockName(message, parts) {
   const [{ kind }] = parts;
   if (kind === "chunk-size" || kind === "last-chunk") return t("wire.a_chunk");
   if (message.kind === "frame") return t("wire.a_frame", { opcode: opcodeName(message.opcode) });
+  if (message.kind in BLOCK_NAMES) return t(BLOCK_NAMES[message.kind], { stream: message.stream });
   return message.startLine ?? t("wire.unknown");
 }
 
