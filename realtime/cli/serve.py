@@ -123,7 +123,8 @@ async def _serve(
     ports = tuple(map(sockets.port_of, listeners))
     signals = _watch_stop_signals()
     tunnels = TunnelRegistry(limits, limited_address)
-    async with _open_networks(config, listeners, tunnels) as networks:
+    udp_target = sockets.local_address(udp.sockets) if udp.sockets else None
+    async with _open_networks(config, listeners, tunnels, udp_target) as networks:
         addresses = sockets.lan_urls(config, ports[0])
         key_check = KeyCheck(config.key, limits.wrong_keys_per_minute)
         plan = config.plan or default_plan()
@@ -139,6 +140,7 @@ async def _serve(
             traffic=traffic,
             taps=taps,
             root_path=config.root_path,
+            emulated=tunnels.datagram_clients,
         )
         offer = make_offer(udp, quic)
         own_ports = {*ports, *networks.ports, *config.page_ports, offer.port or ports[0]}

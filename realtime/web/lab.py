@@ -7,7 +7,7 @@ import logging
 import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import segno
 
@@ -59,7 +59,7 @@ class Lab:
     key_check: "KeyCheck"
     plan: str = "{}"
     peers: Callable[[], Awaitable[Sequence[str]]] = _no_peers
-    webtransport: WebTransportOffer = WebTransportOffer()
+    webtransport: WebTransportOffer = field(default_factory=WebTransportOffer)
 
 
 class KeyCheck:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from realtime.server import sockets
 from realtime.server.config import ServerConfig
+from realtime.server.sockets import BoundSockets, port_of
+from realtime.server.sockets import open_udp_port as bind_udp_port
 
 if TYPE_CHECKING:
     from realtime.server.quic.listener import QuicListener
@@ -24,7 +25,7 @@ PORT_IN_USE, PORT_UNAVAILABLE = "port_in_use", "port_unavailable"
 class UDPPort:
     """The sockets for QUIC; or none, and the reason: a code, and a text for the operator."""
 
-    sockets: sockets.BoundSockets = ()
+    sockets: BoundSockets = ()
     reason: str = ""
     text: str = ""
 
@@ -52,7 +53,7 @@ def open_udp_port(config: ServerConfig, tcp_port: int) -> UDPPort:
         return UDPPort(reason=NOT_INSTALLED, text=f"aioquic is not installed: {how}")
     port = tcp_port if config.webtransport_port is None else config.webtransport_port
     try:
-        return UDPPort(sockets.open_udp_port(port, config.host))
+        return UDPPort(bind_udp_port(port, config.host))
     except OSError as error:
         reason = PORT_IN_USE if error.errno == errno.EADDRINUSE else PORT_UNAVAILABLE
         return UDPPort(reason=reason, text=f"UDP port {port}: {error.strerror or error}")
@@ -62,7 +63,7 @@ def make_offer(udp: UDPPort, listener: "QuicListener | None") -> WebTransportOff
     """Return what the pages learn about `listener`, which listens at `udp`."""
     if listener is None:
         return WebTransportOffer(reason=udp.reason)
-    return WebTransportOffer(sockets.port_of(udp.sockets), listener.hashes, "")
+    return WebTransportOffer(port_of(udp.sockets), listener.hashes, "")
 
 
 def make_listener(udp: UDPPort, *arguments: Any, **options: Any) -> "QuicListener | None":
