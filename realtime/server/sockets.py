@@ -25,6 +25,9 @@ _BACKLOG = 4096
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "127.0.0.1"}
 # Of these, the ones that mean IPv6 and IPv4.
 _BOTH_FAMILIES = ("", "::")
+# What the kernel keeps of one UDP socket, which all clients share: a class answers one message at
+# once.  Linux allows less by default (rmem_max), and takes that.
+_UDP_BUFFER_BYTES = 1_048_576
 # Seconds for a name server to answer; a C library alone waits for half a minute or more.
 _LOOKUP_SECONDS = 5.0
 # A free port of one family can be taken in the other: then we try another one.
@@ -65,9 +68,7 @@ def open_port(port: int, host: str, option: str = "--port") -> BoundSockets:
     Raises OSError, whose message names the address and the option that has another.
     """
     try:
-        if host == "" or parse_address(host) is not None:
-            return _bind(port, host)
-        return _bind_name(port, host)
+        return _bind_host(port, host)
     except OSError as error:
         number = error.errno or 0  # that of a name is negative, or missing
         what = os.strerror(number) if number > 0 else error.strerror or str(error)
@@ -76,26 +77,43 @@ def open_port(port: int, host: str, option: str = "--port") -> BoundSockets:
         raise OSError(f"cannot listen on {url_host(host)}:{port} ({given}): {what}") from error
 
 
-def _bind(port: int, host: str) -> BoundSockets:
+def open_udp_port(port: int, host: str) -> BoundSockets:
+    """Open UDP sockets at `port` of every address of `host`, or at a free one for 0.
+
+    Where browsers of this machine reach us by IPv4, they must also reach us at ``::1``: they take
+    ``localhost`` for that, and over UDP nothing says that they should try the other address.
+    """
+    return _bind_host(port, host, socket.SOCK_DGRAM)
+
+
+def _bind_host(port: int, host: str, kind: int = socket.SOCK_STREAM) -> BoundSockets:
+    if host == "" or parse_address(host) is not None:
+        return _bind(port, host, kind)
+    return _bind_name(port, host, kind)
+
+
+def _bind(port: int, host: str, kind: int) -> BoundSockets:
     for _ in range(_MAX_TRIES):
         try:
-            return _bind_all(port, host)
+            return _bind_all(port, host, kind)
         except OSError as error:
             if port or error.errno != errno.EADDRINUSE:
                 raise
-    return _bind_all(port, host)
+    return _bind_all(port, host, kind)
 
 
-def _bind_all(port: int, host: str) -> BoundSockets:
-    """Listen at the same port of every address of `host`, of those that this machine has."""
+def _bind_all(port: int, host: str, kind: int) -> BoundSockets:
+    """Open the same port of every address of `host`, of those that this machine has."""
     name = None if host in _BOTH_FAMILIES else host
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = socket.getaddrinfo(name, port, type=kind, flags=socket.AI_PASSIVE)
     addresses = sorted({(family, address) for family, _, _, _, address in found})
+    if kind == socket.SOCK_DGRAM and _is_local_ipv4(addresses):
+        addresses.append((socket.AF_INET6, ("::1", port, 0, 0)))
     opened: list[socket.socket] = []
     for number, (family, (where, _, *scope)) in enumerate(addresses, 1):
         address = (where, port_of(opened) if opened else port, *scope)
         try:
-            opened.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+            opened.append(_open_socket(family, address, kind))
         except OSError as error:
             # A container often has the name of an IPv6 address, but no IPv6.
             if error.errno in _NO_SUCH_ADDRESS and (opened or number < len(addresses)):
@@ -105,13 +123,37 @@ def _bind_all(port: int, host: str) -> BoundSockets:
     return opened
 
 
-def _bind_name(port: int, host: str) -> BoundSockets:
+def _is_local_ipv4(addresses: Sequence[tuple[int, Any]]) -> bool:
+    """Return whether these are IPv4 addresses by which this machine reaches itself."""
+    hosts = [str(address[0]) for family, address in addresses if family == socket.AF_INET]
+    return len(hosts) == len(addresses) and any(
+        _WILDCARDS.get(h, h).startswith("127.") for h in hosts
+    )
+
+
+def _open_socket(family: int, address: Any, kind: int) -> socket.socket:
+    if kind == socket.SOCK_STREAM:
+        return socket.create_server(address, family=family, backlog=_BACKLOG)
+    opened = socket.socket(family, kind)
+    try:
+        if family == socket.AF_INET6:  # IPv4 has its own socket
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER_BYTES)
+        opened.setblocking(False)
+        opened.bind(address)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
+def _bind_name(port: int, host: str, kind: int) -> BoundSockets:
     """Look a name up, in a thread that we do not wait for if no name server answers."""
     results: queue.SimpleQueue[BoundSockets | OSError] = queue.SimpleQueue()
 
     def bind() -> None:
         try:
-            results.put(_bind(port, host))
+            results.put(_bind(port, host, kind))
         except (OSError, UnicodeError) as error:
             results.put(error if isinstance(error, OSError) else OSError(f"{error}"))
 
@@ -142,12 +184,11 @@ def open_pair(port: int, host: str) -> tuple[BoundSockets, BoundSockets]:
     for _ in range(1 if port else _MAX_TRIES):  # a port that is free in TCP can be taken in UDP
         listeners = open_port(port, host)
         try:
-            return listeners, open_datagram_sockets(listeners)
+            return listeners, open_udp_port(port_of(listeners), host)
         except OSError as error:
             close_listeners([listeners])
-            reason = error
-    where = f"{url_host(host)}:{port} (UDP, --port {port})"
-    raise OSError(f"cannot listen on {where}: {reason.strerror}") from reason
+            reason = error.strerror or error
+    raise OSError(f"cannot listen on {url_host(host)}:{port} (UDP, --port {port}): {reason}")
 
 
 def open_pair_or_free(port: int, host: str) -> tuple[BoundSockets, BoundSockets]:
@@ -156,40 +197,6 @@ def open_pair_or_free(port: int, host: str) -> tuple[BoundSockets, BoundSockets]
         if port < 65536:
             return open_pair(port, host)
     return open_pair(0, host)
-
-
-def open_datagram_sockets(listeners: BoundSockets) -> BoundSockets:
-    """Open UDP sockets at the addresses and the port of `listeners`; raises OSError.
-
-    A browser finds `localhost` at ::1, and tries no other address for QUIC.  So where it reaches us
-    at 127.0.0.1, we are at ::1 as well.
-    """
-    addresses = {(one.family, one.getsockname()) for one in listeners}
-    hosts = {address[0] for _, address in addresses}
-    if hosts & {"127.0.0.1", "0.0.0.0"} and not hosts & {"::1", "::"}:
-        addresses.add((socket.AF_INET6, ("::1", port_of(listeners), 0, 0)))
-    opened: list[socket.socket] = []
-    for family, address in sorted(addresses):
-        try:
-            opened.append(_bind_datagrams(family, address))
-        except OSError as error:
-            if error.errno in _NO_SUCH_ADDRESS and address[0] == "::1":
-                continue
-            close_listeners([opened])
-            raise
-    return opened
-
-
-def _bind_datagrams(family: socket.AddressFamily, address: Any) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def close_listeners(listeners: Sequence[BoundSockets]) -> None:

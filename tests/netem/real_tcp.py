@@ -42,9 +42,7 @@ class LossyInterface:
         self._random = random.Random(seed)
         self._loop = asyncio.get_running_loop()
         self._file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        fcntl.ioctl(
-            self._file, _TUNSETIFF, struct.pack("16sH22x", _NAME, _IFF_TUN | _IFF_NO_PI)
-        )
+        fcntl.ioctl(self._file, _TUNSETIFF, struct.pack("16sH22x", _NAME, _IFF_TUN | _IFF_NO_PI))
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
             for request, address in ((_SIOCSIFADDR, _HERE), (_SIOCSIFNETMASK, "255.255.255.0")):
                 sockaddr = struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))

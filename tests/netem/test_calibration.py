@@ -19,7 +19,7 @@ from tests.server_process import ROOT
 
 pytestmark = pytest.mark.clocked
 
-# In a network namespace of its own; with a user namespace, root is not needed where that is allowed.
+# In a network namespace of its own; with a user namespace, where that is allowed without root.
 IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
 PROGRAM = (sys.executable, "-m", "tests.netem.real_tcp")
 
@@ -72,5 +72,8 @@ def late(delays: Sequence[float], limit: float) -> float:
 )
 def test_losses_delay_messages_as_in_the_kernel(rtt: float, loss: float, interval: float) -> None:
     size = 100, 5_000 // 100
-    kernel, model = of_the_kernel(rtt, loss, interval, *size), of_the_link(rtt, loss, interval, *size)
+    kernel, model = (
+        of_the_kernel(rtt, loss, interval, *size),
+        of_the_link(rtt, loss, interval, *size),
+    )
     assert mean(model) == pytest.approx(mean(kernel), rel=0.2)
