@@ -19,6 +19,7 @@ import random
 import socket
 import struct
 import sys
+from contextlib import suppress
 
 # <linux/if_tun.h>, <linux/if.h> and <linux/sockios.h>
 _TUNSETIFF, _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x400454CA, 0x8914, 0x8916, 0x891C
@@ -28,7 +29,7 @@ _HERE, _THERE = "10.0.0.1", "10.0.0.2"
 _NAME = b"lossy0"
 _MESSAGE_BYTES = 100
 # Messages before the first loss, so that TCP knows the round trip.
-_WARM_UP = 12
+_WARM_UP = 20
 
 
 class LossyInterface:
@@ -135,4 +136,7 @@ async def main(
 
 
 if __name__ == "__main__":
+    # A network that stands still for a while makes the timeouts of TCP longer.
+    with suppress(PermissionError):
+        os.nice(-15)
     asyncio.run(main(*map(float, sys.argv[1:4]), *map(int, sys.argv[4:])))

@@ -6,6 +6,7 @@ the theory.
 
 import asyncio
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -19,16 +20,17 @@ from tests.server_process import ROOT
 
 pytestmark = pytest.mark.clocked
 
-# In a network namespace of its own; with a user namespace, where that is allowed without root.
-IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
+# In a network namespace of its own; without root in a user namespace, where that is allowed.
+_USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+IN_NAMESPACE = ("unshare", *_USER, "--net")
 PROGRAM = (sys.executable, "-m", "tests.netem.real_tcp")
 # RTT, loss, interval, burst, connections, messages.  The round trips are long, so that a busy
 # machine adds little to them.  More losses, or more messages on their way, would show the
 # congestion window.
 CASES = {
-    "the next messages show a loss": (0.4, 0.05, 0.2, 1, 100, 40),
-    "a message is alone, so the timer shows it": (0.3, 0.1, 1.5, 1, 300, 6),
-    "of three at once, the last one is like one alone": (0.3, 0.05, 1.5, 3, 300, 18),
+    "the next messages show a loss": (0.4, 0.05, 0.2, 1, 60, 50),
+    "a message is alone, so the timer shows it": (0.3, 0.1, 1.5, 1, 100, 8),
+    "of three at once, the last one is like one alone": (0.3, 0.05, 1.5, 3, 100, 24),
 }
 
 
@@ -75,8 +77,19 @@ def late(delays: Sequence[float]) -> tuple[float, float]:
 
 
 async def test_losses_delay_messages_as_in_the_kernel() -> None:
-    measured = await asyncio.gather(*(of_the_kernel(*case) for case in CASES.values()))
-    for (why, case), kernel in zip(CASES.items(), measured, strict=True):
-        (share, delay), (kernel_share, kernel_delay) = late(of_the_link(*case)), late(kernel)
-        assert share == pytest.approx(kernel_share, rel=0.45), why
-        assert delay == pytest.approx(kernel_delay, rel=0.25), why
+    for why, case in CASES.items():
+        model = late(of_the_link(*case))
+        # If the machine stands still for a while, the kernel takes that for the network.
+        for _ in range(3):
+            kernel = late(await of_the_kernel(*case))
+            if similar(model, kernel):
+                break
+        assert similar(model, kernel), (why, model, kernel)
+
+
+def similar(model: tuple[float, float], kernel: tuple[float, float]) -> bool:
+    """Return whether as many messages are late, and for as long."""
+    (share, delay), (kernel_share, kernel_delay) = model, kernel
+    return share == pytest.approx(kernel_share, rel=0.4) and delay == pytest.approx(
+        kernel_delay, rel=0.2
+    )
