@@ -71,8 +71,8 @@ class _WindowedConnection(QuicConnection):
 class WebTransportSession(asyncio.DatagramProtocol):
     """A session: `open` it, then `read` and `write` its stream, which the server opens.
 
-    `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time bytes
-    may be left to read.
+    `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time
+    bytes may be left to read.
     """
 
     def __init__(self, count: ByteCount, hashes: Collection[str]) -> None:
@@ -299,7 +299,7 @@ def _response_head(headers: Collection[tuple[bytes, bytes]]) -> ResponseHead:
 
 
 def _parse_close(body: bytes) -> Closed:
-    """Parse the capsule that closes the session (RFC 9297 §3.2), the only one that our server sends."""
+    """Parse the close of the session, the only capsule that our server sends (RFC 9297 §3.2)."""
     if not body:
         return _LOST
     capsule = Buffer(data=body)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class WebTransportClient(Client):
     """Publishes on the same stream; many messages may be pending, each gets its own reply.
 
-    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query` has
-    further arguments of its address: `datagrams`, `trace`.
+    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query`
+    has further arguments of its address: `datagrams`, `trace`.
     """
 
     transport = "webtransport"

@@ -5,8 +5,9 @@
                                                         └▶ Retry: prove your address first
 
 Anybody can send a packet with the address of somebody else, and to answer it costs milliseconds.
-So few handshakes may be under way, and above half of them each client must first show that it
-receives what we send to its address (RFC 9000 §8.1).  All other packets are dropped.
+So few handshakes may be under way, in all and from one address.  Above half of either, a client
+must first show that it receives what we send to its address (RFC 9000 §8.1): false addresses keep
+nobody out.  All other packets are dropped.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from socket import socket
@@ -149,7 +151,7 @@ class QuicListener:
             except ValueError:
                 return None
             retry_id = header.destination_cid
-        elif used >= limits.handshakes // 2:
+        elif used >= limits.handshakes // 2 or held >= limits.handshakes_per_address // 2:
             self._send(one, self._ask_again(header, source), source)
             return None
         quic = LimitedQuicConnection(
@@ -196,10 +198,8 @@ class QuicListener:
         )
 
     def _send(self, one: socket, data: bytes, address: Address) -> None:
-        try:
+        with suppress(OSError):  # the buffer is full, or nobody is there: packets can be lost
             one.sendto(data, address)
-        except OSError:  # the buffer is full, or nobody is there: a packet can always be lost
-            pass
 
     # --- called by connections -------------------------------------------------------------------
 

@@ -125,23 +125,58 @@ async def test_a_token_of_another_address_is_of_no_use() -> None:
     async with listening(Limits(handshakes=2, handshakes_per_address=2)) as running:
         with client_socket(running) as client, client_socket(running) as thief:
             await answers(client, first_packet())
-            victim = QuicConnection(configuration=QuicConfiguration(alpn_protocols=H3_ALPN))
-            victim.connect(("127.0.0.1", running.port), now=0.0)
-            ((packet, _),) = victim.datagrams_to_send(now=0.0)
-            (retry,) = await answers(client, packet)
-            victim.receive_datagram(retry, ("127.0.0.1", running.port), now=0.1)
-            ((packet, _),) = victim.datagrams_to_send(now=0.1)
+            packet = await proven_packet(running, client)
             assert await answers(thief, packet) == []
             assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
 
 
+async def proven_packet(running: Listening, client: socket.socket) -> bytes:
+    """The first packet of a client that has been asked to prove its address, and does."""
+    server = ("127.0.0.1", running.port)
+    quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=H3_ALPN))
+    quic.connect(server, now=0.0)
+    ((packet, _),) = quic.datagrams_to_send(now=0.0)
+    (retry,) = await answers(client, packet)
+    assert kind(retry) == QuicPacketType.RETRY
+    quic.receive_datagram(retry, server, now=0.1)
+    ((packet, _),) = quic.datagrams_to_send(now=0.1)
+    return packet
+
+
 async def test_an_address_has_few_handshakes_under_way() -> None:
-    async with listening(Limits(handshakes_per_address=3)) as running:
+    async with listening(Limits(handshakes_per_address=4)) as running:
         with client_socket(running) as client, client_socket(running, "127.0.0.2") as other:
-            for _ in range(3):
+            for _ in range(2):
                 assert await answers(client, first_packet())
+            proven = [await proven_packet(running, client) for _ in range(3)]
+            for packet in proven[:2]:
+                assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
+            assert await answers(client, proven[2]) == []
             assert await answers(client, first_packet()) == []
-            assert await answers(other, first_packet())
+            assert kind((await answers(other, first_packet()))[0]) == QuicPacketType.INITIAL
+
+
+async def test_false_addresses_do_not_keep_out_who_has_the_address() -> None:
+    """Anybody can send a first packet with the address of a class, and never answers for it."""
+    async with listening(Limits(handshakes_per_address=4)) as running:
+        with client_socket(running) as attacker:
+            for _ in range(20):
+                await answers(attacker, first_packet())
+        assert len(running.listener._starting) == 2
+        session = await running.open()
+        await session.close()
+
+
+async def test_of_a_first_packet_that_cannot_be_decrypted_nothing_is_kept() -> None:
+    async with listening() as running:
+        with client_socket(running) as client:
+            packet = bytearray(first_packet())
+            packet[100] ^= 1
+            assert await answers(client, bytes(packet)) == []
+            assert not running.listener._sessions
+            assert not running.listener._starting
+            assert not running.listener._connections
+            assert not running.traffic.streams
 
 
 async def test_a_handshake_that_stops_ends_after_the_time_for_a_request() -> None:
@@ -170,7 +205,7 @@ async def test_when_the_server_stops_every_session_learns_it() -> None:
     async with listening() as running:
         session = await running.open()
         running.services.hub.drain(0)
-        await running.listener.close()
+        await running.stop()
         with pytest.raises(Closed) as closed:
             await line_of(session)
     assert (closed.value.code, closed.value.reason) == (1012, "going_away")
