@@ -16,6 +16,7 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from realtime.client.http import Closed, Refused
 from realtime.limits import Limits
 from realtime.server.quic.certificate import Certificates
+from realtime.server.quic.listener import _MAX_WASTED
 from tests.cases import each
 from tests.server.quic.serving import SECONDS, Listening, line_of, listening
 
@@ -167,12 +168,27 @@ async def test_false_addresses_do_not_keep_out_who_has_the_address() -> None:
         await session.close()
 
 
+def broken_packet() -> bytes:
+    packet = bytearray(first_packet())
+    packet[100] ^= 1
+    return bytes(packet)
+
+
+async def test_while_many_cannot_be_decrypted_a_client_must_prove_its_address() -> None:
+    async with listening() as running:
+        with client_socket(running) as client:
+            received: list[bytes] = []
+            while not received:  # a second can end in between
+                received = await answers(client, *[broken_packet()] * (_MAX_WASTED + 1))
+            assert {*map(kind, received)} == {QuicPacketType.RETRY}
+            await running.until(lambda: not running.listener._wasted)  # in the next second
+            assert kind((await answers(client, first_packet()))[0]) == QuicPacketType.INITIAL
+
+
 async def test_of_a_first_packet_that_cannot_be_decrypted_nothing_is_kept() -> None:
     async with listening() as running:
         with client_socket(running) as client:
-            packet = bytearray(first_packet())
-            packet[100] ^= 1
-            assert await answers(client, bytes(packet)) == []
+            assert await answers(client, broken_packet()) == []
             assert not running.listener._sessions
             assert not running.listener._starting
             assert not running.listener._connections
