@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -125,7 +125,8 @@ async def test_above_half_of_the_handshakes_a_client_must_prove_its_address() ->
 async def test_a_token_of_another_address_is_of_no_use() -> None:
     async with listening(Limits(handshakes=2, handshakes_per_address=2)) as running:
         with client_socket(running) as client, client_socket(running) as thief:
-            await answers(client, first_packet())
+            with client_socket(running) as first:
+                await answers(first, first_packet())
             packet = await proven_packet(running, client)
             assert await answers(thief, packet) == []
             assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
@@ -146,14 +147,17 @@ async def proven_packet(running: Listening, client: socket.socket) -> bytes:
 
 async def test_an_address_has_few_handshakes_under_way() -> None:
     async with listening(Limits(handshakes_per_address=4)) as running:
-        with client_socket(running) as client, client_socket(running, "127.0.0.2") as other:
-            for _ in range(2):
-                assert await answers(client, first_packet())
-            proven = [await proven_packet(running, client) for _ in range(3)]
-            for packet in proven[:2]:
+        with ExitStack() as stack:
+            # One socket for each: what is sent again to one is no answer to another.
+            clients = [stack.enter_context(client_socket(running)) for _ in range(6)]
+            for client in clients[:2]:
+                assert kind((await answers(client, first_packet()))[0]) == QuicPacketType.INITIAL
+            proven = [await proven_packet(running, client) for client in clients[2:5]]
+            for client, packet in zip(clients[2:4], proven[:2], strict=True):
                 assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
-            assert await answers(client, proven[2]) == []
-            assert await answers(client, first_packet()) == []
+            assert await answers(clients[4], proven[2]) == []
+            assert await answers(clients[5], first_packet()) == []
+            other = stack.enter_context(client_socket(running, "127.0.0.2"))
             assert kind((await answers(other, first_packet()))[0]) == QuicPacketType.INITIAL
 
 
