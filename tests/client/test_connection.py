@@ -21,9 +21,9 @@ from realtime.client import (
     get_json,
 )
 from tests.cases import each
-from tests.cluster_fixture import free_port
 from tests.conftest import Servers
 from tests.fake_server import FakeServer
+from tests.ports import free_port
 from tests.server_process import Server
 from tests.transports.readers import say_in, texts
 
