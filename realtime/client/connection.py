@@ -113,7 +113,8 @@ def _parse(url: str) -> tuple[str, str, str]:
     """Return the address of the server, the room, and the transport that the scheme means."""
     parts = urlsplit(url)
     root, _, room = parts.path.rpartition("/")
-    usual = parts.scheme in _SCHEMES and parts.hostname and room
+    # `port` raises ValueError for a number that is none.
+    usual = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and room
     if not usual or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{url!r} is not the address of a room, such as ws://127.0.0.1:8000/lobby")
     scheme, transport = _SCHEMES[parts.scheme]
@@ -204,8 +205,9 @@ class ResumingConnection:
             except (OSError, Refused, BadResponse) as error:
                 self._lost(client, error)
                 continue
+            # An event that is not new has a new position when the log was lost and restored.
+            self._cursor = event["cursor"]
             if self._is_new(event):
-                self._cursor = event["cursor"]
                 return event
 
     async def _read(self, client: Client) -> Event:
