@@ -6,8 +6,9 @@
 
 Anybody can send a packet with the address of somebody else, and to answer it costs milliseconds.
 So few handshakes may be under way, in all and from one address.  Above half of either, a client
-must first show that it receives what we send to its address (RFC 9000 §8.1), and so it must while much arrives that nobody
-can decrypt: false addresses keep nobody out.  All other packets are dropped.
+must first show that it receives what we send to its address (RFC 9000 §8.1), and so it must while
+much arrives that nobody can decrypt: false addresses keep nobody out.  All other packets are
+dropped.
 """
 
 import asyncio

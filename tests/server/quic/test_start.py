@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from realtime.client import ALL_CLIENTS, get_json
+from realtime.client import ALL_CLIENTS, Refused, get_json
 from realtime.server.config import ServerConfig
 from realtime.server.quic import start
 from realtime.server.sockets import close_listeners, port_of
@@ -52,8 +52,9 @@ async def test_a_server_without_it_serves_all_others_and_says_why(
         async with reader(server, "sse", room) as client:
             await say(client, "hello")
             assert texts(await take(client, 1)) == ["hello"]
-        with pytest.raises(ConnectionError, match="disabled"):
+        with pytest.raises(Refused, match="disabled") as refused:
             await ALL_CLIENTS["webtransport"](server.url, room).open()
+        assert refused.value.code == "no_webtransport"
 
 
 async def test_the_lab_lists_the_port_and_the_hash_of_the_certificate(server: Server) -> None:
