@@ -1,6 +1,7 @@
 """Where WebTransport cannot be had, the server starts without it and says why."""
 
 import socket
+import sys
 
 import pytest
 
@@ -36,7 +37,8 @@ def test_a_port_in_use_is_the_reason(servers: Servers) -> None:
 
 
 def test_a_missing_package_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "realtime.server.quic.listener", raising=False)
+    monkeypatch.setitem(sys.modules, "aioquic.buffer", None)  # as if it were not there
     udp = start.open_udp_port(ServerConfig(), 0)
     assert udp.reason == "not_installed"
     assert "realtime-transports[webtransport]" in udp.text
