@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 class WebTransportClient(Client):
     """Publishes on the same stream; many messages may be pending, each gets its own reply.
 
-    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query`
-    has further arguments of its address: `datagrams`, `trace`.
+    Port and hashes of the certificate come from ``/lab``.  `udp_port` is that of a network
+    emulator, which has the number of its TCP port.  `query` has further arguments of the address:
+    `datagrams`, `trace`.
     """
 
     transport = "webtransport"
@@ -38,12 +39,12 @@ class WebTransportClient(Client):
         url: str,
         room: str,
         *,
-        webtransport: Mapping[str, Any] | None = None,
+        udp_port: int | None = None,
         query: Mapping[str, str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(url, room, **options)
-        self._offer = webtransport
+        self._udp_port = udp_port
         self._arguments = query or {}
         self._session: WebTransportSession | None = None
         self._lines = LineReader(json.loads)
@@ -61,21 +62,21 @@ class WebTransportClient(Client):
             how = "pip install 'realtime-transports[webtransport]'"
             raise ImportError(f"the transport webtransport needs aioquic: {how}") from error
 
-        offer = self._offer or await self._get_offer()
+        port, hashes = await self._get_offer()
         fields = dict(self._headers)
         own_port = f":{self._endpoint.port}"
-        authority = f"{self._endpoint.authority.removesuffix(own_port)}:{offer['port']}"
+        authority = f"{self._endpoint.authority.removesuffix(own_port)}:{port}"
         self._session = await WebTransportSession.open(
-            (self._endpoint.host, offer["port"]),
+            (self._endpoint.host, self._udp_port or port),
             fields.pop("Host", authority),
             self._query.path(self.transport, self.cursor, **self._arguments),
             fields,
             count=self.down,
-            hashes=offer["hashes"],
+            hashes=hashes,
             source=self._endpoint.source,
         )
 
-    async def _get_offer(self) -> Mapping[str, Any]:
+    async def _get_offer(self) -> tuple[int, list[str]]:
         """Ask for the port and the hashes; each server that starts has another certificate."""
         connection = HTTPConnection(self._endpoint, ByteCount(), self._headers)
         response = (await connection.request("GET", "/lab")).check(200)
@@ -83,7 +84,7 @@ class WebTransportClient(Client):
         with expecting("a port or a reason"):
             offer = response.json()["webtransport"]
             if "port" in offer:
-                return {"port": int(offer["port"]), "hashes": list(offer["hashes"])}
+                return int(offer["port"]), list(offer["hashes"])
             reason = offer["reason"]
         raise Refused(None, "no_webtransport", f"The server has no WebTransport: {reason}")
 
