@@ -11,7 +11,10 @@ import random
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.util import find_spec
 from typing import ClassVar
+from urllib.parse import urlsplit
 
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
@@ -31,7 +34,7 @@ FALLBACKS: dict[str, tuple[str, type[Client]]] = {
     "sockjs, polling": ("sockjs", SockJSPollingClient),
     "socketio, polling": ("socketio", SocketIOPollingClient),
 }
-# No network of ours forwards UDP, so a visit over it is measured without one.
+# It needs aioquic, so it is no choice of `--transports`; where that is installed, it is measured.
 OVER_UDP = "webtransport"
 # A visit that has not received the message by then fails.
 _TIMEOUT_SECONDS = 5.0
@@ -42,7 +45,7 @@ def with_fallbacks(transports: Sequence[str]) -> list[str]:
     return [*transports, *(name for name, (of, _) in FALLBACKS.items() if of in transports)]
 
 
-def client_class(way: str) -> type[Client]:
+def client_class(way: str) -> Callable[..., Client]:
     return FALLBACKS[way][1] if way in FALLBACKS else ALL_CLIENTS[way]
 
 
@@ -72,8 +75,8 @@ class Session(Benchmark):
     def cells(self) -> list[Factors]:
         options = self.options
         cells = self.grid(way=with_fallbacks(options.transports), network=options.network)
-        if options.transports == [*CLIENTS] and "none" in options.network:
-            cells.append({"way": OVER_UDP, "network": "none"})
+        if options.transports == [*CLIENTS] and find_spec("aioquic") is not None:
+            cells += self.grid(way=[OVER_UDP], network=options.network)
         return cells
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
@@ -82,10 +85,11 @@ class Session(Benchmark):
     async def _measure(self, way: str, network: str) -> Sample:
         room = new_room("session")
         (await post(self.sut.url, room, text="here")).check(201)
-        make_client = client_class(way)
+        make_client, url = client_class(way), self.url(network)
+        if way == OVER_UDP and network != "none":
+            make_client = partial(make_client, udp_port=urlsplit(url).port)
         before = await self._requests()
         times, up, down = [], 0, 0
-        url = self.url(network)
         for _ in range(self.options.visits):
             started = time.perf_counter()
             client = await visit(lambda: make_client(url, room))

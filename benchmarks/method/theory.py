@@ -100,8 +100,9 @@ def for_transport(transport: str, rtt: float, rate: float, interval: float) -> L
 
 
 # Additional round trips before a session receives anything: SockJS requests `/info` first and
-# joins after the handshake; Socket.IO connects to a namespace.
-EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1}
+# joins after the handshake; Socket.IO connects to a namespace; WebTransport requests `/lab` on a
+# connection of its own, as a page has to, before the two of QUIC: its handshake and the request.
+EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1, "webtransport": 2}
 
 
 def recovery(transport: str, rtt: float, interval: float) -> LatencyModel:
