@@ -77,14 +77,17 @@ def late(delays: Sequence[float]) -> tuple[float, float]:
 
 
 async def test_losses_delay_messages_as_in_the_kernel() -> None:
-    for why, case in CASES.items():
-        model = late(of_the_link(*case))
-        # If the machine stands still for a while, the kernel takes that for the network.
-        for _ in range(3):
-            kernel = late(await of_the_kernel(*case))
-            if similar(model, kernel):
-                break
-        assert similar(model, kernel), (why, model, kernel)
+    await asyncio.gather(*(compare(why, *case) for why, case in CASES.items()))
+
+
+async def compare(why: str, *case: *tuple[float, float, float, int, int, int]) -> None:
+    model = late(of_the_link(*case))
+    # If the machine stands still for a while, the kernel takes that for the network.
+    for _ in range(3):
+        kernel = late(await of_the_kernel(*case))
+        if similar(model, kernel):
+            break
+    assert similar(model, kernel), (why, model, kernel)
 
 
 def similar(model: tuple[float, float], kernel: tuple[float, float]) -> bool:
