@@ -12,7 +12,7 @@ IMPORT = re.compile(r"""^(?:import|export) [^"]*?from "(.+?)";""", re.MULTILINE)
 OWN = [
     path.stem for path in STATIC.glob("transports/*.js") if "load_script" not in path.read_text()
 ]
-# docs/clients.md promises it.  These need more: a frame, and a certificate's hash with the reasons why there is none.
+# docs/clients.md promises it.  These need more: a frame, and the hashes of certificates.
 LARGER = {"iframe_streaming", "webtransport"}
 MAX_BYTES, MAX_LARGER_BYTES = 12 * 1024, 13 * 1024
 
