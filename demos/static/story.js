@@ -1,4 +1,4 @@
-// The first page: from polling to WebSocket, step by step.  Each step has its lanes, and only they are
+// The first page: from polling to WebTransport, step by step.  Each step has its lanes, and only they are
 // connected.
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";

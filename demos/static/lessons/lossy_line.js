@@ -1,7 +1,7 @@
 // The same messages over the same lossy line: by WebSocket, by the stream of WebTransport, and by its datagrams.
 
-import { ApiError } from "../api.js";
-import { number, t } from "../i18n.js";
+import { networkError } from "../api.js";
+import { number } from "../i18n.js";
 import { uuid } from "../publish.js";
 import { connect as connectWebSocket } from "../transports/websocket.js";
 import { connect as connectWebTransport } from "../transports/webtransport.js";
@@ -58,8 +58,7 @@ export async function sendOverLossyLine(base, onDelay) {
 function opened(connect, room, options) {
   let connection;
   const open = new Promise((resolve, reject) => {
-    const late = new ApiError("network", t("trouble.no_answer"));
-    setTimeout(reject, OPEN_TIMEOUT, late);
+    setTimeout(reject, OPEN_TIMEOUT, networkError("no_answer"));
     const onState = (state, { error } = {}) => {
       if (state === "open") resolve();
       if (state === "refused") reject(error);

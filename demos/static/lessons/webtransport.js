@@ -81,7 +81,7 @@ async function measure(part, onDelay) {
   part("progress").textContent = t("lesson.wt.running", { network });
   const lease = await leaseNetwork(network);
   try {
-    if (!lease?.udp) throw new ApiError("network", t("lesson.wt.no-line", { network }));
+    if (!lease?.udp) throw new ApiError("network", network, { reason: "no_line" });
     await sendOverLossyLine(lease.base, onDelay);
     part("progress").textContent = t("lesson.wt.ran", { network });
   } finally {
