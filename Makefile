@@ -12,6 +12,11 @@ bin := .venv/bin
 pytest = { $(bin)/python -m pytest --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
 
+# What the server uses where it can be had.
+extras := valkey zstd webtransport
+comma := ,
+space := $() $()
+
 .PHONY: help run cluster test check format soak bench reference peers vendor pictures constraints clean
 # One target at a time, even with -j: check and test share a terminal.
 .NOTPARALLEL:
@@ -96,8 +101,8 @@ $(bin)/python:
 # A stamp has the time of the last successful installation, so nothing is installed twice.
 .venv/run.stamp: $(bin)/python setup.cfg pyproject.toml constraints.txt
 	@echo 'Setting up .venv; this takes half a minute, once.'
-	@$(install) --editable '.[valkey,zstd,webtransport]' || { \
-		echo 'The extras valkey, zstd and webtransport are not available here; continuing without them.'; $(install) --editable .; }
+	@$(install) --editable '.[$(subst $(space),$(comma),$(extras))]' || { $(install) --editable . && for extra in $(extras); do \
+		$(install) --editable ".[$$extra]" || echo "The extra $$extra is not available here; continuing without it."; done; }
 	@touch $@
 
 .venv/bench.stamp: .venv/run.stamp

@@ -69,8 +69,9 @@ def make_router(
 
     `hub_label` is what ``/healthz`` and the pages show as the hub.  `lab` is what the demo pages
     may use: ports, network emulators, the lecturer's key.  `taps` are shared with the listener of
-    WebTransport.  `sockjs_also` adds legacy transports of SockJS.  `root_path` is where a proxy has this server.  `faults` are those that may be
-    injected, if any.  A new transport needs one line here: in `EXCHANGES`, or in the table below.
+    WebTransport.  `sockjs_also` adds legacy transports of SockJS.  `root_path` is where a proxy has
+    this server.  `faults` are those that may be injected, if any.  A new transport needs one line
+    here: in `EXCHANGES`, or in the table below.
     """
     only_services, room = {"services": services}, "/rooms/([^/]+)"
     taps, with_lab = taps or TapRegistry(services.limits), {"services": services, "lab": lab}

@@ -68,7 +68,9 @@ class Limits:
     handshakes: int = _limit(
         200, "QUIC connections without a request yet; above half, a client must prove its address"
     )
-    handshakes_per_address: int = _limit(50, "of them, from one address: a class that opens a page")
+    handshakes_per_address: int = _limit(
+        50, "of them, from one address: a class that opens a page; above half, as above"
+    )
     status_connections: int = _limit(64, "open at the status port of a cluster: its operators")
     status_connections_per_address: int = _limit(32, "of these, from one address: a proxy's too")
     reserved_files: int = _limit(64, "open files left for Redis, pages and workers")

@@ -15,11 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from aioquic import tls
 from aioquic.quic.stream import QuicStreamSender
 from engineio.async_socket import AsyncSocket
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from realtime.client.quic import WindowedConnection
 from realtime.server.quic.limited import LimitedH3Connection, LimitedQuicConnection
 from realtime.server.stream import MeteredStream
 from realtime.transports.socketio.engineio import EngineIOServer
@@ -66,15 +68,17 @@ USED: dict[object, set[str]] = {
         *("upgraded", "upgrading"),
     },
     QuicStreamSender: {"_buffer_start", "_buffer_stop"},
+    tls.Context: {"_peer_certificate"},
     # Imported here, after `realtime` has imported the package with its warnings filtered.
     import_module("sockjs.tornado.stats").StatsCollector: {"_callback"},
 }
 # The same of Tornado and aioquic, of which many of our classes use the public names only.
 OF_OTHERS: dict[type, set[str]] = {
+    WindowedConnection: {"_write_stream_limits"},
     LimitedQuicConnection: {
         *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_local_max_data"),
         *("_local_max_streams_bidi", "_local_max_streams_uni", "_max_datagram_size", "_peer_cid"),
-        *("_remote_max_datagram_frame_size", "_streams", "_write_connection_limits"),
+        *("_remote_max_datagram_frame_size", "_state", "_streams", "_write_connection_limits"),
         "_write_stream_limits",
     },
     LimitedH3Connection: {"_get_local_settings"},

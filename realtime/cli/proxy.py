@@ -89,8 +89,7 @@ def _open(options: argparse.Namespace) -> tuple[BoundSockets, BoundSockets]:
 
 async def _address_of(host: str) -> str:
     found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-    address: str = found[0][4][0]
-    return address
+    return str(found[0][4][0])
 
 
 def _network(text: str) -> NetworkConditions:

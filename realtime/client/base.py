@@ -26,6 +26,7 @@ from realtime.client.http import (
     ResponseHead,
     TCPConnection,
     encode,
+    expecting,
     messages_path,
 )
 from realtime.client.sansio import (
@@ -154,8 +155,9 @@ class Client(ABC):
         async with self._post_lock:
             path = messages_path(self.room, self._query.secret)
             response = await self._posts.request("POST", path, body)
-        receipt: dict[str, Any] = response.check(200, 201).json()
-        return receipt
+        with expecting("a receipt"):
+            receipt = response.check(200, 201).json()
+            return {"cursor": receipt["cursor"], "id": receipt["id"]}
 
     def _message(self, text: Any) -> dict[str, Any]:
         message = {
@@ -295,7 +297,8 @@ class StreamClient(Client):
 
     def _receive(self, data: bytes) -> None:
         if data:
-            self._updates.extend(self._protocol.receive_data(data, _now()))
+            with expecting("what our server sends"):
+                self._updates.extend(self._protocol.receive_data(data, _now()))
         else:
             self._protocol.receive_eof()
         self._flush()

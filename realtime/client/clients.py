@@ -11,6 +11,10 @@ from realtime.client.sse import ServerSentEventsClient
 from realtime.client.websocket import WebSocketClient
 from realtime.client.webtransport import WebTransportClient
 
+# The one place where a transport is registered: `connect(transport=…)`, the benchmarks and the
+# promise tests find it here.  A client that needs a package which is not in Python imports it in
+# `open`, so that the others work without it.
+#
 # In the order in which the web invented them; the last two are libraries over several of them.  All
 # use TCP: any TCP proxy forwards them, and the load generator drives them.
 CLIENTS: dict[str, type[Client]] = {

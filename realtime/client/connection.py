@@ -25,7 +25,7 @@ from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from realtime.client.base import Client
-from realtime.client.clients import CLIENTS
+from realtime.client.clients import ALL_CLIENTS
 from realtime.client.http import BadResponse, Closed, Headers, Refused, Response, request
 from realtime.client.sansio import Event, client_id, parse_poll, room_path
 
@@ -77,7 +77,7 @@ def connect(
 ) -> "ResumingConnection":
     """Connect to the room at `url`: ``ws://HOST[:PORT]/ROOM``, or wss, http or https.
 
-    `transport` is one of `CLIENTS`; without it, ws means WebSocket and http server-sent events.
+    `transport` is one of `ALL_CLIENTS`; without it, ws means WebSocket and http server-sent events.
     Below a path of a site, the room is the last part: ``https://example.org/chat/lobby``.
 
     With a `name` you are a member of the room, else you only listen.  `client` is your id; without
@@ -90,8 +90,8 @@ def connect(
     """
     address, room, default = _parse(url)
     transport = transport or default
-    if transport not in CLIENTS:
-        raise ValueError(f"{transport!r} is not a transport; there are {', '.join(CLIENTS)}")
+    if transport not in ALL_CLIENTS:
+        raise ValueError(f"{transport!r} is not a transport; there are {', '.join(ALL_CLIENTS)}")
     if name is not None and client is None and secret is None:
         secret = secrets.token_hex(16)
     return ResumingConnection(
@@ -113,7 +113,8 @@ def _parse(url: str) -> tuple[str, str, str]:
     """Return the address of the server, the room, and the transport that the scheme means."""
     parts = urlsplit(url)
     root, _, room = parts.path.rpartition("/")
-    usual = parts.scheme in _SCHEMES and parts.hostname and room
+    # `port` raises ValueError for a number that is none.
+    usual = parts.scheme in _SCHEMES and parts.hostname and parts.port != 0 and room
     if not usual or parts.query or parts.fragment or "@" in parts.netloc:
         raise ValueError(f"{url!r} is not the address of a room, such as ws://127.0.0.1:8000/lobby")
     scheme, transport = _SCHEMES[parts.scheme]
@@ -204,8 +205,9 @@ class ResumingConnection:
             except (OSError, Refused, BadResponse) as error:
                 self._lost(client, error)
                 continue
+            # An event that is not new has a new position when the log was lost and restored.
+            self._cursor = event["cursor"]
             if self._is_new(event):
-                self._cursor = event["cursor"]
                 return event
 
     async def _read(self, client: Client) -> Event:
@@ -300,7 +302,7 @@ class ResumingConnection:
         headers = await self._request_headers()
         if self._position is None:
             await self._find_position(headers)
-        client = CLIENTS[self.transport](
+        client = ALL_CLIENTS[self.transport](
             self._url,
             self.room,
             client=self.client,

@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable
 
-# Inflates the next bytes of a body, split anywhere.
+# Inflates the next bytes of a body, split anywhere; raises zlib.error.
 Inflate = Callable[[bytes], bytes]
 
 _GZIP_WINDOW_BITS, _RAW_WINDOW_BITS = 31, -15
@@ -18,8 +18,15 @@ def body_inflater(coding: str | None) -> Inflate | None:
     if coding == "zstd":
         import zstandard
 
-        decompressor = zstandard.ZstdDecompressor()
-        return decompressor.decompressobj(read_across_frames=True).decompress
+        decompressor = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+
+        def inflate(data: bytes) -> bytes:
+            try:
+                return decompressor.decompress(data)
+            except zstandard.ZstdError as error:
+                raise zlib.error(f"zstd: {error}") from error
+
+        return inflate
     if coding is not None:
         raise ValueError(f"not a coding that we know: {coding!r}")
     return None

@@ -16,8 +16,9 @@ import re
 import socket
 import ssl
 import struct
-from collections.abc import Mapping
-from contextlib import suppress
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -75,6 +76,15 @@ class Refused(Exception):
         self.code = code
         self.message = message
         self.retry_after = retry_after
+
+
+@contextmanager
+def expecting(what: str) -> Iterator[None]:
+    """Raise `BadResponse` where bytes are not what the code inside expects: `what` says it."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, zlib.error, RecursionError) as error:
+        raise BadResponse(f"not {what}: {type(error).__name__}: {error}") from error
 
 
 # --- reading a response --------------------------------------------------------------------------
@@ -143,8 +153,10 @@ class Response:
         except (ValueError, LookupError, TypeError) as cause:
             what = f"{self.status} without a named error: {self.body[:200]!r}"
             raise BadResponse(what, self.status) from cause
-        retry_after = self.head.fields.get("retry-after")
-        raise Refused(self.status, code, message, float(retry_after) if retry_after else None)
+        # RFC 9110 §10.2.3 allows a date, too, which only other servers send.
+        seconds = self.head.fields.get("retry-after", "")
+        retry_after = float(seconds) if _DIGITS.fullmatch(seconds) else None
+        raise Refused(self.status, code, message, retry_after)
 
 
 class ResponseReader:
@@ -174,7 +186,10 @@ class ResponseReader:
             return b""
         payload, rest = self._body.feed(data)
         self.rest += rest
-        return self._inflate(payload) if self._inflate is not None else payload
+        if self._inflate is None:
+            return payload
+        with expecting("a compressed body"):
+            return self._inflate(payload)
 
     def end(self) -> None:
         """Report the end of the connection: it completes a body without a length.
@@ -378,6 +393,11 @@ class TCPConnection:
         except ConnectionError as error:
             raise Closed(None, "the connection was reset") from error
 
+    @property
+    def ended(self) -> bool:
+        """Whether the server has closed its side or reset the connection, and nothing is unread."""
+        return self._reader.at_eof() or self._reader.exception() is not None
+
     async def close(self) -> None:
         """Close after the queued bytes have left."""
         self._writer.close()
@@ -460,7 +480,13 @@ class HTTPConnection:
         return self._reader is not None
 
     async def request(self, method: str, path: str, body: bytes | None = None) -> Response:
-        """Send a request and read its response; a cancelled call closes the connection."""
+        """Send a request and read its response; a cancelled call closes the connection.
+
+        A server closes a persistent connection that was idle for some time (RFC 9112 §9.3): another
+        replaces it.
+        """
+        if self._connection is not None and self._connection.ended:
+            self.abort()
         try:
             await self.send_request(method, path, body)
             return await self.read_response()

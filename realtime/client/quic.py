@@ -37,7 +37,7 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from realtime.client.http import BadResponse, ByteCount, Closed, Response, ResponseHead
+from realtime.client.http import ByteCount, Closed, Response, ResponseHead
 
 # Bytes that arrive before anybody reads them: as much as TCP sockets of this machine buffer.
 WINDOW_BYTES = 131_072
@@ -50,7 +50,7 @@ _NO_ERROR, _INTERNAL_ERROR = 0x100, 0x102
 _LOST = Closed(None, "the connection ended without the close of its session")
 
 
-class _WindowedConnection(QuicConnection):
+class WindowedConnection(QuicConnection):
     """A connection whose window moves with what was read; aioquic's moves with what arrives."""
 
     window_end = WINDOW_BYTES
@@ -71,8 +71,8 @@ class _WindowedConnection(QuicConnection):
 class WebTransportSession(asyncio.DatagramProtocol):
     """A session: `open` it, then `read` and `write` its stream, which the server opens.
 
-    `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time bytes
-    may be left to read.
+    `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time
+    bytes may be left to read.
     """
 
     def __init__(self, count: ByteCount, hashes: Collection[str]) -> None:
@@ -86,7 +86,7 @@ class WebTransportSession(asyncio.DatagramProtocol):
         )
         self.datagrams: deque[bytes] = deque(maxlen=1000)
         self.closed: Closed | None = None
-        self._quic = _WindowedConnection(configuration=configuration)
+        self._quic = WindowedConnection(configuration=configuration)
         self._http: H3Connection | None = None
         self._count = count
         self._hashes = hashes
@@ -299,15 +299,13 @@ def _response_head(headers: Collection[tuple[bytes, bytes]]) -> ResponseHead:
 
 
 def _parse_close(body: bytes) -> Closed:
-    """Parse the capsule that closes the session (RFC 9297 §3.2), the only one that our server sends."""
-    if not body:
-        return _LOST
+    """Parse the close of the session, the only capsule that our server sends (RFC 9297 §3.2)."""
     capsule = Buffer(data=body)
     try:
         kind, length = capsule.pull_uint_var(), capsule.pull_uint_var()
         code, reason = capsule.pull_uint32(), capsule.pull_bytes(length - 4)
-    except BufferReadError as error:
-        raise BadResponse(f"not a capsule: {body!r}") from error
+    except (BufferReadError, ValueError):
+        return _LOST
     if kind != _CLOSE_SESSION or not capsule.eof():
-        raise BadResponse(f"another capsule, or more than one: {body!r}")
-    return Closed(code, reason.decode())
+        return _LOST
+    return Closed(code, reason.decode("utf-8", "replace"))

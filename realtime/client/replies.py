@@ -29,7 +29,10 @@ class PendingReplies:
         return pending
 
     def remove(self, pending: PendingReply) -> None:
+        """Expect this reply no longer, whether it has come or not."""
         self._pending.remove(pending)
+        if pending.reply.done() and not pending.reply.cancelled():
+            pending.reply.exception()  # or asyncio would log an error that nobody has taken
 
     def resolve(self, reply: dict[str, Any]) -> None:
         """Hand a reply to the call that waits for it.

@@ -28,6 +28,7 @@ from realtime.client.http import (
     Response,
     ResponseHead,
     ResponseReader,
+    expecting,
 )
 
 Event = dict[str, Any]
@@ -162,11 +163,12 @@ class ClientProtocol(ABC):
 
 def parse_poll(body: bytes, loads: Loads) -> tuple[list[Update], bool]:
     """Return the events of a poll's response, and whether the server has more of them now."""
-    answer = loads(body)
-    updates = [with_cursor(event) for event in answer["events"]]
-    # A reader of the last event has seen everything that the response covers.
-    updates.append((None, answer["cursor"]))
-    return updates, bool(answer.get("more"))
+    with expecting("the response of a poll"):
+        answer = loads(body)
+        updates = [with_cursor(event) for event in answer["events"]]
+        # A reader of the last event has seen everything that the response covers.
+        updates.append((None, answer["cursor"]))
+        return updates, bool(answer.get("more"))
 
 
 class PollProtocol(ClientProtocol):

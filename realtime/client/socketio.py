@@ -22,6 +22,7 @@ from realtime.client.http import (
     HTTPConnection,
     Refused,
     Response,
+    expecting,
 )
 from realtime.client.sansio import Loads, RoomQuery, Update, with_cursor
 from realtime.client.websocket import TEXT, WebSocketClient, WebSocketProtocol
@@ -198,7 +199,8 @@ class SocketIOUpgradingClient(WebSocketClient):
         if not self._polls.awaiting_response:
             await self._send_poll()
         response: Response = await self._polls.read_response()
-        self._updates.extend(self._protocol.receive_payload(response.check(200).body))
+        with expecting("packets of Engine.IO"):
+            self._updates.extend(self._protocol.receive_payload(response.check(200).body))
         if payload := self._protocol.payload_to_send():
             address = self._protocol.address("polling")
             (await self._polls.request("POST", address, payload)).check(200)

@@ -29,6 +29,7 @@ from realtime.client.http import (
     HTTPConnection,
     Response,
     encode,
+    expecting,
 )
 from realtime.client.replies import error_of
 from realtime.client.sansio import Loads, RoomQuery, Update, with_cursor
@@ -129,8 +130,9 @@ class SockJSProtocol(WebSocketProtocol):
 
 
 def check_info(response: Response) -> None:
-    if not response.check(200).json()["websocket"]:
-        raise BadResponse("the server has switched WebSocket off")
+    with expecting("the information of a SockJS server"):
+        if not response.check(200).json()["websocket"]:
+            raise BadResponse("the server has switched WebSocket off")
 
 
 def _with_client(path: str, query: RoomQuery) -> str:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.client.base import Client
 from realtime.client.fetch_streaming import LineReader
-from realtime.client.http import BadResponse, Closed, get_json
+from realtime.client.http import (
+    BadResponse,
+    ByteCount,
+    Closed,
+    HTTPConnection,
+    Refused,
+    expecting,
+)
 from realtime.client.replies import PendingReplies
 from realtime.client.sansio import with_cursor
 
@@ -20,8 +27,8 @@ if TYPE_CHECKING:
 class WebTransportClient(Client):
     """Publishes on the same stream; many messages may be pending, each gets its own reply.
 
-    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query` has
-    further arguments of its address: `datagrams`, `trace`.
+    Port and hashes of the certificate come from ``/lab``, unless `webtransport` is given.  `query`
+    has further arguments of its address: `datagrams`, `trace`.
     """
 
     transport = "webtransport"
@@ -36,7 +43,6 @@ class WebTransportClient(Client):
         **options: Any,
     ) -> None:
         super().__init__(url, room, **options)
-        self._url = url
         self._offer = webtransport
         self._arguments = query or {}
         self._session: WebTransportSession | None = None
@@ -49,11 +55,13 @@ class WebTransportClient(Client):
         return [] if self._session is None else list(self._session.datagrams)
 
     async def open(self) -> None:
-        from realtime.client.quic import WebTransportSession
+        try:
+            from realtime.client.quic import WebTransportSession
+        except ImportError as error:
+            how = "pip install 'realtime-transports[webtransport]'"
+            raise ImportError(f"the transport webtransport needs aioquic: {how}") from error
 
-        offer = self._offer or (await get_json(self._url, "/lab"))["webtransport"]
-        if "port" not in offer:
-            raise Closed(None, f"the server has no WebTransport: {offer['reason']}")
+        offer = self._offer or await self._get_offer()
         fields = dict(self._headers)
         own_port = f":{self._endpoint.port}"
         authority = f"{self._endpoint.authority.removesuffix(own_port)}:{offer['port']}"
@@ -66,6 +74,18 @@ class WebTransportClient(Client):
             hashes=offer["hashes"],
             source=self._endpoint.source,
         )
+
+    async def _get_offer(self) -> Mapping[str, Any]:
+        """Ask for the port and the hashes; each server that starts has another certificate."""
+        connection = HTTPConnection(self._endpoint, ByteCount(), self._headers)
+        response = (await connection.request("GET", "/lab")).check(200)
+        await connection.close()
+        with expecting("a port or a reason"):
+            offer = response.json()["webtransport"]
+            if "port" in offer:
+                return {"port": int(offer["port"]), "hashes": list(offer["hashes"])}
+            reason = offer["reason"]
+        raise Refused(None, "no_webtransport", f"The server has no WebTransport: {reason}")
 
     async def close(self) -> None:
         if self._session is not None:

@@ -47,7 +47,7 @@ class ClusterConfig:
             )
         if self.server.webtransport_port is not None:
             raise ValueError(
-                "--webtransport-port is for a single server: a worker has the number of its own port"
+                "--webtransport-port is for a single server: a worker has the number of its port"
             )
         if self.nginx is not None and self.server.tls_certificate is not None:
             raise ValueError(

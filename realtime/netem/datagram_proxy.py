@@ -75,7 +75,7 @@ class FlowOwner(Protocol):
 class DatagramProxy:
     """Forwards between the clients of `sockets` and the server at `target`, an IP address and port.
 
-    The sockets are bound already; `close` closes them.
+    The sockets are bound already, and do not block; `close` closes them.
     """
 
     def __init__(
@@ -86,7 +86,6 @@ class DatagramProxy:
         self._sockets = sockets
         self._flows: dict[tuple[socket.socket, Any], Flow] = {}
         for one in sockets:
-            one.setblocking(False)
             asyncio.get_running_loop().add_reader(one, self._receive, one)
 
     @property

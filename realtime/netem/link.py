@@ -21,6 +21,7 @@ window, with or without loss: one that is small after a loss would delay a lot o
 Pure: time is passed in, as seconds of any monotonic clock.
 """
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -123,7 +124,7 @@ class Link(_Path):
         self._last_due = opened  # when the last byte was due that has left the link
 
     def enqueue(self, data: bytes, network: NetworkConditions, now: float) -> None:
-        """Send `data`, in segments if it has a rate or losses: smoothly, and not lost as a whole."""
+        """Send `data`, in segments if they are paced or can be lost: not as a whole."""
         size = SEGMENT_BYTES if network.rate or network.loss else max(len(data), 1)
         for start in range(0, len(data), size):
             self._add(data[start : start + size], network, now)
@@ -202,7 +203,7 @@ def _timeout(network: NetworkConditions) -> float:
 
 def _timeouts(first: float, times: int) -> float:
     """Return how long a timer runs that expires `times` times; each time it is doubled."""
-    return sum(min(first * 2**number, _MAX_TIMEOUT) for number in range(times))
+    return math.fsum(min(first * 2.0**number, _MAX_TIMEOUT) for number in range(times))
 
 
 # --- UDP -----------------------------------------------------------------------------------------

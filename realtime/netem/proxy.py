@@ -173,8 +173,8 @@ class Proxy:
         """Reset every connection on both sides, and end every flow; new ones are still accepted."""
         for tunnel in list(self._open):
             tunnel.reset()
-        for flow in self._flows:
-            flow.close()
+        if self._datagrams is not None:
+            self._datagrams.reset()
 
     def pause(self) -> None:
         """Let nothing pass, not even a FIN; incoming data is held, or not read."""
@@ -183,10 +183,12 @@ class Proxy:
     def resume(self) -> None:
         """Continue where `pause` stopped."""
         self.paused = False
-        for connection in (*self._open, *self._flows):
-            connection.resume()
+        for tunnel in list(self._open):
+            tunnel.resume()
+        for flow in self._flows:
+            flow.resume()
 
-    # --- called by tunnels ----------------------------------------------------------------
+    # --- called by tunnels -----------------------------------------------------------------------
 
     def opened(self, tunnel: Tunnel) -> None:
         self.connections += 1
@@ -253,11 +255,13 @@ class Proxy:
         self._open.discard(tunnel)
         self._unregister(tunnel)
 
-    # --- called by flows ---------------------------------------------------------------------------
+    # --- called by flows -------------------------------------------------------------------------
 
     def flow_opened(self, flow: Flow) -> bool:
+        if not self._register(flow):
+            return False
         self.connections += 1
-        return self._register(flow)
+        return True
 
     def flow_connected(self, flow: Flow) -> None:
         if self._registry is not None:
@@ -268,7 +272,7 @@ class Proxy:
             self._registry.datagram_clients.pop(flow.local_address, None)
         self._unregister(flow)
 
-    # --- called by both ----------------------------------------------------------------------------
+    # --- called by both --------------------------------------------------------------------------
 
     @property
     def max_held_bytes(self) -> int:

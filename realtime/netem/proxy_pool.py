@@ -1,8 +1,8 @@
 """A pool of network emulators: each page that asks for one has it alone, at a port of its own.
 
 The ports are opened once, at the start, and leased one by one; a proxy that nobody uses for a while
-is leased to the next page.  All of them forward to this server, TCP and UDP.  One address cannot have all of
-them, and does not keep them forever while others wait.
+is leased to the next page.  All of them forward to this server, TCP and UDP.  One address cannot
+have all of them, and does not keep them forever while others wait.
 """
 
 import asyncio

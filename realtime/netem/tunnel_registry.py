@@ -17,8 +17,8 @@ from realtime.limits import Limits
 SocketAddress = tuple[str, int]
 # A direction can always hold so much, however many connections are open: one segment of any link.
 _MIN_HELD_BYTES = 4_096
-# Each connection has two files here and one in the server, a flow of UDP has one.  Together they use at most this part of
-# the files that the process may open.
+# Each connection has two files here and one in the server; a flow of UDP has one.  Together they
+# use at most this part of the files that the process may open.
 _PART_OF_OPEN_FILES = 4
 _FILES_PER_CONNECTION = 3
 

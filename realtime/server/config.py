@@ -27,14 +27,14 @@ class ServerConfig:
 
     `port` 0 is a free one; `port_count` more than 1 opens extra ports (``--lanes``), and
     `network_count` as many proxies with a bad network (``--networks``).  `webtransport_port` is the
-    UDP port of WebTransport: None means the number of the first TCP port.  `key` opens the lecturer's
-    page.  `prefix` starts all names in Redis.  `allow_host` are further host names of this server,
-    `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path below which
-    a proxy has this server, as ``/chat``.  `access` is the mode that says who may do what, and
-    `ticket_keys` the file with the keys of mode `tickets`.  `plan` is the JSON of a lesson, empty
-    for the one that comes with the server.  `fault_controls` lets the lecturer inject faults, see
-    `web.faults`.  `page_ports` are further ports of this machine whose pages may use this server.
-    `master` names the cluster this process belongs to; it is empty outside of one.
+    UDP port of WebTransport: None means the number of the first TCP port.  `key` opens the
+    lecturer's page.  `prefix` starts all names in Redis.  `allow_host` are further host names of
+    this server, `trust_proxy` the networks whose `X-Forwarded-For` we believe, `root_path` the path
+    below which a proxy has this server, as ``/chat``.  `access` is the mode that says who may do
+    what, and `ticket_keys` the file with the keys of mode `tickets`.  `plan` is the JSON of a
+    lesson, empty for the one that comes with the server.  `fault_controls` lets the lecturer inject
+    faults, see `web.faults`.  `page_ports` are further ports of this machine whose pages may use
+    this server.  `master` names the cluster this process belongs to; it is empty outside of one.
     """
 
     host: str = "127.0.0.1"

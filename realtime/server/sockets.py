@@ -184,12 +184,11 @@ def open_pair(port: int, host: str) -> tuple[BoundSockets, BoundSockets]:
     for _ in range(1 if port else _MAX_TRIES):  # a port that is free in TCP can be taken in UDP
         listeners = open_port(port, host)
         try:
-            return listeners, open_datagram_sockets(listeners)
+            return listeners, open_udp_port(port_of(listeners), host)
         except OSError as error:
             close_listeners([listeners])
-            reason = error
-    where = f"{url_host(host)}:{port} (UDP, --port {port})"
-    raise OSError(f"cannot listen on {where}: {reason.strerror}") from reason
+            reason = error.strerror or error
+    raise OSError(f"cannot listen on {url_host(host)}:{port} (UDP, --port {port}): {reason}")
 
 
 def open_pair_or_free(port: int, host: str) -> tuple[BoundSockets, BoundSockets]:
@@ -198,40 +197,6 @@ def open_pair_or_free(port: int, host: str) -> tuple[BoundSockets, BoundSockets]
         if port < 65536:
             return open_pair(port, host)
     return open_pair(0, host)
-
-
-def open_datagram_sockets(listeners: BoundSockets) -> BoundSockets:
-    """Open UDP sockets at the addresses and the port of `listeners`; raises OSError.
-
-    A browser finds `localhost` at ::1, and tries no other address for QUIC.  So where it reaches us
-    at 127.0.0.1, we are at ::1 as well.
-    """
-    addresses = {(one.family, one.getsockname()) for one in listeners}
-    hosts = {address[0] for _, address in addresses}
-    if hosts & {"127.0.0.1", "0.0.0.0"} and not hosts & {"::1", "::"}:
-        addresses.add((socket.AF_INET6, ("::1", port_of(listeners), 0, 0)))
-    opened: list[socket.socket] = []
-    for family, address in sorted(addresses):
-        try:
-            opened.append(_bind_datagrams(family, address))
-        except OSError as error:
-            if error.errno in _NO_SUCH_ADDRESS and address[0] == "::1":
-                continue
-            close_listeners([opened])
-            raise
-    return opened
-
-
-def _bind_datagrams(family: socket.AddressFamily, address: Any) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_DGRAM)
-    try:
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-    except OSError:
-        bound.close()
-        raise
-    return bound
 
 
 def close_listeners(listeners: Sequence[BoundSockets]) -> None:

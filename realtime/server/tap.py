@@ -104,7 +104,7 @@ class Tap:
     def packet(
         self, connection: int, transport: str, direction: Direction, size: int, at: float
     ) -> None:
-        """Report an encrypted packet of `size` bytes, which crossed the socket at `at` (seconds)."""
+        """Report an encrypted packet of `size` bytes that crossed the socket at `at` (seconds)."""
         if self._subscribers:
             record = {
                 **{"connection": connection, "transport": transport, "at": round(at * 1000, 3)},

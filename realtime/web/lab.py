@@ -48,8 +48,8 @@ class Lab:
 
     `lanes` are the ports it listens on; `addresses` are its URLs for other machines; `key` is the
     secret in the lecturer's URL, which `key_check` compares; `plan` is the JSON of a lesson.
-    `peers` returns the URLs of the other workers of our cluster.  `webtransport` is what a page needs
-    to connect over UDP.
+    `peers` returns the URLs of the other workers of our cluster.  `webtransport` is what a page
+    needs to connect over UDP.
     """
 
     lanes: tuple[int, ...]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from realtime.client import (
+    ALL_CLIENTS,
     CLIENTS,
     BadResponse,
     Closed,
@@ -21,9 +22,9 @@ from realtime.client import (
     get_json,
 )
 from tests.cases import each
-from tests.cluster_fixture import free_port
 from tests.conftest import Servers
-from tests.fake_server import FakeServer
+from tests.fake_server import FakeServer, until
+from tests.ports import free_port
 from tests.server_process import Server
 from tests.transports.readers import say_in, texts
 
@@ -66,7 +67,7 @@ async def test_every_transport_resumes_over_a_restart_and_reports_a_gap(
             return again
 
         rooms: dict[str, ResumingConnection] = {}
-        for transport in CLIENTS:
+        for transport in ALL_CLIENTS:
             fast = {"interval": 0.05} if transport == "short_polling" else {}
             url = f"{server.url}/{room}"
             one = connect(url, transport=transport, after="now", **fast)
@@ -86,7 +87,7 @@ async def test_every_transport_resumes_over_a_restart_and_reports_a_gap(
         assert [transport for transport, events in received.items() if events != first] == []
         said = texts(first)
         assert (said[0], said[-1]) == ("before", "end")
-        assert sorted(said[1:-1]) == sorted(["meanwhile", *(f"by {t}" for t in CLIENTS)])
+        assert sorted(said[1:-1]) == sorted(["meanwhile", *(f"by {t}" for t in ALL_CLIENTS)])
 
         server.kill()
         await say_in(other, room, *(str(number) for number in range(50)))
@@ -103,14 +104,16 @@ Respond = Callable[[str, dict[str, str], bytes], "bytes | None"]
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 
 
-def response(status: int, body: Any, content_type: str = "application/json") -> bytes:
+def response(status: int, body: Any, content_type: str = "application/json", *fields: str) -> bytes:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} -\r\nContent-Type: {content_type}\r\nContent-Length: {len(data)}\r\n"
-    return head.encode() + b"\r\n" + data
+    size = f"Content-Length: {len(data)}"
+    lines = (f"HTTP/1.1 {status} -", f"Content-Type: {content_type}", size, *fields, "", "")
+    return "\r\n".join(lines).encode() + data
 
 
-def refusal(status: int, code: str) -> bytes:
-    return response(status, {"error": {"code": code, "message": "No."}})
+def refusal(status: int, code: str, *fields: str) -> bytes:
+    error = {"code": code, "message": "No."}
+    return response(status, {"error": error}, "application/json", *fields)
 
 
 def event(number: int) -> Event:
@@ -189,6 +192,20 @@ async def test_the_history_comes_first_and_then_the_stream_continues_from_its_cu
     assert targets == ["GET /rooms/r/short_polling", "GET /rooms/r/sse?after=e-2"]
 
 
+async def test_an_event_that_comes_again_after_a_gap_moves_the_cursor() -> None:
+    gap = {"kind": "gap", "cursor": "f-0", "reason": "unknown", "missed": None}
+    again = event(1) | {"cursor": "f-1"}
+    _, respond = scripted(page(event(1)), STREAM + frame(gap) + frame(again))
+    async with serving(respond) as server, connect(f"http://127.0.0.1:{server.port}/r") as room:
+        assert await take(room, 2) == [event(1), gap]
+        assert room.cursor == "f-0"
+        receiving = asyncio.create_task(room.receive())
+        await until(lambda: room.cursor == "f-1")
+        assert not receiving.done()
+    with pytest.raises(Closed):
+        await receiving
+
+
 async def test_a_stream_without_a_heartbeat_is_opened_again_at_its_cursor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -224,8 +241,10 @@ async def test_a_message_is_sent_again_under_its_id_until_it_is_acknowledged() -
         refusal(503, "no_broker"),
         refusal(429, "too_fast"),
         refusal(403, "name_not_approved"),
+        # A date of RFC 9110 §10.2.3: we wait as long as without it.
+        refusal(503, "maintenance", "Retry-After: Wed, 21 Oct 2015 07:28:00 GMT"),
     ],
-    ids=["proxy", "no_broker", "too_fast", "name_not_approved"],
+    ids=["proxy", "no_broker", "too_fast", "name_not_approved", "a date"],
 )
 async def test_what_may_pass_is_tried_again(passing: bytes) -> None:
     targets, respond = scripted(passing, passing, page(event(1)), STREAM)
@@ -257,6 +276,52 @@ async def test_what_will_not_pass_is_raised_each_time(final: bytes, error: type[
                 await call()
         await room.close()
     assert len(targets) == 4
+
+
+FOREIGN = {
+    "a login page": response(200, b"<h1>Log in</h1>", "text/html"),
+    "a redirect": response(302, b""),
+    "another JSON": response(200, {"hello": "world"}),
+    "a list": response(200, []),
+    "odd events": response(200, {"cursor": "e-1", "events": [1]}),
+    "an error that is none": response(400, {"error": "no"}),
+    "no UTF-8": response(200, b"\xff"),
+    "broken gzip": response(200, b"xxxx", "application/json", "Content-Encoding: gzip"),
+    "broken zstd": response(200, b"xxxx", "application/json", "Content-Encoding: zstd"),
+    "an unknown coding": response(200, b"xxxx", "application/json", "Content-Encoding: pigeon"),
+    "SSH": b"SSH-2.0-OpenSSH\r\n\r\n",
+}
+
+
+@each("foreign", FOREIGN.values(), ids=FOREIGN)
+@each("transport", CLIENTS)
+async def test_what_is_not_our_server_is_an_error(transport: str, foreign: bytes) -> None:
+    _, respond = scripted(foreign)
+    async with serving(respond) as server, asyncio.timeout(SECONDS):
+        for after in (None, "e-1"):
+            room = connect(f"http://127.0.0.1:{server.port}/r", transport=transport, after=after)
+            with pytest.raises(BadResponse):
+                await room.receive()
+            await room.close()
+
+
+@each("foreign", ["data: no JSON\n\n", "data: []\n\n", 'data: {"kind": "say"}\n\n'])
+async def test_a_stream_that_is_not_ours_is_an_error(foreign: str) -> None:
+    _, respond = scripted(page(), STREAM + foreign.encode())
+    async with serving(respond) as server, connect(f"http://127.0.0.1:{server.port}/r") as room:
+        with pytest.raises(BadResponse):
+            await take(room, 1)
+
+
+@each("foreign", [response(200, b"<h1>Log in</h1>", "text/html"), response(200, [])])
+async def test_a_receipt_that_is_not_ours_is_an_error(foreign: bytes) -> None:
+    def respond(target: str, fields: dict[str, str], body: bytes) -> bytes:
+        return foreign if target.startswith("POST") else STREAM if "/sse" in target else page()
+
+    async with serving(respond) as server, connect(f"http://127.0.0.1:{server.port}/r") as room:
+        with pytest.raises(BadResponse):
+            async with asyncio.timeout(SECONDS):
+                await room.send("hello")
 
 
 async def test_each_attempt_has_a_new_ticket() -> None:
@@ -448,12 +513,17 @@ async def test_an_address_names_a_room_and_a_transport(url: str, room: str, tran
     "url",
     [
         *("127.0.0.1:8000/lobby", "ftp://h/lobby", "ws://h", "ws://h/", "ws:///lobby"),
-        *("ws://h/lobby?after=now", "ws://h/lobby#x", "ws://user:password@h/lobby"),
+        *("ws://h/lobby?after=now", "ws://h/lobby#x", "ws://user:password@h/lobby", "ws://h:0/r"),
     ],
 )
 def test_what_is_no_address_of_a_room_is_an_error(url: str) -> None:
     with pytest.raises(ValueError, match="not the address of a room"):
         connect(url)
+
+
+def test_a_port_that_is_none_is_an_error() -> None:
+    with pytest.raises(ValueError, match="Port"):
+        connect("ws://127.0.0.1:80000/lobby")
 
 
 def test_an_unknown_transport_is_an_error() -> None:

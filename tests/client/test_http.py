@@ -1,13 +1,16 @@
 """The HTTP reader gives the same response however the network cuts its bytes (RFC 9112)."""
 
+import asyncio
 import json
 
 import pytest
 
 from realtime.client.http import (
     BadResponse,
+    ByteCount,
     Closed,
     Endpoint,
+    HTTPConnection,
     Refused,
     Response,
     ResponseHead,
@@ -16,6 +19,7 @@ from realtime.client.http import (
 )
 from tests.cases import each
 from tests.client.pieces import cuts
+from tests.fake_server import FakeServer, until
 
 LENGTH = b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\nX-Two: a\r\nX-Two: b\r\n\r\nhello\r\n0\r\n\n"
 CHUNKED = (
@@ -161,3 +165,26 @@ def test_a_request_with_a_body_says_its_length_in_bytes() -> None:
 
 def test_half_a_surrogate_pair_is_escaped_as_a_browser_does() -> None:
     assert encode({"text": "\ud800 聊天"}) == b'{"text":"\\ud800 ' + "聊天".encode() + b'"}'
+
+
+# --- connections ---------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_the_server_closed_while_it_was_idle_is_replaced() -> None:
+    connections = 0
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(LENGTH)
+
+    async with FakeServer(answer_once) as server:
+        endpoint = Endpoint(f"http://127.0.0.1:{server.port}")
+        connection = HTTPConnection(endpoint, ByteCount(), {})
+        for number in (1, 2, 3):
+            assert (await connection.request("GET", "/")).status == 200
+            assert connections == number
+            assert connection._connection is not None
+            await until(lambda: connection._connection.ended)
+        await connection.close()

@@ -19,7 +19,7 @@ from tests.server_process import ROOT
 
 pytestmark = pytest.mark.clocked
 
-# In a network namespace of its own; with a user namespace, root is not needed where that is allowed.
+# In a network namespace of its own; with a user namespace, where that is allowed without root.
 IN_NAMESPACE = ("unshare", "--user", "--map-root-user", "--net")
 PROGRAM = (sys.executable, "-m", "tests.netem.real_tcp")
 

@@ -232,25 +232,26 @@ def test_the_delay_of_single_segments_is_that_of_the_theory() -> None:
     """
     lossy, count, delays = link(), 20_000, []
     for number in range(count):
-        lossy.enqueue(b"x", LOSSY, 1e6 * number)
-        timeouts = ((lossy.next_due or 0) - 1e6 * number - 0.05) / 0.3
-        lossy.pop_due(1e6 * (number + 1))
+        now = 1_000.0 * number  # so that none is behind another
+        lossy.enqueue(b"x", LOSSY, now)
+        timeouts = ((lossy.next_due or 0) - now - 0.05) / 0.3
+        lossy.pop_due(now + 1_000)
         losses = round(timeouts).bit_length()
         assert timeouts == pytest.approx(2**losses - 1, abs=1e-3)
         delays.append(timeouts)
     assert sum(delays) / count == pytest.approx(0.1 / 0.8, rel=0.1)
-    assert delays.count(0) / count == pytest.approx(0.9, rel=0.01)
+    assert sum(delay < 0.5 for delay in delays) / count == pytest.approx(0.9, rel=0.01)
 
 
 @given(
     st.lists(st.tuples(st.floats(0, 1), st.integers(1, 4_000)), min_size=1, max_size=30),
     st.floats(0.001, 0.5),
-    st.randoms(use_true_random=False),
+    st.integers(0, 1_000),  # a seed: `st.randoms` would try a chance that loses everything for ever
 )
 def test_losses_keep_every_byte_and_the_order(
-    writes: list[tuple[float, int]], loss: float, random: Random
+    writes: list[tuple[float, int]], loss: float, seed: int
 ) -> None:
-    lossy, network = Link(0, random), NetworkConditions(rtt=0.2, jitter=0.1, loss=loss)
+    lossy, network = Link(0, Random(seed)), NetworkConditions(rtt=0.2, jitter=0.1, loss=loss)
     now, sent, received, last = 0.0, b"", b"", 0.0
     for number, (gap, size) in enumerate(writes):
         now += gap

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from realtime.client import ALL_CLIENTS, CLIENTS, Client, Event, request
+from realtime.client.webtransport import WebTransportClient
 from realtime.netem.proxy import Proxy
 from tests.server_process import Server
 
@@ -38,6 +39,15 @@ async def take_until(client: Client, id: str) -> list[Event]:
     while not events or events[-1].get("id") != id:
         events += await take(client, 1)
     return events
+
+
+async def take_datagrams(client: WebTransportClient, count: int) -> list[bytes]:
+    """Wait for the first `count` datagrams."""
+    assert client._session is not None
+    async with asyncio.timeout(SECONDS):
+        while len(client.datagrams) < count:
+            await client._session.changed()
+    return client.datagrams
 
 
 async def until_waiting(server: Server, count: int) -> None:

@@ -31,7 +31,7 @@ async def ask(server: Server, method: str, path: str, **options: Any) -> Any:
 
 async def test_a_network_is_leased_changed_and_released(lab: Server, room: str) -> None:
     lent = (await ask(lab, "POST", "/networks?network=rtt%3D20ms")).check(201).json()
-    assert (lent["network"], lent["udp"]) == ("rtt=20ms", False)
+    assert (lent["network"], lent["udp"]) == ("rtt=20ms", True)
     through = f"http://127.0.0.1:{lent['port']}"
     await post(through, room, text="hello")
     path = f"/networks/{lent['id']}"

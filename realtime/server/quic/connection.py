@@ -160,6 +160,9 @@ class QuicSession:
         self._capture.show_packet("up", len(data))
         try:
             self._quic.receive_datagram(data, source, self._loop.time())
+            if not self._quic.started:
+                self._terminate()
+                return
             self._handle_events()
             self._follow_address()
         except Exception:

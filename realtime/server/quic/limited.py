@@ -15,6 +15,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.connection import (
     QuicConnection,
     QuicConnectionError,
+    QuicConnectionState,
     QuicReceiveContext,
 )
 from aioquic.quic.packet import QuicErrorCode
@@ -75,6 +76,11 @@ class LimitedQuicConnection(QuicConnection):
             (self._local_max_streams_uni, _MAX_UNIDIRECTIONAL),
         ):
             limit.value = limit.sent = most
+
+    @property
+    def started(self) -> bool:
+        """Whether a packet could be decrypted; if the first one could not, nobody waits for us."""
+        return self._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
     def closing(self) -> bool:

@@ -6,7 +6,7 @@ This is the only module of `server.quic` that is imported without aioquic.
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from realtime.server.config import ServerConfig
@@ -16,6 +16,8 @@ from realtime.server.sockets import open_udp_port as bind_udp_port
 if TYPE_CHECKING:
     from realtime.server.quic.listener import QuicListener
 
+# What needs aioquic.
+_LISTENER = "realtime.server.quic.listener"
 # Why a server has no WebTransport, as codes that the pages explain.
 DISABLED, NOT_INSTALLED = "disabled", "not_installed"
 PORT_IN_USE, PORT_UNAVAILABLE = "port_in_use", "port_unavailable"
@@ -48,9 +50,11 @@ def open_udp_port(config: ServerConfig, tcp_port: int) -> UDPPort:
     """Open the port of `config`: by default the number of the first TCP port."""
     if not config.webtransport:
         return UDPPort(reason=DISABLED)
-    if find_spec("aioquic") is None:
+    try:
+        import_module(_LISTENER)
+    except ImportError as error:
         how = "pip install 'realtime-transports[webtransport]'"
-        return UDPPort(reason=NOT_INSTALLED, text=f"aioquic is not installed: {how}")
+        return UDPPort(reason=NOT_INSTALLED, text=f"aioquic cannot be used: {error}: {how}")
     port = tcp_port if config.webtransport_port is None else config.webtransport_port
     try:
         return UDPPort(bind_udp_port(port, config.host))

@@ -33,6 +33,7 @@ class Listening:
     services: Services
     traffic: TrafficStats
     clients: list[WebTransportSession] = field(default_factory=list)
+    stopped: bool = False
 
     async def open(
         self, path: str = PATH, host: str = "127.0.0.1", source: str | None = None, **fields: str
@@ -49,6 +50,12 @@ class Listening:
         )
         self.clients.append(session)
         return session
+
+    async def stop(self) -> None:
+        """Stop the listener, once."""
+        if not self.stopped:
+            self.stopped = True
+            await self.listener.close()
 
     async def until(self, done: Callable[[], Any]) -> None:
         """Return when `done()` is true of this process."""
@@ -76,7 +83,7 @@ async def listening(
     finally:
         for client in running.clients:
             client.abort()
-        await listener.close()
+        await running.stop()
         await hub.close()
 
 
@@ -84,9 +91,8 @@ async def line_of(session: WebTransportSession) -> bytes:
     """Wait for bytes of the stream that are more than empty lines."""
     data = b""
     async with asyncio.timeout(SECONDS):
-        while not data.strip(b"\n"):
-            await session.changed()
-            data += session.read()
+        while not (data := data + session.read()).strip(b"\n"):
             if session.closed is not None:
                 raise session.closed
+            await session.changed()
     return data

@@ -12,7 +12,7 @@ from realtime.server.tap import Tap, TapSubscriber
 from tests.robustness.frames import frames_in
 from tests.server.test_tap import Record, subscribed
 from tests.server_process import Server
-from tests.transports.readers import SECONDS, take
+from tests.transports.readers import SECONDS, take, take_datagrams
 
 
 async def test_a_session_is_shown_from_its_first_packet_to_its_end(
@@ -26,6 +26,7 @@ async def test_a_session_is_shown_from_its_first_packet_to_its_end(
         async with WebTransportClient(server.url, room, **options) as client:
             await client.send("hello", secret=hidden)
             await take(client, 1)
+            await take_datagrams(client, 1)
         while not records or not records[-1].get("closed"):
             records.append(json.loads(str(await subscriber.read_message())))
 

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -16,6 +16,7 @@ from aioquic.quic.packet import QuicPacketType, pull_quic_header
 from realtime.client.http import Closed, Refused
 from realtime.limits import Limits
 from realtime.server.quic.certificate import Certificates
+from realtime.server.quic.listener import _MAX_WASTED
 from tests.cases import each
 from tests.server.quic.serving import SECONDS, Listening, line_of, listening
 
@@ -124,24 +125,78 @@ async def test_above_half_of_the_handshakes_a_client_must_prove_its_address() ->
 async def test_a_token_of_another_address_is_of_no_use() -> None:
     async with listening(Limits(handshakes=2, handshakes_per_address=2)) as running:
         with client_socket(running) as client, client_socket(running) as thief:
-            await answers(client, first_packet())
-            victim = QuicConnection(configuration=QuicConfiguration(alpn_protocols=H3_ALPN))
-            victim.connect(("127.0.0.1", running.port), now=0.0)
-            ((packet, _),) = victim.datagrams_to_send(now=0.0)
-            (retry,) = await answers(client, packet)
-            victim.receive_datagram(retry, ("127.0.0.1", running.port), now=0.1)
-            ((packet, _),) = victim.datagrams_to_send(now=0.1)
+            with client_socket(running) as first:
+                await answers(first, first_packet())
+            packet = await proven_packet(running, client)
             assert await answers(thief, packet) == []
             assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
 
 
+async def proven_packet(running: Listening, client: socket.socket) -> bytes:
+    """The first packet of a client that has been asked to prove its address, and does."""
+    server = ("127.0.0.1", running.port)
+    quic = QuicConnection(configuration=QuicConfiguration(alpn_protocols=H3_ALPN))
+    quic.connect(server, now=0.0)
+    ((packet, _),) = quic.datagrams_to_send(now=0.0)
+    (retry,) = await answers(client, packet)
+    assert kind(retry) == QuicPacketType.RETRY
+    quic.receive_datagram(retry, server, now=0.1)
+    ((packet, _),) = quic.datagrams_to_send(now=0.1)
+    return packet
+
+
 async def test_an_address_has_few_handshakes_under_way() -> None:
-    async with listening(Limits(handshakes_per_address=3)) as running:
-        with client_socket(running) as client, client_socket(running, "127.0.0.2") as other:
-            for _ in range(3):
-                assert await answers(client, first_packet())
-            assert await answers(client, first_packet()) == []
-            assert await answers(other, first_packet())
+    async with listening(Limits(handshakes_per_address=4)) as running:
+        with ExitStack() as stack:
+            # One socket for each: what is sent again to one is no answer to another.
+            clients = [stack.enter_context(client_socket(running)) for _ in range(6)]
+            for client in clients[:2]:
+                assert kind((await answers(client, first_packet()))[0]) == QuicPacketType.INITIAL
+            proven = [await proven_packet(running, client) for client in clients[2:5]]
+            for client, packet in zip(clients[2:4], proven[:2], strict=True):
+                assert kind((await answers(client, packet))[0]) == QuicPacketType.INITIAL
+            assert await answers(clients[4], proven[2]) == []
+            assert await answers(clients[5], first_packet()) == []
+            other = stack.enter_context(client_socket(running, "127.0.0.2"))
+            assert kind((await answers(other, first_packet()))[0]) == QuicPacketType.INITIAL
+
+
+async def test_false_addresses_do_not_keep_out_who_has_the_address() -> None:
+    """Anybody can send a first packet with the address of a class, and never answers for it."""
+    async with listening(Limits(handshakes_per_address=4)) as running:
+        with client_socket(running) as attacker:
+            for _ in range(20):
+                await answers(attacker, first_packet())
+        assert len(running.listener._starting) == 2
+        session = await running.open()
+        await session.close()
+
+
+def broken_packet() -> bytes:
+    packet = bytearray(first_packet())
+    packet[100] ^= 1
+    return bytes(packet)
+
+
+async def test_while_many_cannot_be_decrypted_a_client_must_prove_its_address() -> None:
+    async with listening() as running:
+        with client_socket(running) as client:
+            received: list[bytes] = []
+            while not received:  # a second can end in between
+                received = await answers(client, *[broken_packet()] * (_MAX_WASTED + 1))
+            assert {*map(kind, received)} == {QuicPacketType.RETRY}
+            await running.until(lambda: not running.listener._wasted)  # in the next second
+            assert kind((await answers(client, first_packet()))[0]) == QuicPacketType.INITIAL
+
+
+async def test_of_a_first_packet_that_cannot_be_decrypted_nothing_is_kept() -> None:
+    async with listening() as running:
+        with client_socket(running) as client:
+            assert await answers(client, broken_packet()) == []
+            assert not running.listener._sessions
+            assert not running.listener._starting
+            assert not running.listener._connections
+            assert not running.traffic.streams
 
 
 async def test_a_handshake_that_stops_ends_after_the_time_for_a_request() -> None:
@@ -170,7 +225,7 @@ async def test_when_the_server_stops_every_session_learns_it() -> None:
     async with listening() as running:
         session = await running.open()
         running.services.hub.drain(0)
-        await running.listener.close()
+        await running.stop()
         with pytest.raises(Closed) as closed:
             await line_of(session)
     assert (closed.value.code, closed.value.reason) == (1012, "going_away")

@@ -1,10 +1,11 @@
 """Where WebTransport cannot be had, the server starts without it and says why."""
 
 import socket
+import sys
 
 import pytest
 
-from realtime.client import ALL_CLIENTS, get_json
+from realtime.client import ALL_CLIENTS, Refused, get_json
 from realtime.server.config import ServerConfig
 from realtime.server.quic import start
 from realtime.server.sockets import close_listeners, port_of
@@ -36,7 +37,8 @@ def test_a_port_in_use_is_the_reason(servers: Servers) -> None:
 
 
 def test_a_missing_package_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(start, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "realtime.server.quic.listener", raising=False)
+    monkeypatch.setitem(sys.modules, "aioquic.buffer", None)  # as if it were not there
     udp = start.open_udp_port(ServerConfig(), 0)
     assert udp.reason == "not_installed"
     assert "realtime-transports[webtransport]" in udp.text
@@ -52,8 +54,9 @@ async def test_a_server_without_it_serves_all_others_and_says_why(
         async with reader(server, "sse", room) as client:
             await say(client, "hello")
             assert texts(await take(client, 1)) == ["hello"]
-        with pytest.raises(ConnectionError, match="disabled"):
+        with pytest.raises(Refused, match="disabled") as refused:
             await ALL_CLIENTS["webtransport"](server.url, room).open()
+        assert refused.value.code == "no_webtransport"
 
 
 async def test_the_lab_lists_the_port_and_the_hash_of_the_certificate(server: Server) -> None:
