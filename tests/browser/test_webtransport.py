@@ -53,6 +53,7 @@ async def test_the_page_says_why_there_is_no_webtransport(chat: Chat) -> None:
     assert await page.evaluate(UNAVAILABLE) == ""
     for reason, words in [
         ("not_installed", "aioquic is missing"),
+        ("behind_proxy", "came through a proxy"),
         ("port_in_use", "--webtransport-port 0"),
         ("disabled", "without WebTransport"),
         ("new", "(new)"),
