@@ -98,18 +98,20 @@ function resultText({ closed }) {
 
 // --- the chart ---------------------------------------------------------------------------------------
 
-const LEFT = 56;
+const LEFT = 64;
 const RIGHT = 110; // the names of the lines
 const MAX_WIDTH = 726; // px: a phone has less, and text must stay readable there
 const BOTTOM = 190;
 const HEIGHT = 170;
-const MIN_SECONDS = 10;
 const TICKS = 4;
+// The axes grow in these steps, so that all ticks are round numbers.
+const SECONDS = 3 * TICKS;
+const BYTES = 100_000 * TICKS;
 
 /** Draw three lines over time: bytes published, sent by the server, and read by the page. */
 export function drawFlow(svg, samples) {
-  const seconds = Math.max(MIN_SECONDS, samples.at(-1)?.seconds ?? 0);
-  const most = Math.max(100_000, ...samples.map(({ published, sent }) => Math.max(published, sent)));
+  const seconds = inSteps(samples.at(-1)?.seconds ?? 0, SECONDS);
+  const most = inSteps(Math.max(0, ...samples.map(({ published, sent }) => Math.max(published, sent))), BYTES);
   const width = Math.min(MAX_WIDTH, svg.clientWidth || MAX_WIDTH);
   const end = width - RIGHT;
   const x = (at) => LEFT + ((end - LEFT) * at) / seconds;
@@ -119,13 +121,17 @@ export function drawFlow(svg, samples) {
   svg.replaceChildren(...axes(x, y, seconds, most), ...LINES.map((name) => line(name, samples, x, y)), ...names(samples, y, end));
 }
 
+function inSteps(value, step) {
+  return step * Math.max(1, Math.ceil(value / step));
+}
+
 function axes(x, y, seconds, most) {
   const steps = Array.from({ length: TICKS + 1 }, (_, n) => n / TICKS);
   return [
     ...steps.flatMap((part) => [
       svgEl("line", { class: "axis", x1: LEFT, x2: x(seconds), y1: y(part * most), y2: y(part * most) }),
-      svgEl("text", { x: LEFT - 6, y: y(part * most) + 4, "text-anchor": "end" }, bytesText(Math.round(part * most))),
-      svgEl("text", { x: x(part * seconds), y: BOTTOM + 16, "text-anchor": "middle" }, number(Math.round(part * seconds))),
+      svgEl("text", { x: LEFT - 6, y: y(part * most) + 4, "text-anchor": "end" }, bytesText(part * most)),
+      svgEl("text", { x: x(part * seconds), y: BOTTOM + 16, "text-anchor": "middle" }, number(part * seconds)),
     ]),
     svgEl("text", { x: x(seconds), y: BOTTOM + 31, "text-anchor": "end" }, t("lesson.slow.axis")),
   ];
