@@ -137,7 +137,7 @@ function showLeftOut(usable, missing) {
   live.toggleAttribute("data-empty", !usable.length);
   byId("left-out").hidden = !missing.length;
   byId("left-out").replaceChildren(...missing.map(({ transport, why }) => (
-    el("span", "", transportLabel(transport), " ", why)
+    el("span", "", transportLabel(transport), " – ", why)
   )));
 }
 
