@@ -117,7 +117,7 @@ async function fetchCursor() {
 
 // What this browser or this server lacks has no row, but a reason.
 function leftOut({ transport, why }) {
-  return el("p", "left-out", transportLabel(transport), " ", why);
+  return el("p", "left-out", transportLabel(transport), " – ", why);
 }
 
 const [serverInfo, startCursor, { usable, missing }] = await Promise.all([

@@ -1,4 +1,4 @@
-// The first page: from polling to WebSocket, step by step.  Each step has its lanes, and only they are
+// The first page: from polling to WebTransport, step by step.  Each step has its lanes, and only they are
 // connected.
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";
@@ -137,7 +137,7 @@ function showLeftOut(usable, missing) {
   live.toggleAttribute("data-empty", !usable.length);
   byId("left-out").hidden = !missing.length;
   byId("left-out").replaceChildren(...missing.map(({ transport, why }) => (
-    el("span", "", transportLabel(transport), " ", why)
+    el("span", "", transportLabel(transport), " – ", why)
   )));
 }
 

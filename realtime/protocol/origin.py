@@ -144,7 +144,7 @@ class OriginPolicy:
         if site in ("same-origin", "none"):  # none: the user typed the URL
             return
         if referer is not None:
-            foreign = not self._is_ours(_origin_of(referer), host)
+            foreign = not self._is_ours(origin_of(referer), host)
         else:
             foreign = site is not None or _is_browser(fields)
         if foreign:
@@ -168,6 +168,11 @@ class OriginPolicy:
         if name is None or len(self.ports) < 2 or not _PLAIN_NAME.fullmatch(name):
             return []
         return [f"{name}:{port}" for port in sorted(self.ports)]
+
+    def may_use_port(self, origin: str, port: int) -> bool:
+        """Return whether a page of `origin` may use our `port`, under its own host name."""
+        page, _ = _authorities(origin, None)
+        return page is not None and self._is_ours(origin, f"{page[0]}:{port}")
 
     def _is_ours(self, origin: str, host: str | None) -> bool:
         return _is_same(origin, host) or self._is_own_origin(origin, host)
@@ -218,7 +223,8 @@ def _split(authority: str, default_port: int) -> Authority | None:
     return (match[1], int(match[2] or default_port)) if match else None
 
 
-def _origin_of(url: str) -> str:
+def origin_of(url: str) -> str:
+    """Return the origin of a page, as `Origin` has it."""
     return "/".join(url.split("/", 3)[:3])
 
 

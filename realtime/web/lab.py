@@ -6,8 +6,9 @@ import io
 import logging
 import math
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import segno
 
@@ -19,7 +20,8 @@ from realtime.core.names import without_number
 from realtime.core.rate_limit import RateLimiter
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.proxy_pool import LeasedProxy, ProxyPool
-from realtime.server.quic.start import WebTransportOffer
+from realtime.protocol.origin import origin_of
+from realtime.server.quic.start import BEHIND_PROXY, WebTransportOffer
 from realtime.server.tap import SECRET, Tap, TapRegistry, TapSubscriber
 from realtime.transports.base import Services
 from realtime.transports.handler import Handler
@@ -136,10 +138,21 @@ class LabHandler(LabBase):
                 "networks": len(self.lab.networks.ports) if nameable else 0,
                 "addresses": self.lab.addresses,
                 "access": self.services.access.mode,
-                "webtransport": self.lab.webtransport.describe(),
+                "webtransport": self._describe_webtransport(),
                 **{name: getattr(limits, name) for name in names},
             }
         )
+
+    def _describe_webtransport(self) -> Mapping[str, Any]:
+        """Describe WebTransport to the page that asks, which `Referer` names.
+
+        A proxy forwards the page and not the UDP port, so the page must be of one of our ports.
+        """
+        offer, page = self.lab.webtransport, self.request.headers.get("Referer")
+        policy = self.services.origin_policy
+        if offer.port and page and not policy.may_use_port(origin_of(page), offer.port):
+            return {"reason": BEHIND_PROXY}
+        return offer.describe()
 
 
 # --- network conditions --------------------------------------------------------------------------

@@ -352,7 +352,7 @@ async def expect_exercises(page: Page) -> None:
         assert paragraphs >= 2
     text = str(await page.locator("#exercises").text_content())
     assert "exercise." not in text
-    assert "RFC 6202" in text
+    assert "RFC 6202" in text or "RFC 9000" in text  # of HTTP, or of QUIC
 
 
 # --- the keyboard --------------------------------------------------------------------------------

@@ -145,6 +145,24 @@ async def test_every_page_of_a_transport_sends_and_receives(
     ]
 
 
+async def test_webtransport_works_or_the_page_says_why_not(
+    engine: Engine, server: Server, room: str
+) -> None:
+    await engine.open(f"{server.url}/demos/webtransport.html?room={room}&lang=en")
+    if isinstance(engine, engines.Firefox):
+        await wait_until(engine, IS_OPEN)
+        await post(server.url, room, text="down")
+        await wait_until(engine, SHOWS, "down")
+        await engine.run(SEND, "up")
+        await wait_until(engine, SHOWS, "up")
+        assert (await log(server, room))[-1]["via"] == "webtransport"
+    else:
+        await wait_until(engine, PART_EXISTS, ".notice")
+        why = "This browser has no WebTransport"
+        assert why in await engine.run("() => document.querySelector('.notice').textContent")
+    assert await engine.errors() == []
+
+
 async def test_a_class_votes_and_is_measured(engine: Engine, server: Server, room: str) -> None:
     await engine.open(f"{server.url}/demos/lecturer.html?room={room}&lang=en#key={KEY}")
     await wait_until(engine, PART_EXISTS, "#steps tr")

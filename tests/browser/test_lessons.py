@@ -152,13 +152,13 @@ async def test_a_slow_reader_slows_the_server_down_unless_the_browser_reads_for_
     assert published > sent > read
     assert (log > 0, queued) == (True, 0)
     await part(page, "slow-speed").select_option("1000")
-    await expect(result).to_have_text("The page has read all 250 messages.")
+    await expect(result).to_have_text("The page has read all 250 messages.", timeout=60_000)
     await part(page, "slow-kind").select_option("socket")
     await part(page, "slow-speed").select_option("0")
     await run.click()
     await expect(words).to_contain_text(re.compile(r"read by the page 0 B.* memory: [1-9]"))
     await part(page, "slow-speed").select_option("1000")
-    await expect(result).to_have_text("The page has read all 250 messages.")
+    await expect(result).to_have_text("The page has read all 250 messages.", timeout=60_000)
 
 
 # --- WebTransport --------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The first page: from polling to WebSocket, step by step, with the real traffic as dots."""
+"""The first page: from polling to WebTransport, step by step, with the real traffic as dots."""
 
 import asyncio
 import re

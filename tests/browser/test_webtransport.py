@@ -13,8 +13,8 @@ from tests.server_process import Server
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 UNAVAILABLE = """async () => {
-  const { unavailable } = await import("../demos/static/transports/webtransport.js");
-  return await unavailable() ?? "";
+  const { whyUnavailable } = await import("../demos/static/available.js");
+  return await whyUnavailable("webtransport") ?? "";
 }"""
 
 
@@ -53,6 +53,7 @@ async def test_the_page_says_why_there_is_no_webtransport(chat: Chat) -> None:
     assert await page.evaluate(UNAVAILABLE) == ""
     for reason, words in [
         ("not_installed", "aioquic is missing"),
+        ("behind_proxy", "came through a proxy"),
         ("port_in_use", "--webtransport-port 0"),
         ("disabled", "without WebTransport"),
         ("new", "(new)"),
@@ -62,7 +63,7 @@ async def test_the_page_says_why_there_is_no_webtransport(chat: Chat) -> None:
         await page.unroute("**/lab")
     await page.evaluate("window.kept = WebTransport; delete window.WebTransport")
     assert "This browser has no WebTransport" in await page.evaluate(UNAVAILABLE)
-    await page.evaluate("window.WebTransport = window.kept")
+    await page.evaluate("() => { window.WebTransport = window.kept; }")
 
 
 async def test_without_it_its_page_the_lab_and_the_story_say_so_and_work(

@@ -182,6 +182,24 @@ def test_our_other_ports_are_listed_under_a_host_name_that_is_safe_in_a_policy()
 
 
 @each(
+    ("origin", "port", "allowed"),
+    [
+        ("http://box:1", 1, True),
+        ("http://box:1", 2, True),
+        ("http://[::1]:2", 1, True),
+        ("http://box:3", 3, True),  # a proxy may have the number of our port at another address
+        ("http://box:3", 1, False),
+        ("https://box", 1, False),
+        ("null", 1, False),
+    ],
+)
+def test_a_page_of_a_proxy_may_not_use_our_port(origin: str, port: int, allowed: bool) -> None:
+    origin_policy = OriginPolicy(["box"])
+    origin_policy.ports = frozenset({1, 2})
+    assert origin_policy.may_use_port(origin, port) == allowed
+
+
+@each(
     ("origin", "host", "allowed"),
     [
         ("http://box:1", "box:2", True),

@@ -155,6 +155,20 @@ async def test_a_page_may_connect_to_all_our_ports_and_no_others(lab: Server) ->
     assert "frame-ancestors 'self'" in policy  # the projector shows our pages
 
 
+async def test_a_page_of_a_proxy_learns_that_webtransport_is_not_for_it(servers: Servers) -> None:
+    """A browser names the page in `Referer`; what runs no pages needs no permission."""
+    server = servers.get("memory", "--webtransport-port", "0")
+    udp = (await get_json(server.url, "/lab"))["webtransport"]["port"]
+    assert udp != server.port
+    for page, offered in [(server.url, True), ("http://127.0.0.1:1/chat", False)]:
+        fields = {"Referer": f"{page}/demos/lab.html"}
+        answer = (await ask(server, "GET", "/lab", headers=fields)).json()["webtransport"]
+        assert answer.get("port") == (udp if offered else None)
+        assert answer.get("reason") == (None if offered else "behind_proxy")
+    policy = (await ask(server, "GET", "/")).head.fields["content-security-policy"]
+    assert f"https://127.0.0.1:{udp}" in policy
+
+
 async def test_only_our_pages_may_embed_the_bridge_page(lab: Server, room: str) -> None:
     first, _ = await lanes(lab)
     paths = ("/demos/frame.html", f"/rooms/{room}/iframe_streaming")

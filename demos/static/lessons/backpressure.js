@@ -4,7 +4,7 @@ import { ApiError } from "../api.js";
 import { svgEl } from "../dom.js";
 import { number, t } from "../i18n.js";
 import { bytes as bytesText } from "../wire/labels.js";
-import { failure, onClick } from "./helpers.js";
+import { failure, onClick, oncePerFrame } from "./helpers.js";
 import { COUNT, hasStreams, readSlowly } from "./slow_reader.js";
 
 const SPEEDS = [0, 10, 40, 1000]; // messages per second
@@ -48,8 +48,9 @@ export function showBackpressure(part) {
     part("slow-kind").value = "socket";
     part("slow-kind").disabled = true;
   }
-  drawFlow(part("slow-chart"), []);
-  onClick(part("slow-run"), () => run(part));
+  const samples = []; // of the last run
+  new ResizeObserver(oncePerFrame(() => drawFlow(part("slow-chart"), samples))).observe(part("slow-chart"));
+  onClick(part("slow-run"), () => run(part, samples));
 }
 
 function speedText(speed) {
@@ -57,8 +58,8 @@ function speedText(speed) {
   return speed === SPEEDS.at(-1) ? t("lesson.slow.speed-all") : t("lesson.slow.speed-some", { speed: number(speed) });
 }
 
-async function run(part) {
-  const samples = [];
+async function run(part, samples) {
+  samples.length = 0;
   const startedAt = performance.now();
   let latest = { published: 0, sent: 0, read: 0, queued: 0 };
   const show = () => {
@@ -97,33 +98,42 @@ function resultText({ closed }) {
 
 // --- the chart ---------------------------------------------------------------------------------------
 
-const LEFT = 56;
-const WIDTH = 560;
+const LEFT = 64;
+const RIGHT = 110; // the names of the lines
+const MAX_WIDTH = 726; // px: a phone has less, and text must stay readable there
 const BOTTOM = 190;
 const HEIGHT = 170;
-const MIN_SECONDS = 10;
 const TICKS = 4;
+// The axes grow in these steps, so that all ticks are round numbers.
+const SECONDS = 3 * TICKS;
+const BYTES = 100_000 * TICKS;
 
 /** Draw three lines over time: bytes published, sent by the server, and read by the page. */
 export function drawFlow(svg, samples) {
-  const seconds = Math.max(MIN_SECONDS, samples.at(-1)?.seconds ?? 0);
-  const most = Math.max(100_000, ...samples.map(({ published, sent }) => Math.max(published, sent)));
-  const x = (at) => LEFT + (WIDTH * at) / seconds;
+  const seconds = inSteps(samples.at(-1)?.seconds ?? 0, SECONDS);
+  const most = inSteps(Math.max(0, ...samples.map(({ published, sent }) => Math.max(published, sent))), BYTES);
+  const width = Math.min(MAX_WIDTH, svg.clientWidth || MAX_WIDTH);
+  const end = width - RIGHT;
+  const x = (at) => LEFT + ((end - LEFT) * at) / seconds;
   const y = (bytes) => BOTTOM - (HEIGHT * bytes) / most;
-  svg.setAttribute("viewBox", `0 0 ${LEFT + WIDTH + 110} ${BOTTOM + 34}`);
+  svg.setAttribute("viewBox", `0 0 ${width} ${BOTTOM + 34}`);
   svg.setAttribute("aria-label", t("lesson.slow.chart"));
-  svg.replaceChildren(...axes(x, y, seconds, most), ...LINES.map((name) => line(name, samples, x, y)), ...names(samples, y));
+  svg.replaceChildren(...axes(x, y, seconds, most), ...LINES.map((name) => line(name, samples, x, y)), ...names(samples, y, end));
+}
+
+function inSteps(value, step) {
+  return step * Math.max(1, Math.ceil(value / step));
 }
 
 function axes(x, y, seconds, most) {
   const steps = Array.from({ length: TICKS + 1 }, (_, n) => n / TICKS);
   return [
     ...steps.flatMap((part) => [
-      svgEl("line", { class: "axis", x1: LEFT, x2: LEFT + WIDTH, y1: y(part * most), y2: y(part * most) }),
-      svgEl("text", { x: LEFT - 6, y: y(part * most) + 4, "text-anchor": "end" }, bytesText(Math.round(part * most))),
-      svgEl("text", { x: x(part * seconds), y: BOTTOM + 16, "text-anchor": "middle" }, number(Math.round(part * seconds))),
+      svgEl("line", { class: "axis", x1: LEFT, x2: x(seconds), y1: y(part * most), y2: y(part * most) }),
+      svgEl("text", { x: LEFT - 6, y: y(part * most) + 4, "text-anchor": "end" }, bytesText(part * most)),
+      svgEl("text", { x: x(part * seconds), y: BOTTOM + 16, "text-anchor": "middle" }, number(part * seconds)),
     ]),
-    svgEl("text", { x: LEFT + WIDTH, y: BOTTOM + 31, "text-anchor": "end" }, t("lesson.slow.axis")),
+    svgEl("text", { x: x(seconds), y: BOTTOM + 31, "text-anchor": "end" }, t("lesson.slow.axis")),
   ];
 }
 
@@ -133,11 +143,11 @@ function line(name, samples, x, y) {
 }
 
 // Beside the end of each line, and far enough apart to be read.
-function names(samples, y) {
+function names(samples, y, end) {
   const last = samples.at(-1) ?? { published: 0, sent: 0, read: 0 };
   let above = -Infinity;
   return LINES.map((name) => {
     above = Math.max(above + 16, y(last[name]) + 4);
-    return svgEl("text", { class: name, x: LEFT + WIDTH + 8, y: Math.min(above, BOTTOM + 4) }, t(`lesson.slow.line.${name}`));
+    return svgEl("text", { class: name, x: end + 8, y: Math.min(above, BOTTOM + 4) }, t(`lesson.slow.line.${name}`));
   });
 }

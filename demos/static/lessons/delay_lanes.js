@@ -6,7 +6,8 @@ import { number, t } from "../i18n.js";
 import { quantile } from "./helpers.js";
 
 const LEFT = 62;
-const WIDTH = 600;
+const RIGHT = 12;
+const MAX_WIDTH = 680; // px: a phone has less, and text must stay readable there
 const LANE = 92; // px
 const TOP = 22; // of a lane: its name
 const HEIGHT = LANE - TOP - 8;
@@ -33,12 +34,15 @@ export function drawDelayLanes(svg, lanes, { count, shortest, isOver }) {
   const all = lanes.flatMap(({ delays }) => delays.filter((delay) => delay !== undefined));
   const longest = Math.max(shortest, ...all);
   const scale = SCALES.find((one) => one >= longest) ?? longest;
-  svg.setAttribute("viewBox", `0 0 ${LEFT + WIDTH + 12} ${lanes.length * LANE}`);
+  const width = Math.min(MAX_WIDTH, svg.clientWidth || MAX_WIDTH);
+  const end = width - RIGHT;
+  svg.setAttribute("viewBox", `0 0 ${width} ${lanes.length * LANE}`);
   svg.setAttribute("aria-label", t("lesson.wt.chart"));
   svg.replaceChildren(...lanes.map((lane, n) => {
     const bottom = n * LANE + TOP + HEIGHT;
     const place = {
-      x: (index) => LEFT + ((index + 0.5) * WIDTH) / count,
+      end,
+      x: (index) => LEFT + ((index + 0.5) * (end - LEFT)) / count,
       y: (delay) => bottom - (HEIGHT * delay) / scale,
     };
     const group = svgEl("g", {}, ...axis(place, lane.name, scale, shortest), ...marks(place, lane.delays, scale, isOver));
@@ -49,7 +53,7 @@ export function drawDelayLanes(svg, lanes, { count, shortest, isOver }) {
 
 function axis(place, name, scale, shortest) {
   const line = (delay, type) => (
-    svgEl("line", { class: type, x1: LEFT, x2: LEFT + WIDTH, y1: place.y(delay), y2: place.y(delay) })
+    svgEl("line", { class: type, x1: LEFT, x2: place.end, y1: place.y(delay), y2: place.y(delay) })
   );
   const label = (delay) => (
     svgEl("text", { x: LEFT - 6, y: place.y(delay) + 4, "text-anchor": "end" }, t("chat.ms", { ms: number(delay) }))

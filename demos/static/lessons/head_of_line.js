@@ -41,8 +41,8 @@ export function heldBack(packets) {
 
 // --- the drawing -----------------------------------------------------------------------------------
 
-const LEFT = 24;
-const STEP = 40; // px of one interval
+const LEFT = 30;
+const STEP = 26; // px of one interval
 const ROW = 20;
 const NAMES = "ABC";
 

@@ -2,8 +2,7 @@
 // rest waits.  A WebSocket gives the page everything that arrives; a WebSocketStream only what the page reads, so
 // that a slow page slows the server down.
 
-import { ApiError, ROOT, roomUrl } from "../api.js";
-import { t } from "../i18n.js";
+import { networkError, ROOT, roomUrl } from "../api.js";
 import { uuid } from "../publish.js";
 import { openTap } from "../wire/tap.js";
 import { sleep, testUser } from "./helpers.js";
@@ -73,7 +72,7 @@ async function readAll(source, speed, onRead) {
   const end = performance.now() + MAX_TIME;
   for (let n = 0; n < COUNT; n += 1) {
     await untilDue(speed, end);
-    if (performance.now() > end) throw new ApiError("network", t("lesson.no-answer"));
+    if (performance.now() > end) throw networkError("no_answer");
     onRead(new TextEncoder().encode(await source.read()).length);
   }
 }
@@ -139,11 +138,11 @@ function openSocket(url) {
     socket.onclose = (event) => {
       closed = event;
       wake();
-      reject(new ApiError("network", t("trouble.no_connection")));
+      reject(networkError("no_connection"));
     };
   });
 }
 
 function notOpened() {
-  throw new ApiError("network", t("trouble.no_connection"));
+  throw networkError("no_connection");
 }

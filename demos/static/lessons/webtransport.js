@@ -15,6 +15,7 @@ const FIRST_LOST = 2; // the packet that the model loses at first
 const COLORS = { websocket: "websocket", stream: "webtransport", datagrams: "webtransport" };
 const SHORTEST = ROUND_TRIP / 2; // ms: one way
 const LATE = SHORTEST + ROUND_TRIP; // ms: it waited for a packet to be sent again
+const DRAW_INTERVAL = 200; // ms: to draw each frame would delay what is measured
 
 const PAGE = `
   <h2 data-i18n="lesson.wt.measure-title"></h2>
@@ -51,14 +52,22 @@ async function showMeasurement(part) {
   )));
   run.textContent = t("lesson.wt.run", { count: number(COUNT) });
   part("late").textContent = t("lesson.wt.late", { limit: ms(LATE) });
-  show(part, Object.fromEntries(LANES.map((lane) => [lane, []])));
+  let [lanes, isOver] = [Object.fromEntries(LANES.map((lane) => [lane, []])), false];
+  const draw = () => show(part, lanes, isOver);
+  new ResizeObserver(oncePerFrame(draw)).observe(part("delays"));
   onClick(run, async () => {
     part("verdict").textContent = "";
+    isOver = false;
+    const timer = setInterval(draw, DRAW_INTERVAL);
     try {
-      await measure(part);
+      await measure(part, (now) => { lanes = now; });
+      isOver = true;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       part("progress").textContent = failure(error);
+    } finally {
+      clearInterval(timer);
+      draw();
     }
   });
   const why = await whyUnavailable("webtransport");
@@ -67,27 +76,20 @@ async function showMeasurement(part) {
   part("progress").textContent = why;
 }
 
-async function measure(part) {
+async function measure(part, onDelay) {
   const network = conditions(Number(part("loss").value));
   part("progress").textContent = t("lesson.wt.running", { network });
   const lease = await leaseNetwork(network);
   try {
-    if (!lease?.udp) throw new ApiError("network", t("lesson.wt.no-line", { network }));
-    let [lanes, isOver] = [undefined, false];
-    const draw = oncePerFrame(() => show(part, lanes, { isOver }));
-    await sendOverLossyLine(lease.base, (now) => {
-      lanes = now;
-      draw();
-    });
-    isOver = true;
-    show(part, lanes, { isOver });
+    if (!lease?.udp) throw new ApiError("network", network, { reason: "no_line" });
+    await sendOverLossyLine(lease.base, onDelay);
     part("progress").textContent = t("lesson.wt.ran", { network });
   } finally {
     lease?.release();
   }
 }
 
-function show(part, lanes, { isOver = false } = {}) {
+function show(part, lanes, isOver) {
   const named = LANES.map((lane) => ({ via: COLORS[lane], name: t(`lesson.wt.lane.${lane}`), delays: lanes[lane] }));
   drawDelayLanes(part("delays"), named, { count: COUNT, shortest: SHORTEST, isOver });
   const figures = LANES.map((lane) => delayFigures(lanes[lane], LATE));

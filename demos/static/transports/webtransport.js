@@ -14,7 +14,7 @@ import { diagnose, watchdog, withResumeCheck } from "../watchdog.js";
 const REFUSED = 4403; // the server's own, as on a WebSocket: 4000 + the HTTP status
 const CLOSE_TIME = 1_000; // ms: after a stream has ended, the session's close code may follow
 // Why a page cannot use it; the server reports all but the first two.
-const REASONS = ["insecure", "no_browser", "disabled", "not_installed", "port_in_use", "port_unavailable"];
+const REASONS = ["insecure", "no_browser", "disabled", "not_installed", "behind_proxy", "port_in_use", "port_unavailable"];
 
 /**
  * Connect to a room.  `base` is another host and port, as for all transports; `offer` is the server's `{port,

@@ -1,7 +1,7 @@
 """One QUIC connection, from its first packet on, and its one WebTransport session.
 
     receive ──▶ aioquic ──▶ events ──▶ the request, messages ──▶ the session: a task
-    transmit ◀── aioquic ◀──────────── push, send_datagram, end ◀────┘
+    transmit ◀── aioquic ◀──────────── push, send, end ◀─────────────┘
 
 It counts the bytes where they cross the UDP socket: headers, acknowledgements and what is sent
 again included.  A browser has a connection for each session, so a second one is refused.
@@ -10,7 +10,7 @@ again included.  A browser has a connection for each session, so a second one is
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -362,11 +362,13 @@ class QuicSession:
 
     # --- the stream of the messages --------------------------------------------------------------
 
-    def push(self, data: bytes, events: int) -> bool:
+    def push(self, data: bytes, events: int, datagrams: Iterable[bytes] = ()) -> bool:
         """Write all of `data`, or nothing while the client has not received enough of the rest.
 
         `drained` is called when it has.  What the client has not acknowledged is kept, since it may
-        be lost: that is the memory of a reader that has stopped.
+        be lost: that is the memory of a reader that has stopped.  `datagrams` go with the data, in
+        the same packets, as far as they fit: a packet of its own for each would use up the few that
+        the congestion window of a lossy line allows.
         """
         if self._stream_id is None or self._ended or self._closed:
             return False
@@ -376,6 +378,8 @@ class QuicSession:
         self.events += events
         self._quic.send_stream_data(self._stream_id, data)
         self._capture.show_data("down", data, self._stream_id)
+        for datagram in datagrams:
+            self._send_datagram(datagram)
         self._transmit()
         return True
 
@@ -384,13 +388,11 @@ class QuicSession:
             self._sending = self._loop.create_future()
             await self._sending
 
-    def send_datagram(self, data: bytes) -> None:
-        if self._request_id is None or self._ended or self._closed:
-            return
+    def _send_datagram(self, data: bytes) -> None:
+        assert self._request_id is not None
         # RFC 9297 §2.1: a datagram starts with the number of the request's stream, over four.
         if self._quic.send_datagram_now(encode_varint(self._request_id // 4) + data):
             self._capture.show_datagram("down", data)
-            self._transmit()
 
     async def read(self) -> bytes:
         # One packet can have a hundred messages: other connections have their turn in between.

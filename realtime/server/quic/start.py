@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # What needs aioquic.
 _LISTENER = "realtime.server.quic.listener"
-# Why a server has no WebTransport, as codes that the pages explain.
-DISABLED, NOT_INSTALLED = "disabled", "not_installed"
+# Why a page has no WebTransport with this server, as codes that the pages explain.
+DISABLED, NOT_INSTALLED, BEHIND_PROXY = "disabled", "not_installed", "behind_proxy"
 PORT_IN_USE, PORT_UNAVAILABLE = "port_in_use", "port_unavailable"
 
 

@@ -56,6 +56,10 @@ async def test_a_session_is_shown_from_its_first_packet_to_its_end(
     kinds = sorted(json.loads(line)["kind"] for line in lines if line)
     assert kinds == ["ack", "say"]
     assert json.loads(data("down", datagram=True))["text"] == "hello"
+    # The line and its datagram are in one packet: what loses one of them loses the other.
+    at = next(n for n, record in enumerate(records) if record.get("datagram"))
+    line, datagram, packet = records[at - 1 : at + 2]
+    assert packet["packet"] > sum(len(base64.b64decode(r["data"])) for r in (line, datagram))
     assert hidden not in json.dumps(records)
 
 
