@@ -19,7 +19,7 @@ from engineio.async_socket import AsyncSocket
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from realtime.server.stream import MeteredStream
+from realtime.server.stream import MeteredStream, MeteredTLSStream
 from realtime.transports.socketio.engineio import EngineIOServer
 from realtime.transports.socketio.transport import SocketIOServer
 from realtime.transports.sockjs import handlers, http_transports, websocket_transports
@@ -72,6 +72,7 @@ OF_TORNADO: dict[type, set[str]] = {
         *("_add_io_state", "_check_closed", "_handle_events", "_read_buffer_size", "_read_bytes"),
         *("_read_future", "_read_partial", "_write_buffer", "_write_futures"),
     },
+    MeteredTLSStream: {"_ssl_accepting"},
     StrictWebSocketProtocol: {
         *("_abort", "_fragmented_message_buffer", "_handle_message", "_ping_coroutine"),
         *("_receive_frame_loop", "_run_callback", "_waiting", "_write_frame"),
