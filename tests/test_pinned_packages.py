@@ -23,7 +23,7 @@ from packaging.version import Version
 
 from realtime.client.quic import WindowedConnection
 from realtime.server.quic.limited import LimitedH3Connection, LimitedQuicConnection
-from realtime.server.stream import MeteredStream
+from realtime.server.stream import MeteredStream, MeteredTLSStream
 from realtime.transports.socketio.engineio import EngineIOServer
 from realtime.transports.socketio.transport import SocketIOServer
 from realtime.transports.sockjs import handlers, http_transports, websocket_transports
@@ -86,6 +86,7 @@ OF_OTHERS: dict[type, set[str]] = {
         *("_add_io_state", "_check_closed", "_handle_events", "_read_buffer_size", "_read_bytes"),
         *("_read_future", "_read_partial", "_write_buffer", "_write_futures"),
     },
+    MeteredTLSStream: {"_ssl_accepting"},
     StrictWebSocketProtocol: {
         *("_abort", "_fragmented_message_buffer", "_handle_message", "_ping_coroutine"),
         *("_receive_frame_loop", "_run_callback", "_waiting", "_write_frame"),

@@ -14,7 +14,7 @@ import time
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from ssl import SSLWantWriteError
+from ssl import SSLWantReadError, SSLWantWriteError
 from typing import Any
 
 from tornado.ioloop import IOLoop
@@ -66,8 +66,8 @@ class MeteredStream(IOStream):
         *("connection_id", "_tap", "_trace_buffer", "_redactor"),
     )
 
-    # Bytes on the socket are the bytes of the client.
-    _is_plain = True
+    # What `recv` raises while there is nothing to read.
+    _nothing_arrived: type[OSError] = BlockingIOError
 
     def __init__(self, connection: socket.socket, address: str, traffic: TrafficStats) -> None:
         super().__init__(connection, max_buffer_size=_MAX_UNREAD_BYTES, read_chunk_size=READ_BYTES)
@@ -112,8 +112,10 @@ class MeteredStream(IOStream):
         if self._reads_paused:
             return None
         wanted = self.reading()
-        # OpenSSL would refuse to write after it has read a FIN without a `close_notify` before it.
-        count = super().read_from_fd(buf) if wanted or not self._is_at_fin() else 0
+        # After a FIN without a `close_notify` before it, OpenSSL would send an error and refuse to
+        # write.
+        may_read = (wanted and not self.half_closed) or not self._is_at_fin()
+        count = super().read_from_fd(buf) if may_read else 0
         if count == 0 and not wanted:
             self._note_half_close()
             return None
@@ -161,7 +163,7 @@ class MeteredStream(IOStream):
     def _can_read_directly(self) -> bool:
         """Return whether what the socket has next is all that is unread, and nobody copies it."""
         buffered = self._read_buffer_size or self._unread or self.half_closed
-        return self._is_plain and not buffered and self._tap is None
+        return not buffered and self._tap is None
 
     async def _read_directly(self, serve: Serve | None) -> bytes:
         self._check_closed()
@@ -193,7 +195,7 @@ class MeteredStream(IOStream):
         assert reading is not None
         try:
             data = self.socket.recv(READ_BYTES)
-        except BlockingIOError:
+        except self._nothing_arrived:
             return
         except OSError as error:
             self.close(exc_info=error)
@@ -475,7 +477,12 @@ class MeteredTLSStream(MeteredStream, SSLIOStream):
     the kernel.
     """
 
-    _is_plain = False
+    # Also for the first part of a record.
+    _nothing_arrived = SSLWantReadError
+
+    def _can_read_directly(self) -> bool:
+        # Tornado makes the handshake, within the first read.
+        return not self._ssl_accepting and super()._can_read_directly()
 
     def _find_send(self) -> Callable[[bytes], int]:
         return self._send_records

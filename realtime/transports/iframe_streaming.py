@@ -65,13 +65,15 @@ class IframeStreaming(StreamExchange):
         subscription = self.parse_subscription(room)
         pad = int(self.number("pad", 0, MAX_PADDING, BadPad))
         keep = bool(self.number("keep", 0, 1, BadKeep))
-        ancestors = self.services.origin_policy.own_origins(self.origin_fields[0])
-        policy = content_security_policy(KEPT_SCRIPT if keep else SCRIPT, ancestors)
         await self.stream_events(
             subscription,
             kept_frame if keep else frame,
             HEARTBEAT,
-            b"Content-Security-Policy: " + policy.encode(),
+            self._policy_field(KEPT_SCRIPT if keep else SCRIPT),
             content_type=b"Content-Type: text/html; charset=utf-8",
             opening=lambda cursor: OPENING + b" " * pad,
         )
+
+    def _policy_field(self, script: bytes) -> bytes:
+        ancestors = self.services.origin_policy.own_origins(self.origin_fields[0])
+        return b"Content-Security-Policy: " + content_security_policy(script, ancestors).encode()

@@ -537,6 +537,25 @@ async def test_the_page_answers_draws_and_saves(browser: Browser, page_file: Pat
 
 @pytest.mark.browser
 @pytest.mark.asyncio(loop_scope="session")
+async def test_nothing_of_the_reference_is_cut_off(browser: Browser, tmp_path: Path) -> None:
+    """Its tables are wider than those of small results: every transport, and intervals."""
+    assert main([str(ROOT / "benchmarks/reference"), "--out", str(tmp_path)]) == 0
+    size: Any = {"width": 1280, "height": 720}
+    errors: list[str] = []
+    async with new_context(browser, errors, viewport=size, locale="en-GB") as context:
+        page = await context.new_page()
+        await page.goto((tmp_path / "report.html").as_uri())
+        article = page.locator("article[lang=en]")
+        box = await article.locator(".answer table").bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= size["height"]
+        await article.evaluate("e => e.querySelectorAll('details').forEach(d => d.open = true)")
+        assert await page.evaluate(CUT, "article[lang=en] :is(.scroll, h1, h2, h3, td)") == []
+    assert errors == []
+
+
+@pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 async def test_the_switch_needs_no_script(browser: Browser, tmp_path: Path) -> None:
     save(tmp_path / "in", result("poll_gap"))
     assert main([str(tmp_path / "in"), "--out", str(tmp_path)]) == 0

@@ -7,13 +7,16 @@ import asyncio
 import json
 import math
 import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.netutil import ssl_wrap_socket
 from tornado.web import Application
 
 from realtime.brokers.memory import MemoryBroker
@@ -27,16 +30,20 @@ from realtime.errors import TicketExpired
 from realtime.limits import Limits
 from realtime.protocol.origin import OriginPolicy
 from realtime.server import connection as connection_module
+from realtime.server.config import ServerConfig
 from realtime.server.connection import Router, ServerConnection
 from realtime.server.forwarded import TrustedProxies
-from realtime.server.stream import MeteredStream
+from realtime.server.sockets import load_tls
+from realtime.server.stream import MeteredStream, MeteredTLSStream
 from realtime.server.tap import TapRegistry, TapSubscriber
 from realtime.server.traffic import TrafficStats
 from realtime.transports.base import Services
 from realtime.transports.long_polling import LongPolling
 from realtime.transports.short_polling import ShortPolling
+from tests.conftest import Servers
 
 ROOM = "lobby"
+ADDRESS = "10.0.0.1"
 TIMES = 100
 SHORT, LONG = "short_polling", "long_polling"
 # A lease that is not renewed during a test, however slow the machine is.
@@ -60,7 +67,16 @@ class Tickets:
 class World:
     """A server's objects, and its connections; `parsed` counts the requests that were parsed."""
 
-    def __init__(self, broker: MemoryBroker, limits: Limits, moderated: bool) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        limits: Limits,
+        moderated: bool,
+        certificate: Path | None,
+    ) -> None:
+        path = str(certificate) if certificate else None
+        self._tls = load_tls(ServerConfig(tls_certificate=path))
+        self.trusting = ssl.create_default_context(cafile=path) if path else None
         self.hub, self.presence = Hub(broker, limits), Presence(broker, limits, "node")
         self.access, self.moderation = Tickets(), Moderation(broker)
         self.traffic, self.taps = TrafficStats(), TapRegistry(limits)
@@ -73,6 +89,14 @@ class World:
         )
         exchanges: Any = {SHORT: ShortPolling, LONG: LongPolling}
         self.router = Router(services, exchanges, Application(), self.taps)
+
+    def metered(self, connection: socket.socket) -> MeteredStream:
+        if self._tls is None:
+            return MeteredStream(connection, ADDRESS, self.traffic)
+        secured = ssl_wrap_socket(
+            connection, self._tls, server_side=True, do_handshake_on_connect=False
+        )
+        return MeteredTLSStream(secured, ADDRESS, self.traffic)
 
     async def say(self, text: str) -> None:
         body = json.dumps({"text": text}).encode()
@@ -88,8 +112,15 @@ async def waiting(world: World, count: int) -> None:
 class Client:
     """One connection, which polls as `c1` from its last cursor on."""
 
-    def __init__(self, world: World, stream: MeteredStream, end: socket.socket) -> None:
-        self.stream, self._end, self._world = stream, end, world
+    def __init__(
+        self,
+        world: World,
+        stream: MeteredStream,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.stream, self._world = stream, world
+        self._reader, self.writer = reader, writer
         self.cursor = "now"
         self.sent = self.received = 0
         self._buffer = b""
@@ -101,7 +132,7 @@ class Client:
 
     async def send(self, data: bytes) -> None:
         self.sent += len(data)
-        await asyncio.get_running_loop().sock_sendall(self._end, data)
+        self.writer.write(data)
 
     async def response(self) -> tuple[int, str, Any]:
         """Return the status, the header and the JSON of the next response."""
@@ -118,7 +149,7 @@ class Client:
         return int(head.split()[1]), head.decode(), json.loads(body) if is_json else {}
 
     async def _receive(self) -> None:
-        data = await asyncio.get_running_loop().sock_recv(self._end, 65_536)
+        data = await self._reader.read(65_536)
         assert data, "the server has closed the connection"
         self.received += len(data)
         self._buffer += data
@@ -149,25 +180,29 @@ class Client:
         await waiting(self._world, 1)
 
     def leave(self) -> None:
-        self._end.close()
+        self.writer.transport.abort()
 
 
 @asynccontextmanager
 async def connected(world: World, *, proxied: bool = False) -> AsyncIterator[Client]:
     ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    stream = MeteredStream(ours, "10.0.0.1", world.traffic)
+    stream = world.metered(ours)
     stream.shared = proxied
     world.traffic.opened(stream)
     proxies = TrustedProxies([ip_network("10.0.0.0/8")])
     serving = asyncio.create_task(
         ServerConnection(stream, world.router, "http", proxies, world.limits).serve()
     )
+    reader, writer = await asyncio.open_connection(
+        sock=theirs,
+        ssl=world.trusting,
+        server_hostname="localhost" if world.trusting else None,
+    )
     try:
-        yield Client(world, stream, theirs)
+        yield Client(world, stream, reader, writer)
     finally:
         stream.close()
-        theirs.close()
+        writer.transport.abort()
         await serving
 
 
@@ -182,11 +217,20 @@ def moderated() -> bool:
     return False
 
 
+@pytest.fixture(params=["plain", "tls"])
+def certificate(request: pytest.FixtureRequest, servers: Servers) -> Path | None:
+    """The certificate of the server, on whose connections everything holds as without TLS."""
+    return servers.certificate if request.param == "tls" else None
+
+
 @pytest.fixture
 async def world(
-    limits: Limits, moderated: bool, monkeypatch: pytest.MonkeyPatch
+    limits: Limits,
+    moderated: bool,
+    certificate: Path | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[World]:
-    world = World(MemoryBroker(limits), limits, moderated)
+    world = World(MemoryBroker(limits), limits, moderated, certificate)
     parse = connection_module.parse_fast_path
 
     def counted(data: bytes) -> Any:
@@ -265,7 +309,7 @@ async def test_a_client_that_has_ended_its_side_gets_the_response_that_it_waits_
     world: World, client: Client
 ) -> None:
     await client.repeat_and_wait()
-    client._end.shutdown(socket.SHUT_WR)
+    client.writer.get_extra_info("socket").shutdown(socket.SHUT_WR)
     while not client.stream.half_closed:
         await asyncio.sleep(0)
     await world.say("news")

@@ -10,9 +10,11 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.iostream import StreamClosedError
 from tornado.netutil import ssl_wrap_socket
 
 from realtime.client import CLIENTS, ByteCount, get_json
@@ -258,19 +260,20 @@ async def test_a_push_does_not_overtake_a_pending_write(
     assert (len(drained), stream.events) == (1, 2)
 
 
+def tls_pair(certificate: Path) -> tuple[MeteredTLSStream, socket.socket, ssl.SSLContext]:
+    """A stream of the server before its handshake, the client's socket, and a client's context."""
+    tls = load_tls(ServerConfig(tls_certificate=str(certificate)))
+    assert tls is not None
+    ours, theirs = socket.socketpair()
+    secured = ssl_wrap_socket(ours, tls, server_side=True, do_handshake_on_connect=False)
+    stream = MeteredTLSStream(secured, "here", TrafficStats())
+    return stream, theirs, ssl.create_default_context(cafile=str(certificate))
+
+
 async def test_over_tls_a_push_that_the_client_does_not_accept_at_once_arrives_whole(
     servers: Servers,
 ) -> None:
-    certificate = str(servers.certificate)
-    tls = load_tls(ServerConfig(tls_certificate=certificate))
-    assert tls is not None
-    ours, theirs = socket.socketpair()
-    stream = MeteredTLSStream(
-        ssl_wrap_socket(ours, tls, server_side=True, do_handshake_on_connect=False),
-        "here",
-        TrafficStats(),
-    )
-    trusting = ssl.create_default_context(cafile=certificate)
+    stream, theirs, trusting = tls_pair(servers.certificate)
 
     def read_after_a_request(count: int) -> bytes:
         with trusting.wrap_socket(theirs, server_hostname="localhost") as client:
@@ -296,6 +299,38 @@ async def test_over_tls_a_push_that_the_client_does_not_accept_at_once_arrives_w
     assert await reading == b"0" + large + b"2"
     assert (stream.bytes_out, stream.events) == (len(large) + 2, 3)
     stream.close()
+
+
+async def test_over_tls_a_request_may_arrive_byte_by_byte(servers: Servers) -> None:
+    stream, theirs, trusting = tls_pair(servers.certificate)
+    theirs.setblocking(False)
+    arrived, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting.wrap_bio(arrived, sent, server_hostname="localhost")
+    loop = asyncio.get_running_loop()
+
+    async def shake_hands() -> None:
+        while True:
+            try:
+                client.do_handshake()
+            except ssl.SSLWantReadError:
+                await loop.sock_sendall(theirs, sent.read())
+                arrived.write(await loop.sock_recv(theirs, 65_536))
+            else:
+                return
+
+    reading = asyncio.ensure_future(stream.read_once())
+    await shake_hands()
+    for request in (b"first", b"second"):  # Tornado reads the first, after its handshake
+        client.write(request)
+        for byte in sent.read():
+            assert not reading.done()
+            theirs.send(bytes([byte]))
+            await asyncio.sleep(0)
+        assert await reading == request
+        reading = asyncio.ensure_future(stream.read_once())
+    theirs.close()
+    with pytest.raises(StreamClosedError):
+        await reading
 
 
 async def test_a_request_is_being_read_since_its_first_byte(
