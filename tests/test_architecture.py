@@ -235,6 +235,7 @@ BESIDE = {
     },
     "demos/{}.html": {
         "index",
+        "capture",
         "cluster",
         "faults",
         "frame",

@@ -1,21 +1,26 @@
 // Captured traffic as HAR 1.2, which the network panels of browsers open.  A stream is an entry that has not
 // ended; the messages of a WebSocket are in `_webSocketMessages`, as Chrome writes them.
 
-import { isPayload, codingOf } from "./payload.js";
-import { concat } from "./http.js";
 import { unmask } from "./frames.js";
+import { concat } from "./http.js";
+import { codingOf, isPayload } from "./payload.js";
 import { TrafficParser } from "./traffic_parser.js";
 
 const NOTE = "Recorded at the server's socket by realtime; secrets are asterisks of equal length.";
-const UNKNOWN = -1; // what HAR writes for a time that is not known
+const UNKNOWN = -1; // what HAR writes for a size that is not known
 const TEXT_FRAME = 1;
 const BINARY_FRAME = 2;
+// A request whose response has not arrived.
+const NO_RESPONSE = {
+  status: 0, statusText: "", httpVersion: "HTTP/1.1", cookies: [], headers: [], redirectURL: "",
+  content: { size: 0, mimeType: "", text: "" }, headersSize: UNKNOWN, bodySize: UNKNOWN,
+};
 
 /** Feed it records, with `plain` where they are inflated (see inflate.js); `log` is the result. */
 export class HarBuilder {
   #entries = new Map(); // id of the request: {request, response, frames}
   #current = new Map(); // connection: its current entry
-  #parts = new Map(); // id of a message: {head, fields, payloads}
+  #parts = new Map(); // id of a message: {head, fields, payloads, inflated}
   #parser = new TrafficParser({
     onPart: (part) => this.#part(part),
     onMessage: (message) => this.#message(message),
@@ -26,7 +31,9 @@ export class HarBuilder {
     this.#now = record.at ?? this.#now;
     this.#parser.feed(record);
     for (const [unit, plain] of record.plain ?? []) {
-      this.#parts.get(Number(unit.split(".")[0]))?.payloads.set(unit, [plain]);
+      const parts = this.#partsOf(Number(unit.split(".")[0]));
+      parts.payloads.set(unit, [plain]);
+      parts.inflated = true;
     }
   }
 
@@ -38,11 +45,15 @@ export class HarBuilder {
   }
 
   #part({ message, unit, kind, bytes }) {
-    if (!this.#parts.has(message.id)) this.#parts.set(message.id, { head: 0, fields: [], payloads: new Map() });
-    const parts = this.#parts.get(message.id);
+    const parts = this.#partsOf(message.id);
     if (["start-line", "field", "head-end"].includes(kind)) parts.head += bytes.length;
     if (kind === "field") parts.fields.push(field(bytes));
     if (isPayload({ kind })) parts.payloads.set(unit, [...(parts.payloads.get(unit) ?? []), bytes.slice()]);
+  }
+
+  #partsOf(id) {
+    if (!this.#parts.has(id)) this.#parts.set(id, { head: 0, fields: [], payloads: new Map() });
+    return this.#parts.get(id);
   }
 
   #message(message) {
@@ -63,15 +74,13 @@ export class HarBuilder {
 
   #entry({ request, response, frames }) {
     const sent = request.endedAt ?? request.startedAt;
-    const timings = {
-      send: sent - request.startedAt,
-      wait: response ? response.startedAt - sent : UNKNOWN,
-      receive: response ? (response.endedAt ?? this.#now) - response.startedAt : UNKNOWN,
-    };
+    const answered = response?.startedAt ?? this.#now;
+    const ended = response?.endedAt ?? this.#now;
+    const timings = { send: sent - request.startedAt, wait: answered - sent, receive: ended - answered };
     const upgraded = response?.status === 101;
     return {
       startedDateTime: new Date(request.startedAt).toISOString(),
-      time: Object.values(timings).filter((ms) => ms >= 0).reduce((sum, ms) => sum + ms, 0),
+      time: ended - request.startedAt,
       request: this.#request(request, upgraded),
       response: this.#response(response),
       cache: {},
@@ -83,9 +92,9 @@ export class HarBuilder {
   }
 
   #request(request, upgraded) {
-    const { head, fields, payloads } = this.#parts.get(request.id);
-    const url = new URL(request.target, `${upgraded ? "ws" : "http"}://${request.fields?.get("host") ?? "unknown"}`);
-    const body = joined(payloads);
+    const { head, fields } = this.#partsOf(request.id);
+    const url = urlOf(request, upgraded ? "ws" : "http");
+    const body = this.#payload(request);
     const type = request.fields?.get("content-type") ?? "";
     return {
       method: request.method,
@@ -100,21 +109,21 @@ export class HarBuilder {
     };
   }
 
-  // HAR has a status of 0 where there is no response.
   #response(response) {
-    const { head, fields, payloads } = this.#parts.get(response?.id) ?? { head: UNKNOWN, fields: [], payloads: new Map() };
-    const body = joined(payloads);
-    const mimeType = response?.fields?.get("content-type") ?? "";
+    if (!response) return NO_RESPONSE;
+    const { head, fields } = this.#partsOf(response.id);
+    const body = this.#payload(response);
+    const mimeType = response.fields?.get("content-type") ?? "";
     return {
-      status: response?.status ?? 0,
-      statusText: response ? response.startLine.split(" ").slice(2).join(" ") : "",
+      status: response.status,
+      statusText: response.startLine.split(" ").slice(2).join(" "),
       httpVersion: "HTTP/1.1",
       cookies: [],
       headers: fields,
       content: { size: body.length, mimeType, text: text(body) },
-      redirectURL: response?.fields?.get("location") ?? "",
+      redirectURL: response.fields?.get("location") ?? "",
       headersSize: head,
-      bodySize: response ? response.bytes - head : UNKNOWN,
+      bodySize: response.bytes - head,
     };
   }
 
@@ -124,18 +133,22 @@ export class HarBuilder {
       type: frame.direction === "up" ? "send" : "receive",
       time: frame.startedAt / 1_000, // seconds
       opcode: frame.opcode,
-      data: this.#payload(frame),
+      data: frame.opcode === TEXT_FRAME ? text(this.#payload(frame)) : base64(this.#payload(frame)),
     }));
   }
 
-  // Chrome writes what is no text in base64; so is what could not be inflated.
-  #payload(frame) {
-    const { payloads } = this.#parts.get(frame.id) ?? { payloads: new Map() };
-    const bytes = joined(payloads);
-    const isPlain = !codingOf(frame);
-    const plain = frame.mask && isPlain ? unmask(bytes, frame.mask) : bytes;
-    return frame.opcode === TEXT_FRAME ? text(plain) : base64(plain);
+  // Without its coding and its mask; nothing, if it could not be inflated.
+  #payload(message) {
+    const { payloads, inflated } = this.#partsOf(message.id);
+    if (codingOf(message)) return inflated ? joined(payloads) : new Uint8Array();
+    return message.mask ? unmask(joined(payloads), message.mask) : joined(payloads);
   }
+}
+
+// A file can hold any target and any host.
+function urlOf({ target, fields }, scheme) {
+  const host = `${scheme}://${fields?.get("host")}`;
+  return URL.canParse(target, host) ? new URL(target, host) : new URL(`${scheme}://unknown/`);
 }
 
 function joined(payloads) {

@@ -40,6 +40,11 @@ export class Inflater {
     else this.#onRecord(record);
   }
 
+  /** Resolve when all records have been passed on. */
+  async flush() {
+    while (this.#last) await this.#last;
+  }
+
   #wait(record, inflating) {
     const waiting = Promise.all([inflating, this.#last]).then(([pieces]) => {
       if (this.#last === waiting) this.#last = undefined;

@@ -12,7 +12,7 @@ const MAX_NAME = 32; // of a transport
 const IP_BYTES = 20;
 const utf8 = new TextDecoder();
 
-/** `code` is empty, too_large, not_pcapng, damaged or foreign: what the page says is `capture.error.` and it. */
+/** The page has a text for each `code`, such as `capture.error.too_large`. */
 export class CaptureError extends Error {
   constructor(code) {
     super(code);
