@@ -1,0 +1,38 @@
+"""tshark, the Wireshark of the command line: it says what it finds in a capture file."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.conftest import missing
+
+# Off by default, since network cards compute checksums after a real capture.
+_CHECKSUMS = ("-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE")
+# What a packet must not have; 0 is a wrong checksum, and `flags` are lost or repeated segments.
+_FAULTS = (
+    "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || tcp.analysis.flags"
+)
+
+
+def tshark(file: Path, *options: str) -> str:
+    """Run tshark on a file, without `Decode as` or any setting of a user."""
+    program = shutil.which("tshark")
+    if program is None:
+        missing("tshark")
+    command = [program, "-n", "-r", str(file), *_CHECKSUMS, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def faults(file: Path) -> str:
+    """The packets that tshark finds malformed, out of order, or with a wrong checksum."""
+    return tshark(file, "-Y", _FAULTS)
+
+
+def fields(file: Path, *names: str, only: str = "") -> list[list[str]]:
+    """The values of these fields in each packet; several values are joined with a comma."""
+    listed = [part for name in names for part in ("-e", name)]
+    chosen = ["-Y", only] if only else []
+    lines = tshark(file, *chosen, "-T", "fields", *listed).splitlines()
+    return [line.split("\t") for line in lines]
