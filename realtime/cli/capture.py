@@ -122,6 +122,7 @@ class _Recording:
         self._writer = PcapngWriter()
         self._open: set[int] = set()
         self.all_closed = asyncio.Event()
+        self.all_closed.set()
 
     async def copy(self, tap: "_WebSocket") -> None:
         """Copy until cancelled; raises `CommandError` if the tap ends before."""
@@ -131,6 +132,7 @@ class _Recording:
             if "data" in fields:
                 fields["data"] = self._hide(fields["data"])
             self._output.write(self._writer.encode(fields))
+            self._output.flush()  # `realtime capture | wireshark -k -i -` shows it live
             self._count(fields)
         raise CommandError("the server has ended the capture")
 

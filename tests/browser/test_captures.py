@@ -1,0 +1,118 @@
+"""What a page saves: a file for Wireshark, one for the browser's own tools, a page for home."""
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Browser, BrowserContext, Download, Page, expect
+
+from tests import tshark
+from tests.browser.chat_page import message, open_chat, send
+from tests.browser.conftest import new_context
+from tests.server_process import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+BAD_FILES = [
+    (b"hello", "not a pcapng file"),
+    (b"\x0a\x0d\x0d\x0a" + bytes(8), "not a pcapng file"),
+    (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a" + bytes(4), "damaged"),
+]
+
+
+async def save(page: Page, button: str, folder: Path) -> Path:
+    async with page.expect_download() as started:
+        await page.get_by_role("button", name=button).click()
+    download: Download = await started.value
+    path = folder / download.suggested_filename
+    await download.save_as(path)
+    return path
+
+
+async def open_menu(page: Page) -> None:
+    """By keyboard; the menu has the focus then."""
+    await page.locator("#player .capture").focus()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#capture-menu")).to_be_visible()
+
+
+async def choose(page: Page, name: str, data: bytes) -> None:
+    await page.locator("#capture-menu input").set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": data}
+    )
+
+
+async def test_a_capture_is_saved_and_opened_again_on_another_machine(
+    server: Server,
+    own_context: BrowserContext,
+    browser: Browser,
+    console_errors: list[str],
+    room: str,
+    tmp_path: Path,
+) -> None:
+    page = await open_chat(own_context, server.url, "sse", room)
+    await send(page, "for home")
+    await expect(message(page, "for home")).not_to_have_attribute("data-state", "pending")
+    await expect(page.locator("#wire .wire-list")).to_contain_text("for home")
+    await open_menu(page)
+    pcapng = await save(page, "Save as pcapng", tmp_path)
+    har = await save(page, "Save as HAR", tmp_path)
+    html = await save(page, "Save as a page", tmp_path)
+
+    # Wireshark has the texts, the names and the explanations, and no secret.
+    assert pcapng.name.startswith("realtime-sse-")
+    assert tshark.faults(pcapng) == ""
+    comments = tshark.fields(pcapng, "frame.comment", only="frame.comment")
+    assert [row for row in comments if "Event of server-sent events" in row[0]]
+    targets = [row[0] for row in tshark.fields(pcapng, "http.request.uri", only="http.request")]
+    assert [uri for uri in targets if "/sse?" in uri and f"trace={'*' * 32}" in uri]
+    for file in (pcapng, har, html):
+        assert b"secret=*" in file.read_bytes() or file == html
+    entries = json.loads(har.read_text())["log"]["entries"]
+    texts = [one["response"]["content"]["text"] for one in entries]
+    assert [text for text in texts if "for home" in text]
+
+    # A bad file says what is wrong; a good one replaces the live traffic.
+    alert = page.locator("#capture-menu [role=alert]")
+    for data, complaint in BAD_FILES:
+        await choose(page, "bad.pcapng", data)
+        await expect(alert).to_contain_text(complaint)
+    arrows = page.locator("#sequence .arrow")
+    await choose(page, pcapng.name, pcapng.read_bytes())
+    await expect(page.locator("#player .player-state")).to_have_text("All is shown")
+    await expect(page.locator("#player .capture-name")).to_have_text(pcapng.name)
+    shown = await arrows.count()
+    await send(page, "not in the file")
+    await expect(message(page, "not in the file")).not_to_have_attribute("data-state", "pending")
+    assert await arrows.count() == shown
+    await page.get_by_role("button", name="Back to live").click()
+    await expect(page.locator("#wire .wire-list")).to_contain_text("not in the file")
+    await expect(page.locator("#wire .wire-list")).to_contain_text("for home")
+    await page.close()
+
+    # At home: one file, without a server, in any language.
+    async with new_context(browser, console_errors, offline=True) as home:
+        page = await home.new_page()
+        await page.goto(f"{html.as_uri()}?lang=en")
+        await expect(page.locator("#wire .wire-list")).to_contain_text("for home")
+        assert await page.locator("#sequence .arrow").count() == shown
+        await expect(page.locator("#ideas")).to_contain_text("EventSource")
+        await page.get_by_role("button", name="Replay").click()
+        await expect(page.locator("#player .player-state")).to_contain_text("Replay")
+        await open_menu(page)
+        await expect(page.get_by_role("button", name="Save as a page")).to_have_count(0)
+        again = await save(page, "Save as pcapng", tmp_path)
+        assert tshark.fields(again, "tcp.len") == tshark.fields(pcapng, "tcp.len")
+        await page.goto(f"{html.as_uri()}?lang=zh-Hant")
+        await expect(page.locator("h1")).to_have_text("擷取檔")
+    assert console_errors == []
+
+
+async def test_the_page_of_a_capture_opens_a_file_of_the_command(
+    server: Server, context: BrowserContext, console_errors: list[str], room: str
+) -> None:
+    page = await context.new_page()
+    await page.goto(f"{server.url}/demos/capture.html?lang=en")
+    await expect(page.locator("#sequence .nothing")).to_contain_text("No file is open")
+    await expect(page.locator("#hub")).to_contain_text(server.hub)
+    assert console_errors == []
