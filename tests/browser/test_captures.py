@@ -9,6 +9,7 @@ from playwright.async_api import Browser, BrowserContext, Download, Page, expect
 from tests import tshark
 from tests.browser.chat_page import message, open_chat, send
 from tests.browser.conftest import new_context
+from tests.capture_files import all_cases
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -108,11 +109,24 @@ async def test_a_capture_is_saved_and_opened_again_on_another_machine(
     assert console_errors == []
 
 
-async def test_the_page_of_a_capture_opens_a_file_of_the_command(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str
+async def test_the_page_of_a_capture_explains_each_transport_in_the_file(
+    server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
     page = await context.new_page()
     await page.goto(f"{server.url}/demos/capture.html?lang=en")
     await expect(page.locator("#sequence .nothing")).to_contain_text("No file is open")
     await expect(page.locator("#hub")).to_contain_text(server.hub)
+    await open_menu(page)
+    await choose(page, "lesson.pcapng", all_cases())
+    await expect(page.locator("#capture-menu")).to_be_hidden()
+    await expect(page.locator("#player .capture-name")).to_have_text("lesson.pcapng")
+    await expect(page.locator("#sequence .arrow.request")).to_have_count(4)
+    await expect(page.locator("#sequence .arrow.dropped")).to_have_count(1)
+    await expect(page.locator("#ideas h2")).to_contain_text(
+        ["Short polling", "Long polling", "WebSocket", "Server-sent events"]
+    )
+    # The bytes are reached by keyboard, as on the page of a transport.
+    await page.locator("#wire .hex").focus()
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#wire .wire-explanation")).to_contain_text("Request line")
     assert console_errors == []

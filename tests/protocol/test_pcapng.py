@@ -1,17 +1,13 @@
 """Capture files: tshark reads them without a complaint, and the pages write the same bytes."""
 
 import base64
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from realtime.protocol.pcapng import PcapngWriter
 from tests import tshark
+from tests.capture_files import CASES, all_cases, records_of, written
 from tests.demos import node
-
-CASES = json.loads(Path(__file__).with_name("pcapng_cases.json").read_text("utf-8"))
 
 # How a page turns what the tap sends into records (see tap.js), and these into a file.
 WRITE = """({ writePcapng }, cases) => cases.map((records) => {
@@ -22,28 +18,10 @@ WRITE = """({ writePcapng }, cases) => cases.map((records) => {
 })"""
 
 
-def records_of(case: dict[str, Any]) -> list[dict[str, Any]]:
-    """The records of a case, as a tap sends them: its `text` is bytes in ISO 8859-1, repeated."""
-    records = []
-    for fields in case["records"]:
-        record = {name: value for name, value in fields.items() if name not in ("text", "repeat")}
-        if "text" in fields:
-            data = fields["text"].encode("latin-1") * fields.get("repeat", 1)
-            record["data"] = base64.b64encode(data).decode()
-        records.append(record)
-    return records
-
-
-def written(records: list[dict[str, Any]]) -> bytes:
-    writer = PcapngWriter()
-    return writer.start() + b"".join(writer.encode(record) for record in records)
-
-
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All cases in one file: their connections differ."""
     path = tmp_path_factory.mktemp("captures") / "cases.pcapng"
-    path.write_bytes(written([record for case in CASES for record in records_of(case)]))
+    path.write_bytes(all_cases())
     return path
 
 
