@@ -20,6 +20,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,7 +58,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help=f"some of {', '.join(READERS)}, separated by commas (all)",
     )
-    parser.add_argument("--ticket", help="a ticket to read the room, with --access tickets")
+    parser.add_argument(
+        "--ticket",
+        type=_ticket,
+        metavar="FILE",
+        help="a file with a ticket to read the room, for a server with --access tickets",
+    )
 
 
 def _transports(text: str) -> list[str]:
@@ -65,6 +71,14 @@ def _transports(text: str) -> list[str]:
     if unknown := [name for name in names if name not in READERS]:
         raise argparse.ArgumentTypeError(f"no transport: {', '.join(unknown)}")
     return names
+
+
+def _ticket(path: str) -> str:
+    # Not the ticket itself: every user of a machine sees the arguments of a process.
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeError) as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 async def run(options: argparse.Namespace) -> None:

@@ -18,6 +18,7 @@ from tests.cli.command_line import run
 from tests.conftest import Servers
 from tests.fake_server import until
 from tests.server_process import ROOT, Server
+from tests.ticket_keys import SECRET, ticket
 
 MARK = "a-message-in-the-capture"
 STREAMS = {"iframe_streaming": "text/html", "sse": "text/event-stream"}
@@ -115,3 +116,20 @@ def test_a_transport_that_does_not_exist_is_named() -> None:
     result = run("capture", "--transport", "sse,telepathy")
     assert (result.returncode, result.stdout) == (2, "")
     assert "no transport: telepathy" in result.stderr
+
+
+async def test_a_ticket_opens_a_room_and_is_not_in_the_file(
+    servers: Servers, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_bytes(SECRET)
+    server = servers.get("memory", "--access", "tickets", "--ticket-keys", str(keys))
+    output, stop, token = io.BytesIO(), asyncio.Event(), ticket(rooms=["lobby"], actions=["read"])
+    given = options(server, ticket=token, transport=["sse", "websocket", "sockjs", "socketio"])
+    recording = asyncio.create_task(record(given, output, stop))
+    await until(lambda: output.getvalue().count(b"Authorization: Bearer ***") == 4)
+    stop.set()
+    await recording
+    assert token.encode() not in output.getvalue()
+    with pytest.raises(CommandError, match="no_ticket"):
+        await record(options(server), io.BytesIO(), asyncio.Event())
