@@ -188,9 +188,9 @@ function endpoints([source, target], [sourcePort, targetPort]) {
   const up = isServer(target);
   if (!up && !isServer(source)) throw new CaptureError("foreign");
   const [address, port] = up ? [source, sourcePort] : [target, targetPort];
-  const number = address.reduce((sum, byte) => sum * 256 + byte, 0) - format.FIRST_CLIENT;
+  const number = new DataView(Uint8Array.from(address ?? []).buffer).getUint32(0) - format.FIRST_CLIENT;
   const offset = port - format.FIRST_PORT;
-  if (number < 0 || !(offset >= 0 && offset < format.PORTS)) throw new CaptureError("foreign");
+  if (!(number >= 0 && offset >= 0 && offset < format.PORTS)) throw new CaptureError("foreign");
   return { connection: number * format.PORTS + offset, direction: up ? "up" : "down" };
 }
 
