@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from realtime.cluster.nginx_config import configuration
-from tests.cluster_fixture import free_port
 from tests.conftest import SECONDS, missing
+from tests.ports import free_port
 from tests.server_process import Server
 
 
@@ -90,7 +90,8 @@ class Fleet:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.workers = [stack.enter_context(Server(*self._options)) for _ in range(self._count)]
+            workers = (self._worker(free_port()) for _ in range(self._count))
+            self.workers = [stack.enter_context(worker) for worker in workers]
             addresses = [f"127.0.0.1:{worker.port}" for worker in self.workers]
             nginx = stack.enter_context(Nginx(addresses, **self._nginx))
             self.nginx, self.url, self.port = nginx, nginx.url, nginx.port
@@ -99,8 +100,10 @@ class Fleet:
 
     def restart(self, worker: Server) -> Server:
         """Start a worker at the port of one that was killed, as a master does."""
-        started = Server(*self._options, "--port", str(worker.port))
-        return self._stack.enter_context(started)
+        return self._stack.enter_context(self._worker(worker.port))
+
+    def _worker(self, port: int) -> Server:
+        return Server(*self._options, "--port", str(port))
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()
