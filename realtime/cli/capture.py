@@ -113,16 +113,18 @@ async def _record(
     async with room.websocket(f"/wire/{room.secret}") as tap:
         copying = asyncio.create_task(recording.copy(tap))
         readers = [asyncio.create_task(READERS[name](room)) for name in options.transport]
-        reading, stopping = asyncio.gather(*readers), asyncio.create_task(stop.wait())
+        ends: list[asyncio.Future[Any]] = [
+            copying,
+            asyncio.gather(*readers),
+            asyncio.create_task(stop.wait()),
+        ]
         ended, _ = await asyncio.wait(
-            {copying, reading, stopping},
-            timeout=options.seconds,
-            return_when=asyncio.FIRST_COMPLETED,
+            ends, timeout=options.seconds, return_when=asyncio.FIRST_COMPLETED
         )
         await cancel_and_wait(readers)
         with suppress(TimeoutError):
             await asyncio.wait_for(recording.all_closed.wait(), _CLOSE_SECONDS)
-        await cancel_and_wait([copying, reading, stopping])
+        await cancel_and_wait(ends)
     for task in ended:
         await task  # raises its error
 

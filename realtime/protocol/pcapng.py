@@ -10,10 +10,10 @@ the file says so.  The addresses are those for documentation (RFC 5737) and priv
     connection N        port 40000 + N % 20000 of 10.0.0.1, of 10.0.0.2 from N = 20000 on, …
     name of interface   the transport, as a filter: frame.interface_name == "sse"
 
-Of a QUIC connection, which is encrypted, the tap knows the sizes of the UDP datagrams, and the plain
-bytes of streams and datagrams inside.  A size becomes a packet cut after its headers, as every
-capture with a short snapshot length has them.  Plain bytes have no packet: they become "exported
-PDUs", as Wireshark writes what it has decrypted.
+Of a QUIC connection, which is encrypted, the tap knows the sizes of the UDP datagrams, and the
+plain bytes of streams and datagrams inside.  A size becomes a packet cut after its headers, as
+every capture with a short snapshot length has them.  Plain bytes have no packet: they become
+"exported PDUs", as Wireshark writes what it has decrypted.
 
 demos/static/wire/pcapng.js writes the same bytes, and pcapng_reader.js reads them.  The blocks are
 those of draft-ietf-opsawg-pcapng.
@@ -101,7 +101,7 @@ class PcapngWriter:
             last = start + _SEGMENT_BYTES >= len(data)
             flags = _ACK | (_PSH if last else 0)
             out += self._segment(record, direction, flags, piece, comments=comments)
-            comments = ()
+            comments = []
         return out
 
     def _open(self, record: Mapping[str, Any]) -> bytes:
@@ -189,9 +189,7 @@ class PcapngWriter:
             (_INFO_COLUMN, info.encode()),
             (0, b""),
         )
-        head = b"".join(
-            struct.pack("!HH", tag, len(value)) + _padded(value) for tag, value in tags
-        )
+        head = b"".join(struct.pack("!HH", tag, len(value)) + _padded(value) for tag, value in tags)
         comments = self._comments(record)
         return self._packet(transport, _UPPER_PDU, record["at"], direction, head + data, comments)
 

@@ -1,4 +1,4 @@
-"""`realtime capture`: each transport, through a real tap, as tshark reads it; and what is refused."""
+"""`realtime capture`: each transport, as tshark reads it; and what is refused."""
 
 import argparse
 import asyncio

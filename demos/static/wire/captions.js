@@ -9,7 +9,8 @@ export function withCaptions(records) {
   const blocks = new Blocks();
   return records.map((record) => {
     blocks.feed(record);
-    const comments = record.comments ?? blocks.take().map(caption);
+    const fresh = blocks.take();
+    const comments = record.comments ?? fresh.map(caption);
     return comments.length ? { ...record, comments } : record;
   });
 }

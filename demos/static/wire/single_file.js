@@ -59,7 +59,7 @@ async function modules(entry, load) {
     await Promise.all([...source.matchAll(JS_IMPORT)].map(([, , file]) => add(resolve(path, file))));
   }
   await add(entry);
-  return `<script type="importmap">${json({ imports })}</script>\n<script type="module">import "${entry}";</script>`;
+  return `<script type="importmap">${json({ imports })}</script>\n<script type="module">import ${JSON.stringify(entry)};</script>`;
 }
 
 async function catalogues(load) {
