@@ -11,6 +11,12 @@ _CHECKSUMS = ("-o", "ip.check_checksum:TRUE", "-o", "tcp.check_checksum:TRUE")
 # What a packet must not have; 0 is a wrong checksum, and `flags` are lost or repeated segments.
 _FAULTS = (
     "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0 || tcp.analysis.flags"
+    ' || _ws.expert.severity >= "Warning"'
+)
+# As the comment of each file says: each chunk of a stream when it arrives, and JSON in frames.
+LIVE = (
+    *("-o", "http.desegment_body:FALSE", "-o", "http.dechunk_body:FALSE"),
+    *("-o", "websocket.text_type:As json"),
 )
 
 
@@ -26,13 +32,16 @@ def tshark(file: Path, *options: str) -> str:
 
 
 def faults(file: Path) -> str:
-    """The packets that tshark finds malformed, out of order, or with a wrong checksum."""
-    return tshark(file, "-Y", _FAULTS)
+    """The packets that tshark finds malformed, out of order, suspect, or with a wrong checksum."""
+    return "".join(tshark(file, *options, "-Y", _FAULTS) for options in ((), LIVE))
 
 
-def fields(file: Path, *names: str, only: str = "") -> list[list[str]]:
-    """The values of these fields in each packet; several values are joined with a comma."""
+def fields(file: Path, *names: str, only: str = "", live: bool = False) -> list[list[str]]:
+    """The values of these fields in each packet; several values are joined with a comma.
+
+    `live` uses the settings that a lesson about streams needs.
+    """
     listed = [part for name in names for part in ("-e", name)]
-    chosen = ["-Y", only] if only else []
+    chosen = [*(LIVE if live else ()), *(["-Y", only] if only else [])]
     lines = tshark(file, *chosen, "-T", "fields", *listed).splitlines()
     return [line.split("\t") for line in lines]

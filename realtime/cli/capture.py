@@ -37,8 +37,11 @@ _READ_BYTES = 65_536
 # The pause between two short polls, and the longest wait of a long poll, as on the pages.
 _POLL_SECONDS = 1.0
 _WAIT_SECONDS = 25
-# How long we wait for the end of our connections, which belongs into the file.
+# How long we wait until the server reports the end of our connections, which belongs into the file.
 _CLOSE_SECONDS = 2.0
+# The tap does not report the end of these: a client may end its side, and wait for the response.
+_POLLS = ("short_polling", "long_polling")
+_TICKET = re.compile(r"[!-~]+")
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 
 
@@ -76,9 +79,12 @@ def _transports(text: str) -> list[str]:
 def _ticket(path: str) -> str:
     # Not the ticket itself: every user of a machine sees the arguments of a process.
     try:
-        return Path(path).read_text("utf-8").strip()
+        text = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeError) as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    if not _TICKET.fullmatch(text):  # it becomes a header
+        raise argparse.ArgumentTypeError(f"there is no ticket in {path}")
+    return text
 
 
 async def run(options: argparse.Namespace) -> None:
@@ -102,7 +108,7 @@ async def record(options: argparse.Namespace, output: BinaryIO, stop: asyncio.Ev
         raise CommandError(f"{options.url}: {_complaint(error.code, body)}") from error
     except asyncio.IncompleteReadError as error:
         raise CommandError(f"{options.url}: the server has closed a connection") from error
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
         raise CommandError(f"{options.url}: {error}") from error
 
 
@@ -112,7 +118,7 @@ async def _record(
     recording = _Recording(room.secret, output)
     async with room.websocket(f"/wire/{room.secret}") as tap:
         copying = asyncio.create_task(recording.copy(tap))
-        readers = [asyncio.create_task(READERS[name](room)) for name in options.transport]
+        readers = [asyncio.create_task(_read(room, name)) for name in options.transport]
         ends: list[asyncio.Future[Any]] = [
             copying,
             asyncio.gather(*readers),
@@ -123,34 +129,54 @@ async def _record(
         )
         await cancel_and_wait(readers)
         with suppress(TimeoutError):
-            await asyncio.wait_for(recording.all_closed.wait(), _CLOSE_SECONDS)
+            await asyncio.wait_for(recording.streams_closed.wait(), _CLOSE_SECONDS)
         await cancel_and_wait(ends)
+        recording.close()
     for task in ended:
         await task  # raises its error
 
 
+async def _read(room: "_Room", transport: str) -> None:
+    """Read the room until cancelled; raises `CommandError` if the server ends it before."""
+    await READERS[transport](room)
+    raise CommandError("the server has closed a connection")
+
+
 class _Recording:
-    """Writes what a tap sends; `all_closed` is set while none of its connections is open."""
+    """Writes what a tap sends; `streams_closed` is set while it has no open stream."""
 
     def __init__(self, secret: str, output: BinaryIO) -> None:
         self._secret = secret.encode()
         self._output = output
         self._writer = PcapngWriter()
-        self._open: set[int] = set()
-        self.all_closed = asyncio.Event()
-        self.all_closed.set()
+        self._open: dict[int, str] = {}  # the transports of open connections
+        self._last_at = 0.0
+        self.streams_closed = asyncio.Event()
+        self.streams_closed.set()
 
     async def copy(self, tap: "_WebSocket") -> None:
         """Copy until cancelled; raises `CommandError` if the tap ends before."""
-        self._output.write(self._writer.start())
+        self._write(self._writer.start())
         async for message in tap.messages():
             fields = json.loads(message)
             if "data" in fields:
                 fields["data"] = self._hide(fields["data"])
-            self._output.write(self._writer.encode(fields))
-            self._output.flush()  # `realtime capture | wireshark -k -i -` shows it live
+            self._write(self._writer.encode(fields))
             self._count(fields)
         raise CommandError("the server has ended the capture")
+
+    def close(self) -> None:
+        """Write the end of each open connection: we have closed them all."""
+        for number in self._open:
+            end = {"connection": number, "at": self._last_at, "closed": True}
+            self._write(self._writer.encode(end))
+
+    def _write(self, data: bytes) -> None:
+        try:
+            self._output.write(data)
+            self._output.flush()  # `realtime capture | wireshark -k -i -` shows it live
+        except OSError as error:
+            raise CommandError(f"the file: {error}") from error
 
     def _hide(self, data: str) -> bytes:
         """Return the data without our secret: whoever knows it can watch us."""
@@ -158,14 +184,15 @@ class _Recording:
         return base64.b64encode(plain.replace(self._secret, b"*" * len(self._secret)))
 
     def _count(self, fields: dict[str, Any]) -> None:
+        self._last_at = fields.get("at", self._last_at)
         if fields.get("closed"):
-            self._open.discard(fields["connection"])
+            self._open.pop(fields["connection"], None)
         elif "connection" in fields:
-            self._open.add(fields["connection"])
-        if self._open:
-            self.all_closed.clear()
+            self._open[fields["connection"]] = fields["transport"]
+        if set(self._open.values()) <= set(_POLLS):
+            self.streams_closed.set()
         else:
-            self.all_closed.set()
+            self.streams_closed.clear()
 
 
 # --- connections ---------------------------------------------------------------------------------
@@ -206,6 +233,8 @@ class _Room:
             yield _Connection(reader, writer, self._request)
         finally:
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
     def _request(self, path: str) -> bytes:
         fields = {"Host": self._authority, **self._fields}
@@ -218,12 +247,21 @@ class _Room:
         scheme = "wss" if self._tls else "ws"
         url = f"{scheme}://{self._authority}{self._path}{path}"
         received: asyncio.Queue[str | bytes | None] = asyncio.Queue()
+        closed = asyncio.Event()
+
+        def on_message(message: str | bytes | None) -> None:
+            received.put_nowait(message)
+            if message is None:
+                closed.set()
+
         request = HTTPRequest(url, headers=self._fields)
-        connection = await websocket_connect(request, on_message_callback=received.put_nowait)
+        connection = await websocket_connect(request, on_message_callback=on_message)
         try:
             yield _WebSocket(received, connection.write_message)
         finally:
             connection.close()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)
 
 
 class _Connection:

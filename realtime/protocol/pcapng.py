@@ -29,6 +29,9 @@ _NOTE = (
     "headers, handshakes, addresses and ports are synthesised: port 80 stands for the port of the "
     "server, client port 40000 + n is connection n. QUIC is encrypted: its packets have only their "
     "size here, and its plain bytes follow as exported PDUs. Secrets are asterisks of equal length."
+    " Wireshark dissects a response when it has ended; to see each chunk of a stream, set "
+    "http.desegment_body and http.dechunk_body to FALSE, and for JSON in the frames of a WebSocket "
+    "websocket.text_type to As json."
 )
 _SERVER = bytes((192, 0, 2, 1))
 _FIRST_CLIENT = 10 << 24 | 1
@@ -189,7 +192,9 @@ class PcapngWriter:
             (_INFO_COLUMN, info.encode()),
             (0, b""),
         )
-        head = b"".join(struct.pack("!HH", tag, len(value)) + _padded(value) for tag, value in tags)
+        # Unlike that of an option, the length of a tag includes its padding.
+        values = [(tag, _padded(value)) for tag, value in tags]
+        head = b"".join(struct.pack("!HH", tag, len(value)) + value for tag, value in values)
         comments = self._comments(record)
         return self._packet(transport, _UPPER_PDU, record["at"], direction, head + data, comments)
 

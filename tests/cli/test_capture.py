@@ -33,7 +33,7 @@ def server(servers: Servers) -> Server:
 
 def options(server: Server, **changes: object) -> argparse.Namespace:
     given = {"url": server.url, "room": "lobby", "seconds": 60.0, "ticket": None}
-    return argparse.Namespace(**given, **{"transport": ["sse"], **changes})
+    return argparse.Namespace(**{**given, "transport": ["sse"], **changes})
 
 
 async def test_tshark_reads_a_capture_of_each_transport(
@@ -61,12 +61,12 @@ async def test_tshark_reads_a_capture_of_each_transport(
     for transport in READERS:
         uris = [uri for name, uri, *_ in rows if name == transport and uri]
         assert [uri for uri in uris if transport.replace("socketio", "socket.io") in uri], rows
-    types = {(name, kind) for name, _, kind, _ in rows}
-    assert STREAMS.items() <= {(name, kind.partition(";")[0]) for name, kind in types}
     assert {name for name, *_, opcode in rows if opcode == "1"} == set(FRAMES)
-    texts = tshark.fields(file, "frame.interface_name", "json.value.string", only="json")
-    with_json = {name for name, values in texts if MARK in values}
-    assert {"short_polling", "long_polling", "websocket"} <= with_json
+    assert names_with_json(file) == {"short_polling", "long_polling"}
+    # With the settings that the comment of the file names.
+    assert names_with_json(file, live=True) == {"short_polling", "long_polling", "websocket"}
+    rows = tshark.fields(file, *names[:3], only="http.response", live=True)
+    assert STREAMS.items() <= {(name, kind.partition(";")[0]) for name, _, kind in rows}
     # Each connection has its end.
     starts, ends = (
         {row[0] for row in tshark.fields(file, "tcp.stream", only=f"tcp.flags.{flag} == 1")}
@@ -75,12 +75,20 @@ async def test_tshark_reads_a_capture_of_each_transport(
     assert starts == ends
 
 
+def names_with_json(file: Path, *, live: bool = False) -> set[str]:
+    """The transports whose events tshark shows as JSON."""
+    names = ("frame.interface_name", "json.value.string")
+    rows = tshark.fields(file, *names, only="json", live=live)
+    return {name for name, values in rows if MARK in values}
+
+
 @each(
     ("changes", "complaint"),
     [
         ({"url": "foo"}, "foo is not the address of a server"),
         ({"url": "http://[::1"}, "http://[::1"),
         ({"url": "http://127.0.0.1:1"}, "http://127.0.0.1:1: "),
+        ({"url": f"http://{'a' * 64}.example"}, "a.example: "),
         ({"room": "a b"}, "bad_room"),
         ({"room": "a b", "transport": ["websocket"]}, "bad_room"),
         ({"seconds": 0.0}, "--seconds"),
@@ -102,7 +110,7 @@ async def test_a_server_that_stops_ends_the_capture(room: str) -> None:
         await until(lambda: b"200 OK" in output.getvalue())
         server.stop()
         await server.ended()
-    with pytest.raises(CommandError):
+    with pytest.raises(CommandError, match="the server has "):
         await recording
 
 
@@ -112,10 +120,25 @@ async def test_a_capture_ends_after_its_time(server: Server) -> None:
     assert output.getvalue().startswith(b"\x0a\x0d\x0d\x0a")
 
 
-def test_a_transport_that_does_not_exist_is_named() -> None:
-    result = run("capture", "--transport", "sse,telepathy")
-    assert (result.returncode, result.stdout) == (2, "")
-    assert "no transport: telepathy" in result.stderr
+async def test_a_full_disk_is_a_named_error(server: Server) -> None:
+    with (
+        open("/dev/full", "wb", buffering=0) as output,
+        pytest.raises(CommandError, match="the file: "),
+    ):
+        await record(options(server), output, asyncio.Event())
+
+
+def test_a_bad_option_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ticket"
+    file.write_text("two\nlines")
+    for option, value, complaint in (
+        ("--transport", "sse,telepathy", "no transport: telepathy"),
+        ("--ticket", str(tmp_path / "missing"), "No such file"),
+        ("--ticket", str(file), "there is no ticket in "),
+    ):
+        result = run("capture", option, value)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert complaint in result.stderr
 
 
 async def test_a_ticket_opens_a_room_and_is_not_in_the_file(

@@ -7,7 +7,10 @@ import * as format from "./pcapng_format.js";
 const NOTE = "Recorded at the server's socket by realtime. The bytes inside of TCP are real. The IP and TCP "
   + "headers, handshakes, addresses and ports are synthesised: port 80 stands for the port of the "
   + "server, client port 40000 + n is connection n. QUIC is encrypted: its packets have only their "
-  + "size here, and its plain bytes follow as exported PDUs. Secrets are asterisks of equal length.";
+  + "size here, and its plain bytes follow as exported PDUs. Secrets are asterisks of equal length. "
+  + "Wireshark dissects a response when it has ended; to see each chunk of a stream, set "
+  + "http.desegment_body and http.dechunk_body to FALSE, and for JSON in the frames of a WebSocket "
+  + "websocket.text_type to As json.";
 const HTTP_PORT = 80;
 const QUIC_PORT = 443;
 const SEGMENT_BYTES = 1_460;
@@ -130,7 +133,8 @@ export class PcapngWriter {
       [33, utf8.encode(transport)], // the column of the protocol
       [format.INFO_COLUMN, utf8.encode(info)],
       [0, []],
-    ].flatMap(([tag, value]) => [...be16(tag), ...be16(value.length), ...padded(value)]);
+      // Unlike that of an option, the length of a tag includes its padding.
+    ].flatMap(([tag, value]) => [...be16(tag), ...be16(padded(value).length), ...padded(value)]);
     const data = concat([Uint8Array.from(head), bytes]);
     return this.#packet(transport, format.UPPER_PDU, at, direction, data, this.#comments(record));
   }

@@ -148,7 +148,7 @@ class Reader {
     while (view.getUint16(at)) {
       const length = view.getUint16(at + 2);
       tags.set(view.getUint16(at), data.subarray(at + 4, at + 4 + length));
-      at += 4 + length + ((4 - (length % 4)) % 4);
+      at += 4 + length;
     }
     const addresses = [tags.get(format.SOURCE), tags.get(format.TARGET)];
     const ports = [format.SOURCE_PORT, format.TARGET_PORT].map((tag) => {
@@ -156,8 +156,8 @@ class Reader {
       return value[2] * 256 + value[3];
     });
     const known = { ...values, ...endpoints(addresses, ports) };
-    const [, stream] = /^stream (\d{1,15})$/.exec(utf8.decode(tags.get(format.INFO_COLUMN))) ?? [];
-    const info = utf8.decode(tags.get(format.INFO_COLUMN));
+    const info = utf8.decode(tags.get(format.INFO_COLUMN)).replace(/\0+$/, "");
+    const [, stream] = /^stream (\d{1,15})$/.exec(info) ?? [];
     if (info === "closed") {
       this.#add({ connection: known.connection, at: known.at, comments: known.comments }, { closed: true });
     } else {
