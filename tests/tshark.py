@@ -22,11 +22,19 @@ LIVE = (
 
 def tshark(file: Path, *options: str) -> str:
     """Run tshark on a file, without `Decode as` or any setting of a user."""
-    program = shutil.which("tshark")
-    if program is None:
+    return _run("tshark", "-n", "-r", str(file), *_CHECKSUMS, *options)
+
+
+def editcap(*arguments: str) -> None:
+    """Run the tool that comes with tshark and writes capture files."""
+    _run("editcap", *arguments)
+
+
+def _run(program: str, *arguments: str) -> str:
+    path = shutil.which(program)
+    if path is None:
         missing("tshark")
-    command = [program, "-n", "-r", str(file), *_CHECKSUMS, *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -72,10 +72,10 @@ class PcapngWriter:
         self._dropped = 0  # bytes that the tap did not copy, until a packet says so
 
     def start(self) -> bytes:
-        """Return the start of the file: what it is, and the names of the two sides."""
+        """Return the start of the file, which says what it is."""
         options = _option(_COMMENT, _NOTE.encode()) + _option(_APPLICATION, b"realtime")
         section = struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)
-        return _block(_SECTION, section, options) + _block(_NAMES, _name_records())
+        return _block(_SECTION, section, options)
 
     def encode(self, record: Mapping[str, Any]) -> bytes:
         """Return the blocks of one record; `comments` of it are kept with its first packet."""
@@ -219,10 +219,13 @@ class PcapngWriter:
         """Return a packet block; `missing` bytes of the packet follow `data`."""
         out, key = b"", (transport, link)
         if key not in self._interfaces:
+            name = _option(_NAME, transport.encode())
+            out = _block(_INTERFACE, struct.pack("<HHI", link, 0, 0), name)
+            # The names of the two sides come after the first interface: where none follows the
+            # section at once, Wireshark's tools know no type of link, and cannot write the file.
+            if not self._interfaces:
+                out += _block(_NAMES, _name_records())
             self._interfaces[key] = len(self._interfaces)
-            out = _block(
-                _INTERFACE, struct.pack("<HHI", link, 0, 0), _option(_NAME, transport.encode())
-            )
         options = b"".join(_option(_COMMENT, comment.encode()) for comment in comments)
         options += _option(_FLAGS, struct.pack("<I", _DIRECTION_FLAG[direction]))
         high, low = divmod(int(at * 1_000 + 0.5), 1 << 32)  # microseconds, the default

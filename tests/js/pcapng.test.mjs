@@ -24,6 +24,25 @@ test("records survive a file", () => {
   }
 });
 
+test("a comment of any packet stays with its record", () => {
+  const named = (text) => ({ comments: [text] });
+  const long = { ...response(7, 2, "x".repeat(3_000)), ...named("first segment") };
+  const end = { ...closed(7, 3), ...named("end") };
+  const file = writePcapng([request(7, 1), long, end]);
+  // As Wireshark would: in place of the note about the handshake, and of the comment of a segment.
+  const renamed = replaced(file, ": this handshake is synthesised", ": this handshake is what I mean");
+  const [first, second, last] = readPcapng(renamed);
+  assert.deepEqual(first.comments, ["connection 7, sse: this handshake is what I mean"]);
+  assert.deepEqual([second.comments, last.comments], [["first segment"], ["end"]]);
+});
+
+function replaced(file, one, other) {
+  const text = Buffer.from(file).toString("latin1");
+  assert.equal(one.length, other.length);
+  assert.ok(text.includes(one));
+  return new Uint8Array(Buffer.from(text.replace(one, other), "latin1"));
+}
+
 test("a file of a machine with the other byte order is read", () => {
   const file = FILE.slice();
   const view = new DataView(file.buffer);

@@ -16,6 +16,7 @@ WRITE = """({ writePcapng }, cases) => cases.map((records) => {
   ));
   return Buffer.from(writePcapng(decoded)).toString("base64");
 })"""
+READ = """({ readPcapng }, file) => readPcapng(Uint8Array.from(Buffer.from(file, "base64")))"""
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,20 @@ def test_comments_and_directions_are_in_the_file(file: Path) -> None:
         file, "frame.packet_flags_direction", only="tcp.len > 0 && tcp.dstport == 80"
     )
     assert {row[0] for row in directions} == {"0x00000001"}
+
+
+def test_wireshark_writes_the_file_again_and_a_page_reads_it(file: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again.pcapng"
+    # Packet 1 is a handshake, and 14 to 17 are the segments of a body.
+    comments = ["-a", "1:my handshake", "-a", "16:my segment", "-a", "17:my last segment"]
+    tshark.editcap(*comments, str(file), str(again))
+    assert tshark.faults(again) == ""
+    data = base64.b64encode(again.read_bytes()).decode()
+    records = node.evaluate("wire/pcapng_reader.js", READ, data)
+    kept = [record["comments"] for record in records if "comments" in record]
+    assert kept[0] == ["my handshake"]
+    assert ["my segment", "my last segment"] in kept
+    assert ["長輪詢", "second"] in kept
 
 
 def test_quic_is_sizes_and_plain_bytes(file: Path) -> None:

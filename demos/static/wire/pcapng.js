@@ -31,11 +31,11 @@ export class PcapngWriter {
   #connections = new Map(); // number: {transport, next sequence numbers}
   #dropped = 0; // bytes that the tap did not copy, until a packet says so
 
-  /** The start of the file: what it is, and the names of the two sides. */
+  /** The start of the file, which says what it is. */
   start() {
     const options = [...option(format.COMMENT, utf8.encode(NOTE)), ...option(APPLICATION, utf8.encode("realtime"))];
     const section = [...le32(format.BYTE_ORDER), ...le16(1), ...le16(0), ...Array(8).fill(0xff)];
-    return concat([block(format.SECTION, section, options), block(format.NAMES, nameRecords())]);
+    return block(format.SECTION, section, options);
   }
 
   /** The blocks of one record; `comments` of it are kept with its first packet. */
@@ -68,7 +68,7 @@ export class PcapngWriter {
   #open(record) {
     const { connection, transport } = record;
     this.#connections.set(connection, { transport, up: 0, down: 0 });
-    const comments = [`connection ${connection}, ${transport}: this handshake is synthesised`];
+    const comments = [format.handshakeNote(connection, transport)];
     return [
       ...this.#segment(record, "up", SYN, { options: SYN_OPTIONS, comments }),
       ...this.#segment(record, "down", SYN | ACK, { options: SYN_OPTIONS }),
@@ -156,9 +156,12 @@ export class PcapngWriter {
     const out = [];
     const key = `${link} ${transport}`;
     if (!this.#interfaces.has(key)) {
-      this.#interfaces.set(key, this.#interfaces.size);
       const name = option(format.NAME, utf8.encode(transport));
       out.push(block(format.INTERFACE, [...le16(link), 0, 0, 0, 0, 0, 0], name));
+      // The names of the two sides come after the first interface: where none follows the section at once,
+      // Wireshark's tools know no type of link, and cannot write the file.
+      if (!this.#interfaces.size) out.push(block(format.NAMES, nameRecords()));
+      this.#interfaces.set(key, this.#interfaces.size);
     }
     const options = comments.flatMap((comment) => option(format.COMMENT, utf8.encode(comment)));
     options.push(...option(FLAGS, le32(DIRECTION_FLAG[direction])));

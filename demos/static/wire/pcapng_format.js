@@ -29,5 +29,7 @@ export const TARGET = 21;
 export const TARGET_PORT = 26;
 export const INFO_COLUMN = 36;
 
+export const handshakeNote = (connection, transport) => `connection ${connection}, ${transport}: this handshake is synthesised`;
+export const HANDSHAKE_NOTE = /: this handshake is synthesised$/;
 export const missingNote = (bytes) => `${bytes} bytes before this packet are missing`;
 export const MISSING_NOTE = /^(\d{1,15}) bytes before this packet are missing$/;

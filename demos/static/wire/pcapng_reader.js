@@ -42,6 +42,7 @@ class Reader {
   #interfaces = []; // {link, transport} of the section
   #packets = 0;
   #pieces = new Map(); // connection and direction: segments of an incomplete record, and its first values
+  #comments = new Map(); // connection: comments of its handshake, which the first record gets
 
   constructor(bytes) {
     this.#bytes = bytes;
@@ -128,13 +129,26 @@ class Reader {
       const { connection, at, comments } = values;
       this.#add({ connection, at, comments }, { closed: true });
     }
-    if (!payload.length || flags & format.SYN) return;
+    else if (!payload.length) this.#keep(values);
+    if (!payload.length) return;
     const key = `${values.connection} ${values.direction}`;
-    const piece = this.#pieces.get(key) ?? { values, payloads: [] };
+    const piece = this.#pieces.get(key) ?? { values: { ...values, comments: [] }, payloads: [] };
+    piece.values.comments.push(...this.#takeKept(values), ...values.comments);
     piece.payloads.push(payload);
     if (flags & format.PSH) this.#complete(piece);
     if (flags & format.PSH) this.#pieces.delete(key);
     else this.#pieces.set(key, piece);
+  }
+
+  #keep({ connection, comments }) {
+    const own = comments.filter((comment) => !format.HANDSHAKE_NOTE.test(comment));
+    this.#comments.set(connection, [...(this.#comments.get(connection) ?? []), ...own]);
+  }
+
+  #takeKept({ connection }) {
+    const kept = this.#comments.get(connection) ?? [];
+    this.#comments.delete(connection);
+    return kept;
   }
 
   #complete({ values, payloads }) {
