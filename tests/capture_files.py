@@ -5,8 +5,15 @@ import json
 from typing import Any
 
 from realtime.protocol.pcapng import PcapngWriter
+from tests.demos import node
 from tests.server_process import ROOT
 
+# The page in one file, with the parts from the disk instead of a server.
+SINGLE_FILE = """async ({ singleFile }, capture) => {
+  const { readFile } = await import("node:fs/promises");
+  const load = (path) => readFile(`demos/${path}`, "utf8");
+  return singleFile(load, "lesson", Uint8Array.from(Buffer.from(capture, "base64")));
+}"""
 CASES = json.loads((ROOT / "tests/protocol/pcapng_cases.json").read_text("utf-8"))
 
 
@@ -25,6 +32,14 @@ def records_of(case: dict[str, Any]) -> list[dict[str, Any]]:
 def written(records: list[dict[str, Any]]) -> bytes:
     writer = PcapngWriter()
     return writer.start() + b"".join(writer.encode(record) for record in records)
+
+
+def single_file(capture: bytes) -> str:
+    """The HTML file that a page makes of a capture."""
+    encoded = base64.b64encode(capture).decode()
+    page = node.evaluate("wire/single_file.js", SINGLE_FILE, encoded)
+    assert isinstance(page, str)
+    return page
 
 
 def all_cases() -> bytes:
