@@ -80,6 +80,15 @@ test("each packet has the page's explanation of what starts in it; comments of a
   assert.deepEqual(read.map(({ comments }) => comments), [head, answer, piece, end].map(({ comments }) => comments));
 });
 
+test("a packet has few explanations, and a file no more than can be opened again", () => {
+  const frames = { ...record(1, "down", 2, `${SWITCH}${"\x81\x02hi".repeat(100)}`) };
+  const records = [request(1, 1, "GET /rooms/r/websocket"), frames];
+  assert.equal(withCaptions(records)[1].comments.length, 4);
+  const many = Array.from({ length: 40_000 }, (_, n) => record(1, "down", 3 + n, "\x81\x02hi"));
+  const captions = withCaptions([...records, ...many]).flatMap(({ comments = [] }) => comments);
+  assert.ok(captions.length > 10_000 && captions.join("").length < 4.1 * 2 ** 20);
+});
+
 // --- HAR -------------------------------------------------------------------------------------------
 
 async function harOf(...records) {
@@ -109,6 +118,14 @@ test("a request becomes an entry with its times and sizes", async () => {
   assert.deepEqual([entry.request.headersSize, entry.request.bodySize], [head.length, raw.length]);
   assert.deepEqual([entry.response.status, entry.response.statusText], [201, "Created"]);
   assert.equal(entry.response.content.text, "{}");
+});
+
+test("a request that is refused before its end has no negative times", async () => {
+  const head = "POST /rooms/r/messages HTTP/1.1\r\nContent-Length: 4\r\n\r\n";
+  const { entries: [entry] } = await harOf(
+    record(1, "up", 1_000, head), response(1, 1_003, "{}", "413 Content Too Large"), record(1, "up", 1_005, "late"),
+  );
+  assert.deepEqual(entry.timings, { send: 3, wait: 0, receive: 0 });
 });
 
 test("a stream is inflated, and lasts until the last record", async () => {

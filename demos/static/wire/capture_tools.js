@@ -122,11 +122,11 @@ const SAVE = {
 
 // As "realtime-sse-20261129-0812".
 function nameOf(records) {
-  const { at, transport } = records.find((record) => record.at !== undefined && record.transport);
+  const { at, transport } = records.find((record) => record.at !== undefined);
   const date = new Date(at);
   const parts = [date.getFullYear(), date.getMonth() + 1, date.getDate(), date.getHours(), date.getMinutes()];
   const [year, month, day, hours, minutes] = parts.map((part) => String(part).padStart(2, "0"));
-  return `realtime-${transport.replace(/\W/g, "_")}-${year}${month}${day}-${hours}${minutes}`;
+  return `realtime-${transport?.replace(/\W/g, "_") || "capture"}-${year}${month}${day}-${hours}${minutes}`;
 }
 
 function download(name, blob) {

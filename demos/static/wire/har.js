@@ -73,8 +73,9 @@ export class HarBuilder {
   // --- an entry ------------------------------------------------------------------------------------
 
   #entry({ request, response, frames }) {
-    const sent = request.endedAt ?? request.startedAt;
     const answered = response?.startedAt ?? this.#now;
+    // A request can be refused before its end.
+    const sent = Math.min(request.endedAt ?? request.startedAt, answered);
     const ended = response?.endedAt ?? this.#now;
     const timings = { send: sent - request.startedAt, wait: answered - sent, receive: ended - answered };
     const upgraded = response?.status === 101;

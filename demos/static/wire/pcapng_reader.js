@@ -5,7 +5,7 @@ import { concat } from "./http.js";
 import * as format from "./pcapng_format.js";
 
 export const MAX_FILE_BYTES = 16 * 2 ** 20;
-// A smaller packet is not worth its block; so many take about a second to show.
+// So many take some ten seconds to show.
 const MAX_PACKETS = 100_000;
 const MAX_TIME = 8.64e15; // ms: a Date holds no more
 const MAX_NAME = 32; // of a transport
