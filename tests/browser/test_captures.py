@@ -1,7 +1,10 @@
 """What a page saves: a file for Wireshark, one for the browser's own tools, a page for home."""
 
+import base64
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Download, Page, expect
@@ -9,16 +12,27 @@ from playwright.async_api import Browser, BrowserContext, Download, Page, expect
 from tests import tshark
 from tests.browser.chat_page import message, open_chat, send
 from tests.browser.conftest import new_context
-from tests.capture_files import all_cases
+from tests.capture_files import all_cases, written
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+EMBEDDED = re.compile(rb'id="embedded-capture"[^>]*>([^<]+)<')
+SECRET = re.compile(r"(?:secret|trace)=([0-9a-f]{32})")
+# Of another program on this host: cookies know no port.
+COOKIE = "a-session-of-another-program"
 
 BAD_FILES = [
     (b"hello", "not a pcapng file"),
     (b"\x0a\x0d\x0d\x0a" + bytes(8), "not a pcapng file"),
     (b"\x0a\x0d\x0d\x0a\x1c\0\0\0\x4d\x3c\x2b\x1a" + bytes(4), "damaged"),
 ]
+
+
+def up(data: bytes) -> dict[str, Any]:
+    """A record of these bytes, with markup for a transport."""
+    encoded = base64.b64encode(data).decode()
+    return {"connection": 1, "transport": "<b>", "at": 1e12, "direction": "up", "data": encoded}
 
 
 async def save(page: Page, button: str, folder: Path) -> Path:
@@ -51,6 +65,9 @@ async def test_a_capture_is_saved_and_opened_again_on_another_machine(
     room: str,
     tmp_path: Path,
 ) -> None:
+    urls: list[str] = []
+    own_context.on("request", lambda request: urls.append(request.url))
+    await own_context.add_cookies([{"name": "session", "value": COOKIE, "url": server.url}])
     page = await open_chat(own_context, server.url, "sse", room)
     await send(page, "for home")
     await expect(message(page, "for home")).not_to_have_attribute("data-state", "pending")
@@ -67,11 +84,20 @@ async def test_a_capture_is_saved_and_opened_again_on_another_machine(
     assert [row for row in comments if "Event of server-sent events" in row[0]]
     targets = [row[0] for row in tshark.fields(pcapng, "http.request.uri", only="http.request")]
     assert [uri for uri in targets if "/sse?" in uri and f"trace={'*' * 32}" in uri]
-    for file in (pcapng, har, html):
-        assert b"secret=*" in file.read_bytes() or file == html
-    entries = json.loads(har.read_text())["log"]["entries"]
-    texts = [one["response"]["content"]["text"] for one in entries]
-    assert [text for text in texts if "for home" in text]
+    secrets = {secret for url in urls for secret in SECRET.findall(url)}
+    assert len(secrets) == 2
+    (embedded,) = EMBEDDED.findall(html.read_bytes())
+    for data in (pcapng.read_bytes(), har.read_bytes(), base64.b64decode(embedded)):
+        assert b"secret=" + b"*" * 32 in data
+        assert [secret for secret in (*secrets, COOKIE) if secret.encode() in data] == []
+    # A browser answers from the HAR, with no server.
+    async with new_context(browser, console_errors, offline=True) as replayed:
+        await replayed.route_from_har(har, not_found="abort")
+        entries = json.loads(har.read_text())["log"]["entries"]
+        stream = next(url for one in entries if "/sse?" in (url := one["request"]["url"]))
+        response = await (await replayed.new_page()).goto(stream)
+        assert response is not None
+        assert "for home" in await response.text()
 
     # A bad file says what is wrong; a good one replaces the live traffic.
     alert = page.locator("#capture-menu [role=alert]")
@@ -125,6 +151,15 @@ async def test_the_page_of_a_capture_explains_each_transport_in_the_file(
     await expect(page.locator("#ideas h2")).to_contain_text(
         ["Short polling", "Long polling", "WebSocket", "Server-sent events"]
     )
+    # What is no HTTP is bytes and no arrow, and whatever it says is no markup.
+    await open_menu(page)
+    await choose(page, "evil.pcapng", written([up(b"<img src=x onerror=alert(1)>\r\n")]))
+    await expect(page.locator("#wire .wire-list")).to_contain_text("<img src=x")
+    await expect(page.locator("#sequence .nothing")).to_contain_text("Nothing in this file")
+    await expect(page.locator("main img")).to_have_count(0)
+    await open_menu(page)
+    await choose(page, "lesson.pcapng", all_cases())
+    await expect(page.locator("#sequence .arrow.request")).to_have_count(4)
     # The bytes are reached by keyboard, as on the page of a transport.
     await page.locator("#wire .hex").focus()
     await page.keyboard.press("Tab")

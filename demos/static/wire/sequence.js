@@ -112,6 +112,7 @@ export class Sequence {
   /** Start again with nothing: next come the records of a capture file, or of the live traffic. */
   reset({ isFile }) {
     this.#begin(isFile);
+    this.#find(".nothing").textContent = t(isFile ? "capture.not_drawn" : "sequence.nothing");
     this.#select(undefined);
     this.#draw();
     if (isFile) this.#scroll.toStart();
