@@ -262,6 +262,7 @@ BESIDE = {
     },
     "demos/{}.html": {
         "index",
+        "capture",
         "cluster",
         "example",
         "faults",

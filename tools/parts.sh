@@ -48,6 +48,7 @@ skipped() {
     gcc | libc6-dev) echo 'a Redis whose clock steps' ;;
     libnginx-mod-nchan) echo 'the benchmarks of nchan' ;;
     curl | wrk) echo 'the recipe of the benchmarks for this tool' ;;
+    tshark) echo 'capture files, as Wireshark reads them' ;;
     socket.io) echo 'the benchmarks of Socket.IO' ;;
     sockjs-client) echo 'SockJS and Socket.IO in the browser' ;;
     axe-core) echo 'the accessibility of the pages' ;;
@@ -89,7 +90,7 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk"
+installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk tshark"
 # shellcheck disable=SC2086  # several words, on purpose
 programs=$(missing $installable $(browsers))
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -238,7 +238,7 @@ document.querySelectorAll(".setting").forEach((input) => input.addEventListener(
 // --- the other parts of the page -----------------------------------------------------------------
 
 const tap = await openTap();
-const links = showTraffic({ sequence: byId("sequence"), wire: byId("wire"), tools: byId("player") }, tap);
+const { links } = showTraffic({ sequence: byId("sequence"), wire: byId("wire"), tools: byId("player") }, tap);
 log.link(links);
 showViewTabs(() => links.refresh());
 showLesson(byId("lesson"), { tap, room, client, setting, reconnect });

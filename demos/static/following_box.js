@@ -33,6 +33,12 @@ export class FollowingBox {
     this.follow();
   }
 
+  /** Show the start, and follow nothing until the reader is at the end. */
+  toStart() {
+    this.#held = this.#following = false;
+    this.#box.scrollTop = 0;
+  }
+
   /** The content above has grown or shrunk: keep the position of what is visible. */
   shift(pixels) {
     if (!this.#following || this.#held) this.#box.scrollTop += pixels;

@@ -76,7 +76,10 @@ export function choose(code) {
   else location.replace(url);
 }
 
+// A page in one file has its catalogues in itself (wire/single_file.js).
 async function load(code) {
+  const embedded = document.querySelector(`script[data-catalogue="${code}"]`);
+  if (embedded) return [code, JSON.parse(embedded.textContent)];
   try {
     const signal = AbortSignal.timeout(TIMEOUT);
     const response = await fetch(new URL(`../i18n/${code}.json`, import.meta.url), { signal });

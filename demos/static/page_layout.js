@@ -4,8 +4,8 @@
 
 import { requestJSON, ROOT } from "./api.js";
 import { byId, el } from "./dom.js";
-import { choose, language, LANGUAGES, t, translate } from "./i18n.js";
-import { local } from "./storage.js";
+import { t, translate } from "./i18n.js";
+import { addPreferences } from "./preferences.js";
 
 // Over TCP, so they pass every proxy and work on every page.  WebTransport needs UDP, HTTPS and a recent browser.
 export const TCP_TRANSPORTS = [
@@ -14,7 +14,7 @@ export const TCP_TRANSPORTS = [
 ];
 export const TRANSPORTS = [...TCP_TRANSPORTS, "webtransport"];
 // Linked at the foot: most visitors need them rarely, and a long header is hard to read.
-const MORE_PAGES = ["cluster", "sticky", "glossary"];
+const MORE_PAGES = ["cluster", "sticky", "capture", "glossary"];
 // The query parameters that a link to another page keeps.
 const KEPT_PARAMETERS = ["room", "name", "lang"];
 
@@ -25,28 +25,18 @@ const HEADER = `
     <a href="../demos/lab.html" data-i18n="header.lab">Lab</a>
     <div id="ways"></div>
     <a href="../demos/lecturer.html" data-i18n="header.class">Class</a>
-  </nav>
-  <div class="looks">
-    <select id="language" aria-label="Language" data-i18n-aria-label="header.language"></select>
-    <select id="theme" aria-label="Light or dark" data-i18n-aria-label="header.theme">
-      <option value="auto" data-i18n="header.theme_auto">Auto</option>
-      <option value="light" data-i18n="header.theme_light">Light</option>
-      <option value="dark" data-i18n="header.theme_dark">Dark</option>
-    </select>
-    <button id="big" type="button" title="Larger type, for a projector" data-i18n="header.big"
-      data-i18n-title="header.big_why">Big</button>
-  </div>`;
+  </nav>`;
 
 /** Fill the page's <header>: navigation, language, theme and size. */
 export function fillHeader() {
   const header = document.querySelector("header");
   header.innerHTML = HEADER;
   translate(header);
+  addPreferences(header);
   fillSkipLink(header.querySelector(".skip"));
   header.querySelector("#ways").append(...TRANSPORTS.map(transportLink));
   for (const link of header.querySelectorAll("a:not(.skip)")) link.href = link.pathname + keptQuery();
   markCurrentPage(header);
-  fillPreferences();
 }
 
 function fillSkipLink(link) {
@@ -87,33 +77,6 @@ export function transportLabel(transport) {
   const label = el("span", "transport-label", name);
   label.dataset.via = transport;
   return label;
-}
-
-function fillPreferences() {
-  const root = document.documentElement;
-  const [languages, theme, big] = ["language", "theme", "big"].map(byId);
-  languages.append(...Object.entries(LANGUAGES).map(([code, name]) => languageOption(code, name)));
-  languages.addEventListener("change", () => choose(languages.value));
-
-  theme.value = root.dataset.theme;
-  theme.addEventListener("change", () => {
-    root.dataset.theme = theme.value;
-    local.set("theme", theme.value);
-  });
-
-  big.setAttribute("aria-pressed", root.hasAttribute("data-big"));
-  big.addEventListener("click", () => {
-    const larger = root.toggleAttribute("data-big");
-    big.setAttribute("aria-pressed", larger);
-    local.set("big", larger ? "yes" : "no");
-  });
-}
-
-// Each language is named in that language: a user who looks for it may not read any other.
-function languageOption(code, name) {
-  const option = new Option(name, code, false, code === language);
-  option.lang = code;
-  return option;
 }
 
 /**

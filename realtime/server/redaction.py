@@ -5,7 +5,7 @@ asterisks, so that the page still counts the right bytes.  Secrets are found by 
 
     ?secret=…  ?ticket=…  ?key=…  in a URL, also in one inside another URL
     Authorization: Bearer …       and `X-Client-Secret`
-    Cookie: realtime_ticket=…
+    Cookie: …                     all: a browser sends those of other programs on the host, too
     "secret":"…"  "ticket":"…"    in JSON, also in JSON inside a string of JSON, percent-encoded in
                                   a form, and in frames
 
@@ -26,8 +26,8 @@ _NAMES = re.compile(
     rb"""
         (?P<url> [?&] (?:secret|ticket|key) = )
       | (?P<encoded> (?:%26|%3F) (?:secret|ticket|key) (?:=|%3D) )
-      | (?P<field> \n (?:Authorization|X-Client-Secret) : [ \t]* (?:(?:Bearer|Basic) [ \t]+)? )
-      | (?P<cookie> realtime_ticket = "? )
+      | (?P<field> \n (?:Authorization|X-Client-Secret|Cookie) :
+          [ \t]* (?:(?:Bearer|Basic) [ \t]+)? )
       | (?P<nested> \\" (?:secret|ticket) \\" [ \t\r\n]* : [ \t\r\n]* \\" )
       | (?P<deep> \\+" (?:secret|ticket) \\+" [ \t\r\n]* : [ \t\r\n]* \\+" )
       | (?P<json> " (?:secret|ticket) " [ \t\r\n]* : [ \t\r\n]* " )
@@ -48,7 +48,6 @@ _VALUES = {
     "url": _value(rb'[^&\s"\#;,\\]'),
     "encoded": _value(rb'[^&%\s"\#;,\\] | %(?!26|23|22)[^&%\s"]{2}', rb'%[^&%\s"]?'),
     "field": _value(rb"[^\r\n]"),
-    "cookie": _value(rb'[^\s";,]'),
     "json": _value(rb'[^"\\] | \\.', rb"\\"),
     # JSON in a string of JSON: `\"` ends it, and `\\` starts an escape of the inner one.
     "nested": _value(rb'[^"\\] | \\\\ (?: \\. | [^"\\] )', rb"\\{1,3}"),

@@ -30,6 +30,7 @@ PAGES = [
     "/demos/class.html",
     "/demos/cluster.html",
     "/demos/sticky.html",
+    "/demos/capture.html",
 ]
 PAGES += ["/demos/glossary.html", *(f"/demos/{transport}.html" for transport in TRANSPORTS)]
 PICTURES = ROOT / "test-output"

@@ -310,7 +310,7 @@ async def expect_complete(page: Page, path: str, language: str) -> None:
 async def expect_links(page: Page, path: str, language: str) -> None:
     """Header and footer link to all pages, and keep room, name and language, but nothing else."""
     await expect(page.locator("#ways a")).to_have_count(len(TRANSPORTS))
-    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky", "glossary"]
+    others = ["lab", *TRANSPORTS, "lecturer", "cluster", "sticky", "capture", "glossary"]
     links = await page.locator("header nav a, footer a").evaluate_all(
         """links => links.map((link) => [link.getAttribute("href"), link.ariaCurrent])"""
     )

@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from realtime.netem.proxy import Proxy
 from tests.browser import engines
 from tests.browser.chat_page import TCP_TRANSPORTS, TRANSPORTS
 from tests.browser.engines import Engine, wait_until
+from tests.capture_files import all_cases, single_file
 from tests.server_process import ROOT, Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -126,6 +128,16 @@ async def test_every_page_opens(engine: Engine, server: Server, room: str) -> No
         await engine.open(f"{server.url}/{page}?room={room}")
         await wait_until(engine, IS_READY)
         assert await engine.errors() == [], page
+
+
+async def test_a_capture_in_one_file_opens_without_a_server(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "lesson.html"
+    file.write_text(single_file(all_cases()))
+    await engine.open(f"{file.as_uri()}?lang=zh-Hant")
+    await wait_until(engine, PART_EXISTS, "#sequence .arrow")
+    await wait_until(engine, PART_EXISTS, "#wire .wire-list .wire-part")
+    assert await engine.run("() => document.querySelector('h1').textContent") == "擷取檔"
+    assert await engine.errors() == []
 
 
 async def test_every_page_of_a_transport_sends_and_receives(

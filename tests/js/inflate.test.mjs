@@ -87,3 +87,13 @@ test("what cannot be inflated is passed on as it is", async () => {
   assert.equal(received[2].plain.size, 0);
   assert.equal(received[3].plain.size, 1);
 });
+
+test("a piece that inflates to more than any of ours is passed on as it is", async () => {
+  for (const [size, found] of [[4 * 2 ** 20, 1], [4 * 2 ** 20 + 1, 0]]) {
+    const body = text(zlib.gzipSync("x".repeat(size)));
+    const answer = head(2, "gzip", `Content-Length: ${body.length}`);
+    answer.bytes = Uint8Array.from([...answer.bytes, ...Buffer.from(body, "latin1")]);
+    const [, { plain }] = await inflated(request(1, 1, "GET /rooms/r/short_polling"), answer);
+    assert.equal(plain.size, found);
+  }
+});

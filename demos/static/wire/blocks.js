@@ -6,7 +6,7 @@ import { payloadText, sizeOf, textBytes } from "./payload.js";
 import { networkBytes } from "./quic.js";
 import { TrafficParser } from "./traffic_parser.js";
 
-const MAX_BLOCKS = 200;
+const MAX_BLOCKS = 200; // of live traffic
 const MAX_BYTES = 65_536; // kept of one block
 
 /**
@@ -24,12 +24,14 @@ export class Blocks {
   #fresh = [];
   #open = new Map(); // what keyOf returns: the block that may still grow
   #onComplete;
+  #maxBlocks;
   #plain; // what inflate.js has found in the current record
   totals = { up: 0, down: 0, text: 0 };
   skipped = 0; // bytes that arrived too fast to be shown
 
-  constructor(onComplete = () => {}) {
+  constructor(onComplete = () => {}, maxBlocks = MAX_BLOCKS) {
     this.#onComplete = onComplete;
+    this.#maxBlocks = maxBlocks;
   }
 
   feed(record) {
@@ -76,7 +78,7 @@ export class Blocks {
       unit, at, direction, connection, message, parts: [], bytes: 0,
     };
     this.#fresh.push(block);
-    if (this.#fresh.length > MAX_BLOCKS) this.skipped += this.#fresh.shift().bytes;
+    if (this.#fresh.length > this.#maxBlocks) this.skipped += this.#fresh.shift().bytes;
     return block;
   }
 

@@ -14,6 +14,8 @@ const GZIP_HEAD = 10; // bytes (RFC 1952 §2.3)
 const FLUSH_END = Uint8Array.of(0, 0, 0xff, 0xff);
 // An empty block that says that it is the last one (RFC 1951 §3.2.3): without it a stream is incomplete.
 const LAST_BLOCK = Uint8Array.of(3, 0);
+// More than any response of ours; a file that somebody made can inflate to a thousand times its size.
+const MAX_PLAIN_BYTES = 4 * 2 ** 20;
 
 /**
  * Calls `onRecord` with each record that it is fed, in their order.  A record that completes a compressed
@@ -38,6 +40,11 @@ export class Inflater {
     this.#parser.feed(record);
     if (this.#inflating.length || this.#last) this.#wait(record, Promise.all(this.#inflating));
     else this.#onRecord(record);
+  }
+
+  /** Resolve when all records have been passed on. */
+  async flush() {
+    while (this.#last) await this.#last;
   }
 
   #wait(record, inflating) {
@@ -66,14 +73,26 @@ export class Inflater {
   }
 }
 
-/** The plain bytes of one piece of a message; undefined if the browser cannot inflate it. */
+/** The plain bytes of one piece of a message; undefined if the browser cannot inflate it, or it is too large. */
 async function inflate(message, bytes) {
   try {
     const [format, pieces] = compressedForm(message, bytes);
     const stream = new Blob(pieces).stream().pipeThrough(new DecompressionStream(format));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    return await readAll(stream);
   } catch {
     return undefined;
+  }
+}
+
+async function readAll(stream) {
+  const plain = [];
+  let size = 0;
+  for (const reader = stream.getReader(); ;) {
+    const { done, value } = await reader.read();
+    if (done) return concat(plain);
+    plain.push(value);
+    size += value.length;
+    if (size > MAX_PLAIN_BYTES) return void await reader.cancel();
   }
 }
 

@@ -47,6 +47,12 @@ export class Links {
     this.#emit();
   }
 
+  /** Forget all units: others with the same names follow. */
+  clear() {
+    this.#keys.clear();
+    this.select();
+  }
+
   /** Show the selection again: a view has become visible. */
   refresh() {
     this.#emit();

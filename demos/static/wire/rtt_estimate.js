@@ -6,8 +6,6 @@
 // A stream that has not ended and a WebSocket have no such measurement.  There a ping and its pong serve,
 // which the server's clock alone measures.
 
-import { ROOT } from "../api.js";
-
 const TOLERANCE = 2; // ms: two clocks, neither of them exact
 const WINDOW = 2; // the minimum of so many samples is used: few enough to follow a change of the network
 const MAX_ENTRIES = 50;
@@ -53,9 +51,12 @@ export class RttEstimate {
     else put(this.#exchanges, exchange.target, exchange);
   }
 
-  /** Add the browser's PerformanceResourceTiming of a request. */
-  addTiming(timing) {
-    const target = targetOf(new URL(timing.name));
+  /**
+   * Add the browser's PerformanceResourceTiming of a request.  `root` is the path at which a proxy has the
+   * server (`--root-path`).
+   */
+  addTiming(timing, root = "/") {
+    const target = targetOf(new URL(timing.name), root);
     const exchange = take(this.#exchanges, target);
     if (exchange) this.#match(exchange, timing);
     else put(this.#timings, target, timing);
@@ -94,8 +95,7 @@ function take(map, key) {
   return performance.now() - since < MATCH_TIMEOUT ? value : undefined;
 }
 
-// The server captures a request without the path at which a proxy has the server (`--root-path`).
-function targetOf({ pathname, search }) {
-  const below = pathname.startsWith(ROOT.pathname);
-  return (below ? pathname.slice(ROOT.pathname.length - 1) : pathname) + search;
+// The server captures a request without that path.
+function targetOf({ pathname, search }, root) {
+  return (pathname.startsWith(root) ? pathname.slice(root.length - 1) : pathname) + search;
 }

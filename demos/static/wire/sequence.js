@@ -16,6 +16,7 @@ import { TraceBuilder } from "./trace_builder.js";
 const DRAW_INTERVAL = 100; // ms: ten pictures a second are enough
 const IDLE_INTERVAL = 1_000; // without new records, or while the diagram is out of view
 const LISTED = 20;
+const MAX_FILE_ENTRIES = 1_000; // of a capture file; a live diagram keeps fewer (trace.js)
 
 const MARKUP = `
   <div class="view-head"><h2 data-i18n="part.sequence">Sequence diagram</h2> <p class="totals"></p></div>
@@ -48,9 +49,10 @@ export class Sequence {
   #box;
   #links;
   #renderer;
-  #rtt = new RttEstimate();
-  #trace = new Trace();
-  #builder = new TraceBuilder(this.#trace, this.#rtt);
+  #rtt;
+  #trace;
+  #builder;
+  #isFile; // nothing is added any more, so no time passes after the last arrow
   #layout;
   #chosen;
   #linked = new Set(); // units
@@ -61,8 +63,12 @@ export class Sequence {
   #scroll;
   #clockOffset = Infinity; // ms: this page's clock minus the server's, plus the delay of the tap
 
-  /** Draw in `element`.  The selection is shared with the other views through `links`. */
-  constructor(element, { links, captured }) {
+  /**
+   * Draw in `element`.  The selection is shared with the other views through `links`.  `root` is the path at which
+   * the server is, or undefined without a server.
+   */
+  constructor(element, { links, root }) {
+    this.#begin(false);
     this.#element = element;
     element.classList.add("sequence");
     element.innerHTML = MARKUP;
@@ -71,9 +77,9 @@ export class Sequence {
     this.#scroll = new FollowingBox(this.#box, 100);
     this.#links = links;
     this.#renderer = new SvgRenderer(this.#find("svg"));
-    if (!captured) this.#find(".nothing").textContent = t("sequence.no_tap");
+    if (root === undefined) this.#find(".nothing").textContent = t("capture.nothing");
     this.#listen();
-    this.#watch();
+    this.#watch(root);
     this.#draw();
   }
 
@@ -103,17 +109,37 @@ export class Sequence {
     this.#draw();
   }
 
+  /** Start again with nothing: next come the records of a capture file, or of the live traffic. */
+  reset({ isFile }) {
+    this.#begin(isFile);
+    this.#find(".nothing").textContent = t(isFile ? "capture.not_drawn" : "sequence.nothing");
+    this.#select(undefined);
+    this.#draw();
+    if (isFile) this.#scroll.toStart();
+    else this.#scroll.restart();
+  }
+
+  #begin(isFile) {
+    this.#isFile = isFile;
+    this.#rtt = new RttEstimate();
+    this.#trace = new Trace(isFile ? MAX_FILE_ENTRIES : undefined);
+    this.#builder = new TraceBuilder(this.#trace, this.#rtt);
+    this.#clockOffset = Infinity;
+  }
+
   #find(selector) {
     return this.#element.querySelector(selector);
   }
 
   // --- drawing -----------------------------------------------------------------------------------
 
-  #watch() {
-    new PerformanceObserver((list) => {
-      list.getEntries().forEach((timing) => this.#rtt.addTiming(timing));
-      this.#changed = true;
-    }).observe({ type: "resource", buffered: true });
+  #watch(root) {
+    if (root !== undefined) {
+      new PerformanceObserver((list) => {
+        list.getEntries().forEach((timing) => this.#rtt.addTiming(timing, root));
+        this.#changed = true;
+      }).observe({ type: "resource", buffered: true });
+    }
     new ResizeObserver(() => {
       if (!document.hidden) this.#draw();
     }).observe(this.#box);
@@ -142,7 +168,7 @@ export class Sequence {
     this.#changed = false;
     const em = parseFloat(getComputedStyle(this.#box).fontSize);
     const started = this.#trace.startedAt !== undefined;
-    const now = this.#isLive && started ? Date.now() - this.#clockOffset : undefined;
+    const now = this.#isLive && started && !this.#isFile ? Date.now() - this.#clockOffset : undefined;
     const trace = asOf(this.#trace, this.#player?.time ?? Infinity);
     const previousTop = this.#layout?.top ?? 0;
     this.#layout = this.#renderer.draw(trace, { width, em, now });

@@ -10,8 +10,8 @@ const MIN_CEILING = 1_000;
 const MAX_CEILING = 10_000;
 
 /**
- * Open a tap.  Resolves, when the server is ready, with `{secret, on, close}`; a listener of `on(listener)`
- * receives each record, in order:
+ * Open a tap.  Resolves, when the server is ready, with `{secret, root, on, close}`, where `root` is the path of
+ * the server; a listener of `on(listener)` receives each record, in order:
  *
  *   { connection, transport, direction: "up" | "down", at, bytes }   a Uint8Array
  *   { connection, at, closed: true }                                 the connection has ended
@@ -29,6 +29,7 @@ export async function openTap() {
 
 class Tap {
   secret = newSecret();
+  root = ROOT.pathname;
   #listeners = new Set();
   #socket;
   #open;

@@ -4,7 +4,7 @@
 
 import { Aggregator } from "./aggregate.js";
 
-const MAX_ENTRIES = 150;
+const MAX_ENTRIES = 150; // of live traffic
 const LANE_TIMEOUT = 30_000; // ms: after this idle time another connection may take the lane
 
 export class Trace {
@@ -16,6 +16,11 @@ export class Trace {
   #aggregator = new Aggregator();
   #numbers = new Map(); // the server's number of a connection: ours, from 1
   #lanes = []; // {connection, busy, idleSince} of each lane
+  #maxEntries;
+
+  constructor(maxEntries = MAX_ENTRIES) {
+    this.#maxEntries = maxEntries;
+  }
 
   /** Remove everything except what is still open. */
   clear() {
@@ -35,16 +40,16 @@ export class Trace {
   add(entry) {
     this.startedAt ??= entry.at;
     this.#aggregator.add(this.entries, entry);
-    if (this.entries.length > MAX_ENTRIES) this.#trim();
+    if (this.entries.length > this.#maxEntries) this.#trim();
   }
 
   // Bars and outages that ended before the first entry are no longer visible.
   #trim() {
-    this.entries.splice(0, this.entries.length - MAX_ENTRIES);
+    this.entries.splice(0, this.entries.length - this.#maxEntries);
     const from = this.entries[0].at;
     const visible = ({ to }) => to === undefined || to >= from;
-    this.bars = this.bars.filter(visible).slice(-MAX_ENTRIES);
-    this.outages = this.outages.filter(visible).slice(-MAX_ENTRIES);
+    this.bars = this.bars.filter(visible).slice(-this.#maxEntries);
+    this.outages = this.outages.filter(visible).slice(-this.#maxEntries);
   }
 
   /** Our number for a connection: the first one is 1. */

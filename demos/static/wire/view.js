@@ -12,6 +12,7 @@ import { sizeOf } from "./payload.js";
 const DRAW_INTERVAL = 100; // ms
 const MAX_BLOCKS = 200;
 const MAX_NEW_BLOCKS = 40; // in one drawing
+const MAX_FILE_BLOCKS = 1_000; // of a capture file, all in one drawing
 const MAX_BYTES = 4_096; // of one block
 const MAX_HEX_BYTES = 256; // of the selected part
 
@@ -37,6 +38,8 @@ export class WireView {
   #element;
   #links;
   #blocks;
+  #maxBlocks = MAX_BLOCKS;
+  #maxNewBlocks = MAX_NEW_BLOCKS;
   #shown = new Map(); // unit: {block, item}
   #startedAt;
   #open = true;
@@ -50,7 +53,7 @@ export class WireView {
   constructor(element, { links }) {
     this.#element = element;
     this.#links = links;
-    this.#blocks = new Blocks((unit, keys) => links.add(unit, keys));
+    this.#blocks = this.#newBlocks();
     element.classList.add("wire");
     element.innerHTML = MARKUP;
     translate(element);
@@ -71,6 +74,22 @@ export class WireView {
     this.#draw();
     for (const { block, item } of this.#shown.values()) this.#hideLater(block, item);
     if (player.state === "live") this.#scroll.restart();
+  }
+
+  /** Start again with nothing: next come the records of a capture file, or of the live traffic. */
+  reset({ isFile }) {
+    this.#maxBlocks = isFile ? MAX_FILE_BLOCKS : MAX_BLOCKS;
+    this.#maxNewBlocks = isFile ? MAX_FILE_BLOCKS : MAX_NEW_BLOCKS;
+    this.#blocks = this.#newBlocks();
+    this.#startedAt = undefined;
+    this.#open = true;
+    this.clear();
+    if (isFile) this.#scroll.toStart();
+    else this.#scroll.restart();
+  }
+
+  #newBlocks() {
+    return new Blocks((unit, keys) => this.#links.add(unit, keys), this.#maxBlocks);
   }
 
   clear() {
@@ -154,9 +173,9 @@ export class WireView {
     const grown = [...this.#shown.values()].filter(({ block }) => block.changed);
     for (const { block, item } of grown) this.#fill(block, item);
     const list = this.#find(".wire-list");
-    if (fresh.length > MAX_NEW_BLOCKS) list.append(skipped(fresh.splice(0, fresh.length - MAX_NEW_BLOCKS)));
+    if (fresh.length > this.#maxNewBlocks) list.append(skipped(fresh.splice(0, fresh.length - this.#maxNewBlocks)));
     for (const block of fresh) list.append(this.#item(block));
-    while (list.children.length > MAX_BLOCKS) this.#forget(list.firstElementChild);
+    while (list.children.length > this.#maxBlocks) this.#forget(list.firstElementChild);
     if (!this.#stop?.isConnected) this.#setStop(list.querySelector(".wire-part"));
     return fresh.length + grown.length > 0;
   }
