@@ -29,7 +29,7 @@ from benchmarks.method.testbed import (
 )
 from benchmarks.session import client_class, with_fallbacks
 from realtime.cli import stdio
-from realtime.cluster.nginx_config import ROUTINGS
+from realtime.cluster.proxy_config import ROUTINGS
 
 ONE, MANY = "one address", "many"
 # A visit that has not received the messages by then fails.

@@ -40,7 +40,8 @@ def test_it_imports_only_what_every_server_needs() -> None:
 
 
 def test_the_help_lists_the_commands_and_not_the_internal_one() -> None:
-    shown, commands = run("--help").stdout, ["talk", "proxy", "nginx", "ticket", "cluster"]
+    shown = run("--help").stdout
+    commands = ["talk", "proxy", "nginx", "haproxy", "ticket", "cluster"]
     assert re.findall(r"^    (\w+)  ", shown, re.MULTILINE) == commands
 
 
