@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from benchmarks.clients import request
-from realtime.cluster.nginx_config import ROUTINGS, configuration
+from realtime.cluster.nginx_config import configuration
+from realtime.cluster.proxy_config import ROUTINGS
 from realtime.transports.affinity import worker_label
 from tests.cases import each
 from tests.conftest import Servers
-from tests.nginx_fixture import program
+from tests.nginx_fixture import Nginx
 from tests.server_process import ROOT
 
 WORKERS = ["127.0.0.1:6001", "10.0.0.2:6001", "[fd00::2]:6001"]
@@ -21,7 +22,7 @@ WORKERS = ["127.0.0.1:6001", "10.0.0.2:6001", "[fd00::2]:6001"]
 def check_with_nginx(text: str, folder: Path) -> str:
     """Return what nginx prints about it; nginx must accept it."""
     (folder / "nginx.conf").write_text(text)
-    command = [program(), "-e", "stderr", "-t", "-p", str(folder), "-c", "nginx.conf"]
+    command = [Nginx.program(), "-e", "stderr", "-t", "-p", str(folder), "-c", "nginx.conf"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert result.returncode == 0, result.stderr
     return result.stderr
@@ -105,7 +106,7 @@ def test_what_cannot_be_written_is_refused(options: dict[str, Any], message: str
 
 
 def test_two_workers_with_the_same_label_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("realtime.cluster.nginx_config.worker_label", lambda host, port: "abcdef")
+    monkeypatch.setattr("realtime.cluster.proxy_config.worker_label", lambda host, port: "abcdef")
     with pytest.raises(ValueError, match="the same label"):
         configuration(workers=WORKERS, routing="session")
 

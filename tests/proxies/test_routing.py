@@ -1,4 +1,4 @@
-"""Which transports need sticky routing, and which routing works: through nginx, to three workers.
+"""Which transports need sticky routing, and which routing works: through a proxy, to three workers.
 
 The two libraries use polling here, as they do where a WebSocket is blocked: then one session is
 many requests.
@@ -15,8 +15,10 @@ import pytest
 from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
+from realtime.cluster.proxy_config import ROUTINGS
 from tests.conftest import Redis
-from tests.nginx_fixture import Fleet, Nginx, program
+from tests.nginx_fixture import Fleet
+from tests.proxy_fixture import ReverseProxy
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, say_in, take, texts
@@ -27,8 +29,9 @@ VISITS = 10
 
 @dataclass(frozen=True)
 class Routed:
-    """An nginx with one kind of routing, and the workers behind it."""
+    """A proxy with one kind of routing, and the workers behind it."""
 
+    kind: type[ReverseProxy]
     routing: str
     workers: list[Server]
     url: str
@@ -37,18 +40,19 @@ class Routed:
 
 @pytest.fixture(scope="module")
 def workers(redis: Redis) -> Iterator[list[Server]]:
-    """Three workers, behind the nginx of each kind of routing in turn."""
-    program()  # skips the tests before any worker starts
+    """Three workers, behind each proxy with each kind of routing in turn."""
     options = ("--hub", redis.url, "--trust-proxy", "127.0.0.1", "--messages-per-second", "0")
     with ExitStack() as stack:
         yield [stack.enter_context(Server(*options)) for _ in range(3)]
 
 
-@pytest.fixture(scope="module", params=["any", "address", "session"])
-def fleet(request: pytest.FixtureRequest, workers: list[Server]) -> Iterator[Routed]:
+@pytest.fixture(scope="module", params=ROUTINGS)
+def fleet(
+    request: pytest.FixtureRequest, kind: type[ReverseProxy], workers: list[Server]
+) -> Iterator[Routed]:
     addresses = [f"127.0.0.1:{worker.port}" for worker in workers]
-    with Nginx(addresses, routing=request.param) as nginx:
-        yield Routed(request.param, workers, nginx.url, nginx.port)
+    with kind(addresses, routing=request.param) as proxy:
+        yield Routed(kind, request.param, workers, proxy.url, proxy.port)
 
 
 async def events_sent(fleet: Routed | Fleet, transport: str) -> list[int]:
@@ -122,7 +126,7 @@ async def answer(port: int, method: str, target: str) -> tuple[str, list[str], b
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_every_address_does_behind_nginx_what_it_does_without(
+async def test_every_address_does_behind_a_proxy_what_it_does_without(
     fleet: Routed, method: str
 ) -> None:
     worker = fleet.workers[0]
@@ -161,9 +165,11 @@ SPOOFED = "X-Forwarded-For: 198.51.100.1"
 BODY = b'{"text":"hello"}'
 
 
-async def test_an_address_that_a_client_claims_does_not_reach_a_worker(redis: Redis) -> None:
+async def test_an_address_that_a_client_claims_does_not_reach_a_worker(
+    kind: type[ReverseProxy], redis: Redis
+) -> None:
     options = ("--messages-per-second", "0.001", "--message-burst", "1")
-    with Fleet(redis.url, *options, count=1) as fleet:
+    with Fleet(redis.url, *options, count=1, kind=kind) as fleet:
         statuses = []
         for claim in ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2"):
             async with Raw(fleet) as raw:  # type: ignore[arg-type]
@@ -178,9 +184,9 @@ async def test_an_address_that_a_client_claims_does_not_reach_a_worker(redis: Re
 
 
 async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_misses_nothing(
-    redis: Redis, room: str
+    kind: type[ReverseProxy], redis: Redis, room: str
 ) -> None:
-    with Fleet(redis.url, count=2, routing="session") as fleet:
+    with Fleet(redis.url, count=2, kind=kind, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
         session = SocketIOPollingClient(fleet.url, room)
         await session.open()
@@ -193,15 +199,17 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
         with pytest.raises(Refused) as refused:
             await take(session, 1)
         session.abort()
-        assert refused.value.code == "busy"  # nginx tries no other worker
+        assert refused.value.code == "busy"  # no other worker is tried
         successor = SocketIOPollingClient(fleet.url, room, after=session.cursor)
         await successor.open()
         assert texts(await take(successor, 1)) == ["two"]
         successor.abort()
 
 
-async def test_a_sockjs_client_whose_worker_died_learns_it(redis: Redis) -> None:
-    with Fleet(redis.url, count=2, routing="session") as fleet:
+async def test_a_sockjs_client_whose_worker_died_learns_it(
+    kind: type[ReverseProxy], redis: Redis
+) -> None:
+    with Fleet(redis.url, count=2, kind=kind, routing="session") as fleet:
         session = "/sockjs/000/abcdefgh"
         opened = await request(fleet.url, "POST", f"{session}/xhr", b"")
         for worker in fleet.workers:
