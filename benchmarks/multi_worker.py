@@ -46,6 +46,7 @@ _WARM_SECONDS = 0.3
 # A message that was acknowledged and has not arrived within this time is lost.
 _PATIENCE_SECONDS = 20.0
 _SPARE_FILES = 200
+_UNLIMITED = "1000000000000"
 # With a lower share of --rate, the costs are not those of that rate.
 _MIN_RATE_SHARE = 0.9
 # Occurs once in every delivered message; our texts contain no quotes.
@@ -155,7 +156,12 @@ show what a message costs, not what they would deliver with one core each."""
         raise_open_file_limit(max_files)
         hub, self._hub_name = start_shared_hub(self.options.hub, self.stack)
         self._redis = self.stack.enter_context(Redis.from_url(hub))
-        limits = ("--connections", str(max_files), "--connections-per-address", str(max_files))
+        # All clients have one address, and a worker keeps the rooms of the last cells for a minute.
+        limits = (
+            *("--connections", str(max_files), "--connections-per-address", str(max_files)),
+            *("--rooms", _UNLIMITED, "--rooms-per-address", _UNLIMITED),
+            *("--history-bytes", _UNLIMITED, "--history-bytes-per-address", _UNLIMITED),
+        )
         self._workers = [
             self.stack.enter_context(ServerUnderTest(None, hub, *limits))
             for _ in range(max(self.options.workers))

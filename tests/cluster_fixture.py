@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,13 +16,6 @@ from tests.server_process import PROGRAM, ROOT
 
 # Longer than anything takes on a busy machine: reached only when a test fails.
 SECONDS = 40
-
-
-def free_port() -> int:
-    """Return a port that is free at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def words_after(line: str, start: str) -> list[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from realtime.cluster.nginx_config import configuration
+from tests.ports import free_port
 from tests.proxy_fixture import ReverseProxy
 from tests.server_process import Server
 
@@ -32,10 +33,15 @@ class Nginx(ReverseProxy):
 
 
 class Fleet:
-    """Workers on one Redis with a proxy in front; tests use it where they would use one `Server`."""
+    """Workers on one Redis with a proxy in front; tests use it in place of one `Server`."""
 
     def __init__(
-        self, redis: str, *options: str, count: int = 2, kind: type[ReverseProxy] = Nginx, **proxy: Any
+        self,
+        redis: str,
+        *options: str,
+        count: int = 2,
+        kind: type[ReverseProxy] = Nginx,
+        **proxy: Any,
     ) -> None:
         kind.program()  # skips the test before any worker starts
         self._options = ("--hub", redis, "--trust-proxy", "127.0.0.1", *options)
@@ -46,7 +52,8 @@ class Fleet:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self.workers = [stack.enter_context(Server(*self._options)) for _ in range(self._count)]
+            workers = (self._worker(free_port()) for _ in range(self._count))
+            self.workers = [stack.enter_context(worker) for worker in workers]
             addresses = [f"127.0.0.1:{worker.port}" for worker in self.workers]
             self.proxy = stack.enter_context(self._kind(addresses, **self._proxy))
             self.url, self.port = self.proxy.url, self.proxy.port
@@ -55,8 +62,10 @@ class Fleet:
 
     def restart(self, worker: Server) -> Server:
         """Start a worker at the port of one that was killed, as a master does."""
-        started = Server(*self._options, "--port", str(worker.port))
-        return self._stack.enter_context(started)
+        return self._stack.enter_context(self._worker(worker.port))
+
+    def _worker(self, port: int) -> Server:
+        return Server(*self._options, "--port", str(port))
 
     def __exit__(self, *error: object) -> None:
         self._stack.close()

@@ -1,4 +1,4 @@
-"""For tests: a real proxy as a process, in front of workers; nginx, haproxy and Caddy are such ones."""
+"""For tests: a real proxy as a process in front of workers: nginx, haproxy or Caddy."""
 
 import shutil
 import socket
@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from tests.cluster_fixture import free_port
 from tests.conftest import SECONDS, missing
+from tests.ports import free_port
 
 Edit = Callable[[str], str]
 
@@ -51,6 +51,7 @@ class ReverseProxy(ABC):
         """Return its environment, if it is not ours."""
         return None
 
+    @abstractmethod
     def check_log(self, log: str) -> None:
         """Fail if the log has an error that no test expects."""
 

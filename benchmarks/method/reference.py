@@ -56,6 +56,8 @@ def obstacles(results: Sequence[Result]) -> Iterable[str]:
             yield f"{result.benchmark}: it was interrupted"
         for name, count in result.faults.items():
             yield f"{result.benchmark}: {count:g} {name}"
+        if refused := result.correctness.get("refused"):
+            yield f"{result.benchmark}: {refused:g} messages were refused, so its rates are too low"
     sessions: dict[str, set[object]] = {
         "seeds": {result.seed for result in results},
         "versions": {result.realtime for result in results},

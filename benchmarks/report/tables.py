@@ -146,9 +146,9 @@ def number(text: str) -> TableCell:
 
 
 def level_cell(level: Factor, factor: str, i18n: Translations) -> TableCell:
-    """Return a level of a factor; a transport gets its colour."""
+    """Return a level of a factor; a transport gets its name and its colour."""
     if isinstance(level, str) and level in TRANSPORTS:
-        return TableCell(level, is_head=True, transport=level)
+        return TableCell(i18n.t(f"name.{level}"), is_head=True, transport=level)
     text = i18n.level(factor, level) if isinstance(level, str) else format_number(level)
     return head(text)
 

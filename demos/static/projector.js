@@ -58,7 +58,8 @@ function showView(name) {
 
 // The frame keeps its page while another beat of the same step is shown.
 function showPage({ page }) {
-  const query = new URLSearchParams({ room: state.room, lang: language });
+  const name = t("classroom.projector.name"); // the page joins the room: its members see who this is
+  const query = new URLSearchParams({ room: state.room, lang: language, name });
   const source = page ? new URL(`demos/${page}.html?${query}`, ROOT).href : "about:blank";
   const frame = byId("page");
   if (frame.dataset.source !== source) {

@@ -94,10 +94,13 @@ class RoomReplica:
         self._supervisor = supervisor
         # For each cursor: the page after it, what was rendered of it, and by which function.
         self._rendered: dict[Cursor, tuple[Page, Any, Callable[[Page], Any]]] = {}
-        # Each waiting reader: its deadline and its transport.
-        self._waiting: dict[Waiter, tuple[float, str]] = {}
-        self._has_news = False  # since the waiting readers were last woken
-        self._wakes = PacedFlush(self._wake_steps, lambda: self._has_news, _COST_OF_A_WAKE)
+        self._news = 0  # how many times something new was read
+        self._woken_at = 0  # that number, when the waiting readers were last woken
+        # Each waiting reader: its deadline, its transport, and how many news it has read.
+        self._waiting: dict[Waiter, tuple[float, str, int]] = {}
+        self._wakes = PacedFlush(
+            self._wake_steps, lambda: self._woken_at != self._news, _COST_OF_A_WAKE
+        )
         self._next_timeout = math.inf
         self._timer: asyncio.TimerHandle | None = None
         self._syncing = False
@@ -141,7 +144,7 @@ class RoomReplica:
     def add_waiter(self, waiter: Waiter, seconds: float, transport: str) -> None:
         """Call `waiter` once: after the next event, or after `seconds`."""
         deadline = _now() + seconds
-        self._waiting[waiter] = deadline, transport
+        self._waiting[waiter] = deadline, transport, self._news
         if deadline < self._next_timeout:
             self._set_timer(deadline)
 
@@ -159,10 +162,10 @@ class RoomReplica:
         """End the waits whose time is up: one timer per room, so that a wait needs none itself."""
         self._timer, self._next_timeout = None, math.inf
         now = _now()
-        for waiter in [waiter for waiter, (until, _) in self._waiting.items() if until <= now]:
+        for waiter in [waiter for waiter, (until, _, _) in self._waiting.items() if until <= now]:
             self._wake(waiter)
         if self._waiting:
-            soonest = min(until for until, _ in self._waiting.values())
+            soonest = min(until for until, _, _ in self._waiting.values())
             self._set_timer(max(soonest, now + _TIMER_GRANULARITY_SECONDS))
 
     def count(self, counts: Counter[str]) -> None:
@@ -172,7 +175,7 @@ class RoomReplica:
     def count_by_transport(self) -> Counter[str]:
         """Count the current readers of this room, by transport."""
         counts = self.broadcaster.count_by_transport()
-        counts.update(transport for _, transport in self._waiting.values())
+        counts.update(transport for _, transport, _ in self._waiting.values())
         return counts
 
     def touch(self) -> None:
@@ -201,8 +204,8 @@ class RoomReplica:
     def _notify(self) -> None:
         self._rendered.clear()
         self.broadcaster.flush_soon()
+        self._news += 1
         if self._waiting:
-            self._has_news = True
             self._wakes.run_soon()
 
     def wake_waiters(self) -> None:
@@ -211,8 +214,9 @@ class RoomReplica:
             self._wake(waiter)
 
     def _wake_steps(self) -> Iterator[None]:
-        self._has_news = False
-        waiters = rotated(list(self._waiting))
+        # Wakes are paced.  A reader that came meanwhile has read the news, and waits for the next.
+        self._woken_at = news = self._news
+        waiters = rotated([one for one, (_, _, read) in self._waiting.items() if read < news])
         for start in range(0, len(waiters), SENDS_PER_STEP):
             for waiter in waiters[start : start + SENDS_PER_STEP]:
                 self._wake(waiter)
@@ -280,9 +284,10 @@ class RoomReplica:
     async def _read_page(self) -> bool:
         before = self.room.cursor
         history = await self._broker.history(self.name, before)
+        held = self.room.cursor  # publications may have come meanwhile
         if not self.room.merge(history) and before.epoch:
             metrics.RESETS.inc()
-        if self.room.cursor != before:
+        if self.room.cursor != held:
             self._notify()
         return history.more
 

@@ -20,6 +20,17 @@ def test_the_machine_is_described() -> None:
     assert found["python"] == platform.python_version()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="only Linux pins processes")
+def test_a_pinned_load_generator_does_not_change_the_number_of_cores() -> None:
+    before = os.sched_getaffinity(0)
+    cores = machine()["cores"]
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        assert machine()["cores"] == cores
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def test_libraries_and_programs_have_their_versions() -> None:
     found = versions()
     assert found["tornado"] == version("tornado")

@@ -53,6 +53,7 @@ def test_the_results_of_a_session_are_copied_and_the_model_is_written(
         (lambda one: one["settings"].update(quick=True), "overhead: a quick run"),
         (lambda one: one.update(complete=False), "overhead: it was interrupted"),
         (lambda one: one["correctness"].update(lost=2), "overhead: 2 lost"),
+        (lambda one: one["correctness"].update(refused=7), "overhead: 7 messages were refused"),
         (lambda one: one.update(seed=8), "2 different seeds"),
         (lambda one: one["machine"].update(cpu="Other"), "2 different machines"),
         (lambda one: one.update(realtime="9.9"), "2 different versions"),

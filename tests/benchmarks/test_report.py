@@ -211,7 +211,9 @@ def test_one_run_has_no_interval_and_a_sentence_about_it() -> None:
 
 def test_a_value_that_was_not_measured_is_a_dash() -> None:
     one = cell({"transport": "sse"}, {"cpu_ms": None, "memory_kib": None})
-    assert "sse – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
+    assert (
+        "Server-sent events (SSE) – – – – –" in Reader(html(result("idle_cost", cells=[one]))).text
+    )
 
 
 def test_two_files_of_a_kind_are_both_shown() -> None:
@@ -287,7 +289,7 @@ def test_the_limits_are_summed_up_before_the_charts() -> None:
 
 
 def test_an_open_end_is_shown_as_at_least() -> None:
-    assert "websocket ≥ 4,000" in Reader(html_of("capacity")).text
+    assert "WebSocket ≥ 4,000" in Reader(html_of("capacity")).text
 
 
 # --- a self-contained page -----------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Result files that were written under the old names of six benchmarks stay readable."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -82,12 +81,8 @@ def test_a_file_with_the_new_name_is_preferred(tmp_path: Path) -> None:
     assert find_file(tmp_path, "poll_gap") == tmp_path / "poll_gap.json"
 
 
-def test_the_reference_files_are_readable_and_some_of_them_are_old() -> None:
-    kinds = [one.benchmark for one in load([REFERENCE])]
-    assert kinds == [name for name in BENCHMARKS if name in kinds]
-    stored = {json.loads(path.read_text())["benchmark"] for path in REFERENCE.glob("*.json")}
-    assert stored & RENAMED.keys()
-    assert {RENAMED.get(kind, kind) for kind in stored} == {*kinds}
+def test_the_reference_has_a_readable_result_of_each_benchmark() -> None:
+    assert [one.benchmark for one in load([REFERENCE])] == list(BENCHMARKS)
 
 
 def test_no_benchmark_has_an_old_name() -> None:

@@ -19,6 +19,7 @@ from redis.crc import key_slot
 from realtime.brokers.redis.process import find_program
 from tests.brokers.private_redis import PrivateRedis
 from tests.conftest import missing
+from tests.ports import free_port
 
 # A start or a change of the topology takes less, even on a slow machine.
 SECONDS = 20
@@ -26,12 +27,6 @@ SECONDS = 20
 NEVER_DOWN = 15_000
 # The name of the master in the configuration of Sentinel.
 SERVICE = "chat"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -21,6 +21,7 @@ from tests.browser.chat_page import (
 )
 from tests.browser.test_lab import expect_clean, figure, open_lab
 from tests.conftest import Servers
+from tests.ports import free_port
 from tests.server_process import Server
 from tests.transports.readers import reader, take, texts
 
@@ -167,15 +168,14 @@ async def test_after_a_restart_of_the_server_the_audit_is_clean(
     servers: Servers, clock_context: BrowserContext, room: str
 ) -> None:
     """The same port, and a broker that keeps the history: all transports resume."""
-    options = ("--messages-per-second", "0")
+    options = ("--messages-per-second", "0", "--port", str(free_port()))
     with servers.make("redis", *options) as old:
-        port = old.port
         page = await open_lab(clock_context, old, room)
         for n in range(10):
             await post(old.url, room, text=f"before {n}")
         for transport in TRANSPORTS:
             await expect(figure(page, transport, "received")).to_have_text("11")
-    with servers.make("redis", *options, "--port", str(port)) as new:
+    with servers.make("redis", *options) as new:
         for n in range(10):
             await post(new.url, room, text=f"after {n}")
         for transport in TRANSPORTS:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.clients import get_json
-from tests.cluster_fixture import SECONDS, free_port
+from tests.cluster_fixture import SECONDS
+from tests.ports import free_port
 from tests.server_process import PROGRAM, ROOT, Server
 
 

@@ -15,7 +15,8 @@ from realtime.cluster.worker import State, WorkerProcess
 from realtime.limits import Limits
 from realtime.server.config import ServerConfig
 from realtime.tasks import Supervisor
-from tests.cluster_fixture import SECONDS, free_port
+from tests.cluster_fixture import SECONDS
+from tests.ports import free_port
 
 # Programs that are not a server, each in its own way.
 NEVER_LISTENS = "import time; time.sleep(1000)"

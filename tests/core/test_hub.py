@@ -200,6 +200,40 @@ async def test_a_wait_that_times_out_ends_with_an_empty_page(world: World) -> No
     assert reader.poll(texts) == []
 
 
+async def test_a_reader_that_has_read_an_event_is_not_woken_by_it(world: World) -> None:
+    """Wakes are paced: a reader can come, read and wait between an event and its wake."""
+    woken: list[str] = []
+    early = await world.hub.read("r", 0)
+    early.add_waiter(lambda: woken.append("early"), NEVER, "test")
+    [event] = await world.publish_undelivered("hello")
+    world.hub.on_publication("r", event)
+    late = world.hub.read_now("r", event.cursor)
+    assert late is not None
+    late.add_waiter(lambda: woken.append("late"), NEVER, "test")
+    await asyncio.sleep(0.01)
+    assert woken == ["early"]
+    await world.publish("next")
+    await asyncio.sleep(0.05)
+    assert woken == ["early", "late"]
+
+
+async def test_a_sync_that_brings_nothing_new_wakes_nobody(world: World) -> None:
+    """While the history is read, its last event arrives as a publication."""
+    await world.publish("first")
+    reader = await world.hub.read("r", 50)
+    assert reader.poll(texts) == ["first"]
+    world.broker.responding.clear()
+    world.hub.on_subscribed("r")
+    await world.broker.history_called(1)
+    await world.publish("second")
+    assert reader.poll(texts) == ["second"]
+    woken: list[str] = []
+    reader.add_waiter(lambda: woken.append("reader"), NEVER, "test")
+    world.broker.responding.set()
+    await asyncio.sleep(0.01)
+    assert woken == []
+
+
 async def test_each_reader_waits_for_as_long_as_it_requested(world: World) -> None:
     readers = [await world.hub.read("r", 0) for _ in range(4)]
     ended: list[float] = []

@@ -9,7 +9,6 @@ The servers are shared: the hub is repaired after each test, and they must recov
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack
 
@@ -21,6 +20,7 @@ from tests.brokers.private_redis import PrivateRedis
 from tests.faults.conftest import ServerPool, Start, until_status
 from tests.faults.harness import Publisher, RoundRobin, Scenario
 from tests.faults.redis_relay import RedisRelay
+from tests.ports import free_port
 from tests.server_process import Server
 
 
@@ -243,12 +243,6 @@ async def test_a_lagging_replica_that_is_promoted_assigns_no_number_twice(
         audit = await scenario.audit(excused)
     assert audit.clean, audit
     assert audit.gaps.total() >= len(CLIENTS) * 2, audit
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # --- the hub is down -----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What haproxy does with a worker that drains, with a hub that is down, and with clients that stop."""
+"""What haproxy does with a worker that drains, a hub that is down, and clients that stop."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import CLIENTS, Refused, get_json, post, request
+from benchmarks.clients import CLIENTS, get_json, post, request
 from realtime.cluster.proxy_config import ROUTINGS
 from tests.cases import each
 from tests.conftest import Redis
@@ -18,7 +18,7 @@ from tests.nginx_fixture import Fleet
 from tests.proxy_fixture import ReverseProxy
 from tests.server_process import Server
 from tests.transports.raw import Raw
-from tests.transports.readers import reader, say_in, until_waiting
+from tests.transports.readers import reader, until_waiting
 
 SECONDS = 20.0
 # Longer than a test: only its health check moves clients away from a worker that drains.
@@ -48,9 +48,7 @@ async def test_a_worker_that_drains_gets_no_new_client(redis: Redis, room: str) 
         leaving.stop(signal.SIGTERM)  # a second signal: at once
 
 
-async def test_without_a_hub_the_workers_answer_in_spite_of_it(
-    tmp_path: Path, room: str
-) -> None:
+async def test_without_a_hub_the_workers_answer_in_spite_of_it(tmp_path: Path, room: str) -> None:
     redis = Redis(tmp_path)
     with Fleet(redis.url, kind=HAProxy) as fleet:
         redis.stop()

@@ -46,7 +46,9 @@ class Row(NamedTuple):
     @classmethod
     def parse(cls, line: str) -> "Row":
         proxy, settings, *marks, _ = (cell.strip() for cell in line.strip("|").split("|"))
-        return cls(proxy, re.findall("`(.+?)`", settings), dict(zip(TRANSPORTS, marks, strict=True)))
+        return cls(
+            proxy, re.findall("`(.+?)`", settings), dict(zip(TRANSPORTS, marks, strict=True))
+        )
 
 
 def table(heading: str) -> list[str]:
@@ -71,7 +73,9 @@ def set_nginx(text: str, setting: str) -> str:
 def set_haproxy(text: str, setting: str) -> str:
     """Replace a line of the defaults or of the frontend, or add it."""
     name = " ".join(setting.removeprefix("no ").split()[:2])
-    section = "frontend site" if setting.startswith(("http-response", "compression")) else "defaults"
+    section = (
+        "frontend site" if setting.startswith(("http-response", "compression")) else "defaults"
+    )
     text = re.sub(rf"^ +{re.escape(name)}\b.*\n", "", text, flags=re.M)
     return text.replace(f"\n{section}\n", f"\n{section}\n    {setting}\n")
 

@@ -9,6 +9,7 @@ import base64
 import json
 import secrets
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -416,6 +417,20 @@ async def test_a_stream_ends_with_its_ticket(server: Server, room: str, transpor
 
         await open_briefly(stream)
         assert (await raw.until(STREAM_ENDS[transport])).endswith(STREAM_ENDS[transport])
+
+
+async def test_a_compressed_stream_ends_with_its_ticket(server: Server, room: str) -> None:
+    async with Attacker(server) as raw:
+
+        async def stream(token: str) -> str | None:
+            query = {"after": "now", "ticket": token, "encoding": "gzip"}
+            return code_of(*await raw.get(f"/rooms/{room}/sse", query, "Accept-Encoding: gzip"))
+
+        await open_briefly(stream)
+        inflate = zlib.decompressobj(31).decompress
+        assert inflate(await raw.chunk()).startswith(b"id: ")
+        assert inflate(await raw.chunk()) == b"retry: 0\n: ticket_expired\n\n"
+        assert await raw.until(b"0\r\n\r\n") == b"0\r\n\r\n"
 
 
 async def test_a_long_poll_ends_with_its_ticket_and_the_next_one_is_refused(

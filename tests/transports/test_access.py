@@ -195,8 +195,13 @@ async def test_a_poll_that_waits_ends_when_its_client_is_removed(
     me = {"client": "bad", "name": "Bad"}
     async with Attacker(classroom) as raw, Attacker(classroom) as other:
         await say_in(classroom, room, "first")
-        await raw.get(f"/rooms/{quote(room)}/short_polling", me)  # join, so that nothing more comes
-        raw.ask(f"/rooms/{quote(room)}/long_polling?{urlencode({'after': 'now', **me})}")
+        await raw.get(f"/rooms/{quote(room)}/short_polling", me)
+        async with reader(classroom, "long_polling", room) as observer:
+            while (await observer.receive())["kind"] != "join":
+                pass
+        # After the join nothing more comes, so this poll waits.
+        query = urlencode({"after": str(observer.cursor), **me})
+        raw.ask(f"/rooms/{quote(room)}/long_polling?{query}")
         await until_waiting(classroom, 1)
         sockjs, socketio = SockJS(other, None, "query"), SocketIO(other, None, "query")
         assert await sockjs.join(room=room, after="now", **me) is None
