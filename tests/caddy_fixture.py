@@ -8,8 +8,10 @@ from tests.proxy_fixture import ReverseProxy
 from tests.server_process import ROOT
 
 _DEPLOY = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-# It needs no file outside of its folder, no port of its own, and no certificate of a CA.
+# It needs no file outside of its folder, no port of its own, and no certificate of a CA.  It would
+# wait for all streams before it ends.
 _GLOBAL = """{
+    grace_period 100ms
     admin off
     auto_https disable_redirects
     skip_install_trust
@@ -47,3 +49,7 @@ class Caddy(ReverseProxy):
         """Keep what it stores in its folder."""
         places = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
         return os.environ | {place: str(folder) for place in places}
+
+    def check_log(self, log: str) -> None:
+        """Caddy does not start if anything is wrong with the configuration; requests may fail."""
+        assert "panic" not in log, log

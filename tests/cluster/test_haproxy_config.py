@@ -93,10 +93,7 @@ def test_each_line_has_its_reason_and_fits_on_a_screen(routing: str, tls: str | 
 @each(
     ("options", "message"),
     [
-        ({"workers": []}, "at least one worker"),
         ({"workers": ["a:1 check"]}, "is not the address of a worker"),
-        ({"workers": ["web:6001"], "routing": "session"}, "web is a name"),
-        ({"routing": "random"}, "random is not a routing"),
         ({"listen": "80 ssl"}, "haproxy cannot listen on"),
         ({"name": "a b"}, "is not a host name"),
         ({"tls": 'a"b'}, "has a character with a meaning of its own to haproxy"),

@@ -124,6 +124,10 @@ async def test_after_a_restart_of_all_workers_every_stream_opens_at_once(
             assert await status(raw) == 200
 
 
+# haproxy forwards no handshake without a key (RFC 6455 §4.1).
+KEY = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+
+
 async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Read a request, and respond without a body."""
     heads.append(await reader.readuntil(b"\r\n\r\n"))
@@ -140,14 +144,17 @@ async def test_a_worker_gets_the_headers_that_the_comments_explain(
                 raw.ask("/rooms/%E8%81%8A/sse?a=%2F", "X-Forwarded-For: 198.51.100.1", "X-A: b")
                 await raw.until(b"\r\n\r\n")
             async with Raw(proxy) as raw:
-                raw.ask("/rooms/a/websocket", "Connection: Upgrade", "Upgrade: websocket")
+                raw.ask("/rooms/a/websocket", "Connection: Upgrade", "Upgrade: websocket", KEY)
                 await raw.until(b"\r\n\r\n")
     plain, upgrade = (head.decode().split("\r\n") for head in heads if b"/rooms/" in head)
     common = [f"host: 127.0.0.1:{proxy.port}", "x-forwarded-for: 127.0.0.1"]
     assert plain[0] == "GET /rooms/%E8%81%8A/sse?a=%2F HTTP/1.1"
     assert fields_of(plain) == {*common, "x-a: b"}
     assert upgrade[0] == "GET /rooms/a/websocket HTTP/1.1"
-    assert fields_of(upgrade) == {*common, "connection: upgrade", "upgrade: websocket"}
+    assert fields_of(upgrade) == {
+        *common,
+        *("connection: upgrade", "upgrade: websocket", KEY.lower()),
+    }
 
 
 def fields_of(head: list[str]) -> set[str]:

@@ -96,7 +96,6 @@ async def test_its_own_errors_have_the_format_of_the_api(fleet: Fleet) -> None:
         return int(status), json.loads(body)["error"]["code"]
 
     close = b"Host: localhost\r\nConnection: close\r\n\r\n"
-    assert await ask(b"no request\r\n\r\n") == (400, "bad_request")
     assert await ask(b"GET /metrics HTTP/1.1\r\n" + close) == (404, "not_found")
 
 
