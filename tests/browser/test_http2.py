@@ -8,11 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from benchmarks.clients import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import TRANSPORTS
+from tests.browser.conftest import FLAGS, chromium
 from tests.conftest import Servers
 from tests.haproxy_fixture import HAProxy
 from tests.nginx_fixture import Fleet, Nginx
@@ -45,12 +46,24 @@ OPEN_WEBSOCKETS = """([room, count]) => Promise.all(Array.from({length: count}, 
 PROTOCOL = "() => performance.getEntriesByType('navigation')[0].nextHopProtocol"
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """A browser that accepts our self-signed certificate.
+
+    With `ignore_https_errors` of a context it would close each connection once, and open another.
+    """
+    flags = [*FLAGS, "--ignore-certificate-errors"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium(), args=flags)
+        yield browser
+        await browser.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(browser: Browser) -> AsyncIterator[Page]:
-    """A page that accepts our self-signed certificate."""
-    context = await browser.new_context(ignore_https_errors=True)
-    yield await context.new_page()
-    await context.close()
+    page = await browser.new_page()
+    yield page
+    await page.context.close()
 
 
 @pytest.fixture(scope="module")
