@@ -14,6 +14,7 @@ from benchmarks.clients import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import TRANSPORTS
 from tests.browser.conftest import FLAGS, chromium
+from tests.browser.engines import firefox
 from tests.conftest import Servers
 from tests.haproxy_fixture import HAProxy
 from tests.nginx_fixture import Fleet, Nginx
@@ -187,3 +188,18 @@ async def test_a_page_its_transports_and_twelve_websockets_share_one_connection(
             await page.click("#sockets")
             await expect(page.locator("#sockets")).to_have_text("Open twelve WebSockets")
             await page.goto("about:blank")
+
+
+async def test_firefox_shares_one_connection_as_well(
+    http2: Fleet, servers: Servers, room: str
+) -> None:
+    await post(http2.workers[0].url, room, text="hello")
+    with in_front_of(http2, servers, HAProxy) as haproxy:
+        async with (
+            Proxy("127.0.0.1", haproxy.port) as relay,
+            firefox(ignore_https_errors=True) as engine,
+        ):
+            await engine.open(f"https://127.0.0.1:{relay.port}/healthz")
+            assert await engine.run(OPEN_WEBSOCKETS, [room, WEBSOCKETS]) == WEBSOCKETS
+            assert relay.connections == 1
+            await engine.open("about:blank")

@@ -1,6 +1,7 @@
 """Faults behind a proxy, or in it: readers continue from their cursors, and nothing is lost."""
 
 import asyncio
+import signal
 from contextlib import AsyncExitStack
 
 import pytest
@@ -20,15 +21,20 @@ QUICK = (
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 
 
-async def test_workers_killed_under_load_cost_no_message(
-    kind: type[ReverseProxy], redis: Redis, room: str
+@pytest.mark.parametrize("by", ["SIGTERM", "SIGKILL"])
+async def test_workers_replaced_under_load_cost_no_message(
+    kind: type[ReverseProxy], redis: Redis, room: str, by: str
 ) -> None:
     with Fleet(redis.url, *QUICK, kind=kind, routing="session") as fleet:
         async with Scenario([fleet.url] * 2, room) as scene:
             async with scene.load():
                 for victim in fleet.workers:
                     await scene.more(40)
-                    victim.kill()
+                    if by == "SIGTERM":
+                        victim.stop(signal.SIGTERM)
+                    else:
+                        victim.kill()
+                    await victim.ended()
                     await asyncio.to_thread(fleet.restart, victim)
                 await scene.more(40)
             audit = await scene.audit()

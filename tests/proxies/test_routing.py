@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from benchmarks.clients import CLIENTS, Client, Refused, get_json, request
 from benchmarks.clients.socketio import SocketIOPollingClient
 from benchmarks.session import FALLBACKS
 from realtime.cluster.proxy_config import ROUTINGS
-from tests.conftest import Redis
+from tests.conftest import Redis, make_certificate
 from tests.haproxy_fixture import HAProxy
 from tests.nginx_fixture import Fleet
 from tests.proxy_fixture import ReverseProxy
@@ -26,6 +27,16 @@ from tests.transports.readers import OURS, say_in, take, texts
 
 LIBRARIES = dict(FALLBACKS.values())
 VISITS = 10
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A certificate with its key, which our clients trust."""
+    file = tmp_path_factory.mktemp("tls") / "site.pem"
+    make_certificate(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield file
 
 
 @dataclass(frozen=True)
@@ -188,6 +199,29 @@ async def test_an_address_that_a_client_claims_does_not_reach_a_worker(
                 raw.send("\r\n".join([*fields, length, "", ""]).encode() + BODY)
                 statuses.append((await raw.until(b"\r\n"))[:12])
     assert statuses == [b"HTTP/1.1 201", b"HTTP/1.1 429"]
+
+
+# --- other addresses ----------------------------------------------------------------------------
+
+
+async def test_every_transport_works_over_tls_and_with_workers_on_ipv6(
+    kind: type[ReverseProxy], redis: Redis, room: str, certificate: Path
+) -> None:
+    options = ("--hub", redis.url, "--trust-proxy", "::1", "--host", "::1")
+    tls = certificate if kind is HAProxy else (certificate, certificate)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Server(*options)) for _ in range(2)]
+        addresses = [f"[::1]:{worker.port}" for worker in workers]
+        proxy = stack.enter_context(kind(addresses, routing="session", tls=tls))
+        assert proxy.url.startswith("https:")
+        for name, client_of in (CLIENTS | LIBRARIES).items():
+            own = f"{room}-{name.replace(', ', '-')}"
+            for _ in range(2):  # a session at each of the workers
+                client = client_of(proxy.url, own, after="now")
+                await client.open()
+                await say_in(workers[0], own, "hello")
+                assert texts(await take(client, 1)) == ["hello"]
+                client.abort()
 
 
 # --- a worker that died ------------------------------------------------------------------------
