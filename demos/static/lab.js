@@ -12,7 +12,9 @@ import { stripLabels } from "./lab/delay_strip.js";
 import { LatencyChart } from "./lab/latency_chart.js";
 import { OpenLoopSender } from "./lab/open_loop_sender.js";
 import { Pane } from "./lab/pane.js";
-import { baseFor, connectionsUsed, exhaustConnections, MAX_CONNECTIONS } from "./lab/ports.js";
+import {
+  baseFor, connectionsUsed, exhaustConnections, MAX_CONNECTIONS, openWebSockets, overHTTP2,
+} from "./lab/ports.js";
 import { networkControl } from "./networks.js";
 import { fillFooter, fillHeader, transportLabel, TRANSPORTS } from "./page_layout.js";
 import { chooseName, rememberName } from "./tab_state.js";
@@ -93,9 +95,10 @@ function used() {
 
 function showConnections() {
   const ports = serverInfo.lanes.length;
-  byId("connections").textContent = ports > 1
-    ? t("lab.lanes", { lanes: ports })
+  const ofOnePort = overHTTP2()
+    ? t("lab.h2_page")
     : t("lab.no_lanes", { kept: used(), six: MAX_CONNECTIONS });
+  byId("connections").textContent = ports > 1 ? t("lab.lanes", { lanes: ports }) : ofOnePort;
 }
 
 async function fetchServerInfo() {
@@ -243,6 +246,24 @@ byId("starve").addEventListener("click", async () => {
   });
   byId("starve").disabled = false;
 });
+
+const SOCKETS = 12;
+let sockets = [];
+
+byId("sockets").addEventListener("click", () => {
+  sockets.forEach((socket) => socket.close());
+  sockets = sockets.length ? [] : openWebSockets(room, SOCKETS);
+  for (const socket of sockets) socket.onopen = socket.onclose = showSockets;
+  showSockets();
+});
+
+function showSockets() {
+  const open = sockets.filter(({ readyState }) => readyState === WebSocket.OPEN).length;
+  byId("sockets").textContent = sockets.length ? t("lab.sockets_close") : t("lab.sockets");
+  byId("sockets-open").textContent = sockets.length
+    ? t("lab.sockets_open", { open, count: SOCKETS })
+    : "";
+}
 
 // --- opening and closing the page ----------------------------------------------------------------
 

@@ -41,11 +41,12 @@ from realtime.cli.config import (
     server_config,
 )
 from realtime.cli.serve import load_keys
-from realtime.cluster import nginx_config, status
+from realtime.cluster import status
 from realtime.cluster.config import ClusterConfig
 from realtime.cluster.fault_controls import ClusterFaults
 from realtime.cluster.master import Master, NullListener, watch_signals
 from realtime.cluster.nginx_process import NginxProcess
+from realtime.cluster.proxy_config import ROUTINGS
 from realtime.cluster.worker import WorkerProcess
 from realtime.errors import NoBroker
 from realtime.netem.proxy import Proxy
@@ -146,7 +147,7 @@ def _add_in_front(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--routing",
-        choices=nginx_config.ROUTINGS,
+        choices=ROUTINGS,
         default="session",
         help="how nginx finds the worker of a request: see `realtime nginx --help` (%(default)s)",
     )

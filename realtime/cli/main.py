@@ -2,7 +2,8 @@
 
 ``realtime`` serves; ``realtime talk`` sends demo traffic; ``realtime proxy`` emulates a network
 in front of a server; ``realtime cluster`` runs several servers, and ``realtime nginx``
-prints the configuration of an nginx in front of them; ``realtime ticket`` prints a ticket, and
+prints the configuration of an nginx in front of them, ``realtime haproxy`` that of a haproxy;
+``realtime ticket`` prints a ticket, and
 ``realtime capture`` records how a room is read, for Wireshark.
 """
 
@@ -15,7 +16,18 @@ from typing import Any
 
 from realtime import logs
 from realtime.brokers.choose import HubError
-from realtime.cli import capture, cluster, demo_traffic, nginx, proxy, serve, stdio, ticket, worker
+from realtime.cli import (
+    capture,
+    cluster,
+    demo_traffic,
+    haproxy,
+    nginx,
+    proxy,
+    serve,
+    stdio,
+    ticket,
+    worker,
+)
 from realtime.cli.config import CommandError, add_server_options, server_config
 from realtime.server.sockets import raise_open_files
 
@@ -77,6 +89,8 @@ def parse(arguments: Sequence[str]) -> Command:
             return Command(proxy.run, options, "asyncio")
         case "nginx":
             return Command(nginx.run, options, options.loop)
+        case "haproxy":
+            return Command(haproxy.run, options, options.loop)
         case "ticket":
             return Command(ticket.run, options, options.loop)
         case "capture":
@@ -92,9 +106,9 @@ def _make_parser() -> argparse.ArgumentParser:
         description="One chat room over nine transports, to compare how servers push to browsers.",
         epilog="A rate of 0 is switched off.  Each command has its own help: `realtime talk "
         "--help` for demo traffic, `realtime proxy --help` for an emulated network, `realtime "
-        "cluster --help` for several processes, `realtime nginx --help` for nginx in front, "
-        "`realtime ticket --help` for a ticket of a server with --access tickets, "
-        "`realtime capture --help` for a capture file of a room.",
+        "cluster --help` for several processes, `realtime nginx --help` or `realtime haproxy "
+        "--help` for a proxy in front, `realtime ticket --help` for a ticket of a server with "
+        "--access tickets, `realtime capture --help` for a capture file of a room.",
     )
     # Added first: argparse lists the commands before the many options of a server.
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
@@ -103,6 +117,7 @@ def _make_parser() -> argparse.ArgumentParser:
         "talk": demo_traffic,
         "proxy": proxy,
         "nginx": nginx,
+        "haproxy": haproxy,
         "ticket": ticket,
         "capture": capture,
     }

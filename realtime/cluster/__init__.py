@@ -1,1 +1,1 @@
-"""Several server processes on one machine, and nginx in front of them."""
+"""Several server processes on one machine, and nginx or haproxy in front of them."""

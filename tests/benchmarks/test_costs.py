@@ -30,7 +30,7 @@ from realtime.client.protocols import make_protocol
 from tests.benchmarks.faulty_server import FaultyServer, Tamper, duplicating, losing, swapping
 from tests.benchmarks.test_closed_loop import ENDPOINT
 from tests.conftest import Servers
-from tests.nginx_fixture import program
+from tests.nginx_fixture import Nginx
 from tests.server_process import Server
 
 Outcome = tuple[int, dict[str, Any]]
@@ -149,7 +149,7 @@ def test_c10k_reports_each_transport_and_all_together(run_small: Callable[..., O
 def test_sticky_finds_the_transports_that_fail_and_the_uneven_load(
     run_small: Callable[..., Outcome],
 ) -> None:
-    program()  # or it is missing
+    Nginx.program()  # or it is missing
     given = ("--workers", "3", "--visits", "4", "-t", "long_polling,socketio")
     status, found = run_small(Sticky, *given)
     assert status == 0

@@ -154,7 +154,8 @@ async def call(method: str, url: str, body: dict[str, Any] | None = None) -> Any
 
 
 @asynccontextmanager
-async def firefox() -> AsyncIterator[Firefox]:
+async def firefox(**options: Any) -> AsyncIterator[Firefox]:
+    """Yield a Firefox; `options` are those of Playwright for a new page."""
     path = shutil.which(FIREFOX) or shutil.which("firefox")
     if path is None:
         missing(FIREFOX)
@@ -164,7 +165,7 @@ async def firefox() -> AsyncIterator[Firefox]:
             executable_path=path,
             firefox_user_prefs={"ui.prefersReducedMotion": 1},
         )
-        yield Firefox(await browser.new_page())
+        yield Firefox(await browser.new_page(**options))
         await browser.close()
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.clients import post
 from realtime.cli.capture import READERS, record
 from realtime.cli.config import CommandError
+from realtime.client import post
 from tests import tshark
 from tests.cases import each
 from tests.cli.command_line import run

@@ -1,5 +1,6 @@
 // Which transport uses which port.  A browser opens six connections to a host and port, for all its tabs
-// together.  An open stream or a waiting poll occupies one of them; a WebSocket is not counted.
+// together.  An open stream or a waiting poll occupies one of them; a WebSocket is not counted.  Over HTTP/2
+// all of them share one connection.
 
 import { ROOT, roomUrl } from "../api.js";
 
@@ -23,9 +24,22 @@ export function connectionsUsed(transports, ports) {
   return transports.filter((one) => LONG_LIVED.includes(one) && !baseFor(one, ports)).length;
 }
 
+/** Whether this page came over HTTP/2, where all requests to its port share one connection. */
+export function overHTTP2() {
+  return performance.getEntriesByType("navigation")[0]?.nextHopProtocol === "h2";
+}
+
+/** Open so many WebSockets to the page's own port, which read a room and are no members. */
+export function openWebSockets(room, count) {
+  const url = roomUrl(room, "websocket", { after: "now" });
+  url.protocol = url.protocol.replace("http", "ws");
+  return Array.from({ length: count }, () => new WebSocket(url));
+}
+
 /**
  * Occupy all six connections to the page's own port, and send one more request: it waits until one
- * is released.  Reports to `onStep(step, values)`: "full" {kept}, "waiting" {seconds}, "through" {seconds}.
+ * is released, or shares a connection over HTTP/2.  Reports to `onStep(step, values)`: "full" {kept},
+ * "waiting" {seconds}, and at the end "through" or "shared" {seconds}.
  */
 export async function exhaustConnections(room, used, onStep) {
   const stop = new AbortController();
@@ -40,12 +54,12 @@ export async function exhaustConnections(room, used, onStep) {
   const seconds = () => ((performance.now() - startedAt) / 1000).toFixed(1);
   const timer = setInterval(() => onStep("waiting", { seconds: seconds() }), 100);
   const seventh = fetch(new URL("healthz", ROOT), { cache: "no-store" });
-  await Promise.race([seventh, sleep(4000)]);
+  const waited = await Promise.race([seventh.then(() => false), sleep(4000).then(() => true)]);
   clearInterval(timer);
   opened.forEach((one) => one.catch(() => {})); // the abort below is not an error
   stop.abort();
   await seventh;
-  onStep("through", { seconds: seconds() });
+  onStep(waited ? "through" : "shared", { seconds: seconds() });
 }
 
 function sleep(ms) {

@@ -9,7 +9,7 @@ import asyncio
 import pytest
 
 from realtime.client import CLIENTS
-from tests.nginx.conftest import Fleets
+from tests.proxies.conftest import Fleets
 from tests.transports.readers import SECONDS, reader, say_in, take, texts
 
 

@@ -1,10 +1,11 @@
-"""The promises of one server also hold for several workers behind nginx: the same tests.
+"""The promises of one server also hold for several workers behind a proxy: the same tests.
 
 Left out are the tests of a single process: its rate limits, its traffic statistics, its shutdown.
 """
 
 import pytest
 
+from tests.proxies.conftest import KINDS
 from tests.transports import test_promises
 
 PROMISES = (
@@ -30,6 +31,6 @@ PROMISES = (
 globals().update({name: getattr(test_promises, name) for name in PROMISES})
 
 
-@pytest.fixture
-def hub() -> str:
-    return "nginx"
+@pytest.fixture(params=list(KINDS))
+def hub(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

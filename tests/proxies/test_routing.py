@@ -1,4 +1,4 @@
-"""Which transports need sticky routing, and which routing works: through nginx, to three workers.
+"""Which transports need sticky routing, and which routing works: through a proxy, to three workers.
 
 The two libraries use polling here, as they do where a WebSocket is blocked: then one session is
 many requests.
@@ -9,14 +9,18 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
 from benchmarks.session import FALLBACKS
 from realtime.client import CLIENTS, Client, Refused, get_json, request
 from realtime.client.socketio import SocketIOPollingClient
-from tests.conftest import Redis
-from tests.nginx_fixture import Fleet, Nginx, program
+from realtime.cluster.proxy_config import ROUTINGS
+from tests.conftest import Redis, make_certificate
+from tests.haproxy_fixture import HAProxy
+from tests.nginx_fixture import Fleet
+from tests.proxy_fixture import ReverseProxy
 from tests.server_process import Server
 from tests.transports.raw import Raw
 from tests.transports.readers import OURS, say_in, take, texts
@@ -25,10 +29,21 @@ LIBRARIES = dict(FALLBACKS.values())
 VISITS = 10
 
 
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A certificate with its key, which our clients trust."""
+    file = tmp_path_factory.mktemp("tls") / "site.pem"
+    make_certificate(file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(file))
+        yield file
+
+
 @dataclass(frozen=True)
 class Routed:
-    """An nginx with one kind of routing, and the workers behind it."""
+    """A proxy with one kind of routing, and the workers behind it."""
 
+    kind: type[ReverseProxy]
     routing: str
     workers: list[Server]
     url: str
@@ -37,18 +52,20 @@ class Routed:
 
 @pytest.fixture(scope="module")
 def workers(redis: Redis) -> Iterator[list[Server]]:
-    """Three workers, behind the nginx of each kind of routing in turn."""
-    program()  # skips the tests before any worker starts
+    """Three workers, behind each proxy with each kind of routing in turn."""
     options = ("--hub", redis.url, "--trust-proxy", "127.0.0.1", "--messages-per-second", "0")
+    options += ("--wrong-keys-per-minute", "0")
     with ExitStack() as stack:
         yield [stack.enter_context(Server(*options)) for _ in range(3)]
 
 
-@pytest.fixture(scope="module", params=["any", "address", "session"])
-def fleet(request: pytest.FixtureRequest, workers: list[Server]) -> Iterator[Routed]:
+@pytest.fixture(scope="module", params=ROUTINGS)
+def fleet(
+    request: pytest.FixtureRequest, kind: type[ReverseProxy], workers: list[Server]
+) -> Iterator[Routed]:
     addresses = [f"127.0.0.1:{worker.port}" for worker in workers]
-    with Nginx(addresses, routing=request.param) as nginx:
-        yield Routed(request.param, workers, nginx.url, nginx.port)
+    with kind(addresses, routing=request.param) as proxy:
+        yield Routed(kind, request.param, workers, proxy.url, proxy.port)
 
 
 async def events_sent(fleet: Routed | Fleet, transport: str) -> list[int]:
@@ -122,13 +139,21 @@ async def answer(port: int, method: str, target: str) -> tuple[str, list[str], b
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-async def test_every_address_does_behind_nginx_what_it_does_without(
+async def test_every_address_does_behind_a_proxy_what_it_does_without(
     fleet: Routed, method: str
 ) -> None:
     worker = fleet.workers[0]
+    targets = set(TARGETS)
+    if fleet.kind is HAProxy:
+        # A URL is ASCII (RFC 3986 §2), and haproxy refuses any other; browsers send escapes.
+        invalid = {target for target in targets if not target.isascii()}
+        assert {(await answer(fleet.port, method, target))[0] for target in invalid} == {
+            "HTTP/1.1 400 Bad request"
+        }
+        targets -= invalid
     different = {
         target: (through, direct)
-        for target in TARGETS
+        for target in targets
         if (through := await answer(fleet.port, method, target))
         != (direct := await answer(worker.port, method, target))
     }
@@ -161,9 +186,11 @@ SPOOFED = "X-Forwarded-For: 198.51.100.1"
 BODY = b'{"text":"hello"}'
 
 
-async def test_an_address_that_a_client_claims_does_not_reach_a_worker(redis: Redis) -> None:
+async def test_an_address_that_a_client_claims_does_not_reach_a_worker(
+    kind: type[ReverseProxy], redis: Redis
+) -> None:
     options = ("--messages-per-second", "0.001", "--message-burst", "1")
-    with Fleet(redis.url, *options, count=1) as fleet:
+    with Fleet(redis.url, *options, count=1, kind=kind) as fleet:
         statuses = []
         for claim in ("X-Forwarded-For: 198.51.100.1", "X-Forwarded-For: 198.51.100.2"):
             async with Raw(fleet) as raw:  # type: ignore[arg-type]
@@ -174,13 +201,36 @@ async def test_an_address_that_a_client_claims_does_not_reach_a_worker(redis: Re
     assert statuses == [b"HTTP/1.1 201", b"HTTP/1.1 429"]
 
 
+# --- other addresses ----------------------------------------------------------------------------
+
+
+async def test_every_transport_works_over_tls_and_with_workers_on_ipv6(
+    kind: type[ReverseProxy], redis: Redis, room: str, certificate: Path
+) -> None:
+    options = ("--hub", redis.url, "--trust-proxy", "::1", "--host", "::1")
+    tls = certificate if kind is HAProxy else (certificate, certificate)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Server(*options)) for _ in range(2)]
+        addresses = [f"[::1]:{worker.port}" for worker in workers]
+        proxy = stack.enter_context(kind(addresses, routing="session", tls=tls))
+        assert proxy.url.startswith("https:")
+        for name, client_of in (CLIENTS | LIBRARIES).items():
+            own = f"{room}-{name.replace(', ', '-')}"
+            for _ in range(2):  # a session at each of the workers
+                client = client_of(proxy.url, own, after="now")
+                await client.open()
+                await say_in(workers[0], own, "hello")
+                assert texts(await take(client, 1)) == ["hello"]
+                client.abort()
+
+
 # --- a worker that died ------------------------------------------------------------------------
 
 
 async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_misses_nothing(
-    redis: Redis, room: str
+    kind: type[ReverseProxy], redis: Redis, room: str
 ) -> None:
-    with Fleet(redis.url, count=2, routing="session") as fleet:
+    with Fleet(redis.url, count=2, kind=kind, routing="session") as fleet:
         await say_in(fleet, room, "one")  # type: ignore[arg-type]
         session = SocketIOPollingClient(fleet.url, room)
         await session.open()
@@ -193,15 +243,17 @@ async def test_a_socketio_client_whose_worker_died_starts_a_new_session_and_miss
         with pytest.raises(Refused) as refused:
             await take(session, 1)
         session.abort()
-        assert refused.value.code == "busy"  # nginx tries no other worker
+        assert refused.value.code == "busy"  # no other worker is tried
         successor = SocketIOPollingClient(fleet.url, room, after=session.cursor)
         await successor.open()
         assert texts(await take(successor, 1)) == ["two"]
         successor.abort()
 
 
-async def test_a_sockjs_client_whose_worker_died_learns_it(redis: Redis) -> None:
-    with Fleet(redis.url, count=2, routing="session") as fleet:
+async def test_a_sockjs_client_whose_worker_died_learns_it(
+    kind: type[ReverseProxy], redis: Redis
+) -> None:
+    with Fleet(redis.url, count=2, kind=kind, routing="session") as fleet:
         session = "/sockjs/000/abcdefgh"
         opened = await request(fleet.url, "POST", f"{session}/xhr", b"")
         for worker in fleet.workers:

@@ -1,4 +1,4 @@
-"""The `servers` of these tests are each an nginx with two workers behind it."""
+"""The `servers` of these tests are each a proxy with two workers behind it."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -6,11 +6,19 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import Redis
-from tests.nginx_fixture import Fleet
+from tests.haproxy_fixture import HAProxy
+from tests.nginx_fixture import Fleet, Nginx
+from tests.proxy_fixture import ReverseProxy
+
+# The proxies whose configuration we print.
+KINDS: dict[str, type[ReverseProxy]] = {"nginx": Nginx, "haproxy": HAProxy}
 
 
 class Fleets:
-    """Where a test asks for a server with some options, it gets an nginx with two such workers."""
+    """Where a test asks for a server with some options, it gets a proxy with two such workers.
+
+    Its hub is the name of the proxy; ``buffering`` is nginx with `proxy_buffering on`.
+    """
 
     def __init__(self, stack: ExitStack, redis: Redis) -> None:
         self._stack = stack
@@ -19,11 +27,11 @@ class Fleets:
 
     def get(self, hub: str, *options: str, copy: int = 0) -> Fleet:
         """Return the fleet for these options; a `copy` is the same, since it has two workers."""
-        key = (hub == "buffering", *options)
+        key = (hub, *options)
         if key not in self._running:
-            fleet = Fleet(
-                self._redis.url, *options, routing="session", buffering=hub == "buffering"
-            )
+            proxy = {"buffering": True} if hub == "buffering" else {}
+            kind = KINDS.get(hub, Nginx)
+            fleet = Fleet(self._redis.url, *options, kind=kind, routing="session", **proxy)
             self._running[key] = self._stack.enter_context(fleet)
         return self._running[key]
 
@@ -39,3 +47,9 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def servers(redis: Redis) -> Iterator[Fleets]:
     with ExitStack() as stack:
         yield Fleets(stack, redis)
+
+
+@pytest.fixture(scope="module", params=list(KINDS))
+def kind(request: pytest.FixtureRequest) -> type[ReverseProxy]:
+    """Each proxy whose configuration we print."""
+    return KINDS[request.param]

@@ -1,1 +1,0 @@
-"""Tests through a real nginx, with the configuration that `realtime nginx` prints."""

@@ -1,0 +1,1 @@
+"""Tests through real proxies, with the configurations that we print or that the docs have."""
