@@ -112,7 +112,8 @@ def make_router(
             ("/dictionary", pages.DictionaryHandler, only_services),
             # The pages, and their scripts, styles and texts.
             *_first_page(services, files, root_path),
-            (r"/demos/([\w-]+\.html|(?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
+            (r"/demos/([\w-]+\.html)", pages.PageHandler, files),
+            (r"/demos(?:\.[0-9a-f]+)?/((?:static|i18n|vendor)/[\w./-]+)", pages.PageHandler, files),
         ],
         default_handler_class=operations.NotFoundHandler,
         default_handler_args=only_services,

@@ -1,10 +1,11 @@
 """The pages: files of the `demos` folder, under a policy that allows no other code."""
 
 import gzip
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,12 @@ _BRIDGE_PAGE = "frame.html"
 _CONNECT_SCHEMES = ("http", "https", "ws", "wss")
 # Text, which gzip makes three times smaller: a phone on a slow network opens the first page sooner.
 _COMPRESSIBLE = (".html", ".js", ".css", ".json", ".svg")
+# What a page consists of, besides its HTML.
+_PARTS = ("static", "i18n", "vendor")
+# How a page names its scripts and styles.  They request all others relative to their own URL.
+_FILES = b'"../demos/static/'
+# A browser uses its copy for a year, and revalidates it not even at a reload (RFC 8246).
+_UNCHANGING = "max-age=31536000, immutable"
 # RFC 6265bis §5.6.1: a browser keeps a cookie for 400 days at most.
 _LONGEST_COOKIE_SECONDS = 400 * 24 * 3600
 
@@ -64,10 +71,34 @@ def folder() -> Path:
         return Path(__file__).parents[2] / "demos"
 
 
+@cache
+def _versioned() -> str:
+    """Return the folder of our scripts, styles and texts in URLs, with a hash of all of them.
+
+    All workers agree on it.  It is read once, as ETags are: changed files need a restart.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for part in _PARTS for path in (folder() / part).rglob("*")):
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder())}\0".encode() + path.read_bytes())
+    return f"demos.{digest.hexdigest()[:16]}"
+
+
+@lru_cache(maxsize=64)
+def _page(path: str, modified: datetime) -> bytes:
+    """Return a page that requests its scripts and styles below the path of their version.
+
+    A browser has each of these files once; else every page load waits while it revalidates tens of
+    them, one after the other.
+    """
+    return Path(path).read_bytes().replace(_FILES, _FILES.replace(b"demos", _versioned().encode()))
+
+
 @lru_cache(maxsize=512)
 def _gzipped(path: str, modified: datetime) -> bytes:
     """Return a compressed file: once for each version of it, since compression takes 2–5 ms."""
-    return gzip.compress(Path(path).read_bytes(), mtime=0)
+    is_page = path.endswith(".html")
+    return gzip.compress(_page(path, modified) if is_page else Path(path).read_bytes(), mtime=0)
 
 
 class PageHandler(Handler, StaticFileHandler):
@@ -117,9 +148,10 @@ class PageHandler(Handler, StaticFileHandler):
         self.redirect(page + (f"?{urlencode(query)}" if query else ""))
 
     def set_extra_headers(self, path: str) -> None:
-        self.set_header(
-            "Cache-Control", "no-cache"
-        )  # the browser revalidates each time; mostly 304
+        # Else the browser revalidates each time; mostly 304.  So it does with a file of another
+        # version, which a page may request while the workers behind a proxy are updated.
+        is_unchanging = f"/{_versioned()}/" in self.request.path
+        self.set_header("Cache-Control", _UNCHANGING if is_unchanging else "no-cache")
         if self._is_compressible:
             self.set_header("Vary", "Accept-Encoding")
         if self._is_compressed:
@@ -137,9 +169,16 @@ class PageHandler(Handler, StaticFileHandler):
     def compute_etag(self) -> Any:
         # RFC 9110 §8.8.3.3: each encoding of a file has its own ETag.
         tag = StaticFileHandler.compute_etag(self)
-        return f'{tag[:-1]}-gzip"' if tag and self._is_compressed else tag
+        if not tag:
+            return tag
+        version = f"-{_versioned()}" if self._is_page else ""
+        return f'{tag[:-1]}{version}{"-gzip" if self._is_compressed else ""}"'
 
-    # --- compression -----------------------------------------------------------------------------
+    # --- what is sent of a file ------------------------------------------------------------------
+
+    @property
+    def _is_page(self) -> bool:
+        return (self.absolute_path or "").endswith(".html")
 
     @property
     def _is_compressible(self) -> bool:
@@ -151,7 +190,8 @@ class PageHandler(Handler, StaticFileHandler):
         return self._is_compressible and accepts(accepted, "gzip")
 
     def get_content_size(self) -> int:
-        return len(self._compressed()) if self._is_compressed else super().get_content_size()
+        changed = self._changed()
+        return super().get_content_size() if changed is None else len(changed)
 
     @classmethod
     def get_content_version(cls, abspath: str) -> str:
@@ -161,15 +201,19 @@ class PageHandler(Handler, StaticFileHandler):
     def get_content(  # type: ignore[override]
         self, abspath: str, start: int | None = None, end: int | None = None
     ) -> Iterator[bytes]:
-        if self._is_compressed:
-            yield self._compressed()
-        else:
+        changed = self._changed()
+        if changed is None:
             yield from StaticFileHandler.get_content(abspath, start, end)
+        else:
+            yield changed
 
-    def _compressed(self) -> bytes:
+    def _changed(self) -> bytes | None:
+        """Return what we send instead of the bytes of the file, or None if we send these."""
         assert self.absolute_path is not None
         assert self.modified is not None
-        return _gzipped(self.absolute_path, self.modified)
+        if self._is_compressed:
+            return _gzipped(self.absolute_path, self.modified)
+        return _page(self.absolute_path, self.modified) if self._is_page else None
 
 
 class DictionaryHandler(Handler):

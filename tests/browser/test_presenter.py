@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from realtime.client import post, request
 from tests.browser.chat_page import TCP_TRANSPORTS, message
@@ -117,6 +117,16 @@ async def test_next_sets_up_each_step_for_projector_and_phones(
     await lecturer.press("body", "ArrowRight")
     await expect(lecturer.locator("#next")).to_have_text("The end")
     await lecturer.press("body", "ArrowLeft")
+    await expect(lecturer.locator("#step-title")).to_have_text("Read")
+
+    # Each press counts, even while the command of the first is on its way.
+    commands: list[Route] = []
+    await lecturer.route("**/class/*/messages?*", lambda first: commands.append(first), times=1)
+    await lecturer.locator("#steps .step").first.click()
+    await expect(lecturer.locator("#step-title")).to_have_text("Join")
+    for _ in range(3):
+        await lecturer.press("body", "ArrowRight")
+    await commands[0].continue_()
     await expect(lecturer.locator("#step-title")).to_have_text("Read")
     assert KEY not in projector.url
     assert console_errors == []

@@ -29,8 +29,10 @@ async def test_each_request_is_drawn_and_listed(
     await page.goto(f"{server.url}/demos/sticky.html?lang=en")
     await expect(page.locator("#picture rect").first).to_be_attached()
     # The drawing uses the width of the page, and no text is smaller than 14 px.
-    for width, drawn in ((1280, 1200), (390, 350)):
+    for width, drawn, units in ((1280, 1200, 900), (390, 350, 356)):
         await page.set_viewport_size({"width": width, "height": 800})
+        # It is drawn again with the next frame.
+        await expect(page.locator("#picture")).to_have_attribute("viewBox", f"0 0 {units} 260")
         picture, smallest = await page.evaluate(SIZES)
         assert picture > drawn
         assert smallest >= 14

@@ -1,5 +1,6 @@
 """The pages as bytes: under a strict policy, and nothing outside their folder."""
 
+import re
 from typing import Any
 
 import pytest
@@ -82,6 +83,26 @@ async def test_an_unchanged_style_sheet_is_not_sent_again(server: Any) -> None:
     since = {"If-Modified-Since": first.head.fields["last-modified"]}
     again = await request(server.url, "GET", path, headers=since)
     assert (again.status, again.body) == (304, b"")
+
+
+async def test_a_browser_keeps_the_files_of_a_page_until_they_have_another_version(
+    server: Any,
+) -> None:
+    page = await request(server.url, "GET", "/demos/sse.html")
+    assert page.head.fields["cache-control"] == "no-cache"
+    folders = set(re.findall(rb'(?:src|href)="\.\./(demos[^/]*)/static/', page.body))
+    assert len(folders) == 1
+    folder = folders.pop().decode()
+    assert folder in page.head.fields["etag"]  # it is sent again when only a file has changed
+    for path in ("static/chat.js", "i18n/zh-Hans.json"):
+        answer = await request(server.url, "GET", f"/{folder}/{path}")
+        assert answer.head.fields["cache-control"] == "max-age=31536000, immutable"
+        # During an update the worker that sent the page may have another version than this one.
+        old = await request(server.url, "GET", f"/demos.0123456789abcdef/{path}")
+        assert (old.status, old.body) == (200, answer.body)
+        assert old.head.fields["cache-control"] == "no-cache"
+    answer = await request(server.url, "GET", f"/{folder}/sse.html")
+    assert answer.status == 404
 
 
 async def test_an_old_etag_gets_the_whole_page(server: Any) -> None:

@@ -130,9 +130,9 @@ export class Presenter {
 
   // --- the lesson ------------------------------------------------------------------------------------
 
+  // The position is read when the presses before have ended: three quick presses are three beats.
   #next() {
-    const to = this.#state ? nextPosition(this.#steps, this.#state) : { step: 0, beat: 0 };
-    this.#do(() => this.#enter(to));
+    this.#do(() => this.#enter(this.#state ? nextPosition(this.#steps, this.#state) : { step: 0, beat: 0 }));
   }
 
   #previous() {
@@ -154,7 +154,7 @@ export class Presenter {
     await this.#enter({ step: at, beat: 1 });
   }
 
-  // One after the other: two quick presses are two beats.
+  // One after the other, since each changes the state.
   #do(action) {
     this.#queue = this.#queue.then(action).catch((error) => this.#fail(error));
   }
