@@ -85,6 +85,7 @@ async def test_while_nginx_is_cut_off_the_other_worker_answers(cluster: Cluster,
 
 
 async def test_the_status_port_has_the_page_and_its_policy_names_nginx(cluster: Cluster) -> None:
+    await cluster.until_ready()
     page = await request(cluster.url, "GET", "/demos/faults.html")
     port = cluster.nginx_url.rpartition(":")[2]
     assert f"http://127.0.0.1:{port} " in page.head.fields["content-security-policy"]
