@@ -108,3 +108,16 @@ async def test_below_a_path_nothing_else_reaches_the_workers(
     with HAProxy([f"127.0.0.1:{worker.port}"], **options) as haproxy:
         for path in ("/", "/healthz", "/a.b/chats", "/axb/chat/healthz", "/a.b/chat/metrics"):
             assert (await request(haproxy.url, "GET", path)).status == 404, path
+
+
+async def test_sessions_below_a_path_reach_their_worker(redis: Redis, room: str) -> None:
+    root = "/a/chat"
+    options = {"kind": HAProxy, "routing": "session", "root_path": root}
+    with Fleet(redis.url, "--root-path", root, **options) as fleet:
+        for number in range(6):
+            session = f"{root}/sockjs/000/{room}{number}"
+            assert (await request(fleet.url, "POST", f"{session}/xhr")).body == b"o\n"
+            assert (await request(fleet.url, "POST", f"{session}/xhr_send", b'["x"]')).status == 204
+            path = f"{root}/socket.io/?EIO=4&transport=polling&roomid={room}"
+            sid = json.loads((await request(fleet.url, "GET", path)).body[1:])["sid"]
+            assert (await request(fleet.url, "POST", f"{path}&sid={sid}", b"40")).body == b"ok"
