@@ -134,6 +134,11 @@ async def _record(
         recording.close()
     for task in ended:
         await task  # raises its error
+    if unseen := [name for name in options.transport if name not in recording.transports]:
+        raise CommandError(
+            f"nothing was recorded of {', '.join(unseen)}: record for longer; if several workers "
+            "serve this address, each sees its own connections, so give the address of one worker"
+        )
 
 
 async def _read(room: "_Room", transport: str) -> None:
@@ -151,6 +156,7 @@ class _Recording:
         self._writer = PcapngWriter()
         self._open: dict[int, str] = {}  # the transports of open connections
         self._last_at = 0.0
+        self.transports: set[str] = set()
         self.streams_closed = asyncio.Event()
         self.streams_closed.set()
 
@@ -189,6 +195,7 @@ class _Recording:
             self._open.pop(fields["connection"], None)
         elif "connection" in fields:
             self._open[fields["connection"]] = fields["transport"]
+            self.transports.add(fields["transport"])
         if set(self._open.values()) <= set(_POLLS):
             self.streams_closed.set()
         else:

@@ -116,8 +116,14 @@ async def test_a_server_that_stops_ends_the_capture(room: str) -> None:
 
 async def test_a_capture_ends_after_its_time(server: Server) -> None:
     output = io.BytesIO()
-    await record(options(server, seconds=0.05), output, asyncio.Event())
+    await record(options(server, seconds=3.0), output, asyncio.Event())
     assert output.getvalue().startswith(b"\x0a\x0d\x0d\x0a")
+
+
+async def test_a_transport_that_is_not_in_the_file_is_named(server: Server) -> None:
+    """As where the connection was at another worker than the tap; here there was no time."""
+    with pytest.raises(CommandError, match="nothing was recorded of sse: "):
+        await record(options(server, seconds=1e-9), io.BytesIO(), asyncio.Event())
 
 
 async def test_a_full_disk_is_a_named_error(server: Server) -> None:

@@ -165,15 +165,16 @@ test("a request without a response, or with any target, is an entry as well", as
 
 const DEMOS = new URL("../../demos/", import.meta.url);
 
+const FILE = writePcapng([request(1, 1), response(1, 2, "{}")]);
+
 function load(path) {
   return readFile(new URL(path, DEMOS), "utf8");
 }
 
 test("the page in one file loads nothing, and has the texts that its scripts use", async () => {
-  const capture = writePcapng([request(1, 1), response(1, 2, "{}")]);
-  const page = await singleFile(load, "lesson", capture);
+  const page = await singleFile(load, "lesson", FILE);
   const embedded = /<script type="application\/capture" id="embedded-capture" data-name="lesson">([^<]+)</.exec(page)[1];
-  assert.deepEqual(Uint8Array.from(Buffer.from(embedded, "base64")), capture);
+  assert.deepEqual(Uint8Array.from(Buffer.from(embedded, "base64")), FILE);
   assert.doesNotMatch(page, /<(script|img|link)[^>]+(src|href)="(?!data:)/);
   assert.doesNotMatch(page, /@import/);
   assert.ok(page.indexOf("Content-Security-Policy") < page.indexOf("<style"));
@@ -195,4 +196,10 @@ test("the page in one file loads nothing, and has the texts that its scripts use
     const unused = (prefix) => !Object.keys(texts).some((key) => key.startsWith(prefix));
     assert.deepEqual(prefixes.filter(unused), [], language);
   }
+});
+
+test("no text ends the script that it is in", async () => {
+  const evil = { "capture.evil": "</script><script>alert(1)</script>" };
+  const page = await singleFile(async (path) => (path === "i18n/en.json" ? JSON.stringify(evil) : load(path)), "lesson", FILE);
+  assert.deepEqual(JSON.parse(/data-catalogue="en">(.+?)<\/script>/.exec(page)[1]), evil);
 });
