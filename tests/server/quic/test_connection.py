@@ -224,6 +224,29 @@ async def test_a_client_that_does_not_read_its_acknowledgements_is_not_read_eith
         assert len(connection._inbox) <= 32_768
 
 
+async def test_what_is_written_in_one_turn_of_the_loop_shares_its_packets() -> None:
+    async with listening() as running:
+        session = await watching(running)
+        (connection,) = running.listener._sessions
+        await running.until(lambda: not connection._quic.unacknowledged(1))
+        before = session._count.bytes_in
+        for _ in range(20):
+            assert connection.push(b"x\n", 0)
+        received = b""
+        async with asyncio.timeout(SECONDS):
+            while (received := received + session.read()).count(b"x") < 20:
+                await session.changed()
+        assert session._count.bytes_in - before < 40 + 2 * 60  # packets of one byte have 30
+
+
+async def test_who_sends_much_at_once_is_read_a_little_at_a_time() -> None:
+    async with listening() as running:
+        await watching(running)
+        (connection,) = running.listener._sessions
+        connection._inbox += bytes(3000)
+        assert [len(await connection.read()) for _ in range(3)] == [1024, 1024, 952]
+
+
 # --- a client that moves -------------------------------------------------------------------------
 
 
