@@ -77,7 +77,13 @@ OF_OTHERS: dict[type, set[str]] = {
     WindowedConnection: {"_write_stream_limits"},
     LimitedQuicConnection: {
         *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_local_max_data"),
-        *("_local_max_streams_bidi", "_local_max_streams_uni", "_max_datagram_size", "_peer_cid"),
+        *(
+            "_local_max_streams_bidi",
+            "_local_max_streams_uni",
+            "_max_datagram_size",
+            "_network_paths",
+            "_peer_cid",
+        ),
         *("_remote_max_datagram_frame_size", "_state", "_streams", "_write_connection_limits"),
         "_write_stream_limits",
     },

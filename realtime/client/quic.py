@@ -284,7 +284,8 @@ class WebTransportSession(asyncio.DatagramProtocol):
             case DataReceived() if event.stream_id == self._request_id:
                 self._body += event.data
                 self._body_ended = event.stream_ended
-                if event.stream_ended and self._stream_id is not None:
+                # A session that ends at once may end before its stream has arrived.
+                if event.stream_ended and self._head is not None and self._head.status == 200:
                     self._end(_NO_ERROR, _parse_close(bytes(self._body)))
             case WebTransportStreamDataReceived():
                 self._stream_id = event.stream_id

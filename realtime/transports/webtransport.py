@@ -11,7 +11,7 @@ With ``?datagrams=1`` each event also goes as one datagram, which nobody sends a
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -71,8 +71,8 @@ class SessionConnection(Connection, Protocol):
     async def send(self, data: bytes) -> None:
         """Write `data` when the client has received enough of what came before it."""
 
-    def push(self, data: bytes, events: int, datagrams: Iterable[bytes] = ()) -> bool:
-        """Write all of `data` and return True, or nothing; with it go `datagrams` that fit."""
+    def send_datagram(self, data: bytes) -> None:
+        """Send `data` in one datagram if it fits and can be sent now."""
 
 
 class WebTransport(RequestBase):
@@ -155,7 +155,11 @@ class WebTransport(RequestBase):
 
     def _push_both(self, frames: bytes, events: int) -> bool:
         """Push to the stream; what it accepts also goes as one datagram per event."""
-        return self.stream.push(frames, events, filter(None, frames.split(_LINE_END)))
+        if not self.stream.push(frames, events):
+            return False
+        for line in filter(None, frames.split(_LINE_END)):
+            self.stream.send_datagram(line)
+        return True
 
     def _end(self, error: RealtimeError) -> None:
         self._ended = True

@@ -28,8 +28,7 @@ async def test_the_first_line_is_empty_and_so_is_a_heartbeat(servers: Servers, r
         assert session is not None
         data = b""
         async with asyncio.timeout(SECONDS):
-            while len(data) < 3:
-                data += session.read()
+            while len(data := data + session.read()) < 3:
                 await session.changed()
         assert data.strip(b"\n") == b""
 

@@ -1,7 +1,7 @@
 """One QUIC connection, from its first packet on, and its one WebTransport session.
 
     receive ──▶ aioquic ──▶ events ──▶ the request, messages ──▶ the session: a task
-    transmit ◀── aioquic ◀──────────── push, send, end ◀─────────────┘
+    transmit ◀── aioquic ◀──────────── push, send_datagram, end ◀────┘
 
 It counts the bytes where they cross the UDP socket: headers, acknowledgements and what is sent
 again included.  A browser has a connection for each session, so a second one is refused.
@@ -10,7 +10,7 @@ again included.  A browser has a connection for each session, so a second one is
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -43,6 +43,8 @@ from realtime.transports.webtransport import WebTransport
 
 # Seconds for a client to close its connection after the session has ended.
 _CLOSE_SECONDS = 2.0
+# Bytes that one session reads before others have their turn: a few messages.
+_READ_BYTES = 1024
 # Streams that a client may open in vain.
 _MAX_REFUSED_STREAMS = 16
 # RFC 9000 §2.1: the bit of a stream's number that says it has one direction.
@@ -94,6 +96,7 @@ class QuicSession:
             "_loop",
             "_timer",
             "_timer_at",
+            "_transmitting",
         ),
         *("_request_id", "_stream_id", "_capsules", "_task", "_capture", "_is_counted"),
         *("_inbox", "_reading", "_sending", "_awaiting_drain", "_ended", "_closed", "_on_close"),
@@ -113,7 +116,7 @@ class QuicSession:
         limits: Limits,
     ) -> None:
         self.address = address
-        self._peer = source[0]  # from which packets come
+        self._peer = str(source[0])  # the host to which packets go
         self.counted_address: str | None = None
         self.over_limit = not traffic.admits(address, limits)
         self.transport = OTHER
@@ -133,6 +136,7 @@ class QuicSession:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
+        self._transmitting: asyncio.Handle | None = None
         self._request_id: int | None = None  # the stream of the request
         self._stream_id: int | None = None  # the stream of the messages
         self._capsules = CapsuleReader()
@@ -171,8 +175,16 @@ class QuicSession:
             self._transmit()
             self._notice_drained()
 
+    def _transmit_soon(self) -> None:
+        """Send when the loop comes round: all that is written until then shares its packets."""
+        if self._transmitting is None:
+            self._transmitting = self._loop.call_soon(self._transmit)
+
     def _transmit(self) -> None:
         """Send what aioquic has to send, and set its timer."""
+        if self._transmitting is not None:
+            self._transmitting.cancel()
+            self._transmitting = None
         try:
             datagrams = self._quic.datagrams_to_send(self._loop.time())
             timer_at = self._quic.get_timer()
@@ -211,11 +223,11 @@ class QuicSession:
 
     def _follow_address(self) -> None:
         """Count the connection for the address that its client has moved to (RFC 9000 §9)."""
-        peer = self._quic.get_peer_address()
-        if peer is None or peer[0] == self._peer or self.over_limit:
+        host = self._quic.peer_host
+        if host is None or host == self._peer or self.over_limit:
             return
-        self._peer = peer[0]
-        self.address = limited_address(str(peer[0]))
+        self._peer = host
+        self.address = limited_address(host)
         self._traffic.set_address(self, self.address)
         if not self._traffic.admits(self.address, self._limits, counted=True):
             error = Busy(TOO_MANY_CONNECTIONS)
@@ -362,13 +374,11 @@ class QuicSession:
 
     # --- the stream of the messages --------------------------------------------------------------
 
-    def push(self, data: bytes, events: int, datagrams: Iterable[bytes] = ()) -> bool:
+    def push(self, data: bytes, events: int) -> bool:
         """Write all of `data`, or nothing while the client has not received enough of the rest.
 
         `drained` is called when it has.  What the client has not acknowledged is kept, since it may
-        be lost: that is the memory of a reader that has stopped.  `datagrams` go with the data, in
-        the same packets, as far as they fit: a packet of its own for each would use up the few that
-        the congestion window of a lossy line allows.
+        be lost: that is the memory of a reader that has stopped.
         """
         if self._stream_id is None or self._ended or self._closed:
             return False
@@ -378,9 +388,7 @@ class QuicSession:
         self.events += events
         self._quic.send_stream_data(self._stream_id, data)
         self._capture.show_data("down", data, self._stream_id)
-        for datagram in datagrams:
-            self._send_datagram(datagram)
-        self._transmit()
+        self._transmit_soon()
         return True
 
     async def send(self, data: bytes) -> None:
@@ -388,24 +396,26 @@ class QuicSession:
             self._sending = self._loop.create_future()
             await self._sending
 
-    def _send_datagram(self, data: bytes) -> None:
-        assert self._request_id is not None
+    def send_datagram(self, data: bytes) -> None:
+        if self._request_id is None or self._ended or self._closed:
+            return
         # RFC 9297 §2.1: a datagram starts with the number of the request's stream, over four.
         if self._quic.send_datagram_now(encode_varint(self._request_id // 4) + data):
             self._capture.show_datagram("down", data)
+            self._transmit_soon()
 
     async def read(self) -> bytes:
-        # One packet can have a hundred messages: other connections have their turn in between.
+        # A window can have thousands of messages: other connections have their turn in between.
         await asyncio.sleep(0)
         while not self._inbox and not self._ended and not self._closed:
             self._reading = self._loop.create_future()
             await self._reading
         if self._ended or self._closed:
             return b""
-        data = bytes(self._inbox)
-        self._inbox.clear()
+        data = bytes(self._inbox[:_READ_BYTES])
+        del self._inbox[:_READ_BYTES]
         if self._quic.add_read(len(data)):
-            self._transmit()  # the client may send more
+            self._transmit_soon()  # the client may send more
         return data
 
     def _receive_data(self, event: StreamDataReceived) -> None:
@@ -466,6 +476,8 @@ class QuicSession:
     def _terminate(self) -> None:
         """Forget the connection: no packet follows."""
         self._set_timer(None)
+        if self._transmitting is not None:
+            self._transmitting.cancel()
         self._on_closed()
         self._is_counted = True  # a handshake without a request: it belongs to none
         self._owner.ended(self)
