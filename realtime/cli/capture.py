@@ -15,34 +15,30 @@ import math
 import re
 import secrets
 import signal
-import ssl
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import quote, urlencode, urlsplit
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClosedError, websocket_connect
+from tornado.websocket import websocket_connect
 
 from realtime.cli.config import CommandError
+from realtime.client import ALL_CLIENTS, CLIENTS, BadResponse, Closed, Refused, request
 from realtime.protocol.pcapng import PcapngWriter
 from realtime.tasks import cancel_and_wait
 
 HELP = "record how a room is read by each transport, as a capture file for Wireshark"
 
-_READ_BYTES = 65_536
-# The pause between two short polls, and the longest wait of a long poll, as on the pages.
+# The pause between two short polls, as on the pages.
 _POLL_SECONDS = 1.0
-_WAIT_SECONDS = 25
 # How long we wait until the server reports the end of our connections, which belongs into the file.
 _CLOSE_SECONDS = 2.0
 # The tap does not report the end of these: a client may end its side, and wait for the response.
 _POLLS = ("short_polling", "long_polling")
 _TICKET = re.compile(r"[!-~]+")
-_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n", re.IGNORECASE)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +53,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--transport",
         type=_transports,
-        default=list(READERS),
         metavar="NAMES",
-        help=f"some of {', '.join(READERS)}, separated by commas (all)",
+        help=f"some of {', '.join(ALL_CLIENTS)}, separated by commas (all that the server has)",
     )
     parser.add_argument(
         "--ticket",
@@ -71,7 +66,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def _transports(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in READERS]:
+    if unknown := [name for name in names if name not in ALL_CLIENTS]:
         raise argparse.ArgumentTypeError(f"no transport: {', '.join(unknown)}")
     return names
 
@@ -100,25 +95,27 @@ async def record(options: argparse.Namespace, output: BinaryIO, stop: asyncio.Ev
     """Write a capture file, for `options.seconds` or until `stop`; raises `CommandError`."""
     if not 0 < options.seconds < math.inf:  # this also refuses NaN
         raise CommandError("--seconds must be above 0")
-    room = _Room(options.url, options.room, options.ticket)
     try:
-        await _record(room, options, output, stop)
+        await _record(_Room(options.url, options.room, options.ticket), options, output, stop)
+    except Refused as error:
+        raise CommandError(f"{options.url}: {error.code}: {error.message}") from error
     except HTTPClientError as error:
-        body = error.response.body if error.response else b""
-        raise CommandError(f"{options.url}: {_complaint(error.code, body)}") from error
-    except asyncio.IncompleteReadError as error:
-        raise CommandError(f"{options.url}: the server has closed a connection") from error
-    except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host
+        raise CommandError(f"{options.url}: {_complaint(error)}") from error
+    except Closed as error:
+        why = f": {error.reason}" if error.reason else ""
+        raise CommandError(f"{options.url}: the server has closed a connection{why}") from error
+    except (BadResponse, ImportError, OSError, ValueError) as error:  # ValueError: a bad address
         raise CommandError(f"{options.url}: {error}") from error
 
 
 async def _record(
     room: "_Room", options: argparse.Namespace, output: BinaryIO, stop: asyncio.Event
 ) -> None:
+    transports = options.transport or await room.transports()
     recording = _Recording(room.secret, output)
-    async with room.websocket(f"/wire/{room.secret}") as tap:
+    async with room.tap() as tap:
         copying = asyncio.create_task(recording.copy(tap))
-        readers = [asyncio.create_task(_read(room, name)) for name in options.transport]
+        readers = [asyncio.create_task(room.read(name)) for name in transports]
         ends: list[asyncio.Future[Any]] = [
             copying,
             asyncio.gather(*readers),
@@ -134,17 +131,11 @@ async def _record(
         recording.close()
     for task in ended:
         await task  # raises its error
-    if unseen := [name for name in options.transport if name not in recording.transports]:
+    if unseen := [name for name in transports if name not in recording.transports]:
         raise CommandError(
             f"nothing was recorded of {', '.join(unseen)}: record for longer; if several workers "
             "serve this address, each sees its own connections, so give the address of one worker"
         )
-
-
-async def _read(room: "_Room", transport: str) -> None:
-    """Read the room until cancelled; raises `CommandError` if the server ends it before."""
-    await READERS[transport](room)
-    raise CommandError("the server has closed a connection")
 
 
 class _Recording:
@@ -160,10 +151,10 @@ class _Recording:
         self.streams_closed = asyncio.Event()
         self.streams_closed.set()
 
-    async def copy(self, tap: "_WebSocket") -> None:
+    async def copy(self, tap: AsyncIterator[str]) -> None:
         """Copy until cancelled; raises `CommandError` if the tap ends before."""
         self._write(self._writer.start())
-        async for message in tap.messages():
+        async for message in tap:
             fields = json.loads(message)
             if "data" in fields:
                 fields["data"] = self._hide(fields["data"])
@@ -202,57 +193,38 @@ class _Recording:
             self.streams_closed.clear()
 
 
-# --- connections ---------------------------------------------------------------------------------
-
-
 class _Room:
-    """A room of a server, and how to connect to it; `secret` is in each request."""
+    """A room of a server, and how to read it; `secret` is in each request."""
 
-    def __init__(self, url: str, room: str, ticket: str | None) -> None:
-        try:
-            parts = urlsplit(url)
-            self._host, port = parts.hostname or "", parts.port
-        except ValueError as error:
-            raise CommandError(f"{url}: {error}") from error
-        if parts.scheme not in ("http", "https") or not self._host:
+    def __init__(self, url: str, name: str, ticket: str | None) -> None:
+        self._url = url.rstrip("/")
+        self._name = name
+        self._headers = {} if ticket is None else {"Authorization": f"Bearer {ticket}"}
+        self.secret = secrets.token_hex(16)
+        if not re.match(r"https?://[^/]", url):
             raise CommandError(
                 f"{url} is not the address of a server; write one like http://127.0.0.1:8000"
             )
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
-        self._port = port or (443 if self._tls else 80)
-        self._authority, self._path = parts.netloc, parts.path.rstrip("/")
-        self._fields = {} if ticket is None else {"Authorization": f"Bearer {ticket}"}
-        self.name = room
-        self.secret = secrets.token_hex(16)
 
-    def path(self, transport: str, **query: str) -> str:
-        """Return the address of the room by a transport of our own."""
-        return f"/rooms/{quote(self.name, safe='')}/{transport}?{self.query(**query)}"
+    async def transports(self) -> list[str]:
+        """Return those that the server has, and that we can use."""
+        response = await request(self._url, "GET", "/lab", headers=self._headers)
+        offers_udp = "port" in response.check(200).json().get("webtransport", {})
+        return list(ALL_CLIENTS if offers_udp and find_spec("aioquic") else CLIENTS)
 
-    def query(self, **fields: str) -> str:
-        return urlencode({**fields, "trace": self.secret})
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator["_Connection"]:
-        """Open a connection for requests one after another."""
-        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=self._tls)
-        try:
-            yield _Connection(reader, writer, self._request)
-        finally:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-    def _request(self, path: str) -> bytes:
-        fields = {"Host": self._authority, **self._fields}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
-        return f"GET {self._path}{path} HTTP/1.1\r\n{lines}\r\n".encode()
+    async def read(self, transport: str) -> None:
+        """Read the room until cancelled; raises `Closed` if the server ends it before."""
+        options: dict[str, Any] = {"interval": _POLL_SECONDS} if transport == "short_polling" else {}
+        make = ALL_CLIENTS[transport]
+        async with make(
+            self._url, self._name, headers=self._headers, trace=self.secret, **options
+        ) as client:
+            while True:
+                await client.receive()
 
     @asynccontextmanager
-    async def websocket(self, path: str) -> AsyncIterator["_WebSocket"]:
-        """Open a WebSocket; raises HTTPClientError."""
-        scheme = "wss" if self._tls else "ws"
-        url = f"{scheme}://{self._authority}{self._path}{path}"
+    async def tap(self) -> AsyncIterator[AsyncIterator[str]]:
+        """Open the traffic capture of our connections; raises HTTPClientError."""
         received: asyncio.Queue[str | bytes | None] = asyncio.Queue()
         closed = asyncio.Event()
 
@@ -261,132 +233,28 @@ class _Room:
             if message is None:
                 closed.set()
 
-        request = HTTPRequest(url, headers=self._fields)
-        connection = await websocket_connect(request, on_message_callback=on_message)
+        url = f"{self._url.replace('http', 'ws', 1)}/wire/{self.secret}"
+        connection = await websocket_connect(
+            HTTPRequest(url, headers=self._headers), on_message_callback=on_message
+        )
         try:
-            yield _WebSocket(received, connection.write_message)
+            yield _texts(received)
         finally:
             connection.close()
             with suppress(TimeoutError):
                 await asyncio.wait_for(closed.wait(), _CLOSE_SECONDS)
 
 
-class _Connection:
-    """An HTTP/1.1 connection of a reader that knows what the server sends."""
-
-    def __init__(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        request: Callable[[str], bytes],
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._request = request
-
-    async def get(self, path: str) -> int:
-        """Send a request and read the head of its response; return the length of the body, or 0.
-
-        Raises `CommandError` with the server's error.
-        """
-        self._writer.write(self._request(path))
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        found = _LENGTH.search(head)
-        length, status = int(found[1]) if found else 0, int(head[9:12])
-        if status != 200:
-            raise CommandError(_complaint(status, await self._reader.readexactly(length)))
-        return length
-
-    async def read(self, length: int) -> bytes:
-        return await self._reader.readexactly(length)
-
-    async def discard(self) -> None:
-        """Read until the server ends the connection."""
-        while await self._reader.read(_READ_BYTES):
-            pass
+async def _texts(received: "asyncio.Queue[str | bytes | None]") -> AsyncIterator[str]:
+    while (message := await received.get()) is not None:
+        if isinstance(message, str):
+            yield message
 
 
-class _WebSocket:
-    """The messages of a WebSocket; `send` sends one."""
-
-    def __init__(
-        self,
-        received: "asyncio.Queue[str | bytes | None]",
-        write: Callable[[str], Awaitable[None]],
-    ) -> None:
-        self._received = received
-        self._write = write
-
-    async def messages(self) -> AsyncIterator[str]:
-        """Yield each text message, until the connection ends."""
-        while (message := await self._received.get()) is not None:
-            if isinstance(message, str):
-                yield message
-
-    async def send(self, message: str) -> None:
-        with suppress(WebSocketClosedError):  # `messages` ends next
-            await self._write(message)
-
-
-def _complaint(status: int, body: bytes) -> str:
+def _complaint(error: HTTPClientError) -> str:
     """Return what the server says about a request that it refuses."""
     try:
-        error = json.loads(body)["error"]
-        return f"{error['code']}: {error['message']}"
+        details = json.loads(error.response.body)["error"] if error.response else {}
+        return f"{details['code']}: {details['message']}"
     except (ValueError, LookupError, TypeError):
-        return f"HTTP {status}"
-
-
-# --- readers: each runs until it is cancelled, or the server ends it -----------------------------
-
-
-async def _poll(room: _Room, transport: str, pause: float, **query: str) -> None:
-    async with room.connection() as connection:
-        while True:
-            length = await connection.get(room.path(transport, **query))
-            query["after"] = json.loads(await connection.read(length))["cursor"]
-            await asyncio.sleep(pause)
-
-
-async def _stream(room: _Room, transport: str) -> None:
-    async with room.connection() as connection:
-        await connection.get(room.path(transport))
-        await connection.discard()
-
-
-async def _websocket(room: _Room) -> None:
-    async with room.websocket(room.path("websocket")) as connection:
-        async for _ in connection.messages():
-            pass
-
-
-async def _sockjs(room: _Room) -> None:
-    path = f"/sockjs/000/{secrets.token_hex(8)}/websocket?{room.query()}"
-    async with room.websocket(path) as connection:
-        async for message in connection.messages():
-            if message == "o":  # the session is open
-                join = json.dumps({"kind": "join", "room": room.name})
-                await connection.send(json.dumps([join]))
-
-
-async def _socketio(room: _Room) -> None:
-    # An empty client: without one, the server takes us for a client of the tutorial.
-    query = room.query(EIO="4", transport="websocket", roomid=room.name, client="")
-    async with room.websocket(f"/socket.io/?{query}") as connection:
-        async for message in connection.messages():
-            if message.startswith("0"):  # the session is open: connect to its namespace
-                await connection.send("40")
-            elif message == "2":  # a ping
-                await connection.send("3")
-
-
-READERS: dict[str, Callable[[_Room], Coroutine[Any, Any, None]]] = {
-    "short_polling": partial(_poll, transport="short_polling", pause=_POLL_SECONDS),
-    "long_polling": partial(_poll, transport="long_polling", pause=0, wait=str(_WAIT_SECONDS)),
-    "iframe_streaming": partial(_stream, transport="iframe_streaming"),
-    "sse": partial(_stream, transport="sse"),
-    "fetch_streaming": partial(_stream, transport="fetch_streaming"),
-    "websocket": _websocket,
-    "sockjs": _sockjs,
-    "socketio": _socketio,
-}
+        return f"HTTP {error.code}"

@@ -53,7 +53,8 @@ class Client(ABC):
     `client` is given.  `host` replaces the authority of `url` in the `Host` field; `headers` are
     sent with every request (a cookie, an origin); `tls` says which certificates to trust; `source`
     is a local address to connect from.
-    `encoding` asks for compression: gzip or zstd, and deflate on a WebSocket.
+    `encoding` asks for compression: gzip or zstd, and deflate on a WebSocket.  `trace` is the
+    secret of a traffic capture.
 
     `down` counts the bytes of the connection that delivers events, `up` those of the POSTs.  On a
     WebSocket both directions share one connection, and `up` stays 0.
@@ -75,6 +76,7 @@ class Client(ABC):
         tls: ssl.SSLContext | None = None,
         source: str | None = None,
         encoding: str | None = None,
+        trace: str | None = None,
     ) -> None:
         if secret is not None and client is None:
             client = client_id(secret)
@@ -84,7 +86,7 @@ class Client(ABC):
         self.cursor: str | None = None
         self.down = ByteCount()
         self.up = ByteCount()
-        self._query = RoomQuery(room, after, client, name, secret, encoding)
+        self._query = RoomQuery(room, after, client, name, secret, encoding, trace)
         self._endpoint = Endpoint(url, host, source, tls)
         self._headers = headers or {}
         self._updates: deque[Update] = deque()

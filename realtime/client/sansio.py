@@ -63,7 +63,8 @@ class RoomQuery:
     """Which room to read, from which cursor, and as which member.
 
     `after` is a cursor, ``"now"``, or None for the last 50 events.  `secret` proves that the
-    client may use its id, if that is the hash of one.  `encoding` asks for compression.
+    client may use its id, if that is the hash of one.  `encoding` asks for compression.  `trace` is
+    the secret of a traffic capture (``/wire/SECRET``), which shows the bytes of the requests.
     """
 
     room: str
@@ -72,6 +73,7 @@ class RoomQuery:
     name: str | None = None
     secret: str | None = None
     encoding: str | None = None
+    trace: str | None = None
 
     def path(self, transport: str, cursor: str | None, **more: str) -> str:
         """Return the address from which a reader at `cursor` continues."""
@@ -83,7 +85,7 @@ class RoomQuery:
         """Return the same as fields, for a transport that has no room in its address."""
         fields = {
             **{"after": cursor or self.after, "client": self.client, "name": self.name},
-            "secret": self.secret,
+            **{"secret": self.secret, "trace": self.trace},
         }
         return {name: value for name, value in fields.items() if value is not None}
 

@@ -95,7 +95,8 @@ class SockJSProtocol(WebSocketProtocol):
     def _join(self) -> None:
         join = {"kind": "join", "id": str(uuid.uuid4()), "room": self._query.room}
         fields = self._query.fields(self.cursor)
-        fields.pop("secret", None)  # the address has it
+        for name in ("secret", "trace"):  # the address has them
+            fields.pop(name, None)
         self.publish(encode(join | fields))
 
     # --- receive ---------------------------------------------------------------------------------
@@ -137,7 +138,7 @@ def check_info(response: Response) -> None:
 
 def _with_client(path: str, query: RoomQuery) -> str:
     """Add the client to an address, as our page does, so that the server counts its bytes."""
-    given = {"client": query.client, "secret": query.secret}
+    given = {"client": query.client, "secret": query.secret, "trace": query.trace}
     fields = {name: value for name, value in given.items() if value is not None}
     return f"{path}?{urlencode(fields)}" if fields else path
 

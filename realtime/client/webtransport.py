@@ -28,8 +28,8 @@ class WebTransportClient(Client):
     """Publishes on the same stream; many messages may be pending, each gets its own reply.
 
     Port and hashes of the certificate come from ``/lab``.  `udp_port` is that of a network
-    emulator, which has the number of its TCP port.  `query` has further arguments of the address:
-    `datagrams`, `trace`.
+    emulator, which has the number of its TCP port.  `query` has further arguments of the address,
+    such as `datagrams`.
     """
 
     transport = "webtransport"

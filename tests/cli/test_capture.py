@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from realtime.cli.capture import READERS, record
+from realtime.cli.capture import record
 from realtime.cli.config import CommandError
-from realtime.client import post
+from realtime.client import ALL_CLIENTS, CLIENTS, post
 from tests import tshark
 from tests.cases import each
 from tests.cli.command_line import run
@@ -47,18 +47,19 @@ async def test_tshark_reads_a_capture_of_each_transport(
             *command, "--seconds", "60", stdout=output, stderr=asyncio.subprocess.PIPE, cwd=ROOT
         )
         # Each reader starts with the history.
-        await until(lambda: file.read_bytes().count(MARK.encode()) >= len(READERS))
+        await until(lambda: file.read_bytes().count(MARK.encode()) >= len(ALL_CLIENTS))
         process.send_signal(signal.SIGINT)
         _, complaints = await process.communicate()
     assert (process.returncode, complaints) == (0, b"")
     assert tshark.faults(file) == ""
 
     data = file.read_bytes()
-    assert data.count(b"trace=" + b"*" * 32) >= len(READERS)  # our secret
-    assert b"POST " not in data  # of another client
+    assert data.count(b"trace=" + b"*" * 32) >= len(ALL_CLIENTS)  # our secret
+    assert b"/messages" not in data  # of another client
     names = ("frame.interface_name", "http.request.uri", "http.content_type", "websocket.opcode")
     rows = tshark.fields(file, *names)
-    for transport in READERS:
+    assert {name for name, *_ in rows} == set(ALL_CLIENTS)
+    for transport in CLIENTS:
         uris = [uri for name, uri, *_ in rows if name == transport and uri]
         assert [uri for uri in uris if transport.replace("socketio", "socket.io") in uri], rows
     assert {name for name, *_, opcode in rows if opcode == "1"} == set(FRAMES)
