@@ -40,7 +40,9 @@ ROWS = {
     "app": Row(
         "core protocol transports server netem web", "it puts the parts of a process together"
     ),
-    "cli": Row("core brokers protocol transports server netem web cluster app", "it may use all"),
+    "cli": Row(
+        "core brokers protocol transports server netem web cluster app client", "it may use all"
+    ),
     "__main__": Row("cli", "it calls the command line"),
 }
 # The common files form a chain, so that none of them needs the rest of realtime/.

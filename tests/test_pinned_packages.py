@@ -74,9 +74,10 @@ USED: dict[object, set[str]] = {
 }
 # The same of Tornado and aioquic, of which many of our classes use the public names only.
 OF_OTHERS: dict[type, set[str]] = {
-    WindowedConnection: {"_write_stream_limits"},
+    WindowedConnection: {"_peer_cid", "_peer_cid_available", "_write_stream_limits"},
     LimitedQuicConnection: {
-        *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_local_max_data"),
+        *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_host_cids"),
+        *("_local_max_data", "_replenish_connection_ids"),
         *(
             "_local_max_streams_bidi",
             "_local_max_streams_uni",

@@ -214,7 +214,9 @@ class _Room:
 
     async def read(self, transport: str) -> None:
         """Read the room until cancelled; raises `Closed` if the server ends it before."""
-        options: dict[str, Any] = {"interval": _POLL_SECONDS} if transport == "short_polling" else {}
+        options: dict[str, Any] = (
+            {"interval": _POLL_SECONDS} if transport == "short_polling" else {}
+        )
         make = ALL_CLIENTS[transport]
         async with make(
             self._url, self._name, headers=self._headers, trace=self.secret, **options

@@ -45,6 +45,11 @@ WINDOW_BYTES = 131_072
 _OPEN_SECONDS = 10.0
 # CLOSE_WEBTRANSPORT_SESSION (draft-ietf-webtrans-http3 §6).
 _CLOSE_SESSION = 0x2843
+# RFC 9000 §10.3.
+_TOKEN_BYTES = 16
+# Seconds between two pings.  A reader that sends nothing else would not learn that the server has
+# gone or restarted, and a NAT would forget it (§10.1.2).
+_PING_SECONDS = 5.0
 # RFC 9114 §8.1.
 _NO_ERROR, _INTERNAL_ERROR = 0x100, 0x102
 _LOST = Closed(None, "the connection ended without the close of its session")
@@ -66,6 +71,15 @@ class WindowedConnection(QuicConnection):
             super()._write_stream_limits(builder, space, stream)
         finally:
             stream.receiver.highest_offset = arrived
+
+    def is_reset(self, data: bytes) -> bool:
+        """Return whether a packet says that the server has lost this connection (RFC 9000 §10.3).
+
+        aioquic does not look for that.
+        """
+        ids = (self._peer_cid, *self._peer_cid_available)
+        tokens = {id.stateless_reset_token for id in ids if id.stateless_reset_token}
+        return data[-_TOKEN_BYTES:] in tokens
 
 
 class WebTransportSession(asyncio.DatagramProtocol):
@@ -92,6 +106,7 @@ class WebTransportSession(asyncio.DatagramProtocol):
         self._hashes = hashes
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._pings: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()  # whenever something has arrived
         self._connected = False
         self._head: ResponseHead | None = None
@@ -140,6 +155,7 @@ class WebTransportSession(asyncio.DatagramProtocol):
             await self._until(lambda: self._body_ended)
             Response(self._head, bytes(self._body)).check(200)
         await self._until(lambda: self._stream_id is not None)
+        self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
 
     def _request(self, authority: str, path: str, fields: Mapping[str, str]) -> None:
         assert self._http is not None
@@ -176,9 +192,9 @@ class WebTransportSession(asyncio.DatagramProtocol):
         """Nothing more arrives."""
         self.closed = self.closed or closed
         self._changed.set()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in filter(None, (self._timer, self._pings)):
+            timer.cancel()
+        self._timer = self._pings = None
         self._transport.close()
 
     # --- the stream ------------------------------------------------------------------------------
@@ -226,6 +242,9 @@ class WebTransportSession(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self._count.bytes_in += len(data)
+        if self._quic.is_reset(data):
+            self._lose(_LOST)
+            return
         self._quic.receive_datagram(data, self._address, now=self._loop.time())
         self._handle_events()
         self._transmit()
@@ -244,6 +263,11 @@ class WebTransportSession(asyncio.DatagramProtocol):
             self._timer = None
         if (at := self._quic.get_timer()) is not None and self.closed is None:
             self._timer = self._loop.call_at(at, self._on_timer, at)
+
+    def _ping(self) -> None:
+        self._quic.send_ping(0)
+        self._transmit()
+        self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
 
     def _on_timer(self, at: float) -> None:
         self._timer = None

@@ -25,6 +25,7 @@ from aioquic.quic.stream import QuicStream
 
 from realtime.limits import Limits
 from realtime.server.quic.certificate import Certificate
+from realtime.server.quic.stateless_reset import ResetTokens
 
 # Bytes that a client may send on a stream before we have read them: two messages of usual limits.
 # Requests and settings get no more in all their life.
@@ -65,10 +66,15 @@ def make_configuration(certificate: Certificate, limits: Limits) -> QuicConfigur
 
 
 class LimitedQuicConnection(QuicConnection):
-    """A connection whose windows move with what is read from the stream `read_stream`."""
+    """A connection whose windows move with what is read from the stream `read_stream`.
 
-    def __init__(self, **options: Any) -> None:
+    `reset_tokens` makes the tokens that aioquic would choose at random.
+    """
+
+    def __init__(self, *, reset_tokens: ResetTokens, **options: Any) -> None:
         super().__init__(**options)
+        self._reset_tokens = reset_tokens
+        self._set_reset_tokens()
         self.read_stream: int | None = None
         self._read_bytes = 0  # of that stream
         for limit, most in (
@@ -148,6 +154,14 @@ class LimitedQuicConnection(QuicConnection):
         super()._handle_crypto_frame(context, frame_type, buf)
 
     # --- out -------------------------------------------------------------------------------------
+
+    def _replenish_connection_ids(self) -> None:
+        super()._replenish_connection_ids()
+        self._set_reset_tokens()
+
+    def _set_reset_tokens(self) -> None:
+        for id in self._host_cids:
+            id.stateless_reset_token = self._reset_tokens.token(id.cid)
 
     def unacknowledged(self, stream_id: int) -> int:
         """Return how many bytes of a stream we keep, since the client may not have them."""

@@ -40,6 +40,7 @@ from realtime.server.quic.certificate import Certificate, Certificates
 from realtime.server.quic.connection import Address, Fields, QuicSession
 from realtime.server.quic.limited import LimitedQuicConnection, make_configuration
 from realtime.server.quic.request import parse_request
+from realtime.server.quic.stateless_reset import ResetTokens
 from realtime.server.tap import Tap, TapRegistry
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
@@ -55,6 +56,8 @@ _ID_BYTES = 8
 _MAX_WASTED = 50
 # Seconds between two looks at the time limits.
 _CHECK_SECONDS = 1.0
+# Stateless resets between two such looks: anybody can cause one with a packet of any address.
+_MAX_RESETS = 500
 # Seconds for the last packets to be acknowledged when the server stops.
 _SHUTDOWN_SECONDS = 1.0
 
@@ -81,6 +84,7 @@ class QuicListener:
         taps: TapRegistry,
         root_path: str = "",
         emulated: Mapping[tuple[str, int], str] | None = None,
+        reset_tokens: ResetTokens | None = None,
     ) -> None:
         self._sockets = sockets
         self._services = services
@@ -97,6 +101,8 @@ class QuicListener:
         self._certificates = Certificates(_now())
         self._configuration: tuple[Certificate, QuicConfiguration] | None = None
         self._retry = QuicRetryTokenHandler()
+        self._reset_tokens = reset_tokens or ResetTokens()
+        self._resets = 0  # since the last look at the time limits
         self._supervisor = Supervisor()
         self._loop = asyncio.get_running_loop()
 
@@ -132,6 +138,14 @@ class QuicListener:
             if connection is not None:
                 connection.receive(data, source)
                 self._wasted += connection not in self._sessions
+        elif header.packet_type == QuicPacketType.ONE_RTT:
+            self._reset(one, header.destination_cid, len(data), source)
+
+    def _reset(self, one: socket, id: bytes, size: int, source: Address) -> None:
+        """End a connection that we do not know: perhaps that of a process before this one."""
+        if self._resets < _MAX_RESETS and (packet := self._reset_tokens.packet(id, size)):
+            self._resets += 1
+            self._send(one, packet, source)
 
     def _accept(self, one: socket, header: QuicHeader, source: Address) -> QuicSession | None:
         """Return a new connection, if there may be one."""
@@ -166,6 +180,7 @@ class QuicListener:
             return None
         quic = LimitedQuicConnection(
             configuration=configuration,
+            reset_tokens=self._reset_tokens,
             original_destination_connection_id=original_id,
             retry_source_connection_id=retry_id,
         )
@@ -248,6 +263,7 @@ class QuicListener:
     async def _check_forever(self) -> None:
         while True:
             await asyncio.sleep(_CHECK_SECONDS)
+            self._resets = 0
             self._wasted = 0
             now = time.monotonic()
             for connection in list(self._sessions):

@@ -20,6 +20,7 @@ from realtime.server.quic.limited import (
     LimitedQuicConnection,
     make_configuration,
 )
+from realtime.server.quic.stateless_reset import ResetTokens
 
 CLIENT, SERVER = ("192.0.2.1", 1), ("192.0.2.2", 2)
 
@@ -34,6 +35,7 @@ class Pair:
         )
         self.client = QuicConnection(configuration=options)
         self.server = LimitedQuicConnection(
+            reset_tokens=ResetTokens(),
             configuration=configuration,
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
