@@ -71,7 +71,6 @@ async def test_it_forwards_udp_at_the_same_port() -> None:
         ("--network", "speed=3"),
         ("--network", "loss=60%"),
         ("--udp", "0"),
-        ("--udp", "65536"),
         ("--target", "127.0.0.1:8000"),
         ("--target", "https://127.0.0.1:8000"),
         ("--target", "http://127.0.0.1:99999"),

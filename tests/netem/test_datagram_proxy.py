@@ -16,6 +16,7 @@ from tests.cases import each
 from tests.fake_server import FakeClient, FakeServer, until
 from tests.fake_server import echo as send_back
 from tests.netem.datagrams import udp_client, udp_proxy, udp_server
+from tests.netem.test_link import Script
 
 
 async def test_each_datagram_arrives_as_it_was_and_is_counted() -> None:
@@ -110,6 +111,22 @@ async def test_late_datagrams_are_overtaken() -> None:
     overtaken = [at for at in range(1, 100) if order[at] < order[at - 1]]
     assert len(overtaken) == 1  # in order until there, and from there on
     assert 5 < 100 - overtaken[0] < 40
+
+
+async def test_a_datagram_that_overtakes_does_not_wait_for_the_late_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with (
+        udp_server(echo=False) as server,
+        udp_proxy(server, "rtt=1s,reorder=10%") as proxy,
+        udp_client(proxy.port) as client,
+    ):
+        # By its jitter, loss and lateness the first one is late; the others are not.
+        monkeypatch.setattr(proxy, "random", lambda _: Script(0, 0.99, 0.05))
+        client.send(b"late", b"in time")
+        await until(lambda: server.received)
+        assert server.texts == [b"in time"]
+        await until(lambda: server.texts == [b"in time", b"late"])
 
 
 async def test_a_pause_holds_datagrams_until_resume() -> None:
