@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from functools import cached_property
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import NoReturn
 
@@ -43,6 +44,10 @@ def _keep_bytecode() -> None:
 
 
 _keep_bytecode()
+
+# It will have the socket of the fork server of forked_process.py.  If it were made by the first
+# test that starts a server, that test could have a TMPDIR of its own, which is removed.
+get_temp_dir()
 
 
 def _long_group(item: pytest.Item) -> str | None:

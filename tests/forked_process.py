@@ -13,14 +13,11 @@ import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection, wait
-from multiprocessing.util import get_temp_dir
 from threading import Lock
 from typing import NoReturn, TextIO
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.forked_program"])
-# Has the socket of the fork server.  The first test that starts a server may have its own TMPDIR.
-get_temp_dir()
 
 # Tests start and stop servers in threads, and `multiprocessing` is not made for that.
 _lock = Lock()

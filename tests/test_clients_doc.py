@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.client import post
+from realtime.client import CLIENTS, post
 from tests.conftest import Servers
 
 PAGE = Path(__file__).parent.parent / "docs" / "clients.md"
@@ -50,3 +50,11 @@ def test_every_python_program_prints_what_the_page_says(
 
 async def said(url: str, text: str) -> None:
     await post(url, "lobby", name="Ada", text=text)
+
+
+def test_both_tables_of_options_list_every_transport() -> None:
+    python, browser = re.findall(
+        r"^\| `transport` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE
+    )
+    for row in (python, browser):
+        assert set(re.findall(r"`(\w+)`", row)) == set(CLIENTS)

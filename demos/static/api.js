@@ -9,6 +9,10 @@ const TRANSIENT = new Set([
 
 /** What went wrong, in English; pages explain the `code`, or the `reason` of an error that the server did not send. */
 export class ApiError extends Error {
+  /**
+   * @param {string} code @param {string} [message]
+   * @param {{ reason?: string, status?: number, retryAfter?: number, final?: boolean }} [details]
+   */
   constructor(code, message = code, { reason, status, retryAfter = 0, final = !TRANSIENT.has(code) } = {}) {
     super(message);
     this.code = code;
@@ -30,7 +34,7 @@ export const ROOT = new URL("../../", import.meta.url);
 /** The URL of a room; `base` is another port of the server.  With a `client` of this page, it has its secret. */
 export function roomUrl(room, path, query = {}, base = ROOT) {
   const url = new URL(`rooms/${encodeURIComponent(room)}/${path}`, base);
-  url.search = new URLSearchParams(withSecret(query));
+  url.search = `${new URLSearchParams(withSecret(query))}`;
   return url;
 }
 

@@ -120,6 +120,8 @@ export class Connection {
       shown: this.#shown,
       locate: locate && ((position) => this.#locate(position)),
       onEvent: (event) => this.#onEvent(event),
+      // After a gap it has a new position.
+      onRepeat: ({ cursor }) => { this.#cursor = cursor; },
       onState: (state, detail) => this.#onState(state, detail),
     });
   }

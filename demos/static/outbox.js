@@ -10,6 +10,7 @@ export class Outbox {
   #onChange;
   #sending = false;
   #failures = 0;
+  /** @type {(value?: unknown) => void} */
   #wake = () => {};
 
   /** `onChange(message, state, error, receipt)`: pending, accepted (what `send` returned is the receipt) or refused. */

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from realtime.client.base import HTTPStreamClient
 from realtime.client.http import ResponseHead
-from realtime.client.sansio import Decoder, Loads, Update
+from realtime.client.sansio import Decoder, Loads, Update, with_cursor
 
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -93,6 +93,6 @@ class ServerSentEventsClient(HTTPStreamClient):
 
         def decode(data: bytes) -> Iterator[Update]:
             for message in parser.feed(data):
-                yield loads(message.data) if message.data else None, message.id
+                yield with_cursor(loads(message.data)) if message.data else (None, message.id)
 
         return decode

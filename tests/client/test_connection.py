@@ -308,9 +308,11 @@ async def test_what_is_not_our_server_is_an_error(transport: str, foreign: bytes
 @each("foreign", ["data: no JSON\n\n", "data: []\n\n", 'data: {"kind": "say"}\n\n'])
 async def test_a_stream_that_is_not_ours_is_an_error(foreign: str) -> None:
     _, respond = scripted(page(), STREAM + foreign.encode())
-    async with serving(respond) as server, connect(f"http://127.0.0.1:{server.port}/r") as room:
+    async with serving(respond) as server:
+        room = connect(f"http://127.0.0.1:{server.port}/r")
         with pytest.raises(BadResponse):
             await take(room, 1)
+        await room.close()
 
 
 @each("foreign", [response(200, b"<h1>Log in</h1>", "text/html"), response(200, [])])
