@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from realtime.client import CLIENTS, post
+from realtime.client import ALL_CLIENTS, post
 from tests.conftest import Servers
 
 PAGE = Path(__file__).parent.parent / "docs" / "clients.md"
@@ -57,4 +57,4 @@ def test_both_tables_of_options_list_every_transport() -> None:
         r"^\| `transport` \| (.*) \|$", PAGE.read_text("utf-8"), re.MULTILINE
     )
     for row in (python, browser):
-        assert set(re.findall(r"`(\w+)`", row)) == set(CLIENTS)
+        assert set(re.findall(r"`(\w+)`", row)) == set(ALL_CLIENTS)

@@ -23,6 +23,7 @@ from benchmarks.competitors.systems import SYSTEMS
 from benchmarks.latency import Latency
 from benchmarks.method import runner
 from benchmarks.method.samples import Factors, Sample
+from benchmarks.webtransport import TRANSPORTS as WAYS
 from realtime import __version__
 from tests.benchmarks.faulty_server import FaultyServer, losing
 from tests.conftest import Servers, missing
@@ -115,6 +116,8 @@ def check(script: str, found: dict[str, Any], stdout: str) -> None:
     assert {correctness.get(name, 0) for name in faults} == {0}
     if script == "session":
         assert {cell["factors"]["way"] for cell in found["cells"]} == set(TWO)
+    elif script == "webtransport":
+        assert {cell["factors"]["way"] for cell in found["cells"]} == set(WAYS)
     elif script != "poll_gap":
         assert {cell["factors"]["transport"] for cell in found["cells"]} == set(TWO)
     for cell in found["cells"]:
@@ -123,7 +126,7 @@ def check(script: str, found: dict[str, Any], stdout: str) -> None:
         assert any(cell["summary"].values())
         assert str(next(iter(cell["factors"].values()))) in stdout
     assert "0 lost, 0 duplicated, 0 out of order" in stdout
-    assert "late by" in stdout or script in ("idle_cost", "session")
+    assert "late by" in stdout or script in ("idle_cost", "session", "webtransport")
 
 
 def test_a_script_is_a_program_that_starts_its_own_server(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from realtime.client import CLIENTS, get_json, post, request
+from realtime.client.webtransport import WebTransportClient
 from tests.brokers.private_redis import PrivateRedis
 from tests.cluster_fixture import SECONDS, Cluster
 from tests.conftest import Servers
@@ -41,6 +42,25 @@ async def test_its_workers_are_one_chat_over_one_redis_that_ends_with_them(room:
         assert len(children) == len(pids) + 1  # one Redis for all
         assert "redis" in status["hub"]["label"] or "valkey" in status["hub"]["label"]
     assert not any(os.path.exists(f"/proc/{pid}") for pid in children)
+
+
+async def test_a_page_of_its_nginx_connects_with_webtransport_to_each_worker(
+    hub: str, room: str
+) -> None:
+    """Past nginx, at the UDP port of the worker that has answered `/lab`."""
+    with Cluster(hub, "--nginx", "0", workers=2) as cluster:
+        await cluster.until_ready()
+        headers = {"Origin": cluster.nginx_url, "Sec-Fetch-Site": "same-site"}
+        urls = {*cluster.urls}
+        async with asyncio.timeout(SECONDS):
+            while urls:
+                client = WebTransportClient(cluster.nginx_url, room, after="now", headers=headers)
+                async with client:
+                    await client.send("hello")
+                    assert texts(await take(client, 1)) == ["hello"]
+                    assert client._session is not None
+                    _, port = client._session._address
+                    urls.discard(f"http://127.0.0.1:{port}")
 
 
 async def expect_figures_of_all_workers(cluster: Cluster, room: str) -> None:
