@@ -161,6 +161,20 @@ async def test_a_slow_reader_slows_the_server_down_unless_the_browser_reads_for_
     await expect(result).to_have_text("The page has read all 250 messages.", timeout=60_000)
 
 
+async def test_a_reader_that_has_stopped_is_disconnected_and_the_page_says_so(
+    context: BrowserContext, room: str
+) -> None:
+    with Server("--hub", "memory", "--write-deadline-seconds", "1") as server:
+        page = await open_chat(context, server.url, "websocket", room, "Backpressure, seen")
+        await part(page, "slow-speed").select_option("0")
+        await part(page, "slow-run").click()
+        closed = "The server has closed the connection: 1006."
+        await expect(part(page, "slow-result")).to_contain_text(closed, timeout=60_000)
+        _, sent, read, *_ = figures(await part(page, "slow-figures").inner_text())
+        assert sent > read == 0
+        await page.close()
+
+
 # --- WebTransport --------------------------------------------------------------------------------
 
 

@@ -32,8 +32,8 @@ PROMISES = (
 globals().update({name: getattr(test_promises, name) for name in PROMISES})
 
 
-# WebTransport goes past the proxy to the port of a worker, which knows the port of a proxy only in a
-# cluster with `--nginx`: tests/cluster has that.
+# WebTransport goes past the proxy to the port of a worker, which knows the port of a proxy only in
+# a cluster with `--nginx`: tests/cluster has that.
 @pytest.mark.parametrize("transport", CLIENTS)
 async def test_a_page_of_our_own_is_accepted(servers: Servers, room: str, transport: str) -> None:
     await test_promises.test_a_page_of_our_own_is_accepted(servers, room, transport)

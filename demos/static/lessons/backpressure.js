@@ -93,7 +93,7 @@ function figuresText({ published, sent, read, queued }) {
 
 function resultText({ closed }) {
   if (!closed) return t("lesson.slow.complete", { count: number(COUNT) });
-  return t("lesson.slow.closed", { code: closed.code ?? "–", reason: closed.reason || "–" });
+  return t("lesson.slow.closed", { code: [closed.code, closed.reason].filter(Boolean).join(" ") });
 }
 
 // --- the chart ---------------------------------------------------------------------------------------

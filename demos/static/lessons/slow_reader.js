@@ -13,6 +13,7 @@ const RATE = 40; // messages per second
 const SENDERS = 4; // the server limits the rate of one
 const MAX_TIME = 120_000; // ms
 const CHECK = 50; // ms between two looks at the speed
+const ABNORMAL = 1006; // without a close frame (RFC 6455 §7.1.5)
 
 export const SOURCES = { stream: openStream, socket: openSocket };
 
@@ -34,7 +35,9 @@ export async function readSlowly(kind, speed, onChange) {
   url.protocol = url.protocol.replace("http", "ws");
   const source = await SOURCES[kind](url);
   const change = (values) => onChange(Object.assign(state, values, { queued: source.queued() }));
-  tap.on(({ direction, bytes, dropped = 0 }) => {
+  let isClosed = false; // by the server, which a page that reads nothing does not notice
+  tap.on(({ direction, bytes, dropped = 0, closed = false }) => {
+    isClosed ||= closed;
     if (direction === "down" || dropped) change({ sent: state.sent + (bytes?.length ?? dropped) });
   });
   const stopped = new AbortController();
@@ -42,7 +45,7 @@ export async function readSlowly(kind, speed, onChange) {
   let size = LENGTH; // of one of them as an event, known from the first
   const publishing = publishAll(room, stopped.signal, () => change({ published: ++count * size }));
   try {
-    await Promise.all([publishing, readAll(source, speed, (bytes) => {
+    await Promise.all([publishing, readAll(source, speed, () => isClosed, (bytes) => {
       size = bytes;
       change({ read: state.read + bytes, published: count * size });
     })]);
@@ -68,19 +71,20 @@ async function publishAll(room, signal, onPublished) {
   }
 }
 
-async function readAll(source, speed, onRead) {
+async function readAll(source, speed, isClosed, onRead) {
   const end = performance.now() + MAX_TIME;
   for (let n = 0; n < COUNT; n += 1) {
-    await untilDue(speed, end);
+    await untilDue(speed, isClosed, end);
+    if (isClosed() && !speed()) throw new SourceClosed({ code: ABNORMAL });
     if (performance.now() > end) throw networkError("no_answer");
     onRead(new TextEncoder().encode(await source.read()).length);
   }
 }
 
 // The speed may change meanwhile; 0 is a reader that has stopped.
-async function untilDue(speed, end) {
+async function untilDue(speed, isClosed, end) {
   const since = performance.now();
-  const isDue = () => speed() > 0 && performance.now() - since >= 1000 / speed();
+  const isDue = () => (speed() > 0 ? performance.now() - since >= 1000 / speed() : isClosed());
   while (!isDue() && performance.now() < end) await sleep(Math.min(CHECK, 1000 / (speed() || 1)));
 }
 
