@@ -21,6 +21,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from tests import IS_NEW
 from tests.server_process import ROOT, Server
 
 # The time of an example says more about the load of the machine than about the code.
@@ -70,6 +71,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.parent.name == "benchmarks" or "clocked" in collection_path.read_text():
         return None
     return True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a new checkout, compile what all processes import, before each of them does."""
+    if IS_NEW and not hasattr(config, "workerinput"):
+        for module in ("playwright.async_api", "tests.forked_program", "tests.transports.readers"):
+            with suppress(ImportError):
+                import_module(module)
 
 
 def pytest_collectstart(collector: pytest.Collector) -> None:
