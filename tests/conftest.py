@@ -4,16 +4,17 @@ A server is started once per session for each set of options that some test requ
 uses its own room.  At the end each server is stopped, and must exit without an error.
 """
 
+import gc
 import os
 import secrets
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import cached_property
+from importlib import import_module
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import NoReturn
@@ -21,6 +22,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
+from tests import IS_NEW
 from tests.server_process import ROOT, Server
 
 # The time of an example says more about the load of the machine than about the code.
@@ -30,20 +32,6 @@ settings.load_profile("realtime")
 # A start or a stop takes less, even on a slow machine.
 SECONDS = 20
 
-
-def _keep_bytecode() -> None:
-    """Let all test processes, and those that they start, share their bytecode.
-
-    Compiling all that a server imports takes 1.6 s of CPU, and the tests start hundreds of them;
-    pytest compiles each test module as well.  The files are outside of the source folders.
-    """
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        folder = str(ROOT / ".pytest_cache" / "bytecode")
-        sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", folder)
-        sys.dont_write_bytecode = False
-
-
-_keep_bytecode()
 
 # It will have the socket of the fork server of forked_process.py.  If it were made by the first
 # test that starts a server, that test could have a TMPDIR of its own, which is removed.
@@ -89,6 +77,47 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.parent.name == "benchmarks" or "clocked" in collection_path.read_text():
         return None
     return True
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In a new checkout, compile what all processes import, before each of them does."""
+    if IS_NEW and not hasattr(config, "workerinput"):
+        for module in ("playwright.async_api", "tests.forked_program", "tests.transports.readers"):
+            with suppress(ImportError):
+                import_module(module)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Before it collects all tests, let each process import its share of their modules.
+
+    All processes collect the same modules in the same order.  In a new checkout each of them would
+    compile all modules, which takes 6 s of CPU time; so each finds most of them compiled.
+    """
+    config = collector.config
+    all_tests = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if not (isinstance(collector, pytest.Session) and all_tests):
+        return
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    modules = sorted((ROOT / "tests").rglob("test_*.py"))
+    for path in modules[number::processes]:
+        if not pytest_ignore_collect(path, config):
+            # A module that fails or skips does so again when pytest collects it.
+            with suppress(Exception, pytest.skip.Exception):
+                import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep what is collected from the garbage collector: it stays until the end.
+
+    With ten thousand objects of pytest, each full collection takes half a second of CPU time.
+    """
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

@@ -2,21 +2,20 @@
 
 from typing import Any
 
-import pytest
-
 from realtime.client import request
+from tests.cases import each
 from tests.transports.readers import LIBRARIES, OURS
 
 PATHS = [*(f"/rooms/lobby/{name}" for name in OURS), *LIBRARIES.values()]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/rooms/", "/rooms//sse", "/rooms/a/tcp", "/demos/x"])
+@each("path", ["/nothing", "/rooms/", "/rooms//sse", "/rooms/a/tcp", "/demos/x"])
 async def test_an_unknown_address_is_not_found(server: Any, path: str) -> None:
     response = await request(server.url, "GET", path)
     assert (response.status, response.json()["error"]["code"]) == (404, "not_found")
 
 
-@pytest.mark.parametrize(
+@each(
     ("method", "path", "allow"),
     [
         ("PUT", "/rooms", "GET, HEAD"),
@@ -37,7 +36,7 @@ async def test_another_method_gets_the_allowed_ones(
     assert response.head.fields["allow"] == allow
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/rooms", "/rooms/a/members", "/wire", "/healthz"])
+@each("path", [*PATHS, "/rooms", "/rooms/a/members", "/wire", "/healthz"])
 async def test_a_page_of_another_site_gets_nothing(server: Any, path: str) -> None:
     for fields in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         response = await request(server.url, "GET", path, headers=fields)
@@ -50,15 +49,13 @@ async def test_a_page_of_another_site_cannot_publish(server: Any, room: str) -> 
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_origin")
 
 
-@pytest.mark.parametrize("path", [*PATHS, "/", "/rooms", "/nothing", "/demos/static/style.css"])
+@each("path", [*PATHS, "/", "/rooms", "/nothing", "/demos/static/style.css"])
 async def test_another_host_name_gets_nothing(server: Any, path: str) -> None:
     response = await request(server.url, "GET", path, headers={"Host": "evil.example"})
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
 
 
-@pytest.mark.parametrize(
-    "room", ["a%20b", "%2F", "%7Ba%7D", "%ff", "%00", "a" * 65, "%F0%9F%98%80"]
-)
+@each("room", ["a%20b", "%2F", "%7Ba%7D", "%ff", "%00", "a" * 65, "%F0%9F%98%80"])
 async def test_a_bad_room_is_named_by_every_transport(server: Any, room: str) -> None:
     for name in (*OURS, "members"):
         if name == "websocket":
@@ -67,7 +64,7 @@ async def test_a_bad_room_is_named_by_every_transport(server: Any, room: str) ->
         assert (response.status, response.json()["error"]["code"]) == (400, "bad_room")
 
 
-@pytest.mark.parametrize(
+@each(
     "host", ["", "127.0.0.1.evil.example", "evil.example:80", "2130706433", "[", "localhost.evil"]
 )
 async def test_a_host_name_that_looks_like_ours_is_refused(server: Any, host: str) -> None:
@@ -75,12 +72,12 @@ async def test_a_host_name_that_looks_like_ours_is_refused(server: Any, host: st
     assert (response.status, response.json()["error"]["code"]) == (403, "foreign_host")
 
 
-@pytest.mark.parametrize("host", ["LOCALHOST", "a.localhost:8000", "[::1]:80", "192.0.2.1"])
+@each("host", ["LOCALHOST", "a.localhost:8000", "[::1]:80", "192.0.2.1"])
 async def test_ip_addresses_and_local_names_are_ours(server: Any, host: str) -> None:
     assert (await request(server.url, "GET", "/healthz", headers={"Host": host})).status == 200
 
 
-@pytest.mark.parametrize(
+@each(
     ("path", "code"),
     [
         ("/rooms/%C3%28/members", "bad_room"),

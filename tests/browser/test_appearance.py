@@ -163,9 +163,8 @@ async def test_no_english_is_shown_while_the_catalogue_loads_nor_as_a_name(
 
 
 async def test_an_unreachable_server_is_reported_in_the_user_s_language(
-    server: Server, make_context: Any
+    server: Server, context: BrowserContext
 ) -> None:
-    context = await make_context()
     page = await open_chat(context, server, "long_polling", "&lang=zh-Hant")
     await context.route("**/long_polling?*", lambda route: route.abort())
     await context.route("**/messages*", lambda route: route.abort())

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.cases import each
 from tests.conftest import Servers
 from tests.nginx_fixture import Fleet
 
@@ -243,8 +244,8 @@ def test_favicon_is_an_icon(world: World) -> None:
     assert (answer.status, answer.fields["content-type"]) == (200, "image/svg+xml")
 
 
-@pytest.mark.parametrize("path", [SHORT, "/healthz", "/sockjs/info"])
-@pytest.mark.parametrize(
+@each("path", [SHORT, "/healthz", "/sockjs/info"])
+@each(
     ("field", "version"),
     [
         ("Connection: close", "1.1"),
@@ -263,8 +264,8 @@ def test_a_requested_close_is_announced_and_done(
         one.rest()  # it ends
 
 
-@pytest.mark.parametrize("path", [SHORT, "/healthz", "/sockjs/info"])
-@pytest.mark.parametrize(
+@each("path", [SHORT, "/healthz", "/sockjs/info"])
+@each(
     ("field", "version"),
     [("Connection: foo, keep-alive", "1.1"), ("Connection: keep-alive", "1.0")],
 )
@@ -278,8 +279,8 @@ def test_a_requested_keep_alive_is_kept(world: World, path: str, field: str, ver
 # --- half-close ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*JSON_PATHS, *OTHERS, "/metrics"])
-@pytest.mark.parametrize("field", ["Accept: */*", "Expect: nothing"])
+@each("path", [*JSON_PATHS, *OTHERS, "/metrics"])
+@each("field", ["Accept: */*", "Expect: nothing"])
 def test_a_request_with_a_half_close_is_answered(
     servers: Servers, room: str, path: str, field: str
 ) -> None:
@@ -293,7 +294,7 @@ def test_a_request_with_a_half_close_is_answered(
             assert one.rest() == b""
 
 
-@pytest.mark.parametrize("field", ["Accept: */*", "Transfer-Encoding: chunked"])
+@each("field", ["Accept: */*", "Transfer-Encoding: chunked"])
 def test_a_message_with_a_half_close_is_acknowledged(
     servers: Servers, room: str, field: str
 ) -> None:
@@ -306,8 +307,8 @@ def test_a_message_with_a_half_close_is_acknowledged(
             assert one.answer().status == 201
 
 
-@pytest.mark.parametrize("path", STREAMS)
-@pytest.mark.parametrize("notify", [True, False])
+@each("path", STREAMS)
+@each("notify", [True, False])
 def test_a_stream_with_a_half_close_goes_on(
     servers: Servers, room: str, path: str, notify: bool
 ) -> None:
@@ -356,7 +357,7 @@ BODIES = {
 }
 
 
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+@each("body", BODIES.values(), ids=BODIES)
 def test_a_chunked_body_is_read(world: World, body: bytes) -> None:
     with world.open() as one:
         one.send(world.say(CHUNKED, body=body))
@@ -376,8 +377,8 @@ def test_ignored_parts_of_a_body_have_a_bound(servers: Servers, room: str) -> No
             assert (answer.status, answer.fields["connection"]) == (431, "close")
 
 
-@pytest.mark.parametrize("value", ["100-continue", "100-Continue"])
-@pytest.mark.parametrize(
+@each("value", ["100-continue", "100-Continue"])
+@each(
     ("path", "status"),
     [("/rooms/{room}/messages", 201), ("/sockjs/000/unknown0/xhr_send", 404), ("/healthz", 405)],
 )
@@ -401,7 +402,7 @@ def test_a_refusal_before_100_continue_ends_the_connection(servers: Servers, roo
         assert answer.fields["connection"] == "close"
 
 
-@pytest.mark.parametrize("path", ["/rooms/{room}/messages", "/healthz", "/sockjs/0/a/xhr"])
+@each("path", ["/rooms/{room}/messages", "/healthz", "/sockjs/0/a/xhr"])
 def test_http_1_0_with_a_transfer_coding_is_refused_and_closed(
     servers: Servers, room: str, path: str
 ) -> None:
@@ -449,8 +450,8 @@ def test_http_1_0_needs_no_host(world: World) -> None:
 # --- sizes ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [70_000, 2_000_000])
-@pytest.mark.parametrize("path", [SHORT, "/healthz", "/sockjs/info"])
+@each("size", [70_000, 2_000_000])
+@each("path", [SHORT, "/healthz", "/sockjs/info"])
 def test_a_request_that_is_too_long_is_a_named_error(
     servers: Servers, room: str, size: int, path: str
 ) -> None:
@@ -483,7 +484,7 @@ def test_nginx_reports_what_is_too_long_in_the_same_format(
 # --- targets and methods -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*JSON_PATHS, *OTHERS[:-1], "/metrics"])
+@each("path", [*JSON_PATHS, *OTHERS[:-1], "/metrics"])
 def test_head_is_get_without_the_body(world: World, path: str) -> None:
     if world.way == "nginx" and path == "/metrics":
         return  # not public
@@ -502,7 +503,7 @@ def test_head_is_get_without_the_body(world: World, path: str) -> None:
             assert answer.fields.get("content-length") == got.fields.get("content-length")
 
 
-@pytest.mark.parametrize("path", STREAMS)
+@each("path", STREAMS)
 def test_head_of_a_stream_ends_and_joins_nobody(world: World, path: str) -> None:
     with world.open() as one:
         one.send(world.request("HEAD", path + "?client=me&name=me"))
@@ -513,7 +514,7 @@ def test_head_of_a_stream_ends_and_joins_nobody(world: World, path: str) -> None
         assert json.loads(one.answer().body)["members"] == []
 
 
-@pytest.mark.parametrize("path", [SHORT, "/rooms", "/healthz", "/sockjs/info", "/"])
+@each("path", [SHORT, "/rooms", "/healthz", "/sockjs/info", "/"])
 def test_the_absolute_form_of_a_target_is_the_same_address(world: World, path: str) -> None:
     scheme = "https" if world.way == "tls" else "http"
     with world.open() as one:
