@@ -14,7 +14,6 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
-import pytest
 from aioquic import tls
 from aioquic.quic.stream import QuicStreamSender
 from engineio.async_socket import AsyncSocket
@@ -30,6 +29,7 @@ from realtime.transports.sockjs import handlers, http_transports, websocket_tran
 from realtime.transports.sockjs.router import HardenedSockJSRouter
 from realtime.transports.sockjs.session import HardenedSession
 from realtime.transports.upgrade import StrictWebSocketProtocol
+from tests.cases import each
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("aioquic", "python-engineio", "python-socketio", "sockjs-tornado", "tornado")
@@ -101,7 +101,7 @@ OF_OTHERS: dict[type, set[str]] = {
 }
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@each("package", PACKAGES)
 def test_a_package_is_pinned_to_the_minor_release_that_is_installed(package: str) -> None:
     config = ConfigParser()
     config.read(ROOT / "setup.cfg")
@@ -145,7 +145,7 @@ def private_names(kind: type) -> set[str]:
     return {name for name in names if name.startswith("_") and not name.endswith("__")}
 
 
-@pytest.mark.parametrize("kind", our_classes())
+@each("kind", our_classes())
 def test_the_list_has_every_private_name_that_a_class_shares_with_its_package(kind: type) -> None:
     ours = [base for base in kind.__mro__ if base.__module__.startswith("realtime.transports.s")]
     shared = set.union(*map(private_names, ours)) & set.union(
@@ -154,16 +154,14 @@ def test_the_list_has_every_private_name_that_a_class_shares_with_its_package(ki
     assert shared == SHARED.get(kind, set())
 
 
-@pytest.mark.parametrize("kind", OF_OTHERS)
+@each("kind", OF_OTHERS)
 def test_the_list_has_every_private_name_that_a_class_shares_with_its_base(kind: type) -> None:
     theirs = [base for base in kind.__mro__ if base.__module__.startswith(("tornado.", "aioquic."))]
     shared = private_names(kind) & set.union(*map(private_names, theirs))
     assert shared == OF_OTHERS[kind]
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"), [(owner, name) for owner, names in USED.items() for name in sorted(names)]
-)
+@each(("owner", "name"), [(owner, name) for owner, names in USED.items() for name in sorted(names)])
 def test_a_name_that_we_use_is_still_in_the_package(owner: object, name: str) -> None:
     bases = package_bases(owner) if isinstance(owner, type) else [owner]
     sources = "".join(map(inspect.getsource, bases))

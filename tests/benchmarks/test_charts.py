@@ -31,6 +31,7 @@ from benchmarks.report.i18n import load_translations
 from benchmarks.report.numbers import format_estimate, format_number
 from benchmarks.report.page import VENDOR
 from tests.benchmarks.samples import HOSTILE, KINDS, parsed
+from tests.cases import each
 from tests.conftest import missing
 from tools.pictures import CHARTS, VEGA_LITE
 
@@ -82,7 +83,7 @@ def scale(spec: Spec, channel: str) -> Spec:
 # --- numbers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "text"),
     [
         (0, "0"),
@@ -140,9 +141,7 @@ def test_bars_start_at_zero_unless_their_spread_is_wide() -> None:
     assert layer(wide, "bar")["encoding"]["x2"] == {"datum": 0.5}
 
 
-@pytest.mark.parametrize(
-    ("found", "log"), [([1, 29], False), ([1, 31], True), ([0, 5], False), ([0, 1, 900], True)]
-)
+@each(("found", "log"), [([1, 29], False), ([1, 31], True), ([0, 5], False), ([0, 1, 900], True)])
 def test_a_wide_spread_makes_an_axis_logarithmic(found: list[float], log: bool) -> None:
     assert needs_log(found) is log
 
@@ -246,7 +245,7 @@ def test_an_even_distribution_is_no_straight_line_on_a_logarithmic_axis() -> Non
 # --- all of them ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_every_chart_is_valid_and_has_a_title_and_a_description(kind: str) -> None:
     for i18n in load_translations().values():
         found = figures(parsed(kind), i18n)
@@ -259,7 +258,7 @@ def test_every_chart_is_valid_and_has_a_title_and_a_description(kind: str) -> No
             assert "NaN" not in json.dumps(one.spec)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_vega_lite_compiles_every_chart(kind: str) -> None:
     for one in in_english(kind):
         assert vl_convert.vegalite_to_vega(one.spec, VEGA_LITE)["marks"]
@@ -270,7 +269,7 @@ def test_the_schema_notices_a_mistake() -> None:
     assert not validator().is_valid({**spec, "layer": [{"mark": "pie", "encoding": {}}]})
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_a_result_without_cells_has_no_empty_charts(kind: str) -> None:
     assert in_english(kind, cells=[], capacity={}, ratios={}) == []
 
@@ -279,7 +278,7 @@ def test_an_unknown_benchmark_has_no_charts() -> None:
     assert in_english("latency", benchmark="weather") == []
 
 
-@pytest.mark.parametrize("kind", ["latency", "overhead", "idle_cost", "fanout", "recovery"])
+@each("kind", ["latency", "overhead", "idle_cost", "fanout", "recovery"])
 def test_a_hostile_name_is_a_value_in_the_data(kind: str) -> None:
     cells = KINDS[kind]()["cells"]
     for one in cells[:3]:

@@ -21,6 +21,7 @@ from benchmarks.method.results import Estimate, parse
 from benchmarks.report.i18n import LANGUAGES, load_translations
 from benchmarks.report.page import libraries
 from tests.benchmarks.samples import HOSTILE, KINDS, Json, cell, result, save
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
@@ -67,7 +68,7 @@ def test_the_ratio_is_b_over_a_and_has_an_interval() -> None:
     assert 1.6 < found.low < 2 < found.high < 2.5
 
 
-@pytest.mark.parametrize(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
+@each(("a", "b"), [([], [1, 2]), ([0, 0], [1, 2]), ([1, 2], [0, 3])])
 def test_a_ratio_needs_positive_values(a: list[float], b: list[float]) -> None:
     assert ratio_of_runs(a, b) is None
 
@@ -76,7 +77,7 @@ def test_one_run_gives_a_ratio_without_an_interval() -> None:
     assert ratio_of_runs([2], [3, 3]) == Estimate(1.5)
 
 
-@pytest.mark.parametrize(
+@each(
     ("a", "b", "more", "printed_text"),
     [
         (Estimate(1, 0.9, 1.1), Estimate(1.2, 1.1, 1.3), False, "same"),
@@ -198,7 +199,7 @@ def test_different_settings_have_no_verdict() -> None:
     assert "rate: A 10.0, B 20.0" in printed(before, after)
 
 
-@pytest.mark.parametrize(
+@each(
     ("change", "printed_text"),
     [
         (lambda b: b.update(seed=8), "seed: A 7, B 8"),
@@ -331,7 +332,7 @@ def test_a_file_that_cannot_be_read_is_named(
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'none.json'}: No such file")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_every_kind_can_be_compared_in_every_language(kind: str) -> None:
     found, alone = compare([parse(result(kind), "a")], [parse(result(kind), "b")])
     page = html_page(found, alone, load_translations())

@@ -17,6 +17,7 @@ from benchmarks.method.samples import Cell, Sample
 from benchmarks.peers import Peers
 from benchmarks.report.text import format_result
 from tests.benchmarks.samples import result
+from tests.cases import each
 
 MESSAGE = b'42["message",{"kind":"say","cursor":"peer-1","id":"%b","text":"x"}]'
 
@@ -82,7 +83,7 @@ def readers_of(*readers: str) -> Any:
     ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("readers", "fault"),
     [
         (["abc", "abc"], None),
@@ -117,7 +118,7 @@ CELLS = [
 ]
 
 
-@pytest.mark.parametrize(
+@each(
     ("limit", "measured", "holds"),
     [
         (CostLimit("paced", "cpu_us", "ours", "theirs", 0.5), 0.5, True),
@@ -133,7 +134,7 @@ def test_a_limit_compares_the_median_of_the_ratios_of_the_runs(
     assert (found["measured"]["value"], found["holds"]) == (measured, holds)
 
 
-@pytest.mark.parametrize(
+@each(
     "limit",
     [
         CostLimit("burst", "cpu_us", "ours", "theirs", 1.0),  # it has no value

@@ -17,6 +17,7 @@ from benchmarks.overhead import Overhead
 from benchmarks.poll_gap import _share_at_once
 from benchmarks.recovery import recovery_times
 from benchmarks.slow_reader import kernel_bytes
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
@@ -60,7 +61,7 @@ def test_recovery_is_from_the_reset_to_the_last_message_due_before_it() -> None:
 # --- gap -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("fresh", "share"), [(False, 2 / 3), (True, 1 / 3)])
+@each(("fresh", "share"), [(False, 2 / 3), (True, 1 / 3)])
 def test_a_message_finds_a_request_that_arrived_before_it_was_due(
     fresh: bool, share: float
 ) -> None:
@@ -91,7 +92,7 @@ def capacity(*runs: list[float | None], limited: set[tuple[str, int]] | None = N
         return bench.extra_fields(cells)["capacity"]["sse"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("p99", "most"),
     [
         ([50.0, 60.0, 200.0], 20),

@@ -20,6 +20,7 @@ from benchmarks.report.page import VENDOR, json_text, libraries
 from benchmarks.report.tables import difference_from_theory
 from tests.benchmarks.samples import HOSTILE, KINDS, cell, parsed, result, save
 from tests.browser.conftest import new_context
+from tests.cases import each
 from tests.conftest import missing
 
 pytestmark = pytest.mark.unhurried
@@ -102,7 +103,7 @@ def test_the_three_languages_have_the_same_keys_and_placeholders() -> None:
             assert placeholders(text) == placeholders(english[key]), (language, key)
 
 
-@pytest.mark.parametrize(("language", "script"), [("zh-Hans", "gb2312"), ("zh-Hant", "big5")])
+@each(("language", "script"), [("zh-Hans", "gb2312"), ("zh-Hant", "big5")])
 def test_simplified_and_traditional_are_two_scripts(language: str, script: str) -> None:
     """GB 2312 has only simplified characters, Big5 only traditional ones."""
     texts = json.loads(CATALOGUE.read_text("utf-8"))[language]
@@ -110,7 +111,7 @@ def test_simplified_and_traditional_are_two_scripts(language: str, script: str) 
     assert not [sign for sign in signs if not sign.encode(script, "ignore")]
 
 
-@pytest.mark.parametrize(
+@each(
     ("language", "terms"),
     [
         ("zh-Hans", ["服务器", "连接", "消息", "轮询", "字节", "延迟", "内存", "网络"]),
@@ -125,7 +126,7 @@ def test_each_script_has_its_own_terms(language: str, terms: list[str]) -> None:
 # --- the content of a page -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@each("kind", KINDS)
 def test_each_kind_has_its_question_in_each_language(kind: str) -> None:
     for language, texts in json.loads(CATALOGUE.read_text("utf-8")).items():
         text = Reader(html_of(kind), language).text
@@ -150,7 +151,7 @@ def test_correctness_shows_what_was_counted() -> None:
     assert "is broken" not in page.text
 
 
-@pytest.mark.parametrize(
+@each(
     ("counts", "expected"),
     [
         ({}, "does not say whether messages were lost"),
@@ -186,7 +187,7 @@ def test_theory_and_the_difference_are_beside_the_measured_value() -> None:
     assert "1.2 (1.1–1.4) 0.8 +50 %" in text
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "theory", "expected"),
     [(1.5, 1.0, "+50 %"), (0.5, 1.0, "−50 %"), (1.0, 1.0, "0 %"), (1.0, 0.0, "–"), (1, None, "–")],
 )
@@ -355,7 +356,7 @@ def hostile() -> dict[str, Any]:
     return json.loads(text) | {"started": HOSTILE, "seed": HOSTILE, "server": {HOSTILE: [HOSTILE]}}
 
 
-@pytest.mark.parametrize("kind", ["overhead", HOSTILE])
+@each("kind", ["overhead", HOSTILE])
 def test_hostile_text_stays_text(kind: str) -> None:
     page = html({**hostile(), "benchmark": kind})
     found = Reader(page)
@@ -439,7 +440,7 @@ def test_an_output_folder_that_is_a_file_is_named(
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'out'}: ")
 
 
-@pytest.mark.parametrize("module", ["report", "compare"])
+@each("module", ["report", "compare"])
 def test_help_has_examples(module: str) -> None:
     command = [sys.executable, "-m", f"benchmarks.{module}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)

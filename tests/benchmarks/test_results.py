@@ -11,6 +11,7 @@ from benchmarks.method.comparison import compare as compare_results
 from benchmarks.method.results import BENCHMARKS, RENAMED, RENAMED_STEPS, find_file, load, parse
 from benchmarks.report.__main__ import main as report
 from tests.benchmarks.samples import Json, parsed, result, save
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
@@ -25,14 +26,14 @@ def old_file(kind: str) -> Json:
     return made
 
 
-@pytest.mark.parametrize("kind", RENAMED)
+@each("kind", RENAMED)
 def test_an_old_file_is_read_under_its_new_name(kind: str) -> None:
     old = parse(old_file(kind), f"{kind}.json")
     assert old.benchmark == RENAMED[kind]
     assert old.cells == parsed(RENAMED[kind]).cells
 
 
-@pytest.mark.parametrize("kind", RENAMED)
+@each("kind", RENAMED)
 def test_an_old_file_is_compared_with_a_new_one(kind: str) -> None:
     old = parse(old_file(kind), f"{kind}.json")
     [found], alone = compare_results([old], [parsed(RENAMED[kind])])

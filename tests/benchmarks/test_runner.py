@@ -14,6 +14,7 @@ from benchmarks.method.runner import Benchmark
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, summarise, trusted
 from benchmarks.method.testbed import ServerUnderTest
 from benchmarks.report.text import format_result
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
@@ -99,9 +100,7 @@ def test_a_measure_without_values_has_no_summary() -> None:
     assert summarise([Sample({"p99": None}), Sample({})], "p99", 0) is None
 
 
-@pytest.mark.parametrize(
-    "fault", ["lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted"]
-)
+@each("fault", ["lost", "doubled", "misplaced", "disagreeing", "unacknowledged", "miscounted"])
 def test_one_fault_makes_a_result_untrusted(fault: str) -> None:
     assert trusted({})
     assert not trusted({fault: 1})

@@ -13,13 +13,12 @@ from benchmarks.method.stats import (
     ratio,
     relative_fit,
 )
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
 
-@pytest.mark.parametrize(
-    ("percent", "value"), [(0, 1), (1, 1), (50, 50), (50.5, 51), (90, 90), (99, 99), (100, 100)]
-)
+@each(("percent", "value"), [(0, 1), (1, 1), (50, 50), (50.5, 51), (90, 90), (99, 99), (100, 100)])
 def test_a_percentile_is_the_nearest_rank(percent: float, value: int) -> None:
     assert percentile(range(1, 101), percent) == value
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.method import theory
 from benchmarks.method.theory import LatencyModel
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
@@ -36,8 +37,8 @@ def poisson(rate: float, count: int) -> list[float]:
     return times
 
 
-@pytest.mark.parametrize("fresh", [False, True])
-@pytest.mark.parametrize("rate", [0.5, 2, 10, 40])
+@each("fresh", [False, True])
+@each("rate", [0.5, 2, 10, 40])
 def test_long_polling_at_random_is_as_simulated(rate: float, fresh: bool) -> None:
     rtt = 0.1
     model = theory.long_polling_at_random(rtt, rate, fresh=fresh)
@@ -47,7 +48,7 @@ def test_long_polling_at_random_is_as_simulated(rate: float, fresh: bool) -> Non
     assert at_once == pytest.approx(model.at_once, abs=0.02)
 
 
-@pytest.mark.parametrize(("rate", "transits"), [(1, (1, 1)), (9.9, (1, 1)), (10.1, (1, 3))])
+@each(("rate", "transits"), [(1, (1, 1)), (9.9, (1, 1)), (10.1, (1, 3))])
 def test_long_polling_needs_one_transit_and_above_a_rate_up_to_three(
     rate: float, transits: tuple[int, int]
 ) -> None:
@@ -62,7 +63,7 @@ def test_two_round_trips_are_those_of_a_new_connection_per_request() -> None:
     assert theory.long_polling(0.1, 6).at_once == 1
 
 
-@pytest.mark.parametrize(("interval", "rtt"), [(1.0, 0.1), (0.05, 0.1)])
+@each(("interval", "rtt"), [(1.0, 0.1), (0.05, 0.1)])
 def test_short_polling_is_as_simulated(interval: float, rtt: float) -> None:
     rng = random.Random(1)
     period = max(interval, rtt)
@@ -83,19 +84,17 @@ def test_a_mixture_has_its_quantiles_and_its_mean() -> None:
     assert wait.distribution() == [(10, 0), (10, 0.5), (30, 1)]
 
 
-@pytest.mark.parametrize(
-    ("size", "chunk"), [(1, b"1\r\nx\r\n"), (15, b"f\r\n" + b"x" * 15 + b"\r\n"), (16, None)]
-)
+@each(("size", "chunk"), [(1, b"1\r\nx\r\n"), (15, b"f\r\n" + b"x" * 15 + b"\r\n"), (16, None)])
 def test_a_chunk_has_the_length_of_its_framing(size: int, chunk: bytes | None) -> None:
     assert theory.chunk_bytes(size) == (len(chunk) if chunk else 2 + 2 + 16 + 2)
 
 
-@pytest.mark.parametrize(("size", "head"), [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)])
+@each(("size", "head"), [(0, 2), (125, 2), (126, 4), (65_535, 4), (65_536, 10)])
 def test_a_frame_has_its_header(size: int, head: int) -> None:
     assert theory.frame_bytes(size) == size + head
 
 
-@pytest.mark.parametrize("transport", ["long_polling", "sse", "websocket"])
+@each("transport", ["long_polling", "sse", "websocket"])
 def test_recovery_needs_two_round_trips(transport: str) -> None:
     assert theory.recovery(transport, 0.1, 1.0).mean == pytest.approx(0.2)
 

@@ -12,11 +12,12 @@ from benchmarks.report.i18n import LANGUAGES, load_translations
 from benchmarks.report.tables import thresholds
 from benchmarks.report.text import format_result
 from tests.benchmarks.samples import parsed, result
+from tests.cases import each
 
 pytestmark = pytest.mark.unhurried
 
 
-@pytest.mark.parametrize(
+@each(
     ("value", "at_least", "holds"),
     [
         (49.9, False, True),
@@ -76,7 +77,7 @@ def test_a_short_run_shows_the_value_and_no_verdict() -> None:
         assert ("does not hold" in text, "not judged" in text) == (judged, not judged)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_a_report_shows_which_thresholds_hold(language: str) -> None:
     i18n = load_translations()[language]
     verdicts = [row[-1].text for row in thresholds(parsed("burst"), i18n).rows]
@@ -100,7 +101,7 @@ def _slower(kind: str, measure: str, factor: float) -> dict[str, Any]:
     return made
 
 
-@pytest.mark.parametrize(
+@each(
     ("kind", "measure", "factor", "verdict"),
     [
         ("publish", "per_second", 0.5, "worse"),

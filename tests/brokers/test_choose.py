@@ -8,6 +8,7 @@ from realtime.brokers.choose import HubError, choose
 from realtime.brokers.memory import MemoryBroker
 from realtime.brokers.redis.process import find_program
 from realtime.limits import Limits
+from tests.cases import each
 
 
 async def test_auto_starts_a_private_redis_if_there_is_a_program() -> None:
@@ -46,14 +47,14 @@ async def test_spawn_has_no_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
         await choose("spawn", Limits())
 
 
-@pytest.mark.parametrize("hub", ["redis", "http://:secret@x", "", "memory "])
+@each("hub", ["redis", "http://:secret@x", "", "memory "])
 async def test_an_unknown_hub_is_an_error_that_shows_no_password(hub: str) -> None:
     with pytest.raises(HubError, match="must be auto, memory, spawn or an address") as caught:
         await choose(hub, Limits())
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@each(
     ("url", "label"),
     [
         ("redis://:secret@box:6379/1", "redis://box:6379/1"),

@@ -13,6 +13,7 @@ from realtime.core.events import Cursor, Draft, Member
 from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import RecordingListener, draft
+from tests.cases import each
 
 START = Cursor("", 0)
 ADA = Member("ada", "Ada", "sse")
@@ -43,9 +44,7 @@ async def test_a_room_that_was_only_read_is_evicted() -> None:
     await broker.close()
 
 
-@pytest.mark.parametrize(
-    ("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)]
-)
+@each(("lives", "kept"), [(META_TTL_FACTOR - 0.1, True), (META_TTL_FACTOR + 0.1, False)])
 async def test_a_room_that_was_idle_too_long_starts_a_new_epoch(lives: float, kept: bool) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=10), lambda: now)
@@ -72,7 +71,7 @@ async def kinds(broker: MemoryBroker, room: str) -> list[str]:
     return [json.loads(event.json)["kind"] for event in history.events]
 
 
-@pytest.mark.parametrize(("seconds", "count"), [(3599, 2), (3600, 0)])
+@each(("seconds", "count"), [(3599, 2), (3600, 0)])
 async def test_every_event_extends_the_lifetime_of_the_history(seconds: float, count: int) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(history_seconds=3600), lambda: now)
@@ -83,7 +82,7 @@ async def test_every_event_extends_the_lifetime_of_the_history(seconds: float, c
     assert len((await broker.history("r", START)).events) == count
 
 
-@pytest.mark.parametrize(("seconds", "expected"), [(29, ["join"]), (30, ["join", "quit"])])
+@each(("seconds", "expected"), [(29, ["join"]), (30, ["join", "quit"])])
 async def test_a_lease_counts_from_its_last_renewal(seconds: float, expected: list[str]) -> None:
     now = 1000.0
     broker = MemoryBroker(Limits(lease_seconds=30), lambda: now)

@@ -25,6 +25,9 @@ _CATALOGUE = json.loads((ROOT / "demos/i18n/en.json").read_text("utf-8"))
 NAMES = {transport: _CATALOGUE[f"transport.{transport}"] for transport in TRANSPORTS}
 # A text with everything that could break out of markup or turn a line around.
 HARD = "</script><script>alert(1)</script> \"'&amp; \u2028 😀 \u202eשלום"
+# Imports a module that the page uses, with the state that it has there: `MODULE("identity.js")`.
+MODULE = """((name) =>
+  import(new URL(name, document.querySelector("script[type=module]").src)))"""
 # More than any wait before a reconnect.
 MAX_BACKOFF = 10_500
 

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
 from realtime.client import post
 from realtime.web import pages
-from tests.browser.chat_page import TRANSPORTS
+from tests.browser.chat_page import MODULE, TRANSPORTS
 from tests.browser.conftest import new_context
 from tests.server_process import Server
 
@@ -32,10 +32,10 @@ KEY = re.compile(
 )
 
 # Half past three, by the page's own function, and as each language writes it.
-TIME = """async () => {
-  const { time } = await import("/demos/static/i18n.js");
+TIME = f"""async () => {{
+  const {{ time }} = await {MODULE}("i18n.js");
   return time(Date.UTC(2026, 10, 23, 7, 30));
-}"""
+}}"""
 TIMES = {"en": r"3:30:00\sPM", "zh-Hans": "15:30:00", "zh-Hant": "下午3:30:00"}
 
 

@@ -8,6 +8,7 @@ from playwright.async_api import Locator, Page, expect
 from realtime.client import get_json, post
 from tests.browser.chat_page import (
     HARD,
+    MODULE,
     NAMES,
     Chat,
     expect_message,
@@ -112,7 +113,7 @@ async def test_the_totals_are_those_of_the_server(chat: Chat) -> None:
     members = (await get_json(url, f"/rooms/{chat.room}/members"))["members"]
     client = members[0]["client"]
     secret = await page.evaluate(
-        "client => import('/demos/static/identity.js').then((one) => one.secretOf(client))", client
+        f"client => {MODULE}('identity.js').then((one) => one.secretOf(client))", client
     )
     rows = (await get_json(url, f"/wire?client={client}&secret={secret}"))["transports"]
     # Other requests, such as those for the members, do not carry the tap's secret.

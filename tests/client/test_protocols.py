@@ -10,6 +10,7 @@ from realtime.client.protocols import make_protocol
 from realtime.client.sansio import ClientProtocol
 from realtime.client.websocket import PONG, frame, mask
 from realtime.protocol.websocket_frames import text_frame
+from tests.cases import each
 from tests.client.pieces import cuts, switching_protocols, unmasked
 
 ENDPOINT = Endpoint("http://127.0.0.1:8000")
@@ -32,13 +33,13 @@ def next_request(one: ClientProtocol, now: float) -> bytes:
 # --- requests ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("transport", CLIENTS)
+@each("transport", CLIENTS)
 def test_a_request_header_is_padded_to_the_given_length(transport: str) -> None:
     one = make_protocol(transport, ENDPOINT, "room", head_bytes=550)
     assert len(one.connect(0.0)) == 550
 
 
-@pytest.mark.parametrize("transport", CLIENTS)
+@each("transport", CLIENTS)
 def test_a_longer_header_is_not_padded(transport: str) -> None:
     bare = make_protocol(transport, ENDPOINT, "room").connect(0.0)
     padded = make_protocol(transport, ENDPOINT, "room", head_bytes=20).connect(0.0)

@@ -194,7 +194,7 @@ def test_a_room_name_can_be_of_any_script(name: str) -> None:
     assert parse_room(name) == name
 
 
-@pytest.mark.parametrize(
+@each(
     "name",
     [
         *("", "x" * 65, "a b", "a/b", "{a}", "😀", "a\n", "\ud800", "a\u200b", ".", ".."),

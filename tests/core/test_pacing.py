@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from realtime.core.pacing import SLICE_SECONDS, PacedFlush, _cooldown, rotated
+from tests.cases import each
 
 
 class Work:
@@ -79,7 +80,7 @@ async def test_a_flush_that_fails_does_not_prevent_the_next_one() -> None:
     assert work.log == ["step 0"]
 
 
-@pytest.mark.parametrize(("spent", "pause"), [(0.001, 0.003), (0.01, 1 / 60), (0.1, 0.1)])
+@each(("spent", "pause"), [(0.001, 0.003), (0.01, 1 / 60), (0.1, 0.1)])
 def test_the_pause_is_as_long_as_the_flush_or_up_to_one_frame(spent: float, pause: float) -> None:
     assert _cooldown(spent) == pause
 

@@ -8,6 +8,7 @@ from realtime.errors import NotAcceptable
 from realtime.protocol.dictionary import DICTIONARY, OFFER
 from realtime.protocol.encodings import find_encoding
 from realtime.transports import fetch_streaming, iframe_streaming, sse
+from tests.cases import each
 
 EVENT = Event(
     Cursor("0c7fe3a91b", 7),
@@ -31,7 +32,7 @@ def test_with_our_dictionary_a_frame_of_each_transport_has_less_than_two_thirds_
         assert read.decompress(dcz.compress(frame)) == frame
 
 
-@pytest.mark.parametrize(
+@each(
     ("accepted", "dictionary", "name"),
     [
         ("gzip, zstd, dcz", OFFER, "dcz"),

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from realtime.errors import BadEncoding, NotAcceptable
 from realtime.protocol.encodings import GZIP, accepts, deflate, find_encoding
+from tests.cases import each
 
 PIECES = st.lists(st.binary(max_size=300) | st.text(max_size=300).map(str.encode), max_size=8)
 
@@ -27,7 +28,7 @@ def test_pieces_of_zstd_are_frames_that_a_decoder_joins(pieces: list[bytes]) -> 
     assert decoder.decompress(stream) == b"".join(pieces)
 
 
-@pytest.mark.parametrize("name", ["gzip", "zstd"])
+@each("name", ["gzip", "zstd"])
 def test_a_whole_body_is_complete(name: str) -> None:
     body = b'{"events":[]}' * 30
     inflate = {"gzip": lambda data: zlib.decompress(data, 31), "zstd": zstandard.decompress}[name]
@@ -39,7 +40,7 @@ def test_the_same_piece_is_compressed_once() -> None:
     assert deflate(bytes(bytearray(piece))) is deflate(piece)
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "accepted"),
     [
         ("gzip, deflate, br, zstd", True),

@@ -4,9 +4,10 @@ import pytest
 
 from realtime.protocol.permessage_deflate import accepts_offer, deflated_text_frame, inflate
 from realtime.protocol.websocket_frames import TOO_BIG, Violation, text_frame
+from tests.cases import each
 
 
-@pytest.mark.parametrize(
+@each(
     ("field", "accepted"),
     [
         ("permessage-deflate; client_max_window_bits", True),  # Chromium

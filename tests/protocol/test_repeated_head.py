@@ -4,13 +4,13 @@ import re
 import string
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from realtime.core.events import Cursor
 from realtime.protocol.http1 import parse_fast_path, parse_query
 from realtime.protocol.repeated_head import RepeatedHead
+from tests.cases import each
 from tests.properties.strategies import examples
 
 PATH = "/rooms/lobby/long_polling"
@@ -28,7 +28,7 @@ def remember(data: bytes) -> RepeatedHead | None:
     return RepeatedHead.of(data, parse_query(head.target).get("after", ()))
 
 
-@pytest.mark.parametrize(
+@each(
     "target",
     [
         f"{PATH}?after=e-1",
@@ -48,7 +48,7 @@ def test_only_the_cursor_differs(target: str) -> None:
         assert head.match(request(target) + more) is None
 
 
-@pytest.mark.parametrize(
+@each(
     "query",
     [
         "",

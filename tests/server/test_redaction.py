@@ -98,7 +98,7 @@ def test_a_body_has_no_secret_wherever_its_pieces_are_cut(body: str, cuts: set[i
     assert redacted_body(*pieces).decode() == expected
 
 
-@pytest.mark.parametrize(
+@each(
     "body",
     [
         *BODIES,
@@ -227,7 +227,7 @@ def test_a_compressed_message_without_a_secret_is_shown_wherever_it_is_cut(
     assert redacted(HANDSHAKE, *pieces) == HANDSHAKE + sent
 
 
-@pytest.mark.parametrize("body", BODIES)
+@each("body", BODIES)
 def test_a_compressed_message_with_a_secret_is_hidden_as_a_whole(body: str) -> None:
     sent = compressed(body)
     after = frame(TEXT, b'{"text":"plain"}')

@@ -24,6 +24,7 @@ from realtime.errors import NoBroker
 from realtime.limits import Limits
 from tests.brokers.conftest import SECONDS, Process, RecordingListener, Start, draft, eventually
 from tests.brokers.private_redis import PrivateRedis
+from tests.cases import each
 from tests.faults.redis_relay import RedisRelay
 
 START = Cursor("", 0)
@@ -583,7 +584,7 @@ async def test_closing_waits_for_commands_in_flight(
 # --- secrets -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("hub", ["redis://:{}@localhost", "redis://ada:{}@localhost:1/2"])
+@each("hub", ["redis://:{}@localhost", "redis://ada:{}@localhost:1/2"])
 async def test_the_label_of_a_hub_shows_no_password(hub: str) -> None:
     choice = await choose(hub.format("s3cret"), Limits())
     assert "s3cret" not in choice.label

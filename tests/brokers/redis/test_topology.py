@@ -11,9 +11,10 @@ from realtime.brokers.redis.topology import (
     Standalone,
     parse_topology,
 )
+from tests.cases import each
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
+@each("scheme", SCHEMES)
 async def test_every_scheme_is_parsed(scheme: str) -> None:
     topology = parse_topology(f"{scheme}://h/name" if "sentinel" in scheme else f"{scheme}://h")
     expected = {"sentinel": SentinelManaged, "cluster": ShardedCluster}.get(
@@ -26,7 +27,7 @@ async def test_every_scheme_is_parsed(scheme: str) -> None:
 SENTINELS = [("a", 26379), ("b", 2), ("::1", 3)]
 
 
-@pytest.mark.parametrize(
+@each(
     ("address", "hosts", "expected"),
     [
         ("redis+sentinel://a,b:2,[::1]:3/chat", SENTINELS, {}),
@@ -70,7 +71,7 @@ async def test_the_options_of_a_cluster_apply_to_each_node() -> None:
     await topology.close()
 
 
-@pytest.mark.parametrize(
+@each(
     "address",
     [
         "redis://h?strange=1",
