@@ -45,7 +45,8 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that other machines can reach, with a plan and network emulators."""
     plan = tmp_path_factory.mktemp("plan") / "plan.json"
     plan.write_text(json.dumps(PLAN))
-    options = ("--key", KEY, "--networks", "4", "--plan", str(plan))
+    # The network of a page that was closed stays leased for a minute.
+    options = ("--key", KEY, "--networks", "6", "--plan", str(plan))
     with Server("--hub", "memory", "--host", "0.0.0.0", *options) as server:
         server.url = f"http://127.0.0.1:{server.port}"
         yield server
