@@ -143,6 +143,8 @@ async def context(
     await shared_context.unroute_all(behavior="ignoreErrors")
     await shared_context.clear_cookies()
     await first_page.evaluate("localStorage.clear()")
+    # The clock of a page is that of its context, and cannot be removed: request `clock_context`.
+    assert await first_page.evaluate("/native code/.test(setTimeout)")
 
 
 @pytest_asyncio.fixture(loop_scope="session")
