@@ -543,9 +543,10 @@ async def request(
 ) -> Response:
     """Send one request on a new connection and return the response, whatever its status."""
     connection = HTTPConnection(Endpoint(url, tls=tls), ByteCount(), headers or {})
-    response = await connection.request(method, path, body)
-    await connection.close()
-    return response
+    try:
+        return await connection.request(method, path, body)
+    finally:
+        await connection.close()
 
 
 async def get_json(url: str, path: str) -> Any:

@@ -79,8 +79,10 @@ class WebTransportClient(Client):
     async def _get_offer(self) -> tuple[int, list[str]]:
         """Ask for the port and the hashes; each server that starts has another certificate."""
         connection = HTTPConnection(self._endpoint, ByteCount(), self._headers)
-        response = (await connection.request("GET", "/lab")).check(200)
-        await connection.close()
+        try:
+            response = (await connection.request("GET", "/lab")).check(200)
+        finally:
+            await connection.close()
         with expecting("a port or a reason"):
             offer = response.json()["webtransport"]
             if "port" in offer:
