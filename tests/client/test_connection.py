@@ -55,7 +55,7 @@ async def take_until(room: ResumingConnection, text: str) -> list[Event]:
 async def test_every_transport_resumes_over_a_restart_and_reports_a_gap(
     servers: Servers, room: str
 ) -> None:
-    # Nothing says that a server over UDP is gone, but two heartbeats that do not come.
+    # Where a machine has no id, only two missing heartbeats say that a server over UDP is gone.
     options = ("--history-events", "20", "--messages-per-second", "0", "--heartbeat-seconds", "2")
     other = servers.get("redis", *options)
     async with AsyncExitStack() as stack:
