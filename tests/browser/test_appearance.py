@@ -333,7 +333,7 @@ async def expect_texts(page: Page, transport: str, language: str) -> None:
 
 
 async def expect_exercises(page: Page) -> None:
-    """Three to six, each with a prediction, steps and a closed answer."""
+    """Three to seven, each with a prediction, steps and a closed answer."""
     exercises = page.locator("#exercises .exercise")
     await expect(exercises.first).to_be_attached()
     found = await exercises.evaluate_all(
@@ -343,7 +343,7 @@ async def expect_exercises(page: Page) -> None:
             (part) => exercise.querySelectorAll(part).length),
         ])"""
     )
-    assert 3 <= len(found) <= 6
+    assert 3 <= len(found) <= 7
     for is_open, choices, steps, paragraphs in found:
         assert not is_open
         assert choices == 3

@@ -5,10 +5,11 @@
 import { LANGUAGES } from "../i18n.js";
 
 const PAGE = "capture.html";
-const STYLE = /<link rel="stylesheet" href="\.\.\/demos\/([^"]+)">/g;
-const ICON = /<link rel="icon" href="\.\.\/demos\/([^"]+)">/g;
-const SCRIPT = /<script src="\.\.\/demos\/([^"]+)"><\/script>/g;
-const MODULE = /<script type="module" src="\.\.\/demos\/([^"]+)"><\/script>/g;
+// The server names its files below the path of their version, such as demos.0123456789abcdef.
+const STYLE = /<link rel="stylesheet" href="\.\.\/demos[^/]*\/([^"]+)">/g;
+const ICON = /<link rel="icon" href="\.\.\/demos[^/]*\/([^"]+)">/g;
+const SCRIPT = /<script src="\.\.\/demos[^/]*\/([^"]+)"><\/script>/g;
+const MODULE = /<script type="module" src="\.\.\/demos[^/]*\/([^"]+)"><\/script>/g;
 const CSS_IMPORT = /@import url\("([^"]+)"\);/g;
 const JS_IMPORT = /\b(from|import) "(\.[^"]+)"/g;
 // The texts that the modules of this page use.
@@ -32,7 +33,9 @@ export async function singleFile(load, name, capture) {
 
 /** The text of a file in `demos/`, from the server of this page. */
 export async function loadPart(path) {
-  const response = await fetch(new URL(`../../${path}`, import.meta.url));
+  // Only the page itself is at the same path in every version.
+  const folder = path === PAGE ? "../../../demos" : "../..";
+  const response = await fetch(new URL(`${folder}/${path}`, import.meta.url));
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.text();
 }
