@@ -5,10 +5,11 @@
 import { LANGUAGES } from "../i18n.js";
 
 const PAGE = "capture.html";
-const STYLE = /<link rel="stylesheet" href="\.\.\/demos\/([^"]+)">/g;
-const ICON = /<link rel="icon" href="\.\.\/demos\/([^"]+)">/g;
-const SCRIPT = /<script src="\.\.\/demos\/([^"]+)"><\/script>/g;
-const MODULE = /<script type="module" src="\.\.\/demos\/([^"]+)"><\/script>/g;
+// The server puts their version into the URLs of all files but the pages.
+const STYLE = /<link rel="stylesheet" href="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)">/g;
+const ICON = /<link rel="icon" href="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)">/g;
+const SCRIPT = /<script src="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)"><\/script>/g;
+const MODULE = /<script type="module" src="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)"><\/script>/g;
 const CSS_IMPORT = /@import url\("([^"]+)"\);/g;
 const JS_IMPORT = /\b(from|import) "(\.[^"]+)"/g;
 // The texts that the modules of this page use.
@@ -32,7 +33,8 @@ export async function singleFile(load, name, capture) {
 
 /** The text of a file in `demos/`, from the server of this page. */
 export async function loadPart(path) {
-  const response = await fetch(new URL(`../../${path}`, import.meta.url));
+  const folder = path === PAGE ? "../../../demos" : "../..";
+  const response = await fetch(new URL(`${folder}/${path}`, import.meta.url));
   if (!response.ok) throw new Error(`${path}: ${response.status}`);
   return response.text();
 }
