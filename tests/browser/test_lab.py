@@ -30,6 +30,14 @@ DRAWN = """(() => {
   return labels.filter((label) => drawn.has(colour(label))).map((label) => label.dataset.via);
 })()"""
 
+# How far each name in the chart reaches below the time axis, which is 34 px above the chart's end.
+LABEL_BOTTOMS = """() => {
+  const bottom = (selector) =>
+    [...document.querySelectorAll(selector)].map((e) => e.getBoundingClientRect().bottom);
+  const [axis] = bottom("#chart canvas").map((end) => end - 34);
+  return bottom("#chart label").map((end) => end - axis);
+}"""
+
 # What is cut off, or outside of the window, or over something else: each as text.
 FAULTS = """() => {
   const all = (selector) => [...document.querySelectorAll(selector)].filter(
@@ -168,6 +176,9 @@ async def test_scheduled_messages_are_all_shown_in_one_order_even_if_their_socke
     for transport in ("short_polling", "sse"):
         await page.locator(f"#chart label[data-via={transport}]").click()
         await page.wait_for_function(f"{DRAWN}.join() === '{transport}'")  # all others are grey
+    bottoms = await page.evaluate(LABEL_BOTTOMS)
+    assert len(bottoms) == len(TRANSPORTS)
+    assert max(bottoms) <= 0, "a name is beside the title of the time axis"
     await page.click("#clear")
     for transport in TRANSPORTS:
         await expect(figure(page, transport, "received")).to_have_text("0")

@@ -40,6 +40,13 @@ async def test_a_page_draws_a_session_its_lines_and_the_packets(chat: Chat) -> N
         await expect(labels.filter(has_text=words).first).to_be_attached()
     packet = page.locator('#wire li[data-kind="packet"] .wire-part').first
     await expect(packet).to_contain_text(re.compile(r"^[\d,]+ bytes, encrypted$"))
+    # A size and its unit are not two lines.
+    heads = page.locator('#wire li[data-kind="packet"] .wire-head')
+    heights = await heads.evaluate_all(
+        "(all) => all.map((e) => e.offsetHeight / parseFloat(getComputedStyle(e).lineHeight))"
+    )
+    assert heights
+    assert max(heights) < 1.5
     await packet.focus()
     await expect(page.locator("#wire .wire-explanation")).to_contain_text("RFC 9000 §12")
     # The bytes of the lines are inside the packets, and counted once.

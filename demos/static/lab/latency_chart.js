@@ -108,7 +108,7 @@ export class LatencyChart {
 
   #placeLabels(plot) {
     const wanted = this.#transports.map((transport) => ({ transport, median: plot.median(transport) }));
-    const heights = spread(wanted.map(({ median }) => plot.yOf(median ?? 0)), LABEL_HEIGHT, plot.height);
+    const heights = spread(wanted.map(({ median }) => plot.yOf(median ?? 0)), LABEL_HEIGHT, plot.height - MARGIN.bottom);
     wanted.forEach(({ transport, median }, n) => {
       const label = this.#labels.get(transport);
       label.style.top = `${heights[n] - LABEL_HEIGHT / 2}px`;

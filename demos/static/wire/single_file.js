@@ -5,11 +5,11 @@
 import { LANGUAGES } from "../i18n.js";
 
 const PAGE = "capture.html";
-// The server names its files below the path of their version, such as demos.0123456789abcdef.
-const STYLE = /<link rel="stylesheet" href="\.\.\/demos[^/]*\/([^"]+)">/g;
-const ICON = /<link rel="icon" href="\.\.\/demos[^/]*\/([^"]+)">/g;
-const SCRIPT = /<script src="\.\.\/demos[^/]*\/([^"]+)"><\/script>/g;
-const MODULE = /<script type="module" src="\.\.\/demos[^/]*\/([^"]+)"><\/script>/g;
+// The server puts their version into the URLs of all files but the pages.
+const STYLE = /<link rel="stylesheet" href="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)">/g;
+const ICON = /<link rel="icon" href="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)">/g;
+const SCRIPT = /<script src="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)"><\/script>/g;
+const MODULE = /<script type="module" src="\.\.\/demos(?:\.[0-9a-f]+)?\/([^"]+)"><\/script>/g;
 const CSS_IMPORT = /@import url\("([^"]+)"\);/g;
 const JS_IMPORT = /\b(from|import) "(\.[^"]+)"/g;
 // The texts that the modules of this page use.
