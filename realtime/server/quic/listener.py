@@ -40,7 +40,8 @@ from realtime.server.quic.certificate import Certificate, Certificates
 from realtime.server.quic.connection import Address, Fields, QuicSession
 from realtime.server.quic.limited import LimitedQuicConnection, make_configuration
 from realtime.server.quic.request import parse_request
-from realtime.server.quic.stateless_reset import ResetTokens
+from realtime.server.quic.stateless_reset import ResetTokens, machine_key
+from realtime.server.sockets import port_of
 from realtime.server.tap import Tap, TapRegistry
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
@@ -84,7 +85,6 @@ class QuicListener:
         taps: TapRegistry,
         root_path: str = "",
         emulated: Mapping[tuple[str, int], str] | None = None,
-        reset_tokens: ResetTokens | None = None,
     ) -> None:
         self._sockets = sockets
         self._services = services
@@ -101,7 +101,7 @@ class QuicListener:
         self._certificates = Certificates(_now())
         self._configuration: tuple[Certificate, QuicConfiguration] | None = None
         self._retry = QuicRetryTokenHandler()
-        self._reset_tokens = reset_tokens or ResetTokens()
+        self._reset_tokens = ResetTokens(machine_key(port_of(sockets)))
         self._resets = 0  # since the last look at the time limits
         self._supervisor = Supervisor()
         self._loop = asyncio.get_running_loop()

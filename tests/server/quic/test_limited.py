@@ -35,7 +35,7 @@ class Pair:
         )
         self.client = QuicConnection(configuration=options)
         self.server = LimitedQuicConnection(
-            reset_tokens=ResetTokens(),
+            reset_tokens=ResetTokens(b"key"),
             configuration=configuration,
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
