@@ -93,13 +93,13 @@ class LimitedQuicConnection(QuicConnection):
         return self._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
-    def peer_host(self) -> str | None:
-        """The host to which we send; None while it has not shown that it receives it.
+    def peer_address(self) -> Any:
+        """The address to which we send; None while it has not shown that it receives it.
 
         A packet of a client can have the address of anybody (RFC 9000 §9.3.1).
         """
         path = self._network_paths[0]
-        return str(path.addr[0]) if path.is_validated else None
+        return path.addr if path.is_validated else None
 
     @property
     def closing(self) -> bool:

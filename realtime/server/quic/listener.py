@@ -154,8 +154,7 @@ class QuicListener:
         if header.version not in configuration.supported_versions:
             self._send(one, _offer_versions(header, configuration), source)
             return None
-        client = self._emulated.get(tuple(source[:2])) or str(source[0])
-        address, used = limited_address(client), len(self._starting)
+        address, used = self.address_of(source), len(self._starting)
         held, limits = self._starting_at[address], self._limits
         if not limits.admits(held, limits.handshakes_per_address, used, limits.handshakes):
             return None  # the client sends it again, and then there may be space
@@ -235,6 +234,9 @@ class QuicListener:
     def remove_id(self, id: bytes) -> None:
         if (connection := self._connections.pop(id, None)) is not None:
             connection.ids.discard(id)
+
+    def address_of(self, source: Address) -> str:
+        return limited_address(self._emulated.get(tuple(source[:2])) or str(source[0]))
 
     def requested(self, connection: QuicSession) -> None:
         address = self._starting.pop(connection, None)
