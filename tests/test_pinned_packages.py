@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from aioquic import tls
-from aioquic.quic.stream import QuicStreamSender
+from aioquic.quic.stream import QuicStreamReceiver, QuicStreamSender
 from engineio.async_socket import AsyncSocket
 from packaging.requirements import Requirement
 from packaging.version import Version
@@ -67,6 +67,7 @@ USED: dict[object, set[str]] = {
         *("check_ping_timeout", "close", "closing", "queue", "receive", "sid"),
         *("upgraded", "upgrading"),
     },
+    QuicStreamReceiver: {"_ranges"},
     QuicStreamSender: {"_buffer_start", "_buffer_stop"},
     tls.Context: {"_peer_certificate"},
     # Imported here, after `realtime` has imported the package with its warnings filtered.
@@ -76,7 +77,8 @@ USED: dict[object, set[str]] = {
 OF_OTHERS: dict[type, set[str]] = {
     WindowedConnection: {"_peer_cid", "_peer_cid_available", "_write_stream_limits"},
     LimitedQuicConnection: {
-        *("_close_event", "_datagrams_pending", "_handle_crypto_frame", "_host_cids"),
+        *("_close_event", "_crypto_streams", "_datagrams_pending", "_handle_crypto_frame"),
+        *("_handle_stream_frame", "_host_cids"),
         *("_local_max_data", "_replenish_connection_ids"),
         *(
             "_local_max_streams_bidi",

@@ -26,7 +26,15 @@ from urllib.parse import quote, unquote, urlsplit
 
 from realtime.client.base import Client
 from realtime.client.clients import ALL_CLIENTS
-from realtime.client.http import BadResponse, Closed, Headers, Refused, Response, request
+from realtime.client.http import (
+    BadResponse,
+    Closed,
+    Headers,
+    Refused,
+    Response,
+    check_field,
+    request,
+)
 from realtime.client.sansio import Event, client_id, parse_poll, room_path
 
 # A ticket, or what gets a new one for each attempt, since tickets end.
@@ -56,6 +64,12 @@ _MAX_SEEN = 10_000
 _MAX_UNREAD = 2_000
 # Seconds, as on our page: the client alone polls ten times a second, for the benchmarks.
 _DEFAULTS = {"short_polling": {"interval": 2.0}}
+# Options of one transport only.
+_TRANSPORT_OF = {
+    "interval": "short_polling",
+    "wait": "long_polling",
+    "pad": "iframe_streaming",
+}
 # Codes of errors that may be over in a moment.
 _TRANSIENT = {"too_fast", "too_slow", "busy", "no_broker", "going_away", "name_not_approved"}
 
@@ -86,12 +100,16 @@ def connect(
     attempt.  `headers` are sent with every request.  `tls` says which certificates to trust.
     `options` are those of the transport's client: `interval`, `wait`, `pad`, `encoding`.
 
-    Raises ValueError for an address without a room and for an unknown transport.
+    Raises ValueError for an address without a room, for an unknown transport, and for an option of
+    another transport.
     """
     address, room, default = _parse(url)
     transport = transport or default
     if transport not in ALL_CLIENTS:
         raise ValueError(f"{transport!r} is not a transport; there are {', '.join(ALL_CLIENTS)}")
+    for option in options:
+        if transport != (only := _TRANSPORT_OF.get(option, transport)):
+            raise ValueError(f"`{option}` is an option of {only}, and not of {transport}")
     if name is not None and client is None and secret is None:
         secret = secrets.token_hex(16)
     return ResumingConnection(
@@ -336,10 +354,13 @@ class ResumingConnection:
             self._cursor = self._position
 
     async def _request_headers(self) -> Headers:
-        if self._ticket is None:
-            return self._headers
-        ticket = self._ticket if isinstance(self._ticket, str) else await self._ticket()
-        return {**self._headers, "Authorization": f"Bearer {ticket}"}
+        headers = self._headers
+        if self._ticket is not None:
+            ticket = self._ticket if isinstance(self._ticket, str) else await self._ticket()
+            headers = {**headers, "Authorization": f"Bearer {ticket}"}
+        for name, value in headers.items():
+            check_field(name, value)
+        return headers
 
     async def _request(self, method: str, path: str, headers: Headers) -> Response:
         async with asyncio.timeout(_RESPONSE_SECONDS):

@@ -36,6 +36,8 @@ MAX_HEADER_BYTES = 65_536
 # RFC 9112 §4: version, three digits, and a reason that may be empty.
 _STATUS_LINE = re.compile(r"HTTP/(1\.[01]) ([1-5][0-9]{2}) ?(.*)")
 # RFC 9112 §5: no space before the colon; a name is a token.
+_FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FIELD_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _FIELD_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
 # RFC 9112 §7.1: hexadecimal digits, then extensions, which a recipient ignores.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
@@ -120,6 +122,12 @@ class ResponseHead:
 def _parse_head(data: bytes) -> ResponseHead:
     """Parse a head; a load generator receives the same one thousands of times."""
     return ResponseHead.parse(data)
+
+
+def check_field(name: str, value: str) -> None:
+    """Raise ValueError if this is no header field: a line end in it would start another one."""
+    if not (_FIELD_NAME.fullmatch(name) and _FIELD_VALUE.fullmatch(value)):
+        raise ValueError(f"the header field {name!r} has characters that HTTP does not allow")
 
 
 def _parse_field(line: str) -> tuple[str, str]:

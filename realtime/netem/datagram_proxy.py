@@ -92,6 +92,10 @@ class DatagramProxy:
     def flows(self) -> Sequence["Flow"]:
         return list(self._flows.values())
 
+    @property
+    def flow_count(self) -> int:
+        return len(self._flows)
+
     def reset(self) -> None:
         """Drop all flows, and what is on its way."""
         for flow in self.flows:

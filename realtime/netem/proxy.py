@@ -204,13 +204,19 @@ class Proxy:
         if self._registry is None:
             return True
         address = self._registry.limited_address(connection.client_address)
-        if not self._registry.admits(address, len(self._registered)):
+        if not self._admits(self._registry, connection, address):
             # Below HTTP, and maybe below TLS, there is no error response.
             metrics.REFUSED.labels("busy").inc()
             return False
         self._registry.opened(address)
         self._registered[connection] = address
         return True
+
+    def _admits(self, registry: TunnelRegistry, connection: Tunnel | Flow, address: str) -> bool:
+        if isinstance(connection, Flow) and self._datagrams is not None:
+            flows = self._datagrams.flow_count
+            return registry.admits_flow(address, len(self._registered), flows)
+        return registry.admits(address, len(self._registered))
 
     def _unregister(self, connection: Tunnel | Flow) -> None:
         address = self._registered.pop(connection, None)

@@ -57,6 +57,19 @@ class TunnelRegistry:
             self._max_connections,
         )
 
+    def admits_flow(self, address: str, through_emulator: int, flows: int) -> bool:
+        """Return whether one more flow of UDP may open; its emulator has so many connections.
+
+        Anybody can invent addresses of clients, so all flows together get half of everything, also
+        of one emulator, and TCP has the rest.
+        """
+        most = self._limits.network_connections_per_emulator
+        return (
+            2 * flows < most
+            and 2 * len(self.datagram_clients) < self._max_connections
+            and self.admits(address, through_emulator)
+        )
+
     def opened(self, address: str) -> None:
         self._addresses[address] += 1
         self._open += 1

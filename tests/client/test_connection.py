@@ -534,6 +534,24 @@ def test_an_unknown_transport_is_an_error() -> None:
         connect("ws://h/lobby", transport="carrier_pigeon")
 
 
+@each(("option", "transport"), [("interval", "sse"), ("wait", "websocket"), ("pad", "sockjs")])
+def test_an_option_of_another_transport_is_an_error(option: str, transport: str) -> None:
+    with pytest.raises(ValueError, match=f"`{option}` is an option of .*, and not of {transport}"):
+        connect("ws://127.0.0.1/lobby", transport=transport, **{option: 1})
+
+
+@each("field", [("X", "a\r\nY: b"), ("X\n", "a"), ("X Y", "a"), ("X", "聊"), ("", "a")])
+async def test_what_is_no_header_field_is_an_error(field: tuple[str, str]) -> None:
+    """A program may pass on what its users write: it must not become another field, or request."""
+    with pytest.raises(ValueError, match="header field"):
+        await connect("ws://127.0.0.1:1/lobby", headers=dict([field])).receive()
+
+
+async def test_a_ticket_with_a_line_end_is_an_error() -> None:
+    with pytest.raises(ValueError, match="'Authorization'"):
+        await connect("ws://127.0.0.1:1/lobby", ticket="a\nb").receive()
+
+
 async def test_a_server_may_be_below_a_path() -> None:
     targets, respond = scripted(page(), STREAM)
     async with serving(respond) as server:

@@ -277,6 +277,30 @@ async def test_flows_and_connections_of_an_address_are_limited_together() -> Non
         await other.exchange()
 
 
+@each(
+    "limits",
+    [Limits(network_connections_per_emulator=4), Limits(network_connections=4)],
+)
+async def test_flows_with_false_addresses_leave_half_to_tcp(limits: Limits) -> None:
+    registry = TunnelRegistry(limits)
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(udp_server())
+        proxy = await stack.enter_async_context(udp_proxy(server, registry=registry))
+        tcp_server = await stack.enter_async_context(FakeServer(send_back))
+        proxy.target = "127.0.0.1", tcp_server.port
+        for number in range(2, 7):
+            address = f"127.0.0.{number}"
+            flow = await stack.enter_async_context(udp_client(proxy.port, address))
+            if number < 4:
+                await flow.exchange()
+            else:
+                flow.send(b"too many")
+        async with FakeClient(proxy.port) as caller:
+            await caller.exchange()
+        assert len(registry.datagram_clients) == 2
+        assert b"too many" not in server.texts
+
+
 async def test_a_proxy_has_a_maximum_of_flows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagram_proxy, "MAX_FLOWS", 1)
     async with (

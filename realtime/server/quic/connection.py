@@ -31,7 +31,6 @@ from aioquic.quic.events import (
 from realtime import metrics
 from realtime.errors import Busy, RealtimeError, error_response
 from realtime.limits import Limits
-from realtime.protocol.addresses import limited_address
 from realtime.protocol.capsules import CapsuleReader, close_session, encode_varint
 from realtime.server.quic.capture import Capture
 from realtime.server.quic.limited import LimitedH3Connection, LimitedQuicConnection
@@ -63,6 +62,9 @@ class Owner(Protocol):
         """Pass packets with this connection ID to `connection`."""
 
     def remove_id(self, id: bytes) -> None: ...
+
+    def address_of(self, source: Address) -> str:
+        """Return the address for which a client counts that sends from `source`."""
 
     def requested(self, connection: "QuicSession") -> None:
         """Report that a connection has sent its request."""
@@ -116,7 +118,7 @@ class QuicSession:
         limits: Limits,
     ) -> None:
         self.address = address
-        self._peer = str(source[0])  # the host to which packets go
+        self._peer = source  # to which packets go
         self.counted_address: str | None = None
         self.over_limit = not traffic.admits(address, limits)
         self.transport = OTHER
@@ -223,11 +225,14 @@ class QuicSession:
 
     def _follow_address(self) -> None:
         """Count the connection for the address that its client has moved to (RFC 9000 §9)."""
-        host = self._quic.peer_host
-        if host is None or host == self._peer or self.over_limit:
+        peer = self._quic.peer_address
+        if peer is None or peer == self._peer or self.over_limit:
             return
-        self._peer = host
-        self.address = limited_address(host)
+        self._peer = peer
+        address = self._owner.address_of(peer)
+        if address == self.address:  # another port
+            return
+        self.address = address
         self._traffic.set_address(self, self.address)
         if not self._traffic.admits(self.address, self._limits, counted=True):
             error = Busy(TOO_MANY_CONNECTIONS)

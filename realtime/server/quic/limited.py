@@ -38,6 +38,10 @@ _MAX_BIDIRECTIONAL, _MAX_UNIDIRECTIONAL = 4, 8
 # RFC 9000 §7.5 requires 4096 bytes; a ClientHello with post-quantum keys has about two thousand.
 # aioquic would accept half a megabyte, from somebody whose address is not validated.
 _MAX_CRYPTO_BYTES = 16_384
+# Pieces of a stream or a handshake that wait for what is missing before them (RFC 9000 §21.6).
+# aioquic has an object for each, and looks through all of them for each frame: pieces of one byte
+# would cost a megabyte and seconds.  A window of short messages, one per packet, has five hundred.
+_MAX_PIECES = 512
 # Datagrams that wait for the congestion window; one more is not sent.
 _MAX_WAITING_DATAGRAMS = 32
 # What a packet has besides a datagram: a short header with the connection ID of a client and a
@@ -89,13 +93,13 @@ class LimitedQuicConnection(QuicConnection):
         return self._state is not QuicConnectionState.FIRSTFLIGHT
 
     @property
-    def peer_host(self) -> str | None:
-        """The host to which we send; None while it has not shown that it receives it.
+    def peer_address(self) -> Any:
+        """The address to which we send; None while it has not shown that it receives it.
 
         A packet of a client can have the address of anybody (RFC 9000 §9.3.1).
         """
         path = self._network_paths[0]
-        return str(path.addr[0]) if path.is_validated else None
+        return path.addr if path.is_validated else None
 
     @property
     def closing(self) -> bool:
@@ -152,6 +156,18 @@ class LimitedQuicConnection(QuicConnection):
                 reason_phrase="the handshake is too long",
             )
         super()._handle_crypto_frame(context, frame_type, buf)
+        stream = self._crypto_streams[context.epoch]
+        _check_pieces(stream, QuicErrorCode.CRYPTO_BUFFER_EXCEEDED, frame_type)
+
+    def _handle_stream_frame(
+        self, context: QuicReceiveContext, frame_type: int, buf: Buffer
+    ) -> None:
+        start = buf.tell()
+        id = buf.pull_uint_var()
+        buf.seek(start)
+        super()._handle_stream_frame(context, frame_type, buf)
+        if (stream := self._streams.get(id)) is not None:
+            _check_pieces(stream, QuicErrorCode.INTERNAL_ERROR, frame_type)
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -184,6 +200,13 @@ class LimitedQuicConnection(QuicConnection):
             return False
         self.send_datagram_frame(data)
         return True
+
+
+def _check_pieces(stream: QuicStream, error_code: int, frame_type: int) -> None:
+    if len(stream.receiver._ranges) > _MAX_PIECES:
+        raise QuicConnectionError(
+            error_code=error_code, frame_type=frame_type, reason_phrase="too many gaps"
+        )
 
 
 class LimitedH3Connection(H3Connection):

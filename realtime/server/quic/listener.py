@@ -40,7 +40,8 @@ from realtime.server.quic.certificate import Certificate, Certificates
 from realtime.server.quic.connection import Address, Fields, QuicSession
 from realtime.server.quic.limited import LimitedQuicConnection, make_configuration
 from realtime.server.quic.request import parse_request
-from realtime.server.quic.stateless_reset import ResetTokens
+from realtime.server.quic.stateless_reset import ResetTokens, machine_key
+from realtime.server.sockets import port_of
 from realtime.server.tap import Tap, TapRegistry
 from realtime.server.traffic import TrafficStats
 from realtime.tasks import Supervisor
@@ -84,7 +85,6 @@ class QuicListener:
         taps: TapRegistry,
         root_path: str = "",
         emulated: Mapping[tuple[str, int], str] | None = None,
-        reset_tokens: ResetTokens | None = None,
     ) -> None:
         self._sockets = sockets
         self._services = services
@@ -101,7 +101,7 @@ class QuicListener:
         self._certificates = Certificates(_now())
         self._configuration: tuple[Certificate, QuicConfiguration] | None = None
         self._retry = QuicRetryTokenHandler()
-        self._reset_tokens = reset_tokens or ResetTokens()
+        self._reset_tokens = ResetTokens(machine_key(port_of(sockets)))
         self._resets = 0  # since the last look at the time limits
         self._supervisor = Supervisor()
         self._loop = asyncio.get_running_loop()
@@ -154,8 +154,7 @@ class QuicListener:
         if header.version not in configuration.supported_versions:
             self._send(one, _offer_versions(header, configuration), source)
             return None
-        client = self._emulated.get(tuple(source[:2])) or str(source[0])
-        address, used = limited_address(client), len(self._starting)
+        address, used = self.address_of(source), len(self._starting)
         held, limits = self._starting_at[address], self._limits
         if not limits.admits(held, limits.handshakes_per_address, used, limits.handshakes):
             return None  # the client sends it again, and then there may be space
@@ -235,6 +234,9 @@ class QuicListener:
     def remove_id(self, id: bytes) -> None:
         if (connection := self._connections.pop(id, None)) is not None:
             connection.ids.discard(id)
+
+    def address_of(self, source: Address) -> str:
+        return limited_address(self._emulated.get(tuple(source[:2])) or str(source[0]))
 
     def requested(self, connection: QuicSession) -> None:
         address = self._starting.pop(connection, None)

@@ -5,10 +5,11 @@ its client.  So the client learns a token for each connection ID beforehand, and
 with the token ends the connection (RFC 9000 §10.3).  Without it the client waits for its timeout.
 
 The token is the HMAC of the connection ID.  A server must still know the key after a restart, so
-the key is made from what identifies the machine (machine-id(5)), where there is such a file.
+the key is made from what identifies the machine (machine-id(5)), where there is such a file, and
+the port.  Servers at two ports must not share a key: who sees a connection ID of one could get its
+token from the other (§21.11).
 """
 
-import hashlib
 import hmac
 import os
 from pathlib import Path
@@ -23,8 +24,8 @@ _MACHINE_ID = Path("/etc/machine-id")
 class ResetTokens:
     """Makes the tokens of connection IDs, and the packets that end their connections."""
 
-    def __init__(self, key: bytes | None = None) -> None:
-        self._key = key or _machine_key()
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
     def token(self, connection_id: bytes) -> bytes:
         """Return the token that a client learns for this connection ID."""
@@ -44,7 +45,8 @@ class ResetTokens:
         return bytes(start) + self.token(connection_id)
 
 
-def _machine_key() -> bytes:
+def machine_key(port: int) -> bytes:
+    """Return the key of the server at `port` of this machine."""
     try:
         machine = _MACHINE_ID.read_bytes().strip()
     except OSError:
@@ -52,4 +54,4 @@ def _machine_key() -> bytes:
     if not machine:
         return os.urandom(32)  # then only this process can end its connections
     # machine-id(5) asks for a hash with a key of the application.
-    return hmac.digest(machine, b"realtime: stateless reset of QUIC", hashlib.sha256)
+    return hmac.digest(machine, b"realtime: stateless reset of QUIC, port %d" % port, "sha256")

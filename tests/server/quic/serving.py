@@ -1,7 +1,7 @@
 """A QUIC listener in this process, and raw clients for it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +66,9 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    limits: Limits | None = None, host: str = "127.0.0.1"
+    limits: Limits | None = None,
+    host: str = "127.0.0.1",
+    emulated: Mapping[tuple[str, int], str] | None = None,
 ) -> AsyncIterator[Listening]:
     limits = limits or Limits()
     broker, traffic = MemoryBroker(limits), TrafficStats()
@@ -75,7 +77,7 @@ async def listening(
     services = Services(hub, presence, OriginPolicy(["localhost"]), Admission(limits), limits)
     sockets = open_udp_port(0, host)
     taps = TapRegistry(limits)
-    listener = QuicListener(sockets, services, traffic=traffic, taps=taps)
+    listener = QuicListener(sockets, services, traffic=traffic, taps=taps, emulated=emulated)
     listener.start()
     running = Listening(listener, port_of(sockets), services, traffic)
     try:

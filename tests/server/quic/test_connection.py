@@ -261,6 +261,24 @@ async def test_a_client_that_moves_counts_for_its_new_address() -> None:
         assert running.traffic.addresses == {"127.0.0.2": 1}
 
 
+async def test_a_client_that_moves_to_a_network_emulator_counts_for_its_own_address() -> None:
+    """Else it would count for this machine, whose address the emulator sends from."""
+    emulated: dict[tuple[str, int], str] = {}
+    async with listening(emulated=emulated) as running:
+        session = await watching(running)
+        connect = session.connection_made
+
+        def emulate(transport: asyncio.BaseTransport) -> None:
+            emulated[transport.get_extra_info("sockname")[:2]] = "192.0.2.7"
+            connect(transport)
+
+        session.connection_made = emulate  # type: ignore[method-assign]
+        await move(session, running, "127.0.0.2")
+        session.write(message("moved"))
+        assert b"moved" in await line_of(session) + await line_of(session)
+        assert running.traffic.addresses == {"192.0.2.7": 1}
+
+
 async def test_a_client_cannot_move_to_an_address_that_has_too_many() -> None:
     async with listening(Limits(connections_per_address=1)) as running:
         await running.open(source="127.0.0.2")

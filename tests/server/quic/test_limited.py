@@ -35,7 +35,7 @@ class Pair:
         )
         self.client = QuicConnection(configuration=options)
         self.server = LimitedQuicConnection(
-            reset_tokens=ResetTokens(),
+            reset_tokens=ResetTokens(b"key"),
             configuration=configuration,
             original_destination_connection_id=self.client.original_destination_connection_id,
         )
@@ -144,6 +144,51 @@ def test_a_handshake_that_is_too_long_is_refused() -> None:
     pair.server.handle_timer(now=100.0)
     events = [e for e in iter(pair.server.next_event, None) if isinstance(e, ConnectionTerminated)]
     assert [event.error_code for event in events] == [QuicErrorCode.CRYPTO_BUFFER_EXCEEDED]
+
+
+def test_few_pieces_wait_for_what_is_missing_before_them(pair: Pair) -> None:
+    """RFC 9000 §21.6: a piece of one byte costs a hundred, and each frame looks at all of them."""
+    stream = open_stream(pair)
+    send_with_gaps(pair, stream, 500)
+    pair.exchange()
+    assert not pair.server.closing
+    send_with_gaps(pair, stream, 100)
+    pair.exchange()
+    assert pair.server.closing
+    assert len(pair.server._streams[stream].receiver._ranges) < 520
+
+
+def send_with_gaps(pair: Pair, stream: int, pieces: int) -> None:
+    """Send pieces of one byte, each after a byte that is lost."""
+    sender = pair.client._streams[stream].sender
+    start = sender._buffer_stop
+    pair.client.send_stream_data(stream, bytes(2 * pieces))
+    for offset in range(start, start + 2 * pieces, 2):
+        sender._pending.subtract(offset, offset + 1)
+
+
+def test_few_pieces_of_a_handshake_wait_for_what_is_missing_before_them() -> None:
+    pair = Pair()
+    id, version = pair.client.original_destination_connection_id, QuicProtocolVersion.VERSION_1
+    crypto = CryptoPair()
+    crypto.setup_initial(cid=id, is_client=True, version=version)
+    for number in range(6):
+        assert not pair.server.closing
+        builder = QuicPacketBuilder(
+            host_cid=b"12345678",
+            peer_cid=id,
+            version=version,
+            is_client=True,
+            max_datagram_size=1200,
+            packet_number=number,
+        )
+        builder.start_packet(QuicPacketType.INITIAL, crypto)
+        for offset in range(200 * number, 200 * number + 200, 2):
+            frame = builder.start_frame(QuicFrameType.CRYPTO, capacity=6)
+            frame.push_bytes(encode_uint_var(offset + 1) + encode_uint_var(1) + b"x")
+        (packet,), _ = builder.flush()
+        pair.server.receive_datagram(packet, CLIENT, now=0.0)
+    assert pair.server.closing
 
 
 def test_what_the_client_has_not_acknowledged_is_counted(pair: Pair) -> None:

@@ -87,7 +87,7 @@ async def test_an_unknown_version_is_answered_by_those_that_we_know() -> None:
         b"GET / HTTP/1.1\r\n\r\n",
         MARKER[:1199],  # RFC 9000 §14.1: shorter than a client may start with
         first_packet()[:1199],
-        b"\x40" + bytes(20),  # a short header with an ID of nobody; longer ones cause a reset
+        b"\x40" + bytes(20),  # a short header with an ID of nobody, too short for a reset
         b"\xc0\x00\x00\x00\x00\x08" + bytes(1300),  # an offer of versions, to be answered by none
         b"\xc3\x00\x00\x00\x01\x02ab\x00" + bytes(1300),  # RFC 9000 §7.2: an ID that is too short
         b"\xff" * 1200,

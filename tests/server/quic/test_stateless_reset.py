@@ -16,7 +16,7 @@ def test_the_token_belongs_to_the_key_and_the_connection_id() -> None:
 
 
 def test_a_token_has_the_length_of_the_standard() -> None:
-    assert len(ResetTokens().token(b"12345678")) == 16
+    assert len(ResetTokens(b"key").token(b"12345678")) == 16
 
 
 @each(("caused_by", "size"), [(21, None), (22, 21), (30, 29), (44, 43), (1200, 43)])
@@ -34,6 +34,20 @@ async def test_a_client_learns_at_its_next_packet_that_the_server_has_restarted(
         running.listener._connections.clear()  # another process has none
         session._ping()
         await running.until(lambda: session.closed is not None)
+
+
+async def test_a_server_at_another_port_does_not_tell_the_token_of_a_connection() -> None:
+    """RFC 9000 §21.11: who sees its ID could else end the connection of somebody else."""
+    async with listening() as running, listening() as other:
+        session = await running.open()
+        ids = (session._quic._peer_cid, *session._quic._peer_cid_available)
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+            one.setblocking(False)
+            one.connect(("127.0.0.1", other.port))
+            for id in ids:
+                one.send(b"\x40" + id.cid + bytes(40))
+                assert not session._quic.is_reset(await loop.sock_recv(one, 100))
 
 
 async def test_a_packet_of_another_kind_or_a_short_one_gets_no_answer() -> None:
