@@ -291,7 +291,7 @@ async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_los
         await expect_clean(page, transport)
     assert console_errors == []
     await press(page, "Disconnect for 5 s")
-    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await expect(page.locator(".network-state")).to_contain_text("TCP connections are reset")
     await post(lab.url, room, text="while the plug was out")
     for transport in TRANSPORTS:
         said = pane(page, transport).locator(".said")
@@ -382,7 +382,7 @@ async def test_everything_fits_one_projector_screen_even_while_the_network_is_do
     for transport in TRANSPORTS:
         await expect(pane(page, transport).locator(".said")).to_contain_text("wide")
     await page.get_by_role("button", name="Disconnect for 5 s").click()
-    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await expect(page.locator(".network-state")).to_contain_text("TCP connections are reset")
     await page.fill("#text", "to nobody")
     await page.press("#text", "Enter")
     # The browser reports nothing about the frame, so the page says what it does not know.

@@ -69,7 +69,7 @@ async def test_a_page_connects_through_the_network_and_a_disconnect_loses_nothin
     await expect(page.locator("#messages li[data-kind=say][data-state]")).to_have_count(0)
     assert console_errors == []
     await press(page, "Disconnect for 5 s")
-    await expect(page.locator(".network-state")).to_contain_text("Every connection is reset")
+    await expect(page.locator(".network-state")).to_contain_text("TCP connections are reset")
     await post(lab.url, room, text="while the plug was out")
     if transport == "iframe_streaming":
         # Chromium does not report that the frame's stream broke: two heartbeats must be missed.
