@@ -69,6 +69,7 @@ _TRANSPORT_OF = {
     "interval": "short_polling",
     "wait": "long_polling",
     "pad": "iframe_streaming",
+    "udp_port": "webtransport",
 }
 # Codes of errors that may be over in a moment.
 _TRANSIENT = {"too_fast", "too_slow", "busy", "no_broker", "going_away", "name_not_approved"}
@@ -98,7 +99,8 @@ def connect(
     it, it is the hash of `secret`, or of a random one.  `after` is a cursor, ``"now"``, or None for
     the last 50 events.  A `ticket` is one, or a coroutine function that returns a new one for each
     attempt.  `headers` are sent with every request.  `tls` says which certificates to trust.
-    `options` are those of the transport's client: `interval`, `wait`, `pad`, `encoding`.
+    `options` are those of the client of the transport: `interval`, `wait`, `pad`, `udp_port`, and
+    `encoding`.
 
     Raises ValueError for an address without a room, for an unknown transport, and for an option of
     another transport.

@@ -534,7 +534,10 @@ def test_an_unknown_transport_is_an_error() -> None:
         connect("ws://h/lobby", transport="carrier_pigeon")
 
 
-@each(("option", "transport"), [("interval", "sse"), ("wait", "websocket"), ("pad", "sockjs")])
+@each(
+    ("option", "transport"),
+    [("interval", "sse"), ("wait", "websocket"), ("pad", "sockjs"), ("udp_port", "socketio")],
+)
 def test_an_option_of_another_transport_is_an_error(option: str, transport: str) -> None:
     with pytest.raises(ValueError, match=f"`{option}` is an option of .*, and not of {transport}"):
         connect("ws://127.0.0.1/lobby", transport=transport, **{option: 1})
