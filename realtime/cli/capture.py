@@ -94,7 +94,7 @@ async def run(options: argparse.Namespace) -> None:
 async def record(options: argparse.Namespace, output: BinaryIO, stop: asyncio.Event) -> None:
     """Write a capture file, for `options.seconds` or until `stop`; raises `CommandError`."""
     if not 0 < options.seconds < math.inf:  # this also refuses NaN
-        raise CommandError("--seconds must be above 0")
+        raise CommandError("--seconds must be above 0, and finite")
     try:
         await _record(_Room(options.url, options.room, options.ticket), options, output, stop)
     except Refused as error:

@@ -189,7 +189,7 @@ class ResumingConnection:
         self._opening: asyncio.Task[None] | None = None
         self._failures = 0
         self._retry_at = 0.0
-        self._closed = False
+        self._has_joined = self._closed = False
 
     @property
     def cursor(self) -> str | None:
@@ -316,6 +316,7 @@ class ResumingConnection:
                 self._failed(error)
             else:
                 self._failures = 0
+                self._has_joined = True
                 return
 
     async def _attempt(self) -> Client:
@@ -436,6 +437,7 @@ class ResumingConnection:
                 client.abort()
                 if not isinstance(error, OSError):
                     raise
+        if self._has_joined:
             await self._leave()
 
     def __del__(self) -> None:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 from realtime.client.http import (
     BadResponse,
+    Closed,
     Endpoint,
     Headers,
     HTTPConnection,
@@ -157,7 +158,13 @@ class SocketIOUpgradingClient(WebSocketClient):
     async def open(self) -> None:
         await self._connect_by_polling()
         await self._send_poll()  # events of the next moments arrive this way
-        await self._upgrade()
+        try:
+            await self._upgrade()
+        except Refused as refused:
+            if refused.code != "bad_request":
+                raise
+            # Another server, perhaps one that has just started, does not know the session.
+            raise Closed(None, refused.message) from refused
 
     async def _connect_by_polling(self) -> None:
         await self._poll()

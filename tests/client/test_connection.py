@@ -166,6 +166,52 @@ def scripted(*responses: bytes) -> tuple[list[str], Respond]:
     return targets, respond
 
 
+async def test_a_session_of_socket_io_that_the_server_no_longer_has_is_opened_again() -> None:
+    """As if the server had been replaced between the handshake and the upgrade."""
+    targets: list[str] = []
+
+    def respond(target: str, fields: dict[str, str], body: bytes) -> bytes:
+        targets.append(target)
+        if "/rooms/" in target:
+            return page()
+        if "transport=websocket" in target:
+            return refusal(400, "bad_request")
+        if target.startswith("POST"):
+            return response(200, b"ok", "text/plain")
+        if "sid=" not in target:
+            return response(200, b'0{"sid":"s"}', "text/plain")
+        answers = b'40{"sid":"t"}' if targets[-2].startswith("POST") else None
+        return response(200, answers, "text/plain") if answers else b""  # the poll waits
+
+    async with serving(respond) as server:
+        url = f"http://127.0.0.1:{server.port}/lobby"
+        room = connect(url, transport="socketio")
+        opening = asyncio.create_task(room.receive())
+        await until(lambda: sum("transport=websocket" in target for target in targets) >= 2)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+        await room.close()
+
+
+async def test_a_member_that_closes_between_two_connections_leaves_the_room() -> None:
+    targets: list[str] = []
+
+    def respond(target: str, fields: dict[str, str], body: bytes) -> bytes:
+        targets.append(target)
+        polls = sum("short_polling" in target for target in targets)
+        return page() if polls <= 2 or target.startswith("DELETE") else refusal(503, "busy")
+
+    async with serving(respond) as server:
+        url = f"http://127.0.0.1:{server.port}/lobby"
+        room = connect(url, transport="short_polling", interval=0, name="Ada")
+        receiving = asyncio.create_task(room.receive())
+        await until(lambda: sum("short_polling" in target for target in targets) >= 4)
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        await room.close()
+    assert targets[-1].startswith("DELETE /rooms/lobby/members/")
+
+
 async def test_an_event_that_the_server_sends_twice_is_received_once() -> None:
     pages = page(), page(), page(event(1), event(2)), page(event(2), event(1), event(3))
     _, respond = scripted(*pages)
