@@ -71,8 +71,7 @@ class WebTransportCost(Benchmark):
 
     def start(self) -> ServerUnderTest:
         certificate = self.stack.enter_context(trusted_certificate())
-        options = ("--tls-certificate", str(certificate))
-        self._secured = self.stack.enter_context(ServerUnderTest(None, self.options.hub, *options))
+        self._tls = ("--tls-certificate", str(certificate))
         return self.stack.enter_context(ServerUnderTest(None, self.options.hub))
 
     def cells(self) -> list[Factors]:
@@ -80,8 +79,10 @@ class WebTransportCost(Benchmark):
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
         way = factors["way"]
-        server = self._secured if way.endswith("TLS") else self.sut
-        return asyncio.run(_Run(server, TRANSPORTS[way], self.options).measure())
+        options = self._tls if way.endswith("TLS") else ()
+        # A new one for each run: connections would use the memory that earlier ones have left.
+        with ServerUnderTest(None, self.options.hub, *options) as server:
+            return asyncio.run(_Run(server, TRANSPORTS[way], self.options).measure())
 
 
 class _Run:
