@@ -16,7 +16,15 @@ from pathlib import Path
 
 from benchmarks.method.results import TRANSPORTS, Result, ResultError, load
 from benchmarks.method.samples import FAULTS
-from benchmarks.report.answer import Column, answer, charts, column_text, conclusions, condition
+from benchmarks.report.answer import (
+    Column,
+    answer,
+    charts,
+    column_text,
+    conclusions,
+    condition,
+    price_of_webtransport,
+)
 from benchmarks.report.figures import Figure, figures
 from benchmarks.report.i18n import Translations, load_translations
 from benchmarks.report.numbers import format_number
@@ -144,7 +152,7 @@ def _article(names: Mapping[str, Result], columns: Sequence[Column], i18n: Trans
     return Article(
         alarm=any(result.faults for result in results),
         is_rough=any(result.is_quick for result in results),
-        conclusions=conclusions(columns, i18n),
+        conclusions=[*conclusions(columns, i18n), *price_of_webtransport(results, i18n)],
         columns=columns,
         charts=[replace(one, name=f"answer-{one.name}") for one in charts(columns, i18n)],
         sections=[_section(name, result, i18n) for name, result in names.items()],

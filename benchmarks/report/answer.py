@@ -249,6 +249,21 @@ def _with_several_workers(column: Column, i18n: Translations) -> str:
     return i18n.t("answer.needs_sticky", names=_names(names, i18n)) if names else ""
 
 
+def price_of_webtransport(results: Iterable[Result], i18n: Translations) -> list[str]:
+    """Return a sentence about the transport that is in no column: the load generator speaks TCP."""
+    sentences = []
+    for result in results:
+        cells = {cell.factors.get("way"): cell.summary for cell in result.cells}
+        one, other = cells.get("webtransport", {}), cells.get("websocket, TLS", {})
+        asked = [m for m in ("cpu_us", "memory_kib") if m in one and m in other and other[m].value]
+        if len(asked) == 2:
+            cpu, memory = (
+                format_number(float(f"{one[m].value / other[m].value:.2g}")) for m in asked
+            )
+            sentences.append(i18n.t("answer.webtransport", cpu=cpu, memory=memory))
+    return sentences[:1]
+
+
 def column_text(column: Column, transport: str, i18n: Translations) -> str:
     """Return the text of a cell: its value, or whether the transport needs sticky routing."""
     value = column.values[transport].value

@@ -13,6 +13,7 @@ from benchmarks.report.answer import (
     column_text,
     conclusions,
     find_marks,
+    price_of_webtransport,
 )
 from benchmarks.report.i18n import load_translations
 from tests.benchmarks.samples import cell, parsed
@@ -53,6 +54,22 @@ def test_a_message_costs_its_bytes_in_both_directions() -> None:
         total = one.summary["bytes_up"].value + one.summary["bytes_down"].value
         assert found.values[str(one.factors["transport"])].value == total
     assert found.condition == "20"
+
+
+def test_webtransport_is_compared_with_a_websocket_over_tls() -> None:
+    summaries = {
+        "websocket": {"cpu_us": 1.0, "memory_kib": 1.0},
+        "websocket, TLS": {"cpu_us": 20.0, "memory_kib": 10.0},
+        "webtransport": {"cpu_us": 240.0, "memory_kib": 65.0},
+    }
+    cells = [cell({"way": way}, summary) for way, summary in summaries.items()]
+    for one in cells:
+        values = summaries[one["factors"]["way"]]
+        one["summary"] = {name: {"value": value} for name, value in values.items()}
+    (sentence,) = price_of_webtransport([parsed("webtransport", cells=cells)], ENGLISH)
+    assert "costs 12 times the CPU" in sentence
+    assert "6.5 times its memory" in sentence
+    assert price_of_webtransport([parsed("overhead")], ENGLISH) == []
 
 
 def test_the_cpu_of_a_delivery_is_that_with_most_readers() -> None:
