@@ -94,7 +94,7 @@ async def test_one_that_never_listens_is_killed(
 
 async def test_one_that_hangs_is_replaced(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker_module, "_PROBE_INTERVAL", 0.05)
-    monkeypatch.setattr(worker_module, "_PROBE_TIMEOUT", 0.5)
+    monkeypatch.setattr(worker_module, "_PROBE_TIMEOUT", 1.0)  # else a busy one is replaced, too
     worker = start("-m", "realtime", "worker", port=free_port())
     await until(lambda: worker.state is State.READY)
     frozen = worker.pid
