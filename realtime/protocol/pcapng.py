@@ -182,7 +182,7 @@ class PcapngWriter:
         addresses = _addresses(number, direction)
         ports = _ports(number, direction, _QUIC_PORT)
         tags = (
-            (_DISSECTOR, b"data-text-lines"),
+            (_DISSECTOR, b"json" if _is_json(record, data) else b"data-text-lines"),
             (_SOURCE, addresses[:4]),
             (_TARGET, addresses[4:]),
             (_PORT_TYPE, struct.pack("!I", _PORT_TYPE_UDP)),
@@ -284,3 +284,9 @@ def _checksum(data: bytes) -> bytes:
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return struct.pack("!H", ~total & 0xFFFF)
+
+
+def _is_json(record: Mapping[str, Any], data: bytes) -> bool:
+    """Return whether these bytes are one JSON object: a datagram, or one complete line."""
+    end = -1 if record.get("datagram") else len(data) - 1
+    return data[:1] == b"{" and data.find(b"\n") == end

@@ -63,9 +63,10 @@ async def test_tshark_reads_a_capture_of_each_transport(
         uris = [uri for name, uri, *_ in rows if name == transport and uri]
         assert [uri for uri in uris if transport.replace("socketio", "socket.io") in uri], rows
     assert {name for name, *_, opcode in rows if opcode == "1"} == set(FRAMES)
-    assert names_with_json(file) == {"short_polling", "long_polling"}
+    shown = {"short_polling", "long_polling", "webtransport"}
+    assert names_with_json(file) == shown
     # With the settings that the comment of the file names.
-    assert names_with_json(file, live=True) == {"short_polling", "long_polling", "websocket"}
+    assert names_with_json(file, live=True) == shown | {"websocket"}
     rows = tshark.fields(file, *names[:3], only="http.response", live=True)
     assert STREAMS.items() <= {(name, kind.partition(";")[0]) for name, _, kind in rows}
     # Each connection has its end.

@@ -124,7 +124,7 @@ export class PcapngWriter {
     const addresses = addressesOf(connection, direction);
     const numbers = ports(connection, direction, QUIC_PORT);
     const head = [
-      [12, utf8.encode("data-text-lines")], // the dissector
+      [12, utf8.encode(isJson(record) ? "json" : "data-text-lines")], // the dissector
       [format.SOURCE, addresses.slice(0, 4)],
       [format.TARGET, addresses.slice(4)],
       [24, be32(3)], // the type of the ports: UDP
@@ -245,4 +245,9 @@ function le16(value) {
 
 function le32(value) {
   return be32(value).reverse();
+}
+
+// One JSON object: a datagram, or one complete line.
+function isJson({ bytes, datagram }) {
+  return bytes[0] === 0x7b && bytes.indexOf(0x0a) === (datagram ? -1 : bytes.length - 1);
 }
