@@ -100,8 +100,8 @@ def for_transport(transport: str, rtt: float, rate: float, interval: float) -> L
 
 
 # Additional round trips before a session receives anything: SockJS requests `/info` first and
-# joins after the handshake; Socket.IO connects to a namespace; WebTransport requests `/lab` on a
-# connection of its own, as a page has to, before the two of QUIC: its handshake and the request.
+# joins after the handshake; Socket.IO connects to a namespace; WebTransport, as on a page, first
+# requests `/lab` over TCP (two round trips).  The QUIC handshake and the request are two more.
 EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1, "webtransport": 2}
 
 

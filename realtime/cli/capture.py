@@ -2,9 +2,9 @@
 
     realtime capture http://127.0.0.1:8000 --room lobby --seconds 10 > lesson.pcapng
 
-The command reads the room itself, by each transport, and records these connections: the server
-copies the bytes of requests with a secret to whoever knows it (see `server.tap`), and of nobody
-else.  So the file has what was sent in the room, but no connection of another client.
+The command opens a connection by each transport, and records these connections.  The server copies
+the bytes of a request only to a client that knows the secret in it (see `server.tap`).  So the file
+has what was sent in the room, but no connection of another client.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tornado.websocket import websocket_connect
 
 from realtime.cli.config import CommandError
 from realtime.client import ALL_CLIENTS, CLIENTS, BadResponse, Closed, Refused, request
+from realtime.client.http import expecting
 from realtime.protocol.pcapng import PcapngWriter
 from realtime.tasks import cancel_and_wait
 
@@ -176,7 +177,7 @@ class _Recording:
             raise CommandError(f"the file: {error}") from error
 
     def _hide(self, data: str) -> bytes:
-        """Return the data without our secret: whoever knows it can watch us."""
+        """Return the data without our secret: anyone who knows it can record us."""
         plain = base64.b64decode(data)
         return base64.b64encode(plain.replace(self._secret, b"*" * len(self._secret)))
 
@@ -209,7 +210,8 @@ class _Room:
     async def transports(self) -> list[str]:
         """Return those that the server has, and that we can use."""
         response = await request(self._url, "GET", "/lab", headers=self._headers)
-        offers_udp = "port" in response.check(200).json().get("webtransport", {})
+        with expecting("the description of a server"):
+            offers_udp = "port" in response.check(200).json()["webtransport"]
         return list(ALL_CLIENTS if offers_udp and find_spec("aioquic") else CLIENTS)
 
     async def read(self, transport: str) -> None:
@@ -218,11 +220,15 @@ class _Room:
             {"interval": _POLL_SECONDS} if transport == "short_polling" else {}
         )
         make = ALL_CLIENTS[transport]
-        async with make(
-            self._url, self._name, headers=self._headers, trace=self.secret, **options
-        ) as client:
-            while True:
-                await client.receive()
+        client = make(self._url, self._name, headers=self._headers, trace=self.secret, **options)
+        try:
+            async with client:
+                while True:
+                    await client.receive()
+        except TimeoutError as error:  # such as WebTransport where the network blocks UDP
+            raise CommandError(
+                f"no response by {transport}: leave it out of --transport"
+            ) from error
 
     @asynccontextmanager
     async def tap(self) -> AsyncIterator[AsyncIterator[str]]:

@@ -16,7 +16,7 @@ from tests import tshark
 from tests.cases import each
 from tests.cli.command_line import run
 from tests.conftest import Servers
-from tests.fake_server import until
+from tests.fake_server import FakeServer, until
 from tests.server_process import ROOT, Server
 from tests.ticket_keys import SECRET, ticket
 
@@ -126,6 +126,28 @@ async def test_a_transport_that_is_not_in_the_file_is_named(server: Server) -> N
     """As where the connection was at another worker than the tap; here there was no time."""
     with pytest.raises(CommandError, match="nothing was recorded of sse: "):
         await record(options(server, seconds=1e-9), io.BytesIO(), asyncio.Event())
+
+
+async def test_a_transport_that_gets_no_response_is_named(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("realtime.client.quic._OPEN_SECONDS", 0.0)
+    with pytest.raises(CommandError, match="no response by webtransport: "):
+        await record(options(server, transport=["webtransport"]), io.BytesIO(), asyncio.Event())
+
+
+@each("body", [b"[]", b"{}", b"7", b"<html>"])
+async def test_a_server_that_is_not_ours_is_a_named_error(body: bytes) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+
+    given = {"room": "lobby", "seconds": 60.0, "ticket": None, "transport": None}
+    async with FakeServer(answer) as other:
+        url = f"http://127.0.0.1:{other.port}"
+        with pytest.raises(CommandError, match="not "):
+            await record(argparse.Namespace(url=url, **given), io.BytesIO(), asyncio.Event())
 
 
 async def test_a_full_disk_is_a_named_error(server: Server) -> None:

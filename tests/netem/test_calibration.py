@@ -16,6 +16,7 @@ import pytest
 
 from realtime.netem.conditions import NetworkConditions
 from realtime.netem.link import Link
+from tests.conftest import missing
 from tests.server_process import ROOT
 
 pytestmark = pytest.mark.clocked
@@ -44,10 +45,10 @@ async def of_the_kernel(*arguments: float) -> list[float]:
             cwd=ROOT,
         )
     except FileNotFoundError:
-        pytest.skip("unshare is missing")
+        missing("unshare")
     output, trouble = await process.communicate()
     if b"PermissionError" in trouble or b"unshare" in trouble or b"/dev/net/tun" in trouble:
-        pytest.skip("no right to make a network interface")
+        missing("the right to make a network interface")
     assert process.returncode == 0, trouble.decode()
     delays: list[float] = json.loads(output)
     return delays

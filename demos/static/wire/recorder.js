@@ -21,7 +21,7 @@ export class Recorder {
     onMessage: (message) => this.#message(message),
   });
 
-  /** `secret` of the tap is in each request: whoever knows it can read the traffic.  It is not kept. */
+  /** Each request contains the `secret` of the tap.  Anyone who knows it can read the traffic, so it is not saved. */
   constructor(secret) {
     this.#secret = new TextEncoder().encode(secret);
   }
