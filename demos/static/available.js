@@ -3,7 +3,7 @@
 import { explain } from "./i18n.js";
 
 /** `{usable, missing}`: transports in their order, and `[{transport, why}]` with a text that says what would help. */
-export async function sortOut(transports) {
+export async function findUsable(transports) {
   const reasons = await Promise.all(transports.map(whyUnavailable));
   const all = transports.map((transport, n) => ({ transport, why: reasons[n] }));
   return {

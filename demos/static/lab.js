@@ -2,7 +2,7 @@
 // This file connects the parts; each of them is in lab/.
 
 import { requestJSON, ROOT, roomUrl, withSecret } from "./api.js";
-import { sortOut } from "./available.js";
+import { findUsable } from "./available.js";
 import { byId, el } from "./dom.js";
 import { showExercises } from "./exercises.js";
 import { explain, number, t, translate } from "./i18n.js";
@@ -124,7 +124,7 @@ function leftOut({ transport, why }) {
 }
 
 const [serverInfo, startCursor, { usable, missing }] = await Promise.all([
-  fetchServerInfo(), fetchCursor(), sortOut(TRANSPORTS),
+  fetchServerInfo(), fetchCursor(), findUsable(TRANSPORTS),
 ]);
 const chart = new LatencyChart(byId("chart"), usable);
 panes.push(...(await Promise.all(usable.map(createPane))));

@@ -2,7 +2,7 @@
 // connected.
 
 import { requestJSON, ROOT, roomUrl } from "./api.js";
-import { sortOut } from "./available.js";
+import { findUsable } from "./available.js";
 import { byId, el } from "./dom.js";
 import { explain, t } from "./i18n.js";
 import { baseFor } from "./lab/ports.js";
@@ -113,7 +113,7 @@ function closeLanes() {
 }
 
 async function openLanes(step) {
-  const { usable, missing } = await sortOut(step.transports);
+  const { usable, missing } = await findUsable(step.transports);
   if (step !== current || lanes.length) return; // the user is already at another step
   showLeftOut(usable, missing);
   const options = {
