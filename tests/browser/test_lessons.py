@@ -120,6 +120,9 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: 
     await open_tab(page, "The handshake")
     await part(page, "again").click()
     await open_tab(page, "A frame, bit by bit")
+    # The list is drawn again with each frame of the new connection: click when it has opened.
+    await expect(frames.locator('[data-opcode="8"]').first).to_be_visible()
+    await expect(page.locator("#state")).to_have_attribute("data-state", "open")
     await frames.locator('[data-opcode="8"]').first.click()
     await expect(part(page, "about")).to_contain_text("§7.4")
     mine = frames.locator('[data-direction="up"][data-opcode="1"]')
