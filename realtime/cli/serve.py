@@ -40,7 +40,7 @@ from realtime.server import sockets
 from realtime.server.config import ServerConfig
 from realtime.server.forwarded import TrustedProxies
 from realtime.server.key_file import KeyFile
-from realtime.server.quic.start import UDPPort, make_listener, make_offer, open_udp_port
+from realtime.server.quic.start import UDPPort, make_listener, make_offer, open_ports
 from realtime.server.server import Server
 from realtime.server.tap import TapRegistry
 from realtime.server.ticket_access import TicketAccess
@@ -66,8 +66,7 @@ async def run(config: ServerConfig) -> None:
     signal of a terminal that closes; SIGINT (Ctrl-C) disconnects all at once.
     """
     tls, keys = sockets.load_tls(config), load_keys(config)
-    listeners = sockets.open_listeners(config)
-    udp = open_udp_port(config, sockets.port_of(listeners[0]))
+    listeners, udp = open_ports(config)
     try:
         choice = await choose(config.hub, config.limits, config.prefix)
         await _with_hub(config, choice, listeners, udp, tls, keys)

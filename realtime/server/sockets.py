@@ -30,8 +30,8 @@ _BOTH_FAMILIES = ("", "::")
 _UDP_BUFFER_BYTES = 1_048_576
 # Seconds for a name server to answer; a C library alone waits for half a minute or more.
 _LOOKUP_SECONDS = 5.0
-# A free port of one family can be taken in the other: then we try another one.
-_MAX_TRIES = 10
+# A free port of one family or protocol can be taken in the other: then we try another one.
+MAX_TRIES = 10
 # There is no IPv6 in the kernel, or on this machine.
 _NO_SUCH_ADDRESS = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 # The option that has the host, by the one that has the port.
@@ -93,7 +93,7 @@ def _bind_host(port: int, host: str, kind: int = socket.SOCK_STREAM) -> BoundSoc
 
 
 def _bind(port: int, host: str, kind: int) -> BoundSockets:
-    for _ in range(_MAX_TRIES):
+    for _ in range(MAX_TRIES):
         try:
             return _bind_all(port, host, kind)
         except OSError as error:
@@ -181,7 +181,7 @@ def open_pair(port: int, host: str) -> tuple[BoundSockets, BoundSockets]:
 
     Raises OSError, as `open_port` does.
     """
-    for _ in range(1 if port else _MAX_TRIES):  # a port that is free in TCP can be taken in UDP
+    for _ in range(1 if port else MAX_TRIES):  # a port that is free in TCP can be taken in UDP
         listeners = open_port(port, host)
         try:
             return listeners, open_udp_port(port_of(listeners), host)

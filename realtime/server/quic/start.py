@@ -10,7 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from realtime.server.config import ServerConfig
-from realtime.server.sockets import BoundSockets, port_of
+from realtime.server.sockets import (
+    MAX_TRIES,
+    BoundSockets,
+    close_listeners,
+    open_listeners,
+    port_of,
+)
 from realtime.server.sockets import open_udp_port as bind_udp_port
 
 if TYPE_CHECKING:
@@ -44,6 +50,22 @@ class WebTransportOffer:
         if self.port is None:
             return {"reason": self.reason}
         return {"port": self.port, "hashes": list(self.hashes())}
+
+
+def open_ports(config: ServerConfig) -> tuple[list[BoundSockets], UDPPort]:
+    """Open the TCP ports of `config`, and its UDP port.
+
+    A free TCP port can be in use in UDP, by any program that sends a datagram; so we try others.
+    Raises OSError if the first TCP port cannot be opened.
+    """
+    for remaining in reversed(range(MAX_TRIES)):
+        listeners = open_listeners(config)
+        udp = open_udp_port(config, port_of(listeners[0]))
+        may_have_another = config.port == 0 and config.webtransport_port is None
+        if udp.reason != PORT_IN_USE or not may_have_another or not remaining:
+            break
+        close_listeners(listeners)
+    return listeners, udp
 
 
 def open_udp_port(config: ServerConfig, tcp_port: int) -> UDPPort:

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 from realtime.client import ALL_CLIENTS, Refused, get_json
+from realtime.server import sockets
 from realtime.server.config import ServerConfig
 from realtime.server.quic import start
-from realtime.server.sockets import close_listeners, port_of
+from realtime.server.sockets import BoundSockets, close_listeners, port_of
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.transports.readers import reader, say, take, texts
@@ -34,6 +35,31 @@ def test_a_port_in_use_is_the_reason(servers: Servers) -> None:
         udp = start.open_udp_port(ServerConfig(), taken.getsockname()[1])
     assert (udp.sockets, udp.reason) == ((), "port_in_use")
     assert "in use" in udp.text
+
+
+def test_a_free_port_is_free_in_tcp_and_in_udp(monkeypatch: pytest.MonkeyPatch) -> None:
+    ports = []
+
+    def open_listeners(config: ServerConfig) -> list[BoundSockets]:
+        """Open a port, which another program is faster to use in UDP, the first time."""
+        listeners = sockets.open_listeners(config)
+        ports.append(port_of(listeners[0]))
+        if len(ports) == 1:
+            taken.bind(("127.0.0.1", ports[0]))
+        return listeners
+
+    monkeypatch.setattr(start, "open_listeners", open_listeners)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        listeners, udp = start.open_ports(ServerConfig(port=0))
+        in_use, port = ports
+        assert port_of(listeners[0]) == port_of(udp.sockets) == port
+        close_listeners([*listeners, udp.sockets])
+        with socket.socket() as free:  # nothing is left of the first try
+            free.bind(("127.0.0.1", in_use))
+        # A port that was chosen stays, and the reason is known.
+        listeners, udp = start.open_ports(ServerConfig(port=in_use))
+        assert (port_of(listeners[0]), udp.reason) == (in_use, "port_in_use")
+        close_listeners(listeners)
 
 
 def test_a_missing_package_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
