@@ -280,7 +280,7 @@ BESIDE = {
     "demos/static/transports/{}.js": set(),
     "realtime/client/{}.py": {
         *("__init__", "base", "clients", "connection", "encodings", "http", "protocols"),
-        *("quic", "replies", "sansio"),
+        *("quic", "quic_socket", "replies", "sansio"),
     },
     "tests/transports/test_{}.py": {
         *("access", "acks", "affinity", "base", "compression", "exchange", "handler", "lingering"),

@@ -1,18 +1,18 @@
-"""One WebTransport session over QUIC, the client's half: aioquic and a UDP socket.
+"""One WebTransport session over QUIC, the client's half, without a socket (sans-I/O): aioquic.
 
-    UDP socket ─▶ aioquic ─▶ response, bytes of the stream, datagrams ─▶ WebTransportClient
+    datagram ──▶ receive_datagram(data, now) ──▶ response, bytes of the stream, datagrams
+    datagrams ◀── datagrams_to_send(now) ◀── the request, `write`, acknowledgements
 
-The event loop receives packets at any time, so acknowledgements leave even while nobody reads.  But
-the server may send no more than one window that nobody has read, as to a page that stops reading.
+`WebTransportSession` adds a UDP socket and asyncio, the load generator its own event loop.  Time is
+an argument: seconds of any one clock.
 """
 
-import asyncio
 import base64
 import hashlib
 import ssl
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, Self, cast
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from aioquic.buffer import Buffer, BufferReadError, encode_uint_var
 from aioquic.h3.connection import H3_ALPN, H3Connection
@@ -37,19 +37,14 @@ from aioquic.quic.recovery import QuicPacketSpace
 from aioquic.quic.stream import QuicStream
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from realtime.client.http import ByteCount, Closed, Response, ResponseHead
+from realtime.client.http import Closed, Response, ResponseHead
 
 # Bytes that arrive before anybody reads them: as much as TCP sockets of this machine buffer.
 WINDOW_BYTES = 131_072
-# Seconds for the handshake and the response, as for a connection of a browser.
-_OPEN_SECONDS = 10.0
 # CLOSE_WEBTRANSPORT_SESSION (draft-ietf-webtrans-http3 §6).
 _CLOSE_SESSION = 0x2843
 # RFC 9000 §10.3.
 _TOKEN_BYTES = 16
-# Seconds between two pings.  A reader that sends nothing else would not learn that the server has
-# gone or restarted, and a NAT would forget it (§10.1.2).
-_PING_SECONDS = 5.0
 # RFC 9114 §8.1.
 _NO_ERROR, _INTERNAL_ERROR = 0x100, 0x102
 _LOST = Closed(None, "the connection ended without the close of its session")
@@ -82,14 +77,18 @@ class WindowedConnection(QuicConnection):
         return data[-_TOKEN_BYTES:] in tokens
 
 
-class WebTransportSession(asyncio.DatagramProtocol):
-    """A session: `open` it, then `read` and `write` its stream, which the server opens.
+class SessionProtocol:
+    """A session: `connect` it, then `read` and `write` its stream, which the server opens.
 
-    `datagrams` has those that have arrived, and `closed` is why the session ended.  At that time
-    bytes may be left to read.
+    Send `datagrams_to_send` after each call, and call `handle_timer` at `timer`.  `opened` says
+    that the stream is open, and `refusal` is the response of a server that has refused the session.
+    `datagrams` has those that have arrived.  `closed` is why the session ended: after a last
+    `datagrams_to_send` nothing more is sent, but bytes may be left to read.
     """
 
-    def __init__(self, count: ByteCount, hashes: Collection[str]) -> None:
+    def __init__(
+        self, authority: str, path: str, fields: Mapping[str, str], hashes: Collection[str]
+    ) -> None:
         configuration = QuicConfiguration(
             alpn_protocols=H3_ALPN,
             # No authority has signed the certificate: its hash is compared instead.
@@ -100,102 +99,52 @@ class WebTransportSession(asyncio.DatagramProtocol):
         )
         self.datagrams: deque[bytes] = deque(maxlen=1000)
         self.closed: Closed | None = None
-        self._quic = WindowedConnection(configuration=configuration)
-        self._http: H3Connection | None = None
-        self._count = count
-        self._hashes = hashes
-        self._loop = asyncio.get_running_loop()
-        self._timer: asyncio.TimerHandle | None = None
-        self._pings: asyncio.TimerHandle | None = None
-        self._changed = asyncio.Event()  # whenever something has arrived
-        self._connected = False
-        self._head: ResponseHead | None = None
-        self._body = bytearray()  # of the response: an error, or capsules
-        self._body_ended = False
-        self._request_id: int | None = None
-        self._stream_id: int | None = None
-        self._unread = bytearray()
-
-    # --- open and close --------------------------------------------------------------------------
-
-    @classmethod
-    async def open(
-        cls,
-        address: tuple[str, int],
-        authority: str,
-        path: str,
-        fields: Mapping[str, str],
-        *,
-        count: ByteCount,
-        hashes: Collection[str],
-        source: str | None = None,
-    ) -> Self:
-        """Connect, and open a session; raises `Refused`, `Closed` or OSError."""
-        loop = asyncio.get_running_loop()
-        local = None if source is None else (source, 0)
-        _, session = await loop.create_datagram_endpoint(
-            lambda: cls(count, hashes), remote_addr=address, local_addr=local
-        )
-        try:
-            async with asyncio.timeout(_OPEN_SECONDS):
-                await session._connect(authority, path, fields)
-        except BaseException:
-            session.abort()
-            raise
-        return session
-
-    async def _connect(self, authority: str, path: str, fields: Mapping[str, str]) -> None:
-        self._quic.connect(self._address, now=self._loop.time())
-        self._transmit()
-        await self._until(lambda: self._connected)
-        self._request(authority, path, fields)
-        await self._until(lambda: self._head is not None)
-        assert self._head is not None
-        if self._head.status != 200:
-            await self._until(lambda: self._body_ended)
-            Response(self._head, bytes(self._body)).check(200)
-        await self._until(lambda: self._stream_id is not None)
-        self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
-
-    def _request(self, authority: str, path: str, fields: Mapping[str, str]) -> None:
-        assert self._http is not None
-        self._request_id = self._quic.get_next_available_stream_id()
-        headers = {
+        self.refusal: Response | None = None
+        self._headers = {
             **{":method": "CONNECT", ":scheme": "https", ":authority": authority, ":path": path},
             ":protocol": "webtransport",
             **{name.lower(): value for name, value in fields.items()},
         }
-        encoded = [
-            (name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
-        ]
-        self._http.send_headers(self._request_id, encoded)
-        self._transmit()
+        self._hashes = hashes
+        self._quic = WindowedConnection(configuration=configuration)
+        self._http: H3Connection | None = None
+        self._address: Any = None
+        self._unsent: list[bytes] = []
+        self._head: ResponseHead | None = None
+        self._body = bytearray()  # of the response: an error, or capsules
+        self._request_id: int | None = None
+        self._stream_id: int | None = None
+        self._unread = bytearray()
 
-    async def close(self) -> None:
+    @property
+    def opened(self) -> bool:
+        return self._stream_id is not None
+
+    def connect(self, address: Any, now: float) -> None:
+        """Begin the handshake with `address`, which is only a key of aioquic for a path."""
+        self._address = address
+        self._quic.connect(address, now=now)
+
+    def close(self, now: float) -> None:
         """Close the session and its connection."""
         if self.closed is None and self._http is not None and self._request_id is not None:
             capsule = encode_uint_var(_CLOSE_SESSION) + encode_uint_var(4) + bytes(4)
             self._http.send_data(self._request_id, capsule, end_stream=True)
-            self._transmit()  # before the end of the connection, which would replace it
+            # The end of the connection would replace what is not in a packet yet.
+            self._unsent += self._packets(now)
         self._end(_NO_ERROR, _LOST)
 
     def abort(self) -> None:
         """End the connection at once: the server learns only that."""
         self._end(_INTERNAL_ERROR, _LOST)
 
+    def lose(self) -> None:
+        """Note that nothing more arrives, and that nobody can be told."""
+        self.closed = self.closed or _LOST
+
     def _end(self, code: int, closed: Closed) -> None:
         self._quic.close(error_code=code)
-        self._transmit()
-        self._lose(closed)
-
-    def _lose(self, closed: Closed) -> None:
-        """Nothing more arrives."""
         self.closed = self.closed or closed
-        self._changed.set()
-        for timer in filter(None, (self._timer, self._pings)):
-            timer.cancel()
-        self._timer = self._pings = None
-        self._transport.close()
 
     # --- the stream ------------------------------------------------------------------------------
 
@@ -205,90 +154,63 @@ class WebTransportSession(asyncio.DatagramProtocol):
         self._unread.clear()
         if data and self.closed is None:
             self._quic.window_end += len(data)
-            self._transmit()
         return data
-
-    async def changed(self) -> None:
-        """Wait until something arrives, the session ends, or `wake` is called."""
-        self._changed.clear()
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        """Let all that wait look again."""
-        self._changed.set()
 
     def write(self, data: bytes) -> None:
         """Send `data` on the stream; raises `Closed`."""
-        self._check_open()
+        self.check_open()
         assert self._stream_id is not None
         self._quic.send_stream_data(self._stream_id, data)
-        self._transmit()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
         if self.closed is not None:
             raise Closed(self.closed.code, self.closed.reason)
 
-    async def _until(self, done: Callable[[], bool]) -> None:
-        """Wait until `done()`; raises `Closed` at the end of the connection."""
-        while not done():
-            self._check_open()
-            await self.changed()
-
     # --- packets ---------------------------------------------------------------------------------
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self._address = transport.get_extra_info("peername")
+    @property
+    def timer(self) -> float | None:
+        """When to call `handle_timer`; None for never."""
+        at: float | None = self._quic.get_timer()
+        return at if self.closed is None else None
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._count.bytes_in += len(data)
-        if self._quic.is_reset(data):
-            self._lose(_LOST)
-            return
-        self._quic.receive_datagram(data, self._address, now=self._loop.time())
+    def handle_timer(self, now: float) -> None:
+        self._quic.handle_timer(now=now)
         self._handle_events()
-        self._transmit()
 
-    def error_received(self, exc: Exception) -> None:
-        self._lose(_LOST)  # nobody listens there
-
-    def _transmit(self) -> None:
-        if self._transport.is_closing():
-            return
-        for data, _ in self._quic.datagrams_to_send(now=self._loop.time()):
-            self._count.bytes_out += len(data)
-            self._transport.sendto(data)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if (at := self._quic.get_timer()) is not None and self.closed is None:
-            self._timer = self._loop.call_at(at, self._on_timer, at)
-
-    def _ping(self) -> None:
+    def ping(self) -> None:
+        """Ask for an acknowledgement."""
         self._quic.send_ping(0)
-        self._transmit()
-        self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
 
-    def _on_timer(self, at: float) -> None:
-        self._timer = None
-        self._quic.handle_timer(now=max(at, self._loop.time()))
+    def receive_datagram(self, data: bytes, now: float) -> None:
+        if self._quic.is_reset(data):
+            self.lose()
+            return
+        self._quic.receive_datagram(data, self._address, now=now)
         self._handle_events()
-        self._transmit()
+
+    def datagrams_to_send(self, now: float) -> list[bytes]:
+        """Return the payloads of the UDP datagrams that are due."""
+        unsent, self._unsent = self._unsent, []
+        return unsent + self._packets(now)
+
+    def _packets(self, now: float) -> list[bytes]:
+        return [data for data, _ in self._quic.datagrams_to_send(now=now)]
+
+    # --- events ----------------------------------------------------------------------------------
 
     def _handle_events(self) -> None:
         while (event := self._quic.next_event()) is not None:
             self._handle_event(event)
-        self._changed.set()
 
     def _handle_event(self, event: QuicEvent) -> None:
         match event:
-            case HandshakeCompleted():
-                self._check_certificate()
-                self._connected = True
             case ProtocolNegotiated():
                 self._http = H3Connection(self._quic, enable_webtransport=True)
+            case HandshakeCompleted():
+                self._check_certificate()
             case ConnectionTerminated() | StreamReset(stream_id=self._request_id):
-                self._lose(_LOST)
+                self.lose()
         if self._http is not None:
             for http_event in self._http.handle_event(event):
                 self._handle_http_event(http_event)
@@ -298,24 +220,42 @@ class WebTransportSession(asyncio.DatagramProtocol):
         certificate = self._quic.tls._peer_certificate
         assert certificate is not None
         digest = hashlib.sha256(certificate.public_bytes(Encoding.DER)).digest()
-        if base64.b64encode(digest).decode() not in self._hashes:
-            self._lose(Closed(None, "the certificate is another one"))
+        if base64.b64encode(digest).decode() in self._hashes:
+            self._send_request()
+        else:
+            self._end(_NO_ERROR, Closed(None, "the certificate is another one"))
+
+    def _send_request(self) -> None:
+        assert self._http is not None
+        self._request_id = self._quic.get_next_available_stream_id()
+        fields = self._headers.items()
+        self._http.send_headers(
+            self._request_id,
+            [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields],
+        )
 
     def _handle_http_event(self, event: H3Event) -> None:
         match event:
             case HeadersReceived() if event.stream_id == self._request_id:
                 self._head = _response_head(event.headers)
+                self._end_response(event.stream_ended)
             case DataReceived() if event.stream_id == self._request_id:
                 self._body += event.data
-                self._body_ended = event.stream_ended
-                # A session that ends at once may end before its stream has arrived.
-                if event.stream_ended and self._head is not None and self._head.status == 200:
-                    self._end(_NO_ERROR, _parse_close(bytes(self._body)))
+                self._end_response(event.stream_ended)
             case WebTransportStreamDataReceived():
                 self._stream_id = event.stream_id
                 self._unread += event.data
             case DatagramReceived():
                 self.datagrams.append(event.data)
+
+    def _end_response(self, ended: bool) -> None:
+        """A session that ends at once may end before its stream has arrived."""
+        if not ended or self._head is None:
+            return
+        if self._head.status == 200:
+            self._end(_NO_ERROR, _parse_close(bytes(self._body)))
+        else:
+            self.refusal = Response(self._head, bytes(self._body))
 
 
 def _response_head(headers: Collection[tuple[bytes, bytes]]) -> ResponseHead:

@@ -21,7 +21,7 @@ from realtime.client.replies import PendingReplies
 from realtime.client.sansio import with_cursor
 
 if TYPE_CHECKING:
-    from realtime.client.quic import WebTransportSession
+    from realtime.client.quic_socket import WebTransportSession
 
 
 class WebTransportClient(Client):
@@ -57,7 +57,8 @@ class WebTransportClient(Client):
 
     async def open(self) -> None:
         try:
-            from realtime.client.quic import WebTransportSession
+            from realtime.client.quic import SessionProtocol
+            from realtime.client.quic_socket import WebTransportSession
         except ImportError as error:
             how = "pip install 'realtime-transports[webtransport]'"
             raise ImportError(f"the transport webtransport needs aioquic: {how}") from error
@@ -66,14 +67,12 @@ class WebTransportClient(Client):
         fields = dict(self._headers)
         own_port = f":{self._endpoint.port}"
         authority = f"{self._endpoint.authority.removesuffix(own_port)}:{port}"
+        path = self._query.path(self.transport, self.cursor, **self._arguments)
         self._session = await WebTransportSession.open(
             (self._endpoint.host, self._udp_port or port),
-            fields.pop("Host", authority),
-            self._query.path(self.transport, self.cursor, **self._arguments),
-            fields,
-            count=self.down,
-            hashes=hashes,
-            source=self._endpoint.source,
+            SessionProtocol(fields.pop("Host", authority), path, fields, hashes),
+            self.down,
+            self._endpoint.source,
         )
 
     async def _get_offer(self) -> tuple[int, list[str]]:

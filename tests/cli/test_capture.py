@@ -131,7 +131,7 @@ async def test_a_transport_that_is_not_in_the_file_is_named(server: Server) -> N
 async def test_a_transport_that_gets_no_response_is_named(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("realtime.client.quic._OPEN_SECONDS", 0.0)
+    monkeypatch.setattr("realtime.client.quic_socket._OPEN_SECONDS", 0.0)
     with pytest.raises(CommandError, match="no response by webtransport: "):
         await record(options(server, transport=["webtransport"]), io.BytesIO(), asyncio.Event())
 

@@ -1,80 +1,31 @@
-"""The client's half of QUIC: whom it trusts, how much it accepts, how it learns the end."""
+"""A session without a socket: datagrams in, datagrams out."""
 
-import asyncio
-import json
-
-import pytest
-
-from realtime.client.http import ByteCount, Closed
-from realtime.client.quic import WINDOW_BYTES, WebTransportSession, _parse_close
-from realtime.core.events import Draft
-from realtime.limits import Limits
+from realtime.client.quic import SessionProtocol, _parse_close
 from realtime.protocol.capsules import close_session
 from tests.cases import each
-from tests.ports import free_port
-from tests.server.quic.serving import PATH, SECONDS, Listening, listening
-
-# Of a stream of WebTransport: its type, and the number of its session.
-_STREAM_HEAD = 3
-OTHER_HASH = "A" * 43 + "="
 
 
-async def test_a_certificate_is_trusted_by_its_hash_alone() -> None:
-    async with listening() as running, asyncio.timeout(SECONDS):
-        hashes = [OTHER_HASH, *running.listener.hashes()]
-        session = await open_session(running, hashes)  # as while a certificate is replaced
-        await session.close()
-        with pytest.raises(Closed, match="certificate"):
-            await open_session(running, [OTHER_HASH])
+def test_it_begins_with_one_full_datagram_and_a_timer_to_repeat_it() -> None:
+    session = SessionProtocol("localhost", "/rooms/r/webtransport", {}, [])
+    session.connect(("127.0.0.1", 443), now=0.0)
+    (first,) = session.datagrams_to_send(now=0.0)
+    assert len(first) == 1200  # RFC 9000 §14.1
+    assert session.datagrams_to_send(now=0.1) == []
+    assert session.timer is not None
+    session.handle_timer(session.timer)
+    assert len(session.datagrams_to_send(now=session.timer)[0]) == 1200
+    assert not session.opened
 
 
-async def open_session(running: Listening, hashes: list[str]) -> WebTransportSession:
-    address, authority = ("127.0.0.1", running.port), f"localhost:{running.port}"
-    return await WebTransportSession.open(
-        address, authority, PATH, {}, count=ByteCount(), hashes=hashes
-    )
-
-
-async def test_a_port_where_nobody_listens_is_the_end() -> None:
-    with pytest.raises(OSError):  # noqa: PT011 - of any kind: the caller tries again
-        async with asyncio.timeout(SECONDS):
-            await WebTransportSession.open(
-                ("127.0.0.1", free_port()), "x", "/", {}, count=ByteCount(), hashes=[]
-            )
-
-
-async def test_the_server_sends_no_more_than_a_window_that_nobody_has_read() -> None:
-    async with listening(Limits(messages_per_second=0)) as running:
-        session = await running.open()
-        body, limits = json.dumps({"text": "x" * 4000}).encode(), running.services.limits
-        for _ in range(50):
-            await running.services.hub.publish(Draft.parse(body, "lobby", limits, "test"))
-        async with asyncio.timeout(SECONDS):
-            while len(session._unread) < WINDOW_BYTES - _STREAM_HEAD:
-                await session.changed()
-            assert len(session._unread) == WINDOW_BYTES - _STREAM_HEAD
-            received = session.read()
-            while received.count(b"\n") < 51:  # and the first, empty one
-                await session.changed()
-                received += session.read()
-
-
-async def test_a_session_that_is_aborted_writes_no_more() -> None:
-    async with listening() as running:
-        session = await running.open()
-        session.abort()
-        with pytest.raises(Closed):
-            session.write(b"{}\n")
-
-
-async def test_a_server_that_vanishes_is_noticed() -> None:
-    async with listening(Limits(heartbeat_seconds=0.2)) as running:
-        session = await running.open()
-        for one in running.listener._sockets:
-            asyncio.get_running_loop().remove_reader(one.fileno())
-        async with asyncio.timeout(SECONDS):
-            while session.closed is None:
-                await session.changed()
+def test_after_its_end_it_sends_one_more_datagram_and_has_no_timer() -> None:
+    session = SessionProtocol("localhost", "/rooms/r/webtransport", {}, [])
+    session.connect(("127.0.0.1", 443), now=0.0)
+    session.datagrams_to_send(now=0.0)
+    session.abort()
+    assert session.closed is not None
+    assert session.timer is None
+    assert len(session.datagrams_to_send(now=0.0)) == 1
+    assert session.datagrams_to_send(now=1.0) == []
 
 
 def test_the_close_of_a_session_has_the_code_of_the_contract() -> None:

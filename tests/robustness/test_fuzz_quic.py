@@ -8,7 +8,8 @@ import random
 import socket
 
 from realtime.client.http import ByteCount, get_json
-from realtime.client.quic import WebTransportSession
+from realtime.client.quic import SessionProtocol
+from realtime.client.quic_socket import WebTransportSession
 from realtime.client.webtransport import WebTransportClient
 from tests.robustness.conftest import SharedServers
 from tests.robustness.fuzz import new_seed
@@ -39,17 +40,16 @@ async def attack(server: MonitoredServer, random_: random.Random) -> None:
     offer = (await get_json(server.url, "/lab"))["webtransport"]
     path = random_.choice(["/rooms/fuzz/webtransport", "/rooms//webtransport", "/", "/rooms/%ff"])
     try:
-        session = await WebTransportSession.open(
-            ("127.0.0.1", server.port),
+        protocol = SessionProtocol(
             random_.choice(["localhost", "evil.example", "[", ":", "a b"]),
             path,
             random_.choice([{}, {"origin": "null"}, {"cookie": "x" * 3000}, {"te": "gzip"}]),
-            count=ByteCount(),
-            hashes=offer["hashes"],
+            offer["hashes"],
         )
+        session = await WebTransportSession.open(("127.0.0.1", server.port), protocol, ByteCount())
     except Exception:
         return
-    quic = session._quic
+    quic = session.protocol._quic
     for _ in range(random_.randint(1, 6)):
         stream = random_.choice([0, 1, 2, 6, 10, quic.get_next_available_stream_id()])
         try:

@@ -8,7 +8,8 @@ from typing import Any
 
 from realtime.brokers.memory import MemoryBroker
 from realtime.client.http import ByteCount
-from realtime.client.quic import WebTransportSession
+from realtime.client.quic import SessionProtocol
+from realtime.client.quic_socket import WebTransportSession
 from realtime.core.admission import Admission
 from realtime.core.hub import Hub
 from realtime.core.presence import Presence
@@ -39,15 +40,8 @@ class Listening:
         self, path: str = PATH, host: str = "127.0.0.1", source: str | None = None, **fields: str
     ) -> WebTransportSession:
         """Open a session; raises what `WebTransportSession.open` raises."""
-        session = await WebTransportSession.open(
-            (host, self.port),
-            f"localhost:{self.port}",
-            path,
-            fields,
-            count=ByteCount(),
-            hashes=self.listener.hashes(),
-            source=source,
-        )
+        protocol = SessionProtocol(f"localhost:{self.port}", path, fields, self.listener.hashes())
+        session = await WebTransportSession.open((host, self.port), protocol, ByteCount(), source)
         self.clients.append(session)
         return session
 

@@ -9,7 +9,8 @@ import pytest
 from aioquic.quic.events import QuicEvent, StopSendingReceived, StreamReset
 
 from realtime.client.http import ByteCount, Refused
-from realtime.client.quic import WINDOW_BYTES, WebTransportSession
+from realtime.client.quic import WINDOW_BYTES, SessionProtocol
+from realtime.client.quic_socket import WebTransportSession
 from realtime.core.events import Draft
 from realtime.limits import Limits
 from realtime.server.quic.connection import _MAX_REFUSED_STREAMS
@@ -17,8 +18,8 @@ from tests.cases import each
 from tests.server.quic.serving import PATH, SECONDS, Listening, line_of, listening
 
 
-class Watching(WebTransportSession):
-    """A client that remembers its events, and sends what no page could."""
+class WatchingProtocol(SessionProtocol):
+    """A session that remembers its events."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -28,15 +29,28 @@ class Watching(WebTransportSession):
         self.seen.append(event)
         super()._handle_event(event)
 
+
+class SilentProtocol(WatchingProtocol):
+    """A client that sends no request."""
+
+    def _send_request(self) -> None:
+        pass
+
+
+class Watching(WebTransportSession):
+    """A client that sends what no page could."""
+
+    protocol: WatchingProtocol
+
     def send(self, stream: int, data: bytes, *, end: bool = False) -> None:
-        self._quic.send_stream_data(stream, data, end)
+        self.protocol._quic.send_stream_data(stream, data, end)
         self._transmit()
 
     async def until_refused(self, *streams: int) -> None:
         async with asyncio.timeout(SECONDS):
             while not {*streams} <= {
                 event.stream_id
-                for event in self.seen
+                for event in self.protocol.seen
                 if isinstance(event, StopSendingReceived | StreamReset)
             }:
                 await self.changed()
@@ -48,14 +62,9 @@ class Watching(WebTransportSession):
 
 
 async def watching(running: Listening, path: str = PATH) -> Watching:
-    session = await Watching.open(
-        ("127.0.0.1", running.port),
-        f"localhost:{running.port}",
-        path,
-        {},
-        count=ByteCount(),
-        hashes=running.listener.hashes(),
-    )
+    hashes = running.listener.hashes()
+    protocol = WatchingProtocol(f"localhost:{running.port}", path, {}, hashes)
+    session = await Watching.open(("127.0.0.1", running.port), protocol, ByteCount())
     running.clients.append(session)
     return session
 
@@ -77,10 +86,12 @@ async def say(running: Listening, text: str) -> None:
 async def test_streams_that_the_client_opens_are_refused_and_the_session_goes_on() -> None:
     async with listening() as running:
         session = await watching(running)
-        assert session._http is not None
-        bidirectional = session._http.create_webtransport_stream(0)
+        assert session.protocol._http is not None
+        bidirectional = session.protocol._http.create_webtransport_stream(0)
         session.send(bidirectional, b"x" * 1000)
-        unidirectional = session._http.create_webtransport_stream(0, is_unidirectional=True)
+        unidirectional = session.protocol._http.create_webtransport_stream(
+            0, is_unidirectional=True
+        )
         session.send(unidirectional, b"x" * 1000)
         await session.until_refused(bidirectional, unidirectional)
         session.write(message("hello"))
@@ -90,9 +101,10 @@ async def test_streams_that_the_client_opens_are_refused_and_the_session_goes_on
 async def test_a_second_session_of_a_connection_is_refused() -> None:
     async with listening() as running:
         session = await watching(running)
-        first = session._request_id
-        session._request(f"localhost:{running.port}", PATH, {})
-        second, session._request_id = session._request_id, first
+        first = session.protocol._request_id
+        session.protocol._send_request()
+        session._transmit()
+        second, session.protocol._request_id = session.protocol._request_id, first
         assert second is not None
         await session.until_refused(second)
         assert session.closed is None
@@ -101,14 +113,14 @@ async def test_a_second_session_of_a_connection_is_refused() -> None:
 async def test_a_client_that_opens_one_stream_after_the_other_is_disconnected() -> None:
     async with listening() as running:
         session = await watching(running)
-        assert session._http is not None
+        assert session.protocol._http is not None
         async with asyncio.timeout(SECONDS):
             for _ in range(_MAX_REFUSED_STREAMS):
-                stream = session._http.create_webtransport_stream(0)
+                stream = session.protocol._http.create_webtransport_stream(0)
                 session.send(stream, b"x", end=True)
                 await session.until_refused(stream)
         assert session.closed is None
-        session.send(session._http.create_webtransport_stream(0), b"x", end=True)
+        session.send(session.protocol._http.create_webtransport_stream(0), b"x", end=True)
         await session.until_closed()
 
 
@@ -124,12 +136,12 @@ async def test_another_request_than_one_for_a_session_is_a_named_error() -> None
 
 async def test_a_connection_without_a_request_is_closed() -> None:
     async with listening(Limits(request_seconds=0.2)) as running:
-        loop = asyncio.get_running_loop()
+        loop, address = asyncio.get_running_loop(), ("127.0.0.1", running.port)
+        protocol = SilentProtocol("localhost", PATH, {}, running.listener.hashes())
         _, client = await loop.create_datagram_endpoint(
-            lambda: Watching(ByteCount(), running.listener.hashes()),
-            remote_addr=("127.0.0.1", running.port),
+            lambda: Watching(protocol, ByteCount()), remote_addr=address
         )
-        client._quic.connect(client._address, now=loop.time())
+        protocol.connect(address, loop.time())
         client._transmit()
         await client.until_closed()
         await running.until(lambda: not running.traffic.streams)
@@ -151,11 +163,11 @@ async def test_however_a_client_ends_its_session_nothing_is_left(how: str) -> No
             case "abort":
                 session.abort()
             case "reset":
-                session._quic.reset_stream(0, 1)
+                session.protocol._quic.reset_stream(0, 1)
             case "stop":
-                session._quic.stop_stream(1, 1)
+                session.protocol._quic.stop_stream(1, 1)
             case "end of the request":
-                session._quic.send_stream_data(0, b"", end_stream=True)
+                session.protocol._quic.send_stream_data(0, b"", end_stream=True)
             case _:
                 session.send(1, b"", end=True)
         session._transmit()
@@ -168,8 +180,8 @@ async def test_however_a_client_ends_its_session_nothing_is_left(how: str) -> No
 async def test_a_capsule_that_is_malformed_ends_the_connection() -> None:
     async with listening() as running:
         session = await watching(running)
-        assert session._http is not None
-        session._http.send_data(0, b"\x68\x43\x00", end_stream=False)
+        assert session.protocol._http is not None
+        session.protocol._http.send_data(0, b"\x68\x43\x00", end_stream=False)
         session._transmit()
         await session.until_closed()
 
@@ -297,10 +309,10 @@ async def test_a_client_cannot_count_for_an_address_of_somebody_else() -> None:
         (connection,) = running.listener._sessions
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
             other.bind(("127.0.0.2", 0))
-            session._quic.send_stream_data(1, message("moved"))
-            packets = session._quic.datagrams_to_send(now=asyncio.get_running_loop().time())
+            session.protocol._quic.send_stream_data(1, message("moved"))
+            packets = session.protocol.datagrams_to_send(asyncio.get_running_loop().time())
             session._transport.abort()  # nothing more comes from its own address
-            for packet, _ in packets:
+            for packet in packets:
                 other.sendto(packet, ("127.0.0.1", running.port))
             quic = connection._quic
             await running.until(lambda: (quic.get_peer_address() or "?")[0] == "127.0.0.2")

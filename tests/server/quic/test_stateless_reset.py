@@ -40,14 +40,14 @@ async def test_a_server_at_another_port_does_not_tell_the_token_of_a_connection(
     """RFC 9000 §21.11: who sees its ID could else end the connection of somebody else."""
     async with listening() as running, listening() as other:
         session = await running.open()
-        ids = (session._quic._peer_cid, *session._quic._peer_cid_available)
+        ids = (session.protocol._quic._peer_cid, *session.protocol._quic._peer_cid_available)
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
             one.setblocking(False)
             one.connect(("127.0.0.1", other.port))
             for id in ids:
                 one.send(b"\x40" + id.cid + bytes(40))
-                assert not session._quic.is_reset(await loop.sock_recv(one, 100))
+                assert not session.protocol._quic.is_reset(await loop.sock_recv(one, 100))
 
 
 async def test_a_packet_of_another_kind_or_a_short_one_gets_no_answer() -> None:
