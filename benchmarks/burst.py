@@ -15,11 +15,11 @@ from itertools import islice
 from statistics import fmean
 from typing import ClassVar
 
+from benchmarks.load.connections import clock
 from benchmarks.load.generator import (
     LoadGenerator,
     OpenLoopSender,
     VirtualReader,
-    clock,
     constant_arrivals,
     gc_paused,
     post_message,

@@ -11,7 +11,8 @@ import sys
 from contextlib import ExitStack
 from typing import ClassVar
 
-from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused, post_message
+from benchmarks.load.connections import clock
+from benchmarks.load.generator import LoadGenerator, VirtualReader, gc_paused, post_message
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import Transcript, new_room, run_workload
 from benchmarks.method.options import positive, positive_int

@@ -23,7 +23,8 @@ from typing import Any, ClassVar
 from redis import Redis
 
 from benchmarks.load.closed_loop import PostSender, SendLog, message_encoder
-from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
+from benchmarks.load.connections import clock
+from benchmarks.load.generator import LoadGenerator, VirtualReader, gc_paused
 from benchmarks.load.light_readers import DiscardReader
 from benchmarks.load.workload import new_room
 from benchmarks.method import capacity_model

@@ -14,7 +14,8 @@ from contextlib import ExitStack
 from typing import Any, ClassVar
 
 from benchmarks.load.closed_loop import PostSender, SendLog, WebSocketSender, message_encoder
-from benchmarks.load.generator import LoadGenerator, VirtualReader, clock, gc_paused
+from benchmarks.load.connections import clock
+from benchmarks.load.generator import LoadGenerator, VirtualReader, gc_paused
 from benchmarks.load.light_readers import DiscardReader
 from benchmarks.load.workload import new_room
 from benchmarks.method.audit import Audit, audit, parse_cursor

@@ -10,9 +10,9 @@ import random
 import sys
 from typing import ClassVar
 
+from benchmarks.load.connections import clock
 from benchmarks.load.generator import (
     LoadGenerator,
-    clock,
     constant_arrivals,
     gc_paused,
     post_message,

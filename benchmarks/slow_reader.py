@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmarks.load.connections import clock
 from benchmarks.load.generator import (
     LoadGenerator,
-    clock,
     constant_arrivals,
     gc_paused,
     post_message,

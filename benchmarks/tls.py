@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmarks.competitors.system import BURST, IDLE, PACED, System
-from benchmarks.load.generator import READ_BYTES, LoadGenerator
+from benchmarks.load.connections import READ_BYTES
+from benchmarks.load.generator import LoadGenerator
 from benchmarks.method import stats
 from benchmarks.method.options import positive_int
 from benchmarks.method.runner import run

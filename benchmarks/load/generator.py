@@ -11,22 +11,18 @@ the constant-arrival-rate executor of k6.  The generator also reports how late i
 result is worth no more than that.
 """
 
-import errno
 import gc
 import heapq
 import random
 import select
 import socket
-import ssl
-import struct
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
 
+from benchmarks.load.connections import LoadConnection, QUICLoadConnection, TCPLoadConnection, clock
 from realtime.client.http import (
     Endpoint,
     Refused,
@@ -37,108 +33,18 @@ from realtime.client.http import (
 )
 from realtime.client.sansio import ClientProtocol, Event, Update
 
-clock = time.perf_counter
-
-READ_BYTES = 65_536
 # Parsing stops after this time to look at the sockets again; one chunk may take longer.
 _MAX_PARSE_SECONDS = 0.0003
 # The delay before another attempt to connect.
 _RETRY_SECONDS = 0.05
 # Readers that may connect at the same time.
 MAX_CONNECTING = 50
-# Not in Python's socket module (linux/in.h).
-_IP_BIND_ADDRESS_NO_PORT = 24
 # How long all readers together may take to start.
 _START_SECONDS = 30.0
 
 
 class ServerUnresponsive(Exception):
     """The server did not do in time what a measurement needs; the message says what."""
-
-
-# --- connections ---------------------------------------------------------------------------------
-
-
-class _Connection:
-    """One TCP connection that never blocks, with TLS if the endpoint has it."""
-
-    def __init__(self, load: "LoadGenerator", endpoint: Endpoint, owner: "_Owner") -> None:
-        family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.owner = owner
-        self.connected = False  # TCP is open
-        self.open = False  # so is TLS
-        self._endpoint = endpoint
-        self._unsent = b""
-        self._load = load
-        load.attach(self)
-        if endpoint.source is not None:
-            # The port is chosen by `connect`, so a port can be in use at every source address.
-            self.socket.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-            self.socket.bind((endpoint.source, 0))
-        failure = self.socket.connect_ex((endpoint.host, endpoint.port))
-        if failure not in (0, errno.EINPROGRESS):
-            load.connect_failed(self)
-
-    def write(self, data: bytes) -> None:
-        """Send what the socket accepts now, and the rest when it is writable."""
-        self._unsent += data
-        if not self.open:
-            return
-        try:
-            sent = self.socket.send(self._unsent)
-        except (BlockingIOError, ssl.SSLWantWriteError):
-            sent = 0
-        except OSError:
-            return  # the next read reports the end of the connection
-        self._unsent = self._unsent[sent:]
-        self._load.watch(self, writing=bool(self._unsent))
-
-    def secure(self) -> bool:
-        """Continue the TLS handshake, if there is one; return whether it is complete."""
-        tls = self._endpoint.tls
-        if tls is None:
-            return True
-        if not isinstance(self.socket, ssl.SSLSocket):
-            self.socket = tls.wrap_socket(
-                self.socket,
-                server_hostname=self._endpoint.host,
-                do_handshake_on_connect=False,
-            )
-        try:
-            self.socket.do_handshake()
-        except ssl.SSLWantReadError:
-            self._load.watch(self, writing=False)
-            return False
-        except ssl.SSLWantWriteError:
-            return False
-        return True
-
-    def opened(self) -> None:
-        self.open = True
-        self.write(b"")
-
-    def segments(self) -> int:
-        """TCP segments in both directions, acknowledgements included (Linux, struct tcp_info)."""
-        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 144)
-        sent, received = struct.unpack_from("II", info, 136)
-        return int(sent) + int(received)
-
-    def data_segments(self) -> int:
-        """TCP segments that brought data: on loopback, one for each write up to 64 KiB."""
-        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 156)
-        return int(struct.unpack_from("I", info, 152)[0])
-
-
-class _Owner(Protocol):
-    """What has a connection.  Data for an owner with `parse_at_once` does not wait."""
-
-    parse_at_once: bool
-
-    def connected(self, connection: _Connection, now: float) -> None: ...
-    def data_received(self, connection: _Connection, data: bytes, now: float) -> None: ...
-    def connection_lost(self, connection: _Connection, now: float) -> None: ...
 
 
 # --- a reader ------------------------------------------------------------------------------------
@@ -155,7 +61,10 @@ class ReceivedEvent:
 
 @dataclass(frozen=True, slots=True)
 class TrafficSnapshot:
-    """What a reader has cost up to one moment; TCP segments in both directions."""
+    """What a reader has cost up to one moment.
+
+    `segments` are those of TCP, or datagrams of UDP, in both directions.
+    """
 
     bytes_up: int
     bytes_down: int
@@ -177,7 +86,7 @@ class VirtualReader:
         self.refused = 0  # responses of an overloaded server
         self._segments = 0
         self._load = load
-        self._connection: _Connection | None = None
+        self._connection: LoadConnection | None = None
         self._closed = False
         self.connect()
 
@@ -185,16 +94,20 @@ class VirtualReader:
 
     def connect(self) -> None:
         if not self._closed and self._connection is None:
-            self._connection = _Connection(self._load, self.protocol.endpoint, self)
+            endpoint, session = self.protocol.endpoint, self.protocol.new_session()
+            self._connection = (
+                TCPLoadConnection(self._load, self, endpoint)
+                if session is None
+                else QUICLoadConnection(self._load, self, endpoint, session)
+            )
 
     def reset(self) -> None:
-        """Break the connection with RST, as a network that is gone does, and reconnect.
+        """Break the connection, by RST or CONNECTION_CLOSE, and reconnect.
 
         A poller that awaits no response notices nothing, and reconnects for its next request.
         """
         if self._connection is not None:
-            linger = struct.pack("ii", 1, 0)
-            self._connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self._connection.reset()
             self._disconnect()
         if not self.protocol.idle:
             self.connect()
@@ -202,7 +115,7 @@ class VirtualReader:
     def pause_reading(self) -> None:
         """Read nothing more, and keep the connection."""
         if self._connection is not None:
-            self._load.ignore(self._connection)
+            self._connection.stop_reading()
 
     def close(self) -> None:
         self._closed = True
@@ -216,18 +129,15 @@ class VirtualReader:
 
     # --- what the loop calls ---------------------------------------------------------------------
 
-    def connected(self, connection: _Connection, now: float) -> None:
+    def connected(self, connection: LoadConnection, now: float) -> None:
         self._write(self.protocol.connect(now))
 
-    def data_received(self, connection: _Connection, data: bytes, now: float) -> None:
-        if connection is not self._connection:  # of a connection that was reset meanwhile
-            return
-        self.bytes_in += len(data)
+    def data_received(self, connection: LoadConnection, data: bytes, now: float) -> None:
         protocol = self.protocol
         try:
             updates = protocol.receive_data(data, now)
         except Refused as error:
-            self._retry_later(error, now)
+            self.request_refused(error, now)
             return
         if updates:
             self.record(updates, now)
@@ -245,7 +155,7 @@ class VirtualReader:
                 self.received.append(ReceivedEvent(now, event, requested_at))
                 self.ids.add(event["id"] if "id" in event else event["cursor"])
 
-    def _retry_later(self, error: Refused, now: float) -> None:
+    def request_refused(self, error: Refused, now: float) -> None:
         """Obey a 503; any other error is a mistake of ours, and ends the measurement."""
         if error.status != 503:
             raise error
@@ -253,9 +163,7 @@ class VirtualReader:
         self._disconnect()
         self._load.call_at(now + (error.retry_after or _RETRY_SECONDS), self.connect)
 
-    def connection_lost(self, connection: _Connection, now: float) -> None:
-        if connection is not self._connection:
-            return
+    def connection_lost(self, connection: LoadConnection, now: float) -> None:
         expected = self.protocol.receive_eof()
         self._disconnect()
         if not expected:
@@ -271,7 +179,6 @@ class VirtualReader:
 
     def _write(self, data: bytes) -> None:
         assert self._connection is not None
-        self.bytes_out += len(data)
         self._connection.write(data)
 
     # --- counts ----------------------------------------------------------------------------------
@@ -282,7 +189,7 @@ class VirtualReader:
         )
 
     def data_segments(self) -> int:
-        """In how many segments the server sent the data of this connection."""
+        """In how many segments or datagrams the server sent the data of this connection."""
         return self._connection.data_segments() if self._connection else 0
 
     def _total_segments(self) -> int:
@@ -340,10 +247,10 @@ class OpenLoopSender:
         self.bytes_in = self.bytes_out = 0
         self._load = load
         self._spec = spec
-        self._free: list[_Connection] = []
-        self._in_flight: dict[_Connection, tuple[str, int, ResponseReader, bytearray]] = {}
+        self._free: list[LoadConnection] = []
+        self._in_flight: dict[LoadConnection, tuple[str, int, ResponseReader, bytearray]] = {}
         self._numbers = count(1)
-        self._free.append(_Connection(load, spec.endpoint, self))
+        self._free.append(self._new_connection())
 
     def schedule(self, times: Iterable[float]) -> None:
         for when in times:
@@ -361,17 +268,15 @@ class OpenLoopSender:
         connection = self._free.pop() if self._free else self._new_connection()
         self._in_flight[connection] = id, number, ResponseReader(), bytearray()
         request = self._spec.build(id, number)
-        self.bytes_out += len(request)
         connection.write(request)
 
-    def _new_connection(self) -> _Connection:
-        return _Connection(self._load, self._spec.endpoint, self)
+    def _new_connection(self) -> LoadConnection:
+        return TCPLoadConnection(self._load, self, self._spec.endpoint)
 
-    def connected(self, connection: _Connection, now: float) -> None:
+    def connected(self, connection: LoadConnection, now: float) -> None:
         pass  # the connection has queued the request already
 
-    def data_received(self, connection: _Connection, data: bytes, now: float) -> None:
-        self.bytes_in += len(data)
+    def data_received(self, connection: LoadConnection, data: bytes, now: float) -> None:
         id, number, reader, body = self._in_flight[connection]
         body += reader.feed(data)
         if not reader.complete:
@@ -388,7 +293,7 @@ class OpenLoopSender:
                 raise
             self.refused.append(id)
 
-    def connection_lost(self, connection: _Connection, now: float) -> None:
+    def connection_lost(self, connection: LoadConnection, now: float) -> None:
         self._load.detach(connection)
         if connection in self._free:
             self._free.remove(connection)
@@ -407,11 +312,11 @@ class LoadGenerator:
         self.readers: list[VirtualReader] = []
         self.max_poll_gap = 0.0  # the longest time between two looks at the sockets, in seconds
         self._epoll = select.epoll()
-        self._open: set[_Connection] = set()
-        self._watched: dict[int, _Connection] = {}  # by file descriptor
+        self._open: set[LoadConnection] = set()
+        self._watched: dict[int, LoadConnection] = {}  # by file descriptor
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._unparsed: list[tuple[_Connection, bytes, float]] = []
+        self._unparsed: list[tuple[LoadConnection, bytes, float]] = []
         self._parsed = 0
 
     def __enter__(self) -> "LoadGenerator":
@@ -499,12 +404,9 @@ class LoadGenerator:
                 continue
             if flags & (select.EPOLLIN | select.EPOLLHUP | select.EPOLLERR):
                 # A TLS record is never larger, so OpenSSL keeps nothing that epoll does not see.
-                try:
-                    data = connection.socket.recv(READ_BYTES)
-                except (BlockingIOError, ssl.SSLWantReadError):
+                data = connection.read()
+                if data is None:
                     continue
-                except OSError:
-                    data = b""
                 if not data:
                     self.ignore(connection)
                 if connection.owner.parse_at_once:
@@ -514,7 +416,7 @@ class LoadGenerator:
             if flags & select.EPOLLOUT and connection.open:
                 connection.write(b"")
 
-    def _connected(self, connection: _Connection) -> None:
+    def _connected(self, connection: LoadConnection) -> None:
         if connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.connect_failed(connection)
             return
@@ -526,7 +428,6 @@ class LoadGenerator:
             return
         if secured:
             connection.opened()
-            connection.owner.connected(connection, clock())
 
     def _parse(self) -> None:
         """Parse some of the chunks that were read, in their order."""
@@ -539,38 +440,39 @@ class LoadGenerator:
             self._unparsed.clear()
             self._parsed = 0
 
-    def _dispatch(self, connection: _Connection, data: bytes, when: float) -> None:
-        if data:
-            connection.owner.data_received(connection, data, when)
-        else:
-            connection.owner.connection_lost(connection, when)
+    def _dispatch(self, connection: LoadConnection, data: bytes, when: float) -> None:
+        if self.is_attached(connection):  # and not reset meanwhile
+            connection.deliver(data, when)
 
     # --- what a connection calls -----------------------------------------------------------------
 
-    def attach(self, connection: _Connection) -> None:
+    def attach(self, connection: LoadConnection) -> None:
         self._open.add(connection)
         self._watched[connection.socket.fileno()] = connection
         self._epoll.register(connection.socket, select.EPOLLIN | select.EPOLLOUT)
 
-    def watch(self, connection: _Connection, *, writing: bool) -> None:
+    def is_attached(self, connection: LoadConnection) -> bool:
+        return connection in self._open
+
+    def watch(self, connection: LoadConnection, *, writing: bool) -> None:
         if connection.socket.fileno() in self._watched:
             events = select.EPOLLIN | (select.EPOLLOUT if writing else 0)
             self._epoll.modify(connection.socket, events)
 
-    def ignore(self, connection: _Connection) -> None:
+    def ignore(self, connection: LoadConnection) -> None:
         """Stop watching a connection that has ended, or that is not read."""
         if self._watched.pop(connection.socket.fileno(), None):
             self._epoll.unregister(connection.socket)
 
-    def connect_failed(self, connection: _Connection) -> None:
+    def connect_failed(self, connection: LoadConnection) -> None:
         self.ignore(connection)
         self._unparsed.append((connection, b"", clock()))
 
-    def detach(self, connection: _Connection) -> None:
+    def detach(self, connection: LoadConnection) -> None:
         if connection in self._open:
             self._open.remove(connection)
             self.ignore(connection)
-            connection.socket.close()
+            connection.close()
 
 
 @contextmanager

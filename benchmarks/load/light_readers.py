@@ -8,8 +8,12 @@ and handshakes are those of a complete protocol.
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from realtime.client.sansio import ClientProtocol, Update
+
+if TYPE_CHECKING:
+    from realtime.client.quic import SessionProtocol
 
 # A key and an id that are split between two chunks are shorter than this.
 _MAX_MATCH_BYTES = 80
@@ -22,9 +26,14 @@ class DiscardReader(ClientProtocol):
         super().__init__(protocol.endpoint)
         self.protocol = protocol
 
+    def new_session(self) -> "SessionProtocol | None":
+        return self.protocol.new_session()
+
     def request(self) -> bytes:
-        self.ready = False
-        return self.protocol.connect(self.requested_at)
+        request = self.protocol.connect(self.requested_at)
+        # A session has sent its request already: it is ready when its stream is open.
+        self.ready = not request and self.protocol.ready
+        return request
 
     def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
         if self.ready:

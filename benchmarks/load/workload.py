@@ -4,13 +4,13 @@ import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from benchmarks.load.connections import clock
 from benchmarks.load.generator import (
     LoadGenerator,
     OpenLoopSender,
     ReceivedEvent,
     RequestSpec,
     VirtualReader,
-    clock,
 )
 from benchmarks.method.audit import Audit, audit
 from benchmarks.method.samples import Sample, percentiles

@@ -20,6 +20,7 @@ from realtime.client.socketio import SocketIOProtocol
 from realtime.client.sockjs import SockJSProtocol
 from realtime.client.sse import ServerSentEventsClient
 from realtime.client.websocket import WebSocketProtocol
+from realtime.client.webtransport import SessionOffer, WebTransportProtocol
 
 _STREAMS = {
     client.transport: client
@@ -51,8 +52,12 @@ def make_protocol(
     new_connection_per_request: bool = False,
     head_bytes: int = 0,
     encoding: str | None = None,
+    offer: SessionOffer | None = None,
 ) -> ClientProtocol:
-    """Return a reader of one of our transports; `interval` and `wait` in seconds."""
+    """Return a reader of one of our transports; `interval` and `wait` in seconds.
+
+    WebTransport needs the `offer` of the server, and an endpoint with a UDP port.
+    """
     query = RoomQuery(room, after, client, encoding=encoding)
     protocol: ClientProtocol
     if transport in ("short_polling", "long_polling"):
@@ -66,6 +71,9 @@ def make_protocol(
             new_connection_per_request=new_connection_per_request,
             loads=cached_loads,
         )
+    elif transport == "webtransport":
+        assert offer is not None
+        protocol = WebTransportProtocol(endpoint, query, offer, loads=cached_loads)
     elif transport == "sockjs":
         protocol = SockJSProtocol(endpoint, query, request_info=True, loads=cached_loads)
     elif transport == "socketio":

@@ -54,6 +54,15 @@ class WindowedConnection(QuicConnection):
     """A connection whose window moves with what was read; aioquic's moves with what arrives."""
 
     window_end = WINDOW_BYTES
+    _read_bytes = 0
+
+    def add_read(self, size: int) -> None:
+        """Move the window by what was read, in halves as browsers do: each move is a packet, which
+        the server acknowledges with another one.
+        """
+        self._read_bytes += size
+        if self._read_bytes + WINDOW_BYTES >= self.window_end + WINDOW_BYTES // 2:
+            self.window_end = self._read_bytes + WINDOW_BYTES
 
     def _write_stream_limits(
         self, builder: QuicPacketBuilder, space: QuicPacketSpace, stream: QuicStream
@@ -153,7 +162,7 @@ class SessionProtocol:
         data = bytes(self._unread)
         self._unread.clear()
         if data and self.closed is None:
-            self._quic.window_end += len(data)
+            self._quic.add_read(len(data))
         return data
 
     def write(self, data: bytes) -> None:

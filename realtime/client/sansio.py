@@ -17,7 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from realtime.client.http import (
@@ -30,6 +30,9 @@ from realtime.client.http import (
     ResponseReader,
     expecting,
 )
+
+if TYPE_CHECKING:
+    from realtime.client.quic import SessionProtocol
 
 Event = dict[str, Any]
 # One step of a reader: an event, or None, and the cursor of a reader that has seen it.
@@ -124,6 +127,13 @@ class ClientProtocol(ABC):
         self.requests += 1
         self.closed = None
         return self.request()
+
+    def new_session(self) -> "SessionProtocol | None":
+        """Return the QUIC session that carries this protocol; None if TCP does.
+
+        The caller connects it, and then passes the bytes of its stream on.
+        """
+        return None
 
     @abstractmethod
     def request(self) -> bytes:

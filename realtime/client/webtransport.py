@@ -4,7 +4,8 @@ Needs aioquic, which is imported when a client opens: all other clients work wit
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realtime.client.base import Client
@@ -13,15 +14,82 @@ from realtime.client.http import (
     BadResponse,
     ByteCount,
     Closed,
+    Endpoint,
     HTTPConnection,
     Refused,
+    Response,
     expecting,
 )
 from realtime.client.replies import PendingReplies
-from realtime.client.sansio import with_cursor
+from realtime.client.sansio import ClientProtocol, Loads, RoomQuery, Update, with_cursor
 
 if TYPE_CHECKING:
+    from realtime.client.quic import SessionProtocol
     from realtime.client.quic_socket import WebTransportSession
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOffer:
+    """The UDP port of a server, and the SHA-256 hashes of its certificates in base64."""
+
+    port: int
+    hashes: Sequence[str]
+
+    def authority(self, endpoint: Endpoint) -> str:
+        """Return the host of `endpoint` with our port, also where an emulator is in between."""
+        return f"{endpoint.authority.removesuffix(f':{endpoint.port}')}:{self.port}"
+
+
+def parse_offer(lab: Response) -> SessionOffer:
+    """Read the offer in a response of ``/lab``; raises `Refused` if there is none."""
+    with expecting("a port or a reason"):
+        offer = lab.check(200).json()["webtransport"]
+        if "port" in offer:
+            return SessionOffer(int(offer["port"]), list(offer["hashes"]))
+        reason = offer["reason"]
+    raise Refused(None, "no_webtransport", f"The server has no WebTransport: {reason}")
+
+
+class WebTransportProtocol(ClientProtocol):
+    """Reads the lines of a session; the port of `endpoint` is that of UDP."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        query: RoomQuery,
+        offer: SessionOffer,
+        *,
+        loads: Loads = json.loads,
+    ) -> None:
+        super().__init__(endpoint)
+        self._query = query
+        self._offer = offer
+        self._loads = loads
+        self._lines = LineReader(loads)
+
+    def new_session(self) -> "SessionProtocol":
+        from realtime.client.quic import SessionProtocol
+
+        authority = self._offer.authority(self.endpoint)
+        path = self._query.path("webtransport", self.cursor)
+        self.ready = False
+        return SessionProtocol(authority, path, self.headers, self._offer.hashes)
+
+    def request(self) -> bytes:
+        """The request was that of the session: the stream is open."""
+        self._lines = LineReader(self._loads)
+        self.ready = True
+        return b""
+
+    def receive_data(self, data: bytes, now: float) -> Sequence[Update]:
+        updates = [with_cursor(event) for event in self._lines.feed(data)]
+        if updates:
+            self.cursor = updates[-1][1]
+        return updates
+
+    def receive_eof(self) -> bool:
+        self.closed = Closed(None, "the session ended")
+        return False
 
 
 class WebTransportClient(Client):
@@ -63,31 +131,24 @@ class WebTransportClient(Client):
             how = "pip install 'realtime-transports[webtransport]'"
             raise ImportError(f"the transport webtransport needs aioquic: {how}") from error
 
-        port, hashes = await self._get_offer()
+        offer = await self._get_offer()
         fields = dict(self._headers)
-        own_port = f":{self._endpoint.port}"
-        authority = f"{self._endpoint.authority.removesuffix(own_port)}:{port}"
+        authority = offer.authority(self._endpoint)
         path = self._query.path(self.transport, self.cursor, **self._arguments)
         self._session = await WebTransportSession.open(
-            (self._endpoint.host, self._udp_port or port),
-            SessionProtocol(fields.pop("Host", authority), path, fields, hashes),
+            (self._endpoint.host, self._udp_port or offer.port),
+            SessionProtocol(fields.pop("Host", authority), path, fields, offer.hashes),
             self.down,
             self._endpoint.source,
         )
 
-    async def _get_offer(self) -> tuple[int, list[str]]:
+    async def _get_offer(self) -> SessionOffer:
         """Ask for the port and the hashes; each server that starts has another certificate."""
         connection = HTTPConnection(self._endpoint, ByteCount(), self._headers)
         try:
-            response = (await connection.request("GET", "/lab")).check(200)
+            return parse_offer(await connection.request("GET", "/lab"))
         finally:
             await connection.close()
-        with expecting("a port or a reason"):
-            offer = response.json()["webtransport"]
-            if "port" in offer:
-                return int(offer["port"]), list(offer["hashes"])
-            reason = offer["reason"]
-        raise Refused(None, "no_webtransport", f"The server has no WebTransport: {reason}")
 
     async def close(self) -> None:
         if self._session is not None:
