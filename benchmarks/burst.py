@@ -34,7 +34,6 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentile
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 
 STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
 _LEAD_SECONDS = 0.05
@@ -207,7 +206,9 @@ Streams only: a poll needs a request for each response, which is another cost.""
         self, load: LoadGenerator, transport: str, room: str, index: IdIndex
     ) -> list[Follower]:
         server, count = Endpoint(self.url()), self.options.followers
-        scanners = [IdScanner(make_protocol(transport, server, room), index) for _ in range(count)]
+        scanners = [
+            IdScanner(self.make_protocol(transport, server, room), index) for _ in range(count)
+        ]
         readers = load.add_readers(scanners)
         return [Follower(*both) for both in zip(readers, scanners, strict=True)]
 

@@ -8,25 +8,25 @@ follower, and how long other requests wait meanwhile.
 import argparse
 import random
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import ClassVar
 
 from benchmarks.load.connections import clock
 from benchmarks.load.generator import LoadGenerator, VirtualReader, gc_paused, post_message
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import Transcript, new_room, run_workload
-from benchmarks.method.options import positive, positive_int
+from benchmarks.method.options import AVAILABLE, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest, raise_open_file_limit
 from benchmarks.method.thresholds import Threshold, worst
 from realtime.cli import stdio
-from realtime.client import CLIENTS
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 from realtime.client.sansio import ClientProtocol
 
-WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
+WAITING = [transport for transport in AVAILABLE if transport != "short_polling"]
 ALL = "all together"
 # Open files besides the followers' connections: of the hub, of senders, of programs.
 _SPARE_FILES = 200
@@ -105,7 +105,9 @@ idle.  Each follower needs an open file on both sides: if `ulimit -Hn` is lower,
         with ExitStack() as stack:
             load = stack.enter_context(LoadGenerator())
             stack.enter_context(gc_paused())
-            followers = Followers(load, sut, Endpoint(self.url(sut=sut)), room)
+            server = Endpoint(self.url(sut=sut))
+            make_reader = partial(self.make_protocol, endpoint=server, room=room, sut=sut)
+            followers = Followers(load, sut, make_reader)
             for transport in rng.sample(self.options.transports, len(self.options.transports)):
                 followers.connect(transport, self._share(transport), rng)
             load.run_for(_SETTLE_SECONDS)
@@ -176,27 +178,27 @@ class Followers:
     """Followers that connect transport by transport, and the server memory of each transport."""
 
     def __init__(
-        self, load: LoadGenerator, sut: ServerUnderTest, server: Endpoint, room: str
+        self,
+        load: LoadGenerator,
+        sut: ServerUnderTest,
+        make_reader: Callable[..., ClientProtocol],
     ) -> None:
         # By transport: its readers, and KiB of server memory per reader.
         self.groups: dict[str, tuple[list[VirtualReader], float]] = {}
-        self._load, self._sut, self._server, self._room = load, sut, server, room
+        self._load, self._sut, self._make_reader = load, sut, make_reader
 
     def connect(self, transport: str, count: int, rng: random.Random) -> None:
         # One client connects first and closes, so the server has loaded its modules.
-        [first] = self._load.add_readers([self._protocol(transport, 1.0)])
+        [first] = self._load.add_readers([self._make_reader(transport)])
         first.close()
         self._load.readers.remove(first)
         before = self._sut.cost.memory_bytes()
         readers = self._load.add_readers(
-            self._protocol(transport, rng.random()) for _ in range(count)
+            self._make_reader(transport, phase=rng.random()) for _ in range(count)
         )
         self._load.run_for(_MARGIN_SECONDS)
         held = self._sut.cost.memory_bytes() - before
         self.groups[transport] = readers, held / 1024 / count
-
-    def _protocol(self, transport: str, phase: float) -> ClientProtocol:
-        return make_protocol(transport, self._server, self._room, phase=phase)
 
     @property
     def held_kib(self) -> float:

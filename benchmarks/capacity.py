@@ -24,7 +24,6 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 
 # Shares of the bound: the interval of a short poller, and the lateness of the generator.
 _INTERVAL_SHARE = 0.8
@@ -97,7 +96,7 @@ class Capacity(Benchmark):
         poll_interval = _INTERVAL_SHARE * options.bound / 1000
         with LoadGenerator() as load, gc_paused():
             load.add_readers(
-                make_protocol(
+                self.make_protocol(
                     factors["transport"],
                     server,
                     room,

@@ -14,7 +14,6 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 
 
 class Fanout(Benchmark):
@@ -67,7 +66,7 @@ class Fanout(Benchmark):
         server = Endpoint(self.url())
         with LoadGenerator() as load, gc_paused():
             load.add_readers(
-                make_protocol(
+                self.make_protocol(
                     factors["transport"],
                     server,
                     room,

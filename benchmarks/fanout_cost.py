@@ -86,6 +86,7 @@ class FanoutCost(Benchmark):
 
 By WebSocket, unless you use --transports.  `raw send` is the baseline: a bare loop that sends the
 same bytes to the same number of sockets."""
+    over_udp = False
     factors = ("transport", "followers", "processes")
     measures: ClassVar = {
         "cpu_us": Measure("µs", "CPU of all server processes, per delivery"),

@@ -7,7 +7,9 @@ readers; its CPU is subtracted, because every server uses it.
 import argparse
 import random
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import ClassVar
 
 from benchmarks.load.generator import LoadGenerator
@@ -19,7 +21,7 @@ from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.testbed import Cost, ServerUnderTest
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
 
 # A new connection needs some time until it is idle.
 _SETTLE_SECONDS = 1.0
@@ -33,25 +35,21 @@ class _Group:
     def __init__(
         self,
         transport: str,
-        url: str,
         cost: Cost,
         load: LoadGenerator,
+        make_reader: Callable[..., ClientProtocol],
         options: argparse.Namespace,
         rng: random.Random,
     ) -> None:
         self.transport = transport
         self._cost = cost
         self._client_minutes = options.clients * options.seconds / 60
-        server, room = Endpoint(url), new_room("idle_cost")
         # One client connects first and closes, so the server has loaded its modules.
-        [first] = load.add_readers([make_protocol(transport, server, room)])
+        [first] = load.add_readers([make_reader()])
         first.close()
         self._memory = self._cost.memory_bytes()
         self._readers = load.add_readers(
-            make_protocol(
-                transport,
-                server,
-                room,
+            make_reader(
                 interval=options.interval,
                 wait=options.wait,
                 phase=rng.random(),
@@ -156,8 +154,9 @@ class IdleCost(Benchmark):
                     if options.url
                     else stack.enter_context(ServerUnderTest(None, options.hub))
                 )
-                url = self.url(sut=sut)
-                groups.append(_Group(name, url, sut.cost, load, options, rng))
+                server, room = Endpoint(self.url(sut=sut)), new_room("idle_cost")
+                make_reader = partial(self.make_protocol, name, server, room, sut=sut)
+                groups.append(_Group(name, sut.cost, load, make_reader, options, rng))
             load.run_for(_SETTLE_SECONDS)
             idle = without_clients.cost.cpu_seconds()
             for group in groups:

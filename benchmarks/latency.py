@@ -13,7 +13,6 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 from realtime.netem.conditions import NetworkConditions
 
 # A message that has not arrived by then is lost.
@@ -89,7 +88,7 @@ reader; a distant sender adds another."""
         interval = options.interval
         with LoadGenerator() as load, gc_paused():
             readers = (
-                make_protocol(
+                self.make_protocol(
                     factors["transport"], server, room, interval=interval, phase=rng.random()
                 )
                 for _ in range(options.readers)

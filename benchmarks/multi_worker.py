@@ -103,6 +103,7 @@ class MultiWorker(Benchmark):
 
 Workers, Redis and the load generator share this machine.  With two cores, more than two workers
 show what a message costs, not what they would deliver with one core each."""
+    over_udp = False
     factors = ("workers", "readers")
     measures: ClassVar = {
         "per_second": Measure("1/s", "messages acknowledged"),

@@ -24,11 +24,10 @@ from benchmarks.load.relay import Relay
 from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import theory
 from benchmarks.method.options import add_head_bytes, floats, ints, positive
-from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.runner import WEBTRANSPORT, Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from realtime.cli import stdio
 from realtime.client.http import Endpoint, encode, get_json
-from realtime.client.protocols import make_protocol
 from realtime.client.sansio import PollProtocol
 from realtime.netem.conditions import NetworkConditions
 from realtime.transports.iframe_streaming import SCRIPT
@@ -61,7 +60,7 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         "bytes_up": Measure("B", "from the reader to the server, per message"),
         "bytes_down": Measure("B", "from the server to the reader, per message"),
         "requests": Measure("", "per message"),
-        "segments": Measure("", "of TCP, both ways, per message"),
+        "segments": Measure("", "of TCP, or datagrams of UDP, both ways, per message"),
     }
     quick: ClassVar = {"sizes": [100], "rate": [20.0], "seconds": 0.5, "interval": 0.25, "runs": 3}
 
@@ -98,14 +97,15 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
-        with Relay(self.url()) as relay:
+        offer = self.sut.webtransport() if factors["transport"] == WEBTRANSPORT else None
+        with Relay(self.url(), None if offer is None else offer.port) as relay:
             return self._measure(factors, rng, relay)
 
     def _measure(self, factors: Factors, rng: random.Random, relay: Relay) -> Sample:
         options, room = self.options, new_room(self.name)
         counts: list[tuple[TrafficSnapshot, int]] = []
         with LoadGenerator() as load, gc_paused():
-            protocol = make_protocol(
+            protocol = self.make_protocol(
                 factors["transport"],
                 Endpoint(relay.url),
                 room,
@@ -130,7 +130,7 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
                 ],
             )
             sample = transcript.sample(load)
-            sample.miscounted = self._miscounted(reader, relay, room, factors["transport"])
+            sample.miscounted = self._miscounted(load, reader, relay, room, factors["transport"])
         sample.latencies = []
         self._learn(factors, reader)
         (before, then), (after, now) = counts
@@ -142,21 +142,29 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         }
         return sample
 
-    def _miscounted(self, reader: VirtualReader, relay: Relay, client: str, transport: str) -> int:
+    def _miscounted(
+        self,
+        load: LoadGenerator,
+        reader: VirtualReader,
+        relay: Relay,
+        client: str,
+        transport: str,
+    ) -> int:
         """Compare the three counts while the connection is open.
 
-        The server does not count a request whose client has disconnected before it was read.
+        The server does not count a request whose client has disconnected before it was read.  QUIC
+        still sends acknowledgements, so the loop runs meanwhile.
         """
-        ours = reader.bytes_out, reader.bytes_in
         deadline = time.monotonic() + _SETTLE_SECONDS
         while time.monotonic() < deadline:
+            load.run_for(0.02)
             wire = asyncio.run(get_json(self.sut.url, f"/wire?client={client}"))
             row = wire["transports"][transport]
             theirs = row["bytes_in"], row["bytes_out"]
+            ours = reader.bytes_out, reader.bytes_in
             relayed = relay.proxy.bytes_up, relay.proxy.bytes_down
             if ours == relayed == theirs:
                 return 0
-            time.sleep(0.02)
         self.notes.append(
             f"{transport}: the generator counted {ours}, the relay {relayed}, the server {theirs}"
         )
@@ -186,7 +194,8 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         questions = theory.polls_per_message(transport, rate, rtt, self.options.interval)
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)
-            return {"bytes_up": 0, "bytes_down": down, "requests": 0}
+            up = theory.acknowledged_bytes(transport, lengths.event)
+            return {"bytes_up": up, "bytes_down": down, "requests": 0}
         bare = theory.poll_response_bytes(lengths.response_head, [], lengths.cursor)
         # A comma separates the events of a response: one per event, less one per response.
         down = len(lengths.event) + questions * bare + max(0.0, 1 - questions)

@@ -25,7 +25,6 @@ from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentile
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 from realtime.client.sansio import ClientProtocol
 
 WAYS = ("websocket", "post")
@@ -102,7 +101,8 @@ that check for lost messages use --transports (websocket)."""
         """Add the readers that check every message."""
         server, names = Endpoint(self.url()), self.options.transports
         return load.add_readers(
-            make_protocol(names[number % len(names)], server, room) for number in range(_AUDITORS)
+            self.make_protocol(names[number % len(names)], server, room)
+            for number in range(_AUDITORS)
         )
 
     def _senders(
@@ -123,7 +123,7 @@ that check for lost messages use --transports (websocket)."""
         return range(self.options.senders)
 
     def _reader_protocol(self, server: Endpoint, room: str) -> ClientProtocol:
-        return make_protocol(self.options.transports[0], server, room)
+        return self.make_protocol(self.options.transports[0], server, room)
 
     # --- the measurement -------------------------------------------------------------------------
 

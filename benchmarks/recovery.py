@@ -24,7 +24,6 @@ from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import LATENCY_MEASURES, Factors, Sample, percentiles
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
-from realtime.client.protocols import make_protocol
 from realtime.netem.conditions import NetworkConditions
 
 
@@ -78,7 +77,7 @@ class Recovery(Benchmark):
         server = Endpoint(self.url(factors["network"]))
         with LoadGenerator() as load, gc_paused():
             readers = load.add_readers(
-                make_protocol(
+                self.make_protocol(
                     factors["transport"],
                     server,
                     room,

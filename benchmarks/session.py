@@ -12,18 +12,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import ClassVar
 from urllib.parse import urlsplit
 
 from benchmarks.load.workload import new_room
 from benchmarks.method import theory
 from benchmarks.method.options import positive_int
-from benchmarks.method.runner import Benchmark, run
+from benchmarks.method.runner import WEBTRANSPORT, Benchmark, run
 from benchmarks.method.samples import Factors, Measure, Sample
 from benchmarks.method.stats import percentile
 from realtime.cli import stdio
-from realtime.client import ALL_CLIENTS, CLIENTS, Client
+from realtime.client import ALL_CLIENTS, Client
 from realtime.client.http import get_json, post
 from realtime.client.socketio import SocketIOPollingClient
 from realtime.client.sockjs import SockJSPollingClient
@@ -34,8 +33,6 @@ FALLBACKS: dict[str, tuple[str, type[Client]]] = {
     "sockjs, polling": ("sockjs", SockJSPollingClient),
     "socketio, polling": ("socketio", SocketIOPollingClient),
 }
-# It needs aioquic, so it is no choice of `--transports`; where that is installed, it is measured.
-OVER_UDP = "webtransport"
 # A visit that has not received the message by then fails.
 _TIMEOUT_SECONDS = 5.0
 
@@ -74,10 +71,7 @@ class Session(Benchmark):
 
     def cells(self) -> list[Factors]:
         options = self.options
-        cells = self.grid(way=with_fallbacks(options.transports), network=options.network)
-        if options.transports == [*CLIENTS] and find_spec("aioquic") is not None:
-            cells += self.grid(way=[OVER_UDP], network=options.network)
-        return cells
+        return self.grid(way=with_fallbacks(options.transports), network=options.network)
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
         return asyncio.run(self._measure(factors["way"], factors["network"]))
@@ -86,7 +80,7 @@ class Session(Benchmark):
         room = new_room("session")
         (await post(self.sut.url, room, text="here")).check(201)
         make_client, url = client_class(way), self.url(network)
-        if way == OVER_UDP and network != "none":
+        if way == WEBTRANSPORT and network != "none":
             make_client = partial(make_client, udp_port=urlsplit(url).port)
         before = await self._requests()
         times, up, down = [], 0, 0
@@ -117,6 +111,7 @@ class Session(Benchmark):
         rtt = 1000 * NetworkConditions.parse(factors["network"]).rtt
         # As in a browser, `/info` and the WebSocket use two connections.
         trips = 2 + theory.EXTRA_ROUND_TRIPS.get(way, 0) + (way == "sockjs")
+        trips += theory.LAB_ROUND_TRIPS if way == WEBTRANSPORT else 0
         return {} if way == "socketio" else {"arrival_ms": trips * rtt}
 
 

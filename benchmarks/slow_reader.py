@@ -26,7 +26,6 @@ from benchmarks.method.samples import Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest
 from realtime.cli import stdio
 from realtime.client.http import Endpoint, get_json
-from realtime.client.protocols import make_protocol
 
 # How long after its own deadline the server may take to close a reader that stopped.
 _GRACE_SECONDS = 5.0
@@ -90,10 +89,11 @@ class SlowReader(Benchmark):
         spec = post_message(sut.url, room, options.size)
         with LoadGenerator() as load, gc_paused():
             # The history of the room is not part of a reader's cost, so fill it first.
-            [healthy] = load.add_readers([make_protocol("sse", server, room)])
+            [healthy] = load.add_readers([self.make_protocol("sse", server, room)])
             run_workload(load, spec, constant_arrivals(0.0, 2 * options.rate, count, rng))
             stopped = load.add_readers(
-                make_protocol(transport, server, room, interval=0.2) for _ in range(options.stopped)
+                self.make_protocol(transport, server, room, sut=sut, interval=0.2)
+                for _ in range(options.stopped)
             )
             memory = sut.cost.memory_bytes()
             for reader in stopped:

@@ -3,11 +3,15 @@
 import argparse
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from realtime.client import CLIENTS
+from realtime.client import ALL_CLIENTS, CLIENTS
 from realtime.client.http import Endpoint
 from realtime.netem.conditions import NetworkConditions
+
+# WebTransport is measured where it can be had.
+AVAILABLE = [name for name in ALL_CLIENTS if name in CLIENTS or find_spec("aioquic") is not None]
 
 
 def add_common(parser: argparse.ArgumentParser, runs: int, networks: Sequence[str]) -> None:
@@ -18,9 +22,9 @@ def add_common(parser: argparse.ArgumentParser, runs: int, networks: Sequence[st
     parser.add_argument(
         *("--transports", "-t"),
         type=transport_names,
-        default=[*CLIENTS],
+        default=AVAILABLE,
         metavar="NAME,…",
-        help=f"some of {', '.join(CLIENTS)} (all)",
+        help=f"some of {', '.join(ALL_CLIENTS)} (all)",
     )
     parser.add_argument(
         "--network",
@@ -57,8 +61,11 @@ def add_head_bytes(parser: argparse.ArgumentParser) -> None:
 def transport_names(text: str) -> list[str]:
     names = text.split(",")
     for name in names:
-        if name not in CLIENTS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(CLIENTS)}")
+        if name not in ALL_CLIENTS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(ALL_CLIENTS)}")
+        if name not in AVAILABLE:
+            how = "pip install 'realtime-transports[webtransport]'"
+            raise argparse.ArgumentTypeError(f"{name} needs aioquic: {how}")
     return names
 
 

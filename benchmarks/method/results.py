@@ -15,10 +15,10 @@ from typing import Any, NoReturn, TypeVar
 from benchmarks.method.samples import FAULTS, Measure
 from benchmarks.method.stats import MIN_RUNS
 from benchmarks.method.thresholds import Threshold
-from realtime.client import CLIENTS
+from realtime.client import ALL_CLIENTS
 
 # About the order in which the web adopted them; all tables and charts use it.
-TRANSPORTS = tuple(CLIENTS)
+TRANSPORTS = tuple(ALL_CLIENTS)
 # The order of a report; benchmarks that it does not know come after these.
 BENCHMARKS = (
     "latency",

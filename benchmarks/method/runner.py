@@ -40,6 +40,10 @@ from benchmarks.method.thresholds import Threshold
 from benchmarks.method.tidy import tidy_csv
 from realtime import __version__
 from realtime.client import BadResponse, Refused
+from realtime.client.http import Endpoint
+from realtime.client.protocols import make_protocol
+from realtime.client.sansio import ClientProtocol
+from realtime.client.webtransport import SessionOffer
 from realtime.netem.conditions import NetworkConditions
 
 try:
@@ -51,6 +55,7 @@ except ImportError as error:
         f"{error}: the benchmarks need more packages: `make bench`, or `pip install -e '.[bench]'`"
     ) from error
 
+WEBTRANSPORT = "webtransport"
 # Exit statuses: "the measurement failed" differs from "messages were lost, do not trust it".
 FAILED, UNTRUSTED, INTERRUPTED = 1, 3, 130
 _NUMBERS = re.compile(r"\[\s*-?\d[-+\d.e,\s]*\]")
@@ -70,12 +75,20 @@ class Benchmark(ABC):
     quick: ClassVar[Mapping[str, Any]]
     networks: ClassVar[tuple[str, ...]] = ("none",)
     runs: ClassVar[int] = 5
+    # Whether its readers can use UDP, too.
+    over_udp: ClassVar[bool] = True
 
     def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
         self.options = options
         self.stack = stack
         self.notes: list[str] = []
         self.sut = self.start()
+        self._offers: dict[ServerUnderTest, SessionOffer | None] = {}
+        if WEBTRANSPORT in options.transports and self.sut.webtransport() is None:
+            options.transports = [name for name in options.transports if name != WEBTRANSPORT]
+            self.notes.append("The server has no WebTransport, so that has no row.")
+            if not options.transports:
+                raise TestbedError("the server has no WebTransport")
 
     @classmethod
     @abstractmethod
@@ -118,6 +131,25 @@ class Benchmark(ABC):
         """Return the URL for readers, behind a network; by default the one of `--network`."""
         conditions = NetworkConditions.parse(network or self.options.network[0])
         return (sut or self.sut).via_network(conditions, self.options.seed)
+
+    def make_protocol(
+        self,
+        transport: str,
+        endpoint: Endpoint,
+        room: str,
+        *,
+        sut: ServerUnderTest | None = None,
+        **options: Any,
+    ) -> ClientProtocol:
+        """Return a reader of `sut` at `endpoint`, which may be a network before it."""
+        if transport == WEBTRANSPORT:
+            sut = sut or self.sut
+            if sut not in self._offers:
+                self._offers[sut] = sut.webtransport()
+            options["offer"] = offer = self._offers[sut]
+            if offer is not None and endpoint.port == Endpoint(sut.url).port:
+                endpoint = Endpoint(f"http://{offer.authority(endpoint)}", source=endpoint.source)
+        return make_protocol(transport, endpoint, room, **options)
 
     def grid(self, **values: Sequence[Any]) -> list[Factors]:
         """Return all combinations of the values of all factors."""
@@ -248,6 +280,8 @@ def _parse(benchmark: type[Benchmark], arguments: Sequence[str] | None) -> argpa
     default = benchmark.quick.get("network") if options.quick else None
     # argparse appends repeated options to the default, so the option itself has no default.
     options.network = options.network or default or [*benchmark.networks]
+    if WEBTRANSPORT in options.transports and not benchmark.over_udp:
+        parser.error("--transports: this benchmark has readers over TCP only")
     if len(options.network) > 1 and "network" not in benchmark.factors:
         parser.error("--network: this benchmark measures one network per run")
     return options

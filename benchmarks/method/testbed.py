@@ -18,6 +18,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from realtime.brokers.redis.process import RedisProcess, RedisStartError, find_program
+from realtime.client.webtransport import SessionOffer
 from realtime.limits import Limits
 from realtime.netem.conditions import NetworkConditions
 from realtime.tasks import die_with_parent
@@ -187,8 +188,8 @@ class ServerUnderTest:
         if key not in self._networks:
             command = [sys.executable, "-m", "realtime", "proxy", "--target", self.url]
             command += ["--port", "0", "--network", str(network), "--seed", str(seed)]
-            if udp_port := self._webtransport_port():
-                command += ["--udp", str(udp_port)]
+            if (offer := self.webtransport()) is not None:
+                command += ["--udp", str(offer.port)]
             self._networks[key] = self._start(command).url
         return self._networks[key]
 
@@ -205,11 +206,11 @@ class ServerUnderTest:
         except (ValueError, LookupError, TypeError) as error:
             raise TestbedError(f"{self.url} is not a realtime server: see its /healthz") from error
 
-    def _webtransport_port(self) -> int | None:
-        """Return the UDP port of the server's WebTransport; None if it has none."""
+    def webtransport(self) -> SessionOffer | None:
+        """Return the UDP port and the certificates of the server; None without WebTransport."""
         with urlopen(f"{self.url}/lab", timeout=10) as response:
-            port: int | None = json.load(response).get("webtransport", {}).get("port")
-        return port
+            offer = json.load(response).get("webtransport", {})
+        return SessionOffer(offer["port"], offer["hashes"]) if "port" in offer else None
 
     def _start(self, command: list[str]) -> MeasuredProcess:
         process = MeasuredProcess(command)

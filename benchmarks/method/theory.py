@@ -100,16 +100,18 @@ def for_transport(transport: str, rtt: float, rate: float, interval: float) -> L
 
 
 # Additional round trips before a session receives anything: SockJS requests `/info` first and
-# joins after the handshake; Socket.IO connects to a namespace; WebTransport, as on a page, first
-# requests `/lab` over TCP (two round trips).  The QUIC handshake and the request are two more.
-EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1, "webtransport": 2}
+# joins after the handshake; Socket.IO connects to a namespace.
+EXTRA_ROUND_TRIPS = {"sockjs": 2, "socketio": 1}
+# A page that does not know the server yet requests `/lab` over TCP before it uses WebTransport.
+LAB_ROUND_TRIPS = 2
 
 
 def recovery(transport: str, rtt: float, interval: float) -> LatencyModel:
     """The time from a broken connection to a message that was published at that moment.
 
-    SYN and SYN-ACK, then request and response: two round trips for our six transports.  Their
-    request carries the cursor; the libraries send more messages first (`EXTRA_ROUND_TRIPS`).  A
+    SYN and SYN-ACK, then request and response: two round trips for our six transports over TCP.
+    WebTransport has as many, for the handshakes of QUIC and TLS are one.  The request carries the
+    cursor; the libraries send more messages first (`EXTRA_ROUND_TRIPS`).  A
     short poller notices the break at once only while a request is open, which is true for rtt of
     every interval; otherwise it notices at its next request.
     """
@@ -133,12 +135,41 @@ def frame_bytes(size: int) -> int:
     return size + (2 if size < 126 else 4 if size < 65_536 else 10)
 
 
+# A packet of QUIC (RFC 9000 §17.3.1), as aioquic writes it: its first byte, the connection id of
+# the receiver, two bytes of packet number, and the tag of the encryption.
+_PACKET_BYTES = 1 + 8 + 2 + 16
+# A STREAM frame (§19.8): type, stream, four bytes of offset (two for the first 16 KiB), length.
+_STREAM_FRAME_BYTES = 1 + 1 + 4 + 2
+# An ACK frame (§19.3): type, largest packet number, delay, number of ranges, first range.
+_ACK_FRAME_BYTES = 1 + 2 + 2 + 1 + 1
+# The payload of a datagram that every network forwards (§14).
+_DATAGRAM_BYTES = 1200
+
+
+def quic_packets(size: int) -> int:
+    """Return the packets for so many bytes of a stream."""
+    return math.ceil(size / (_DATAGRAM_BYTES - _PACKET_BYTES - _STREAM_FRAME_BYTES))
+
+
+def quic_stream_bytes(size: int) -> int:
+    """Return the bytes of the packets that carry so many bytes of a stream."""
+    return size + quic_packets(size) * (_PACKET_BYTES + _STREAM_FRAME_BYTES)
+
+
+def quic_ack_bytes(packets: int) -> int:
+    """Return the bytes of an acknowledgement for each packet."""
+    return packets * (_PACKET_BYTES + _ACK_FRAME_BYTES)
+
+
 def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"") -> int:
     """One event on an open stream; `event` is its JSON, `script` is the code of the iframe's block.
 
     SSE writes two lines and an empty line, NDJSON one line, the iframe a script block whose
-    attribute holds the escaped JSON; each in one chunk.  A WebSocket writes a frame.
+    attribute holds the escaped JSON; each in one chunk.  A WebSocket writes a frame.  WebTransport
+    writes a line into packets.
     """
+    if transport == "webtransport":
+        return quic_stream_bytes(len(event) + 1)
     if transport == "websocket":
         return frame_bytes(len(event))
     if transport == "sockjs":
@@ -153,6 +184,13 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
         return chunk_bytes(len(event) + 1)
     escaped = html.escape(event.decode(), quote=False).replace('"', "&#34;").encode()
     return chunk_bytes(len(b'<script data-event=""></script>\n') + len(script) + len(escaped))
+
+
+def acknowledged_bytes(transport: str, event: bytes) -> int:
+    """What a reader sends for one event: TCP acknowledges in the kernel, QUIC in its packets."""
+    if transport != "webtransport":
+        return 0
+    return quic_ack_bytes(quic_packets(len(event) + 1))
 
 
 def poll_response_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
@@ -184,6 +222,8 @@ def heartbeat_bytes(transport: str) -> tuple[int, int]:
     A ping has two bytes and its pong six, because a client masks (RFC 6455 §5.3); the other
     heartbeats are a chunk with a comment, an empty line, or white space.
     """
+    if transport == "webtransport":  # an empty line
+        return quic_ack_bytes(1), quic_stream_bytes(1)
     if transport == "websocket":
         return 6, 2
     if transport == "sockjs":
