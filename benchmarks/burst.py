@@ -28,14 +28,15 @@ from benchmarks.load.light_readers import IdIndex, IdScanner
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import new_room
 from benchmarks.method.audit import Audit, audit, parse_cursor
-from benchmarks.method.options import positive, positive_int
+from benchmarks.method.options import AVAILABLE, positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.thresholds import Threshold, median_over_runs
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
 
-STREAMS = ["iframe_streaming", "sse", "fetch_streaming", "websocket", "sockjs", "socketio"]
+# Polls are not streams: each of their responses needs a request.
+STREAMS = [name for name in AVAILABLE if not name.endswith("_polling")]
 _LEAD_SECONDS = 0.05
 # An acknowledged message that has not arrived by then is lost.
 _PATIENCE_SECONDS = 10.0

@@ -251,7 +251,8 @@ class QUICLoadConnection(LoadConnection):
         self._transmit()
         if session.closed is not None:
             self._load.ignore(self)
-            owner.connection_lost(self, when)
+            if self._reading:  # otherwise the end is behind what nobody reads
+                owner.connection_lost(self, when)
         elif session.refusal is not None:
             try:
                 session.refusal.check(200)
