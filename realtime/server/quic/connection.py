@@ -383,8 +383,15 @@ class QuicSession:
         """Write all of `data`, or nothing while the client has not received enough of the rest.
 
         `drained` is called when it has.  What the client has not acknowledged is kept, since it may
-        be lost: that is the memory of a reader that has stopped.
+        be lost: that is the memory of a reader that has stopped.  The packets leave at once: their
+        encryption is most of the cost, and so belongs to the time slices of a flush (`pacing`).
         """
+        if not self._write(data, events):
+            return False
+        self._transmit()
+        return True
+
+    def _write(self, data: bytes, events: int) -> bool:
         if self._stream_id is None or self._ended or self._closed:
             return False
         if self._quic.unacknowledged(self._stream_id) > self._limits.push_bytes:
@@ -393,13 +400,13 @@ class QuicSession:
         self.events += events
         self._quic.send_stream_data(self._stream_id, data)
         self._capture.show_data("down", data, self._stream_id)
-        self._transmit_soon()
         return True
 
     async def send(self, data: bytes) -> None:
-        while not self.push(data, 0) and not self._ended and not self._closed:
+        while not self._write(data, 0) and not self._ended and not self._closed:
             self._sending = self._loop.create_future()
             await self._sending
+        self._transmit_soon()
 
     def send_datagram(self, data: bytes) -> None:
         if self._request_id is None or self._ended or self._closed:
