@@ -13,7 +13,7 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -195,21 +195,30 @@ class ServerUnderTest:
 
     def describe(self) -> dict[str, str]:
         """Return hub and version of the server, from `/healthz`."""
+        health = self._get("/healthz")
         try:
-            with urlopen(f"{self.url}/healthz", timeout=10) as response:
-                health = response.read()
+            return {"hub": health["hub"], "version": health["version"]}
+        except LookupError as error:
+            raise TestbedError(f"{self.url} is not a realtime server: see its /healthz") from error
+
+    def _get(self, path: str) -> dict[str, Any]:
+        """Return a JSON object of the server."""
+        try:
+            with urlopen(self.url + path, timeout=10) as response:
+                body = response.read()
         except (URLError, OSError) as error:
             raise TestbedError(f"{self.url} cannot be reached: {error}") from error
         try:
-            status: dict[str, str] = json.loads(health)
-            return {"hub": status["hub"], "version": status["version"]}
-        except (ValueError, LookupError, TypeError) as error:
-            raise TestbedError(f"{self.url} is not a realtime server: see its /healthz") from error
+            found = json.loads(body)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise TestbedError(f"{self.url} is not a realtime server: see its {path}")
+        return found
 
     def webtransport(self) -> SessionOffer | None:
         """Return the UDP port and the certificates of the server; None without WebTransport."""
-        with urlopen(f"{self.url}/lab", timeout=10) as response:
-            offer = json.load(response).get("webtransport", {})
+        offer = self._get("/lab").get("webtransport", {})
         return SessionOffer(offer["port"], offer["hashes"]) if "port" in offer else None
 
     def _start(self, command: list[str]) -> MeasuredProcess:

@@ -250,7 +250,7 @@ def _with_several_workers(column: Column, i18n: Translations) -> str:
 
 
 def price_of_webtransport(results: Iterable[Result], i18n: Translations) -> list[str]:
-    """Return a sentence about the transport that is in no column: the load generator speaks TCP."""
+    """Return a sentence that compares it with a WebSocket over TLS: QUIC always encrypts."""
     sentences = []
     for result in results:
         cells = {cell.factors.get("way"): cell.summary for cell in result.cells}

@@ -37,6 +37,7 @@ SHAPES = (
     "cross",
     "triangle-left",
     "triangle-right",
+    "arrow",
 )
 
 # (light, dark) pairs after Okabe and Ito; the same colours and order as on the demo pages.
@@ -49,6 +50,7 @@ HUES = (
     ("#0b3f91", "#5b9bea"),
     ("#6b3fa0", "#b79cf0"),
     ("#5f5f5f", "#bdbdbd"),
+    ("#556b00", "#c0d24a"),
 )
 PAPER, INK = ("#ffffff", "#15181c"), ("#1a1d21", "#e8eaed")
 SOFT, RULE = ("#565d66", "#a4adb8"), ("#d5d9de", "#39414a")
@@ -347,7 +349,7 @@ def line_chart(
         "y": y,
         "color": {"field": "series", "type": "nominal", "scale": hues},
     }
-    shapes = {"domain": labels, "range": [SHAPES[(one.style or 0) % 8] for one in series]}
+    shapes = {"domain": labels, "range": [SHAPES[(one.style or 0) % len(SHAPES)] for one in series]}
     shape = {"shape": {"field": "series", "type": "nominal", "scale": shapes}}
     joined = [point for one in series if not one.theory for point in _points(one)]
     layers: list[Spec] = [

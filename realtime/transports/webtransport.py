@@ -11,7 +11,7 @@ With ``?datagrams=1`` each event also goes as one datagram, which nobody sends a
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import unquote_to_bytes
@@ -71,8 +71,8 @@ class SessionConnection(Connection, Protocol):
     async def send(self, data: bytes) -> None:
         """Write `data` when the client has received enough of what came before it."""
 
-    def send_datagram(self, data: bytes) -> None:
-        """Send `data` in one datagram if it fits and can be sent now."""
+    def push_with_datagrams(self, data: bytes, datagrams: Iterable[bytes], events: int) -> bool:
+        """Push `data`, and in the same packets each datagram that fits and can be sent now."""
 
 
 class WebTransport(RequestBase):
@@ -155,11 +155,8 @@ class WebTransport(RequestBase):
 
     def _push_both(self, frames: bytes, events: int) -> bool:
         """Push to the stream; what it accepts also goes as one datagram per event."""
-        if not self.stream.push(frames, events):
-            return False
-        for line in filter(None, frames.split(_LINE_END)):
-            self.stream.send_datagram(line)
-        return True
+        lines = filter(None, frames.split(_LINE_END))
+        return self.stream.push_with_datagrams(frames, lines, events)
 
     def _end(self, error: RealtimeError) -> None:
         self._ended = True

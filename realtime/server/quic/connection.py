@@ -1,7 +1,7 @@
 """One QUIC connection, from its first packet on, and its one WebTransport session.
 
     receive ──▶ aioquic ──▶ events ──▶ the request, messages ──▶ the session: a task
-    transmit ◀── aioquic ◀──────────── push, send_datagram, end ◀────┘
+    transmit ◀── aioquic ◀──────────── push, send, end     ◀────┘
 
 It counts the bytes where they cross the UDP socket: headers, acknowledgements and what is sent
 again included.  A browser has a connection for each session, so a second one is refused.
@@ -10,7 +10,7 @@ again included.  A browser has a connection for each session, so a second one is
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -386,8 +386,13 @@ class QuicSession:
         be lost: that is the memory of a reader that has stopped.  The packets leave at once: their
         encryption is most of the cost, and so belongs to the time slices of a flush (`pacing`).
         """
+        return self.push_with_datagrams(data, (), events)
+
+    def push_with_datagrams(self, data: bytes, datagrams: Iterable[bytes], events: int) -> bool:
         if not self._write(data, events):
             return False
+        for datagram in datagrams:
+            self._send_datagram(datagram)
         self._transmit()
         return True
 
@@ -408,13 +413,11 @@ class QuicSession:
             await self._sending
         self._transmit_soon()
 
-    def send_datagram(self, data: bytes) -> None:
-        if self._request_id is None or self._ended or self._closed:
-            return
+    def _send_datagram(self, data: bytes) -> None:
+        assert self._request_id is not None
         # RFC 9297 §2.1: a datagram starts with the number of the request's stream, over four.
         if self._quic.send_datagram_now(encode_varint(self._request_id // 4) + data):
             self._capture.show_datagram("down", data)
-            self._transmit_soon()
 
     async def read(self) -> bytes:
         # A window can have thousands of messages: other connections have their turn in between.
