@@ -84,11 +84,6 @@ class Benchmark(ABC):
         self.notes: list[str] = []
         self.sut = self.start()
         self._offers: dict[ServerUnderTest, SessionOffer | None] = {}
-        if WEBTRANSPORT in options.transports and self.sut.webtransport() is None:
-            options.transports = [name for name in options.transports if name != WEBTRANSPORT]
-            self.notes.append("The server has no WebTransport, so that has no row.")
-            if not options.transports:
-                raise TestbedError("the server has no WebTransport")
 
     @classmethod
     @abstractmethod
@@ -98,6 +93,15 @@ class Benchmark(ABC):
     def start(self) -> ServerUnderTest:
         """Start a server, which stops with the script."""
         return self.stack.enter_context(ServerUnderTest(self.options.url, self.options.hub))
+
+    def omit_unavailable(self) -> None:
+        """Measure no WebTransport if the server has none, and note that."""
+        wanted = self.options.transports
+        if WEBTRANSPORT in wanted and self.sut.webtransport() is None:
+            if wanted == [WEBTRANSPORT]:
+                raise TestbedError(f"{self.sut.url} has no WebTransport")
+            self.options.transports = [name for name in wanted if name != WEBTRANSPORT]
+            self.notes.append("The server has no WebTransport, so that has no row.")
 
     @abstractmethod
     def cells(self) -> list[Factors]:
@@ -173,6 +177,7 @@ def run(benchmark: type[Benchmark], arguments: Sequence[str] | None = None) -> i
         try:
             bench = benchmark(options, stack)
             about = bench.sut.describe()
+            bench.omit_unavailable()
             cells = [Cell(factors) for factors in bench.cells()]
             _measure_all(bench, cells, options)
         except KeyboardInterrupt:

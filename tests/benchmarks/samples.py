@@ -139,8 +139,8 @@ def _poll_gap() -> Json:
 
 
 def _overhead() -> Json:
-    down = dict(zip(TRANSPORTS, (620, 410, 310, 70, 6, 4, 40, 16), strict=True))
-    up = dict(zip(TRANSPORTS, (900, 350, 0, 0, 0, 0, 0, 0), strict=True))
+    down = dict(zip(TRANSPORTS, (620, 410, 310, 70, 6, 4, 40, 16, 34), strict=True))
+    up = dict(zip(TRANSPORTS, (900, 350, 0, 0, 0, 0, 0, 0, 33), strict=True))
     cells = []
     for size in (20, 200, 2000):
         for t in TRANSPORTS:
@@ -167,9 +167,9 @@ def _compression() -> Json:
 
 
 def _idle_cost() -> Json:
-    up = (110_000, 850, 0, 0, 0, 24, 24, 28)
-    down = (90_000, 700, 40, 12, 4, 8, 20, 12)
-    requests = (120, 2.4, 0, 0, 0, 0, 0, 0)
+    up = (110_000, 850, 0, 0, 0, 24, 24, 28, 132)
+    down = (90_000, 700, 40, 12, 4, 8, 20, 12, 132)
+    requests = (120, 2.4, 0, 0, 0, 0, 0, 0, 0)
     cells = []
     for place, t in enumerate(TRANSPORTS):
         middle: dict[str, float | None] = {
@@ -191,7 +191,7 @@ def _fanout() -> Json:
     cells = []
     for place, t in enumerate(TRANSPORTS):
         for n in (1, 100, 1000):
-            cost = 40 - 5 * place
+            cost = 45 - 5 * place
             middle = {
                 "first_ms": 0.8 + 0.1 * place,
                 "last_ms": 1 + 0.1 * place + n * cost / 1000,
@@ -206,7 +206,7 @@ def _fanout() -> Json:
 
 
 def _capacity() -> Json:
-    most = dict(zip(TRANSPORTS, (400, 1200, 2500, 3100, 3200, 4000, 3900, 3800), strict=True))
+    most = dict(zip(TRANSPORTS, (400, 1200, 2500, 3100, 3200, 4000, 3900, 3800, 300), strict=True))
     cells = [
         cell({"transport": t, "clients": n}, {"p99": 5 + 95 * (n / most[t]) ** 3})
         for t in TRANSPORTS

@@ -167,7 +167,10 @@ def test_the_three_byte_counts_must_agree(
     with ExitStack() as stack:
         options = argparse.Namespace(url="http://127.0.0.1:1", hub="")
         bench = Overhead(options, stack)
+        load = SimpleNamespace(run_for=lambda seconds: None)
         reader = SimpleNamespace(bytes_out=here[0], bytes_in=here[1])
         relay = SimpleNamespace(proxy=SimpleNamespace(bytes_up=between[0], bytes_down=between[1]))
-        found = bench._miscounted(cast(Any, reader), cast(Any, relay), "client", "sse")
+        found = bench._miscounted(
+            cast(Any, load), cast(Any, reader), cast(Any, relay), "client", "sse"
+        )
         assert (found, len(bench.notes)) == (miscounted, miscounted)

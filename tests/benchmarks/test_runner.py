@@ -33,6 +33,7 @@ class Known(Benchmark):
 
     @classmethod
     def add_options(cls, parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(transports=["sse", "websocket"])
         cls.order_of_cells = []
 
     def start(self) -> ServerUnderTest:
