@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,11 @@ from benchmarks.load.generator import (
 from benchmarks.load.relay import Relay
 from benchmarks.load.workload import Transcript, run_workload
 from benchmarks.method.stats import percentile
-from realtime.client import CLIENTS, post
+from benchmarks.method.testbed import ServerUnderTest
+from realtime.client import ALL_CLIENTS, post
 from realtime.client.http import BadResponse, Endpoint, Refused
 from realtime.client.protocols import make_protocol
-from realtime.client.sansio import Update
+from realtime.client.sansio import ClientProtocol, Update
 from tests.benchmarks.faulty_server import Event, FaultyServer, duplicating, losing, swapping
 from tests.conftest import Servers
 from tests.server_process import Server
@@ -42,6 +44,12 @@ def measure(
 @pytest.fixture
 def quiet(servers: Servers) -> Server:
     return servers.get("memory", "--messages-per-second", "0")
+
+
+def make_reader(transport: str, server: Server, room: str, **options: Any) -> ClientProtocol:
+    with ServerUnderTest(server.url) as sut:
+        offer = sut.webtransport() if transport == "webtransport" else None
+    return make_protocol(transport, Endpoint(server.url), room, offer=offer, **options)
 
 
 def current_cursor(server: Server, room: str) -> str:
@@ -137,15 +145,15 @@ def test_a_correct_server_has_a_clean_audit() -> None:
 
 @pytest.mark.unhurried
 @pytest.mark.parametrize("new_connection", [False, True])
-@pytest.mark.parametrize("transport", CLIENTS)
+@pytest.mark.parametrize("transport", ALL_CLIENTS)
 def test_every_reader_receives_every_message_once(
     transport: str, new_connection: bool, quiet: Server, room: str
 ) -> None:
     with LoadGenerator() as load:
         load.add_readers(
-            make_protocol(
+            make_reader(
                 transport,
-                Endpoint(quiet.url),
+                quiet,
                 room,
                 interval=0.02,
                 new_connection_per_request=new_connection,
@@ -175,15 +183,14 @@ def test_over_tls_every_reader_receives_every_message_once(servers: Servers, roo
 
 
 @pytest.mark.unhurried
-@pytest.mark.parametrize("transport", CLIENTS)
+@pytest.mark.parametrize("transport", ALL_CLIENTS)
 def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
     transport: str, quiet: Server, room: str
 ) -> None:
     after = current_cursor(quiet, room)
     with LoadGenerator() as load:
         readers = load.add_readers(
-            make_protocol(transport, Endpoint(quiet.url), room, after=after, interval=0.02)
-            for _ in range(5)
+            make_reader(transport, quiet, room, after=after, interval=0.02) for _ in range(5)
         )
 
         def reset_all() -> None:
@@ -198,12 +205,12 @@ def test_a_reader_that_is_reset_reconnects_and_misses_nothing(
 
 
 @pytest.mark.unhurried
-@pytest.mark.parametrize("transport", CLIENTS)
+@pytest.mark.parametrize("transport", ALL_CLIENTS)
 def test_a_paused_reader_receives_nothing_and_disturbs_nobody(
     transport: str, quiet: Server, room: str
 ) -> None:
     with LoadGenerator() as load:
-        [stopped] = load.add_readers([make_protocol(transport, Endpoint(quiet.url), room)])
+        [stopped] = load.add_readers([make_reader(transport, quiet, room)])
         stopped.pause_reading()
         load.readers.clear()
         load.add_readers([make_protocol("sse", Endpoint(quiet.url), room)])
@@ -229,6 +236,47 @@ def test_a_reader_rejected_by_an_overloaded_server_retries(servers: Servers) -> 
         one_too_many = VirtualReader(load, make_protocol("sse", Endpoint(server.url), "room"))
         assert load.run_until(lambda: one_too_many.refused == 1, 5)
         assert not one_too_many.broken
+
+
+@pytest.mark.unhurried
+def test_a_session_rejected_by_an_overloaded_server_retries(servers: Servers) -> None:
+    with (
+        servers.make("memory", "--connections-per-address", "1") as server,
+        LoadGenerator() as load,
+    ):
+        readers = [make_reader("webtransport", server, "room") for _ in range(2)]
+        load.add_readers(readers[:1])
+        one_too_many = VirtualReader(load, readers[1])
+        assert load.run_until(lambda: one_too_many.refused == 1, 5)
+        assert not one_too_many.broken
+
+
+@pytest.mark.unhurried
+def test_a_session_sends_one_acknowledgement_for_a_message(quiet: Server, room: str) -> None:
+    """A client that moves its window for each would cost the server two packets more."""
+    with LoadGenerator() as load:
+        [reader] = load.add_readers([make_reader("webtransport", quiet, room)])
+        load.run_for(0.1)
+        before = reader.traffic()
+        times = constant_arrivals(0.0, 20.0, 20, random.Random(1))
+        run_workload(load, post_message(quiet.url, room, 50), times)
+        load.run_for(0.1)
+        sent = reader.traffic().segments - before.segments
+    assert 2 * 20 <= sent <= 2 * 20 + 4
+
+
+@pytest.mark.unhurried
+def test_a_session_that_its_server_ends_is_broken_and_a_paused_one_does_not_notice(
+    servers: Servers, room: str
+) -> None:
+    with servers.make("memory") as server, LoadGenerator() as load:
+        reading, paused = load.add_readers(
+            make_reader("webtransport", server, room) for _ in range(2)
+        )
+        paused.pause_reading()
+        server.stop()
+        assert load.run_until(lambda: reading.broken > 0, 10)
+        assert not paused.broken
 
 
 @pytest.mark.unhurried

@@ -129,6 +129,36 @@ def check(script: str, found: dict[str, Any], stdout: str) -> None:
     assert "late by" in stdout or script in ("idle_cost", "session", "webtransport")
 
 
+@pytest.mark.unhurried
+def test_the_bytes_of_webtransport_are_counted_three_times_and_predicted(
+    run: Run, servers: Servers, tmp_path: Path
+) -> None:
+    common = ("--quick", "--runs", "1", "--transports", "webtransport", "--out", tmp_path)
+    done = run("overhead", *common, "--url", url(servers, "overhead"))
+    assert (done.status, done.stderr) == (0, "")
+    (cell,) = result(tmp_path, "overhead")["cells"]
+    for name in ("bytes_up", "bytes_down"):
+        assert cell["summary"][name]["value"] == pytest.approx(cell["theory"][name], rel=0.25)
+
+
+@pytest.mark.unhurried
+def test_a_server_without_webtransport_has_no_row_for_it_and_a_note(
+    run: Run, servers: Servers, tmp_path: Path
+) -> None:
+    at = ("--url", servers.get("memory", "--no-webtransport").url, "--out", tmp_path)
+    common = ("--quick", "--runs", "1", "--network", "none", "--messages", "2")
+    assert run("latency", *common, "--transports", "sse,webtransport", *at).status == 0
+    found = result(tmp_path, "latency")
+    assert [cell["factors"]["transport"] for cell in found["cells"]] == ["sse"]
+    assert found["notes"] == ["The server has no WebTransport, so that has no row."]
+    alone = run("latency", *common, "--transports", "webtransport", *at)
+    assert alone.status == 1
+    assert "no WebTransport" in alone.stderr
+    refused = run("fanout_cost", "--transports", "webtransport", "--out", tmp_path)
+    assert refused.status == 2
+    assert "over TCP only" in refused.stderr
+
+
 def test_a_script_is_a_program_that_starts_its_own_server(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.latency", "--quick", "--runs", "1", "--seed", "7"]
     command += ["--transports", ",".join(TWO), "--messages", "5", "--network", "none"]

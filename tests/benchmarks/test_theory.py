@@ -99,6 +99,19 @@ def test_recovery_needs_two_round_trips(transport: str) -> None:
     assert theory.recovery(transport, 0.1, 1.0).mean == pytest.approx(0.2)
 
 
+@each("size,packets", [(1, 1), (1165, 1), (1166, 2), (2331, 3)])
+def test_a_packet_of_quic_fits_into_1200_bytes(size: int, packets: int) -> None:
+    assert theory.quic_packets(size) == packets
+    assert theory.quic_stream_bytes(size) == size + packets * 35
+    assert theory.quic_stream_bytes(1165) == 1200
+
+
+def test_what_a_session_sends_for_an_event_are_acknowledgements() -> None:
+    assert theory.acknowledged_bytes("webtransport", b"x" * 2000) == 2 * 34
+    assert theory.acknowledged_bytes("websocket", b"x" * 2000) == 0
+    assert theory.heartbeat_bytes("webtransport") == (34, 36)
+
+
 def test_recovery_of_short_polling_is_as_simulated() -> None:
     """It requests at 0 and gets a response at rtt; the break comes anywhere in the interval."""
     rtt, interval, rng = 0.1, 1.0, random.Random(1)
