@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
@@ -244,9 +245,9 @@ def test_a_session_rejected_by_an_overloaded_server_retries(servers: Servers) ->
         servers.make("memory", "--connections-per-address", "1") as server,
         LoadGenerator() as load,
     ):
-        readers = [make_reader("webtransport", server, "room") for _ in range(2)]
-        load.add_readers(readers[:1])
-        one_too_many = VirtualReader(load, readers[1])
+        protocol = make_reader("webtransport", server, "room")
+        load.add_readers([protocol])
+        one_too_many = VirtualReader(load, copy(protocol))
         assert load.run_until(lambda: one_too_many.refused == 1, 5)
         assert not one_too_many.broken
 
