@@ -212,6 +212,7 @@ def test_no_two_public_classes_have_one_name() -> None:
 # Modules without a test file of their own, each with its reason.
 UNTESTED = {
     "__main__": "one call; tests/test_setup.py runs it",
+    "cli.recorder": "tests/cli/test_capture.py",
     "client.clients": "a table; the promise tests use it",
     "client.encodings": "tests/transports/test_compression.py reads with it",
     "client.fetch_streaming": "tests/client/test_body_readers.py",

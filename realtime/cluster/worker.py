@@ -245,7 +245,8 @@ class WorkerProcess:
         missed = 0
         while missed < _MAX_MISSED_PROBES:
             await asyncio.sleep(_PROBE_INTERVAL)
-            missed = 0 if await self.ask("/healthz") else missed + 1
+            status = await self.ask("/healthz", seconds=_PROBE_TIMEOUT)
+            missed = 0 if status else missed + 1
         self._kill(f"it did not answer {_MAX_MISSED_PROBES} times in a row")
 
     def _kill(self, why: str) -> None:

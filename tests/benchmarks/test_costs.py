@@ -133,6 +133,7 @@ def test_fanout_cost_has_a_baseline_and_several_processes(
     assert found["server"]["hub"].endswith(", shared")
 
 
+@pytest.mark.unhurried
 def test_c10k_reports_each_transport_and_all_together(run_small: Callable[..., Outcome]) -> None:
     given = ("--followers", "13", "--messages", "2", "--pause", "0.1")
     status, found = run_small(C10K, *MEMORY, *given, "-t", "long_polling,sse,websocket")
@@ -146,11 +147,12 @@ def test_c10k_reports_each_transport_and_all_together(run_small: Callable[..., O
     assert (threshold["value"], threshold["of"]) == (whole["last_ms"], "13")
 
 
+@pytest.mark.unhurried
 def test_sticky_finds_the_transports_that_fail_and_the_uneven_load(
     run_small: Callable[..., Outcome],
 ) -> None:
     Nginx.program()  # or it is missing
-    given = ("--workers", "3", "--visits", "4", "-t", "long_polling,socketio")
+    given = ("--workers", "2", "--visits", "4", "-t", "long_polling,socketio")
     status, found = run_small(Sticky, *given)
     assert status == 0
     held = {
@@ -206,6 +208,7 @@ def test_multi_worker_spreads_the_readers_of_each_room_evenly(first: int) -> Non
     assert [places.count(server) for server in servers] == [4, 4, 4, 4]
 
 
+@pytest.mark.unhurried
 def test_multi_worker_detects_a_reader_that_received_too_little(
     run_small: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +241,7 @@ def measure(benchmark: type[Benchmark], url: str, cell: dict[str, Any], *given: 
         return benchmark(options, stack).measure(cell, random.Random(7))
 
 
+@pytest.mark.unhurried
 @pytest.mark.parametrize(
     ("tamper", "fault"),
     [(losing(5), "lost"), (duplicating(5), "duplicated"), (swapping(5), "reordered")],

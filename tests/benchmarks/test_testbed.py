@@ -32,6 +32,7 @@ def test_cpu_time_of_a_process_is_counted() -> None:
         process.close()
 
 
+@pytest.mark.unhurried
 def test_memory_of_a_process_is_counted() -> None:
     code = f"import time\n{FIRST_LINE}held = b'x' * 50_000_000\ntime.sleep(60)"
     process = MeasuredProcess([sys.executable, "-c", code])
@@ -51,11 +52,13 @@ def test_metrics_and_the_kernel_report_the_same(servers: Servers) -> None:
     assert 1 <= reported.memory_bytes() / counted.memory_bytes() < 3  # /metrics includes libraries
 
 
+@pytest.mark.unhurried
 def test_a_program_without_output_is_named_in_the_error() -> None:
     with pytest.raises(testbed.TestbedError, match="did not start"):
         MeasuredProcess([sys.executable, "-c", ""])
 
 
+@pytest.mark.unhurried
 def test_a_network_is_started_once_and_only_if_it_has_conditions(servers: Servers) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
     with ServerUnderTest(server.url) as sut:
@@ -66,6 +69,7 @@ def test_a_network_is_started_once_and_only_if_it_has_conditions(servers: Server
         assert sut.describe()["hub"] == "memory"
 
 
+@pytest.mark.unhurried
 def test_started_processes_are_stopped() -> None:
     with ServerUnderTest(None, "memory") as sut:
         assert sut.cost.memory_bytes() > 0

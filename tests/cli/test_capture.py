@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from realtime.cli.capture import record
+from realtime.cli.capture import TRANSPORTS
 from realtime.cli.config import CommandError
+from realtime.cli.recorder import record
 from realtime.client import ALL_CLIENTS, CLIENTS, post
 from tests import tshark
 from tests.cases import each
@@ -34,6 +35,10 @@ def server(servers: Servers) -> Server:
 def options(server: Server, **changes: object) -> argparse.Namespace:
     given = {"url": server.url, "room": "lobby", "seconds": 60.0, "ticket": None}
     return argparse.Namespace(**{**given, "transport": ["sse"], **changes})
+
+
+def test_each_transport_can_be_named() -> None:
+    assert [*TRANSPORTS] == [*ALL_CLIENTS]
 
 
 async def test_tshark_reads_a_capture_of_each_transport(

@@ -43,7 +43,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     redis.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def servers(redis: Redis) -> Iterator[Fleets]:
     with ExitStack() as stack:
         yield Fleets(stack, redis)

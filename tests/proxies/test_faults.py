@@ -14,10 +14,7 @@ from tests.nginx_fixture import Fleet
 from tests.proxy_fixture import ReverseProxy
 from tests.transports.raw import Raw
 
-QUICK = (
-    "--messages-per-second",
-    "0",
-)
+QUICK = ("--messages-per-second", "0", "--drain-seconds", "0.5")
 STREAMS = [name for name in CLIENTS if not name.endswith("polling")]
 
 

@@ -137,7 +137,7 @@ KEY = "the lecturer knows"
 CLASS = ("--access", "class", "--key", KEY, "--grace-seconds", "0.2")
 
 
-@pytest.fixture(scope="session", params=["memory", "redis"])
+@pytest.fixture(scope="module", params=["memory", "redis"])
 def classroom(request: pytest.FixtureRequest, servers: Servers) -> Server:
     return servers.get(request.param, *CLASS)
 

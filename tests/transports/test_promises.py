@@ -43,14 +43,15 @@ def also_over_tls(test: Test) -> Test:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Test every promise over every hub, and some over TLS as well."""
+    """Test every promise over every hub with every transport, and some over TLS as well."""
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "hub" in metafunc.fixturenames and not any("hub" in names for names in given):
         tls = ["tls"] if metafunc.function.__name__ in _OVER_TLS else []
         metafunc.parametrize("hub", ["memory", "redis", *tls])
+    if "transport" in metafunc.fixturenames and not any("transport" in names for names in given):
+        metafunc.parametrize("transport", ALL_CLIENTS)
 
 
-every_transport = pytest.mark.parametrize("transport", ALL_CLIENTS)
 STREAMS = [name for name in ALL_CLIENTS if not name.endswith("polling")]
 # Their messages are sent and acknowledged in frames, which have no HTTP status.
 FRAMED = {"websocket", "sockjs", "socketio", "webtransport"}
@@ -91,7 +92,6 @@ async def test_readers_of_all_transports_receive_every_message_once_in_one_order
     assert {e["text"] for e in one} == {f"{t} {n}" for t in ALL_CLIENTS for n in range(20)}
 
 
-@every_transport
 async def test_the_acknowledged_cursor_is_the_position_in_that_order(
     server: Server, room: str, transport: str
 ) -> None:
@@ -102,7 +102,6 @@ async def test_the_acknowledged_cursor_is_the_position_in_that_order(
     assert texts(events) == words(1, 5)
 
 
-@every_transport
 async def test_an_event_has_exactly_the_fields_of_the_contract(
     server: Server, room: str, transport: str
 ) -> None:
@@ -129,7 +128,6 @@ async def test_an_event_has_exactly_the_fields_of_the_contract(
 
 
 @also_over_tls
-@every_transport
 async def test_a_disconnected_reader_resumes_by_its_cursor_without_loss_or_duplicates(
     server: Server, room: str, transport: str
 ) -> None:
@@ -144,7 +142,6 @@ async def test_a_disconnected_reader_resumes_by_its_cursor_without_loss_or_dupli
         assert texts(await take(resumed, 6)) == words(4, 9)
 
 
-@every_transport
 async def test_a_cursor_of_any_transport_is_valid_in_any_other(
     server: Server, room: str, transport: str
 ) -> None:
@@ -156,7 +153,6 @@ async def test_a_cursor_of_any_transport_is_valid_in_any_other(
             assert texts(await take(resumed, 2)) == words(3, 4)
 
 
-@every_transport
 async def test_after_now_starts_from_here(server: Server, room: str, transport: str) -> None:
     await say_in(server, room, "before")
     async with reader(server, transport, room, after="now") as client:
@@ -164,7 +160,6 @@ async def test_after_now_starts_from_here(server: Server, room: str, transport: 
         assert texts(await take(client, 1)) == ["after"]
 
 
-@every_transport
 async def test_without_a_cursor_the_last_50_events_come_first(
     server: Server, room: str, transport: str
 ) -> None:
@@ -174,7 +169,6 @@ async def test_without_a_cursor_the_last_50_events_come_first(
         assert texts(await take(client, 51)) == words(11, 61)
 
 
-@every_transport
 async def test_an_empty_room_has_a_cursor_to_start_from(
     server: Server, room: str, transport: str
 ) -> None:
@@ -187,7 +181,6 @@ async def test_an_empty_room_has_a_cursor_to_start_from(
 # --- gaps ----------------------------------------------------------------------------------------
 
 
-@every_transport
 async def test_a_cursor_outside_of_the_window_receives_the_number_of_missed_events(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
@@ -202,7 +195,6 @@ async def test_a_cursor_outside_of_the_window_receives_the_number_of_missed_even
     assert texts(events) == words(11, 31)
 
 
-@every_transport
 async def test_the_oldest_cursor_that_still_continues_receives_no_gap(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
@@ -212,7 +204,6 @@ async def test_the_oldest_cursor_that_still_continues_receives_no_gap(
         assert texts(await take(client, 20)) == words(11, 30)
 
 
-@every_transport
 async def test_a_reader_that_stopped_at_a_gap_resumes_with_what_is_kept(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
@@ -225,7 +216,6 @@ async def test_a_reader_that_stopped_at_a_gap_resumes_with_what_is_kept(
         assert texts(await take(resumed, 20)) == words(11, 30)
 
 
-@every_transport
 async def test_a_cursor_of_another_epoch_is_unknown(
     server: Server, room: str, transport: str
 ) -> None:
@@ -236,7 +226,6 @@ async def test_a_cursor_of_another_epoch_is_unknown(
     assert texts(events) == words(1, 3)
 
 
-@every_transport
 async def test_a_cursor_beyond_the_top_receives_a_gap_that_says_rewound(
     server: Server, room: str, transport: str
 ) -> None:
@@ -313,7 +302,6 @@ async def test_a_message_is_created_once_and_then_found(server: Server, room: st
     assert first.json() == again.json() == {"cursor": first.json()["cursor"], "id": id}
 
 
-@every_transport
 async def test_a_message_that_is_sent_twice_is_published_once(
     server: Server, room: str, transport: str
 ) -> None:
@@ -337,7 +325,6 @@ async def test_of_many_concurrent_repeats_one_creates_the_message(
 # --- two processes -------------------------------------------------------------------------------
 
 
-@every_transport
 async def test_two_servers_on_one_redis_share_their_rooms(
     servers: Servers, room: str, transport: str
 ) -> None:
@@ -352,7 +339,6 @@ async def test_two_servers_on_one_redis_share_their_rooms(
     assert sorted(map(int, texts(received_here))) == list(range(1, 21))
 
 
-@every_transport
 async def test_a_cursor_is_valid_at_another_server_that_never_read_the_room(
     servers: Servers, room: str, transport: str
 ) -> None:
@@ -383,14 +369,12 @@ HARD = [
 
 
 @also_over_tls
-@every_transport
 async def test_hard_texts_arrive_unchanged(server: Server, room: str, transport: str) -> None:
     async with reader(server, transport, room) as client:
         await say(client, *HARD)
         assert texts(await take(client, len(HARD))) == HARD
 
 
-@every_transport
 async def test_a_room_name_can_use_any_script(server: Server, transport: str) -> None:
     room = f"聊天室-नमस्ते.ไทย_{uuid.uuid4().hex[:8]}"
     async with reader(server, transport, room, client="me", name="聊 & <天>") as client:
@@ -402,7 +386,6 @@ async def test_a_room_name_can_use_any_script(server: Server, transport: str) ->
 # --- named errors --------------------------------------------------------------------------------
 
 
-@every_transport
 @each(
     ("options", "code"),
     [
@@ -476,7 +459,6 @@ WRONG = [
 ]
 
 
-@every_transport
 async def test_an_invalid_message_is_a_named_error_and_affects_nobody_else(
     servers: Servers, room: str, transport: str
 ) -> None:
@@ -496,7 +478,6 @@ async def test_an_invalid_message_is_a_named_error_and_affects_nobody_else(
         assert texts(await take(neighbour, 1)) == ["right"]
 
 
-@every_transport
 async def test_a_client_that_is_too_fast_receives_a_time_to_wait_and_others_do_not(
     servers: Servers, room: str, transport: str
 ) -> None:
@@ -515,7 +496,6 @@ async def test_a_client_that_is_too_fast_receives_a_time_to_wait_and_others_do_n
     assert 0 < refused.value.retry_after <= 100
 
 
-@every_transport
 @each(
     ("headers", "code"),
     [
@@ -535,7 +515,6 @@ async def test_a_page_of_another_site_is_rejected(
     assert (refused.value.status, refused.value.code) == (403, code)
 
 
-@every_transport
 async def test_a_page_of_our_own_is_accepted(servers: Servers, room: str, transport: str) -> None:
     server = servers.get("memory", "--messages-per-second", "0")
     headers = {"Origin": server.url, "Sec-Fetch-Site": "same-origin"}
@@ -569,7 +548,6 @@ def summary(event: dict[str, Any]) -> tuple[str, str, str, str]:
     return event["kind"], event["client"], event["name"], event["via"]
 
 
-@every_transport
 async def test_a_reader_with_a_name_is_a_member_and_joins_once(
     server: Server, room: str, transport: str
 ) -> None:
@@ -587,7 +565,6 @@ async def test_a_reader_with_a_name_is_a_member_and_joins_once(
     assert "text" not in join
 
 
-@every_transport
 @pytest.mark.parametrize("options", [{}, {"client": "me"}, {"name": "Ada"}])
 async def test_a_reader_without_an_id_and_a_name_only_listens(
     servers: Servers, room: str, transport: str, options: dict[str, str]
@@ -600,7 +577,6 @@ async def test_a_reader_without_an_id_and_a_name_only_listens(
 
 
 @also_over_tls
-@every_transport
 async def test_a_member_that_disconnects_quits_once(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
@@ -620,7 +596,6 @@ async def test_a_member_that_disconnects_quits_once(
 
 
 @also_over_tls
-@every_transport
 async def test_a_member_that_leaves_is_removed_at_once_and_quits_after_the_grace_period(
     servers: Servers, hub: str, room: str, transport: str
 ) -> None:
@@ -642,7 +617,6 @@ async def test_a_member_that_leaves_is_removed_at_once_and_quits_after_the_grace
     assert (join["kind"], quit["kind"], quit["client"]) == ("join", "quit", "me")
 
 
-@every_transport
 async def test_a_reload_within_the_grace_period_is_no_quit_and_join(
     server: Server, room: str, transport: str
 ) -> None:

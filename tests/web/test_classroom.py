@@ -17,7 +17,7 @@ from tests.transports.readers import reader, take, texts
 KEY = "sesame"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def school(servers: Servers) -> Server:
     return servers.get("memory", "--key", KEY)
 

@@ -17,7 +17,7 @@ from tests.transports.readers import reader, take, texts
 KEY = "the lecturer knows"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(servers: Servers) -> Server:
     return servers.get("memory", "--lanes", "2", "--networks", "2", "--key", KEY)
 
