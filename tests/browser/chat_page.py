@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
+from tests.browser.tabs import new_page
 from tests.server_process import ROOT, Server
 
 # Over TCP: they work on every page, and pass every proxy.
@@ -51,7 +52,7 @@ async def open_chat(
     context: BrowserContext, url: str, transport: str, room: str, name: str = "Ada"
 ) -> Page:
     """Open the page, and wait until it is connected."""
-    page = await context.new_page()
+    page = await new_page(context)
     # Waits for "load": a frame in the markup would delay that forever, and the test would show it.
     await page.goto(f"{url.rstrip('/')}/demos/{transport}.html?room={room}&name={name}")
     await expect(page.locator("#state")).to_have_attribute("data-state", "open")

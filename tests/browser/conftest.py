@@ -22,6 +22,7 @@ from playwright.async_api import (
 )
 
 from tests.browser.chat_page import TRANSPORTS, Chat, open_chat
+from tests.browser.tabs import leave
 from tests.server_process import Server
 
 # For root, for machines without a GPU, and without requests to Google's servers.
@@ -42,6 +43,9 @@ FLAGS = [
     "--process-per-site",
 ]
 
+
+# A page without an origin has no storage.
+FORGET_ALL = "() => { if (origin !== 'null') localStorage.clear(); }"
 
 # No promise of a page is a number of seconds, and several tests run at once.
 expect.set_options(timeout=20_000)
@@ -133,15 +137,14 @@ async def shared_context(browser: Browser, shared_server: Server) -> AsyncIterat
 async def context(
     shared_context: BrowserContext, console_errors: list[str]
 ) -> AsyncIterator[BrowserContext]:
-    """The shared context, without pages, routes and stored data of the test before."""
-    first_page, *others = shared_context.pages
-    assert not others
+    """The shared context, without routes and stored data of the test before; see `new_page`."""
     with listening(shared_context, console_errors):
         yield shared_context
         for page in shared_context.pages[1:]:
-            await page.close()
+            await leave(page)
     await shared_context.unroute_all(behavior="ignoreErrors")
     await shared_context.clear_cookies()
+    first_page = shared_context.pages[0]
     await first_page.evaluate("localStorage.clear()")
     # The clock of a page is that of its context, and cannot be removed: request `clock_context`.
     assert await first_page.evaluate("/native code/.test(setTimeout)")
@@ -154,26 +157,55 @@ async def own_context(browser: Browser, console_errors: list[str]) -> AsyncItera
         yield context
 
 
+@asynccontextmanager
+async def lent(context: BrowserContext, errors: list[str]) -> AsyncIterator[None]:
+    """Set the clock of a context, and at the end undo what a test may change."""
+    await context.clock.install()  # or set it again
+    with listening(context, errors):
+        yield
+        for page in context.pages:
+            await page.evaluate(FORGET_ALL)
+            await leave(page)
+    await context.clock.resume()
+    await context.unroute_all(behavior="ignoreErrors")
+    await context.clear_cookies()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def module_clock_context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """The context of all tests of a module that need a clock, since a new one starts a process."""
+    async with new_context(browser, [], reduced_motion="reduce") as context:
+        yield context
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def clock_context(own_context: BrowserContext) -> BrowserContext:
-    """A new context for one test, with a clock that the test can put forward."""
-    await own_context.clock.install()
-    return own_context
+async def clock_context(
+    module_clock_context: BrowserContext, console_errors: list[str]
+) -> AsyncIterator[BrowserContext]:
+    """A context with a clock that the test can put forward."""
+    async with lent(module_clock_context, console_errors):
+        yield module_clock_context
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chat_context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    """The context of all pages of a module that its tests share."""
+    async with new_context(browser, [], reduced_motion="reduce") as context:
+        yield context
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=TRANSPORTS)
 async def chat(
-    request: pytest.FixtureRequest, browser: Browser, server: Server
+    request: pytest.FixtureRequest, chat_context: BrowserContext, server: Server
 ) -> AsyncIterator[Chat]:
     """The page of each transport, opened once for all tests of a module that share it.
 
-    A page load costs 0.7 s of CPU.  A test that shares the page does not expect an empty room, and
+    A page load costs 0.3 s of CPU.  A test that shares the page does not expect an empty room, and
     leaves the page connected.  None of them may cause an error on the console.
     """
     errors: list[str] = []
     transport, room = request.param, f"room-{secrets.token_hex(6)}"
-    async with new_context(browser, errors, reduced_motion="reduce") as context:
-        await context.clock.install()
-        page = await open_chat(context, server.url, transport, room)
+    async with lent(chat_context, errors):
+        page = await open_chat(chat_context, server.url, transport, room)
         yield Chat(page, server, transport, room)
     assert errors == []

@@ -15,6 +15,7 @@ from playwright.async_api import Browser, Page, expect
 
 from tests.browser.chat_page import TRANSPORTS, send
 from tests.browser.conftest import new_context
+from tests.browser.tabs import new_page
 from tests.browser.test_appearance import PATHS, expect_complete
 from tests.conftest import missing
 from tests.server_process import ROOT, Server
@@ -83,7 +84,7 @@ async def page(browser: Browser, errors: list[str]) -> AsyncIterator[Page]:
     """One tab for all pages: another one costs a third of the CPU time of a page load."""
     options = {"reduced_motion": "reduce", "timezone_id": "Asia/Taipei"}
     async with new_context(browser, errors, **options) as context:
-        yield await context.new_page()
+        yield await new_page(context)
 
 
 @pytest.mark.parametrize("path", PAGES)

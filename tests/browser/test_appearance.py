@@ -17,6 +17,7 @@ from realtime.client import post
 from realtime.web import pages
 from tests.browser.chat_page import MODULE, TRANSPORTS
 from tests.browser.conftest import new_context
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -56,7 +57,7 @@ async def make_context(
 async def open_chat(
     context: BrowserContext, server: Server, transport: str = "websocket", query: str = ""
 ) -> Page:
-    page = await context.new_page()
+    page = await new_page(context)
     await go(page, server, f"/demos/{transport}.html", query)
     await expect_connected(page)
     return page
@@ -91,7 +92,7 @@ async def test_a_page_is_in_the_language_of_its_browser(
 async def test_an_unknown_language_does_no_harm(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     for asked in ("constructor", "%25%25"):
         await go(page, server, "/demos/websocket.html", f"&lang={asked}")
         await expect_connected(page)
@@ -123,7 +124,7 @@ async def test_without_its_catalogue_a_page_is_in_english(
     async def break_off(route: Route) -> None:
         await route.fulfill(body='{"chat.send": "发', content_type="application/json")
 
-    page = await context.new_page()
+    page = await new_page(context)
     for answer in (refuse, break_off):
         await page.unroute_all()
         await page.route("**/i18n/zh-Hans.json", answer)
@@ -184,7 +185,7 @@ async def test_joins_delays_and_refusals_are_shown_in_the_user_s_language(
 ) -> None:
     room = uuid.uuid4().hex
     await post(server.url, room, text="早", name="Ben", client="ben")
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url.rstrip('/')}/demos/sse.html?room={room}&name=Ada&lang=zh-Hans")
     said = page.locator("#messages li[data-kind=say]")
     await expect(said).to_contain_text("你来之前，")
@@ -283,7 +284,7 @@ async def test_every_page_is_complete_in_chinese_and_not_wider_than_a_projector(
         timezone_id="Asia/Taipei",
         reduced_motion="reduce",
     )
-    page = await context.new_page()
+    page = await new_page(context)
     for path, language in zip(PATHS, cycle(LANGUAGES[1:]), strict=False):
         await go(page, server, path, f"&lang={language}&rate=3")
         await expect_complete(page, path, language)

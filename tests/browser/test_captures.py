@@ -12,6 +12,7 @@ from playwright.async_api import Browser, BrowserContext, Download, Page, expect
 from tests import tshark
 from tests.browser.chat_page import message, open_chat, send
 from tests.browser.conftest import new_context
+from tests.browser.tabs import new_page
 from tests.capture_files import all_cases, written
 from tests.server_process import Server
 
@@ -138,7 +139,7 @@ async def test_a_capture_is_saved_and_opened_again_on_another_machine(
 async def test_the_page_of_a_capture_explains_each_transport_in_the_file(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/capture.html?lang=en")
     await expect(page.locator("#sequence .nothing")).to_contain_text("No file is open")
     await expect(page.locator("#hub")).to_contain_text(server.hub)

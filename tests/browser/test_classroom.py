@@ -19,6 +19,7 @@ from tests.browser.chat_page import (
     open_chat,
     send,
 )
+from tests.browser.tabs import leave, new_page
 from tests.browser.test_lab import expect_clean, figure, open_lab
 from tests.conftest import Servers
 from tests.ports import free_port
@@ -69,7 +70,7 @@ async def test_forty_clients_at_one_address_receive_all_messages(
     assert all(one == received[0] for one in received)
     assert console_errors == []
     for page in pages:
-        await page.close()
+        await leave(page)
 
 
 async def take_all(person: Any) -> list[str]:
@@ -93,6 +94,7 @@ async def test_a_phone_that_slept_catches_up(
         relay.reset_connections()  # a phone that sleeps for long loses its connections
         await post(server.url, room, text="asleep")
         await cdp.send("Page.setWebLifecycleState", {"state": "active"})
+        await cdp.detach()
         if transport == "iframe_streaming":
             await page.clock.fast_forward(1_000)
             await page.clock.fast_forward(40_000)
@@ -101,7 +103,7 @@ async def test_a_phone_that_slept_catches_up(
         await expect_message(page, "after")
         assert await page.locator("#messages li[data-kind=say]").count() == 3
         await expect_no_gap(page)
-        await page.close()
+        await leave(page)
 
 
 async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
@@ -109,7 +111,7 @@ async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
 ) -> None:
     """Without `no-store` the second would wait for the first, at the lock of the cache entry."""
     cursor = (await post(server.url, room, text="before")).json()["cursor"]
-    tabs = [await context.new_page() for _ in range(2)]
+    tabs = [await new_page(context) for _ in range(2)]
     for tab in tabs:
         await tab.goto(f"{server.url}/demos/static/icon.svg")
     poll = f"""async () => {{
@@ -124,7 +126,7 @@ async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
     async with asyncio.timeout(5):
         assert await asyncio.gather(*polls) == [["for both"]] * 2
     for tab in tabs:
-        await tab.close()
+        await leave(tab)
 
 
 async def until_two_wait(server: Server) -> None:
@@ -137,10 +139,11 @@ async def until_two_wait(server: Server) -> None:
 
 
 async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
-    server: Server, clock_context: BrowserContext, console_errors: list[str], room: str
+    server: Server, own_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    await clock_context.add_init_script(HIDEABLE)
-    page = await open_chat(clock_context, server.url, "sse", room)
+    await own_context.clock.install()
+    await own_context.add_init_script(HIDEABLE)
+    page = await open_chat(own_context, server.url, "sse", room)
     await page.evaluate("hide(true)")
     size = await page.evaluate("document.querySelectorAll('*').length")
     for minute in range(10):
@@ -161,7 +164,6 @@ async def test_a_tab_that_was_hidden_for_ten_minutes_catches_up(
     await expect_no_gap(page)
     assert hidden_size < size + 100  # nothing is drawn for nobody
     assert console_errors == []
-    await page.close()
 
 
 async def test_after_a_restart_of_the_server_the_audit_is_clean(
@@ -182,4 +184,4 @@ async def test_after_a_restart_of_the_server_the_audit_is_clean(
             said = page.locator(f'.pane[data-transport="{transport}"] .said')
             await expect_after_reconnect(page, said.filter(has_text="after 9"))
             await expect_clean(page, transport)
-        await page.close()
+        await leave(page)

@@ -10,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, expect
 
 from realtime.client import get_json
+from tests.browser.tabs import new_page
 from tests.conftest import Servers
 from tests.server_process import Server
 from tests.test_clients_doc import ADDRESS, blocks
@@ -59,7 +60,7 @@ async def open_page(context: BrowserContext, server: Server, html: str = EMPTY) 
     It replaces a response of the server, so its address is local for the browser, too, and it has
     no policy.
     """
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/healthz")
     await page.set_content(html)
     return page
@@ -111,7 +112,6 @@ async def test_every_transport_resumes_over_restarts_and_reports_a_gap(
     for gap, *kept in await page.evaluate(TAKE):
         assert (gap["kind"], gap["reason"], gap["missed"]) == ("gap", "trimmed", 30)
         assert [event["text"] for event in kept] == [str(number) for number in range(30, 50)]
-    await page.close()
 
 
 # --- the page of the docs ------------------------------------------------------------------------
@@ -151,7 +151,7 @@ async def test_the_code_of_the_docs_runs(
 async def test_the_example_sends_and_receives(
     server: Server, context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/example.html?room={room}&transport=sse")
     await expect(page.locator("#state")).to_have_text("open")
     await page.fill("#text", "hello from a page")

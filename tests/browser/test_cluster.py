@@ -3,6 +3,7 @@
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.browser.tabs import new_page
 from tests.cluster.test_status import OURS, StatusServer
 from tests.server_process import Server
 
@@ -16,7 +17,7 @@ async def test_the_page_shows_each_worker_and_its_clients(
     server = StatusServer()
     await server.hub.add_report("127.0.0.1:6001", 6001, OURS, **{evil: {"sse": 1234}})
     server.workers[1].reason, server.workers[1].restarts = f"exit status 1: {evil}", 2
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/?lang=en")
     rows = page.locator("#workers tbody tr")
     await expect(rows).to_have_count(2)
@@ -39,7 +40,7 @@ async def test_the_page_shows_each_worker_and_its_clients(
 async def test_a_server_without_a_cluster_says_so(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/cluster.html?lang=en")
     await expect(page.locator("#elsewhere")).to_contain_text("make cluster")
     await expect(page.locator("#workers")).to_be_hidden()

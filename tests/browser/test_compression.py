@@ -7,6 +7,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from realtime.client import post
 from tests.browser.chat_page import expect_message, open_chat, send
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -54,7 +55,7 @@ async def test_a_browser_that_has_our_dictionary_uses_it(
     context: BrowserContext, server: Server, room: str
 ) -> None:
     await post(server.url, room, text="with a dictionary")
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/frame.html")
     # It offers a dictionary some time after it has loaded it.
     assert (

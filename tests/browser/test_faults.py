@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.browser.chat_page import TCP_TRANSPORTS
+from tests.browser.tabs import leave, new_page
 from tests.browser.test_accessibility import AXE, NARROW, RUN, WIDE
 from tests.cluster_fixture import Cluster
 from tests.conftest import missing
@@ -23,7 +24,7 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         missing("axe-core, which make test downloads,")
     with Cluster("spawn", "--nginx", "0", "--fault-controls", "--key", KEY, workers=2) as cluster:
         await cluster.until_ready()
-        page = await context.new_page()
+        page = await new_page(context)
         await page.set_viewport_size(WIDE)
         url = f"{cluster.url}/demos/faults.html?lang=en"
         await page.goto(f"{url}#key={KEY}")
@@ -50,9 +51,9 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         await page.emulate_media(color_scheme="dark")
         assert found + await page.evaluate(RUN, [["color-contrast"], 1]) == []
         assert await page.evaluate("document.documentElement.scrollWidth") == NARROW["width"]
-        await page.close()
+        await leave(page)
 
-        student = await context.new_page()
+        student = await new_page(context)
         await student.goto(url)
         await expect(student.locator(".card")).to_have_count(5)
         await expect(student.locator("#keyless")).to_be_visible()
@@ -60,12 +61,12 @@ async def test_the_page_kills_redis_and_the_audit_names_every_gap(
         await expect(student.locator("#duration")).to_be_hidden()
         await student.goto(f"{cluster.url}/?lang=en")
         await expect(student.locator("#faults")).to_be_visible()
-        await student.close()
+        await leave(student)
     assert [error for error in console_errors if "Content Security Policy" in error] == []
 
 
 async def test_a_server_without_the_option_says_so(server: Server, context: BrowserContext) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/faults.html?lang=en#key={KEY}")
     await expect(page.locator("#elsewhere")).to_contain_text("--fault-controls")
     await expect(page.locator("#system")).to_be_hidden()

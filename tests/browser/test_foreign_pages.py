@@ -9,6 +9,7 @@ from playwright.async_api import BrowserContext, expect
 
 from realtime.client import get_json
 from tests.browser.chat_page import TCP_TRANSPORTS
+from tests.browser.tabs import new_page
 from tests.fake_server import FakeServer
 from tests.server_process import Server
 
@@ -54,14 +55,14 @@ async def test_our_pages_join_and_a_page_of_another_site_does_not(
             pytest.skip("this machine has no address in a network")
         url = addresses[0]
         # The lab joins over every transport that a page has without HTTPS.
-        page = await context.new_page()
+        page = await new_page(context)
         await page.goto(f"{url}demos/lab.html?room={room}&name=Ada")
         for transport in TCP_TRANSPORTS:
             state = page.locator(f'.pane[data-transport="{transport}"] .state')
             await expect(state).to_have_attribute("data-state", "open")
         await expect(page.locator(".left-out")).to_contain_text("only in a secure context")
         async with other_site(ATTACK.format(url=f"{url}rooms/{room}/")) as other:
-            page = await context.new_page()
+            page = await new_page(context)
             await page.goto(other, wait_until="commit")
             await expect(page).to_have_title("done")
         members = (await get_json(server.url, f"/rooms/{room}/members"))["members"]

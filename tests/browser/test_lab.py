@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from realtime.client import get_json, post
 from tests.browser.chat_page import HARD, TRANSPORTS, expect_after_reconnect
+from tests.browser.tabs import leave, new_page
 from tests.browser.test_networks import press
 from tests.server_process import Server
 
@@ -82,7 +83,7 @@ def lab() -> Iterator[Server]:
 
 
 async def open_lab(context: BrowserContext, server: Server, room: str) -> Page:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/lab.html?room={room}&name=Ada")
     for transport in TRANSPORTS:
         await expect(state(page, transport)).to_have_attribute("data-state", "open")
@@ -139,7 +140,6 @@ async def test_every_pane_shows_a_message_and_a_refused_one_returns_to_the_field
     await page.press("#text", "Enter")
     await expect(page.locator("#sent")).to_contain_text("1 refused")
     await expect(page.locator("#text")).to_have_value("长" * 4000)
-    await page.close()
 
 
 # Collects the sockets that send a schedule: they are no member's.
@@ -185,7 +185,6 @@ async def test_scheduled_messages_are_all_shown_in_one_order_even_if_their_socke
         for name in ("p50", "bytes_each", "requests_each"):
             await expect(figure(page, transport, name)).to_have_text("–")
     assert console_errors == []
-    await page.close()
 
 
 async def test_the_byte_counts_are_the_server_s(
@@ -201,7 +200,6 @@ async def test_the_byte_counts_are_the_server_s(
     await expect(figure(page, "sse", "up")).to_have_text(f"{row['bytes_in']:,} B")
     await expect(figure(page, "sse", "requests")).to_have_text("1")
     await expect(figure(page, "sse", "open")).to_have_text("1")
-    await page.close()
 
 
 async def test_a_pane_that_is_switched_off_and_on_misses_nothing(
@@ -217,7 +215,6 @@ async def test_a_pane_that_is_switched_off_and_on_misses_nothing(
     await post(lab.url, room, text="heard")
     await expect_clean(page, "sse", 3)
     await expect_clean(page, "websocket", 1)
-    await page.close()
 
 
 async def test_every_pane_reports_a_reset_room_and_restarts_its_audit(
@@ -233,7 +230,6 @@ async def test_every_pane_reports_a_reset_room_and_restarts_its_audit(
     await post(lab.url, room, text="new")
     for transport in TRANSPORTS:
         await expect_clean(page, transport, 2)  # the members, and the messages since
-    await page.close()
 
 
 async def test_four_such_tabs_at_once_work(
@@ -249,7 +245,7 @@ async def test_four_such_tabs_at_once_work(
             await expect(said).to_contain_text(f"from tab {n}")
     assert console_errors == []
     for page in pages:
-        await page.close()
+        await leave(page)
 
 
 async def test_without_extra_ports_the_seventh_request_waits(
@@ -266,7 +262,6 @@ async def test_without_extra_ports_the_seventh_request_waits(
     waited = re.search(r"after ([\d.]+) s", words)
     assert waited
     assert float(waited[1]) >= 4  # until a connection was released
-    await page.close()
 
 
 async def test_all_panes_connect_through_the_chosen_network_and_a_disconnect_loses_nothing(
@@ -320,7 +315,6 @@ async def test_its_first_load_is_small_and_has_no_chain_of_modules(
     modules = {path for path in files if re.match(r"/demos\.\w+/static/.*js$", path)}
     classic = {path for path in modules if path.endswith(("/static/theme.js", "/static/lab.js"))}
     assert modules - classic == set(preloaded)
-    await page.close()
 
 
 @pytest.mark.clocked
@@ -361,7 +355,6 @@ async def test_two_hundred_messages_a_second_leave_it_responsive(
     assert await page.evaluate(size) < nodes + 100
     assert await heap() < memory + 8_000_000
     assert console_errors == []
-    await page.close()
 
 
 # --- the layout ----------------------------------------------------------------------------------
@@ -409,7 +402,6 @@ async def release(page: Page) -> None:
     """Release the network, for the next test, and close the page."""
     async with page.expect_request_finished(lambda request: request.method == "DELETE"):
         await page.select_option(".network-choice", "none")
-    await page.close()
 
 
 async def test_on_a_phone_the_controls_stay_in_reach_and_the_rows_are_compact(
@@ -440,7 +432,6 @@ async def test_on_a_phone_the_controls_stay_in_reach_and_the_rows_are_compact(
     await page.set_viewport_size({"width": 640, "height": 360})
     assert await page.evaluate("document.querySelector('.bar').offsetHeight") < 130
     assert await page.evaluate("document.documentElement.scrollWidth") <= 640
-    await page.close()
 
 
 # --- what the page does not know -----------------------------------------------------------------
@@ -485,7 +476,6 @@ async def test_when_all_networks_are_in_use_the_page_stays_on_the_direct_one_and
     for transport in TRANSPORTS:
         await expect(state(page, transport)).to_have_attribute("data-state", "open")
     await unlease(page, others.pop())
-    await page.close()
 
 
 async def lease(page: Page) -> str:

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Frame, Page, expect
 
 from realtime.client import post
 from tests.browser.chat_page import message, open_chat, open_tab, send
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -28,7 +29,7 @@ def school() -> Iterator[Server]:
 
 
 async def open_lecturer(context: BrowserContext, url: str, room: str, tail: str = "") -> Page:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{url}/demos/lecturer.html?room={room}{tail}")
     await expect(page.locator("#steps tr")).to_have_count(10)
     return page
@@ -115,7 +116,7 @@ async def test_each_group_has_a_room_of_its_own(
     await expect(cards.nth(2)).to_contain_text("聊天室-3")
     await expect_picture(page, "#cards img")
     path = await cards.nth(2).locator("a").evaluate("link => link.pathname + link.search")
-    group = await context.new_page()
+    group = await new_page(context)
     await group.goto(school.url + path)
     await expect(group.locator("#room-name")).to_have_text("聊天室-3")
     assert console_errors == []
@@ -127,7 +128,7 @@ async def test_an_unreachable_server_shows_the_option_that_opens_it_and_the_less
     page = await open_lecturer(context, server.url, room)
     await expect(page.locator("#unreachable")).to_contain_text("--host 0.0.0.0")
     await expect(page.locator("#reachable")).to_be_hidden()
-    projector = await context.new_page()
+    projector = await new_page(context)
     await projector.goto(f"{server.url}/demos/projector.html?room={room}&lang=en")
     hidden = '(ids) => ids.map((id) => document.getElementById(id).hidden).join(" ")'
     ids = ["join", "code", "address", "closed"]
@@ -180,6 +181,7 @@ async def test_a_prediction_is_stored_in_the_browser_and_judged_when_the_answer_
     await expect(page.locator("#exercises .exercise")).to_have_count(4)
     assert not any("one way" in body for body in bodies)
     assert console_errors == []
+    await page.close()
 
 
 # --- the projector -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 from realtime.client import post
 from tests.browser.chat_page import Chat, message, only, open_tab, send
 from tests.browser.chat_page import open_chat as open_page
+from tests.browser.tabs import leave, new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -175,7 +176,7 @@ async def test_a_reader_that_has_stopped_is_disconnected_and_the_page_says_so(
         await expect(part(page, "slow-result")).to_contain_text(closed, timeout=60_000)
         _, sent, read, *_ = figures(await part(page, "slow-figures").inner_text())
         assert sent > read == 0
-        await page.close()
+        await leave(page)
 
 
 # --- WebTransport --------------------------------------------------------------------------------
@@ -262,7 +263,7 @@ async def test_a_frame_in_the_markup_keeps_its_page_loading(
     state: str,
     load: str,
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/spinner.html?how={how}&room={room}", wait_until="commit")
     await expect(page.locator("#ready")).to_have_text(state)
     await expect(page.locator("#how")).to_contain_text("The frame of this page")

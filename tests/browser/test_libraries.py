@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext, expect
 from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import HARD, expect_message, expect_no_gap, message, open_chat, send
+from tests.browser.tabs import leave, new_page
 from tests.conftest import Servers, missing
 from tests.server_process import ROOT, Server
 
@@ -101,7 +102,7 @@ async def test_a_lost_session_resumes_by_its_cursor(
             texts = await page.locator("#messages .text").all_text_contents()
             assert texts == ["before", *(f"word {number}." for number in range(missed))]
             await expect_no_gap(page)
-            await page.close()
+            await leave(page)
 
 
 async def test_without_an_allowed_transport_the_page_says_so(
@@ -121,7 +122,7 @@ async def test_without_the_library_the_page_says_so(
     server: Server, context: BrowserContext, room: str, transport: str
 ) -> None:
     await context.route(f"**/{FILES[transport]}", lambda route: route.abort())
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/{transport}.html?room={room}")
     await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
     await expect(page.locator("#state-text")).to_contain_text("make vendor")
@@ -161,7 +162,7 @@ async def test_legacy_transports_work_where_they_are_enabled(
 ) -> None:
     also = ("--sockjs-also", "jsonp", "--sockjs-also", "htmlfile", "--messages-per-second", "0")
     server = servers.get("memory", *also)
-    page = await context.new_page()
+    page = await new_page(context)
     # A small page of ours: what it shows does not matter here.
     await page.goto(f"{server.url}/demos/sticky.html")
     await page.add_script_tag(url=f"/demos/vendor/{FILES['sockjs']}")

@@ -7,6 +7,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 
 from realtime.client import get_json, post
 from tests.browser.chat_page import expect_message, expect_no_gap, message, open_chat, send
+from tests.browser.tabs import leave, new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -52,7 +53,6 @@ async def close(page: Page) -> None:
     """
     async with page.expect_request_finished(lambda request: request.method == "DELETE"):
         await page.select_option(".network-choice", "none")
-    await page.close()
 
 
 # test_lab.py does the same with every transport, on one page.
@@ -92,7 +92,7 @@ async def test_a_buffering_proxy_delays_streams_and_not_polls(
     await expect(message(stream, "held up")).to_have_count(0)
     await stream.select_option(".network-choice", "none")
     await expect(message(stream, "held up")).to_have_count(1)
-    await stream.close()
+    await leave(stream)
     await close(poll)
 
 
@@ -121,14 +121,13 @@ async def test_invalid_network_conditions_are_reported(
     state = page.locator(".network-state")
     await expect(state).to_contain_text("bad_network")
     assert (await state.inner_text()).count("bad_network") == 1
-    await page.close()
 
 
 async def test_a_page_that_is_closed_releases_its_network(
     lab: Server, context: BrowserContext, room: str
 ) -> None:
     """The server has two; three pages can lease one, one after the other."""
-    page = await context.new_page()
+    page = await new_page(context)
     for _ in range(3):
         await page.goto(f"{lab.url}/demos/short_polling.html?room={room}")
         await choose(page, "rtt=1ms")

@@ -6,6 +6,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import expect_no_gap, message, open_chat
+from tests.browser.tabs import leave, new_page
 from tests.browser.test_engines import ALL_HAVE, ALL_OPEN, CONNECT, QUIET_PAGE, READ
 from tests.server_process import Server
 
@@ -38,7 +39,7 @@ async def test_a_page_that_becomes_visible_checks_its_stream(
         await expect(message(page, "meanwhile")).to_have_count(1, timeout=10_000)
         assert await page.locator("#messages li[data-kind=say]").count() == 2
         await expect_no_gap(page)
-        await page.close()
+        await leave(page)
 
 
 async def test_a_short_visit_to_another_tab_causes_no_check(
@@ -71,7 +72,7 @@ async def test_a_page_reconnects_at_once_when_the_network_is_back(
         relay.accepting = True
         await page.evaluate("dispatchEvent(new Event('online'))")
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
-        await page.close()
+        await leave(page)
 
 
 async def test_a_reader_from_now_misses_nothing_before_its_first_event(
@@ -80,7 +81,7 @@ async def test_a_reader_from_now_misses_nothing_before_its_first_event(
     """A response without events says where it is; a later "now" would be another place."""
     transports = ["short_polling", "long_polling", "sockjs"]
     async with Proxy("127.0.0.1", server.port) as relay:
-        page = await context.new_page()
+        page = await new_page(context)
         await page.goto(f"{relay.url}{QUIET_PAGE}")
         await page.evaluate(CONNECT, {"room": room, "after": "now", "transports": transports})
         await page.wait_for_function(ALL_OPEN)
@@ -90,4 +91,4 @@ async def test_a_reader_from_now_misses_nothing_before_its_first_event(
         relay.accepting = True
         await page.wait_for_function(ALL_HAVE, arg=1)
         assert await page.evaluate(READ) == {one: [["meanwhile"], 0] for one in transports}
-        await page.close()
+        await leave(page)

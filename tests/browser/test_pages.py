@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext, expect
 from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat
+from tests.browser.tabs import leave, new_page
 from tests.conftest import Servers
 from tests.server_process import Server
 
@@ -35,13 +36,13 @@ async def test_a_replaced_server_loses_no_message(
             assert [await li.get_attribute("data-kind") for li in await kinds.all()] == [
                 *["join", "say", "say", "say"]
             ]
-            await page.close()
+            await leave(page)
 
 
 async def test_the_first_page_names_the_hub_and_links_to_all_pages(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/?lang=en")
     for transport in TRANSPORTS:
         await expect(page.locator(f'a[href*="demos/{transport}.html"]').first).to_be_visible()

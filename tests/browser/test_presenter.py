@@ -11,6 +11,7 @@ from playwright.async_api import BrowserContext, Locator, Page, Route, expect
 
 from realtime.client import post, request
 from tests.browser.chat_page import TCP_TRANSPORTS, message
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 from tests.transports.readers import reader
 
@@ -54,7 +55,7 @@ def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 async def open_class(context: BrowserContext, url: str, room: str) -> tuple[Page, Page]:
     """The lecturer's window, and the projector, which a button opens."""
-    lecturer = await context.new_page()
+    lecturer = await new_page(context)
     await lecturer.goto(f"{url}/demos/lecturer.html?room={room}&lang=en#key={KEY}")
     await expect(lecturer.locator("#steps tr")).to_have_count(len(PLAN["steps"]))
     async with context.expect_page() as opened:
@@ -63,7 +64,7 @@ async def open_class(context: BrowserContext, url: str, room: str) -> tuple[Page
 
 
 async def open_phone(context: BrowserContext, url: str, room: str) -> Page:
-    phone = await context.new_page()
+    phone = await new_page(context)
     await phone.goto(f"{url}/demos/class.html?room={room}&lang=en")
     await expect(phone.locator("#state")).to_have_attribute("data-state", "open")
     return phone
@@ -140,7 +141,7 @@ async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(
     await lecturer.press("body", "ArrowRight")
     phones = [await open_phone(context, school.url, room) for _ in range(2)]
     await expect(projector.locator("#phones")).to_have_text("phones: 2")
-    stranger = await context.new_page()  # a page of the room that is no phone
+    stranger = await new_page(context)  # a page of the room that is no phone
     await stranger.goto(f"{school.url}/demos/short_polling.html?room={room}&name=Lecturer")
     await expect(stranger.locator("#member-count")).to_have_text("3")
     # A mute does not stop them: the messages are the lecturer's.

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import BrowserContext, Request, expect
 
 from realtime.client import get_json, post
 from tests.browser.chat_page import (
@@ -15,6 +15,7 @@ from tests.browser.chat_page import (
     open_chat,
     send,
 )
+from tests.browser.tabs import leave, new_page
 from tests.browser.test_engines import (
     ALL_HAVE,
     ALL_OPEN,
@@ -63,7 +64,7 @@ async def test_every_transport_sends_and_receives(
     """All of them on one page, since a page load takes longer than all that it sends."""
     url, server = site
     start = (await get_json(server.url, f"/rooms/{room}/short_polling"))["cursor"]
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{url}/{QUIET_PAGE}")
     await page.evaluate(CONNECT, {"room": room, "after": start, "transports": TCP_TRANSPORTS})
     await page.wait_for_function(ALL_OPEN)
@@ -73,7 +74,7 @@ async def test_every_transport_sends_and_receives(
     await page.wait_for_function(ALL_HAVE, arg=len(TCP_TRANSPORTS) + 1)
     for texts, repeats in (await page.evaluate(READ)).values():
         assert (sorted(texts[:-1]), texts[-1], repeats) == (sorted(TCP_TRANSPORTS), "down", 0)
-    await page.close()
+    await leave(page)
     assert console_errors == []
 
 
@@ -83,7 +84,11 @@ async def test_every_page_opens_and_stays_on_the_site(
     """The pages of the transports differ in their HTML alone, so one of them is enough to open."""
     url, _ = site
     requests: list[str] = []
-    clock_context.on("request", lambda request: requests.append(request.url))
+
+    def listen(request: Request) -> None:
+        requests.append(request.url)
+
+    clock_context.on("request", listen)
     page = await open_chat(clock_context, url, "websocket", room)
     await send(page, "hello")
     await expect(message(page, "hello").locator(".delay")).to_contain_text("ms")
@@ -99,6 +104,6 @@ async def test_every_page_opens_and_stays_on_the_site(
         assert room in page.url
         for link in await page.locator("a[href]").evaluate_all("all => all.map(one => one.href)"):
             assert not link.startswith("http://127.0.0.1") or link.startswith(url), link
-    await page.close()
+    clock_context.remove_listener("request", listen)
     assert [one for one in requests if not one.startswith((url, "data:"))] == []
     assert console_errors == []

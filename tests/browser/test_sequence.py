@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 SECONDS = 20
@@ -89,7 +90,7 @@ SET_UP = """async () => {
 
 
 async def diagram(server: Server, context: BrowserContext) -> Page:
-    page = await context.new_page()
+    page = await new_page(context)
     url = f"{server.url}/demos/empty.html?lang=en"
     headers = {"Content-Type": "text/html", "Content-Security-Policy": "default-src 'self'"}
     await page.route(url, lambda route: route.fulfill(body=EMPTY_PAGE, headers=headers))

@@ -7,6 +7,7 @@ tests/demos/test_sticky_routing.py compares them with nginx.
 import pytest
 from playwright.async_api import BrowserContext, expect
 
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -25,7 +26,7 @@ SIZES = """() => {
 async def test_each_request_is_drawn_and_listed(
     server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/sticky.html?lang=en")
     await expect(page.locator("#picture rect").first).to_be_attached()
     # The drawing uses the width of the page, and no text is smaller than 14 px.

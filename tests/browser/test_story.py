@@ -10,6 +10,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, Request
 
 from realtime.client import get_json, post
 from tests.browser.chat_page import HARD, TRANSPORTS
+from tests.browser.tabs import new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -52,7 +53,7 @@ def story() -> Iterator[Server]:
 async def open_story(
     context: BrowserContext, server: Server, room: str, step: str = "", size: Any = DESKTOP
 ) -> Page:
-    page = await context.new_page()
+    page = await new_page(context)
     await page.set_viewport_size({"width": size[0], "height": size[1]})
     await page.goto(f"{server.url.rstrip('/')}/?room={room}#{step}")
     return page
@@ -123,7 +124,6 @@ async def test_one_click_shows_how_two_transports_differ(
     assert [event["text"] for event in history] == ["Hello!"]
     await expect_fits(page)
     assert console_errors == []
-    await page.close()
 
 
 async def test_every_transport_has_a_step_with_its_lane_alone(
@@ -206,7 +206,6 @@ async def test_messages_of_others_are_shown_and_history_is_not(
     await expect(lane(page, "sse").locator(".marks i")).to_have_count(1)
     # A visitor of the story is no member of the room.
     assert (await get_json(story.url, f"/rooms/{room}/members"))["members"] == []
-    await page.close()
 
 
 async def test_paused_dots_stand_still(story: Server, context: BrowserContext, room: str) -> None:
@@ -220,7 +219,6 @@ async def test_paused_dots_stand_still(story: Server, context: BrowserContext, r
     await page.click("#send")
     await expect(page.locator("#pause")).to_have_text("Pause")
     await expect(lane(page, "short_polling").locator(".last")).to_have_text("Hello!")
-    await page.close()
 
 
 @pytest.mark.parametrize(
@@ -249,12 +247,11 @@ async def test_on_a_phone_the_lanes_are_stacked_and_nothing_is_too_wide(
         await expect(page.locator(f'.step[data-step="{step}"]')).to_be_visible()
         await expect(page.locator("#next")).to_be_in_viewport(ratio=1)
         await expect_fits(page, scrolls=step == "which-one")  # a table with a row per transport
-    await page.close()
 
 
 async def test_without_scripts_all_steps_can_be_read(story: Server, browser: Browser) -> None:
     context = await browser.new_context(java_script_enabled=False)
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(story.url)
     await expect(page.locator("noscript p")).to_be_visible()
     await expect(page.locator(".step:visible")).to_have_count(len(STEPS))
@@ -281,4 +278,3 @@ async def test_its_first_load_is_small_and_has_no_waterfall(
         "all => all.map(({ href, src }) => href ?? src)",
     )
     assert loaded == set(announced)
-    await page.close()

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, expect
 
 from tests.browser.chat_page import message, open_chat, send
+from tests.browser.tabs import leave, new_page
 from tests.conftest import Servers
 from tests.ticket_keys import SECRET, ticket
 
@@ -21,7 +22,7 @@ async def test_a_link_with_a_ticket_opens_the_pages(
     keys = tmp_path / "secret"
     keys.write_bytes(SECRET)
     server = servers.get("memory", "--access", "tickets", "--ticket-keys", str(keys))
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/sse.html?room={room}&name=Ada")
     await expect(page.locator("#state")).to_contain_text("no_ticket")
     await page.goto(f"{server.url}/demos/sse.html?ticket={ticket(rooms=[room])}&room={room}")
@@ -30,7 +31,7 @@ async def test_a_link_with_a_ticket_opens_the_pages(
         page = await open_chat(context, server.url, transport, room)
         await send(page, f"by {transport}")
         await expect(message(page, f"by {transport}")).to_have_count(1)
-        await page.close()
-    page = await context.new_page()
+        await leave(page)
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/websocket.html?room={room}2&name=Ada")
     await expect(page.locator("#state")).to_contain_text("not_allowed")

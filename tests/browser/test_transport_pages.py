@@ -18,6 +18,7 @@ from tests.browser.chat_page import (
     open_chat,
     send,
 )
+from tests.browser.tabs import leave
 from tests.transports.readers import LIBRARIES
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -202,7 +203,7 @@ async def test_bytes_of_other_clients_are_not_shown(chat: Chat) -> None:
     await expect(ada.locator(WIRE_LIST)).to_contain_text("for all to hear")
     await expect(ada.locator(WIRE_LIST)).not_to_contain_text("fetch_streaming?")
     await expect(ada.locator(WIRE_LIST)).not_to_contain_text("POST /rooms")
-    await ben.close()
+    await leave(ben)
 
 
 # --- the chat -------------------------------------------------------------------------------------
@@ -242,7 +243,7 @@ async def test_two_tabs_on_two_transports_talk(chat: Chat) -> None:
         await expect(message(page, "你好，我是 Ben")).to_have_count(1)
         await expect(message(page, "你好，我是 Ben")).to_contain_text(NAMES[other])
     await expect(ada.locator("#members")).to_contain_text("Ben")
-    await ben.close()
+    await leave(ben)
 
 
 async def test_a_stop_click_does_not_end_the_chat(chat: Chat) -> None:

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, Route, expect
 
 from tests.browser.chat_page import TCP_TRANSPORTS, Chat, message, only, send
+from tests.browser.tabs import leave, new_page
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -79,7 +80,7 @@ async def test_without_it_its_page_the_lab_and_the_story_say_so_and_work(
     """In a page that is no secure context, see test_foreign_pages.py."""
     await context.route("**/lab", offering({"reason": "disabled"}))
     words = "This server was started without WebTransport"
-    page = await context.new_page()
+    page = await new_page(context)
     await page.goto(f"{server.url}/demos/webtransport.html?room={room}&lang=en")
     await expect(page.locator("#state")).to_have_attribute("data-state", "unavailable")
     await expect(page.locator(".notice")).to_contain_text(words)
@@ -95,7 +96,7 @@ async def test_without_it_its_page_the_lab_and_the_story_say_so_and_work(
     await expect(page.locator(".lane")).to_have_count(len(TCP_TRANSPORTS))
     await expect(page.locator("#left-out")).to_contain_text(words)
     await expect(page.locator("#send")).to_be_enabled()
-    await page.close()
+    await leave(page)
     assert console_errors == []
 
 
@@ -108,4 +109,3 @@ async def test_a_network_without_udp_is_named(
     await page.goto(f"{server.url}/demos/webtransport.html?room={room}&lang=en")
     await expect(page.locator("#state")).to_have_attribute("data-state", "waiting")
     await expect(page.locator("#state-text")).to_contain_text("may block UDP")
-    await page.close()
