@@ -161,19 +161,34 @@ async def clock_context(own_context: BrowserContext) -> BrowserContext:
     return own_context
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chat_errors() -> list[str]:
+    """The errors on the console of all pages of `chat`."""
+    return []
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def chat_context(browser: Browser, chat_errors: list[str]) -> AsyncIterator[BrowserContext]:
+    """A context with a clock, for the pages of all transports: its start costs half a page load."""
+    async with new_context(browser, chat_errors, reduced_motion="reduce") as context:
+        await context.clock.install()
+        yield context
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=TRANSPORTS)
 async def chat(
-    request: pytest.FixtureRequest, browser: Browser, server: Server
+    request: pytest.FixtureRequest,
+    chat_context: BrowserContext,
+    chat_errors: list[str],
+    server: Server,
 ) -> AsyncIterator[Chat]:
     """The page of each transport, opened once for all tests of a module that share it.
 
     A page load costs 0.7 s of CPU.  A test that shares the page does not expect an empty room, and
     leaves the page connected.  None of them may cause an error on the console.
     """
-    errors: list[str] = []
     transport, room = request.param, f"room-{secrets.token_hex(6)}"
-    async with new_context(browser, errors, reduced_motion="reduce") as context:
-        await context.clock.install()
-        page = await open_chat(context, server.url, transport, room)
-        yield Chat(page, server, transport, room)
-    assert errors == []
+    page = await open_chat(chat_context, server.url, transport, room)
+    yield Chat(page, server, transport, room)
+    await page.close()
+    assert chat_errors == []
