@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext, expect
 from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import HARD, expect_message, expect_no_gap, message, open_chat, send
+from tests.cases import each
 from tests.conftest import Servers, missing
 from tests.server_process import ROOT, Server
 
@@ -74,7 +75,7 @@ async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing
     assert console_errors == []
 
 
-@pytest.mark.parametrize(
+@each(
     ("transport", "only"),
     [("sockjs", "xhr-streaming"), ("sockjs", "websocket"), ("socketio", "polling")],
 )
@@ -82,6 +83,7 @@ async def test_a_lost_session_resumes_by_its_cursor(
     servers: Servers, clock_context: BrowserContext, room: str, transport: str, only: str
 ) -> None:
     """Its process dies, and then more messages are sent than a new reader would receive."""
+    room = f"{room}-{only}"
     missed = 60
     new = servers.get("redis", "--messages-per-second", "0")
     with servers.make("redis", "--messages-per-second", "0") as old:
