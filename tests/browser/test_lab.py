@@ -256,7 +256,7 @@ async def test_scheduled_messages_are_all_shown_in_one_order_even_if_their_socke
     cleared: Lab,
 ) -> None:
     page = cleared.page
-    before = int(str(await page.locator("#sent").text_content()).split()[0])
+    before = int((await page.locator("#sent").text_content() or "0").split()[0])
     await page.evaluate(SENDERS)
     await page.select_option("#rate", "50")
     await page.select_option("#count", "200")
