@@ -32,6 +32,7 @@ KEY = re.compile(
     r"\b(chat|page|part|header|transport|story|foot|trouble|sequence|wire|lesson|network)\.[a-z]"
 )
 
+LIGHT_PAGE = "/demos/sticky.html"
 # Half past three, by the page's own function, and as each language writes it.
 TIME = f"""async () => {{
   const {{ time }} = await {MODULE}("i18n.js");
@@ -63,6 +64,14 @@ async def open_chat(
     return page
 
 
+async def open_light(context: BrowserContext, server: Server, query: str = "") -> Page:
+    """Open a page with the header of all pages, and without connections, which cost half a load."""
+    page = await context.new_page()
+    await go(page, server, LIGHT_PAGE, query)
+    await expect(page.locator("#hub")).not_to_be_empty()
+    return page
+
+
 async def go(page: Page, server: Server, path: str, query: str = "") -> None:
     await page.goto(f"{server.url.rstrip('/')}{path}?room={uuid.uuid4().hex}&name=Ada{query}")
 
@@ -84,9 +93,9 @@ async def expect_connected(page: Page) -> None:
 async def test_a_page_is_in_the_language_of_its_browser(
     server: Server, make_context: Any, locale: str, language: str
 ) -> None:
-    page = await open_chat(await make_context(locale=locale), server)
+    page = await open_light(await make_context(locale=locale), server)
     await expect(page.locator("html")).to_have_attribute("lang", language)
-    await expect(page.locator("#send")).to_have_text(WORDS[language]["chat.send"])
+    await expect(page.locator("h1")).to_have_text(WORDS[language]["sticky.heading"])
 
 
 async def test_an_unknown_language_does_no_harm(
@@ -94,21 +103,21 @@ async def test_an_unknown_language_does_no_harm(
 ) -> None:
     page = await new_page(context)
     for asked in ("constructor", "%25%25"):
-        await go(page, server, "/demos/websocket.html", f"&lang={asked}")
-        await expect_connected(page)
+        await go(page, server, LIGHT_PAGE, f"&lang={asked}")
+        await expect(page.locator("#hub")).not_to_be_empty()
         await expect(page.locator("html")).to_have_attribute("lang", "en")
     assert console_errors == []
 
 
 async def test_a_chosen_language_is_stored(server: Server, make_context: Any) -> None:
     context = await make_context(locale="zh-CN")
-    page = await open_chat(context, server, query="&lang=en")
+    page = await open_light(context, server, "&lang=en")
     menu = page.locator("#language")
     assert await menu.locator("option").all_text_contents() == ["English", "简体中文", "繁體中文"]
     await expect(menu).to_have_value("en")
     await menu.select_option("zh-Hant")
     await expect(page.locator("html")).to_have_attribute("lang", "zh-Hant")
-    await expect(page.locator("#send")).to_have_text("傳送")
+    await expect(page.locator("h1")).to_have_text(WORDS["zh-Hant"]["sticky.heading"])
     assert "lang=" not in page.url
     assert "room=" in page.url
     other = await open_chat(context, server, "sse")
@@ -223,7 +232,7 @@ SCHEMES = {"light": LIGHT, "dark": DARK}
 async def test_a_page_has_the_system_s_theme_until_the_user_chooses_one(
     server: Server, context: BrowserContext
 ) -> None:
-    page = await open_chat(context, server)
+    page = await open_light(context, server)
 
     async def expect_backgrounds(**expected: str) -> None:
         for scheme, colour in expected.items():
@@ -246,8 +255,8 @@ async def test_a_page_has_the_system_s_theme_until_the_user_chooses_one(
 async def test_big_type_is_larger_and_set_like_the_theme_before_any_module_runs(
     server: Server, context: BrowserContext
 ) -> None:
-    page = await open_chat(context, server)
-    size = "parseFloat(getComputedStyle(document.querySelector('#idea p')).fontSize)"
+    page = await open_light(context, server)
+    size = "parseFloat(getComputedStyle(document.querySelector('main p')).fontSize)"
     before = await page.evaluate(size)
     await page.locator("#big").focus()
     await page.keyboard.press("Enter")
@@ -261,7 +270,7 @@ async def test_big_type_is_larger_and_set_like_the_theme_before_any_module_runs(
 
     await page.locator("#theme").select_option("dark")
     await page.locator("#big").click()
-    await page.route("**/chat.js", lambda route: route.abort())
+    await page.route("**/sticky.js", lambda route: route.abort())
     await page.reload()
     assert await background(page) == DARK
     await expect(page.locator("html")).to_have_attribute("data-big", "")
@@ -275,16 +284,14 @@ PATHS += [f"/demos/{transport}.html" for transport in TRANSPORTS]
 
 
 async def test_every_page_is_complete_in_chinese_and_not_wider_than_a_projector(
-    server: Server, make_context: Any, console_errors: list[str]
+    server: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
     """test_accessibility.py opens the same pages in English, on a phone, with large type."""
-    context = await make_context(
-        viewport={"width": 1280, "height": 720},
-        color_scheme="light",
-        timezone_id="Asia/Taipei",
-        reduced_motion="reduce",
-    )
-    page = await new_page(context)
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 1280, "height": 720})
+    # The time zone of this tab alone: a context of its own would compile all scripts again.
+    cdp = await context.new_cdp_session(page)
+    await cdp.send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Taipei"})
     for path, language in zip(PATHS, cycle(LANGUAGES[1:]), strict=False):
         await go(page, server, path, f"&lang={language}&rate=3")
         await expect_complete(page, path, language)

@@ -5,6 +5,7 @@ test_appearance.py tests that every page has exercises.
 
 import re
 from collections.abc import Iterator
+from urllib.parse import quote
 
 import pytest
 from playwright.async_api import BrowserContext, Frame, Page, expect
@@ -83,33 +84,26 @@ async def test_a_wrong_key_is_refused(school: Server, context: BrowserContext, r
 # --- the address for phones ----------------------------------------------------------------------
 
 
-async def test_without_a_key_the_page_shows_its_address_and_where_to_find_the_key(
-    school: Server, context: BrowserContext, console_errors: list[str], room: str
+async def test_without_a_key_the_page_shows_addresses_for_phones_and_where_to_find_the_key(
+    school: Server, context: BrowserContext, console_errors: list[str]
 ) -> None:
+    room = "聊天室"
     page = await open_lecturer(context, school.url, room)
     address = page.locator("#address a")
-    await expect(address).to_have_attribute("href", re.compile(rf"/demos/class\.html\?.*{room}"))
+    await expect(address).to_have_attribute(
+        "href", re.compile(rf"/demos/class\.html\?.*{quote(room)}")
+    )
     assert f":{school.port}/" in str(await address.text_content())
     await expect(page.locator("#unreachable")).to_be_hidden()
     await expect(page.locator("#reset")).to_be_disabled()
     await expect(page.locator("#keyless")).to_contain_text("for lecturers")
     await expect_picture(page, "#code")
     await page.select_option("#target", "demos/lab.html")
-    lab = re.compile(rf"{school.port}/demos/lab\.html\?room={room}$")
+    lab = re.compile(rf"{school.port}/demos/lab\.html\?room={quote(room)}$")
     await expect(address).to_have_attribute("href", lab)
     await expect_picture(page, "#code")
-    assert console_errors == []
-
-
-async def expect_picture(page: Page, image: str) -> None:
-    drawn = "image => image.decode().then(() => image.naturalWidth)"
-    assert await page.locator(image).first.evaluate(drawn) > 0
-
-
-async def test_each_group_has_a_room_of_its_own(
-    school: Server, context: BrowserContext, console_errors: list[str]
-) -> None:
-    page = await open_lecturer(context, school.url, "聊天室")
+    # Each group has a room of its own.
+    await page.select_option("#target", "demos/class.html")
     await page.fill("#count", "3")
     cards = page.locator("#cards li")
     await expect(cards).to_have_count(3)
@@ -120,6 +114,11 @@ async def test_each_group_has_a_room_of_its_own(
     await group.goto(school.url + path)
     await expect(group.locator("#room-name")).to_have_text("聊天室-3")
     assert console_errors == []
+
+
+async def expect_picture(page: Page, image: str) -> None:
+    drawn = "image => image.decode().then(() => image.naturalWidth)"
+    assert await page.locator(image).first.evaluate(drawn) > 0
 
 
 async def test_an_unreachable_server_shows_the_option_that_opens_it_and_the_lesson_plan(

@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
+# Milliseconds that the lesson takes to publish its megabyte, so that people can watch.
+PUBLISHING = 7_000
 # For the one test that needs it: 100 ms each way between the page and the server.
 HIGH_LATENCY = """
 export async function networkControl(element, onChange) {
@@ -30,8 +32,9 @@ export async function networkControl(element, onChange) {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """A server with network proxies and frequent heartbeats."""
-    with Server("--hub", "memory", "--networks", "4", "--heartbeat-seconds", "1") as server:
+    """A server with network proxies, frequent heartbeats, and senders who need not wait."""
+    options = ("--networks", "4", "--heartbeat-seconds", "1", "--messages-per-second", "0")
+    with Server("--hub", "memory", *options) as server:
         yield server
 
 
@@ -143,13 +146,20 @@ async def test_control_frames_are_shown_and_only_the_last_frames_are_kept(chat: 
     assert await part(page, "text").inner_text() == shown
 
 
+async def run_slowly(page: Page) -> None:
+    """Start the lesson; from its first message on it publishes as fast as it can."""
+    await part(page, "slow-run").click()
+    await expect(part(page, "slow-figures")).to_contain_text(re.compile("Published [1-9]"))
+    await page.clock.fast_forward(PUBLISHING)
+
+
 @only("websocket")
 async def test_a_slow_reader_slows_the_server_down_unless_the_browser_reads_for_it(
     chat: Chat,
 ) -> None:
     page = await lesson(chat, "Backpressure, seen")
-    run, result, words = (part(page, f"slow-{name}") for name in ("run", "result", "figures"))
-    await run.click()
+    result, words = (part(page, f"slow-{name}") for name in ("result", "figures"))
+    await run_slowly(page)
     await expect(words).to_contain_text(re.compile(r"Published 1,0\d\d kB"))
     published, sent, read, log, _, queued = figures(await words.inner_text())
     # The server has not sent what the page does not read, and the page keeps nothing.
@@ -159,19 +169,20 @@ async def test_a_slow_reader_slows_the_server_down_unless_the_browser_reads_for_
     await expect(result).to_have_text("The page has read all 250 messages.", timeout=60_000)
     await part(page, "slow-kind").select_option("socket")
     await part(page, "slow-speed").select_option("0")
-    await run.click()
+    await run_slowly(page)
     await expect(words).to_contain_text(re.compile(r"read by the page 0 B.* memory: [1-9]"))
     await part(page, "slow-speed").select_option("1000")
     await expect(result).to_have_text("The page has read all 250 messages.", timeout=60_000)
 
 
 async def test_a_reader_that_has_stopped_is_disconnected_and_the_page_says_so(
-    context: BrowserContext, room: str
+    clock_context: BrowserContext, room: str
 ) -> None:
-    with Server("--hub", "memory", "--write-deadline-seconds", "1") as server:
-        page = await open_chat(context, server.url, "websocket", room, "Backpressure, seen")
+    options = ("--write-deadline-seconds", "1", "--messages-per-second", "0")
+    with Server("--hub", "memory", *options) as server:
+        page = await open_chat(clock_context, server.url, "websocket", room, "Backpressure, seen")
         await part(page, "slow-speed").select_option("0")
-        await part(page, "slow-run").click()
+        await run_slowly(page)
         closed = "The server has closed the connection: 1006."
         await expect(part(page, "slow-result")).to_contain_text(closed, timeout=60_000)
         _, sent, read, *_ = figures(await part(page, "slow-figures").inner_text())

@@ -7,8 +7,18 @@ from playwright.async_api import BrowserContext, expect
 
 from realtime.client import post
 from realtime.netem.proxy import Proxy
-from tests.browser.chat_page import HARD, expect_message, expect_no_gap, message, open_chat, send
+from tests.browser.chat_page import (
+    HARD,
+    Chat,
+    expect_message,
+    expect_no_gap,
+    message,
+    only,
+    open_chat,
+    send,
+)
 from tests.browser.tabs import leave, new_page
+from tests.cases import each
 from tests.conftest import Servers, missing
 from tests.server_process import ROOT, Server
 
@@ -53,11 +63,35 @@ def vendored() -> None:
             missing(f"demos/vendor/{file}")
 
 
-@pytest.mark.parametrize("transport", LIBRARY_TRANSPORTS)
+# Before all others: their pages are those of the tests that follow.
+@only("socketio")
+async def test_the_upgrade_is_shown_packet_by_packet(chat: Chat) -> None:
+    page = chat.page
+    for step in ("hello", "open", "connect", "ask-upgrade", "probe", "probed", "upgrade", "event"):
+        line = page.locator(f'#lesson [data-step="lesson.socketio.{step}"]')
+        await expect(line.first).to_be_attached()
+    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("requests")
+    await expect(page.locator("#wire")).to_contain_text("2probe")
+    await expect(page.locator("#wire")).to_contain_text("3probe")
+
+
+@only("sockjs")
+async def test_the_requests_of_sockjs_before_the_first_message_are_shown(chat: Chat) -> None:
+    page = chat.page
+    for step in ("info", "ask", "open", "join", "events"):
+        line = page.locator(f'#lesson [data-step="lesson.sockjs.{step}"]')
+        await expect(line.first).to_be_attached()
+    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("2 requests")
+    # The wire view recognizes a SockJS frame.
+    await page.locator("#wire .wire-part", has_text='a["').first.click()
+    await expect(page.locator("#wire .wire-explanation")).to_contain_text("SockJS: messages")
+
+
+@only(*LIBRARY_TRANSPORTS)
 async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing_is_lost(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str, transport: str
+    chat: Chat,
 ) -> None:
-    page = await open_chat(context, server.url, transport, room)
+    page, transport = chat.page, chat.transport
     said = []
     for number, used in enumerate(LIBRARY_TRANSPORTS[transport]):
         await expect(page.locator("#ways-taken")).to_have_text(used, timeout=15_000)
@@ -66,32 +100,43 @@ async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing
         await send(page, said[-2])
         # Delivered, not only waiting to be sent.
         await expect(message(page, said[-2]).locator(".delay")).to_contain_text("ms")
-        await post(server.url, room, text=said[-1], client="eve", name="Eve")
+        await post(chat.server.url, chat.room, text=said[-1], client="eve", name="Eve")
         await expect(message(page, "alert(1)")).to_have_count(number + 1)
         if number + 1 < len(LIBRARY_TRANSPORTS[transport]):
             await page.uncheck(f"#allow-{used.split(' ')[-1]}")
     texts = await page.locator("#messages .text").all_text_contents()
     assert texts == said
-    assert console_errors == []
 
 
-@pytest.mark.parametrize(
-    ("transport", "only"),
+@only("socketio")
+async def test_without_an_allowed_transport_the_page_says_so(chat: Chat) -> None:
+    page = chat.page
+    await page.uncheck("#allow-websocket")
+    await page.uncheck("#allow-polling")
+    await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
+    await expect(page.locator("#state-text")).to_contain_text("No transport is allowed")
+    await page.check("#allow-polling")
+    await expect(page.locator("#ways-taken")).to_have_text("polling")
+
+
+@each(
+    ("transport", "allowed"),
     [("sockjs", "xhr-streaming"), ("sockjs", "websocket"), ("socketio", "polling")],
 )
 async def test_a_lost_session_resumes_by_its_cursor(
-    servers: Servers, clock_context: BrowserContext, room: str, transport: str, only: str
+    servers: Servers, clock_context: BrowserContext, room: str, transport: str, allowed: str
 ) -> None:
     """Its process dies, and then more messages are sent than a new reader would receive."""
+    room = f"{room}-{allowed}"
     missed = 60
     new = servers.get("redis", "--messages-per-second", "0")
     with servers.make("redis", "--messages-per-second", "0") as old:
         async with Proxy("127.0.0.1", old.port) as relay:
             page = await open_chat(clock_context, relay.url, transport, room)
             for other in LIBRARY_TRANSPORTS[transport]:
-                if (name := other.split(" ")[-1]) != only:
+                if (name := other.split(" ")[-1]) != allowed:
                     await page.uncheck(f"#allow-{name}")
-            await expect(page.locator("#ways-taken")).to_have_text(only, timeout=15_000)
+            await expect(page.locator("#ways-taken")).to_have_text(allowed, timeout=15_000)
             await post(old.url, room, text="before")
             await expect(message(page, "before")).to_have_count(1)
             relay.target = "127.0.0.1", new.port
@@ -105,18 +150,6 @@ async def test_a_lost_session_resumes_by_its_cursor(
             await leave(page)
 
 
-async def test_without_an_allowed_transport_the_page_says_so(
-    server: Server, context: BrowserContext, room: str
-) -> None:
-    page = await open_chat(context, server.url, "socketio", room)
-    await page.uncheck("#allow-websocket")
-    await page.uncheck("#allow-polling")
-    await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
-    await expect(page.locator("#state-text")).to_contain_text("No transport is allowed")
-    await page.check("#allow-polling")
-    await expect(page.locator("#ways-taken")).to_have_text("polling")
-
-
 @pytest.mark.parametrize("transport", FILES)
 async def test_without_the_library_the_page_says_so(
     server: Server, context: BrowserContext, room: str, transport: str
@@ -126,35 +159,6 @@ async def test_without_the_library_the_page_says_so(
     await page.goto(f"{server.url}/demos/{transport}.html?room={room}")
     await expect(page.locator("#state")).to_have_attribute("data-state", "refused")
     await expect(page.locator("#state-text")).to_contain_text("make vendor")
-
-
-async def test_the_upgrade_is_shown_packet_by_packet(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    await post(server.url, room, text="before")
-    page = await open_chat(context, server.url, "socketio", room)
-    for step in ("hello", "open", "connect", "ask-upgrade", "probe", "probed", "upgrade", "event"):
-        line = page.locator(f'#lesson [data-step="lesson.socketio.{step}"]')
-        await expect(line.first).to_be_attached()
-    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("requests")
-    await expect(page.locator("#wire")).to_contain_text("2probe")
-    await expect(page.locator("#wire")).to_contain_text("3probe")
-    assert console_errors == []
-
-
-async def test_the_requests_of_sockjs_before_the_first_message_are_shown(
-    server: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    await post(server.url, room, text="before")
-    page = await open_chat(context, server.url, "sockjs", room)
-    for step in ("info", "ask", "open", "join", "events"):
-        line = page.locator(f'#lesson [data-step="lesson.sockjs.{step}"]')
-        await expect(line.first).to_be_attached()
-    await expect(page.locator('#lesson [data-part="sum"]')).to_contain_text("2 requests")
-    # The wire view recognizes a SockJS frame.
-    await page.locator("#wire .wire-part", has_text='a["').first.click()
-    await expect(page.locator("#wire .wire-explanation")).to_contain_text("SockJS: messages")
-    assert console_errors == []
 
 
 async def test_legacy_transports_work_where_they_are_enabled(

@@ -8,6 +8,7 @@ from playwright.async_api import BrowserContext, Page, Route, expect
 from realtime.client import get_json, post
 from tests.browser.chat_page import expect_message, expect_no_gap, message, open_chat, send
 from tests.browser.tabs import leave, new_page
+from tests.cases import each
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -56,10 +57,11 @@ async def close(page: Page) -> None:
 
 
 # test_lab.py does the same with every transport, on one page.
-@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
+@each("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_page_connects_through_the_network_and_a_disconnect_loses_nothing(
     lab: Server, clock_context: BrowserContext, console_errors: list[str], room: str, transport: str
 ) -> None:
+    room = f"{room}-{transport}"
     page = await open_chat(clock_context, lab.url, transport, room)
     port = await choose(page, "rtt=5ms")
     host = page.locator("#wire .wire-part[data-kind=field]", has_text=f"Host: 127.0.0.1:{port}")
@@ -78,6 +80,7 @@ async def test_a_page_connects_through_the_network_and_a_disconnect_loses_nothin
     await expect_message(page, "while the plug was out")
     await expect_no_gap(page)
     await close(page)
+    console_errors.clear()  # of the disconnection
 
 
 async def test_a_buffering_proxy_delays_streams_and_not_polls(

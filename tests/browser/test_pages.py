@@ -9,16 +9,18 @@ from realtime.client import post
 from realtime.netem.proxy import Proxy
 from tests.browser.chat_page import TRANSPORTS, expect_message, message, open_chat
 from tests.browser.tabs import leave, new_page
+from tests.cases import each
 from tests.conftest import Servers
 from tests.server_process import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
-@pytest.mark.parametrize("transport", ["long_polling", "iframe_streaming", "websocket"])
+@each("transport", ["long_polling", "iframe_streaming", "websocket"])
 async def test_a_replaced_server_loses_no_message(
     servers: Servers, clock_context: BrowserContext, room: str, transport: str
 ) -> None:
+    room = f"{room}-{transport}"
     new = servers.get("redis", "--messages-per-second", "0")
     with servers.make("redis", "--drain-seconds", "0.5", "--grace-seconds", "5") as old:
         async with Proxy("127.0.0.1", old.port) as relay:

@@ -1,16 +1,23 @@
-"""A lesson: the lecturer's window, the projector and the phones of a class."""
+"""A lesson: the lecturer's window, the projector and the phones of a class.
+
+Most tests share one class, since its pages cost three seconds of CPU to open.
+"""
 
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, Route, expect
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from realtime.client import post, request
 from tests.browser.chat_page import TCP_TRANSPORTS, message
+from tests.browser.conftest import new_context
 from tests.browser.tabs import new_page
 from tests.server_process import Server
 from tests.transports.readers import reader
@@ -70,14 +77,56 @@ async def open_phone(context: BrowserContext, url: str, room: str) -> Page:
     return phone
 
 
+@dataclass
+class Class:
+    """A class that several tests share, with a clock in all of its pages."""
+
+    lecturer: Page
+    projector: Page
+    url: str
+    room: str
+    errors: list[str]  # on the console
+    phones: list[Page] = field(default_factory=list)
+
+    async def join(self) -> None:
+        """Three phones join.  They are dealt over the transports, one after the other."""
+        while len(self.phones) < 3:
+            self.phones.append(await open_phone(self.lecturer.context, self.url, self.room))
+        for phone, via in zip(self.phones, TCP_TRANSPORTS, strict=False):
+            await expect(transport(phone)).to_have_attribute("data-via", via)
+            await expect(phone.locator("#state")).to_have_attribute("data-state", "open")
+        await expect(self.projector.locator("#phones")).to_have_text("phones: 3")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def new_class(browser: Browser, school: Server) -> AsyncIterator[Class]:
+    """A class before its lesson, without phones."""
+    errors: list[str] = []
+    room = f"room-{secrets.token_hex(6)}"
+    async with new_context(browser, errors, reduced_motion="reduce") as context:
+        await context.clock.install()
+        lecturer, projector = await open_class(context, school.url, room)
+        yield Class(lecturer, projector, school.url, room, errors)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def joined(new_class: Class) -> Class:
+    """The same class at its first step, with three phones, whatever the test before has left."""
+    for number, title in ((3, "Discuss"), (0, "Join")):
+        await new_class.lecturer.locator("#steps .step").nth(number).click()
+        await expect(new_class.lecturer.locator("#step-title")).to_have_text(title)
+    await new_class.join()
+    new_class.errors.clear()
+    return new_class
+
+
 def transport(phone: Page) -> Locator:
     return phone.locator("#transport .transport-label")
 
 
-async def test_next_sets_up_each_step_for_projector_and_phones(
-    school: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    lecturer, projector = await open_class(context, school.url, room)
+# Before all others: it starts the lesson.
+async def test_next_sets_up_each_step_for_projector_and_phones(new_class: Class) -> None:
+    lecturer, projector, phones = new_class.lecturer, new_class.projector, new_class.phones
     await expect(projector.locator("#view-wait")).to_be_visible()
     await lecturer.press("body", "ArrowRight")
     await expect(projector.locator("#address")).to_contain_text("/demos/class.html")
@@ -85,13 +134,7 @@ async def test_next_sets_up_each_step_for_projector_and_phones(
     drawn = "image => image.decode().then(() => image.naturalWidth)"
     assert await projector.locator("#code").evaluate(drawn) > 0
     await expect(lecturer.locator("#notes")).to_have_text("Say hello")
-    # The phones are dealt over the transports, one after the other.
-    phones = [await open_phone(context, school.url, room) for _ in range(3)]
-    for phone, name in zip(
-        phones, ("short_polling", "long_polling", "iframe_streaming"), strict=True
-    ):
-        await expect(transport(phone)).to_have_attribute("data-via", name)
-    await expect(projector.locator("#phones")).to_have_text("phones: 3")
+    await new_class.join()
 
     # With the projector in front, its keys count.  The reload of a window loses nothing.
     await projector.press("body", "PageDown")
@@ -131,51 +174,52 @@ async def test_next_sets_up_each_step_for_projector_and_phones(
     await commands[0].continue_()
     await expect(lecturer.locator("#step-title")).to_have_text("Read")
     assert KEY not in projector.url
-    assert console_errors == []
+    assert new_class.errors == []
 
 
-async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(
-    school: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    lecturer, projector = await open_class(context, school.url, room)
-    await lecturer.press("body", "ArrowRight")
-    phones = [await open_phone(context, school.url, room) for _ in range(2)]
-    await expect(projector.locator("#phones")).to_have_text("phones: 2")
-    stranger = await new_page(context)  # a page of the room that is no phone
-    await stranger.goto(f"{school.url}/demos/short_polling.html?room={room}&name=Lecturer")
-    await expect(stranger.locator("#member-count")).to_have_text("3")
+async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(joined: Class) -> None:
+    lecturer, projector, phones = joined.lecturer, joined.projector, joined.phones
+    stranger = await lecturer.context.new_page()  # a page of the room that is no phone
+    url = f"{joined.url}/demos/short_polling.html?room={joined.room}&name=Lecturer"
+    await stranger.goto(url)
+    await expect(stranger.locator("#member-count")).to_have_text("4")
     # A mute does not stop them: the messages are the lecturer's.
-    await lecturer.get_by_role("button", name="Mute Lecturer", exact=True).press("Enter")
+    mute = lecturer.get_by_role("button", name="Mute Lecturer", exact=True)
+    await mute.press("Enter")
     await lecturer.click("#run-disconnect")
     for phone in phones:
         await expect(phone.locator("#state-text")).to_have_text("Disconnected by the lecturer")
     row = projector.locator("tr[data-via=short_polling]")
     await projector.reload()  # in the middle
-    await expect(projector.locator(".frozen"), "the result").to_be_visible(timeout=40_000)
-    await expect(projector.locator("#run-state")).to_have_text("The result")
-    await expect(row.locator(".phones")).to_have_text("1")
-    for name in ("short_polling", "long_polling"):
+    # The pages share a clock: the phones return after 6 s, and half of the time is over.
+    await projector.clock.fast_forward(10_000)
+    for name in ("short_polling", "long_polling", "iframe_streaming"):
         received = projector.locator(f"tr[data-via={name}] .received")
         await expect(received).to_have_text("20 of 20")
+    await expect(projector.locator(".frozen")).to_have_count(0)
+    await projector.clock.fast_forward(10_000)
+    await expect(projector.locator(".frozen"), "the result").to_be_visible()
+    await expect(projector.locator("#run-state")).to_have_text("The result")
+    await expect(row.locator(".phones")).to_have_text("1")
+    await expect(row.locator(".received")).to_have_text("20 of 20")
     senders = phones[0].locator("#messages li[data-kind=say] .head > :not(.delay)")
     assert set(await senders.all_text_contents()) == {"Experiment (lecturer)"}
     await expect(row.locator(".delay")).to_have_text(re.compile(r"^[\d,]+ ms$"))
     frozen = await projector.locator("#figures").inner_text()
-    await post(school.url, room, text="afterwards", client="late")
+    await post(joined.url, joined.room, text="afterwards", client="late")
     await expect(message(phones[0], "afterwards")).to_have_count(1)
     await projector.reload()
     await expect(projector.locator(".frozen")).to_be_visible()
     assert await projector.locator("#figures").inner_text() == frozen
-    assert console_errors == []
+    assert joined.errors == []
+    await mute.press("Enter")  # for the other tests
+    await expect(mute).to_have_attribute("aria-pressed", "false")
+    await stranger.close()
 
 
-async def test_the_class_predicts_before_it_measures(
-    school: Server, context: BrowserContext, console_errors: list[str], room: str
-) -> None:
-    lecturer, projector = await open_class(context, school.url, room)
-    await lecturer.press("body", "ArrowRight")
-    phones = [await open_phone(context, school.url, room) for _ in range(3)]
-    await expect(projector.locator("#phones")).to_have_text("phones: 3")
+async def test_the_class_predicts_before_it_measures(joined: Class) -> None:
+    lecturer, projector, phones = joined.lecturer, joined.projector, joined.phones
+    url, room = joined.url, joined.room
     await projector.evaluate(RECORD_VOTERS)
     await lecturer.select_option("#exercise", "lab_price")
     await lecturer.click("#ask-class")
@@ -186,7 +230,7 @@ async def test_the_class_predicts_before_it_measures(
         await expect(phone.locator("#vote-state")).to_contain_text("Your vote is in")
     # Whoever has no seat has no vote.
     text = json.dumps({"vote": await lecturer.evaluate(VOTE_ID, room), "choice": "a"})
-    await post(school.url, f"{room}.votes", text=text, client="mallory")
+    await post(url, f"{room}.votes", text=text, client="mallory")
     voters = projector.locator("#voters")
     await expect(voters).to_have_text("Vote on your phone. 3 of 3 have voted.")
     assert "Vote on your phone. 0 of 0 have voted." not in await projector.evaluate("voters")
@@ -199,7 +243,7 @@ async def test_the_class_predicts_before_it_measures(
     await expect(voters).to_have_text("3 of 3 phones have voted.")
     for phone in phones:
         await expect(phone.locator("#vote input").first).to_be_disabled()
-    await post(school.url, f"{room}.votes", text=text, client=await client_of(lecturer, room))
+    await post(url, f"{room}.votes", text=text, client=await client_of(lecturer, room))
     polls: list[str] = []
     projector.on("request", lambda request: polls.append(request.url))
     await projector.reload()
@@ -215,7 +259,7 @@ async def test_the_class_predicts_before_it_measures(
     await lecturer.press("body", "ArrowRight")  # the plan goes on
     await expect(lecturer.locator("#step-title")).to_have_text("Price")
     await expect(phones[0].locator("#vote")).to_be_hidden()
-    assert console_errors == []
+    assert joined.errors == []
 
 
 async def test_forty_phones_of_which_three_are_hostile(
@@ -270,34 +314,29 @@ async def client_of(lecturer: Page, room: str) -> str:
     return str(members["members"][0]["client"])
 
 
-async def test_a_student_cannot_direct_the_phones(
-    school: Server, context: BrowserContext, room: str
-) -> None:
-    phone = await open_phone(context, school.url, room)
+async def test_a_student_cannot_direct_the_phones(joined: Class) -> None:
+    phone, url, room = joined.phones[0], joined.url, joined.room
     command = {"transports": ["sse"], "run": {"id": "x", "kind": "disconnect", "seconds": 20}}
     body = json.dumps({"text": json.dumps(command), "via": "lecturer"}).encode()
-    answer = await request(school.url, "POST", f"/rooms/{room}.class/messages", body=body)
+    answer = await request(url, "POST", f"/rooms/{room}.class/messages", body=body)
     assert answer.json()["error"]["code"] == "lecturers_only"
-    await post(school.url, room, text="still here")
+    await post(url, room, text="still here")
     await expect(message(phone, "still here")).to_have_count(1)
     await expect(transport(phone)).to_have_attribute("data-via", "short_polling")
 
 
 async def test_a_phone_keeps_its_text_field_on_the_screen_and_an_error_passes(
-    school: Server, clock_context: BrowserContext, room: str
+    joined: Class,
 ) -> None:
-    lecturer, _ = await open_class(clock_context, school.url, room)
-    await lecturer.press("body", "ArrowRight")
-    phone = await clock_context.new_page()
+    lecturer, phone = joined.lecturer, joined.phones[0]
     await phone.set_viewport_size({"width": 390, "height": 844})
-    await phone.goto(f"{school.url}/demos/class.html?room={room}&name=Ada&lang=en")
-    await expect(phone.locator("#state")).to_have_attribute("data-state", "open")
     await lecturer.select_option("#exercise", "lab_sticky")  # the longest
     await lecturer.click("#ask-class")
     await expect(phone.locator("#vote")).to_be_visible()
     await lecturer.click("#run-messages")
     await expect(phone.locator("#notice")).to_contain_text("Fifty messages")
-    await lecturer.get_by_role("button", name="Mute everybody").click()
+    mute = lecturer.get_by_role("button", name="Mute everybody")
+    await mute.click()
     await phone.fill("#text", "may I speak?")
     await phone.press("#text", "Enter")
     await expect(phone.locator("#error")).to_contain_text("muted you")
@@ -310,3 +349,5 @@ async def test_a_phone_keeps_its_text_field_on_the_screen_and_an_error_passes(
     await expect(phone.locator("#error")).to_be_empty()
     line = message(phone, "may I speak?")
     await expect(line.locator(".delay")).to_contain_text("muted you")
+    await mute.click()  # for the other tests
+    await expect(mute).to_have_attribute("aria-pressed", "false")

@@ -55,8 +55,12 @@ async def open_story(
 ) -> Page:
     page = await new_page(context)
     await page.set_viewport_size({"width": size[0], "height": size[1]})
-    await page.goto(f"{server.url.rstrip('/')}/?room={room}#{step}")
+    await page.goto(story_url(server, room, step))
     return page
+
+
+def story_url(server: Server, room: str, step: str = "") -> str:
+    return f"{server.url.rstrip('/')}/?room={room}#{step}"
 
 
 def lane(page: Page, transport: str) -> Locator:
@@ -67,6 +71,17 @@ async def expect_open(page: Page, *transports: str) -> None:
     await expect(page.locator(".lane")).to_have_count(len(transports))
     for transport in transports:
         await expect(lane(page, transport)).to_have_attribute("data-state", "open")
+
+
+async def expect_landed(page: Page, transport: str, text: str) -> None:
+    """Wait until a dot has brought the message; the clock of the page skips its slow motion."""
+    last = lane(page, transport).locator(".last")
+    for _ in range(20):
+        try:
+            return await expect(last).to_have_text(text, timeout=200)
+        except AssertionError:
+            await page.clock.fast_forward(2_000)
+    await expect(last).to_have_text(text)
 
 
 async def expect_fits(page: Page, *, scrolls: bool = False) -> None:
@@ -127,9 +142,9 @@ async def test_one_click_shows_how_two_transports_differ(
 
 
 async def test_every_transport_has_a_step_with_its_lane_alone(
-    story: Server, context: BrowserContext, console_errors: list[str], room: str
+    story: Server, clock_context: BrowserContext, console_errors: list[str], room: str
 ) -> None:
-    page = await open_story(context, story, room)
+    page = await open_story(clock_context, story, room)
     await expect_open(page, "short_polling", "websocket")
     connections = Connections(page)
     for transport, hash in zip(TRANSPORTS, STEPS[1:], strict=False):
@@ -138,7 +153,7 @@ async def test_every_transport_has_a_step_with_its_lane_alone(
         await expect(page.locator(".step:visible .claim")).to_be_visible()
         await expect_open(page, transport)
         await page.click("#send")
-        await expect(lane(page, transport).locator(".last")).to_have_text("Hello!")
+        await expect_landed(page, transport, "Hello!")
         await expect(lane(page, transport).locator(".marks .message")).to_have_count(1)
         await expect_fits(page)
     await page.click("#next")
@@ -148,7 +163,7 @@ async def test_every_transport_has_a_step_with_its_lane_alone(
     await page.fill("#text", HARD)
     await page.click("#send")
     for transport in TRANSPORTS:
-        await expect(lane(page, transport).locator(".last")).to_have_text(HARD)
+        await expect_landed(page, transport, HARD)
     await expect_fits(page)
     await page.click("#next")
     await expect(page.locator(".step:visible table a")).to_have_count(len(TRANSPORTS))
@@ -225,14 +240,14 @@ async def test_paused_dots_stand_still(story: Server, context: BrowserContext, r
     ("motion", "easing"), [("reduce", "steps(3, jump-none)"), ("no-preference", "linear")]
 )
 async def test_a_dot_flies_without_layout_or_steps_where_motion_is_unwanted(
-    story: Server, browser: Browser, room: str, motion: Any, easing: str
+    story: Server, context: BrowserContext, room: str, motion: Any, easing: str
 ) -> None:
-    context = await browser.new_context(reduced_motion=motion)
-    page = await open_story(context, story, room, "short-polling")
+    page = await context.new_page()
+    await page.emulate_media(reduced_motion=motion)
+    await page.goto(story_url(story, room, "short-polling"))
     easings, properties = await page.evaluate(FIRST_ANIMATIONS)
     assert set(easings) == {easing}
     assert properties == ["opacity", "transform"]  # which the compositor animates
-    await context.close()
 
 
 async def test_on_a_phone_the_lanes_are_stacked_and_nothing_is_too_wide(
@@ -265,7 +280,7 @@ async def test_its_first_load_is_small_and_has_no_waterfall(
     page = await own_context.new_page()
     finished: list[Request] = []
     page.on("requestfinished", lambda request: finished.append(request))
-    await page.goto(f"{story.url.rstrip('/')}/?room={room}")
+    await page.goto(story_url(story, room))
     await expect_open(page, "short_polling", "websocket")
     sizes = [await request.sizes() for request in finished if f"/rooms/{room}" not in request.url]
     total = sum(size["responseBodySize"] + size["responseHeadersSize"] for size in sizes)
