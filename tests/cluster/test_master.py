@@ -59,7 +59,7 @@ async def test_a_page_of_its_nginx_connects_with_webtransport_to_each_worker(
                     await client.send("hello")
                     assert texts(await take(client, 1)) == ["hello"]
                     assert client._session is not None
-                    _, port = client._session._address
+                    _, port = client._session._transport.get_extra_info("peername")
                     urls.discard(f"http://127.0.0.1:{port}")
 
 

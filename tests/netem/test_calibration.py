@@ -29,9 +29,9 @@ PROGRAM = (sys.executable, "-m", "tests.netem.real_tcp")
 # machine adds little to them.  More losses, or more messages on their way, would show the
 # congestion window.
 CASES = {
-    "the next messages show a loss": (0.4, 0.05, 0.2, 1, 60, 50),
-    "a message is alone, so the timer shows it": (0.3, 0.1, 1.5, 1, 100, 8),
-    "of three at once, the last one is like one alone": (0.3, 0.05, 1.5, 3, 100, 24),
+    "the next messages show a loss": (0.4, 0.05, 0.2, 1, 120, 25),
+    "a message is alone, so the timer shows it": (0.3, 0.1, 1.5, 1, 160, 5),
+    "of three at once, the last one is like one alone": (0.3, 0.05, 1.5, 3, 160, 15),
 }
 
 
