@@ -38,9 +38,16 @@ SECONDS = 20
 get_temp_dir()
 
 
+# Long tests that wait most of the time.  They start beside those of the browsers: at the end they
+# would leave the processors idle.
+WAITING = ("tests/benchmarks/test_scripts.py", "tests/netem/test_calibration.py")
+
+
 def _long_group(item: pytest.Item) -> str | None:
     """The tests that take long, by what must stay in one process: their module shares its pages."""
     path = item.nodeid.partition("::")[0]
+    if path in WAITING:
+        return path
     if path == "tests/browser/test_engines.py":
         return path + item.nodeid.partition("[")[2]  # each engine needs more than a minute
     return path if path.startswith("tests/browser/") or path.endswith("test_leaks.py") else None
@@ -60,8 +67,9 @@ def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         (short if group is None else groups.setdefault(group, [])).append(item)
     groups = dict(sorted(groups.items(), key=lambda one: "test_engines" not in one[0]))
     long: list[list[pytest.Item]] = [[] for _ in range(processes)]
-    for number, group_items in enumerate(groups.values()):
-        long[2 * number % (processes + processes % 2)] += group_items
+    for number, (group, group_items) in enumerate(groups.items()):
+        place = 1 if group in WAITING else 2 * number % (processes + processes % 2)
+        long[place % processes] += group_items
     dealt: list[pytest.Item] = []
     for number, part in enumerate(long):
         end = (number + 1) * len(items) // processes - len(dealt)
