@@ -57,7 +57,7 @@ class WindowedConnection(QuicConnection):
     _read_bytes = 0
 
     def add_read(self, size: int) -> None:
-        """Move the window by what was read, in halves as browsers do: each move is a packet, which
+        """Move the window by what was read, in halves as Chromium does: each move is a packet, which
         the server acknowledges with another one.
         """
         self._read_bytes += size
