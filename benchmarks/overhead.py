@@ -194,7 +194,7 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         questions = theory.polls_per_message(transport, rate, rtt, self.options.interval)
         if not questions:
             down: float = theory.pushed_bytes(transport, lengths.event, lengths.cursor, SCRIPT)
-            up = theory.acknowledged_bytes(transport, lengths.event)
+            up = theory.acknowledgement_bytes(transport)
             return {"bytes_up": up, "bytes_down": down, "requests": 0}
         bare = theory.poll_response_bytes(lengths.response_head, [], lengths.cursor)
         # A comma separates the events of a response: one per event, less one per response.

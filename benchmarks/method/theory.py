@@ -156,9 +156,8 @@ def quic_stream_bytes(size: int) -> int:
     return size + quic_packets(size) * (_PACKET_BYTES + _STREAM_FRAME_BYTES)
 
 
-def quic_ack_bytes(packets: int) -> int:
-    """Return the bytes of an acknowledgement for each packet."""
-    return packets * (_PACKET_BYTES + _ACK_FRAME_BYTES)
+# A packet with nothing but an acknowledgement.
+QUIC_ACK_BYTES = _PACKET_BYTES + _ACK_FRAME_BYTES
 
 
 def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"") -> int:
@@ -186,11 +185,13 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
     return chunk_bytes(len(b'<script data-event=""></script>\n') + len(script) + len(escaped))
 
 
-def acknowledged_bytes(transport: str, event: bytes) -> int:
-    """What a reader sends for one event: TCP acknowledges in the kernel, QUIC in its packets."""
-    if transport != "webtransport":
-        return 0
-    return quic_ack_bytes(quic_packets(len(event) + 1))
+def acknowledgement_bytes(transport: str) -> int:
+    """What a reader sends for one event.
+
+    TCP acknowledges in the kernel, which nobody counts.  QUIC acknowledges with packets of its own:
+    one for all packets of an event, which arrive together.
+    """
+    return QUIC_ACK_BYTES if transport == "webtransport" else 0
 
 
 def poll_response_bytes(head: int, events: Sequence[bytes], cursor: str) -> int:
@@ -223,7 +224,7 @@ def heartbeat_bytes(transport: str) -> tuple[int, int]:
     heartbeats are a chunk with a comment, an empty line, or white space.
     """
     if transport == "webtransport":  # an empty line
-        return quic_ack_bytes(1), quic_stream_bytes(1)
+        return QUIC_ACK_BYTES, quic_stream_bytes(1)
     if transport == "websocket":
         return 6, 2
     if transport == "sockjs":
