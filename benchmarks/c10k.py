@@ -17,16 +17,18 @@ from benchmarks.load.connections import clock
 from benchmarks.load.generator import LoadGenerator, VirtualReader, gc_paused, post_message
 from benchmarks.load.probes import Probes
 from benchmarks.load.workload import Transcript, new_room, run_workload
-from benchmarks.method.options import AVAILABLE, positive, positive_int
+from benchmarks.method.options import positive, positive_int
 from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, percentiles
 from benchmarks.method.testbed import ServerUnderTest, raise_open_file_limit
 from benchmarks.method.thresholds import Threshold, worst
 from realtime.cli import stdio
+from realtime.client import CLIENTS
 from realtime.client.http import Endpoint
 from realtime.client.sansio import ClientProtocol
 
-WAITING = [transport for transport in AVAILABLE if transport != "short_polling"]
+# WebTransport is left out: its share would delay all others, and the load generator.
+WAITING = [transport for transport in CLIENTS if transport != "short_polling"]
 ALL = "all together"
 # Open files besides the followers' connections: of the hub, of senders, of programs.
 _SPARE_FILES = 200
@@ -47,8 +49,8 @@ class C10K(Benchmark):
   python -m benchmarks.c10k --quick
   python -m benchmarks.c10k --followers 3000 --transports websocket,long_polling
 
-Followers are spread evenly over the transports, by default all but short polling, which is never
-idle.  Each follower needs an open file on both sides: if `ulimit -Hn` is lower, use fewer."""
+Followers are spread evenly over the transports, by default all over TCP but short polling, which is
+never idle.  Each follower needs an open file on both sides: if `ulimit -Hn` is lower, use fewer."""
     factors = ("transport",)
     measures: ClassVar = {
         "memory_kib": Measure("KiB", "server memory, per follower"),

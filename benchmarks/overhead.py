@@ -1,4 +1,4 @@
-"""What a message costs on the wire: bytes up and down, requests, and TCP segments.
+"""What a message costs on the wire: bytes up and down, requests, and segments or datagrams.
 
 Three count independently: the generator at its sockets, a relay in between, and the server below
 its transports (`/wire`).  They must agree to the byte, or the result is invalid.
@@ -97,9 +97,15 @@ of payload instead of 1 460).  They include acknowledgements, in both directions
         return self.grid(transport=options.transports, size=options.sizes, rate=options.rate)
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
-        offer = self.sut.webtransport() if factors["transport"] == WEBTRANSPORT else None
-        with Relay(self.url(), None if offer is None else offer.port) as relay:
+        with Relay(self.url(), self._udp_port(factors["transport"])) as relay:
             return self._measure(factors, rng, relay)
+
+    def _udp_port(self, transport: str) -> int | None:
+        """Return where the relay forwards datagrams to: the server, or the network before it."""
+        offer = self.sut.webtransport() if transport == WEBTRANSPORT else None
+        if offer is None:
+            return None
+        return offer.port if self.url() == self.sut.url else Endpoint(self.url()).port
 
     def _measure(self, factors: Factors, rng: random.Random, relay: Relay) -> Sample:
         options, room = self.options, new_room(self.name)

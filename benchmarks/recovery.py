@@ -32,7 +32,7 @@ class Recovery(Benchmark):
     question = "How long from a cut to caught up, and is anything lost or doubled?"
     examples = """\
   python -m benchmarks.recovery --quick
-  python -m benchmarks.recovery --network rtt=200ms --cuts 20 --readers 50"""
+  python -m benchmarks.recovery --network rtt=200ms --cuts 10 --readers 50"""
     factors = ("transport", "network")
     measures = LATENCY_MEASURES
     networks = ("none", "rtt=100ms")

@@ -1,7 +1,7 @@
 """``python -m benchmarks.webtransport``: what WebTransport costs, beside WebSocket.
 
-The load generator speaks TCP, so asyncio clients read here, by all ways the same.  aioquic in the
-clients costs about as much as in the server; with more readers than one, only the costs of the
+Asyncio clients read here, by all ways the same, also over TLS.  aioquic in the clients costs about
+as much as in the server; with more readers than one, only the costs of the
 server and the bytes count, and the delays are measured with a single reader.
 """
 

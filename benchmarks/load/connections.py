@@ -5,6 +5,7 @@ was read, when it has time to parse.
 """
 
 import errno
+import heapq
 import socket
 import ssl
 import struct
@@ -210,7 +211,7 @@ class QUICLoadConnection(LoadConnection):
         self._stream_open = False
         self._session = session
         self._reading = True
-        self._timer: float | None = None  # when the loop calls `_on_timer`
+        self._timers: list[float] = []  # when the loop calls `_on_timer`, the next one first
         self._sent = self._received = 0
         self._connect(endpoint.port)
 
@@ -263,15 +264,16 @@ class QUICLoadConnection(LoadConnection):
         for datagram in self._session.datagrams_to_send(clock()):
             self._sent += 1
             self.owner.bytes_out += len(datagram)
-            with suppress(OSError):  # the buffer is full, or the next read reports the end
+            with suppress(OSError):  # the buffer is full, or nobody is there: QUIC tries again
                 self.socket.send(datagram)
         at = self._session.timer
-        if at is not None and (self._timer is None or at < self._timer):
-            self._timer = at
+        # An earlier call looks for the next time: the loop cannot cancel one.
+        if at is not None and (not self._timers or at < self._timers[0]):
+            heapq.heappush(self._timers, at)
             self._load.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._timer = None
+        heapq.heappop(self._timers)
         if not self._load.is_attached(self) or self._session.timer is None:
             return
         now = clock()

@@ -97,6 +97,8 @@ class Benchmark(ABC):
     def omit_unavailable(self) -> None:
         """Measure no WebTransport if the server has none, and note that."""
         wanted = self.options.transports
+        if not {"transport", "way"} & {*self.factors}:
+            return
         if WEBTRANSPORT in wanted and self.sut.webtransport() is None:
             if wanted == [WEBTRANSPORT]:
                 raise TestbedError(f"{self.sut.url} has no WebTransport")
@@ -151,7 +153,9 @@ class Benchmark(ABC):
             if sut not in self._offers:
                 self._offers[sut] = sut.webtransport()
             options["offer"] = offer = self._offers[sut]
-            if offer is not None and endpoint.port == Endpoint(sut.url).port:
+            if offer is None:
+                raise TestbedError(f"{sut.url} has no WebTransport")
+            if endpoint.port == Endpoint(sut.url).port:
                 endpoint = Endpoint(f"http://{offer.authority(endpoint)}", source=endpoint.source)
         return make_protocol(transport, endpoint, room, **options)
 

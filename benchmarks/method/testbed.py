@@ -218,8 +218,11 @@ class ServerUnderTest:
 
     def webtransport(self) -> SessionOffer | None:
         """Return the UDP port and the certificates of the server; None without WebTransport."""
-        offer = self._get("/lab").get("webtransport", {})
-        return SessionOffer(offer["port"], offer["hashes"]) if "port" in offer else None
+        offer = self._get("/lab").get("webtransport")
+        try:
+            return SessionOffer(int(offer["port"]), list(offer["hashes"]))  # type: ignore[index]
+        except (LookupError, TypeError, ValueError):  # it has a reason, or an older version
+            return None
 
     def _start(self, command: list[str]) -> MeasuredProcess:
         process = MeasuredProcess(command)

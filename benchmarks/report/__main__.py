@@ -23,6 +23,7 @@ from benchmarks.report.answer import (
     column_text,
     conclusions,
     condition,
+    goes_past,
     price_of_webtransport,
 )
 from benchmarks.report.figures import Figure, figures
@@ -91,6 +92,7 @@ def report(results: Sequence[Result]) -> str:
         "report.title",
         transports=TRANSPORTS,
         column_text=column_text,
+        goes_past=goes_past,
         condition=condition,
     )
 

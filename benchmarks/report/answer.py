@@ -18,6 +18,9 @@ from realtime.netem.conditions import NetworkConditions
 # Values are among the best if they differ from the best one by at most this share of it, or by this
 # share of the distance to the worst one: 24 and 32 bytes per minute are equal beside 45,000.
 NEAR, NEAR_OF_RANGE = 0.1, 0.03
+# What passes a proxy by is no answer to a question about one: UDP needs a way past it.
+PAST_PROXIES = "webtransport"
+ABOUT_PROXIES = ("buffered", "sticky")
 # With fewer questions that are measured for all, the page recommends nothing.
 MIN_QUESTIONS = 3
 
@@ -52,10 +55,19 @@ def answer(results: Sequence[Result]) -> list[Column]:
 
 def _column(question: Question, result: Result | None) -> Column:
     values, condition = question.measure(result) if result and result.cells else ({}, "")
-    values = {name: values[name] for name in TRANSPORTS if name in values}
+    values = {
+        name: values[name]
+        for name in TRANSPORTS
+        if name in values and not goes_past(question.key, name)
+    }
     more_is_better = question.key == "sticky"
     marks = find_marks(values, more_is_better)
     return Column(question.key, question.script, condition, values, marks)
+
+
+def goes_past(key: str, transport: str) -> bool:
+    """Return whether a question is about a proxy that this transport does not go through."""
+    return key in ABOUT_PROXIES and transport == PAST_PROXIES
 
 
 def find_marks(values: Values, more_is_better: bool = False) -> dict[str, str]:

@@ -57,8 +57,9 @@ class WindowedConnection(QuicConnection):
     _read_bytes = 0
 
     def add_read(self, size: int) -> None:
-        """Move the window by what was read, in halves as Chromium does: each move is a packet, which
-        the server acknowledges with another one.
+        """Move the window by what was read, in halves as Chromium does.
+
+        Each move is a packet, which the server acknowledges with another one.
         """
         self._read_bytes += size
         if self._read_bytes + WINDOW_BYTES >= self.window_end + WINDOW_BYTES // 2:

@@ -13,6 +13,7 @@ from benchmarks.report.answer import (
     column_text,
     conclusions,
     find_marks,
+    goes_past,
     price_of_webtransport,
 )
 from benchmarks.report.i18n import load_translations
@@ -94,6 +95,14 @@ def test_sticky_routing_is_needed_if_any_visit_fails_without() -> None:
     assert found.marks == {"sse": "best", "sockjs": "worst"}
     assert column_text(found, "sse", ENGLISH) == "no"
     assert column_text(found, "sockjs", ENGLISH) == "yes: 0 % work"
+
+
+def test_what_goes_past_a_proxy_has_no_advice_about_proxies() -> None:
+    buffered = columns("latency")["buffered"]
+    assert "webtransport" not in buffered.values
+    assert "webtransport" in columns("latency")["delay"].values
+    assert goes_past("sticky", "webtransport")
+    assert not goes_past("sticky", "websocket")
 
 
 def test_of_two_results_the_newest_counts() -> None:

@@ -246,10 +246,21 @@ def test_a_session_rejected_by_an_overloaded_server_retries(servers: Servers) ->
         LoadGenerator() as load,
     ):
         protocol = make_reader("webtransport", server, "room")
-        load.add_readers([protocol])
+        [first] = load.add_readers([protocol])
         one_too_many = VirtualReader(load, copy(protocol))
         assert load.run_until(lambda: one_too_many.refused == 1, 5)
+        first.close()
+        assert load.run_until(lambda: one_too_many.protocol.ready, 20)
         assert not one_too_many.broken
+
+
+@pytest.mark.unhurried
+def test_a_session_keeps_few_timers_in_the_loop(quiet: Server, room: str) -> None:
+    with LoadGenerator() as load:
+        load.add_readers([make_reader("webtransport", quiet, room)])
+        times = constant_arrivals(0.0, 100.0, 50, random.Random(1))
+        run_workload(load, post_message(quiet.url, room, 50), times)
+        assert len(load._timers) <= 5
 
 
 @pytest.mark.unhurried

@@ -408,7 +408,9 @@ class QuicSession:
         return True
 
     async def send(self, data: bytes) -> None:
-        while not self._write(data, 0) and not self._ended and not self._closed:
+        while not self._write(data, 0):
+            if self._ended or self._closed:
+                return
             self._sending = self._loop.create_future()
             await self._sending
         self._transmit_soon()
