@@ -36,7 +36,7 @@ from realtime.cli import stdio
 from realtime.client import CLIENTS
 from realtime.client.http import Endpoint
 
-# Polls are not streams: each of their responses needs a request.  Readers use TCP: the load generator
+# Polls are not streams: each of their responses needs a request.  All use TCP: the load generator
 # cannot decrypt so many packets of QUIC.
 STREAMS = [name for name in CLIENTS if not name.endswith("_polling")]
 _LEAD_SECONDS = 0.05
