@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from realtime.protocol.lines import LineSplitter
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\n"))), st.data())
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"))), st.data())
 def test_lines_are_the_same_however_they_are_cut(texts: list[str], data: st.DataObject) -> None:
     stream = "".join(f"{text}\n" for text in texts).encode()
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)))))
