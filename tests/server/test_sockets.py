@@ -14,6 +14,7 @@ from realtime.server import sockets
 from realtime.server.config import ServerConfig
 from tests.cases import each
 from tests.conftest import missing
+from tests.ports import free_port
 
 CONFIG = ServerConfig(port=0)
 
@@ -182,8 +183,8 @@ def readable(opened: sockets.BoundSockets, count: int) -> list[socket.socket]:
 
 def test_where_udp_is_taken_a_pair_is_elsewhere() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+        port = free_port()  # in TCP
+        taken.bind(("127.0.0.1", port))
         with pytest.raises(OSError, match=rf"127.0.0.1:{port} \(UDP, --port {port}\): .*in use"):
             sockets.open_pair(port, "127.0.0.1")
         tcp, udp = sockets.open_pair_or_free(port, "127.0.0.1")
