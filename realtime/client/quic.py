@@ -149,7 +149,7 @@ class SessionProtocol:
         self._end(_INTERNAL_ERROR, _LOST)
 
     def lose(self) -> None:
-        """Note that nothing more arrives, and that nobody can be told."""
+        """Note that the connection is lost: nothing arrives, and nothing can be sent."""
         self.closed = self.closed or _LOST
 
     def _end(self, code: int, closed: Closed) -> None:
