@@ -73,7 +73,10 @@ class WebTransportSession(asyncio.DatagramProtocol):
                 self.protocol.refusal.check(200)
             self.protocol.check_open()
             await self.changed()
-        self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
+        if (
+            self.closed is None
+        ):  # the server may have opened the stream and ended the session at once
+            self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
 
     async def close(self) -> None:
         """Close the session and its connection."""
