@@ -68,7 +68,7 @@ def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
     groups = dict(sorted(groups.items(), key=lambda one: "test_engines" not in one[0]))
     long: list[list[pytest.Item]] = [[] for _ in range(processes)]
     for number, (group, group_items) in enumerate(groups.items()):
-        place = 1 if group in WAITING else 2 * number % (processes + processes % 2)
+        place = 1 if group in WAITING else number % 2 * (processes // 2)
         long[place % processes] += group_items
     dealt: list[pytest.Item] = []
     for number, part in enumerate(long):

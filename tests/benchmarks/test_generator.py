@@ -249,8 +249,12 @@ def test_a_session_rejected_by_an_overloaded_server_retries(servers: Servers) ->
         [first] = load.add_readers([protocol])
         one_too_many = VirtualReader(load, copy(protocol))
         assert load.run_until(lambda: one_too_many.refused == 1, 5)
+        [retry_at] = [when for when, _, call in load._timers if call == one_too_many.connect]
+        assert 9 < retry_at - clock() <= 10  # seconds, as Retry-After says
         first.close()
-        assert load.run_until(lambda: one_too_many.protocol.ready, 20)
+        # The server counts a closed connection until the end of its draining period.
+        while not load.run_until(lambda: one_too_many.protocol.ready, 0.2):
+            one_too_many.connect()
         assert not one_too_many.broken
 
 
@@ -274,7 +278,9 @@ def test_a_session_sends_one_acknowledgement_for_a_message(quiet: Server, room: 
         run_workload(load, post_message(quiet.url, room, 50), times)
         load.run_for(0.1)
         sent = reader.traffic().segments - before.segments
-    assert 2 * 20 <= sent <= 2 * 20 + 4
+        assert len(reader.received) == 20
+    # One for the message and one for the acknowledgement; those that wait share a datagram.
+    assert sent < 3 * 20
 
 
 @pytest.mark.unhurried

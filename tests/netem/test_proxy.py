@@ -399,23 +399,3 @@ async def test_a_new_target_applies_to_new_connections() -> None:
         await caller.exchange()
         async with FakeClient(proxy.port) as late:
             assert await late.rest() == b"hello"
-
-
-# --- our own server behind it --------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("transport", CLIENTS)
-async def test_bad_conditions_lose_and_duplicate_nothing(
-    server: Server, room: str, transport: str
-) -> None:
-    network = NetworkConditions.parse(
-        "rtt=20ms,jitter=10ms,rate=500kB,stall=30ms/100ms,buffer=600,flush=9ms"
-    )
-    said = [str(number) for number in range(10)]
-    async with (
-        Proxy("127.0.0.1", server.port, network, seed=1) as proxy,
-        reader(proxy, transport, room) as client,
-    ):
-        await say(client, *said)
-        assert texts(await take(client, 10)) == said
-        assert (client.bytes_out, client.bytes_in) == (proxy.bytes_up, proxy.bytes_down)
