@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 bin := .venv/bin
-# Most tests wait most of the time, so four run at once.  Tests that measure time run afterwards, two
+# Most tests wait most of the time, so six run at once.  Tests that measure time run afterwards, two
 # at once.  Exit status 5 means that no test matched.
 pytest = { $(bin)/python -m pytest --dist worksteal $(1) $(ARGS); case $$? in 0|5) ;; *) false ;; esac; }
 install := $(bin)/python -m pip install --quiet --no-input --disable-pip-version-check -c constraints.txt
@@ -40,7 +40,7 @@ test: export PATH := $(PATH):/usr/sbin
 test: .venv/dev.stamp tests/vendor/vendor.stamp benchmarks/report/vendor/vendor.stamp ## run every test: make test ARGS="-k long_polling"; STRICT=1 forbids missing parts
 	@sh tools/parts.sh .venv/missing; cat .venv/missing
 	@[ -z "$(STRICT)" ] || [ ! -s .venv/missing ] || { echo 'STRICT=1: nothing may be missing.'; exit 1; }
-	@$(call pytest,-n 4 -m 'not clocked') && $(call pytest,-n 2 -m clocked); status=$$?; cat .venv/missing; exit $$status
+	@$(call pytest,-n 6 -m 'not clocked') && $(call pytest,-n 2 -m clocked); status=$$?; cat .venv/missing; exit $$status
 
 check: .venv/dev.stamp ## formatting, lint and types
 	@$(bin)/ruff format --check .
