@@ -54,11 +54,11 @@ def _long_group(item: pytest.Item) -> str | None:
 
 
 def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Order tests so that half of the processes start with the long ones, and share them.
+    """Order tests so that two processes start with the pages, and a third with those that wait.
 
     xdist gives each process a contiguous part of the list, and then moves tests from the end of the
     longest part: without this, one process would run all the pages, after all others have ended.
-    Pages in all processes at once would leave no browser enough of the CPU.
+    Pages in more processes at once would leave no browser enough of the CPU.
     """
     groups: dict[str, list[pytest.Item]] = {}
     short: list[pytest.Item] = []

@@ -73,9 +73,8 @@ class WebTransportSession(asyncio.DatagramProtocol):
                 self.protocol.refusal.check(200)
             self.protocol.check_open()
             await self.changed()
-        if (
-            self.closed is None
-        ):  # the server may have opened the stream and ended the session at once
+        # One packet can open the stream and end the session; then there is nothing to keep alive.
+        if self.closed is None:
             self._pings = self._loop.call_later(_PING_SECONDS, self._ping)
 
     async def close(self) -> None:

@@ -63,6 +63,22 @@ async def test_a_session_that_is_aborted_writes_no_more() -> None:
             session.write(b"{}\n")
 
 
+async def test_a_session_that_ends_in_the_moment_it_opens_sends_no_pings() -> None:
+    class EndedAtOnce(SessionProtocol):
+        def receive_datagram(self, data: bytes, now: float) -> None:
+            super().receive_datagram(data, now)
+            if self.opened:
+                self.lose()
+
+    async with listening() as running:
+        hashes = running.listener.hashes()
+        protocol = EndedAtOnce(f"localhost:{running.port}", PATH, {}, hashes)
+        address = "127.0.0.1", running.port
+        session = await WebTransportSession.open(address, protocol, ByteCount())
+        assert session.closed is not None
+        assert session._pings is None
+
+
 async def test_a_server_that_vanishes_is_noticed() -> None:
     async with listening(Limits(heartbeat_seconds=0.2)) as running:
         session = await running.open()

@@ -19,8 +19,6 @@ from realtime.netem.link import Link
 from tests.conftest import missing
 from tests.server_process import ROOT
 
-pytestmark = pytest.mark.clocked
-
 # In a network namespace of its own; without root in a user namespace, where that is allowed.
 _USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
 IN_NAMESPACE = ("unshare", *_USER, "--net")
