@@ -13,6 +13,7 @@ result is worth no more than that.
 
 import gc
 import heapq
+import math
 import random
 import select
 import socket
@@ -35,6 +36,9 @@ from realtime.client.sansio import ClientProtocol, Event, Update
 
 # Parsing stops after this time to look at the sockets again; one chunk may take longer.
 _MAX_PARSE_SECONDS = 0.0003
+# How long sockets may be readable, or timers due, without a pause, before `run_until` looks at the
+# time and at what it waits for.
+_BUSY_SECONDS = 1.0
 # The delay before another attempt to connect.
 _RETRY_SECONDS = 0.05
 # Readers that may connect at the same time.
@@ -361,19 +365,29 @@ class LoadGenerator:
         heapq.heappush(self._timers, (when, next(self._order), call))
 
     def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
-        """Run until `done()`, which is called when nothing waits, or until the time is up."""
-        deadline = clock() + seconds
+        """Run until `done()`, which is called when nothing waits, or until the time is up.
+
+        With too many pollers something always waits; then it is called once a second.
+        """
         polled = clock()
+        deadline, ask_at = polled + seconds, polled + _BUSY_SECONDS
         while True:
             self._fire_timers()
             now = clock()
             self.max_poll_gap = max(self.max_poll_gap, now - polled)
+            if now >= ask_at:
+                self._parse(until=math.inf)
+                if done():
+                    return True
+                if now >= deadline:
+                    return False
+                ask_at = clock() + _BUSY_SECONDS
             ready = self._epoll.poll(0)
             polled = clock()
             if ready:
                 self._read(ready)
             elif self._parsed < len(self._unparsed):
-                self._parse()
+                self._parse(until=polled + _MAX_PARSE_SECONDS)
             elif done():
                 return True
             elif now >= deadline:
@@ -381,6 +395,7 @@ class LoadGenerator:
             else:
                 self._sleep(deadline)
                 polled = clock()
+                ask_at = polled + _BUSY_SECONDS
 
     def run_for(self, seconds: float) -> None:
         self.run_until(lambda: False, seconds)
@@ -429,9 +444,8 @@ class LoadGenerator:
         if secured:
             connection.opened()
 
-    def _parse(self) -> None:
-        """Parse some of the chunks that were read, in their order."""
-        until = clock() + _MAX_PARSE_SECONDS
+    def _parse(self, until: float) -> None:
+        """Parse chunks that were read, in their order."""
         while self._parsed < len(self._unparsed) and clock() < until:
             connection, data, when = self._unparsed[self._parsed]
             self._parsed += 1

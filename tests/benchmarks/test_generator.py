@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import select
+import socket
 import time
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -237,6 +239,17 @@ def test_a_reader_rejected_by_an_overloaded_server_retries(servers: Servers) -> 
         one_too_many = VirtualReader(load, make_protocol("sse", Endpoint(server.url), "room"))
         assert load.run_until(lambda: one_too_many.refused == 1, 5)
         assert not one_too_many.broken
+
+
+@pytest.mark.unhurried
+def test_a_loop_in_which_something_always_waits_ends_nevertheless() -> None:
+    """As with more pollers than the server or the generator can serve."""
+    ours, other = socket.socketpair()
+    with ours, other, LoadGenerator() as load:
+        other.send(b"x")
+        load._epoll.register(ours, select.EPOLLIN)  # nobody reads it
+        assert not load.run_until(lambda: False, 0.1)
+        assert load.run_until(lambda: True, 60)
 
 
 @pytest.mark.unhurried
