@@ -81,35 +81,33 @@ class Capacity(Benchmark):
                 failed = not self._holds(cell.samples[-1])
 
     def measure(self, factors: Factors, rng: random.Random) -> Sample:
-        try:
-            sample = self._measure(factors, rng)
-        except ServerUnresponsive:  # so many readers cannot start; raises if the server is gone
-            self.sut.describe()
-            return Sample({"p99": None})
-        if max(sample.late, default=0.0) > _GENERATOR_SHARE * self.options.bound / 1000:
-            self._limited.add((factors["transport"], factors["clients"]))
+        with LoadGenerator() as load, gc_paused():
+            try:
+                sample = self._measure(load, factors, rng)
+            except ServerUnresponsive:  # so many readers cannot start; raises if the server is gone
+                self.sut.describe()
+                sample = Sample({"p99": None})
+            if load.max_lag > _GENERATOR_SHARE * self.options.bound / 1000:
+                self._limited.add((factors["transport"], factors["clients"]))
         return sample
 
-    def _measure(self, factors: Factors, rng: random.Random) -> Sample:
+    def _measure(self, load: LoadGenerator, factors: Factors, rng: random.Random) -> Sample:
         options, room = self.options, new_room(self.name)
         server = Endpoint(self.url())
         poll_interval = _INTERVAL_SHARE * options.bound / 1000
-        with LoadGenerator() as load, gc_paused():
-            load.add_readers(
-                self.make_protocol(
-                    factors["transport"],
-                    server,
-                    room,
-                    interval=poll_interval,
-                    phase=rng.random(),
-                )
-                for _ in range(factors["clients"])
+        load.add_readers(
+            self.make_protocol(
+                factors["transport"],
+                server,
+                room,
+                interval=poll_interval,
+                phase=rng.random(),
             )
-            times = constant_arrivals(0.0, options.rate, round(options.seconds * options.rate), rng)
-            transcript = run_workload(
-                load, post_message(self.sut.url, room, 100), times, patience=10
-            )
-            sample = transcript.sample(load)
+            for _ in range(factors["clients"])
+        )
+        times = constant_arrivals(0.0, options.rate, round(options.seconds * options.rate), rng)
+        transcript = run_workload(load, post_message(self.sut.url, room, 100), times, patience=10)
+        sample = transcript.sample(load)
         # Only the percentile is kept: tens of thousands of values add nothing.
         # A message that was lost or never sent has an infinite latency: no percentile may hide it.
         whole = sample.audit is not None and sample.audit.clean

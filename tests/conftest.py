@@ -15,6 +15,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from importlib import import_module
+from itertools import cycle
 from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import NoReturn
@@ -54,11 +55,11 @@ def _long_group(item: pytest.Item) -> str | None:
 
 
 def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
-    """Order tests so that two processes start with the pages, and a third with those that wait.
+    """Order tests so that two processes start with the pages, and another with those that wait.
 
     xdist gives each process a contiguous part of the list, and then moves tests from the end of the
     longest part: without this, one process would run all the pages, after all others have ended.
-    Pages in more processes at once would leave no browser enough of the CPU.
+    Pages in all processes at once would leave no browser enough of the CPU.
     """
     groups: dict[str, list[pytest.Item]] = {}
     short: list[pytest.Item] = []
@@ -67,9 +68,10 @@ def _deal(items: list[pytest.Item], processes: int) -> list[pytest.Item]:
         (short if group is None else groups.setdefault(group, [])).append(item)
     groups = dict(sorted(groups.items(), key=lambda one: "test_engines" not in one[0]))
     long: list[list[pytest.Item]] = [[] for _ in range(processes)]
-    for number, (group, group_items) in enumerate(groups.items()):
-        place = 1 if group in WAITING else number % 2 * (processes // 2)
-        long[place % processes] += group_items
+    places = cycle((0, processes // 2) if processes > 2 else (0,))
+    for group, group_items in groups.items():
+        place = 1 % processes if group in WAITING else next(places)
+        long[place] += group_items
     dealt: list[pytest.Item] = []
     for number, part in enumerate(long):
         end = (number + 1) * len(items) // processes - len(dealt)

@@ -13,11 +13,11 @@ result is worth no more than that.
 
 import gc
 import heapq
-import math
 import random
 import select
 import socket
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,8 +36,7 @@ from realtime.client.sansio import ClientProtocol, Event, Update
 
 # Parsing stops after this time to look at the sockets again; one chunk may take longer.
 _MAX_PARSE_SECONDS = 0.0003
-# How long sockets may be readable, or timers due, without a pause, before `run_until` looks at the
-# time and at what it waits for.
+# After this long without a pause, `run_until` checks `done` and the time.
 _BUSY_SECONDS = 1.0
 # The delay before another attempt to connect.
 _RETRY_SECONDS = 0.05
@@ -315,13 +314,15 @@ class LoadGenerator:
     def __init__(self) -> None:
         self.readers: list[VirtualReader] = []
         self.max_poll_gap = 0.0  # the longest time between two looks at the sockets, in seconds
+        # The longest time that a timer, or bytes for their parser, waited for this loop, in seconds.
+        self.max_lag = 0.0
+        self._polled = clock()
         self._epoll = select.epoll()
         self._open: set[LoadConnection] = set()
         self._watched: dict[int, LoadConnection] = {}  # by file descriptor
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
-        self._unparsed: list[tuple[LoadConnection, bytes, float]] = []
-        self._parsed = 0
+        self._unparsed: deque[tuple[LoadConnection, bytes, float]] = deque()
 
     def __enter__(self) -> "LoadGenerator":
         return self
@@ -367,42 +368,59 @@ class LoadGenerator:
     def run_until(self, done: Callable[[], bool], seconds: float) -> bool:
         """Run until `done()`, which is called when nothing waits, or until the time is up.
 
-        With too many pollers something always waits; then it is called once a second.
+        With too many pollers something always waits.  Then it is called once a second, and the time
+        may be up a second late.
         """
-        polled = clock()
-        deadline, ask_at = polled + seconds, polled + _BUSY_SECONDS
+        self._polled = clock()
+        deadline, ask_at = self._polled + seconds, self._polled + _BUSY_SECONDS
         while True:
             self._fire_timers()
             now = clock()
-            self.max_poll_gap = max(self.max_poll_gap, now - polled)
-            if now >= ask_at:
-                self._parse(until=math.inf)
-                if done():
-                    return True
-                if now >= deadline:
-                    return False
-                ask_at = clock() + _BUSY_SECONDS
-            ready = self._epoll.poll(0)
-            polled = clock()
-            if ready:
-                self._read(ready)
-            elif self._parsed < len(self._unparsed):
-                self._parse(until=polled + _MAX_PARSE_SECONDS)
+            if self._poll():
+                pass
+            elif self._unparsed:
+                self._parse()
             elif done():
                 return True
             elif now >= deadline:
                 return False
             else:
                 self._sleep(deadline)
-                polled = clock()
-                ask_at = polled + _BUSY_SECONDS
+                self._polled = clock()
+                ask_at = self._polled + _BUSY_SECONDS
+            if now >= ask_at:
+                self._catch_up()
+                if done():
+                    return True
+                if now >= deadline:
+                    return False
+                ask_at = clock() + _BUSY_SECONDS
 
     def run_for(self, seconds: float) -> None:
         self.run_until(lambda: False, seconds)
 
     def _fire_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= clock():
-            heapq.heappop(self._timers)[2]()
+        while self._timers and self._timers[0][0] <= (now := clock()):
+            when, _, call = heapq.heappop(self._timers)
+            self.max_lag = max(self.max_lag, now - when)
+            call()
+
+    def _poll(self) -> bool:
+        """Read the sockets that are readable now; return whether any was."""
+        now = clock()
+        self.max_poll_gap = max(self.max_poll_gap, now - self._polled)
+        ready = self._epoll.poll(0)
+        self._polled = clock()
+        self._read(ready)
+        return bool(ready)
+
+    def _catch_up(self) -> None:
+        """Parse all that was read before, and go on reading and sending meanwhile."""
+        left = len(self._unparsed)
+        while left > 0:
+            left -= self._parse()
+            self._fire_timers()
+            self._poll()
 
     def _sleep(self, deadline: float) -> None:
         until = min(deadline, self._timers[0][0]) if self._timers else deadline
@@ -444,15 +462,17 @@ class LoadGenerator:
         if secured:
             connection.opened()
 
-    def _parse(self, until: float) -> None:
-        """Parse chunks that were read, in their order."""
-        while self._parsed < len(self._unparsed) and clock() < until:
-            connection, data, when = self._unparsed[self._parsed]
-            self._parsed += 1
+    def _parse(self) -> int:
+        """Parse some of the chunks that were read, in their order; return how many."""
+        parsed, now = 0, clock()
+        until = now + _MAX_PARSE_SECONDS
+        while self._unparsed and now < until:
+            connection, data, when = self._unparsed.popleft()
+            self.max_lag = max(self.max_lag, now - when)
             self._dispatch(connection, data, when)
-        if self._parsed == len(self._unparsed):
-            self._unparsed.clear()
-            self._parsed = 0
+            parsed += 1
+            now = clock()
+        return parsed
 
     def _dispatch(self, connection: LoadConnection, data: bytes, when: float) -> None:
         if self.is_attached(connection):  # and not reset meanwhile

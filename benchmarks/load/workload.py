@@ -84,7 +84,7 @@ def run_workload(
     sender = sender or load.open_loop_sender(spec)
     before = len(sender.due)
     load.run_until(lambda: True, 1.0)  # connects before the first message is due
-    load.max_poll_gap = 0.0
+    load.max_poll_gap = load.max_lag = 0.0
     start = clock() + _LEAD_SECONDS
     sender.schedule(start + when for when in times)
     for when, call in marks:

@@ -369,12 +369,13 @@ async def test_a_member_that_leaves_is_hidden_at_once_and_quits_after_the_grace(
 ) -> None:
     broker = await factory.broker()
     await broker.enter(room, ADA, "one")
-    await broker.leave(room, "ada", None, 0.3)
+    await broker.leave(room, "ada", None, 1.0)
     await broker.sweep(room)
     assert list(await broker.members(room)) == []
     assert await kinds(broker, room) == ["join"]
     async with asyncio.timeout(SECONDS):
         while await kinds(broker, room) != ["join", "quit"]:
+            await asyncio.sleep(0.05)
             await broker.sweep(room)
 
 

@@ -126,7 +126,7 @@ async def test_two_tabs_with_the_same_request_both_receive_the_response_at_once(
     polls = [asyncio.ensure_future(tab.evaluate(poll)) for tab in tabs]
     await until_two_wait(server)
     await post(server.url, room, text="for both")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):  # each poll waits for 20 s
         assert await asyncio.gather(*polls) == [["for both"]] * 2
     for tab in tabs:
         await leave(tab)

@@ -452,7 +452,7 @@ async def test_everything_fits_one_projector_screen_even_while_the_network_is_do
     await expect(page.locator("#racing")).to_be_hidden()
     await page.click("#big")
     # What is over is no longer shown.
-    await expect(page.locator(".network-state")).to_contain_text("Now through port", timeout=10_000)
+    await expect(page.locator(".network-state")).to_contain_text("Now through port")
     await release(page)
     await page.close()
 

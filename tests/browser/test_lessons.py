@@ -248,7 +248,7 @@ async def test_kept_blocks_grow_and_removed_ones_do_not(
     await part(page, "say").click()
     rows = part(page, "frames").locator("tr")
     for i in range(2):
-        await expect(rows.nth(i).locator("td").first).to_have_text("50", timeout=15_000)
+        await expect(rows.nth(i).locator("td").first).to_have_text("50")
     await expect(part(page, "progress")).to_contain_text("50")
     removed, kept = [figures(await row.inner_text()) for row in await rows.all()]
     assert removed[1] < 20
@@ -301,12 +301,12 @@ async def test_a_message_in_the_blind_time_of_a_long_poll_takes_three_transits(
     page = await open_chat(own_context, server.url, "long_polling", room)
     # From now on the page is connected through the slow network.
     slow = re.compile(r"round trip of \d{3} ms")
-    await expect(part(page, "figures")).to_contain_text(slow, timeout=15_000)
+    await expect(part(page, "figures")).to_contain_text(slow)
     await open_tab(page, "Two messages, one millisecond apart")
     # Both messages may arrive before the response leaves, and share it: then try again.
     for _ in range(10):
         await part(page, "say").click()
-        await expect(part(page, "say")).to_be_enabled(timeout=15_000)
+        await expect(part(page, "say")).to_be_enabled()
         if "two responses" in await part(page, "verdict").inner_text():
             break
     first, second = [figures(await row.inner_text()) for row in await travelled(page)]
@@ -337,7 +337,7 @@ async def test_the_interval_of_a_short_poll_is_compared_with_delay_and_waste(
     await page.locator("#interval").fill("0.5")
     await expect(page.locator("#interval-shown")).to_have_text("0.5 s")
     await part(page, "say").click()
-    await expect(part(page, "progress")).to_have_text("sent 20 of 20", timeout=15_000)
+    await expect(part(page, "progress")).to_have_text("sent 20 of 20")
     row = part(page, "rows").locator("tr").first
     await expect(row.locator("td").nth(2)).to_have_text("20")
     await expect(row.locator("td").nth(1)).to_have_text(

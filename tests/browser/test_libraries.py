@@ -94,7 +94,7 @@ async def test_after_a_forbidden_transport_the_library_uses_the_next_and_nothing
     page, transport = chat.page, chat.transport
     said = []
     for number, used in enumerate(LIBRARY_TRANSPORTS[transport]):
-        await expect(page.locator("#ways-taken")).to_have_text(used, timeout=15_000)
+        await expect(page.locator("#ways-taken")).to_have_text(used)
         await expect(page.locator("#state")).to_have_attribute("data-state", "open")
         said += [f"up {number}", f"{HARD} {number}"]
         await send(page, said[-2])
@@ -136,7 +136,7 @@ async def test_a_lost_session_resumes_by_its_cursor(
             for other in LIBRARY_TRANSPORTS[transport]:
                 if (name := other.split(" ")[-1]) != allowed:
                     await page.uncheck(f"#allow-{name}")
-            await expect(page.locator("#ways-taken")).to_have_text(allowed, timeout=15_000)
+            await expect(page.locator("#ways-taken")).to_have_text(allowed)
             await post(old.url, room, text="before")
             await expect(message(page, "before")).to_have_count(1)
             relay.target = "127.0.0.1", new.port

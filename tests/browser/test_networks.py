@@ -107,7 +107,7 @@ async def test_a_paused_network_delivers_after_the_pause(
     await press(page, "Pause for 5 s")
     await expect(page.locator(".network-state")).to_contain_text("nothing passes")
     await post(lab.url, room, text="late, not lost")
-    await expect(message(page, "late, not lost")).to_have_count(1, timeout=15_000)
+    await expect(message(page, "late, not lost")).to_have_count(1)
     # The line says what is true now.
     await page.clock.fast_forward(5_000)
     await expect(page.locator(".network-state")).to_contain_text("Now through port")

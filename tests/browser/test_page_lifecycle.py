@@ -36,7 +36,7 @@ async def test_a_page_that_becomes_visible_checks_its_stream(
         relay.reset_connections()
         await post(server.url, room, text="meanwhile")
         await page.evaluate(HIDE, False)
-        await expect(message(page, "meanwhile")).to_have_count(1, timeout=10_000)
+        await expect(message(page, "meanwhile")).to_have_count(1)
         assert await page.locator("#messages li[data-kind=say]").count() == 2
         await expect_no_gap(page)
         await leave(page)

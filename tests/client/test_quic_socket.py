@@ -63,7 +63,7 @@ async def test_a_session_that_is_aborted_writes_no_more() -> None:
             session.write(b"{}\n")
 
 
-async def test_a_session_that_ends_in_the_moment_it_opens_sends_no_pings() -> None:
+async def test_a_session_that_ends_as_soon_as_it_opens_sends_no_pings() -> None:
     class EndedAtOnce(SessionProtocol):
         def receive_datagram(self, data: bytes, now: float) -> None:
             super().receive_datagram(data, now)

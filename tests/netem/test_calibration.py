@@ -19,6 +19,9 @@ from realtime.netem.link import Link
 from tests.conftest import missing
 from tests.server_process import ROOT
 
+# As root the program of the kernel's TCP takes precedence over all other processes.
+pytestmark = [pytest.mark.clocked] if os.geteuid() else []
+
 # In a network namespace of its own; without root in a user namespace, where that is allowed.
 _USER = () if os.geteuid() == 0 else ("--user", "--map-root-user")
 IN_NAMESPACE = ("unshare", *_USER, "--net")
