@@ -314,7 +314,7 @@ class LoadGenerator:
     def __init__(self) -> None:
         self.readers: list[VirtualReader] = []
         self.max_poll_gap = 0.0  # the longest time between two looks at the sockets, in seconds
-        # The longest time that a timer, or bytes for their parser, waited for this loop, in seconds.
+        # The longest time that a timer, or bytes for their parser, waited for this loop.
         self.max_lag = 0.0
         self._polled = clock()
         self._epoll = select.epoll()
