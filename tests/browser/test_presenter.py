@@ -206,7 +206,7 @@ async def test_an_experiment_measures_the_phones_alone_and_its_result_stays(join
     assert set(await senders.all_text_contents()) == {"Experiment (lecturer)"}
     await expect(row.locator(".delay")).to_have_text(re.compile(r"^[\d,]+ ms$"))
     frozen = await projector.locator("#figures").inner_text()
-    await post(joined.url, joined.room, text="afterwards", client="late")
+    (await post(joined.url, joined.room, text="afterwards", client="late")).check(201)
     await expect(message(phones[0], "afterwards")).to_have_count(1)
     await projector.reload()
     await expect(projector.locator(".frozen")).to_be_visible()
@@ -320,7 +320,7 @@ async def test_a_student_cannot_direct_the_phones(joined: Class) -> None:
     body = json.dumps({"text": json.dumps(command), "via": "lecturer"}).encode()
     answer = await request(url, "POST", f"/rooms/{room}.class/messages", body=body)
     assert answer.json()["error"]["code"] == "lecturers_only"
-    await post(url, room, text="still here")
+    (await post(url, room, text="still here")).check(201)
     await expect(message(phone, "still here")).to_have_count(1)
     await expect(transport(phone)).to_have_attribute("data-via", "short_polling")
 
