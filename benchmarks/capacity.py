@@ -21,7 +21,7 @@ from benchmarks.load.generator import (
 from benchmarks.load.workload import new_room, run_workload
 from benchmarks.method import stats
 from benchmarks.method.options import ints, positive
-from benchmarks.method.runner import WEBTRANSPORT, Benchmark, run
+from benchmarks.method.runner import Benchmark, run
 from benchmarks.method.samples import Cell, Factors, Measure, Sample, interval_json
 from realtime.cli import stdio
 from realtime.client.http import Endpoint
@@ -76,8 +76,9 @@ class Capacity(Benchmark):
         """
         transports = self.options.transports
         for transport in rng.sample(transports, len(transports)):
-            # The last transport ended with an overload, and what it left is no fault of this one:
-            # QUIC keeps a closed connection for three probe timeouts (RFC 9000 §10.2).
+            # A server that was overloaded is busy for some time longer, and would answer this
+            # transport late: QUIC keeps a closed connection for three probe timeouts (RFC 9000
+            # §10.2).
             time.sleep(self.options.pause)
             failed = False
             for cell in (cell for cell in cells if cell.factors["transport"] == transport):
@@ -151,16 +152,11 @@ class Capacity(Benchmark):
         return most
 
     def _reached(self, steps: list[Cell], most: float) -> bool:
-        """Whether there was a next step, and the server failed at it, not the generator.
-
-        A reader of QUIC costs the generator as much as the server, so nobody knows which it was.
-        """
+        """Whether there was a next step, and the server failed at it, not the generator."""
         beyond = [cell for cell in steps if cell.factors["clients"] > most]
         if not beyond:
             return False
         factors = beyond[0].factors
-        if factors["transport"] == WEBTRANSPORT:
-            return False
         return (factors["transport"], factors["clients"]) not in self._limited
 
     def _sentence(self, transport: str, found: dict[str, Any]) -> str:

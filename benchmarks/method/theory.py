@@ -188,8 +188,8 @@ def pushed_bytes(transport: str, event: bytes, cursor: str, script: bytes = b"")
 def acknowledgement_bytes(transport: str) -> int:
     """What a reader sends for one event.
 
-    TCP acknowledges in the kernel, and these bytes are not counted.  QUIC acknowledges with packets
-    of its own: one for all packets of an event, which arrive together.
+    TCP acknowledges in the kernel, and these bytes are not counted.  QUIC sends packets to
+    acknowledge: one for all packets of an event, which arrive together.
     """
     return QUIC_ACK_BYTES if transport == "webtransport" else 0
 

@@ -307,7 +307,7 @@ def test_a_session_sends_one_acknowledgement_for_a_message(quiet: Server, room: 
         sent = reader.traffic().segments - before.segments
         assert len(reader.received) == 20
     # One for the message and one for the acknowledgement; those that wait share a datagram.
-    assert sent < 3 * 20
+    assert sent <= 2 * 20 + 4
 
 
 @pytest.mark.unhurried

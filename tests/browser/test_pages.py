@@ -22,7 +22,7 @@ async def test_a_replaced_server_loses_no_message(
 ) -> None:
     room = f"{room}-{transport}"
     new = servers.get("redis", "--messages-per-second", "0")
-    with servers.make("redis", "--drain-seconds", "0.5", "--grace-seconds", "60") as old:
+    with servers.make("redis", "--drain-seconds", "0.5", "--grace-seconds", "5") as old:
         async with Proxy("127.0.0.1", old.port) as relay:
             page = await open_chat(clock_context, relay.url, transport, room)
             await post(old.url, room, text="before")
